@@ -1,0 +1,1 @@
+"""Everything Azure provides, on one machine. Never deployed."""

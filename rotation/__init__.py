@@ -1,0 +1,1 @@
+"""Zero-downtime rotation of database credentials for workloads on AKS."""
