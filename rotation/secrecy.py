@@ -1,0 +1,109 @@
+"""Passwords: made here, masked everywhere, and put into the shapes that workloads read."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import string
+from typing import TYPE_CHECKING, Literal
+from urllib.parse import quote, unquote, urlsplit
+
+from rotation.errors import Invalid
+
+if TYPE_CHECKING:
+    from rotation.config import Database
+
+Format = Literal["password", "url", "json"]
+
+# Letters and digits only: safe unquoted in a URL, a libpq string, YAML and a shell.
+ALPHABET = string.ascii_letters + string.digits
+LENGTH = 40  # 238 bits
+
+CONTENT_TYPES: dict[Format, str] = {
+    "password": "text/plain",
+    "url": "text/plain",
+    "json": "application/json",
+}
+
+
+class Secret:
+    """A value that cannot print, compare by accident, pickle or serialise."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """The clear text, for the one call that sends it over the wire."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return "Secret('***')"
+
+    __str__ = __repr__
+
+    def __format__(self, spec: str) -> str:
+        return repr(self)
+
+    def __reduce__(self) -> str:
+        raise TypeError("a Secret is not serialised: pass the reference of its secret version")
+
+
+def new_password() -> Secret:
+    return Secret("".join(secrets.choice(ALPHABET) for _ in range(LENGTH)))
+
+
+def render(shape: Format, role: str, password: Secret, database: Database) -> Secret:
+    """The secret's value in the credential's `format`."""
+    clear = password.reveal()
+    if shape == "password":
+        return password
+    if shape == "url":
+        return Secret(
+            f"postgresql://{quote(role, safe='')}:{quote(clear, safe='')}"
+            f"@{database.host}:{database.port}/{quote(database.name, safe='')}"
+            f"?sslmode={database.sslmode}"
+        )
+    return Secret(
+        json.dumps(
+            {
+                "username": role,
+                "password": clear,
+                "host": database.host,
+                "port": database.port,
+                "dbname": database.name,
+                "sslmode": database.sslmode,
+            }
+        )
+    )
+
+
+def extract(shape: Format, value: Secret, reference: str) -> Secret:
+    """The password inside a secret's value. `reference` names the secret version in errors."""
+    if shape == "password":
+        return value
+    found = _from_url(value) if shape == "url" else _from_json(value)
+    if not found:
+        raise Invalid(
+            f"secret version {reference} holds no password in the format {shape!r}; "
+            "correct `format` in credentials.yaml or write the secret anew"
+        )
+    return Secret(found)
+
+
+def _from_url(value: Secret) -> str | None:
+    try:
+        password = urlsplit(value.reveal()).password
+    except ValueError:
+        return None
+    return unquote(password) if password else None
+
+
+def _from_json(value: Secret) -> str | None:
+    try:
+        document = json.loads(value.reveal())
+    except ValueError:
+        return None
+    password = document.get("password") if isinstance(document, dict) else None
+    return password if isinstance(password, str) else None

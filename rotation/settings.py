@@ -1,0 +1,84 @@
+"""The app settings (environment variables), parsed from a mapping that is passed in.
+
+Kept apart from `config` so that a cold start does not pay for the parsing of credentials.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, get_args
+from urllib.parse import urlsplit
+
+from rotation.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+SignIn = Literal["entra", "links"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Every setting is optional; what depends on an absent one says so when it is used."""
+
+    config: str = "credentials.yaml"  # ROTATION_CONFIG: path below the app's root
+    public_url: str | None = None  # ROTATION_PUBLIC_URL: links in events; https://WEBSITE_HOSTNAME
+    sign_in: SignIn = (
+        "links"  # ROTATION_SIGN_IN: who may decide is known from Entra, or signed links
+    )
+    link_key: str | None = None  # ROTATION_LINK_KEY: URL of the Key Vault secret that signs links
+    topic: str | None = None  # ROTATION_TOPIC_ENDPOINT: Event Grid custom topic
+    ca_bundle: str | None = None  # ROTATION_CA_BUNDLE: PEM file of a private authority
+    watch_seconds: int = 20  # ROTATION_WATCH_SECONDS: how long one activity waits for a change
+
+
+def parse(environment: Mapping[str, str]) -> Settings:
+    """Raises `ConfigurationError` naming every setting that is wrong."""
+    problems: list[str] = []
+    settings = Settings(
+        config=environment.get("ROTATION_CONFIG") or "credentials.yaml",
+        public_url=_public_url(environment, problems),
+        sign_in=_sign_in(environment, problems),
+        link_key=_url(environment, "ROTATION_LINK_KEY", problems),
+        topic=_url(environment, "ROTATION_TOPIC_ENDPOINT", problems),
+        ca_bundle=environment.get("ROTATION_CA_BUNDLE") or None,
+        watch_seconds=_watch_seconds(environment, problems),
+    )
+    if problems:
+        raise ConfigurationError("app settings", problems)
+    return settings
+
+
+def _public_url(environment: Mapping[str, str], problems: list[str]) -> str | None:
+    given = environment.get("ROTATION_PUBLIC_URL")
+    if given:
+        parts = urlsplit(given)
+        if parts.scheme not in {"https", "http"} or not parts.hostname:
+            problems.append(f"ROTATION_PUBLIC_URL: {given!r} is not an http(s):// URL")
+        return given.rstrip("/")
+    host = environment.get("WEBSITE_HOSTNAME")
+    return f"https://{host}" if host else None
+
+
+def _url(environment: Mapping[str, str], key: str, problems: list[str]) -> str | None:
+    value = environment.get(key) or None
+    if value is not None and (urlsplit(value).scheme != "https" or not urlsplit(value).hostname):
+        problems.append(f"{key}: {value!r} is not an https:// URL")
+    return value
+
+
+def _sign_in(environment: Mapping[str, str], problems: list[str]) -> SignIn:
+    value = environment.get("ROTATION_SIGN_IN") or "links"
+    for known in get_args(SignIn):
+        if value == known:
+            return known  # type: ignore[no-any-return]
+    problems.append(f"ROTATION_SIGN_IN: {value!r} is neither 'entra' nor 'links'")
+    return "links"
+
+
+def _watch_seconds(environment: Mapping[str, str], problems: list[str]) -> int:
+    value = environment.get("ROTATION_WATCH_SECONDS") or "20"
+    if value.isdigit() and 1 <= int(value) <= 120:
+        return int(value)
+    problems.append(f"ROTATION_WATCH_SECONDS: {value!r} is not a whole number from 1 to 120")
+    return 20
