@@ -70,6 +70,7 @@ Duration = Annotated[timedelta, BeforeValidator(duration)]
 HttpsUrl = Annotated[str, BeforeValidator(https_url)]
 TestUrl = Annotated[str, BeforeValidator(test_url)]
 Port = Annotated[int, Field(ge=1, le=65535)]
+DataKey = Annotated[str, StringConstraints(pattern=r"^[-._a-zA-Z0-9]{1,253}$")]
 LabelKey = Annotated[str, StringConstraints(pattern=r"^([a-z0-9.-]+/)?[A-Za-z0-9._-]{1,63}$")]
 
 
@@ -207,15 +208,24 @@ class Approval(Section):
         return self
 
 
+class Retry(Section):
+    """How long a step's transient faults are retried, with back-off, before it gives up."""
+
+    patience: Duration = timedelta(minutes=10)
+    compensation: Duration = timedelta(hours=1)  # of the steps that undo, and that retire
+
+
 class Credential(Section):
     vault: HttpsUrl
     validity: Duration
-    format: Literal["password", "url", "json"] = "password"  # noqa: S105 - the name of a key
+    format: Literal["password", "url", "json"] = "password"
     rotate_before: Duration = timedelta(days=30)  # the daily sweep's threshold
     database: Database
     slots: dict[Slot, SlotLogin]
     workloads: Annotated[list[Workload], Field(min_length=1, max_length=50)]
     approval: Approval = Approval()
+    retry: Retry = Retry()
+    drain: Duration = timedelta(minutes=1)  # for the replaced role's sessions, before their end
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

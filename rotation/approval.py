@@ -1,0 +1,161 @@
+"""The human step of a rotation: ask, remind, and take the first valid decision."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import datetime, timedelta
+from typing import Any
+
+from rotation.errors import StepFailed
+from rotation.planning import Verdict, verdict
+from rotation.run import Run, Steps, decoded, iso
+
+# Timers of at most a day: longer ones have not always been safe on every durable back end.
+LONGEST_TIMER = timedelta(days=1)
+
+
+class Waiting:
+    """The state of one approval: when it was asked for, and when something is due next."""
+
+    def __init__(self, run: Run) -> None:
+        policy = run.policy["approval"]
+        now = run.context.current_utc_datetime
+        self.remind = timedelta(seconds=policy["remind"])
+        self.deadline = now + timedelta(seconds=policy["deadline"])
+        self.next_reminder = now + self.remind
+        self.on_deadline: str = policy["onDeadline"]
+        self.overdue = False
+
+    def next(self, now: datetime) -> datetime:
+        due = self.next_reminder if self.overdue else min(self.next_reminder, self.deadline)
+        return min(due, now + LONGEST_TIMER)
+
+
+def approval(run: Run) -> Steps:
+    """Returns a `Verdict`. Both slots stay alive for as long as there is none."""
+    yield from _ask(run)
+    waiting = Waiting(run)
+    event = _next_gate(run)
+    while True:
+        now = run.context.current_utc_datetime
+        timer = run.context.create_timer(waiting.next(now))
+        winner = yield run.context.task_any([event, timer])
+        if winner == event:
+            timer.cancel()
+            decision = yield from _decided(run, event.result)
+            if decision is not None:
+                return decision
+            event = _next_gate(run)
+            continue
+        decision = yield from _on_time(run, waiting)
+        if decision is not None:
+            return decision
+
+
+def _ask(run: Run) -> Steps:
+    run.stage("approval")
+    run.status["approval"] = {
+        "event": None,
+        "requested": run.now,
+        "deadline": iso(
+            run.context.current_utc_datetime + timedelta(seconds=run.policy["approval"]["deadline"])
+        ),
+        "overdue": False,
+        "reminders": 0,
+        "gate": 0,
+        "ignored": [],
+    }
+    yield from _collect(run, "requested")
+    yield from run.notify("AwaitingApproval", evidence=_summary(run.evidence["requested"]))
+
+
+def _next_gate(run: Run) -> Any:
+    """Each wait has an event name of its own.
+
+    In 1.7.0 an event that came before the first wait satisfies every later wait of its name.
+    """
+    approval = run.status["approval"]
+    approval["gate"] += 1
+    approval["event"] = f"decision-{approval['gate']}"
+    run.show()
+    return run.context.wait_for_external_event(approval["event"])
+
+
+def _decided(run: Run, event: Any) -> Steps:
+    """The verdict, or None for an event that does not count."""
+    event = decoded(event)
+    requester = run.request["requestedBy"] if run.policy["approval"]["fourEyes"] else None
+    found = verdict(event, requester)
+    if isinstance(found, str):
+        run.status["approval"]["ignored"] = [*run.status["approval"]["ignored"][-4:], found]
+        return None
+    yield from _collect(run, "decided")
+    return (yield from _record(run, found, event.get("id")))
+
+
+def _record(run: Run, found: Verdict, decision_id: Any) -> Steps:
+    run.status["approval"]["event"] = None
+    run.status["decision"] = {**asdict(found), "id": decision_id, "at": run.now}
+    run.show()
+    word = "Approved" if found.decision == "approve" else "Rejected"
+    yield from run.notify(word, decision=run.status["decision"])
+    return found
+
+
+def _on_time(run: Run, waiting: Waiting) -> Steps:
+    """Reminder or deadline, whichever is due; a verdict if the policy gives one."""
+    now = run.context.current_utc_datetime
+    if not waiting.overdue and now >= waiting.deadline:
+        waiting.overdue = run.status["approval"]["overdue"] = True
+        run.show()
+        yield from run.notify("Reminder", overdue=True, onDeadline=waiting.on_deadline)
+    elif now >= waiting.next_reminder:
+        run.status["approval"]["reminders"] += 1
+        yield from run.notify("Reminder", overdue=waiting.overdue)
+    if now >= waiting.next_reminder:
+        waiting.next_reminder = now + waiting.remind
+    return (yield from _policy(run, waiting)) if waiting.overdue else None
+
+
+def _policy(run: Run, waiting: Waiting) -> Steps:
+    """What the owner wrote down for an overdue approval; None keeps both slots."""
+    if waiting.on_deadline == "keep":
+        return None
+    channel = f"policy onDeadline: {waiting.on_deadline}"
+    if waiting.on_deadline == "roll-back":
+        found = Verdict("reject", "policy", channel, "nobody decided before the deadline")
+        return (yield from _record(run, found, None))
+    if not (yield from _safe_to_retire(run)):
+        return None
+    found = Verdict("approve", "policy", channel, "soaked, tests pass, nothing on the old role")
+    return (yield from _record(run, found, None))
+
+
+def _safe_to_retire(run: Run) -> Steps:
+    """Soaked since the swap, tests pass now, and no session is left on the replaced role."""
+    swapped = datetime.fromisoformat(run.status["approval"]["requested"])
+    soak = timedelta(seconds=run.policy["approval"]["soak"])
+    if run.context.current_utc_datetime < swapped + soak:
+        return False
+    yield from _collect(run, "decided")
+    evidence = run.evidence["decided"]
+    return evidence["complete"] and evidence["passed"] and not evidence["stillInUse"]
+
+
+def _collect(run: Run, when: str) -> Steps:
+    """Evidence informs a person: that it could not be collected is itself evidence."""
+    try:
+        evidence = yield from run.step("evidence", slot=run.standby)
+    except StepFailed as failure:
+        evidence = {
+            "at": run.now,
+            "complete": False,
+            "passed": False,
+            "stillInUse": [],
+            "problems": [failure.message],
+        }
+    run.evidence[when] = evidence
+
+
+def _summary(evidence: dict[str, Any]) -> dict[str, Any]:
+    return {key: evidence[key] for key in ("at", "complete", "passed", "stillInUse", "problems")}

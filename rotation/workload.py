@@ -1,0 +1,84 @@
+"""One workload's part of a rotation's step: an orchestrator each.
+
+Each answers with its failure instead of raising it, so that the other workloads come to an end of
+their own and the rotation sees all of them.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from functools import wraps
+from typing import TYPE_CHECKING, Any
+
+from rotation.errors import StepFailed
+from rotation.run import Steps, call, decoded, wait
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import azure.durable_functions as df
+
+    Orchestrator = Callable[[df.DurableOrchestrationContext], Steps]
+
+
+class Task:
+    """A workload's part: `step` and `wait` with the reference that every activity gets."""
+
+    def __init__(self, context: df.DurableOrchestrationContext, task: dict[str, Any]) -> None:
+        self.context = context
+        self.policy = task.pop("policy")
+        self.times = self.policy["workloads"][task["workload"]]
+        self.reference = task
+
+    def step(self, activity: str, *, compensating: bool = False, **more: Any) -> Steps:
+        key = "compensation" if compensating else "patience"
+        patience = timedelta(seconds=self.policy[key])
+        self.context.set_custom_status(activity)
+        return (yield from call(self.context, activity, {**self.reference, **more}, patience))
+
+    def wait(self, activity: str, seconds: float) -> Steps:
+        """Raises `StepFailed` when it is not done after `seconds`."""
+        patience = timedelta(seconds=self.policy["patience"])
+        self.context.set_custom_status(activity)
+        answer = yield from wait(self.context, activity, self.reference, seconds, patience)
+        if not answer["done"]:
+            message = f"not done after {seconds:.0f} s: {answer['observed']}"
+            raise StepFailed(activity, {"kind": "overdue", "message": message})
+        return answer
+
+
+def workload(part: Callable[[Task], Steps]) -> Orchestrator:
+    @wraps(part)
+    def orchestrator(context: df.DurableOrchestrationContext) -> Steps:
+        task = decoded(context.get_input())
+        try:
+            return (yield from part(Task(context, task)))
+        except StepFailed as failure:
+            return {"error": {**failure.failure, "message": failure.message}}
+
+    return orchestrator
+
+
+@workload
+def prepare_workload(task: Task) -> Steps:
+    """The standby Deployment runs on the staged version and passes its tests."""
+    yield from task.step("deliver")
+    yield from task.step("start")
+    yield from task.wait("await_ready", task.times["ready"])
+    return (yield from task.step("test", through="preview"))
+
+
+@workload
+def swap_workload(task: Task) -> Steps:
+    return (yield from task.step("swap", compensating=task.reference["compensating"]))
+
+
+@workload
+def observe_workload(task: Task) -> Steps:
+    return (yield from task.step("test", through="service"))
+
+
+@workload
+def retire_workload(task: Task) -> Steps:
+    yield from task.step("scale_down", compensating=True)
+    return (yield from task.wait("await_gone", task.times["drain"]))
