@@ -1,0 +1,53 @@
+# ruff: noqa: N818 - named for what callers ask about: `except InstanceRunning`
+"""What the engine's callers have to handle.
+
+EngineError
+├── InstanceNotFound   (404 in the durable HTTP API)
+├── InstanceFinished   (410)
+├── InstanceRunning    (409 for a start, 412 for a purge)
+├── InvalidInstanceId  (400)
+├── UnknownFunction    (400)
+└── JournalError       nothing was stored; the call may be repeated
+    └── JournalInUse   another process owns the journal
+"""
+
+from __future__ import annotations
+
+
+class EngineError(Exception):
+    """Base of everything the engine raises on purpose."""
+
+
+class InstanceNotFound(EngineError):
+    def __init__(self, instance_id: str) -> None:
+        super().__init__(f"no instance {instance_id!r}: it was never started, or was purged")
+
+
+class InstanceFinished(EngineError):
+    def __init__(self, instance_id: str, status: str) -> None:
+        super().__init__(f"instance {instance_id!r} is {status} and takes no more messages")
+
+
+class InstanceRunning(EngineError):
+    def __init__(self, instance_id: str, status: str) -> None:
+        super().__init__(f"instance {instance_id!r} is {status}: wait for its end, or terminate it")
+
+
+class InvalidInstanceId(EngineError):
+    def __init__(self, instance_id: str, why: str) -> None:
+        super().__init__(f"instance id {instance_id[:120]!r} {why}")
+
+
+class UnknownFunction(EngineError):
+    def __init__(self, kind: str, name: str) -> None:
+        super().__init__(
+            f"no {kind} function is named {name!r}: check the name, and that the app registers it"
+        )
+
+
+class JournalError(EngineError):
+    """The journal could not store a step. The step has not happened."""
+
+
+class JournalInUse(JournalError):
+    """Two processes on one journal would run every step twice."""
