@@ -21,14 +21,16 @@ class Waiting:
         policy = run.policy["approval"]
         now = run.context.current_utc_datetime
         self.remind = timedelta(seconds=policy["remind"])
-        self.deadline = now + timedelta(seconds=policy["deadline"])
-        self.next_reminder = now + self.remind
+        self.deadline: datetime = now + timedelta(seconds=policy["deadline"])
+        self.next_reminder: datetime = now + self.remind
         self.on_deadline: str = policy["onDeadline"]
         self.overdue = False
 
     def next(self, now: datetime) -> datetime:
-        due = self.next_reminder if self.overdue else min(self.next_reminder, self.deadline)
-        return min(due, now + LONGEST_TIMER)
+        moments = [self.next_reminder, now + LONGEST_TIMER]
+        if not self.overdue:
+            moments.append(self.deadline)
+        return min(moments)
 
 
 def approval(run: Run) -> Steps:

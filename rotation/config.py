@@ -155,7 +155,7 @@ class Workload(Section):
     deployments: dict[Slot, KubernetesName]
     delivery: Literal["csi", "secret"] = "csi"
     secrets: dict[Slot, KubernetesName] | None = None  # Kubernetes Secrets, for delivery: secret
-    secret_key: Annotated[str, StringConstraints(pattern=r"^[-._a-zA-Z0-9]{1,253}$")] = "password"  # noqa: S105 - the name of a key
+    key: DataKey = "password"  # in those Kubernetes Secrets
     selector_label: LabelKey = "slot"
     application: str | None = None  # how its sessions name themselves; its name unless given
     tests: Annotated[list[WorkloadTest], Field(min_length=1)]

@@ -26,6 +26,11 @@ APPLICATION = "credential-rotation"
 CONNECT_TIMEOUT = 10  # seconds
 STATEMENT_TIMEOUT = 20_000  # milliseconds
 
+# A server that asks for a password in clear text never gets one. An Entra token is sent that way,
+# over TLS that proved who the server is.
+SCRAM = "scram-sha-256"
+ENTRA = "password,scram-sha-256"
+
 # libpq gives no SQLSTATE for a refused connection: the server's words are all there is. Words we
 # do not know, in another language perhaps, count as a fault that may pass, for a limited time.
 REFUSALS = (
@@ -102,7 +107,7 @@ class PostgreSQL:
         ]
 
     def login(self, role: str, password: Secret) -> None:
-        with self._connected(f"log in as role {role}", role, password) as connection:
+        with self._connected(f"log in as role {role}", role, password, SCRAM) as connection:
             connection.execute("SELECT 1")
 
     def _query(self, verb: str, query: str, values: list[Any]) -> list[tuple[Any, ...]]:
@@ -111,13 +116,14 @@ class PostgreSQL:
 
     @contextmanager
     def _admin(self, verb: str) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
-        role = self._database.admin.role
-        with self._connected(verb, role, self._authenticate()) as connection:
+        admin = self._database.admin
+        methods = SCRAM if admin.secret else ENTRA
+        with self._connected(verb, admin.role, self._authenticate(), methods) as connection:
             yield connection
 
     @contextmanager
     def _connected(
-        self, verb: str, role: str, password: Secret
+        self, verb: str, role: str, password: Secret, require_auth: str
     ) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
         """A connection for one use: rotations are rare, and the admin's token expires."""
         database = self._database
@@ -131,12 +137,10 @@ class PostgreSQL:
                 password=password.reveal(),
                 sslmode=database.sslmode,
                 sslrootcert=database.sslrootcert or certifi.where(),
-                # A server that asks for the password itself, in clear text, must not get it
-                # unless TLS proved who it is: Entra tokens are sent that way, passwords never.
-                require_auth=None if database.admin.secret is None else "scram-sha-256",
+                require_auth=require_auth,
                 application_name=APPLICATION,
                 connect_timeout=CONNECT_TIMEOUT,
-                options=f"-c statement_timeout={STATEMENT_TIMEOUT} -c log_min_error_statement=panic",
+                options=f"-c statement_timeout={STATEMENT_TIMEOUT}",
                 autocommit=True,
             ) as connection:
                 yield connection

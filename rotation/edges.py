@@ -138,7 +138,9 @@ class Topic(Protocol):
 class Edges(Protocol):
     """Everything outside, for one call of an activity or of the HTTP API."""
 
-    settings: Settings
+    @property
+    def settings(self) -> Settings:
+        """Raises `ConfigurationError`."""
 
     @property
     def configuration(self) -> config.Configuration:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -109,6 +109,30 @@ class Request:
     reason: str
     secret: str | None = None
     version: str | None = None
+
+    def as_value(self) -> dict[str, str | None]:
+        """An orchestration's input."""
+        return {
+            "rotation": self.rotation,
+            "credential": self.credential,
+            "origin": self.origin,
+            "requestedBy": self.requested_by,
+            "reason": self.reason,
+            "secret": self.secret,
+            "version": self.version,
+        }
+
+    @classmethod
+    def from_value(cls, value: dict[str, Any]) -> Self:
+        return cls(
+            rotation=value["rotation"],
+            credential=value["credential"],
+            origin=value["origin"],
+            requested_by=value["requestedBy"],
+            reason=value["reason"],
+            secret=value["secret"],
+            version=value["version"],
+        )
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ difference between a fault that passes and one that does not.
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Generator
 from datetime import datetime, timedelta
@@ -33,9 +34,9 @@ def iso(moment: datetime) -> str:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def delay(attempt: int, retry_after: float | None) -> timedelta:
+def delay(number: int, retry_after: float | None) -> timedelta:
     """1 s, 2 s, 4 s ... up to a minute, or longer if the other side asked for that."""
-    backed_off = min(FIRST_DELAY * 2 ** min(attempt, 10), LONGEST_DELAY)
+    backed_off: timedelta = min(FIRST_DELAY * 2 ** min(number, 10), LONGEST_DELAY)
     return max(backed_off, timedelta(seconds=retry_after or 0))
 
 
@@ -50,20 +51,19 @@ def call(
     Returns the activity's value. Raises `StepFailed`.
     """
     give_up = context.current_utc_datetime + patience
-    attempt = 0
-    while True:
-        answer = yield from _attempt(context, activity, reference)
+    for number in itertools.count():
+        answer = yield from attempt(context, activity, reference)
         failure = answer.get("error")
         if failure is None:
             return answer
-        pause = delay(attempt, failure.get("retryAfter"))
+        pause = delay(number, failure.get("retryAfter"))
         if not failure["transient"] or context.current_utc_datetime + pause > give_up:
             raise StepFailed(activity, failure)
         yield context.create_timer(context.current_utc_datetime + pause)
-        attempt += 1
+    raise AssertionError("unreachable")
 
 
-def _attempt(
+def attempt(
     context: df.DurableOrchestrationContext, activity: str, reference: dict[str, Any]
 ) -> Steps:
     try:
@@ -210,7 +210,11 @@ class Run:
         reference = self.reference(
             type=what, number=self.notified, time=self.now, request=self.request, facts=facts
         )
-        yield from call(self.context, "notify", reference, self.patience(True))
+        try:
+            yield from call(self.context, "notify", reference, self.patience(True))
+        except StepFailed as failure:
+            # Telling is not worth a rotation; the record still says that it was not told.
+            self.status["untold"] = [*self.status.get("untold", []), failure.message]
 
     def _recorded(self, step: str, steps: Steps) -> Steps:
         record: dict[str, Any] = {"step": step, "since": self.now, "until": None}

@@ -152,5 +152,6 @@ def _inner_code(error: HttpResponseError) -> str:
 
 
 def _retry_after(error: HttpResponseError) -> float | None:
-    value = error.response.headers.get("Retry-After", "") if error.response is not None else ""
+    headers = getattr(error.response, "headers", None) or {}
+    value = str(headers.get("Retry-After", ""))
     return float(value) if value.isdigit() else None

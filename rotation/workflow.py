@@ -9,12 +9,13 @@ lose.
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from rotation.approval import approval
 from rotation.errors import StepFailed
 from rotation.model import Outcome, Slot, other
-from rotation.run import Run, Steps, decoded
+from rotation.run import Run, Steps, attempt, decoded
 
 if TYPE_CHECKING:
     import azure.durable_functions as df
@@ -142,3 +143,23 @@ OUTCOMES: dict[Outcome, str] = {
     "refused": "Refused",
     "needs-attention": "NeedsAttention",
 }
+
+
+PUBLISH_ATTEMPTS = 200  # about a week
+LONGEST_PAUSE = timedelta(hours=1)
+
+
+def publish(context: df.DurableOrchestrationContext) -> Steps:
+    """Delivers one event to the topic, whatever stands in the way for up to a week.
+
+    A refusal is repeated too: somebody may grant the missing right meanwhile.
+    """
+    event = decoded(context.get_input())
+    names = {key: event["data"][key] for key in ("rotation", "credential")}
+    for number in range(PUBLISH_ATTEMPTS):
+        answer = yield from attempt(context, "publish_event", {**names, "event": event})
+        if "error" not in answer:
+            return {"attempts": number + 1}
+        pause = min(timedelta(seconds=2 ** min(number, 12)), LONGEST_PAUSE)
+        yield context.create_timer(context.current_utc_datetime + pause)
+    raise RuntimeError(f"event {event['id']} could not be published; the step's log says why")

@@ -1,0 +1,8 @@
+"""The function app. Azure's host finds `app` here; all that it does is in rotation/."""
+
+import os
+
+from rotation.app import build
+from rotation.edges import AzureEdges
+
+app = build(AzureEdges(os.environ))

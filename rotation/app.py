@@ -1,0 +1,67 @@
+"""Puts the functions together. `function_app.py` calls this with Azure's edges."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import azure.durable_functions as df
+import azure.functions as func
+
+from rotation import activities, api, events, log, workflow, workload
+
+if TYPE_CHECKING:
+    from rotation.activities import Activity
+    from rotation.edges import Edges
+
+ORCHESTRATORS = (
+    workflow.credential,
+    workflow.rotation,
+    workflow.publish,
+    workload.prepare_workload,
+    workload.swap_workload,
+    workload.observe_workload,
+    workload.retire_workload,
+)
+
+
+def build(edges: Edges) -> df.DFApp:
+    """The whole app on these edges. `get_functions` works once on what is returned."""
+    log.quiet_sdks()
+    app = df.DFApp(http_auth_level=func.AuthLevel.FUNCTION)
+    for blueprint in (api.blueprint(edges), events.blueprint(edges), _durable(edges)):
+        app.register_functions(blueprint)
+    return app
+
+
+def _durable(edges: Edges) -> df.Blueprint:
+    functions = df.Blueprint()
+    for orchestrator in ORCHESTRATORS:
+        name = orchestrator.__name__
+        functions.function_name(name)(functions.orchestration_trigger("context")(orchestrator))
+    for activity in activities.ACTIVITIES:
+        name = activity.__name__
+        bound = _bound(activity, edges)
+        functions.function_name(name)(functions.activity_trigger("reference")(bound))
+
+    @functions.function_name("notify")
+    @functions.activity_trigger("reference")
+    @functions.durable_client_input("client")
+    async def notify(
+        reference: dict[str, Any], client: df.DurableOrchestrationClient
+    ) -> dict[str, Any]:
+        answer = activities.run(activities.notify, edges, reference)
+        event = answer.pop("event", None)
+        # Publishing has an orchestration of its own: a topic that is down delays no rotation.
+        if event is not None and not await client.get_status(event["id"]):
+            await client.start_new("publish", event["id"], event)
+        return answer
+
+    return functions
+
+
+def _bound(activity: Activity, edges: Edges) -> Any:
+    def bound(reference: dict[str, Any]) -> dict[str, Any]:
+        return activities.run(activity, edges, reference)
+
+    bound.__name__ = activity.__name__
+    return bound

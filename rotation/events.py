@@ -1,0 +1,160 @@
+"""What starts rotations by itself: Key Vault's events, and a daily sweep for those that got lost.
+
+The triggers only start orchestrations: Event Grid waits 30 seconds and delivers at least once.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import azure.durable_functions as df
+import azure.functions as func
+
+from rotation import log, rotations
+from rotation.model import Origin, Request
+
+if TYPE_CHECKING:
+    from rotation.edges import Edges
+
+ORIGINS: dict[str, Origin] = {
+    "Microsoft.KeyVault.SecretNearExpiry": "near-expiry",
+    "Microsoft.KeyVault.SecretExpired": "expired",
+}
+
+
+@dataclass(frozen=True)
+class Announcement:
+    """A secret version that expires soon, or has. `vault` is the vault's URL."""
+
+    origin: Origin
+    vault: str
+    secret: str
+    version: str
+
+
+def read(event_type: str, data: Any) -> Announcement | str:
+    """The announcement, or why this is none.
+
+    In the wild keys come with a trailing space, values padded, and numbers as text; see
+    https://learn.microsoft.com/azure/event-grid/event-schema-key-vault for the schema.
+    """
+    origin = ORIGINS.get(event_type)
+    if origin is None:
+        return f"events of type {event_type!r} start nothing"
+    if not isinstance(data, dict):
+        return "the event's data is not an object"
+    fields = {str(key).strip().lower(): value for key, value in data.items()}
+    secret, version, location = (_text(fields, key) for key in ("objectname", "version", "id"))
+    if not secret or not version:
+        return "the event names no secret and version"
+    host = _host(location)
+    if host is None:
+        return "the event's Id is not the URL of a secret version"
+    return Announcement(origin, f"https://{host}", secret, version)
+
+
+def _text(fields: dict[str, Any], key: str) -> str:
+    value = fields.get(key)
+    return value.strip() if isinstance(value, str) else ""
+
+
+def _host(location: str) -> str | None:
+    """Host and port: the vault's name alone would not tell a sovereign cloud's vault apart."""
+    try:
+        parts = urlsplit(location)
+        found = (
+            parts.hostname and f"{parts.hostname}:{parts.port}" if parts.port else parts.hostname
+        )
+    except ValueError:
+        return None
+    return found if parts.scheme == "https" and found else None
+
+
+def blueprint(edges: Edges) -> df.Blueprint:
+    """The functions below, on these edges."""
+    triggers = df.Blueprint()
+
+    @triggers.function_name("on_secret_event")
+    @triggers.event_grid_trigger("event")
+    @triggers.durable_client_input("client")
+    async def on_secret_event(
+        event: func.EventGridEvent, client: df.DurableOrchestrationClient
+    ) -> None:
+        try:
+            data = event.get_json()
+        except ValueError:
+            data = None
+        await take(edges, client, str(event.event_type), data, str(event.id))
+
+    @triggers.function_name("sweep")
+    @triggers.timer_trigger("timer", "%ROTATION_SWEEP_SCHEDULE%")
+    @triggers.durable_client_input("client")
+    async def sweep(
+        timer: func.TimerRequest,  # noqa: ARG001 - the binding's name
+        client: df.DurableOrchestrationClient,
+    ) -> None:
+        await sweep_all(edges, client)
+
+    return triggers
+
+
+async def take(
+    edges: Edges,
+    client: df.DurableOrchestrationClient,
+    event_type: str,
+    data: Any,
+    event_id: str,
+) -> None:
+    """Starts a rotation, or records why not. What cannot be recorded raises: Event Grid retries."""
+    found = read(event_type, data)
+    if isinstance(found, str):
+        _account(event_id, "ignored", found)
+        return
+    owner = edges.configuration.owner(found.vault, found.secret)
+    if owner is None:
+        _account(event_id, "foreign", f"no credential has secret {found.secret} of {found.vault}")
+        return
+    credential, _ = owner
+    request = Request(
+        rotation=rotations.event_id(credential, found.origin, found.secret, found.version),
+        credential=credential,
+        origin=found.origin,
+        requested_by="Key Vault",
+        reason=f"version {found.version} of secret {found.secret}: {found.origin}",
+        secret=found.secret,
+        version=found.version,
+    )
+    _account_start(event_id, await rotations.start(client, request))
+
+
+async def sweep_all(edges: Edges, client: df.DurableOrchestrationClient) -> None:
+    """One request per credential and day; `plan` skips what is not due yet."""
+    now = edges.now()
+    for credential in sorted(edges.configuration.credentials):
+        rotation = rotations.sweep_id(credential, now)
+        request = Request(rotation, credential, "sweep", "daily sweep", "looks for lost events")
+        _account_start(rotation, await rotations.start(client, request))
+
+
+def _account_start(
+    event_id: str, result: rotations.Started | rotations.Known | rotations.Busy
+) -> None:
+    match result:
+        case rotations.Started(rotation):
+            _account(event_id, "started", f"rotation {rotation}", rotation)
+        case rotations.Known(rotation):
+            _account(event_id, "duplicate", f"rotation {rotation} was started before", rotation)
+        case rotations.Busy(rotation):
+            _account(event_id, "busy", f"rotation {rotation} is under way", rotation)
+
+
+def _account(event_id: str, result: str, reason: str, rotation: str | None = None) -> None:
+    """Every event is accounted for: in the log with its reason, in the metric by its kind."""
+    log.EVENTS.add(1, {"result": result})
+    level = logging.WARNING if result == "busy" else logging.INFO
+    log.event(
+        f"event.{result}", level=level, eventId=event_id[:200], reason=reason, rotation=rotation
+    )

@@ -1,0 +1,49 @@
+"""One JSON event a line, with the rotation's id, and the metrics that go with it.
+
+Application Insights takes both over: the lines through the Functions host, the metrics through
+OpenTelemetry where the app is set up for it (host.json: telemetryMode OpenTelemetry).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import traceback
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry import metrics
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+_logger = logging.getLogger("rotation")
+_meter = metrics.get_meter("rotation")
+
+OUTCOMES = _meter.create_counter(
+    "rotation.outcomes", unit="{rotation}", description="Finished rotations by outcome."
+)
+STEP_SECONDS = _meter.create_histogram(
+    "rotation.step.duration", unit="s", description="Duration of one attempt at a step."
+)
+EVENTS = _meter.create_counter(
+    "rotation.events", unit="{event}", description="Received events by what became of them."
+)
+
+
+def quiet_sdks() -> None:
+    """The SDKs log every request at INFO, and bodies at DEBUG: none of that belongs here."""
+    for name in ("azure", "kubernetes", "urllib3", "msal"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def event(name: str, /, *, level: int = logging.INFO, **fields: Any) -> None:
+    """`fields` are JSON values; whatever is not prints as its masked or plain `str`."""
+    _logger.log(level, "%s", json.dumps({"event": name, **fields}, default=str, sort_keys=False))
+
+
+def where(trace: TracebackType | None) -> list[str]:
+    """The frames of a traceback, without the exception's text, which may quote anything."""
+    return [
+        f"{frame.filename.rpartition('site-packages/')[2]}:{frame.lineno} {frame.name}"
+        for frame in traceback.extract_tb(trace)
+    ]
