@@ -21,14 +21,14 @@ from local.identity import (
     verify,
 )
 from local.process import Component
-
-from .conftest import APP, READER, fetch_json
+from tests.local.azure.support import APP, READER, fetch_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
 VAULT = "https://vault.azure.net"
+GOOD = f"api-version=2019-08-01&resource={VAULT}"
 AKS = "6dae42f8-4368-4678-94ff-3960e28e3630"
 
 
@@ -94,11 +94,7 @@ def test_wrong_header_is_refused(keys: Path, monkeypatch: pytest.MonkeyPatch) ->
         ("api-version=2017-09-01&resource=https://vault.azure.net", "api-version"),
         ("api-version=2019-08-01", "resource"),
         ("api-version=2019-08-01&resource=vault", "resource"),
-        (
-            f"api-version=2019-08-01&resource={VAULT}&client_id={READER.client_id}"
-            f"&mi_res_id={READER.resource_id}",
-            "once",
-        ),
+        (f"{GOOD}&client_id={READER.client_id}&mi_res_id={READER.resource_id}", "once"),
     ],
 )
 def test_requests_refused(identity: Component, keys: Path, query: str, message: str) -> None:

@@ -48,7 +48,7 @@ def test_strict_client_accepts_every_served_name(tmp_path: Path, host: str) -> N
 
 
 def test_other_names_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ssl.SSLCertVerificationError, match="not valid for 'example.com'"):
+    with pytest.raises(ssl.SSLCertVerificationError, match=r"not valid for 'example\.com'"):
         shake_hands(Authority(tmp_path), "example.com")
 
 

@@ -1,0 +1,1 @@
+"""Key Vault: the part of its REST surface that serves secrets."""

@@ -1,0 +1,60 @@
+"""What Key Vault refuses, in its own JSON.
+
+Codes and inner codes as seen in the service's answers; the messages are shortened. Reference:
+https://learn.microsoft.com/azure/key-vault/general/rest-error-codes
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class VaultError(Exception):
+    """An answer other than success. The message never holds a secret's value."""
+
+    def __init__(self, status: int, code: str, message: str, inner: str | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.message = message
+        self.inner = inner
+
+    def body(self) -> dict[str, Any]:
+        error: dict[str, Any] = {"code": self.code, "message": self.message}
+        if self.inner:
+            error["innererror"] = {"code": self.inner}
+        return {"error": error}
+
+
+def bad_parameter(message: str) -> VaultError:
+    return VaultError(400, "BadParameter", message)
+
+
+def unauthorized(message: str) -> VaultError:
+    return VaultError(401, "Unauthorized", message)
+
+
+def not_found(name: str, version: str = "") -> VaultError:
+    which = f"{name}/{version}" if version else name
+    return VaultError(
+        404,
+        "SecretNotFound",
+        f"A secret with (name/id) {which} was not found in this key vault. If you recently deleted "
+        "this secret you may be able to recover it using the correct recovery command.",
+    )
+
+
+def disabled() -> VaultError:
+    return VaultError(
+        403, "Forbidden", "Operation get is not allowed on a disabled secret.", "SecretDisabled"
+    )
+
+
+def conflict(message: str, inner: str) -> VaultError:
+    return VaultError(409, "Conflict", message, inner)
+
+
+def ordered(status: int) -> dict[str, Any]:
+    """The body of a failure that a test ordered."""
+    code = {429: "Throttled", 503: "ServiceUnavailable"}.get(status, "InternalServerError")
+    return VaultError(status, code, "This failure was ordered.").body()
