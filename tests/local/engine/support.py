@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Generator
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,13 +16,13 @@ from azure.functions.durable_functions import ActivityTriggerConverter
 from local.engine import Activity, Engine, MemoryJournal, Turn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable
 
     from local.engine import Journal
 
-    Steps = Generator[Any, Any, Any]
+Steps = Generator[Any, Any, Any]
 
-__all__ = ["App", "Clock", "Context", "World", "sdk_warnings"]
+__all__ = ["App", "Clock", "Context", "Steps", "World", "sdk_warnings"]
 
 # Said by the SDK: once per process of untyped values, and of each event raised before its wait.
 sdk_warnings = [
