@@ -1,0 +1,153 @@
+"""Runs checkov over the Bicep files: `python -m infra.check [--checkov PROGRAM]`.
+
+checkov is a program with packages of its own, since they conflict with the app's. Its Bicep parser
+knows neither imports nor user-defined types, its rules overlook what stands below a condition or a
+loop, and it exits 0 where it cannot parse a file. So it gets a copy in which types are replaced by
+what they are at bottom and resources stand alone; and a file that it cannot parse is an error.
+
+`checkov.yaml` lists the findings that are accepted, each with its reason. One that no longer occurs
+is an error too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from infra.bicep import BASE_TYPES, Bicep, inner_object, text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import tree_sitter
+
+HERE = Path(__file__).parent
+DROPPED = {"import_functionality", "type_declaration"}
+# Complaints of checkov that its JSON report leaves out.
+COMPLAINTS = re.compile(
+    r"Parsing errors?:|Failed to run check|Error parsing|failed to parse", re.IGNORECASE
+)
+
+Cut = tuple[int, int, str]
+
+
+@dataclass(frozen=True)
+class Accepted:
+    check: str
+    resource: str
+    reason: str
+
+
+def base_type(written: str) -> str:
+    """`string[]` is an array, `secret?` an object, `'a' | 'b'` a string."""
+    kind = written.removesuffix("?")
+    if kind.endswith("[]"):
+        return "array"
+    if kind.startswith("'"):
+        return "string"
+    return kind if kind in BASE_TYPES else "object"
+
+
+def reduced(bicep: Bicep) -> str:
+    """The file without imports, types and their decorators, conditions and loops."""
+    source = text(bicep.root).encode()
+    for start, end, replacement in sorted(_cuts(bicep), reverse=True):
+        source = source[:start] + replacement.encode() + source[end:]
+    return source.decode()
+
+
+def _cuts(bicep: Bicep) -> list[Cut]:
+    cuts: list[Cut] = []
+    decorators: list[Cut] = []
+    for node in bicep.root.named_children:
+        whole: Cut = (node.start_byte, node.end_byte, "")
+        if node.type in DROPPED:
+            cuts += [whole, *decorators]
+        elif node.type in {"parameter_declaration", "output_declaration"}:
+            kind = node.named_children[1]
+            cuts.append((kind.start_byte, kind.end_byte, base_type(text(kind))))
+        elif node.type == "resource_declaration":
+            cuts += _around_body(node)
+        decorators = [whole] if node.type == "decorators" else []
+    return cuts
+
+
+def _around_body(node: tree_sitter.Node) -> list[Cut]:
+    body, whole = inner_object(node), node.named_children[-1]
+    if body is None or body == whole:
+        return []
+    return [(whole.start_byte, body.start_byte, ""), (body.end_byte, node.end_byte, "")]
+
+
+def copy(paths: Iterable[Path], to: Path) -> None:
+    """Writes the reduced files and the JSON that they load, below `to`."""
+    for path in paths:
+        target = to / path.relative_to(HERE)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix == ".json":
+            target.write_bytes(path.read_bytes())
+        else:
+            target.write_text(reduced(Bicep(path)), encoding="utf-8")
+
+
+def scan(program: str, directory: Path) -> tuple[dict[str, Any], str]:
+    """checkov's report, empty if it gave none, and all that it printed."""
+    options = ["--framework", "bicep", "--skip-download", "--output", "json"]
+    run = subprocess.run(  # noqa: S603 - a program that our caller names, our own arguments
+        [program, "--directory", str(directory), *options],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    try:
+        report = json.loads(run.stdout)
+    except json.JSONDecodeError:
+        report = {}
+    return report if isinstance(report, dict) else {}, run.stdout + run.stderr
+
+
+def accepted() -> list[Accepted]:
+    listed = yaml.safe_load((HERE / "checkov.yaml").read_text(encoding="utf-8"))
+    return [Accepted(**entry) for entry in listed["accepted"]]
+
+
+def problems(report: dict[str, Any], printed: str, allowed: list[Accepted]) -> list[str]:
+    """What makes the scan fail."""
+    if "results" not in report:
+        return [f"checkov gave no report:\n{printed[-2000:]}"]
+    found = [f"cannot be parsed: {path}" for path in report["results"]["parsing_errors"]]
+    found += [f"checkov: {line}" for line in printed.splitlines() if COMPLAINTS.search(line)]
+    reasons = {(entry.check, entry.resource): entry for entry in allowed}
+    for check in report["results"]["failed_checks"]:
+        key = check["check_id"], check["resource"]
+        if reasons.pop(key, None) is None:
+            found.append(f"{' '.join(key)} in {check['file_path']}: {check['check_name']}")
+    found += [f"{' '.join(key)}: accepted in checkov.yaml, but not found" for key in reasons]
+    return found
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Scan the Bicep files with checkov.")
+    parser.add_argument("--checkov", default=".venv-checkov/bin/checkov", help="the program")
+    with tempfile.TemporaryDirectory() as directory:
+        copy([*HERE.rglob("*.bicep"), *HERE.rglob("*.json")], Path(directory))
+        report, printed = scan(parser.parse_args().checkov, Path(directory))
+    found = problems(report, printed, accepted())
+    for line in found:
+        sys.stderr.write(f"{line}\n")
+    summary = report.get("summary", {})
+    sys.stdout.write(f"checkov: {summary.get('passed', 0)} passed, {len(found)} problems\n")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

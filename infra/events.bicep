@@ -1,0 +1,115 @@
+metadata name = 'Credential rotation: event subscriptions'
+metadata description = 'Deployed after the code: Event Grid refuses a destination function that does not exist yet.'
+
+targetScope = 'resourceGroup'
+
+@description('Tags of every resource.')
+param tags object = {}
+
+@description('Name of the function app (output FUNCTION_APP_NAME of main.bicep).')
+param functionAppName string
+
+@description('Name of its storage account (output STORAGE_ACCOUNT_NAME).')
+param storageAccountName string
+
+@description('Container of dead letters (output DEAD_LETTERS_CONTAINER).')
+param deadLettersContainer string
+
+@description('Resource id of the identity that writes dead letters (output EVENTS_IDENTITY_ID).')
+param eventsIdentityId string
+
+@description('Resource id of the action group (output ACTION_GROUP_ID).')
+param actionGroupId string
+
+@description('Name of the topic that announces rotations (output TOPIC_NAME).')
+param topicName string
+
+@description('Name of the workflow that sends mail (output MAIL_WORKFLOW_NAME); empty for none.')
+param mailWorkflowName string = ''
+
+@description('Resource ids of the vaults (output VAULT_IDS, split at commas).')
+@minLength(1)
+param vaultIds string[]
+
+@description('Names of their system topics, in the same order (output VAULT_TOPICS).')
+@minLength(1)
+param vaultTopics string[]
+
+@description('Regions of the vaults, in the same order.')
+@minLength(1)
+param vaultLocations string[]
+
+resource app 'Microsoft.Web/sites@2025-03-01' existing = {
+  name: functionAppName
+}
+
+resource account 'Microsoft.Storage/storageAccounts@2025-01-01' existing = {
+  name: storageAccountName
+}
+
+resource topic 'Microsoft.EventGrid/topics@2025-02-15' existing = {
+  name: topicName
+}
+
+module vaultEvents 'modules/vaultEvents.bicep' = [for (id, index) in vaultIds: {
+  name: 'vault-events-${uniqueString(id)}'
+  scope: resourceGroup(split(id, '/')[2], split(id, '/')[4])
+  params: {
+    location: vaultLocations[index]
+    tags: tags
+    vaultName: last(split(id, '/'))
+    topicName: vaultTopics[index]
+    subscriptionName: functionAppName
+    functionId: '${app.id}/functions/on_secret_event'
+    identityId: eventsIdentityId
+    storageAccountId: account.id
+    deadLettersContainer: deadLettersContainer
+    actionGroupId: actionGroupId
+  }
+}]
+
+// The workflow's address carries its signature. It goes from Azure to Azure: it is neither an output
+// nor a parameter, and the deployment's history does not show it.
+resource mail 'Microsoft.EventGrid/topics/eventSubscriptions@2025-02-15' = if (!empty(mailWorkflowName)) {
+  parent: topic
+  name: 'mail'
+  properties: {
+    eventDeliverySchema: 'EventGridSchema'
+    destination: {
+      endpointType: 'WebHook'
+      properties: {
+        endpointUrl: listCallbackUrl(resourceId('Microsoft.Logic/workflows/triggers', mailWorkflowName, 'event'), '2019-05-01').value
+        maxEventsPerBatch: 1
+        preferredBatchSizeInKilobytes: 64
+      }
+    }
+    filter: {
+      includedEventTypes: [
+        'CredentialRotation.AwaitingApproval'
+        'CredentialRotation.Reminder'
+        'CredentialRotation.Completed'
+        'CredentialRotation.RolledBack'
+        'CredentialRotation.Aborted'
+        'CredentialRotation.NeedsAttention'
+        'CredentialRotation.StillInUse'
+      ]
+    }
+    retryPolicy: {
+      eventTimeToLiveInMinutes: 1440
+      maxDeliveryAttempts: 30
+    }
+    deadLetterWithResourceIdentity: {
+      identity: {
+        type: 'UserAssigned'
+        userAssignedIdentity: eventsIdentityId
+      }
+      deadLetterDestination: {
+        endpointType: 'StorageBlob'
+        properties: {
+          resourceId: account.id
+          blobContainerName: deadLettersContainer
+        }
+      }
+    }
+  }
+}

@@ -1,0 +1,442 @@
+metadata name = 'Credential rotation'
+metadata description = 'Everything that the app needs in Azure, except the subscriptions to events: see events.bicep.'
+
+import { cluster, database, network as networkType, secret, signIn as signInType, vault } from 'types.bicep'
+
+targetScope = 'resourceGroup'
+
+@description('Name of this environment, part of the names of resources: lower-case letters and digits.')
+@minLength(2)
+@maxLength(12)
+param environmentName string
+
+@description('Region.')
+param location string = resourceGroup().location
+
+@description('Tags of every resource.')
+param tags object = {}
+
+@description('Key Vaults whose secrets are rotated or read. They must use Azure RBAC, and the secrets must exist.')
+@minLength(1)
+param vaults vault[]
+
+@description('AKS clusters that workloads run in.')
+param clusters cluster[] = []
+
+@description('PostgreSQL servers on which credentials are rotated.')
+param databases database[] = []
+
+@description('Define a custom role with just the rights on secrets that a rotation uses. Where custom roles are not allowed, false grants Key Vault Secrets Officer on the same secrets.')
+param leastSecretsRole bool = true
+
+@description('Which store keeps the orchestrations. host.json of the package must say the same (docs/deploy.md).')
+@allowed(['durableTaskScheduler', 'azureStorage'])
+param durableBackend string = 'durableTaskScheduler'
+
+@description('Kind of Durable Task Scheduler.')
+@allowed(['Consumption', 'Dedicated'])
+param schedulerSku string = 'Consumption'
+
+@description('Address ranges that may connect to the scheduler, each with an Entra token. Ignored with `network`: then only a private endpoint may.')
+@minLength(1)
+param schedulerAllowedAddresses string[] = ['0.0.0.0/0']
+
+@description('Python version of the app.')
+@allowed(['3.11', '3.12', '3.13'])
+param pythonVersion string = '3.13'
+
+@description('Memory of one instance in MB.')
+@allowed([512, 2048, 4096])
+param instanceMemory int = 2048
+
+@description('When the sweep looks for secrets whose event was lost: six fields, UTC.')
+param sweepSchedule string = '0 0 6 * * *'
+
+@description('Further app settings, for example ROTATION_CA_BUNDLE.')
+param extraSettings object = {}
+
+@description('Redundancy of the storage account.')
+@allowed(['Standard_LRS', 'Standard_ZRS', 'Standard_GRS', 'Standard_GZRS'])
+param storageSku string = 'Standard_ZRS'
+
+@description('Days that logs are kept.')
+@minValue(30)
+@maxValue(730)
+param logRetentionDays int = 90
+
+@description('Entra sign-in for pages and API. Without it people decide through signed links, which need `linkKey`.')
+param signIn signInType?
+
+@description('Secret whose value signs approval links.')
+param linkKey secret?
+
+@description('Secret that holds the function key for decisions. With it the workflow that asks by mail is deployed.')
+param decisionKey secret?
+
+@description('A virtual network for the app. Without it everything is reached over public addresses.')
+param network networkType?
+
+@description('Mail addresses for alerts, and for mail about credentials whose approvers have no address.')
+@minLength(1)
+param alertRecipients string[]
+
+var suffix = '${environmentName}-${take(uniqueString(resourceGroup().id, environmentName), 6)}'
+var allTags = union(tags, { 'azd-env-name': environmentName })
+var onScheduler = durableBackend == 'durableTaskScheduler'
+var mail = decisionKey != null
+var private = network != null
+var appName = 'func-rotation-${suffix}'
+var vaultUrlEnd = environment().suffixes.keyvaultDns
+
+// The scope of a module is worked out even if its condition is false: it must never be null.
+var noSecret = {
+  vaultId: resourceGroup().id
+  name: 'none'
+}
+var linkSecret = linkKey ?? noSecret
+var linkVault = last(split(linkSecret.vaultId, '/'))
+var linkKeyUrl = linkKey == null ? '' : 'https://${linkVault}${vaultUrlEnd}/secrets/${linkSecret.name}'
+var decisionSecret = decisionKey ?? noSecret
+var decisionVault = last(split(decisionSecret.vaultId, '/'))
+var decisionKeyUrl = mail ? 'https://${decisionVault}${vaultUrlEnd}/secrets/${decisionSecret.name}' : ''
+
+var privateVaults = filter(vaults, item => private && (item.?private ?? false))
+var privateDatabases = filter(databases, item => private && (item.?private ?? false))
+var privateClusters = filter(clusters, item => private && (item.?private ?? false))
+var regionOfCluster = [for item in privateClusters: item.location]
+var clusterRegions = union([], regionOfCluster)
+var vaultIds = [for item in vaults: item.id]
+var vaultTopics = [for item in vaults: item.?systemTopic ?? 'evgt-${last(split(item.id, '/'))}']
+var vaultLocations = [for item in vaults: item.location]
+
+module identities 'modules/identities.bicep' = {
+  name: 'identities-${suffix}'
+  params: {
+    location: location
+    tags: allTags
+    suffix: suffix
+    mail: mail
+  }
+}
+
+module monitoring 'modules/monitoring.bicep' = {
+  name: 'monitoring-${suffix}'
+  params: {
+    location: location
+    tags: allTags
+    suffix: suffix
+    retentionDays: logRetentionDays
+  }
+}
+
+module storage 'modules/storage.bicep' = {
+  name: 'storage-${suffix}'
+  params: {
+    location: location
+    tags: allTags
+    name: take('strotation${uniqueString(resourceGroup().id, environmentName)}', 24)
+    sku: storageSku
+    private: private
+  }
+}
+
+module durable 'modules/durable.bicep' = if (onScheduler) {
+  name: 'durable-${suffix}'
+  params: {
+    location: location
+    tags: allTags
+    name: 'dts-rotation-${suffix}'
+    sku: schedulerSku
+    allowedAddresses: schedulerAllowedAddresses
+    private: private
+  }
+}
+
+module topic 'modules/topic.bicep' = {
+  name: 'topic-${suffix}'
+  params: {
+    location: location
+    tags: allTags
+    name: 'evgt-rotation-${suffix}'
+    identityId: identities.outputs.eventsId
+  }
+}
+
+// Before the app: it could not start without its roles.
+module grants 'modules/grants.bicep' = {
+  name: 'grants-${suffix}'
+  params: {
+    appPrincipalId: identities.outputs.appPrincipalId
+    eventsPrincipalId: identities.outputs.eventsPrincipalId
+    storageAccountName: storage.outputs.name
+    deadLettersContainer: storage.outputs.deadLettersContainer
+    schedulerName: onScheduler ? durable!.outputs.name : ''
+    hubName: onScheduler ? durable!.outputs.hub : 'rotation'
+    topicName: topic.outputs.name
+    insightsName: monitoring.outputs.name
+  }
+}
+
+module vaultGrants 'modules/vaultGrants.bicep' = [for item in vaults: {
+  name: 'vault-grants-${uniqueString(item.id, suffix)}'
+  scope: resourceGroup(split(item.id, '/')[2], split(item.id, '/')[4])
+  params: {
+    vaultName: last(split(item.id, '/'))
+    principalId: identities.outputs.appPrincipalId
+    rotated: item.rotated
+    read: item.?read ?? []
+    leastRole: leastSecretsRole
+  }
+}]
+
+module linkKeyGrant 'modules/vaultGrants.bicep' = if (linkKey != null) {
+  name: 'link-key-grant-${suffix}'
+  scope: resourceGroup(split(linkSecret.vaultId, '/')[2], split(linkSecret.vaultId, '/')[4])
+  params: {
+    vaultName: linkVault
+    principalId: identities.outputs.appPrincipalId
+    rotated: []
+    read: [linkSecret.name]
+    leastRole: leastSecretsRole
+  }
+}
+
+module decisionKeyGrant 'modules/vaultGrants.bicep' = if (mail) {
+  name: 'decision-key-grant-${suffix}'
+  scope: resourceGroup(split(decisionSecret.vaultId, '/')[2], split(decisionSecret.vaultId, '/')[4])
+  params: {
+    vaultName: decisionVault
+    principalId: identities.outputs.workflowPrincipalId
+    rotated: []
+    read: [decisionSecret.name]
+    leastRole: leastSecretsRole
+  }
+}
+
+module app 'modules/app.bicep' = {
+  name: 'app-${suffix}'
+  dependsOn: [grants, privateStorage]
+  params: {
+    location: location
+    tags: allTags
+    name: appName
+    pythonVersion: pythonVersion
+    instanceMemory: instanceMemory
+    identityId: identities.outputs.appId
+    identityClientId: identities.outputs.appClientId
+    blobEndpoint: storage.outputs.blobEndpoint
+    queueEndpoint: storage.outputs.queueEndpoint
+    tableEndpoint: storage.outputs.tableEndpoint
+    packagesContainer: storage.outputs.packagesContainer
+    insightsConnectionString: monitoring.outputs.connectionString
+    durableBackend: durableBackend
+    schedulerEndpoint: onScheduler ? durable!.outputs.endpoint : ''
+    taskHub: onScheduler ? durable!.outputs.hub : 'rotation'
+    topicEndpoint: topic.outputs.endpoint
+    sweepSchedule: sweepSchedule
+    linkKeyUrl: linkKeyUrl
+    signIn: signIn
+    workflowClientId: identities.outputs.workflowClientId
+    subnetId: private ? privateNetwork!.outputs.appSubnetId : ''
+    extraSettings: extraSettings
+  }
+}
+
+module mailWorkflow 'modules/mail.bicep' = if (mail) {
+  name: 'mail-${suffix}'
+  params: {
+    location: location
+    tags: allTags
+    suffix: suffix
+    identityId: identities.outputs.workflowId
+    appUrl: app.outputs.url
+    audience: signIn == null ? '' : 'api://${signIn!.clientId}'
+    decisionKeyUrl: decisionKeyUrl
+    fallbackRecipients: alertRecipients
+  }
+}
+
+module alerts 'modules/alerts.bicep' = {
+  name: 'alerts-${suffix}'
+  params: {
+    location: location
+    tags: allTags
+    suffix: suffix
+    insightsId: monitoring.outputs.id
+    topicId: topic.outputs.id
+    recipients: alertRecipients
+  }
+}
+
+module privateNetwork 'modules/network.bicep' = if (private) {
+  name: 'network-${suffix}'
+  params: {
+    location: location
+    tags: allTags
+    suffix: suffix
+    network: network!
+  }
+}
+
+module storageZone 'modules/dnsZone.bicep' = [for part in ['blob', 'queue', 'table']: if (private) {
+  name: 'zone-${part}-${suffix}'
+  params: {
+    tags: allTags
+    name: 'privatelink.${part}.${environment().suffixes.storage}'
+    networkId: privateNetwork!.outputs.id
+  }
+}]
+
+module privateStorage 'modules/privateEndpoint.bicep' = [for (part, index) in ['blob', 'queue', 'table']: if (private) {
+  name: 'endpoint-${part}-${suffix}'
+  params: {
+    location: location
+    tags: allTags
+    name: 'pep-${part}-${suffix}'
+    subnetId: privateNetwork!.outputs.endpointsSubnetId
+    serviceId: storage.outputs.id
+    part: part
+    zoneId: storageZone[index]!.outputs.id
+  }
+}]
+
+module schedulerZone 'modules/dnsZone.bicep' = if (private && onScheduler) {
+  name: 'zone-scheduler-${suffix}'
+  params: {
+    tags: allTags
+    name: 'privatelink.durabletask.io'
+    networkId: privateNetwork!.outputs.id
+  }
+}
+
+module privateScheduler 'modules/privateEndpoint.bicep' = if (private && onScheduler) {
+  name: 'endpoint-scheduler-${suffix}'
+  params: {
+    location: location
+    tags: allTags
+    name: 'pep-scheduler-${suffix}'
+    subnetId: privateNetwork!.outputs.endpointsSubnetId
+    serviceId: durable!.outputs.id
+    part: 'scheduler'
+    zoneId: schedulerZone!.outputs.id
+  }
+}
+
+module vaultZone 'modules/dnsZone.bicep' = if (!empty(privateVaults)) {
+  name: 'zone-vault-${suffix}'
+  params: {
+    tags: allTags
+    name: 'privatelink.vaultcore.azure.net'
+    networkId: privateNetwork!.outputs.id
+  }
+}
+
+module privateVault 'modules/privateEndpoint.bicep' = [for item in privateVaults: {
+  name: 'endpoint-vault-${uniqueString(item.id, suffix)}'
+  params: {
+    location: location
+    tags: allTags
+    name: 'pep-${last(split(item.id, '/'))}-${suffix}'
+    subnetId: privateNetwork!.outputs.endpointsSubnetId
+    serviceId: item.id
+    part: 'vault'
+    zoneId: vaultZone!.outputs.id
+  }
+}]
+
+module databaseZone 'modules/dnsZone.bicep' = if (!empty(privateDatabases)) {
+  name: 'zone-database-${suffix}'
+  params: {
+    tags: allTags
+    name: 'privatelink.postgres.database.azure.com'
+    networkId: privateNetwork!.outputs.id
+  }
+}
+
+module privateDatabase 'modules/privateEndpoint.bicep' = [for item in privateDatabases: {
+  name: 'endpoint-database-${uniqueString(item.id, suffix)}'
+  params: {
+    location: location
+    tags: allTags
+    name: 'pep-${last(split(item.id, '/'))}-${suffix}'
+    subnetId: privateNetwork!.outputs.endpointsSubnetId
+    serviceId: item.id
+    part: 'postgresqlServer'
+    zoneId: databaseZone!.outputs.id
+  }
+}]
+
+module clusterZone 'modules/dnsZone.bicep' = [for region in clusterRegions: {
+  name: 'zone-cluster-${region}-${suffix}'
+  params: {
+    tags: allTags
+    name: 'privatelink.${region}.azmk8s.io'
+    networkId: privateNetwork!.outputs.id
+  }
+}]
+
+module privateCluster 'modules/privateEndpoint.bicep' = [for item in privateClusters: {
+  name: 'endpoint-cluster-${uniqueString(item.id, suffix)}'
+  params: {
+    location: location
+    tags: allTags
+    name: 'pep-${last(split(item.id, '/'))}-${suffix}'
+    subnetId: privateNetwork!.outputs.endpointsSubnetId
+    serviceId: item.id
+    part: 'management'
+    zoneId: clusterZone[indexOf(clusterRegions, item.location)].outputs.id
+  }
+}]
+
+@description('Region; azd keeps it.')
+output AZURE_LOCATION string = location
+
+@description('Name of the function app.')
+output FUNCTION_APP_NAME string = app.outputs.name
+
+@description('Address of the app.')
+output FUNCTION_APP_URL string = app.outputs.url
+
+@description('Name of the app\'s identity: the database role that signs in with a token is called so.')
+output APP_IDENTITY_NAME string = identities.outputs.appName
+
+@description('Client id of the app\'s identity.')
+output APP_IDENTITY_CLIENT_ID string = identities.outputs.appClientId
+
+@description('Object id of the app\'s identity: the user in Kubernetes RoleBindings.')
+output APP_IDENTITY_PRINCIPAL_ID string = identities.outputs.appPrincipalId
+
+@description('Resource id of the identity that writes dead letters.')
+output EVENTS_IDENTITY_ID string = identities.outputs.eventsId
+
+@description('Name of the storage account.')
+output STORAGE_ACCOUNT_NAME string = storage.outputs.name
+
+@description('Container of dead letters.')
+output DEAD_LETTERS_CONTAINER string = storage.outputs.deadLettersContainer
+
+@description('Name of the topic that announces rotations.')
+output TOPIC_NAME string = topic.outputs.name
+
+@description('Resource id of the action group for alerts.')
+output ACTION_GROUP_ID string = alerts.outputs.actionGroupId
+
+@description('Name of the workflow that sends mail; empty without one.')
+output MAIL_WORKFLOW_NAME string = mail ? mailWorkflow!.outputs.name : ''
+
+@description('Name of the connection that needs consent; empty without one.')
+output MAIL_CONNECTION_NAME string = mail ? mailWorkflow!.outputs.connectionName : ''
+
+@description('Outgoing address of the app; empty without `network`.')
+output OUTGOING_ADDRESS string = private ? privateNetwork!.outputs.outgoingAddress : ''
+
+// Flat texts: azd keeps outputs as environment variables, which events.bicepparam reads.
+
+@description('Resource ids of the vaults, between commas.')
+output VAULT_IDS string = join(vaultIds, ',')
+
+@description('Names of their system topics, between commas.')
+output VAULT_TOPICS string = join(vaultTopics, ',')
+
+@description('Their regions, between commas.')
+output VAULT_LOCATIONS string = join(vaultLocations, ',')

@@ -1,0 +1,145 @@
+metadata description = 'What a person must hear of: read from the events that the app logs, one JSON object a line.'
+
+@description('Region.')
+param location string
+
+@description('Tags of every resource.')
+param tags object
+
+@description('Ends the names of the resources.')
+param suffix string
+
+@description('Resource id of Application Insights.')
+param insightsId string
+
+@description('Resource id of the topic that announces rotations.')
+param topicId string
+
+@description('Mail addresses that alerts go to.')
+param recipients string[]
+
+var logged = 'traces | extend entry = parse_json(message) | extend event = tostring(entry.event), outcome = tostring(entry.outcome), credential = tostring(entry.credential), rotation = tostring(entry.rotation)'
+
+var rules = [
+  {
+    name: 'rotation-needs-attention'
+    title: 'A rotation needs attention'
+    text: 'A rotation stopped where only a person can decide. Both slots are kept. See docs/operate.md.'
+    severity: 1
+    query: '${logged} | where event == "rotation.finished" and outcome == "needs-attention" | project timestamp, credential, rotation'
+  }
+  {
+    name: 'rotation-failed'
+    title: 'A rotation failed'
+    text: 'A rotation was aborted or rolled back. The credential in use did not change. See docs/operate.md.'
+    severity: 2
+    query: '${logged} | where event == "rotation.finished" and outcome in ("aborted", "rolled-back", "refused") | project timestamp, credential, rotation'
+  }
+  {
+    name: 'approval-overdue'
+    title: 'An approval is overdue'
+    text: 'Nobody decided before the deadline. Both slots are kept unless the policy says otherwise. See docs/operate.md.'
+    severity: 2
+    query: '${logged} | where event == "approval.overdue" | project timestamp, credential, rotation'
+  }
+]
+
+resource people 'Microsoft.Insights/actionGroups@2023-01-01' = {
+  name: 'ag-rotation-${suffix}'
+  location: 'global'
+  tags: tags
+  properties: {
+    enabled: true
+    groupShortName: 'rotation'
+    emailReceivers: [for address in recipients: {
+      name: address
+      emailAddress: address
+      useCommonAlertSchema: true
+    }]
+  }
+}
+
+resource logAlert 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = [for rule in rules: {
+  name: '${rule.name}-${suffix}'
+  location: location
+  tags: tags
+  kind: 'LogAlert'
+  properties: {
+    displayName: rule.title
+    description: rule.text
+    enabled: true
+    severity: rule.severity
+    scopes: [insightsId]
+    evaluationFrequency: 'PT5M'
+    // Wider than the frequency: telemetry can be minutes late.
+    windowSize: 'PT15M'
+    autoMitigate: true
+    criteria: {
+      allOf: [
+        {
+          query: rule.query
+          timeAggregation: 'Count'
+          operator: 'GreaterThan'
+          threshold: 0
+          dimensions: [
+            {
+              name: 'credential'
+              operator: 'Include'
+              values: ['*']
+            }
+            {
+              name: 'rotation'
+              operator: 'Include'
+              values: ['*']
+            }
+          ]
+          failingPeriods: {
+            numberOfEvaluationPeriods: 1
+            minFailingPeriodsToAlert: 1
+          }
+        }
+      ]
+    }
+    actions: {
+      actionGroups: [people.id]
+    }
+  }
+}]
+
+// An announcement that nobody took within a day.
+resource deadLetters 'Microsoft.Insights/metricAlerts@2018-03-01' = {
+  name: 'rotation-announcement-lost-${suffix}'
+  location: 'global'
+  tags: tags
+  properties: {
+    description: 'An announcement of a rotation could not be delivered: a mail may be missing. See docs/operate.md.'
+    enabled: true
+    severity: 2
+    scopes: [topicId]
+    evaluationFrequency: 'PT5M'
+    windowSize: 'PT15M'
+    autoMitigate: true
+    criteria: {
+      'odata.type': 'Microsoft.Azure.Monitor.SingleResourceMultipleMetricCriteria'
+      allOf: [
+        {
+          name: 'dead-letters'
+          criterionType: 'StaticThresholdCriterion'
+          metricNamespace: 'Microsoft.EventGrid/topics'
+          metricName: 'DeadLetteredCount'
+          timeAggregation: 'Total'
+          operator: 'GreaterThan'
+          threshold: 0
+        }
+      ]
+    }
+    actions: [
+      {
+        actionGroupId: people.id
+      }
+    ]
+  }
+}
+
+@description('Resource id of the action group.')
+output actionGroupId string = people.id

@@ -1,0 +1,247 @@
+metadata description = 'The function app on Flex Consumption.'
+
+import { signIn as signInType } from '../types.bicep'
+
+@description('Region.')
+param location string
+
+@description('Tags of every resource.')
+param tags object
+
+@description('Name of the app, part of its host name.')
+param name string
+
+@description('Python version of the app.')
+@allowed(['3.11', '3.12', '3.13'])
+param pythonVersion string
+
+@description('Memory of one instance in MB.')
+@allowed([512, 2048, 4096])
+param instanceMemory int
+
+@description('Resource id of the app\'s identity.')
+param identityId string
+
+@description('Client id of the app\'s identity.')
+param identityClientId string
+
+@description('Blob endpoint of the host\'s storage account, with a slash at the end.')
+param blobEndpoint string
+
+@description('Its queue endpoint.')
+param queueEndpoint string
+
+@description('Its table endpoint.')
+param tableEndpoint string
+
+@description('Container for the deployed package.')
+param packagesContainer string
+
+@description('Connection string of Application Insights (no key in it is accepted there).')
+param insightsConnectionString string
+
+@description('Which store keeps the orchestrations.')
+@allowed(['durableTaskScheduler', 'azureStorage'])
+param durableBackend string
+
+@description('Endpoint of the Durable Task Scheduler; empty with azureStorage.')
+param schedulerEndpoint string
+
+@description('Name of the task hub.')
+param taskHub string
+
+@description('Where rotations are announced.')
+param topicEndpoint string
+
+@description('When the sweep runs: six fields, UTC.')
+param sweepSchedule string
+
+@description('URL of the secret whose value signs approval links; empty for none.')
+param linkKeyUrl string
+
+@description('Entra sign-in; null leaves people to signed links.')
+param signIn signInType?
+
+@description('Client id of the mail workflow\'s identity, which may call the API; empty for none.')
+param workflowClientId string
+
+@description('Subnet for outgoing traffic; empty for none.')
+param subnetId string
+
+@description('Further app settings, for example ROTATION_CA_BUNDLE.')
+param extraSettings object
+
+var onScheduler = durableBackend == 'durableTaskScheduler'
+var storageProvider = 'AzureFunctionsJobHost__extensions__durableTask__storageProvider'
+
+// With an identity and no key: the host reads each setting below the name of the connection.
+var hostSettings = {
+  AzureWebJobsStorage__credential: 'managedidentity'
+  AzureWebJobsStorage__clientId: identityClientId
+  AzureWebJobsStorage__blobServiceUri: blobEndpoint
+  AzureWebJobsStorage__queueServiceUri: queueEndpoint
+  AzureWebJobsStorage__tableServiceUri: tableEndpoint
+  APPLICATIONINSIGHTS_CONNECTION_STRING: insightsConnectionString
+  APPLICATIONINSIGHTS_AUTHENTICATION_STRING: 'ClientId=${identityClientId};Authorization=AAD'
+  AZURE_CLIENT_ID: identityClientId
+  TASKHUB_NAME: taskHub
+}
+
+// host.json names a back end too: the scale controller reads the file and not these settings, the
+// host lets these settings win. They must agree.
+var schedulerSettings = {
+  '${storageProvider}__type': 'azureManaged'
+  '${storageProvider}__connectionStringName': 'DURABLE_TASK_SCHEDULER_CONNECTION_STRING'
+  DURABLE_TASK_SCHEDULER_CONNECTION_STRING: 'Endpoint=${schedulerEndpoint};Authentication=ManagedIdentity;ClientID=${identityClientId}'
+}
+var storageSettings = {
+  '${storageProvider}__type': 'AzureStorage'
+  '${storageProvider}__connectionName': 'AzureWebJobsStorage'
+  '${storageProvider}__maxQueuePollingInterval': '00:00:10'
+}
+
+var rotationSettings = {
+  ROTATION_SWEEP_SCHEDULE: sweepSchedule
+  ROTATION_TOPIC_ENDPOINT: topicEndpoint
+  ROTATION_SIGN_IN: signIn == null ? 'links' : 'entra'
+}
+var linkSettings = empty(linkKeyUrl) ? {} : { ROTATION_LINK_KEY: linkKeyUrl }
+
+// The identity stands in for a client secret of the app registration (a federated credential there).
+var signInSettings = signIn == null ? {} : { OVERRIDE_USE_MI_FIC_ASSERTION_CLIENTID: identityClientId }
+
+resource plan 'Microsoft.Web/serverfarms@2025-03-01' = {
+  name: 'plan-${name}'
+  location: location
+  tags: tags
+  kind: 'functionapp'
+  sku: {
+    name: 'FC1'
+    tier: 'FlexConsumption'
+  }
+  properties: {
+    reserved: true
+  }
+}
+
+resource site 'Microsoft.Web/sites@2025-03-01' = {
+  name: name
+  location: location
+  tags: union(tags, { 'azd-service-name': 'rotation' })
+  kind: 'functionapp,linux'
+  identity: {
+    type: 'UserAssigned'
+    userAssignedIdentities: {
+      '${identityId}': {}
+    }
+  }
+  properties: {
+    serverFarmId: plan.id
+    httpsOnly: true
+    publicNetworkAccess: 'Enabled'
+    virtualNetworkSubnetId: empty(subnetId) ? null : subnetId
+    functionAppConfig: {
+      deployment: {
+        storage: {
+          type: 'blobContainer'
+          value: '${blobEndpoint}${packagesContainer}'
+          authentication: {
+            type: 'UserAssignedIdentity'
+            userAssignedIdentityResourceId: identityId
+          }
+        }
+      }
+      scaleAndConcurrency: {
+        // Azure Storage is polled by an instance that runs; the scheduler wakes one up.
+        alwaysReady: onScheduler ? [] : [{ name: 'durable', instanceCount: 1 }]
+        instanceMemoryMB: instanceMemory
+        maximumInstanceCount: 40
+      }
+      runtime: {
+        name: 'python'
+        version: pythonVersion
+      }
+    }
+    siteConfig: {
+      minTlsVersion: '1.2'
+      scmMinTlsVersion: '1.2'
+      ftpsState: 'Disabled'
+      http20Enabled: true
+    }
+  }
+}
+
+resource settings 'Microsoft.Web/sites/config@2025-03-01' = {
+  parent: site
+  name: 'appsettings'
+  properties: union(hostSettings, onScheduler ? schedulerSettings : storageSettings, rotationSettings, linkSettings, signInSettings, extraSettings)
+}
+
+// Deployment goes through Entra: no publishing user and password.
+resource basicFtp 'Microsoft.Web/sites/basicPublishingCredentialsPolicies@2025-03-01' = {
+  parent: site
+  name: 'ftp'
+  properties: {
+    allow: false
+  }
+}
+
+resource basicScm 'Microsoft.Web/sites/basicPublishingCredentialsPolicies@2025-03-01' = {
+  parent: site
+  name: 'scm'
+  properties: {
+    allow: false
+  }
+}
+
+resource auth 'Microsoft.Web/sites/config@2025-03-01' = if (signIn != null) {
+  parent: site
+  name: 'authsettingsV2'
+  dependsOn: [settings]
+  properties: {
+    platform: {
+      enabled: true
+      runtimeVersion: '~1'
+    }
+    globalValidation: {
+      requireAuthentication: true
+      unauthenticatedClientAction: 'RedirectToLoginPage'
+      redirectToProvider: 'azureactivedirectory'
+      // Event Grid authenticates with a key of its own; a probe has no identity.
+      excludedPaths: ['/runtime/webhooks/*', '/api/health']
+    }
+    httpSettings: {
+      requireHttps: true
+    }
+    identityProviders: {
+      azureActiveDirectory: {
+        enabled: true
+        registration: {
+          clientId: signIn!.clientId
+          clientSecretSettingName: 'OVERRIDE_USE_MI_FIC_ASSERTION_CLIENTID'
+          openIdIssuer: '${environment().authentication.loginEndpoint}${tenant().tenantId}/v2.0'
+        }
+        validation: {
+          allowedAudiences: [signIn!.clientId, 'api://${signIn!.clientId}']
+          defaultAuthorizationPolicy: {
+            allowedApplications: union([signIn!.clientId], signIn!.?callers ?? [], empty(workflowClientId) ? [] : [workflowClientId])
+          }
+        }
+      }
+    }
+    login: {
+      tokenStore: {
+        enabled: false
+      }
+    }
+  }
+}
+
+@description('Resource id of the app.')
+output id string = site.id
+
+@description('Name of the app.')
+output name string = site.name
+
+@description('Address of the app.')
+output url string = 'https://${site.properties.defaultHostName}'

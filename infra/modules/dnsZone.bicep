@@ -1,0 +1,32 @@
+metadata description = 'A private DNS zone, linked to the app\'s network.'
+
+@description('Tags of every resource.')
+param tags object
+
+@description('Name of the zone.')
+param name string
+
+@description('Network that resolves it.')
+param networkId string
+
+resource zone 'Microsoft.Network/privateDnsZones@2024-06-01' = {
+  name: name
+  location: 'global'
+  tags: tags
+}
+
+resource link 'Microsoft.Network/privateDnsZones/virtualNetworkLinks@2024-06-01' = {
+  parent: zone
+  name: 'rotation'
+  location: 'global'
+  tags: tags
+  properties: {
+    registrationEnabled: false
+    virtualNetwork: {
+      id: networkId
+    }
+  }
+}
+
+@description('Resource id of the zone.')
+output id string = zone.id

@@ -1,0 +1,52 @@
+metadata description = 'Durable Task Scheduler with one task hub.'
+
+@description('Region.')
+param location string
+
+@description('Tags of every resource.')
+param tags object
+
+@description('Name of the scheduler.')
+param name string
+
+@description('Consumption bills per action and keeps finished instances for 30 days at most; Dedicated has capacity of its own.')
+@allowed(['Consumption', 'Dedicated'])
+param sku string
+
+@description('Address ranges that may connect. An empty list would refuse everybody.')
+@minLength(1)
+param allowedAddresses string[]
+
+@description('Accept connections over private endpoints only.')
+param private bool
+
+resource scheduler 'Microsoft.DurableTask/schedulers@2026-02-01' = {
+  name: name
+  location: location
+  tags: tags
+  properties: {
+    ipAllowlist: allowedAddresses
+    publicNetworkAccess: private ? 'Disabled' : 'Enabled'
+    sku: {
+      name: sku
+    }
+  }
+}
+
+resource hub 'Microsoft.DurableTask/schedulers/taskHubs@2026-02-01' = {
+  parent: scheduler
+  name: 'rotation'
+  properties: {}
+}
+
+@description('Resource id of the scheduler.')
+output id string = scheduler.id
+
+@description('Name of the scheduler.')
+output name string = scheduler.name
+
+@description('Endpoint that the app connects to.')
+output endpoint string = scheduler.properties.endpoint
+
+@description('Name of the task hub.')
+output hub string = hub.name

@@ -1,0 +1,144 @@
+metadata description = 'Every role of every identity on what the deployment itself creates. Roles on Key Vault secrets are in vaultGrants.bicep, since a vault may live elsewhere.'
+
+@description('Object id of the app\'s identity.')
+param appPrincipalId string
+
+@description('Object id of the identity that writes dead letters.')
+param eventsPrincipalId string
+
+@description('Name of the host\'s storage account.')
+param storageAccountName string
+
+@description('Container of dead letters.')
+param deadLettersContainer string
+
+@description('Name of the Durable Task Scheduler; empty when Azure Storage keeps the orchestrations.')
+param schedulerName string
+
+@description('Name of its task hub.')
+param hubName string
+
+@description('Name of the topic that announces rotations.')
+param topicName string
+
+@description('Name of Application Insights.')
+param insightsName string
+
+var roles = loadJsonContent('../roles.json')
+var onStorage = empty(schedulerName)
+
+resource account 'Microsoft.Storage/storageAccounts@2025-01-01' existing = {
+  name: storageAccountName
+}
+
+resource blobs 'Microsoft.Storage/storageAccounts/blobServices@2025-01-01' existing = {
+  parent: account
+  name: 'default'
+}
+
+resource deadLetters 'Microsoft.Storage/storageAccounts/blobServices/containers@2025-01-01' existing = {
+  parent: blobs
+  name: deadLettersContainer
+}
+
+resource scheduler 'Microsoft.DurableTask/schedulers@2026-02-01' existing = if (!onStorage) {
+  name: onStorage ? 'none' : schedulerName
+}
+
+resource hub 'Microsoft.DurableTask/schedulers/taskHubs@2026-02-01' existing = if (!onStorage) {
+  parent: scheduler
+  name: hubName
+}
+
+resource topic 'Microsoft.EventGrid/topics@2025-02-15' existing = {
+  name: topicName
+}
+
+resource insights 'Microsoft.Insights/components@2020-02-02' existing = {
+  name: insightsName
+}
+
+// The host keeps its leases, timer state and keys in blobs, creates the containers for them, and
+// fetches the package. Contributor is not enough for the host, says its documentation.
+resource hostBlobs 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
+  name: guid(account.id, appPrincipalId, roles.storageBlobDataOwner)
+  scope: account
+  properties: {
+    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles.storageBlobDataOwner)
+    principalId: appPrincipalId
+    principalType: 'ServicePrincipal'
+  }
+}
+
+// Work items and control messages of orchestrations. Not needed with the scheduler.
+resource durableQueues 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (onStorage) {
+  name: guid(account.id, appPrincipalId, roles.storageQueueDataContributor)
+  scope: account
+  properties: {
+    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles.storageQueueDataContributor)
+    principalId: appPrincipalId
+    principalType: 'ServicePrincipal'
+  }
+}
+
+// History, instances and partitions of orchestrations. Not needed with the scheduler.
+resource durableTables 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (onStorage) {
+  name: guid(account.id, appPrincipalId, roles.storageTableDataContributor)
+  scope: account
+  properties: {
+    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles.storageTableDataContributor)
+    principalId: appPrincipalId
+    principalType: 'ServicePrincipal'
+  }
+}
+
+// Starts, runs and queries orchestrations: in this task hub alone.
+resource durableHub 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (!onStorage) {
+  name: guid(hub.id, appPrincipalId, roles.durableTaskDataContributor)
+  scope: hub
+  properties: {
+    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles.durableTaskDataContributor)
+    principalId: appPrincipalId
+    principalType: 'ServicePrincipal'
+  }
+}
+
+// Announces rotations: publishes to this topic, cannot read or change it.
+resource announce 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
+  name: guid(topic.id, appPrincipalId, roles.eventGridDataSender)
+  scope: topic
+  properties: {
+    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles.eventGridDataSender)
+    principalId: appPrincipalId
+    principalType: 'ServicePrincipal'
+  }
+}
+
+// Sends telemetry, since keys are refused.
+resource telemetry 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
+  name: guid(insights.id, appPrincipalId, roles.monitoringMetricsPublisher)
+  scope: insights
+  properties: {
+    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles.monitoringMetricsPublisher)
+    principalId: appPrincipalId
+    principalType: 'ServicePrincipal'
+  }
+}
+
+// Event Grid puts undeliverable events into this container alone.
+resource buryEvents 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
+  name: guid(deadLetters.id, eventsPrincipalId, roles.storageBlobDataContributor)
+  scope: deadLetters
+  properties: {
+    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles.storageBlobDataContributor)
+    principalId: eventsPrincipalId
+    principalType: 'ServicePrincipal'
+  }
+}
+
+// None on AKS: the API server takes an Entra token and asks Kubernetes RBAC, so that the Role and
+// RoleBinding in the namespaces are the whole grant. Azure Kubernetes Service Cluster User would
+// only let the app download a kubeconfig, which it does not use.
+//
+// None on PostgreSQL: its Azure roles manage servers, not rows. What the app may do there is granted
+// in SQL.

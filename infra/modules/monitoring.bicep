@@ -1,0 +1,52 @@
+metadata description = 'Log Analytics workspace and Application Insights. Ingestion needs an Entra token.'
+
+@description('Region.')
+param location string
+
+@description('Tags of every resource.')
+param tags object
+
+@description('Ends the names of the resources.')
+param suffix string
+
+@description('Days that logs are kept.')
+@minValue(30)
+@maxValue(730)
+param retentionDays int
+
+resource workspace 'Microsoft.OperationalInsights/workspaces@2025-07-01' = {
+  name: 'log-rotation-${suffix}'
+  location: location
+  tags: tags
+  properties: {
+    retentionInDays: retentionDays
+    sku: {
+      name: 'PerGB2018'
+    }
+    features: {
+      disableLocalAuth: true
+      enableLogAccessUsingOnlyResourcePermissions: true
+    }
+  }
+}
+
+resource insights 'Microsoft.Insights/components@2020-02-02' = {
+  name: 'appi-rotation-${suffix}'
+  location: location
+  tags: tags
+  kind: 'web'
+  properties: {
+    Application_Type: 'web'
+    DisableLocalAuth: true
+    WorkspaceResourceId: workspace.id
+  }
+}
+
+@description('Resource id of Application Insights.')
+output id string = insights.id
+
+@description('Its name.')
+output name string = insights.name
+
+@description('Where telemetry goes. An address, not a key: ingestion needs an Entra token.')
+output connectionString string = insights.properties.ConnectionString

@@ -1,0 +1,40 @@
+metadata description = 'The Event Grid topic that announces rotations. Publishing needs an Entra token: there are no keys.'
+
+@description('Region.')
+param location string
+
+@description('Tags of every resource.')
+param tags object
+
+@description('Name of the topic.')
+param name string
+
+@description('Identity that writes undeliverable events to storage.')
+param identityId string
+
+resource topic 'Microsoft.EventGrid/topics@2025-02-15' = {
+  name: name
+  location: location
+  tags: tags
+  identity: {
+    type: 'UserAssigned'
+    userAssignedIdentities: {
+      '${identityId}': {}
+    }
+  }
+  properties: {
+    inputSchema: 'EventGridSchema'
+    disableLocalAuth: true
+    minimumTlsVersionAllowed: '1.2'
+    publicNetworkAccess: 'Enabled'
+  }
+}
+
+@description('Resource id of the topic.')
+output id string = topic.id
+
+@description('Name of the topic.')
+output name string = topic.name
+
+@description('Where events are published.')
+output endpoint string = topic.properties.endpoint
