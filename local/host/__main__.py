@@ -1,0 +1,99 @@
+"""`python -m local.host`: see `--help`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+import sys
+import threading
+from pathlib import Path
+
+from local.engine.errors import JournalError
+from local.host import logs, settings
+from local.host.app import LoadError, load
+from local.host.routing import RouteError
+from local.host.server import EngineStoppedError, Plan, bound_socket, serve, url_of
+from local.host.timers import ScheduleError
+from local.process import announce
+
+REFUSALS = (
+    settings.SettingsError,
+    LoadError,
+    RouteError,
+    ScheduleError,
+    JournalError,
+    EngineStoppedError,
+)
+ENVIRONMENT = """environment:
+  LOCAL_FUNCTION_KEY  opens functions of level `function` (header x-functions-key or query code)
+  LOCAL_MASTER_KEY    opens everything, /admin included
+  LOCAL_SYSTEM_KEY    opens /runtime/webhooks/eventgrid and /runtime/webhooks/durabletask
+  LOCAL_EASY_AUTH     on: takes X-MS-CLIENT-PRINCIPAL* out of every request and sets them from the
+                      header X-Local-Sign-In or the cookie LocalSignIn, the base64 of
+                      {"auth_typ": "aad", "claims": [{"typ": ..., "val": ...}]}; off (default):
+                      headers pass as they are, as on Azure without Easy Auth
+Everything else in the environment is an app setting. The keys are not passed on to the app."""
+
+
+def parse(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m local.host",
+        description="Runs a Python function app on 127.0.0.1 as Azure Functions would.",
+        epilog=ENVIRONMENT,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--app", type=Path, required=True, help="the app's Python file")
+    parser.add_argument("--app-attribute", default="app", help="its FunctionApp (default: app)")
+    parser.add_argument("--journal", type=Path, required=True, help="the engine's SQLite file")
+    parser.add_argument("--port", type=int, required=True, help="0 takes any free port")
+    parser.add_argument("--settings", type=Path, help="app settings like local.settings.json")
+    parser.add_argument("--timers", choices=("on", "off"), default="on", help="default: on")
+    return parser.parse_args(argv)
+
+
+def prepare(options: argparse.Namespace) -> Plan:
+    """Everything that can be refused before the event loop runs."""
+    if options.settings:
+        settings.apply(settings.read_values(options.settings), os.environ)
+    switches = settings.Switches.take(os.environ)
+    logs.hide(switches.keys.all)
+    public = bound_socket(options.port)
+    os.environ["WEBSITE_HOSTNAME"] = url_of(public).removeprefix("http://")
+    os.environ["WEBSITE_AUTH_ENABLED"] = str(switches.easy_auth)
+    return Plan(
+        app=load(options.app, options.app_attribute),
+        switches=switches,
+        host_file=settings.HostFile.read(options.app.resolve().parent / "host.json"),
+        journal=options.journal,
+        timers=options.timers == "on",
+        public=public,
+        rpc=bound_socket(0),
+    )
+
+
+def main(argv: list[str] | None = None) -> int:
+    options = parse(argv)
+    logs.configure()
+    try:
+        plan = prepare(options)
+        asyncio.run(
+            serve(plan, lambda: announce(url_of(plan.public), functions=len(plan.app.functions)))
+        )
+    except REFUSALS as error:
+        logs.event("cannot run", logging.ERROR, reason=str(error), error=error.__cause__)
+        return 1
+    return 0
+
+
+def leave(code: int) -> None:
+    """Threads of functions that are still running would keep the process alive."""
+    logging.shutdown()
+    if threading.active_count() > 1:
+        os._exit(code)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    leave(main())
