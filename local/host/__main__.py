@@ -8,7 +8,9 @@ import logging
 import os
 import sys
 import threading
+from contextlib import redirect_stdout
 from pathlib import Path
+from typing import TextIO
 
 from local.engine.errors import JournalError
 from local.host import logs, settings
@@ -74,17 +76,26 @@ def prepare(options: argparse.Namespace) -> Plan:
 
 
 def main(argv: list[str] | None = None) -> int:
-    options = parse(argv)
+    """What the app prints goes to standard error: standard output is for the announcement."""
+    options, output = parse(argv), sys.stdout
     logs.configure()
+    with redirect_stdout(sys.stderr):
+        return run(options, output)
+
+
+def run(options: argparse.Namespace, output: TextIO) -> int:
     try:
         plan = prepare(options)
-        asyncio.run(
-            serve(plan, lambda: announce(url_of(plan.public), functions=len(plan.app.functions)))
-        )
+        asyncio.run(serve(plan, lambda: listening(plan, output)))
     except REFUSALS as error:
         logs.event("cannot run", logging.ERROR, reason=str(error), error=error.__cause__)
         return 1
     return 0
+
+
+def listening(plan: Plan, output: TextIO) -> None:
+    with redirect_stdout(output):
+        announce(url_of(plan.public), functions=len(plan.app.functions))
 
 
 def leave(code: int) -> None:

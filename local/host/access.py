@@ -47,7 +47,8 @@ class Doorkeeper:
 
     def level(self, request: web.Request) -> Level:
         """The header wins over the query. Every key is compared, in constant time."""
-        given = request.headers.get(KEY_HEADER, request.query.get(KEY_QUERY, "")).encode()
+        text = request.headers.get(KEY_HEADER, request.query.get(KEY_QUERY, ""))
+        given = text.encode("utf-8", "surrogateescape")  # a header may hold any bytes
         levels = [level for key, level in self._keys if hmac.compare_digest(given, key.encode())]
         return max(levels, default=Level.ANONYMOUS)
 

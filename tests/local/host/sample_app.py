@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 app = df.DFApp(http_auth_level=func.AuthLevel.FUNCTION)
 running = threading.Semaphore()
+print("the sample is loaded")  # noqa: T201 - where it goes is tested
 
 
 def note(name: str, value: object) -> None:

@@ -92,6 +92,12 @@ def test_keys_open_their_levels(host: Sample, path: str, key: str | None, status
         assert (in_header.data, in_query.data) == (b"", b"")
 
 
+def test_a_key_of_any_bytes_is_only_wrong(host: Sample) -> None:
+    answer = host.call("GET", "/api/echo/abc", headers={"x-functions-key": b"\xff\xfe"})
+    assert answer.status == 401
+    assert host.call("GET", "/api/echo/abc?code=%FF").status == 401
+
+
 def test_the_header_wins_over_the_query(host: Sample) -> None:
     answer = host.call("GET", "/api/echo/abc", key="wrong", fields={"code": FUNCTION_KEY})
     assert answer.status == 401

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -206,6 +208,21 @@ async def waits(req: func.HttpRequest) -> str:
 def quick(req: func.HttpRequest) -> str:
     return "quick"
 """
+
+
+def test_what_the_app_prints_goes_to_the_log(host: Sample) -> None:
+    assert "the sample is loaded" in host.log.splitlines()
+
+
+def test_a_broken_journal_ends_the_process(launch: Callable[..., Sample], tmp_path: Path) -> None:
+    host = launch()
+    host.durable("POST", "orchestrators/sleeping/broken", json=0.5)
+    wait_until(lambda: host.noted("nap"), 10, "the activity's begin")
+    with closing(sqlite3.connect(tmp_path / "journal")) as journal:
+        journal.execute("drop table history")
+        journal.commit()
+    wait_until(lambda: not host.component.alive, 30, "the end of the process")
+    assert '"reason": "the durable engine stopped"' in host.log
 
 
 def test_keys_never_reach_the_log(host: Sample) -> None:
