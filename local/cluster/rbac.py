@@ -1,0 +1,110 @@
+"""Role-based access, decided from the Roles and bindings that the API itself stores."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from local.cluster import kinds
+from local.cluster.auth import MASTERS
+from local.cluster.errors import ApiError, forbidden
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from local.cluster.auth import User
+    from local.cluster.kinds import Object
+    from local.cluster.requests import Target
+    from local.cluster.store import Store
+
+
+@dataclass(frozen=True)
+class Attributes:
+    """What is asked for. `resource` holds its subresource: `deployments/scale`."""
+
+    verb: str
+    group: str
+    resource: str
+    namespace: str
+    name: str
+
+
+class Authorizer:
+    """`enforced=False` lets every authenticated user do everything."""
+
+    def __init__(self, store: Store, *, enforced: bool) -> None:
+        self._store = store
+        self._enforced = enforced
+
+    def check(self, user: User, target: Target) -> None:
+        """Raises 403."""
+        asked = Attributes(
+            target.verb, target.kind.group, target.resource, target.namespace, target.name
+        )
+        if target.kind is kinds.ACCESS_REVIEW or self.allows(user, asked):
+            return
+        where = (
+            f'in the namespace "{asked.namespace}"' if asked.namespace else "at the cluster scope"
+        )
+        why = (
+            f'User "{user.name}" cannot {asked.verb} resource "{asked.resource}" in API group'
+            f' "{asked.group}" {where}'
+        )
+        raise forbidden(target.kind, target.name, why)
+
+    def check_path(self, user: User, verb: str, path: str) -> None:
+        """Discovery is open to whoever is authenticated, as upstream's default roles have it."""
+        open_paths = ("/api", "/apis", "/healthz", "/livez", "/readyz", "/openapi", "/version")
+        if any(path == each or path.startswith(f"{each}/") for each in open_paths):
+            return
+        if self._enforced and MASTERS not in user.groups:
+            message = f'forbidden: User "{user.name}" cannot {verb} path "{path}"'
+            raise ApiError(403, "Forbidden", message, {})
+
+    def allows(self, user: User, asked: Attributes) -> bool:
+        if not self._enforced or MASTERS in user.groups:
+            return True
+        return any(_permits(rule, asked) for rule in self._rules(user, asked.namespace))
+
+    def _rules(self, user: User, namespace: str) -> Iterator[Object]:
+        bindings = self._store.items(kinds.CLUSTER_ROLE_BINDING)
+        if namespace:
+            bindings += self._store.items(kinds.ROLE_BINDING, namespace)
+        for binding in bindings:
+            scope = binding["metadata"].get("namespace", "")
+            if any(_is(user, subject, scope) for subject in binding.get("subjects") or []):
+                yield from self._role(binding["roleRef"], scope).get("rules") or []
+
+    def _role(self, reference: Object, namespace: str) -> Object:
+        """A binding to a role that does not exist grants nothing."""
+        if reference["kind"] == "ClusterRole":
+            return self._store.get(kinds.CLUSTER_ROLE, "", reference["name"]) or {}
+        return self._store.get(kinds.ROLE, namespace, reference["name"]) or {}
+
+
+def _is(user: User, subject: Object, scope: str) -> bool:
+    if subject["kind"] == "User":
+        return bool(subject["name"] == user.name)
+    if subject["kind"] == "Group":
+        return subject["name"] in user.groups
+    namespace = subject.get("namespace", scope)
+    return bool(user.name == f"system:serviceaccount:{namespace}:{subject['name']}")
+
+
+def _permits(rule: Object, asked: Attributes) -> bool:
+    names = rule.get("resourceNames") or []
+    return (
+        _has(rule.get("verbs"), asked.verb)
+        and _has(rule.get("apiGroups"), asked.group)
+        and _has_resource(rule.get("resources") or [], asked.resource)
+        and (not names or asked.name in names)
+    )
+
+
+def _has(values: list[str] | None, value: str) -> bool:
+    return "*" in (values or []) or value in (values or [])
+
+
+def _has_resource(resources: list[str], resource: str) -> bool:
+    _, slash, subresource = resource.partition("/")
+    return _has(resources, resource) or bool(slash and f"*/{subresource}" in resources)

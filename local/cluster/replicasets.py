@@ -1,0 +1,114 @@
+"""ReplicaSets: as many pods of a template as asked for."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING
+
+from local.cluster import kinds, times
+from local.cluster.controllers import (
+    Controller,
+    Key,
+    is_controlled_by,
+    key_of,
+    leaving,
+    owner_key,
+    reference_to,
+)
+
+if TYPE_CHECKING:
+    from local.cluster.kinds import Object
+    from local.cluster.store import Change
+
+
+class ReplicaSetController(Controller):
+    kind = kinds.REPLICA_SET
+
+    def concerns(self, change: Change) -> list[Key]:
+        if change.kind is kinds.REPLICA_SET:
+            return [key_of(change.object)]
+        if change.kind is kinds.POD:
+            return owner_key(change.object, kinds.REPLICA_SET)
+        return []
+
+    def reconcile(self, obj: Object) -> None:
+        pods = self._pods(obj)
+        missing = obj["spec"]["replicas"] - len(pods)
+        if leaving(obj):
+            return
+        for _ in range(missing):
+            self.registry.create(kinds.POD, _new_pod(obj))
+        for pod in sorted(pods, key=_worth)[: max(0, -missing)]:
+            self.registry.delete(kinds.POD, pod)
+        self._report(obj)
+
+    def _pods(self, replica_set: Object) -> list[Object]:
+        """Its pods that count: neither finished nor on their way out."""
+        return [
+            pod
+            for pod in self.store.items(kinds.POD, replica_set["metadata"]["namespace"])
+            if is_controlled_by(pod, replica_set) and not leaving(pod) and not _finished(pod)
+        ]
+
+    def _report(self, replica_set: Object) -> None:
+        pods = self._pods(replica_set)
+        minimum = replica_set["spec"].get("minReadySeconds") or 0
+        waits = [wait for pod in pods if (wait := until_available(pod, minimum)) is not None]
+        status = {
+            "replicas": len(pods),
+            "fullyLabeledReplicas": len(pods),
+            "readyReplicas": sum(is_ready(pod) for pod in pods),
+            "availableReplicas": sum(wait <= 0 for wait in waits),
+            "observedGeneration": replica_set["metadata"]["generation"],
+        }
+        pending = [wait for wait in waits if wait > 0]
+        if pending:
+            self.enqueue_after(key_of(replica_set), min(pending))
+        self.registry.modify(
+            kinds.REPLICA_SET, replica_set, lambda new: new.update(status=status), "status"
+        )
+
+
+def _new_pod(replica_set: Object) -> Object:
+    template = copy.deepcopy(replica_set["spec"]["template"])
+    metadata = template.get("metadata") or {}
+    return {
+        "metadata": {
+            "generateName": f"{replica_set['metadata']['name']}-",
+            "namespace": replica_set["metadata"]["namespace"],
+            "labels": metadata.get("labels"),
+            "annotations": metadata.get("annotations"),
+            "ownerReferences": [reference_to(replica_set)],
+        },
+        "spec": template["spec"],
+    }
+
+
+def _finished(pod: Object) -> bool:
+    return (pod.get("status") or {}).get("phase") in {"Succeeded", "Failed"}
+
+
+def _worth(pod: Object) -> tuple[bool, bool, float]:
+    """Pods to go first sort first: not running, not ready, the youngest."""
+    phase = (pod.get("status") or {}).get("phase")
+    born = times.parse(pod["metadata"]["creationTimestamp"]).timestamp()
+    return phase == "Running", is_ready(pod), -born
+
+
+def is_ready(pod: Object) -> bool:
+    condition = _ready_condition(pod)
+    return condition is not None and condition["status"] == "True"
+
+
+def _ready_condition(pod: Object) -> Object | None:
+    conditions = (pod.get("status") or {}).get("conditions") or []
+    return next((item for item in conditions if item["type"] == "Ready"), None)
+
+
+def until_available(pod: Object, minimum: int) -> float | None:
+    """Seconds until it has been ready for `minimum` seconds; None while it is not ready."""
+    condition = _ready_condition(pod)
+    if condition is None or condition["status"] != "True":
+        return None
+    since = times.parse(condition["lastTransitionTime"])
+    return minimum - (times.now() - since).total_seconds() if minimum else 0.0

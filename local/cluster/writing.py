@@ -1,0 +1,197 @@
+"""Create, update, patch and delete, from request bodies to what the registry stores."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from local.cluster import errors, fields, patches
+from local.cluster.kinds import POD
+from local.cluster.requests import flag
+from local.cluster.scale import scale_of, with_scale
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from local.cluster.kinds import Kind, Object
+    from local.cluster.registry import Part, Registry
+    from local.cluster.requests import Target
+
+JSON_PATCH = "application/json-patch+json"
+MERGE_PATCH = "application/merge-patch+json"
+STRATEGIC_PATCH = "application/strategic-merge-patch+json"
+APPLY_PATCH = "application/apply-patch+yaml"
+
+
+def read_body(content_type: str, body: bytes) -> Any:
+    """Raises 400 for what is neither JSON nor YAML, 415 for another type."""
+    if content_type not in {
+        "", "application/json", "application/yaml", "application/octet-stream",
+        JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH, APPLY_PATCH,
+    }:  # fmt: skip
+        raise errors.unsupported_media(["application/json", "application/yaml"])
+    try:
+        return json.loads(body) if not content_type.endswith("yaml") else yaml.safe_load(body)
+    except (ValueError, yaml.YAMLError, RecursionError) as error:
+        raise errors.bad_request("the body of the request is not valid JSON or YAML") from error
+
+
+class Writer:
+    """The writing verbs. Each returns the HTTP status and the object to answer with."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+
+    def create(
+        self, target: Target, body: Any, query: Mapping[str, str], agent: str
+    ) -> tuple[int, Object]:
+        obj = _for_target(target, body)
+        obj["metadata"].pop("managedFields", None)
+        tracked = fields.track_update({"metadata": {}}, obj, target.kind, _manager(query, agent))
+        return 201, self._registry.create(target.kind, tracked, dry_run=_dry(query))
+
+    def update(
+        self, target: Target, body: Any, query: Mapping[str, str], agent: str
+    ) -> tuple[int, Object]:
+        current = self._registry.fetch(target.kind, target.namespace, target.name)
+        if target.subresource == "scale":
+            return 200, self._scaled(target, current, body, query, agent)
+        obj = _for_target(target, body)
+        if not obj["metadata"].get("managedFields"):
+            obj["metadata"]["managedFields"] = current["metadata"].get("managedFields")
+        return 200, self._store(target, current, obj, query, agent)
+
+    def patch(
+        self, target: Target, body: Any, query: Mapping[str, str], agent: str, content_type: str
+    ) -> tuple[int, Object]:
+        if content_type == APPLY_PATCH:
+            return self._apply(target, body, query)
+        current = self._registry.fetch(target.kind, target.namespace, target.name)
+        if target.subresource == "scale":
+            scale = _patched(target.kind, scale_of(current), body, content_type)
+            return 200, self._scaled(target, current, scale, query, agent)
+        obj = _for_target(target, _patched(target.kind, current, body, content_type))
+        return 200, self._store(target, current, obj, query, agent)
+
+    def _store(
+        self, target: Target, current: Object, obj: Object, query: Mapping[str, str], agent: str
+    ) -> Object:
+        part: Part = "status" if target.subresource == "status" else ""
+        if not part:
+            obj = fields.track_update(current, obj, target.kind, _manager(query, agent))
+        return self._registry.update(target.kind, obj, part, dry_run=_dry(query))
+
+    def _scaled(
+        self, target: Target, current: Object, scale: Any, query: Mapping[str, str], agent: str
+    ) -> Object:
+        obj = with_scale(target.kind, current, scale)
+        stored = self._store(target, current, obj, query, agent)
+        return scale_of(stored)
+
+    def _apply(self, target: Target, body: Any, query: Mapping[str, str]) -> tuple[int, Object]:
+        manager = query.get("fieldManager")
+        if not manager:
+            raise errors.bad_request("fieldManager is required for apply patch")
+        if target.subresource == "scale":
+            raise errors.unsupported_media([JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH])
+        applied = _for_target(target, body)
+        if applied["metadata"].get("managedFields"):
+            raise errors.bad_request("metadata.managedFields must be nil")
+        force = flag(query, "force")
+        current = self._registry.store.get(target.kind, target.namespace, target.name)
+        metadata = {k: applied["metadata"].get(k) for k in ("name", "namespace")}
+        obj = fields.apply(
+            current or {"metadata": metadata}, applied, target.kind, manager, force=force
+        )
+        if current is None:
+            return 201, self._registry.create(target.kind, obj, dry_run=_dry(query))
+        part: Part = "status" if target.subresource == "status" else ""
+        return 200, self._registry.update(target.kind, obj, part, dry_run=_dry(query))
+
+    def delete(self, target: Target, body: Any, query: Mapping[str, str]) -> tuple[int, Object]:
+        current = self._registry.fetch(target.kind, target.namespace, target.name)
+        return 200, self.delete_one(target.kind, current, _delete_options(body, query))
+
+    def delete_one(self, kind: Kind, current: Object, options: Object) -> Object:
+        left = self._registry.delete(kind, current, options)
+        metadata = current["metadata"]
+        still_there = self._registry.store.get(
+            kind, metadata.get("namespace", ""), metadata["name"]
+        )
+        if still_there or kind is POD:
+            return left
+        details: Object = {"name": metadata["name"], "kind": kind.plural, "uid": metadata["uid"]}
+        if kind.group:
+            details["group"] = kind.group
+        return {
+            "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success",
+            "details": details,
+        }  # fmt: skip
+
+    def delete_all(
+        self, kind: Kind, found: list[Object], body: Any, query: Mapping[str, str]
+    ) -> None:
+        for obj in found:
+            self.delete_one(kind, obj, _delete_options(body, query))
+
+
+def _patched(kind: Kind, current: Object, body: Any, content_type: str) -> Object:
+    if content_type == JSON_PATCH:
+        return patches.json_patch(current, body)
+    if not isinstance(body, dict):
+        raise errors.bad_request("the patch is not a JSON object")
+    if content_type == MERGE_PATCH:
+        return _as_object(patches.merge_patch(current, body))
+    accepted = [JSON_PATCH, MERGE_PATCH, APPLY_PATCH]
+    if content_type != STRATEGIC_PATCH or not kind.builtin:
+        raise errors.unsupported_media(accepted)
+    return _as_object(patches.strategic_patch(current, body, kind))
+
+
+def _as_object(value: Any) -> Object:
+    if not isinstance(value, dict):
+        raise errors.bad_request("the patch leaves no object")
+    return value
+
+
+def _for_target(target: Target, body: Any) -> Object:
+    """The body as an object of the target's kind, namespace and name. Raises 400 for another's."""
+    if not isinstance(body, dict) or not isinstance(body.get("metadata") or {}, dict):
+        raise errors.bad_request("the body of the request is not an object")
+    kind = target.kind
+    given = (body.get("apiVersion", kind.api_version), body.get("kind", kind.kind))
+    if given != (kind.api_version, kind.kind):
+        raise errors.bad_request(
+            f'{given[1]} in version "{given[0]}" cannot be handled as a {kind.kind}'
+        )
+    metadata = dict(body.get("metadata") or {})
+    if target.name and metadata.setdefault("name", target.name) != target.name:
+        raise errors.bad_request(
+            f"the name of the object ({metadata['name']}) does not match the name on the URL"
+            f" ({target.name})"
+        )
+    if kind.namespaced and metadata.setdefault("namespace", target.namespace) != target.namespace:
+        raise errors.bad_request(
+            "the namespace of the provided object does not match the namespace sent on the request"
+        )
+    return {**body, "metadata": metadata}
+
+
+def _manager(query: Mapping[str, str], agent: str) -> str:
+    return query.get("fieldManager") or agent.partition("/")[0] or "unknown"
+
+
+def _dry(query: Mapping[str, str]) -> bool:
+    return query.get("dryRun") == "All"
+
+
+def _delete_options(body: Any, query: Mapping[str, str]) -> Object:
+    options: Object = dict(body) if isinstance(body, dict) else {}
+    for key in ("propagationPolicy", "dryRun"):
+        if key in query:
+            options[key] = query[key]
+    if "gracePeriodSeconds" in query:
+        options["gracePeriodSeconds"] = int(query["gracePeriodSeconds"])
+    return options
