@@ -123,6 +123,14 @@ def signing_key(state: Path) -> bytes:
     return pem
 
 
+def verification_key(state: Path) -> bytes:
+    """PEM. A component may verify before the endpoint has started."""
+    public = state / "signing.pub"
+    if not public.exists():
+        signing_key(state)
+    return public.read_bytes()
+
+
 def _new_key() -> bytes:
     return rsa.generate_private_key(public_exponent=65537, key_size=2048).private_bytes(
         serialization.Encoding.PEM,
@@ -136,7 +144,7 @@ def verify(token: str, audience: str | Iterable[str], state_dir: Path) -> dict[s
 
     Raises `AudienceError` or `TokenError`.
     """
-    public_key = (state_dir / "signing.pub").read_bytes()
+    public_key = verification_key(state_dir)
     accepted = [audience] if isinstance(audience, str) else list(audience)
     try:
         return jwt.decode(

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from local import delivery
+from local import delivery, outbox
 from local.keyvault import store as storing
 from local.keyvault.access import Access
 from local.keyvault.app import Vault
@@ -51,22 +51,22 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 async def run(options: argparse.Namespace) -> None:
     state = private_directory(options.state)
     authority = Authority(options.tls or state / "tls")
-    store = storing.Store(open_database(state / "vault.db", storing.SCHEMA + delivery.SCHEMA))
+    store = storing.Store(open_database(state / "vault.db", storing.SCHEMA + outbox.SCHEMA))
     store.purge_overdue(int(time.time()))
     webhooks = [delivery.with_code(options.events)] if options.events else []
-    outbox = delivery.Outbox(store.database, webhooks)
-    announcer = Announcer(store, outbox, options.name)
+    waiting = outbox.Outbox(store.database, webhooks)
+    announcer = Announcer(store, waiting, options.name)
     vault = Vault(store, announcer, Access(options.access, options.name), options.identity_state)
 
     def listening(urls: list[str]) -> None:
-        announcer.base = urls[0]
+        announcer.listens_at(urls[0])
         announce(urls[0], ca=str(authority.bundle), name=options.name)
 
     tls = authority.issue(options.name).context()
     topic = f"vault {options.name}"
     trust = authority.client_context()
     async with delivery.delivering(
-        outbox, webhooks, topic, trust, announcer.run(), scale=options.retry_scale
+        waiting, webhooks, topic, trust, announcer.run(), scale=options.retry_scale
     ):
         await serve([Site(vault.app(), options.port, tls)], listening)
 

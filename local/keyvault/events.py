@@ -13,12 +13,13 @@ import time
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from local.delivery import Outbox, timestamp
+from local.delivery import timestamp
 from local.identity import TENANT
 from local.storage import transaction
 
 if TYPE_CHECKING:
     from local.keyvault.store import Store, Version
+    from local.outbox import Outbox
 
 NEAR = 30 * 86400  # seconds before `exp`
 PREFIX = "Microsoft.KeyVault.Secret"
@@ -33,14 +34,20 @@ CURRENT = """
 
 
 class Announcer:
-    """`base` is the vault's URL, known once it listens."""
+    """Publishes nothing of its own accord before `listens_at` has told it the vault's URL, which
+    events carry."""
 
     def __init__(self, store: Store, outbox: Outbox, name: str) -> None:
-        self.base = ""
+        self._base = ""
+        self._listening = asyncio.Event()
         self.outbox = outbox
         self._store = store
         self._name = name
         self._changed = asyncio.Event()
+
+    def listens_at(self, base: str) -> None:
+        self._base = base
+        self._listening.set()
 
     def created(self, version: Version) -> None:
         """Within the transaction that made the version."""
@@ -85,6 +92,7 @@ class Announcer:
 
     async def run(self) -> None:
         """Publishes what falls due, until cancelled."""
+        await self._listening.wait()
         while True:
             self._changed.clear()
             self.publish_due(time.time())
@@ -104,7 +112,7 @@ class Announcer:
             "eventType": f"{PREFIX}{kind}",
             "eventTime": timestamp(now),
             "data": {
-                "Id": f"{self.base}/secrets/{version.name}/{version.version}",
+                "Id": f"{self._base}/secrets/{version.name}/{version.version}",
                 "VaultName": self._name,
                 "ObjectType": "Secret",
                 "ObjectName": version.name,

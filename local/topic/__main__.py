@@ -18,7 +18,7 @@ import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from local import delivery
+from local import delivery, outbox
 from local.process import announce
 from local.serving import Site, log_to_stderr, serve
 from local.storage import made_once, open_database, private_directory
@@ -58,9 +58,9 @@ async def run(options: argparse.Namespace) -> None:
     state = private_directory(options.state)
     authority = Authority(options.tls or state / "tls")
     webhooks = [delivery.with_code(url) for url in options.subscribe]
-    outbox = delivery.Outbox(open_database(state / "topic.db", delivery.SCHEMA), webhooks)
-    topic = Topic(outbox, options.name, access_key(state), options.identity_state)
-    viewer = Viewer(outbox, options.name)
+    waiting = outbox.Outbox(open_database(state / "topic.db", outbox.SCHEMA), webhooks)
+    topic = Topic(waiting, options.name, access_key(state), options.identity_state)
+    viewer = Viewer(waiting, options.name)
 
     def listening(urls: list[str]) -> None:
         announce(
@@ -75,7 +75,7 @@ async def run(options: argparse.Namespace) -> None:
         Site(viewer.app(), options.viewer_port),
     ]
     async with delivery.delivering(
-        outbox,
+        waiting,
         webhooks,
         f"topic {options.name}",
         authority.client_context(),

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from aiohttp.typedefs import Handler
 
-    from local.delivery import Outbox
+    from local.outbox import Outbox
 
 PATH = "/api/events"
 API_VERSION = "2018-01-01"

@@ -16,7 +16,7 @@ from local.topic.mail import Mail, mail
 if TYPE_CHECKING:
     from aiohttp.typedefs import Handler
 
-    from local.delivery import Outbox
+    from local.outbox import Outbox
 
 HERE = Path(__file__).parent
 SECURITY = {

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from local.delivery import LIFE, RETRIES, after_answer, without_code
+from local.delivery import LIFE, RETRIES, after_answer
+from local.outbox import without_code
 
 
 @pytest.mark.parametrize("status", [200, 201, 202, 203, 204])

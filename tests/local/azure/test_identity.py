@@ -21,7 +21,7 @@ from local.identity import (
     verify,
 )
 from local.process import Component
-from tests.local.azure.support import APP, READER, fetch_json
+from tests.local.azure.support import APP, READER, Admin, fetch_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -149,6 +149,16 @@ def test_token_is_fetched_again_before_it_expires(
     assert (len(tokens) == 1) is reused
 
 
+def test_ordered_failure_is_the_sdks_error(keys: Path, identity: Component) -> None:
+    admin = Admin(identity)
+    admin.fault(match={"path_prefix": "/msi/token"}, status=400)
+    with ManagedIdentityCredential() as credential:
+        with pytest.raises(ClientAuthenticationError, match="ordered"):
+            credential.get_token(f"{VAULT}/.default")
+        assert verify(credential.get_token(f"{VAULT}/.default").token, VAULT, keys)
+    admin.clear()
+
+
 class TestVerify:
     def token(self, keys: Path, *, now: float | None = None, lifetime: int = 60) -> str:
         moment = time.time() if now is None else now
@@ -174,6 +184,11 @@ class TestVerify:
         self.token(tmp_path / "ours")
         with pytest.raises(TokenError, match="Signature"):
             verify(self.token(tmp_path / "theirs"), VAULT, tmp_path / "ours")
+
+    def test_verifies_before_the_endpoint_has_started(self, tmp_path: Path) -> None:
+        with pytest.raises(TokenError, match="Not enough segments"):
+            verify("garbage", VAULT, tmp_path)
+        assert verify(self.token(tmp_path), VAULT, tmp_path)["oid"] == APP.principal_id
 
     def test_refuses_unsigned(self, tmp_path: Path) -> None:
         claims = jwt.decode(self.token(tmp_path), options={"verify_signature": False})
