@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import random
 import selectors
 import signal
 import socket
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 PR_SET_PDEATHSIG = 1
+PORTS = (10240, 32000)
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -31,10 +33,20 @@ class StartError(RuntimeError):
 
 
 def free_port() -> int:
-    """A TCP port on 127.0.0.1 that nothing listened on a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A TCP port on 127.0.0.1 that nothing listened on a moment ago.
+
+    Below the range that the kernel takes source ports from (32768 up): none of them can take it
+    while its server is being started again.
+    """
+    for _ in range(1000):
+        port = random.randint(*PORTS)  # noqa: S311 - not a secret
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        return port
+    raise StartError(f"no free port on 127.0.0.1 between {PORTS[0]} and {PORTS[1]}")
 
 
 def die_with_parent() -> None:
@@ -94,7 +106,8 @@ class Component:
         line = process.stdout.readline() if ready else ""
         if not line:
             self.stop()
-            raise StartError(f"{self.name} did not listen within {timeout:.0f} s; see {self.log}")
+            how = "ended at once" if ready else f"did not listen within {timeout:.0f} s"
+            raise StartError(f"{self.name} {how}; see {self.log}")
         return line
 
     def _running(self) -> subprocess.Popen[str]:
