@@ -229,7 +229,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     return Authority(tmp_path_factory.mktemp("tls"))
 
 
-@pytest.fixture(params=WITH_TLS or [pytest.param(None, marks=pytest.mark.skip("no TLS here"))])
+@pytest.fixture(params=WITH_TLS, ids=name_of)  # none: the test is skipped
 def tls_server(
     request: pytest.FixtureRequest, tmp_path: Path, authority: Authority
 ) -> Iterator[Postgres]:

@@ -1,0 +1,142 @@
+"""Orders, through a pool of connections."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import psycopg
+from psycopg.rows import DictRow, dict_row
+from psycopg_pool import AsyncConnectionPool
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from local.workload.settings import Settings
+
+Connection = psycopg.AsyncConnection[DictRow]
+
+NEWEST = "SELECT id, customer, item, quantity, created FROM orders ORDER BY id DESC LIMIT 20"
+ADD = (
+    "INSERT INTO orders (customer, item, quantity) VALUES (%(customer)s, %(item)s, %(quantity)s) "
+    "RETURNING id, customer, item, quantity, created"
+)
+WHOAMI = (
+    "SELECT session_user AS role, current_user AS acting_as, "
+    "current_setting('application_name') AS application, "
+    "current_setting('server_version') AS server_version"
+)
+
+
+class Answer(NamedTuple):
+    """`role` is the login of the very connection that gave the rows."""
+
+    role: str
+    rows: list[dict[str, Any]]
+
+
+class Database:
+    """Opened and closed by the application; no failure to connect ends it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._arguments = settings.connection
+        self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
+            connection_class=Connection,
+            # In `kwargs`, not in the conninfo string, which would show up in messages.
+            kwargs={**settings.connection, "autocommit": True, "row_factory": dict_row},
+            min_size=settings.pool_min,
+            max_size=settings.pool_max,
+            timeout=settings.pool_seconds,
+            # The pool doubles its delay between attempts; giving up soon, and beginning anew with
+            # the next request, is what brings it back within two seconds after any outage.
+            reconnect_timeout=2,
+            name=settings.application,
+            open=False,
+        )
+
+    @asynccontextmanager
+    async def opened(self) -> AsyncIterator[None]:
+        await self._pool.open()
+        try:
+            yield
+        finally:
+            await self._pool.close()
+
+    async def newest(self) -> Answer:
+        return await self._ask(NEWEST)
+
+    async def add(self, order: dict[str, Any]) -> Answer:
+        return await self._ask(ADD, order)
+
+    async def whoami(self) -> Answer:
+        return await self._ask(WHOAMI)
+
+    async def log_in(self) -> None:
+        """Makes a connection of its own. Raises `psycopg.OperationalError` when refused."""
+        connection = await psycopg.AsyncConnection.connect(**self._arguments)
+        async with connection:
+            await connection.execute("SELECT 1")
+
+    def statistics(self) -> dict[str, int]:
+        return self._pool.get_stats()
+
+    async def _ask(self, query: str, parameters: dict[str, Any] | None = None) -> Answer:
+        async with self._connection() as connection:
+            cursor = await connection.execute(query.encode(), parameters)
+            return Answer(connection.info.user, await cursor.fetchall())
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[Connection]:
+        connection = await self._living()
+        try:
+            yield connection
+        finally:
+            await self._pool.putconn(connection)
+
+    async def _living(self) -> Connection:
+        """A connection that answers, so that a restarted server costs no request.
+
+        The pool's own `check` waits 1, 2, 4 seconds between the dead connections that it finds:
+        with a few of them the first requests after a restart would still fail.
+        """
+        for _ in range(self._pool.max_size + 1):
+            connection = await self._pool.getconn()
+            try:
+                await AsyncConnectionPool.check_connection(connection)
+            except BaseException as error:
+                await self._pool.putconn(connection)  # which replaces it when it is dead
+                if not isinstance(error, psycopg.OperationalError):
+                    raise
+            else:
+                return connection
+        raise psycopg.OperationalError("the pool has no connection that answers")
+
+
+class Readiness:
+    """A pool looks healthy until it needs a new connection, so a fresh login is tried as well:
+    every `login_seconds`, and after a refusal each time until it succeeds."""
+
+    def __init__(self, database: Database, login_seconds: float) -> None:
+        self._database = database
+        self._login_seconds = login_seconds
+        self._next_login = 0.0
+        self._one_at_a_time = asyncio.Lock()
+
+    async def complaint(self) -> str | None:
+        """Why no request should come here; None when it may. Takes seconds at the most."""
+        try:
+            async with self._one_at_a_time:
+                await self._log_in_when_due()
+            await self._database.newest()
+        except psycopg.OperationalError as error:
+            return str(error)
+        return None
+
+    async def _log_in_when_due(self) -> None:
+        if time.monotonic() < self._next_login:
+            return
+        self._next_login = 0.0
+        await self._database.log_in()
+        self._next_login = time.monotonic() + self._login_seconds
