@@ -258,7 +258,7 @@ class Stack:
         """The object or list at a path of the API, for example `/api/v1/namespaces`."""
         client = self.kubernetes
         parts = client.param_serialize("GET", path, auth_settings=["BearerToken"])
-        return json.loads(client.call_api(*parts).read())
+        return json.loads(client.call_api(*parts).response.data)
 
     def deployment(self, namespace: str, name: str) -> dict[str, Any]:
         found: dict[str, Any] = self.kubernetes_get(

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 class EventGridTopic:
     def __init__(self, endpoint: str, credential: TokenCredential, ca_bundle: str | None) -> None:
         self._host = urlsplit(endpoint).hostname
-        self._client = EventGridPublisherClient(
-            endpoint, credential, retry_total=0, connection_verify=ca_bundle or True
-        )
+        self._client = EventGridPublisherClient(endpoint, credential)
+        # This client takes transport options with each call only.
+        self._options = {"retry_total": 0, "connection_verify": ca_bundle or True}
 
     def publish(self, event: Mapping[str, Any]) -> None:
         message = EventGridEvent(
@@ -35,7 +35,7 @@ class EventGridTopic:
         )
         what = f"Event Grid topic {self._host} did not take event {event['id']}"
         try:
-            self._client.send(message)
+            self._client.send(message, **self._options)
         except ClientAuthenticationError as error:
             if error.status_code is None:
                 raise Unavailable(f"{what}: no token") from None

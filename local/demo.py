@@ -1,0 +1,244 @@
+"""One rotation on the local stack, start to finish, under load, and the proof that it worked.
+
+    python -m local.demo [--yes | --reject] [--crash] [--json FILE] [--keep]        (make demo)
+
+Exit code 0 only if no request failed and every check holds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import select
+import signal
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from local import proof, world
+from local.load import Load
+from local.stack import Options, Stack, usage
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+RATE = 60.0  # requests a second, over both workloads
+PERSON = world.APPROVERS[0]
+
+
+@dataclass
+class Screen:
+    """Lines with the seconds since the start; nothing is overwritten, so a log reads as well."""
+
+    began: float = field(default_factory=time.monotonic)
+    shown: set[str] = field(default_factory=set)
+    colours: bool = field(default_factory=sys.stdout.isatty)
+
+    def say(self, text: str = "", colour: str = "") -> None:
+        stamp = f"{time.monotonic() - self.began:6.1f} s  " if text else ""
+        if self.colours and colour:
+            text = f"\033[{colour}m{text}\033[0m"
+        sys.stdout.write(f"{stamp}{text}\n")
+        sys.stdout.flush()
+
+    def once(self, text: str) -> None:
+        if text not in self.shown:
+            self.shown.add(text)
+            self.say(text)
+
+    def record(self, record: dict[str, Any]) -> None:
+        """A rotation's progress: each step as it ends, each workload as it moves on."""
+        for number, step in enumerate(record["steps"]):
+            if step["until"] is not None:
+                problem = f"  {step['failure']}" if step.get("failure") else ""
+                self.once(f"  {number + 1:2} {step['step']}{problem}")
+        for name, state in record["workloads"].items():
+            if record["stage"] not in {"plan", "queued", "approval", "done"}:
+                self.once(f"     {record['stage']}: workload {name} {state}")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    given = arguments(argv)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with tempfile.TemporaryDirectory(prefix="rotation-") as directory:
+        stack = Stack(Path(directory), Options())
+        try:
+            return run(stack, given)
+        except KeyboardInterrupt:
+            sys.stderr.write("interrupted; everything is being ended\n")
+            return 130
+        finally:
+            stack.stop()
+
+
+def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="make demo ARGS=...",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--yes", action="store_true", help="approve over HTTP without asking")
+    how.add_argument("--reject", action="store_true", help="reject over HTTP: shows the rollback")
+    parser.add_argument("--crash", action="store_true", help="SIGKILL the host in the middle")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write what was measured")
+    parser.add_argument("--keep", action="store_true", help="leave the stack up until Ctrl-C")
+    return parser.parse_args(argv)
+
+
+def run(stack: Stack, given: argparse.Namespace) -> int:
+    screen = Screen()
+    stack.start(lambda what: screen.say(f"starting {what}"))
+    passwords = [proof.Passwords.read(stack)]
+    urls = [stack.service_url(space, name) for name, space in world.WORKLOADS.items()]
+    load = Load(urls, rate=RATE).start()
+    try:
+        screen.say(f"{RATE:.0f} requests a second to {' and '.join(urls)}")
+        began = time.monotonic()
+        record = rotate(stack, screen, given, passwords)
+        seconds = time.monotonic() - began
+        time.sleep(1)  # a second of load on what is left, which must not fail either
+    finally:
+        report = load.stop()
+    serving = record["standby" if record["outcome"] == "completed" else "active"]
+    checks = proof.check(stack, record, serving, passwords)
+    for check in checks:
+        screen.say(f"{'proved' if check.holds else 'FAILED'}  {check.what}", check.colour)
+    expected = "rolled-back" if decision_of(record) == "reject" else "completed"
+    good = record["outcome"] == expected and not report.failed and all(c.holds for c in checks)
+    if given.json:
+        write(given.json, record, report.as_json(), checks, seconds)
+    for failure in report.failures:
+        screen.say(f"failed request: {failure}", "31")
+    if not good:
+        screen.say(f"outcome {record['outcome']}: {record['outcomeReason']}", "31")
+    if given.keep:
+        screen.say(usage(stack))
+        signal.pause()
+    sys.stdout.write(last_line(record, seconds, report.requests, report.failed) + "\n")
+    return 0 if good else 1
+
+
+def decision_of(record: dict[str, Any]) -> str | None:
+    return record["decision"]["decision"] if record["decision"] else None
+
+
+def last_line(record: dict[str, Any], seconds: float, requests: int, failed: int) -> str:
+    active, standby = record["active"], record["standby"]
+    moved = f"rotated {world.CREDENTIAL}: {active} -> {standby}"
+    if record["outcome"] == "rolled-back":
+        moved = f"rolled back {world.CREDENTIAL}: {standby} -> {active}"
+    elif record["outcome"] != "completed":
+        moved = f"did not rotate {world.CREDENTIAL}: {record['outcome']}"
+    return f"{moved} in {seconds:.1f} s, {requests} requests, {failed} failed"
+
+
+def rotate(
+    stack: Stack, screen: Screen, given: argparse.Namespace, passwords: list[proof.Passwords]
+) -> dict[str, Any]:
+    """From the event to the rotation's end; its record. Adds what is read on the way."""
+    rotation = announce(stack, screen)
+    if given.crash:
+        stack.follow(rotation, lambda r: r["stage"] == "prepare", seen=screen.record)
+        stack.components["host"].kill()
+        screen.say("killed the Functions host (SIGKILL) in the middle of `prepare`", "33")
+        stack.start_host()
+        screen.say("started it again: the rotation goes on", "33")
+    record = stack.follow(rotation, waits_or_ended, seen=screen.record)
+    if record["outcome"] is None:
+        passwords.append(proof.Passwords.read(stack))
+        show_evidence(screen, record)
+        decide(stack, screen, record, given)
+    return stack.follow(rotation, lambda r: r["outcome"], seen=screen.record)
+
+
+def waits_or_ended(record: dict[str, Any]) -> bool:
+    return bool(record["outcome"] or (record["approval"] or {}).get("event"))
+
+
+def announce(stack: Stack, screen: Screen) -> str:
+    """Subscribes and delivers as Event Grid does; the id of the rotation that it starts."""
+    code = "validation-of-the-demo"
+    event = {**stack.near_expiry("blue"), "data": {"validationCode": code}}
+    event["eventType"] = "Microsoft.EventGrid.SubscriptionValidationEvent"
+    shaken = stack.webhook([event], "SubscriptionValidation")
+    if shaken.json != {"validationResponse": code}:
+        raise SystemExit(f"the webhook refused the handshake: HTTP {shaken.status}")
+    answer = stack.announce("blue")
+    screen.say(f"Event Grid delivered SecretNearExpiry of orders-db-blue: HTTP {answer.status}")
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        found = [record["rotation"] for record in stack.rotations()]
+        if found:
+            screen.say(f"rotation {found[0]}")
+            return str(found[0])
+        time.sleep(0.1)
+    raise SystemExit("the event started no rotation; see the host's log with --keep")
+
+
+def show_evidence(screen: Screen, record: dict[str, Any]) -> None:
+    screen.say("evidence: both slots are up, production is on the new one")
+    found = stack_evidence(record)
+    for name, tests in found.get("tests", {}).items():
+        for test in tests:
+            served = f", served by role {test['role']}" if test["role"] else ""
+            verdict = "passed" if test["passed"] else f"failed: {test['problem']}"
+            screen.say(f"     test {name} {test['test']} {verdict}{served}")
+    for row in found.get("sessions", []):
+        screen.say(f"     {row['sessions']} sessions of {row['role']} by {row['application']}")
+
+
+def stack_evidence(record: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = (record.get("evidence") or {}).get("requested") or {}
+    return found
+
+
+def decide(stack: Stack, screen: Screen, record: dict[str, Any], given: argparse.Namespace) -> None:
+    """By option, in the terminal, or by waiting for whoever decides on the page or over HTTP."""
+    choice = "reject" if given.reject else "approve"
+    asks = sys.stdin.isatty() and sys.stdout.isatty() and not (given.yes or given.reject)
+    if asks:
+        answer = ask(stack, screen, record)
+        if answer is None:
+            return
+        choice = answer
+    body = {"decision": choice, "by": PERSON, "comment": "decided in the demo"}
+    decided = stack.api("POST", f"/rotations/{record['rotation']}/approval", body)
+    screen.say(f"{choice} over HTTP as {PERSON}: HTTP {decided.status}")
+
+
+def ask(stack: Stack, screen: Screen, record: dict[str, Any]) -> str | None:
+    """None if somebody decided elsewhere meanwhile."""
+    page = f"{stack.components['host'].url}/api/pages/rotations/{record['rotation']}"
+    screen.say(f"decide on the page {page}?code={stack.keys['function']}", "1")
+    screen.say("or here: [a]pprove or [r]eject, then Enter", "1")
+    while waits_or_ended(found := stack.rotation(record["rotation"])) and not found["decision"]:
+        readable, _, _ = select.select([sys.stdin], [], [], 0.5)
+        answer = sys.stdin.readline().strip().lower() if readable else ""
+        for choice in ("approve", "reject"):
+            if answer and choice.startswith(answer):
+                return choice
+    return None
+
+
+def write(
+    path: Path,
+    record: dict[str, Any],
+    load: dict[str, Any],
+    checks: list[proof.Check],
+    seconds: float,
+) -> None:
+    facts = {
+        "seconds": round(seconds, 3),
+        "load": load,
+        "rotation": record,
+        "checks": [{"what": check.what, "holds": check.holds} for check in checks],
+    }
+    path.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
