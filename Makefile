@@ -1,0 +1,68 @@
+# make demo       one rotation on the local stack under load, start to finish (ARGS="--reject", ...)
+# make test       every check and test
+# make help       the other targets
+
+PYTHON ?= python3
+VENV ?= .venv
+ARGS ?=
+BIN = $(VENV)/bin
+
+.PHONY: help
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | sort | expand -t 12
+
+.PHONY: demo
+demo: $(VENV)/ready ## one rotation under load and the proof that it worked; ARGS="--help" lists options
+	@$(BIN)/python -m local.demo $(ARGS)
+
+.PHONY: local
+local: $(VENV)/ready ## the local stack, until Ctrl-C; prints its URLs and commands to try
+	@$(BIN)/python -m local.stack $(ARGS)
+
+.PHONY: test
+test: lint types imports units ## everything that CI checks
+
+.PHONY: units
+units: $(VENV)/ready ## the tests; ARGS goes to pytest
+	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+
+.PHONY: lint
+lint: $(VENV)/ready ## ruff: rules, security rules, format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+.PHONY: types
+types: $(VENV)/ready ## mypy, strict
+	$(BIN)/mypy .
+
+.PHONY: imports
+imports: $(VENV)/ready ## import rules: who may import whom
+	$(BIN)/lint-imports
+
+.PHONY: simulate
+simulate: $(VENV)/ready ## faulty runs on a virtual clock; ARGS="--runs N --seed S"
+	@$(BIN)/python -m tests.simulation $(ARGS)
+
+.PHONY: bench
+bench: $(VENV)/ready ## the measurements that README.md quotes
+	@$(BIN)/python -m bench $(ARGS)
+
+.PHONY: lock
+lock: $(VENV)/ready ## resolves requirements*.in into requirements*.txt
+	$(BIN)/python -m pip install --quiet uv==0.13.9
+	for set in requirements requirements-dev; do $(BIN)/uv pip compile --quiet --universal \
+	  --python-version 3.11 --no-header --no-annotate --no-emit-index-url $$set.in -o $$set.txt; done
+
+.PHONY: clean
+clean: ## removes what make made
+	rm -rf $(VENV) .venv-checkov .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+
+# The stamp is newer than the requirements only once they are installed whole.
+$(VENV)/ready: requirements-dev.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "$(PYTHON) is older than 3.11; name another: make PYTHON=python3.13 ..." >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || \
+	  { echo "$(PYTHON) cannot make a venv; on Debian: apt-get install python3-venv" >&2; exit 1; }
+	@echo "installing what is pinned in requirements-dev.txt (once, about a minute)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
