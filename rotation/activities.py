@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from rotation import log
 from rotation.errors import Conflict, Invalid, RotationError, Unavailable
+from rotation.links import recipients
 from rotation.messages import ALARMS, log_line, notification
 from rotation.model import Refuse, Request, Rotate, Skip, Slot, other
 from rotation.observation import evidence as collect_evidence
@@ -377,7 +378,9 @@ def publish_event(step: Step) -> None:
     topic = step.edges.settings.topic
     if topic is None:
         raise Unavailable("ROTATION_TOPIC_ENDPOINT is no longer set, and an event waits for it")
-    step.edges.topic(topic).publish(step.reference["event"])
+    # A signed link is made now, so that the engine's record of this event holds none.
+    event = recipients(step.edges, step.reference["event"], step.credential)
+    step.edges.topic(topic).publish(event)
 
 
 # `notify` is not among them: its answer needs the durable client (see `app`).

@@ -10,12 +10,13 @@ import azure.durable_functions as df
 import azure.functions as func
 
 from rotation import rotations
+from rotation.deciders import Decider, Principal, Refused, entra, keyed, signed_in, submit
 from rotation.errors import RotationError
 from rotation.http import Problem, answer, answering, json_object, only, text
 from rotation.messages import links
 from rotation.model import SLOTS, Request
 from rotation.observation import snapshot
-from rotation.planning import active_slot
+from rotation.planning import active_slot, same_person
 from rotation.run import iso
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from rotation.model import Snapshot
 
 LONGEST_SPAN = timedelta(days=90)
+OWN_CHANNELS = ("page", "link", "policy")  # how the record names ways that nobody may claim
+POLICY = "policy"
 
 
 def blueprint(edges: Edges) -> df.Blueprint:
@@ -36,7 +39,7 @@ def blueprint(edges: Edges) -> df.Blueprint:
     async def start_rotation(
         req: func.HttpRequest, client: df.DurableOrchestrationClient
     ) -> func.HttpResponse:
-        return await start(edges, client, json_object(req))
+        return await start(edges, client, json_object(req), _person(edges, req))
 
     @routes.function_name("list_rotations")
     @routes.route("rotations", methods=["GET"])
@@ -65,7 +68,7 @@ def blueprint(edges: Edges) -> df.Blueprint:
         req: func.HttpRequest, client: df.DurableOrchestrationClient
     ) -> func.HttpResponse:
         record = await existing(client, req.route_params["id"])
-        return await decision(client, record, json_object(req))
+        return await decision(edges, client, record, json_object(req), _person(edges, req))
 
     @routes.function_name("list_credentials")
     @routes.route("credentials", methods=["GET"])
@@ -99,8 +102,30 @@ def _links(edges: Edges, rotation: str) -> dict[str, str]:
     return links(rotation, edges.settings.public_url)
 
 
+def _person(edges: Edges, req: func.HttpRequest) -> Principal | None:
+    """Whom the platform has signed in, where it does that. Programs name whom they speak for."""
+    settings = edges.settings
+    if settings.sign_in != "entra" or not settings.easy_auth:
+        return None
+    found = signed_in(settings, req.headers)
+    return found if isinstance(found, Principal) and found.person else None
+
+
+def _spoken_for(document: dict[str, Any], person: Principal | None) -> str:
+    """Who is named in `by`: nobody but themselves, if they are signed in."""
+    by = text(document, "by")
+    if person is None:
+        return by
+    if by and not any(same_person(by, name) for name in (*person.names, person.name)):
+        raise Problem(403, f"you are signed in as {person.name}: leave out 'by'", field="by")
+    return person.name
+
+
 async def start(
-    edges: Edges, client: df.DurableOrchestrationClient, document: dict[str, Any]
+    edges: Edges,
+    client: df.DurableOrchestrationClient,
+    document: dict[str, Any],
+    person: Principal | None = None,
 ) -> func.HttpResponse:
     only(document, "credential", "reason", "by")
     name = text(document, "credential", required=True)
@@ -110,7 +135,7 @@ async def start(
         rotation=rotations.manual_id(name, edges.now()),
         credential=name,
         origin="manual",
-        requested_by=text(document, "by") or "somebody with the function key",
+        requested_by=_spoken_for(document, person) or "somebody with the function key",
         reason=text(document, "reason"),
     )
     match await rotations.start(client, request):
@@ -157,35 +182,54 @@ async def existing(client: df.DurableOrchestrationClient, rotation: str) -> dict
 
 
 async def decision(
-    client: df.DurableOrchestrationClient, record: dict[str, Any], document: dict[str, Any]
+    edges: Edges,
+    client: df.DurableOrchestrationClient,
+    record: dict[str, Any],
+    document: dict[str, Any],
+    person: Principal | None = None,
 ) -> func.HttpResponse:
     only(document, "decision", "comment", "by", "channel")
     choice = document.get("decision")
     if choice not in {"approve", "reject"}:
         raise Problem(400, "'decision' must be 'approve' or 'reject'", field="decision")
-    given = rotations.Decision(
-        decision=choice,
-        by=text(document, "by", required=True),
-        channel=text(document, "channel") or "http",
-        comment=text(document, "comment", longest=2000),
-    )
-    match await rotations.decide(client, record, given):
+    comment = text(document, "comment", longest=2000)
+    who = _decider(document, person)
+    match await submit(edges, client, record, who, choice, comment):
+        case Refused(reason):
+            raise Problem(403, reason)
         case rotations.Recorded(found):
             return answer({"rotation": found["rotation"], "decision": found["decision"]})
         case rotations.Accepted(found):
             return answer({"rotation": found["rotation"], "decision": None}, 202)
         case rotations.TooLate(found):
-            raise Problem(
-                409,
-                "somebody else's decision counted",
-                decision=found["decision"],
-                stage=found["stage"],
-            )
+            decided = found["decision"]
+            raise Problem(409, why_not(found), decision=decided, stage=found["stage"])
         case rotations.NotWaiting(found):
-            raise Problem(409, _not_waiting(found), stage=found["stage"])
+            more = {"decision": found["decision"]} if found["decision"] else {}
+            raise Problem(409, why_not(found), stage=found["stage"], **more)
 
 
-def _not_waiting(record: dict[str, Any]) -> str:
+def _decider(document: dict[str, Any], person: Principal | None) -> Decider:
+    channel = text(document, "channel", longest=40) or "http"
+    if channel.lower().startswith(OWN_CHANNELS):
+        raise Problem(
+            400, f"'channel' may not be {channel!r}: the app itself uses it", field="channel"
+        )
+    if person is not None:
+        _spoken_for(document, person)
+        return entra(person, channel)
+    by = text(document, "by", required=True)
+    if by.casefold() == POLICY:
+        raise Problem(400, f"'by' may not be {by!r}: the app itself uses it", field="by")
+    return keyed(by, channel)
+
+
+def why_not(record: dict[str, Any]) -> str:
+    """Why a decision did not count."""
+    decided = record["decision"]
+    if decided:
+        word = "approved" if decided["decision"] == "approve" else "rejected"
+        return f"it was {word} already, by {decided['by']} at {decided['at']}: one decision counts"
     ignored = (record["approval"] or {}).get("ignored")
     if ignored:
         return f"the decision did not count: {ignored[-1]}"

@@ -68,7 +68,20 @@ def _ask(run: Run) -> Steps:
         "ignored": [],
     }
     yield from _collect(run, "requested")
-    yield from run.notify("AwaitingApproval", evidence=_summary(run.evidence["requested"]))
+    evidence = _summary(run.evidence["requested"])
+    yield from run.notify("AwaitingApproval", evidence=evidence, **_terms(run))
+    if evidence["stillInUse"]:
+        yield from run.notify("StillInUse", sessions=evidence["stillInUse"], **_terms(run))
+
+
+def _terms(run: Run) -> dict[str, Any]:
+    """What a receiver needs to explain the decision without asking back."""
+    return {
+        "serves": run.standby,  # since the swap
+        "replaced": run.active,
+        "deadline": run.status["approval"]["deadline"],
+        "onDeadline": run.policy["approval"]["onDeadline"],
+    }
 
 
 def _next_gate(run: Run) -> Any:
@@ -100,7 +113,7 @@ def _record(run: Run, found: Verdict, decision_id: Any) -> Steps:
     run.status["decision"] = {**asdict(found), "id": decision_id, "at": run.now}
     run.show()
     word = "Approved" if found.decision == "approve" else "Rejected"
-    yield from run.notify(word, decision=run.status["decision"])
+    yield from run.notify(word, decision=run.status["decision"], **_terms(run))
     return found
 
 
@@ -110,10 +123,10 @@ def _on_time(run: Run, waiting: Waiting) -> Steps:
     if not waiting.overdue and now >= waiting.deadline:
         waiting.overdue = run.status["approval"]["overdue"] = True
         run.show()
-        yield from run.notify("Reminder", overdue=True, onDeadline=waiting.on_deadline)
+        yield from run.notify("Reminder", overdue=True, **_terms(run))
     elif now >= waiting.next_reminder:
         run.status["approval"]["reminders"] += 1
-        yield from run.notify("Reminder", overdue=waiting.overdue)
+        yield from run.notify("Reminder", overdue=waiting.overdue, **_terms(run))
     if now >= waiting.next_reminder:
         waiting.next_reminder = now + waiting.remind
     return (yield from _policy(run, waiting)) if waiting.overdue else None

@@ -213,8 +213,11 @@ def verdict(event: object, requested_by: str | None) -> Verdict | str:
         return "its decision is neither approve nor reject"
     if not isinstance(by, str) or not by.strip():
         return "it does not say who decided"
-    if decision == "approve" and requested_by is not None and same_person(by, requested_by):
-        return f"{by} asked for this rotation and may not approve it"
+    if decision == "approve" and requested_by is not None:
+        known = event.get("known_as")
+        names = [by, *map(str, known)] if isinstance(known, list) else [by]
+        if any(same_person(name, requested_by) for name in names):
+            return f"{by} asked for this rotation and may not approve it"
     channel, comment = str(event.get("channel") or "unknown"), str(event.get("comment") or "")
     return Verdict(decision, by, channel, comment)
 

@@ -189,12 +189,16 @@ async def _between(
 
 @dataclass(frozen=True)
 class Decision:
-    """What a person decided; `channel` says how it reached us."""
+    """What a person decided; `channel` says how it reached us.
+
+    `known_as` are all names and ids of theirs, for four eyes.
+    """
 
     decision: Literal["approve", "reject"]
     by: str
     channel: str
     comment: str
+    known_as: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ Kept apart from `config` so that a cold start does not pay for the parsing of cr
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 from urllib.parse import urlsplit
@@ -27,6 +28,7 @@ class Settings:
         "links"  # ROTATION_SIGN_IN: who may decide is known from Entra, or signed links
     )
     link_key: str | None = None  # ROTATION_LINK_KEY: URL of the Key Vault secret that signs links
+    easy_auth: bool = False  # WEBSITE_AUTH_ENABLED: the platform's sign-in is in front of the app
     topic: str | None = None  # ROTATION_TOPIC_ENDPOINT: Event Grid custom topic
     ca_bundle: str | None = None  # ROTATION_CA_BUNDLE: PEM file of a private authority
     watch_seconds: int = 20  # ROTATION_WATCH_SECONDS: how long one activity waits for a change
@@ -39,7 +41,8 @@ def parse(environment: Mapping[str, str]) -> Settings:
         config=environment.get("ROTATION_CONFIG") or "credentials.yaml",
         public_url=_public_url(environment, problems),
         sign_in=_sign_in(environment, problems),
-        link_key=_url(environment, "ROTATION_LINK_KEY", problems),
+        link_key=_secret_url(environment, "ROTATION_LINK_KEY", problems),
+        easy_auth=environment.get("WEBSITE_AUTH_ENABLED", "").lower() == "true",
         topic=_url(environment, "ROTATION_TOPIC_ENDPOINT", problems),
         ca_bundle=environment.get("ROTATION_CA_BUNDLE") or None,
         watch_seconds=_watch_seconds(environment, problems),
@@ -65,6 +68,14 @@ def _url(environment: Mapping[str, str], key: str, problems: list[str]) -> str |
     if value is not None and (urlsplit(value).scheme != "https" or not urlsplit(value).hostname):
         problems.append(f"{key}: {value!r} is not an https:// URL")
     return value
+
+
+def _secret_url(environment: Mapping[str, str], key: str, problems: list[str]) -> str | None:
+    """Without a version: a new one must be taken up as soon as it is there."""
+    value = _url(environment, key, problems)
+    if value is not None and not re.fullmatch(r"/secrets/[0-9A-Za-z-]+/?", urlsplit(value).path):
+        problems.append(f"{key}: {value!r} is not https://<vault>/secrets/<name>")
+    return value.rstrip("/") if value else None
 
 
 def _sign_in(environment: Mapping[str, str], problems: list[str]) -> SignIn:

@@ -1,0 +1,85 @@
+"""What a posted form must prove: that it came from a page of ours, for this visitor and gate.
+
+Every form carries a token made with something that only this visitor and the app know: the cookie
+of a signed-in browser, the function key, or the signed link. Cross-site forms can send neither.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from http.cookies import CookieError, SimpleCookie
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qs, urlsplit
+
+from rotation.http import LONGEST_BODY, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import azure.functions as func
+
+# The prefix binds the cookie to this host and to TLS; browsers take loopback for secure.
+COOKIE = "__Host-rotation-form"
+MEDIA_TYPE = "application/x-www-form-urlencoded"
+
+
+def token(secret: str, *context: str) -> str:
+    """`context` is what the form is bound to: visitor, rotation, gate."""
+    message = "\x1f".join(context).encode()
+    return hmac.new(secret.encode(), message, hashlib.sha256).hexdigest()
+
+
+def matches(given: str, secret: str, *context: str) -> bool:
+    return hmac.compare_digest(given.encode(), token(secret, *context).encode())
+
+
+def cookie(headers: Mapping[str, str]) -> str | None:
+    """The browser's own secret, as `fresh_cookie` set it before."""
+    jar: SimpleCookie = SimpleCookie()
+    try:
+        jar.load(headers.get("Cookie") or "")
+    except CookieError:
+        return None
+    found = jar.get(COOKIE)
+    return found.value if found and len(found.value) >= 32 else None
+
+
+def fresh_cookie() -> tuple[str, str]:
+    """The value, and the Set-Cookie header for it. It ends with the browser's session."""
+    value = secrets.token_urlsafe(32)
+    return value, f"{COOKIE}={value}; Path=/; Secure; HttpOnly; SameSite=Strict"
+
+
+def same_site(request: func.HttpRequest, public_url: str | None) -> bool:
+    """Whether the browser says that a page of ours sent this. Programs say nothing."""
+    site = request.headers.get("Sec-Fetch-Site")
+    if site is not None and site not in {"same-origin", "none"}:
+        return False
+    origin = request.headers.get("Origin")
+    # Our pages send no referrer, which makes their Origin `null`.
+    if origin is None or origin == "null":
+        return True
+    own = {urlsplit(request.url).netloc, request.headers.get("Host")}
+    own.add(urlsplit(public_url).netloc if public_url else None)
+    return urlsplit(origin).netloc in own
+
+
+def read(request: func.HttpRequest) -> dict[str, str]:
+    """The fields, each given once. Raises `Problem`."""
+    kind = (request.headers.get("Content-Type") or "").partition(";")[0].strip().lower()
+    if kind != MEDIA_TYPE:
+        raise Problem(415, f"a decision is sent as {MEDIA_TYPE}, not as {kind or 'nothing'}")
+    body = request.get_body()
+    if len(body) > LONGEST_BODY:
+        raise Problem(413, f"the form has {len(body)} bytes; at most {LONGEST_BODY} are read")
+    try:
+        fields = parse_qs(
+            body.decode(), keep_blank_values=True, strict_parsing=bool(body), max_num_fields=20
+        )
+    except ValueError:
+        raise Problem(400, "the form cannot be read") from None
+    if any(len(values) != 1 for values in fields.values()):
+        raise Problem(400, "a field of the form is given twice")
+    return {name: values[0] for name, values in fields.items()}
