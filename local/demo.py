@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from local import proof, world
 from local.load import Load
+from local.process import StartError
 from local.stack import Options, Stack, usage
 
 if TYPE_CHECKING:
@@ -70,6 +71,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         except KeyboardInterrupt:
             sys.stderr.write("interrupted; everything is being ended\n")
             return 130
+        except (StartError, TimeoutError) as error:
+            sys.stderr.write(f"{error}\n")
+            return 1
         finally:
             stack.stop()
 

@@ -107,8 +107,11 @@ class Component:
         if not line:
             self.stop()
             how = "ended at once" if ready else f"did not listen within {timeout:.0f} s"
-            raise StartError(f"{self.name} {how}; see {self.log}")
+            raise StartError(f"{self.name} {how}; its log {self.log} ends with:\n{self._tail()}")
         return line
+
+    def _tail(self, lines: int = 20) -> str:
+        return "\n".join(self.log.read_text(encoding="utf-8").splitlines()[-lines:])
 
     def _running(self) -> subprocess.Popen[str]:
         if self._process is None:

@@ -141,7 +141,7 @@ class Stack:
     def _start_cluster(self) -> None:
         self._component(
             "cluster",
-            *("--identity-state", self._path("identity"), "--authority", self._path("tls")),
+            *self._shared(),
             *("--name", "local", "--images", self._write("images.json", world.IMAGES)),
             *("--vault-ca", str(self.addresses.authority)),
             *("--rbac", "on" if self.options.rbac else "off"),
