@@ -34,6 +34,9 @@ ENTRA = "password,scram-sha-256"
 # libpq gives no SQLSTATE for a refused connection: the server's words are all there is. Words we
 # do not know, in another language perhaps, count as a fault that may pass, for a limited time.
 REFUSALS = (
+    "root certificate file",
+    "authentication method requirement",
+    "server does not support SSL",
     "password authentication failed",
     "is not permitted to log in",
     "does not exist",
@@ -55,9 +58,15 @@ class PostgreSQL:
         self._database = database
         self._authenticate = authenticate
 
+    @property
+    def _authorities(self) -> str | None:
+        """With a root certificate at hand libpq would verify under `require` too."""
+        return certifi.where() if self._database.sslmode.startswith("verify") else None
+
     def roles(self, names: list[str]) -> dict[str, Role]:
         query = (
-            "SELECT rolname, rolcanlogin, rolvaliduntil"
+            # psycopg cannot hold infinity, which is what `activate` leaves behind.
+            "SELECT rolname, rolcanlogin, nullif(rolvaliduntil, 'infinity')"
             " FROM pg_catalog.pg_roles WHERE rolname = ANY(%s)"
         )
         rows = self._query("read the roles", query, [names])
@@ -90,7 +99,9 @@ class PostgreSQL:
         query = (
             "SELECT usename, application_name, host(client_addr), state, backend_start"
             " FROM pg_catalog.pg_stat_activity"
-            " WHERE backend_type = 'client backend' AND usename = ANY(%s)"
+            # The type is hidden from a login without pg_read_all_stats; the session counts.
+            " WHERE coalesce(backend_type, 'client backend') = 'client backend'"
+            " AND usename = ANY(%s)"
             " ORDER BY usename, application_name, client_addr, backend_start"
         )
         return [
@@ -136,7 +147,7 @@ class PostgreSQL:
                 user=role,
                 password=password.reveal(),
                 sslmode=database.sslmode,
-                sslrootcert=database.sslrootcert or certifi.where(),
+                sslrootcert=database.sslrootcert or self._authorities,
                 require_auth=require_auth,
                 application_name=APPLICATION,
                 connect_timeout=CONNECT_TIMEOUT,
@@ -150,9 +161,11 @@ class PostgreSQL:
 
 def _translated(what: str, role: str, error: psycopg.Error) -> EdgeError:
     """psycopg's texts can quote a statement or connection string: only known words are used."""
-    if error.sqlstate is None:
-        return _refused(what, role, str(error))
     name = type(error).__name__
+    if error.sqlstate is None:
+        if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
+            return _refused(what, role, str(error))
+        return Invalid(f"{what}: {name}")
     if error.sqlstate.startswith(PASSING):
         return Unavailable(f"{what}: {name} (SQLSTATE {error.sqlstate})")
     if error.sqlstate == "42501":

@@ -1,0 +1,538 @@
+"""`rotation.database` against PostgreSQL: each version at hand, TLS where the server has it.
+
+With CONTRACT_POSTGRES_DSN (an administrator's connection string) the same tests run against that
+server instead; they make roles of their own and take them away again.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import threading
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from local.postgres import Postgres, installations
+from local.postgres.provision import run_sql
+from local.process import wait_until
+from local.tls import Authority
+from rotation import database as edge
+from rotation.config import Admin, Database
+from rotation.database import PostgreSQL
+from rotation.errors import Denied, Invalid, Missing, Unavailable
+from rotation.secrecy import Secret, new_password
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+DSN = os.environ.get("CONTRACT_POSTGRES_DSN")
+PARAMETERS = (
+    ("real",)
+    if DSN
+    else tuple(
+        f"{found.major}{kind}"
+        for found in installations()
+        for kind in (("", "-tls") if found.tls else ("",))
+    )
+)
+HOSTILE = "o\"; DROP ROLE x; --\n'ünïcode\\"
+
+
+@dataclass(frozen=True)
+class Server:
+    """`admin` is the administrator's connection string; `process` only where it is ours."""
+
+    admin: str = field(repr=False)
+    process: Postgres | None
+
+    def tell(self, statement: sql.Composed | sql.SQL) -> None:
+        with psycopg.connect(self.admin, autocommit=True) as connection:
+            connection.execute(statement)
+
+    def execute(self, text: str, *names: str) -> None:
+        """`{}` in the text are identifiers."""
+        statement = sql.SQL(text)
+        self.tell(statement.format(*map(sql.Identifier, names)))
+
+    def settings(self, **more: Any) -> Database:
+        given = conninfo_to_dict(self.admin)
+        values: dict[str, Any] = {
+            "host": given["host"],
+            "port": int(given.get("port") or 5432),
+            "name": given.get("dbname") or "postgres",
+            "admin": Admin(role=str(given["user"]), secret="from-the-test"),
+            "sslmode": given.get("sslmode") or "prefer",
+            "sslrootcert": given.get("sslrootcert"),
+        }
+        return Database(**{**values, **more})
+
+
+@dataclass
+class World:
+    """Two slots' roles, a rotator with just its rights, and what logs in as them."""
+
+    server: Server
+    name: str
+    password: Secret
+
+    @property
+    def blue(self) -> str:
+        return f"{self.name}_blue"
+
+    @property
+    def green(self) -> str:
+        return f"{self.name}_green"
+
+    @property
+    def rotator(self) -> str:
+        return f"{self.name}_rotator"
+
+    def edge(self, **more: Any) -> PostgreSQL:
+        admin = Admin(role=self.rotator, secret="from-the-test")
+        settings = self.server.settings(**{"admin": admin, **more})
+        return PostgreSQL(settings, lambda: self.password)
+
+    @contextmanager
+    def session(
+        self, role: str, password: Secret, application: str = "orders-api/blue"
+    ) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
+        info = make_conninfo(
+            self.server.admin,
+            user=role,
+            password=password.reveal(),
+            application_name=application,
+        )
+        with psycopg.connect(info, autocommit=True) as connection:
+            yield connection
+
+
+@pytest.fixture(scope="module", params=PARAMETERS)
+def server(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    if DSN:
+        yield Server(DSN, None)
+        return
+    directory = tmp_path_factory.mktemp("postgres")
+    major, _, tls = request.param.partition("-")
+    binaries = next(i.binaries for i in installations() if str(i.major) == major)
+    authority = Authority(directory / "tls") if tls else None
+    certificate = authority.issue("postgres") if authority else None
+    with Postgres(directory / "server", binaries=binaries, tls=certificate) as process:
+        admin = process.admin_conninfo
+        if authority:
+            admin = make_conninfo(admin, sslmode="verify-full", sslrootcert=str(authority.bundle))
+        yield Server(admin, process)
+
+
+@pytest.fixture(scope="module")
+def own(server: Server) -> Postgres:
+    """The server's process, for tests that stop it or read its log."""
+    if server.process is None:
+        pytest.skip("needs a server of the test's own: CONTRACT_POSTGRES_DSN names another")
+    return server.process
+
+
+@pytest.fixture
+def world(server: Server) -> Iterator[World]:
+    world = World(server, f"contract_{secrets.token_hex(4)}", new_password())
+    with psycopg.connect(server.admin) as connection:
+        verifier = connection.pgconn.encrypt_password(
+            world.password.reveal().encode(), world.rotator.encode(), b"scram-sha-256"
+        ).decode()
+        for role in (world.blue, world.green):
+            connection.execute(sql.SQL("CREATE ROLE {} NOLOGIN").format(sql.Identifier(role)))
+        names = {"rotator": world.rotator, "verifier": verifier, "database": server.settings().name}
+        run_sql(connection, "rotator", names)
+        if connection.info.server_version >= 160000:
+            for role in (world.blue, world.green):
+                run_sql(connection, "rotator-slot", {"rotator": world.rotator, "role": role})
+    yield world
+    for role in (world.rotator, world.blue, world.green):
+        server.execute("DROP OWNED BY {}", role)
+        server.execute("DROP ROLE {}", role)
+
+
+@pytest.fixture
+def database(world: World) -> PostgreSQL:
+    return world.edge()
+
+
+def test_roles_shows_those_that_exist(world: World, database: PostgreSQL) -> None:
+    found = database.roles([world.blue, world.green, "nobody", HOSTILE])
+    assert set(found) == {world.blue, world.green}
+    assert not found[world.blue].login
+
+
+def test_roles_shows_an_expiry_date(world: World, database: PostgreSQL) -> None:
+    world.server.execute("ALTER ROLE {} VALID UNTIL '2031-02-03T04:05:06Z'", world.blue)
+    assert database.roles([world.blue])[world.blue].valid_until == datetime(
+        2031, 2, 3, 4, 5, 6, tzinfo=UTC
+    )
+
+
+def test_activate_lets_the_role_log_in(world: World, database: PostgreSQL) -> None:
+    password = new_password()
+    database.activate(world.green, password)
+    database.login(world.green, password)
+    role = database.roles([world.green])[world.green]
+    assert role.login
+    assert role.valid_until is None
+
+
+def test_activate_may_be_repeated(world: World, database: PostgreSQL) -> None:
+    password = new_password()
+    database.activate(world.green, password)
+    database.activate(world.green, password)
+    database.login(world.green, password)
+
+
+def test_activate_replaces_the_password(world: World, database: PostgreSQL) -> None:
+    former, latter = new_password(), new_password()
+    database.activate(world.green, former)
+    database.activate(world.green, latter)
+    database.login(world.green, latter)
+    with pytest.raises(Denied):
+        database.login(world.green, former)
+
+
+def test_activate_takes_an_expiry_date_away(world: World, database: PostgreSQL) -> None:
+    world.server.execute("ALTER ROLE {} VALID UNTIL '2001-01-01'", world.green)
+    password = new_password()
+    database.activate(world.green, password)
+    database.login(world.green, password)
+
+
+def test_activate_keeps_open_sessions(world: World, database: PostgreSQL) -> None:
+    password = new_password()
+    database.activate(world.green, password)
+    with world.session(world.green, password) as session:
+        database.activate(world.green, new_password())
+        assert session.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_activate_of_a_role_that_is_not_there(database: PostgreSQL) -> None:
+    with pytest.raises(Missing, match="could not activate role nobody: UndefinedObject"):
+        database.activate("nobody", new_password())
+
+
+def test_activate_of_a_role_that_is_not_ours(world: World, database: PostgreSQL) -> None:
+    """A superuser's role: what CREATEROLE never covers, on no version."""
+    admin = world.server.settings().admin.role
+    with pytest.raises(Denied, match=r"InsufficientPrivilege .*infra/database/rotator\.sql"):
+        database.activate(admin, new_password())
+
+
+@pytest.mark.parametrize("logged", ["ddl", "all"])
+def test_no_clear_password_reaches_the_server_log(
+    world: World, database: PostgreSQL, own: Postgres, logged: str
+) -> None:
+    world.server.execute(f"ALTER ROLE {{}} SET log_statement = '{logged}'", world.rotator)
+    password = new_password()
+    database.activate(world.green, password)
+    database.login(world.green, password)
+    log = own.log.read_text(encoding="utf-8", errors="replace")
+    assert f'ALTER ROLE "{world.green}" LOGIN' in log
+    assert password.reveal() not in log
+    assert world.password.reveal() not in log
+
+
+def test_the_password_is_kept_as_a_scram_verifier(
+    world: World, database: PostgreSQL, own: Postgres
+) -> None:
+    database.activate(world.green, new_password())
+    with psycopg.connect(own.admin_conninfo if not own.tls else world.server.admin) as connection:
+        row = connection.execute(
+            "SELECT rolpassword FROM pg_authid WHERE rolname = %s", [world.green]
+        ).fetchone()
+    assert row is not None
+    assert str(row[0]).startswith("SCRAM-SHA-256$")
+
+
+def test_deactivate_refuses_new_logins_and_keeps_sessions(
+    world: World, database: PostgreSQL
+) -> None:
+    password = new_password()
+    database.activate(world.blue, password)
+    with world.session(world.blue, password) as session:
+        database.deactivate(world.blue)
+        assert session.execute("SELECT 1").fetchone() == (1,)
+        with pytest.raises(Denied, match=r"is not permitted to log in|password authentication"):
+            database.login(world.blue, password)
+    assert not database.roles([world.blue])[world.blue].login
+
+
+def test_deactivate_may_be_repeated(world: World, database: PostgreSQL) -> None:
+    database.deactivate(world.blue)
+    database.deactivate(world.blue)
+
+
+def test_deactivate_takes_the_password_away(world: World, database: PostgreSQL) -> None:
+    """Whoever gives the login back does not give the retired password back with it."""
+    password = new_password()
+    database.activate(world.blue, password)
+    database.deactivate(world.blue)
+    world.server.execute("ALTER ROLE {} LOGIN", world.blue)
+    with pytest.raises(Denied, match="password authentication failed"):
+        database.login(world.blue, password)
+
+
+def test_deactivate_of_a_role_that_is_not_there(database: PostgreSQL) -> None:
+    with pytest.raises(Missing):
+        database.deactivate("nobody")
+
+
+def test_terminate_ends_the_sessions_of_one_role(world: World, database: PostgreSQL) -> None:
+    passwords = {role: new_password() for role in (world.blue, world.green)}
+    for role, password in passwords.items():
+        database.activate(role, password)
+    with ExitStack() as open_:
+        sessions = {
+            role: [open_.enter_context(world.session(role, passwords[role])) for _ in range(2)]
+            for role in passwords
+        }
+        assert database.terminate(world.blue) == 2
+        for session in sessions[world.blue]:
+            with pytest.raises(psycopg.OperationalError):
+                session.execute("SELECT 1")
+        for session in sessions[world.green]:
+            assert session.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_terminate_of_a_role_without_sessions(world: World, database: PostgreSQL) -> None:
+    assert database.terminate(world.blue) == 0
+    assert database.terminate("nobody") == 0
+
+
+def test_sessions_are_those_of_the_roles(world: World, database: PostgreSQL) -> None:
+    password = new_password()
+    database.activate(world.blue, password)
+    before = datetime.now(UTC) - timedelta(minutes=5)
+    with world.session(world.blue, password, "orders-api/blue"):
+        found = database.sessions([world.blue, world.green])
+    assert [(s.role, s.application, s.state) for s in found] == [
+        (world.blue, "orders-api/blue", "idle")
+    ]
+    assert found[0].since is not None
+    assert found[0].since > before
+    assert found[0].client
+    assert found[0].client != "local"
+
+
+def test_sessions_end(world: World, database: PostgreSQL) -> None:
+    password = new_password()
+    database.activate(world.blue, password)
+    with world.session(world.blue, password):
+        database.terminate(world.blue)
+        wait_until(lambda: not database.sessions([world.blue]), 10, "the end of the session")
+
+
+def test_sessions_count_even_where_their_details_are_hidden(
+    world: World, database: PostgreSQL
+) -> None:
+    """Nothing seen must not read as nobody there."""
+    world.server.execute("REVOKE pg_read_all_stats FROM {}", world.rotator)
+    password = new_password()
+    database.activate(world.blue, password)
+    with world.session(world.blue, password):
+        found = database.sessions([world.blue])
+    assert [(s.role, s.application, s.state) for s in found] == [
+        (world.blue, "orders-api/blue", "unknown")
+    ]
+
+
+def test_terminate_without_the_right(world: World, database: PostgreSQL) -> None:
+    password = new_password()
+    database.activate(world.blue, password)
+    world.server.execute("REVOKE pg_signal_backend FROM {}", world.rotator)
+    with world.session(world.blue, password), pytest.raises(Denied, match="SQLSTATE 42501"):
+        database.terminate(world.blue)
+
+
+def test_login_with_a_wrong_password(world: World, database: PostgreSQL) -> None:
+    database.activate(world.green, new_password())
+    wrong = new_password()
+    with pytest.raises(Denied, match="password authentication failed") as caught:
+        database.login(world.green, wrong)
+    assert wrong.reveal() not in caught.value.message
+    assert not caught.value.transient
+
+
+def test_login_as_a_role_that_is_not_there(database: PostgreSQL) -> None:
+    with pytest.raises(Denied):
+        database.login("nobody", new_password())
+
+
+def test_login_to_a_database_that_is_not_there(world: World) -> None:
+    password = new_password()
+    world.edge().activate(world.green, password)
+    with pytest.raises(Denied, match="does not exist"):
+        world.edge(name="nowhere").login(world.green, password)
+
+
+def test_hostile_names_stay_names(world: World, database: PostgreSQL) -> None:
+    name = f"{world.name} {HOSTILE}"[:60]
+    world.server.execute("CREATE ROLE {}", name)
+    try:
+        admin = world.server.settings(admin=world.server.settings().admin)
+        given = conninfo_to_dict(world.server.admin)
+        with_rights = PostgreSQL(admin, lambda: Secret(str(given["password"])))
+        password = new_password()
+        with_rights.activate(name, password)
+        with_rights.login(name, password)
+        assert set(with_rights.roles([name])) == {name}
+        assert with_rights.sessions([name]) == []
+        assert with_rights.terminate(name) == 0
+        with_rights.deactivate(name)
+    finally:
+        world.server.execute("DROP ROLE {}", name)
+
+
+def test_a_password_with_every_kind_of_character(world: World, database: PostgreSQL) -> None:
+    password = Secret("a'b\"c\\d e%f{}g;--ü😀")
+    database.activate(world.green, password)
+    database.login(world.green, password)
+
+
+def test_a_server_that_is_down(world: World) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        down = world.edge(host="127.0.0.1", port=port)
+        with pytest.raises(Unavailable, match="no connection; is the server up") as caught:
+            down.roles([world.blue])
+    assert caught.value.transient
+
+
+def test_a_host_that_does_not_resolve(world: World) -> None:
+    with pytest.raises(Unavailable):
+        world.edge(host="no-such-host.invalid").roles([world.blue])
+
+
+def test_a_server_that_stays_silent(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(edge, "CONNECT_TIMEOUT", 2)  # libpq's smallest
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        with pytest.raises(Unavailable):
+            world.edge(host="127.0.0.1", port=port).roles([world.blue])
+
+
+def test_a_statement_that_takes_too_long(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(edge, "STATEMENT_TIMEOUT", 200)
+    with psycopg.connect(world.server.admin) as holder:
+        holder.execute(sql.SQL("ALTER ROLE {} NOLOGIN").format(sql.Identifier(world.green)))
+        with pytest.raises(Unavailable, match="QueryCanceled"):
+            world.edge().activate(world.green, new_password())
+        holder.rollback()
+
+
+def test_after_a_restart(world: World, database: PostgreSQL, own: Postgres) -> None:
+    assert database.roles([world.blue])
+    own.stop()
+    with pytest.raises(Unavailable):
+        database.roles([world.blue])
+    own.start()
+    assert database.roles([world.blue])
+
+
+def test_a_refused_administrator(world: World) -> None:
+    wrong = PostgreSQL(
+        world.server.settings(admin=Admin(role=world.rotator, secret="x")), new_password
+    )
+    with pytest.raises(Denied, match=f"of role {world.rotator}: password authentication failed"):
+        wrong.roles([world.blue])
+
+
+def test_an_authentication_that_fails_is_passed_on(world: World) -> None:
+    def fails() -> Secret:
+        raise Missing("secret admin is not in its Key Vault")
+
+    with pytest.raises(Missing, match="secret admin"):
+        PostgreSQL(world.server.settings(), fails).roles([world.blue])
+
+
+def test_a_server_that_asks_for_the_password_itself_does_not_get_it(world: World) -> None:
+    """What somebody in between would try: ask in clear text, where SCRAM sends none."""
+    password = new_password()
+    with asking_in_clear_text() as (port, received):
+        impostor = world.edge(host="127.0.0.1", port=port, sslmode="disable")
+        with pytest.raises(Denied, match="authentication method requirement"):
+            impostor.login(world.green, password)
+    assert password.reveal().encode() not in b"".join(received)
+    assert world.green.encode() in b"".join(received)
+
+
+@contextmanager
+def asking_in_clear_text() -> Iterator[tuple[int, list[bytes]]]:
+    received: list[bytes] = []
+    clear_text_password = b"R" + (8).to_bytes(4, "big") + (3).to_bytes(4, "big")
+
+    def serve(listening: socket.socket) -> None:
+        connection, _ = listening.accept()
+        with connection:
+            connection.settimeout(10)
+            received.append(connection.recv(4096))
+            connection.sendall(clear_text_password)
+            received.append(connection.recv(4096))
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=serve, args=[listening])
+        thread.start()
+        yield listening.getsockname()[1], received
+        thread.join(10)
+
+
+def test_an_unknown_authority_is_refused(world: World, own: Postgres, tmp_path: Path) -> None:
+    if own.tls is None:
+        pytest.skip("this server has no TLS")
+    stranger = Authority(tmp_path / "tls")
+    with pytest.raises(Denied, match="certificate verify failed"):
+        world.edge(sslrootcert=str(stranger.bundle)).roles([world.blue])
+
+
+def test_public_authorities_are_the_default(world: World, own: Postgres) -> None:
+    if own.tls is None:
+        pytest.skip("this server has no TLS")
+    with pytest.raises(Denied, match="certificate verify failed"):
+        world.edge(sslrootcert=None).roles([world.blue])
+    # `require` asks for encryption only, and certificates at hand do not change that.
+    assert world.edge(sslrootcert=None, sslmode="require").roles([world.blue])
+
+
+def test_an_authority_that_is_not_there(world: World, own: Postgres, tmp_path: Path) -> None:
+    if own.tls is None:
+        pytest.skip("this server has no TLS")
+    with pytest.raises(Denied, match="root certificate file"):
+        world.edge(sslrootcert=str(tmp_path / "nothing.pem")).roles([world.blue])
+
+
+def test_encryption_is_not_given_up(world: World, own: Postgres) -> None:
+    if own.tls is not None:
+        with pytest.raises(Denied, match=r"no pg_hba\.conf entry"):
+            world.edge(sslmode="disable").roles([world.blue])
+    else:
+        with pytest.raises(Denied, match="server does not support SSL"):
+            world.edge(sslmode="verify-full").roles([world.blue])
+
+
+def test_an_answer_that_cannot_be_read(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A value that the driver refuses is no connection failure, and repeats would not help."""
+    database = world.edge()
+    monkeypatch.setattr(
+        database,
+        "_query",
+        lambda verb, _, values: PostgreSQL._query(  # noqa: SLF001 - the query is what is exchanged
+            database, verb, "SELECT 'infinity'::timestamptz, %s::text[]", values
+        ),
+    )
+    with pytest.raises(Invalid, match="DataError"):
+        database.roles([world.blue])
