@@ -161,9 +161,10 @@ def test_version_from_before_the_subscription_is_not_announced(
     vault = started(vault_with(state, tmp_path, hook))
     wait_until(lambda: hook.handshakes, 10, "the first handshake")
     with secret_client(vault, credential) as client:
-        client.set_secret("before", "v", expires_on=days(1))
+        client.set_secret("before", "v", expires_on=days(90))
         hook.echo = True
         wait_validated(vault)
+        client.update_secret_properties("before", expires_on=days(1))
         client.set_secret("after", "v", expires_on=days(1))
     wait_types(hook, CREATED, NEAR)
     assert {event["subject"] for event in hook.events()} == {"after"}
