@@ -237,7 +237,8 @@ class Postgres:
 
     def _complaints(self, start_of_log: int) -> str:
         lines = self.log.read_bytes()[start_of_log:].decode(errors="replace").splitlines()
-        fatal = [line for line in lines if "FATAL" in line or "setpriv" in line]
+        telling = ("FATAL", "DETAIL", "setpriv")
+        fatal = [line for line in lines if any(word in line for word in telling)]
         return " / ".join(fatal or lines[-3:]) or f"it said nothing in {self.log}"
 
     def _lock_file(self) -> list[str]:
