@@ -1,12 +1,14 @@
 """Runs one cluster.
 
     python -m local.cluster --port N --state DIR --images FILE [--rbac on] [--identity-state DIR]
-        [--tokens FILE] [--authority DIR] [--vault-ca FILE] [--name NAME]
+        [--tokens FILE] [--tls DIR] [--vault-ca FILE] [--name NAME]
 
-Writes `kubeconfig` into the state directory, for the static token of group system:masters that it
-makes there. With LOCAL_ADMIN_KEY set it takes ordered failures (see local.faults), and
-`POST /local/outage {"seconds": S}` takes the API away for a while: its port refuses connections,
-while pods and Services go on, as in a cluster whose control plane is down.
+Announces its `url`, `ca` (the file that clients trust) and `kubeconfig`, which it writes into the
+state directory for a token of group system:masters that it makes there.
+
+With LOCAL_ADMIN_KEY set it takes ordered failures (see local.faults), and `POST /local/outage
+{"seconds": S}` takes the API away for a while: its port refuses connections, while pods and
+Services go on, as in a cluster whose control plane is down.
 """
 
 from __future__ import annotations
@@ -39,7 +41,7 @@ def main(argv: list[str] | None = None) -> None:
         tokens=options.tokens,
         rbac=options.rbac == "on",
         identity_state=options.identity_state,
-        authority=options.authority or state / "tls",
+        authority=options.tls or state / "tls",
         vault_authority=options.vault_ca,
     )
     asyncio.run(_run(settings))
@@ -59,7 +61,7 @@ async def _run(settings: Settings) -> None:
         announce(
             cluster.url,
             name=settings.name,
-            authority=str(cluster.authority.bundle),
+            ca=str(cluster.authority.bundle),
             kubeconfig=str(cluster.kubeconfig),
         )
         await stopped.wait()
@@ -80,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--rbac", choices=("on", "off"), default="off", help="enforce Roles and bindings")
     add("--identity-state", type=Path, help="state directory of the identity endpoint")
     add("--tokens", type=Path, help="YAML or JSON: token -> {user, groups}")
-    add("--authority", type=Path, help="directory of the certificate authority to use")
+    add("--tls", type=Path, help="the authority's directory; default: STATE/tls")
     add("--vault-ca", type=Path, help="CA bundle for Key Vaults that pods mount from")
     add("--name", default="local", help="of the cluster, in its kubeconfig")
     return parser

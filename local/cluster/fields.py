@@ -87,8 +87,7 @@ def apply(live: Object, applied: Object, kind: Kind, manager: str, *, force: boo
         owners[manager_and_operation].discard(path)
     result = _merge(copy.deepcopy(live), applied, kind, "")
     kept = wanted.union(*owners.values())
-    for path in sorted(before - kept, key=lambda p: (p[-1] == ".", -len(p), p)):
-        _remove(result, path, kind)
+    _take_away(result, before - kept, kept, kind)
     owners[manager, "Apply"] = wanted
     return _with_owners(result, owners, kind)
 
@@ -148,8 +147,24 @@ def _merge_items(live: list[Any], applied: list[Any], kind: Kind, field: str) ->
     return live
 
 
-def _remove(obj: Object, path: Path, kind: Kind) -> None:
-    target = path[:-1] if path[-1] == "." else path
+def _take_away(obj: Object, gone: set[Path], kept: set[Path], kind: Kind) -> None:
+    """Removes fields that nobody sets any more; an item of a list as a whole, unless somebody else
+    set a part of it."""
+    items = [path[:-1] for path in gone if path[-1] == "."]
+    for item in items:
+        if not any(path[: len(item)] == item for path in kept):
+            _remove(obj, item, kind)
+    for path in gone:
+        if path[-1] != "." and not _identifies(path):
+            _remove(obj, path, kind)
+
+
+def _identifies(path: Path) -> bool:
+    """Whether a field is what tells its item from others: it stays as long as the item."""
+    return path[-2].startswith("k:") and path[-1][2:] in json.loads(path[-2][2:])
+
+
+def _remove(obj: Object, target: Path, kind: Kind) -> None:
     parent = _value(obj, target[:-1], kind)
     if isinstance(parent, dict):
         parent.pop(target[-1][2:], None)

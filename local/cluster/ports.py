@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import random
-import socket
-
-# Below the range from which the kernel takes the source ports of outgoing connections (32768 up),
-# so that a port stays free between being chosen and being bound, and over a restart.
-FIRST, LAST = 10240, 32000
+from local.process import free_port
 
 
 class PortError(RuntimeError):
@@ -28,17 +23,8 @@ class Ports:
 
     def take(self) -> int:
         for _ in range(1000):
-            port = random.randint(FIRST, LAST)  # noqa: S311 - not a secret
-            if port not in self._taken and _is_free(port):
+            port = free_port()
+            if port not in self._taken:
                 self._taken.add(port)
                 return port
-        raise PortError(f"no free port found on 127.0.0.1 between {FIRST} and {LAST}")
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
+        raise PortError("no free port of 127.0.0.1 that is not promised already")
