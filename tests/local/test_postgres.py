@@ -182,12 +182,12 @@ def test_a_server_that_cannot_start_says_why_bad(tmp_path: Path, server: Postgre
     assert not taken.alive
 
 
-def test_data_of_another_version_is_refused_bad(server: Postgres, tmp_path: Path) -> None:
-    other = next(i.binaries for i in INSTALLED if i.binaries != server.binaries)
-    with Postgres(tmp_path / "state", binaries=server.binaries):
+def test_data_of_an_older_version_is_refused_bad(tmp_path: Path) -> None:
+    with Postgres(tmp_path / "state", binaries=INSTALLED[0].binaries):
         pass
+    newer = Postgres(tmp_path / "state", binaries=INSTALLED[-1].binaries)
     with pytest.raises(StartError, match=r"initialized by PostgreSQL version \d+"):
-        Postgres(tmp_path / "state", binaries=other).start()
+        newer.start()
 
 
 def test_binaries_come_from_the_environment_or_the_package(monkeypatch: Any) -> None:

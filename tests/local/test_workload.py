@@ -412,6 +412,8 @@ def refuses(component: Component) -> bool:
         call(component, "/healthz")
     except ConnectionRefusedError:
         return True
+    except (ConnectionResetError, http.client.RemoteDisconnected):
+        return False  # it was in the backlog when listening ended
     return False
 
 
