@@ -2,7 +2,7 @@
 
 PostgreSQL refuses to run as root, so root starts it as `nobody`, the one account that exists
 everywhere. That account alone could enter neither a state directory nor a virtual environment
-below a directory that is closed to others (/root, pytest's temporary directories), and copying
+below a directory that is closed to others (a home, pytest's temporary directories), and copying
 both elsewhere would leave things behind. So the server keeps one of root's rights,
 CAP_DAC_OVERRIDE, and no file has to move or to change hands. It can then read what root can; only
 the holder of the generated administrator password could make it do so.
