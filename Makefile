@@ -17,7 +17,7 @@ demo: $(VENV)/ready ## one rotation under load and the proof that it worked; ARG
 
 .PHONY: local
 local: $(VENV)/ready ## the local stack, until Ctrl-C; prints its URLs and commands to try
-	@$(BIN)/python -m local.stack $(ARGS)
+	@$(BIN)/python -m local.up $(ARGS)
 
 .PHONY: test
 test: lint types imports units ## everything that CI checks

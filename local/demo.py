@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any
 from local import proof, world
 from local.load import Load
 from local.process import StartError
-from local.stack import Options, Stack, usage
+from local.stack import Options, Stack
+from local.up import usage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -154,7 +155,7 @@ def rotate(
     record = stack.follow(rotation, waits_or_ended, seen=screen.record)
     if record["outcome"] is None:
         passwords.append(proof.Passwords.read(stack))
-        show_evidence(screen, record)
+        show_evidence(stack, screen, record)
         decide(stack, screen, record, given)
     return stack.follow(rotation, lambda r: r["outcome"], seen=screen.record)
 
@@ -183,21 +184,16 @@ def announce(stack: Stack, screen: Screen) -> str:
     raise SystemExit("the event started no rotation; see the host's log with --keep")
 
 
-def show_evidence(screen: Screen, record: dict[str, Any]) -> None:
+def show_evidence(stack: Stack, screen: Screen, record: dict[str, Any]) -> None:
     screen.say("evidence: both slots are up, production is on the new one")
-    found = stack_evidence(record)
-    for name, tests in found.get("tests", {}).items():
+    found = stack.api("GET", f"/rotations/{record['rotation']}/evidence").json
+    for name, tests in found["tests"].items():
         for test in tests:
             served = f", served by role {test['role']}" if test["role"] else ""
             verdict = "passed" if test["passed"] else f"failed: {test['problem']}"
             screen.say(f"     test {name} {test['test']} {verdict}{served}")
-    for row in found.get("sessions", []):
+    for row in found["sessions"]:
         screen.say(f"     {row['sessions']} sessions of {row['role']} by {row['application']}")
-
-
-def stack_evidence(record: dict[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = (record.get("evidence") or {}).get("requested") or {}
-    return found
 
 
 def decide(stack: Stack, screen: Screen, record: dict[str, Any], given: argparse.Namespace) -> None:

@@ -5,19 +5,17 @@ python -m local.stack [--directory DIR]      (make local) keeps it running until
 
 from __future__ import annotations
 
-import argparse
 import json
 import secrets
-import signal
-import sys
-import tempfile
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import urlsplit
 
+import psycopg
 import urllib3
 import yaml
 from azure.core.credentials import AccessToken
@@ -35,11 +33,12 @@ from rotation.secrecy import Secret, new_password, render
 from rotation.vault import KeyVault
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from kubernetes.client import ApiClient
 
 APP = Identity.named("credential-rotation")
+TOPIC = "/subscriptions/0/resourceGroups/local/providers/Microsoft.KeyVault/vaults/kv-orders"
 PODS = Identity.named("orders-pods")
 
 
@@ -78,6 +77,7 @@ class Stack:
         self.keys = {
             name: secrets.token_urlsafe(24) for name in ("function", "master", "system", "admin")
         }
+        self.answers: list[bytes] = []  # what the app answered, for those who search it
         self._http = urllib3.PoolManager(retries=False, maxsize=16)
 
     def start(self, progress: Callable[[str], None] = lambda _: None) -> Self:
@@ -243,11 +243,20 @@ class Stack:
             dbname=database,
         )
 
+    def sql(self, statement: str, database: str = world.DATABASE) -> None:
+        """As the server's administrator."""
+        with psycopg.connect(self.admin_dsn(database), autocommit=True) as connection:
+            connection.execute(statement.encode())
+
     @cached_property
     def vault(self) -> KeyVault:
         """The app's own edge, signed in as the app."""
         credential = OwnCredential(APP, self.directory / "identity")
         return KeyVault(self.addresses.vault, credential, str(self.addresses.authority))
+
+    @cached_property
+    def _tls(self) -> urllib3.PoolManager:
+        return urllib3.PoolManager(retries=False, ca_certs=str(self.addresses.authority))
 
     @cached_property
     def kubernetes(self) -> ApiClient:
@@ -284,6 +293,47 @@ class Stack:
             for name, space in world.WORKLOADS.items()
         }
 
+    # -- faults to order, and the way back from them
+
+    def admin(self, component: str, method: str, path: str, body: Any = None) -> Answer:
+        """A stand-in's own routes below /local, for example its faults (see `local.faults`)."""
+        parts = urlsplit(self.components[component].url)
+        answer = self._tls.request(
+            method,
+            f"{parts.scheme}://{parts.netloc}{path}",
+            body=None if body is None else json.dumps(body).encode(),
+            headers={"Content-Type": "application/json", "x-local-admin-key": self.keys["admin"]},
+        )
+        return Answer(answer.status, dict(answer.headers), answer.data)
+
+    def fault(self, component: str, **order: Any) -> None:
+        answer = self.admin(component, "POST", "/local/faults", order)
+        if answer.status >= 300:
+            raise ValueError(f"the order was refused: {answer.body.decode()}")
+
+    def restore(self) -> None:
+        """Every component up, no fault ordered, no rotation waiting: rejects those that do."""
+        for component in self.components.values():
+            if not component.alive:
+                component.start()
+        for name in ("keyvault", "cluster", "topic"):
+            self.admin(name, "DELETE", "/local/faults")
+        for record in self.rotations():
+            if record["outcome"] is None:
+                self.reject(record["rotation"])
+
+    def reject(self, rotation: str) -> None:
+        found = self.follow(
+            rotation, lambda r: r["outcome"] or (r["approval"] or {}).get("event"), timeout=150
+        )
+        if found["outcome"] is None:
+            self.decide(rotation, "reject")
+            self.follow(rotation, lambda r: r["outcome"], timeout=150)
+
+    def decide(self, rotation: str, decision: str, by: str = world.APPROVERS[0]) -> Answer:
+        body = {"decision": decision, "by": by, "comment": "decided by the local stack"}
+        return self.api("POST", f"/rotations/{rotation}/approval", body)
+
     # -- a caller's view of the app
 
     def request(
@@ -298,6 +348,7 @@ class Stack:
             timeout=urllib3.Timeout(connect=5, read=60),
             redirect=False,
         )
+        self.answers.append(repr(dict(answer.headers)).encode() + answer.data)
         return Answer(answer.status, dict(answer.headers), answer.data)
 
     def api(self, method: str, path: str, body: Any = None) -> Answer:
@@ -322,7 +373,7 @@ class Stack:
         expires = str(int(current.expires.timestamp())) if current.expires else None
         return {
             "id": secrets.token_hex(16),
-            "topic": "/subscriptions/local/resourceGroups/local/providers/Microsoft.KeyVault/vaults/kv-orders",
+            "topic": TOPIC,
             "subject": current.secret,
             "eventType": f"Microsoft.KeyVault.{kind}",
             "eventTime": datetime.now(UTC).isoformat().replace("+00:00", "Z"),
@@ -379,58 +430,3 @@ class OwnCredential:
         return AccessToken(
             *issue(self._identity, resource, self._state, now=time.time(), lifetime=3600)
         )
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m local.stack",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--directory", type=Path, help="kept afterwards (default: a temporary one)")
-    given = parser.parse_args(argv)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with tempfile.TemporaryDirectory(prefix="rotation-") as temporary:
-        stack = Stack(given.directory or Path(temporary), Options(timers=True))
-        try:
-            stack.start(lambda what: print(f"starting {what}", flush=True))
-            print(usage(stack), flush=True)
-            signal.pause()
-        except KeyboardInterrupt:
-            return 0
-        finally:
-            stack.stop()
-    return 0
-
-
-def usage(stack: Stack) -> str:
-    """URLs, keys of this run, and commands to try."""
-    host, key = stack.components["host"].url, stack.keys["function"]
-    hook = f"{host}/runtime/webhooks/eventgrid?functionName=on_secret_event&code={stack.keys['system']}"
-    event = json.dumps([stack.near_expiry("blue")])
-    return f"""
-app         {host}/api/health
-pages       {host}/api/pages?code={key}
-workloads   {"  ".join(stack.service_url(space, name) for name, space in world.WORKLOADS.items())}
-mails       {stack.components["topic"].facts["viewer"]}/inbox
-key vault   {stack.addresses.vault}
-kubeconfig  {stack.directory / "cluster" / "kubeconfig"}
-logs        {stack.directory / "logs"}
-
-Announce that the secret nears its expiry, as Event Grid does:
-
-curl -sS '{hook}' -H 'aeg-event-type: Notification' -H 'Content-Type: application/json' \\
-  -d '{event}'
-
-Or ask for a rotation, look, and decide:
-
-curl -sS {host}/api/rotations -H 'x-functions-key: {key}' -d '{{"credential": "{world.CREDENTIAL}", "by": "me"}}'
-curl -sS {host}/api/rotations -H 'x-functions-key: {key}'
-curl -sS {host}/api/rotations/ROTATION/approval -H 'x-functions-key: {key}' \\
-  -d '{{"decision": "approve", "by": "{world.APPROVERS[0]}"}}'
-
-Ctrl-C ends everything."""
-
-
-if __name__ == "__main__":
-    sys.exit(main())

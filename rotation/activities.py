@@ -343,9 +343,12 @@ def await_sessions(step: Step) -> dict[str, Any]:
 def deactivate(step: Step) -> dict[str, Any]:
     """First no new logins, then the end of those sessions that stayed."""
     step.ensure_standby()
-    database = step.edges.database(step.credential)
-    database.deactivate(step.login.role)
-    return {"terminated": database.terminate(step.login.role)}
+    database, name = step.edges.database(step.credential), step.login.role
+    role = database.roles([name]).get(name)
+    if role is not None and not role.login and not database.sessions([name]):
+        return {"terminated": 0}  # it may never have been activated, for lack of the right to
+    database.deactivate(name)
+    return {"terminated": database.terminate(name)}
 
 
 def disable(step: Step) -> dict[str, Any]:

@@ -22,6 +22,7 @@ Steps = Generator[Any, Any, Any]
 
 FIRST_DELAY = timedelta(seconds=1)
 LONGEST_DELAY = timedelta(minutes=1)
+LONGEST_MESSAGE = 300  # in the custom status, which has 16 KB of UTF-16 for everything
 DEFAULT_PATIENCE = timedelta(minutes=10)
 
 
@@ -92,6 +93,10 @@ def wait(
             return answer
         # The watch itself lasts; the pause only keeps one that returns early from spinning.
         yield context.create_timer(context.current_utc_datetime + FIRST_DELAY)
+
+
+def shortened(text: str) -> str:
+    return text if len(text) <= LONGEST_MESSAGE else text[: LONGEST_MESSAGE - 1] + "…"
 
 
 class Run:
@@ -217,14 +222,17 @@ class Run:
             self.status["untold"] = [*self.status.get("untold", []), failure.message]
 
     def _recorded(self, step: str, steps: Steps) -> Steps:
+        """No `finally`: it would also run when a replay leaves the generator half way."""
         record: dict[str, Any] = {"step": step, "since": self.now, "until": None}
         self.status["steps"].append(record)
         self.show()
         try:
-            return (yield from steps)
+            answer = yield from steps
         except StepFailed as failure:
-            record["failure"] = failure.failure["message"]
-            raise
-        finally:
-            record["until"] = self.now
+            message = failure.failure["message"]
+            record |= {"until": self.now, "failure": shortened(message)}
             self.show()
+            raise
+        record["until"] = self.now
+        self.show()
+        return answer

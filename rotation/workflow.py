@@ -129,9 +129,10 @@ def roll_back(run: Run, why: str) -> Steps:
 
 
 def finish(run: Run, outcome: Outcome, reason: str) -> Steps:
+    yield from run.notify(OUTCOMES[outcome], outcome=outcome, reason=reason)
+    # Shown together with the end: who sees an outcome may start the next rotation.
     run.status |= {"outcome": outcome, "outcomeReason": reason}
     run.stage("done")
-    yield from run.notify(OUTCOMES[outcome], outcome=outcome, reason=reason)
     return {**run.status, "evidence": run.evidence}
 
 

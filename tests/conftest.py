@@ -1,0 +1,47 @@
+"""The whole local stack, once per test process; tests rotate back and forth in it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from local import world
+from local.stack import Options, Stack
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# Short enough for tests of what gives up, long enough for a busy machine.
+QUICK: dict[str, Any] = {
+    "retry": {"patience": "8s", "compensation": "60s"},
+    "drain": "5s",
+    "workloads": [
+        {
+            **world.workload("api", {"delivery": "csi"}),
+            "ready": "20s",
+        },
+        {
+            **world.workload(
+                "web",
+                {"delivery": "secret", "secrets": {s: world.secret(s) for s in ("blue", "green")}},
+            ),
+            "ready": "20s",
+        },
+    ],
+}
+
+
+@pytest.fixture(scope="session")
+def shared_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    options = Options(replicas=1, watch_seconds=2, credential=QUICK)
+    stack = Stack(tmp_path_factory.mktemp("stack"), options)
+    with stack:
+        yield stack
+
+
+@pytest.fixture
+def stack(shared_stack: Stack) -> Iterator[Stack]:
+    """No rotation under way, before and after; whatever a test ordered or stopped is undone."""
+    yield shared_stack
+    shared_stack.restore()

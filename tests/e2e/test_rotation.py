@@ -1,0 +1,322 @@
+"""Whole rotations through the real function_app on the local stack."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from local import proof, world
+from local.load import Load
+from rotation.model import SLOTS, Slot, other
+
+if TYPE_CHECKING:
+    from local.stack import Stack
+
+pytestmark = pytest.mark.xdist_group("stack")
+
+
+def active(stack: Stack) -> Slot:
+    """The slot that serves; the tests before may have left either."""
+    selected = set(stack.active_slots().values())
+    return next(slot for slot in SLOTS if selected == {slot})
+
+
+def started(stack: Stack, **body: Any) -> str:
+    answer = stack.api("POST", "/rotations", {"credential": world.CREDENTIAL, **body})
+    assert answer.status == 202, answer.json
+    assert answer.headers["Location"].endswith(answer.json["rotation"])
+    return str(answer.json["rotation"])
+
+
+def waiting(record: dict[str, Any]) -> bool:
+    return bool(record["outcome"] or (record["approval"] or {}).get("event"))
+
+
+def announced(stack: Stack, slot: Slot, **event: Any) -> str:
+    """The rotation that an event about the slot's current version starts."""
+    known = {record["rotation"] for record in stack.rotations()}
+    assert stack.announce(slot, **event).status == 202
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        new = {record["rotation"] for record in stack.rotations()} - known
+        if new:
+            return new.pop()
+        time.sleep(0.05)
+    raise AssertionError("the event started no rotation")
+
+
+def ended(stack: Stack, rotation: str) -> dict[str, Any]:
+    return stack.follow(rotation, lambda record: record["outcome"], timeout=150)
+
+
+def assert_proved(stack: Stack, record: dict[str, Any], serving: Slot, *seen: Any) -> None:
+    failed = [c.what for c in proof.check(stack, record, serving, list(seen)) if not c.holds]
+    assert not failed
+
+
+class TestApproved:
+    def test_an_event_moves_the_credential_and_fails_no_request(self, stack: Stack) -> None:
+        before = active(stack)
+        urls = [stack.service_url(space, name) for name, space in world.WORKLOADS.items()]
+        with Load(urls, rate=40) as load:
+            rotation = announced(stack, before)
+            stack.follow(rotation, waiting)
+            seen = proof.Passwords.read(stack)
+            decided = stack.decide(rotation, "approve")
+            record = ended(stack, rotation)
+            report = load.stop()
+        assert decided.status == 200
+        assert decided.json["decision"]["by"] == world.APPROVERS[0]
+        assert record["outcome"] == "completed"
+        assert (report.failed, report.failures) == (0, [])
+        assert report.requests > 0
+        assert_proved(stack, record, other(before), seen)
+
+    def test_two_in_a_row_come_back_to_the_first_slot(self, stack: Stack) -> None:
+        before = active(stack)
+        for serving in (other(before), before):
+            rotation = started(stack, by="ada@contoso.example")
+            record = stack.follow(rotation, waiting)
+            assert record["outcome"] is None
+            seen = proof.Passwords.read(stack)
+            assert stack.decide(rotation, "approve", world.APPROVERS[1]).status == 200
+            assert_proved(stack, ended(stack, rotation), serving, seen)
+
+    def test_the_record_tells_the_whole_story(self, stack: Stack) -> None:
+        before = active(stack)
+        rotation = started(stack, by="ada@contoso.example", reason="a drill")
+        stack.follow(rotation, waiting)
+        stack.decide(rotation, "approve", world.APPROVERS[1])
+        record = ended(stack, rotation)
+        assert record["request"]["reason"] == "a drill"
+        assert (record["active"], record["standby"]) == (before, other(before))
+        assert record["workloads"] == {"api": "retired", "web": "retired"}
+        assert record["decision"]["comment"] == "decided by the local stack"
+        assert [step["step"] for step in record["steps"]] == [
+            *("plan", "stage", "activate", "verify", "prepare", "verify", "swap", "observe"),
+            *("evidence", "evidence", "confirm", "retire", "await_sessions"),
+            *("deactivate", "disable"),
+        ]
+        assert all(step["until"] >= step["since"] for step in record["steps"])
+        roles = {t["role"] for t in record["evidence"]["decided"]["tests"]["api"] if t["role"]}
+        assert roles == {f"orders_{other(before)}"}
+
+
+class TestRejected:
+    def test_traffic_goes_back_and_fails_no_request(self, stack: Stack) -> None:
+        before = active(stack)
+        urls = [stack.service_url(space, name) for name, space in world.WORKLOADS.items()]
+        with Load(urls, rate=40) as load:
+            rotation = started(stack)
+            stack.follow(rotation, waiting)
+            seen = proof.Passwords.read(stack)
+            assert stack.decide(rotation, "reject").status == 200
+            record = ended(stack, rotation)
+            report = load.stop()
+        assert record["outcome"] == "rolled-back"
+        assert record["outcomeReason"] == f"rejected by {world.APPROVERS[0]}"
+        assert (report.failed, report.failures) == (0, [])
+        assert_proved(stack, record, before, seen)
+
+    def test_the_next_rotation_has_a_password_of_its_own(self, stack: Stack) -> None:
+        versions = []
+        for _ in range(2):
+            rotation = started(stack)
+            versions.append(stack.follow(rotation, waiting)["version"])
+            stack.decide(rotation, "reject")
+            assert ended(stack, rotation)["outcome"] == "rolled-back"
+        assert versions[0] != versions[1]
+
+
+class TestOneAtATime:
+    def test_duplicate_deliveries_are_one_rotation(self, stack: Stack) -> None:
+        serving = active(stack)
+        first = announced(stack, serving)
+        known = len(stack.rotations())
+        for _ in range(5):
+            assert stack.announce(serving).status == 202
+        assert len(stack.rotations()) == known
+        stack.reject(first)
+        # The very same announcement after its rotation has ended starts nothing either.
+        assert stack.announce(serving).status == 202
+        assert len(stack.rotations()) == known
+
+    def test_a_second_start_is_refused_with_the_id_of_the_first(self, stack: Stack) -> None:
+        rotation = started(stack)
+        answer = stack.api("POST", "/rotations", {"credential": world.CREDENTIAL})
+        assert answer.status == 409
+        assert answer.headers["Content-Type"] == "application/problem+json"
+        assert answer.json["rotation"] == rotation
+
+    def test_a_decision_counts_once(self, stack: Stack) -> None:
+        rotation = started(stack)
+        stack.follow(rotation, waiting)
+        assert stack.decide(rotation, "reject").status == 200
+        late = stack.decide(rotation, "approve", world.APPROVERS[1])
+        assert late.status == 409
+        assert ended(stack, rotation)["outcome"] == "rolled-back"
+
+    def test_a_decision_before_it_is_asked_for_changes_nothing(self, stack: Stack) -> None:
+        rotation = started(stack)
+        early = stack.decide(rotation, "approve")
+        assert early.status == 409
+        assert early.json["stage"] in {"queued", "plan", "stage", "activate", "verify", "prepare"}
+        assert stack.follow(rotation, waiting)["decision"] is None
+
+
+class TestSkipped:
+    def test_an_event_about_the_standby_slot(self, stack: Stack) -> None:
+        serving = active(stack)
+        rotation = started(stack)  # leaves the standby slot with a secret to announce
+        stack.reject(rotation)
+        current = stack.vault.versions(world.secret(other(serving)))[0]
+        event = stack.near_expiry(serving)
+        event["data"] |= {
+            "Id": f"{stack.addresses.vault}/secrets/{current.secret}/{current.version}",
+            "ObjectName": current.secret,
+            "Version": current.version,
+        }
+        record = ended(stack, announced(stack, serving, **event))
+        assert record["outcome"] == "skipped"
+        assert "standby" in record["outcomeReason"]
+
+    def test_an_event_about_an_older_version(self, stack: Stack) -> None:
+        serving = active(stack)
+        event = stack.near_expiry(serving)
+        event["data"] |= {"Version": "0" * 32}
+        record = ended(stack, announced(stack, serving, **event))
+        assert record["outcome"] == "skipped"
+        assert "no longer current" in record["outcomeReason"]
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            {"eventType": "Microsoft.KeyVault.SecretNewVersionCreated"},
+            {
+                "data": {
+                    "Id": "https://elsewhere.example/secrets/x/1",
+                    "ObjectName": "x",
+                    "Version": "1",
+                }
+            },
+            {"data": {"ObjectName": None}},
+        ],
+        ids=["other type", "unknown secret", "malformed"],
+    )
+    def test_what_is_none_of_ours_is_accounted_for_in_the_log(
+        self, stack: Stack, change: dict[str, Any]
+    ) -> None:
+        known = len(stack.rotations())
+        event = {**stack.near_expiry(active(stack)), **change}
+        assert stack.webhook([event], "Notification").status == 202
+        assert len(stack.rotations()) == known
+        log = stack.components["host"].log.read_text(encoding="utf-8")
+        assert any(event["id"] in line and "reason" in line for line in log.splitlines())
+
+
+class TestAborted:
+    """What goes wrong before the swap is taken down again; the active slot never notices."""
+
+    def outcome(self, stack: Stack, rotation: str, serving: Slot) -> str:
+        record = stack.follow(rotation, waiting, timeout=150)
+        assert record["outcome"] == "aborted", record["outcomeReason"]
+        assert active(stack) == serving
+        assert stack.ready("orders", f"api-{serving}")
+        standby = stack.deployment("orders", f"api-{other(serving)}")
+        assert standby["spec"]["replicas"] == 0
+        assert not any(v.enabled for v in stack.vault.versions(world.secret(other(serving))))
+        return str(record["outcomeReason"])
+
+    def test_a_workload_test_that_fails(self, stack: Stack) -> None:
+        serving = active(stack)
+        with standby_environment(stack, "api", other(serving), SLOT="violet"):
+            reason = self.outcome(stack, started(stack), serving)
+        assert "JSON field 'slot' is not" in reason
+
+    def test_a_standby_that_never_gets_ready(self, stack: Stack) -> None:
+        serving = active(stack)
+        with standby_environment(stack, "api", other(serving), DATABASE_PORT="1"):
+            reason = self.outcome(stack, started(stack), serving)
+        assert "0 of 1 pods are ready" in reason
+
+    def test_postgresql_refusing(self, stack: Stack) -> None:
+        serving = active(stack)
+        role = f"orders_{other(serving)}"
+        stack.sql(f"REVOKE {role} FROM rotator")
+        try:
+            reason = self.outcome(stack, started(stack), serving)
+        finally:
+            stack.sql(f"GRANT {role} TO rotator WITH ADMIN TRUE, INHERIT FALSE, SET FALSE")
+        assert "rotator.sql" in reason
+
+    def test_key_vault_refusing(self, stack: Stack) -> None:
+        serving = active(stack)
+        match = {"method": "PUT", "path_prefix": f"/secrets/{world.secret(other(serving))}"}
+        stack.fault("keyvault", match=match, times=50, status=403)
+        reason = self.outcome(stack, started(stack), serving)
+        assert "HTTP 403" in reason
+
+    def test_a_key_vault_that_stays_down_longer_than_patience(self, stack: Stack) -> None:
+        serving = active(stack)
+        match = {"method": "PUT", "path_prefix": f"/secrets/{world.secret(other(serving))}"}
+        stack.fault("keyvault", match=match, times=500, status=503)
+        reason = self.outcome(stack, started(stack), serving)
+        assert "HTTP 503" in reason
+
+
+def test_a_fault_that_passes_is_retried(stack: Stack) -> None:
+    standby = other(active(stack))
+    match = {"method": "PUT", "path_prefix": f"/secrets/{world.secret(standby)}"}
+    stack.fault("keyvault", match=match, times=2, status=503)
+    assert stack.follow(started(stack), waiting)["outcome"] is None
+
+
+def test_workloads_that_disagree_are_refused_with_the_list(stack: Stack) -> None:
+    serving = active(stack)
+    select(stack, "shop", "web", other(serving))
+    try:
+        record = ended(stack, started(stack))
+    finally:
+        select(stack, "shop", "web", serving)
+    assert record["outcome"] == "refused"
+    assert f"Service orders/api selects {serving}" in record["outcomeReason"]
+    assert f"Service shop/web selects {other(serving)}" in record["outcomeReason"]
+
+
+def select(stack: Stack, namespace: str, name: str, slot: Slot) -> None:
+    from kubernetes import client  # noqa: PLC0415 - half a second, for one test
+
+    client.CoreV1Api(stack.kubernetes).patch_namespaced_service(
+        name, namespace, {"spec": {"selector": {"slot": slot}}}
+    )
+
+
+class standby_environment:  # noqa: N801 - used like a function
+    """Somebody changed an environment variable of the standby Deployment's containers."""
+
+    def __init__(self, stack: Stack, name: str, slot: Slot, **variables: str) -> None:
+        self._stack = stack
+        self._name, self._namespace = f"{name}-{slot}", world.WORKLOADS[name]
+        self._container = name
+        self._variables = variables
+
+    def __enter__(self) -> None:
+        self._patch([{"name": key, "value": value} for key, value in self._variables.items()])
+
+    def __exit__(self, *exc: object) -> None:
+        found = self._stack.deployment(self._namespace, self._name)
+        slot = found["spec"]["selector"]["matchLabels"]["slot"]
+        back = {"SLOT": {"name": "SLOT", "value": slot}}
+        self._patch([back.get(key, {"name": key, "$patch": "delete"}) for key in self._variables])
+
+    def _patch(self, variables: list[dict[str, str]]) -> None:
+        from kubernetes import client  # noqa: PLC0415 - half a second, for few tests
+
+        containers = [{"name": self._container, "env": variables}]
+        client.AppsV1Api(self._stack.kubernetes).patch_namespaced_deployment(
+            self._name,
+            self._namespace,
+            {"spec": {"template": {"spec": {"containers": containers}}}},
+        )
