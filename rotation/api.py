@@ -15,7 +15,7 @@ from rotation.errors import RotationError
 from rotation.http import Problem, answer, answering, json_object, only, text
 from rotation.messages import links
 from rotation.model import SLOTS, Request
-from rotation.observation import snapshot
+from rotation.observation import evidence, snapshot
 from rotation.planning import active_slot, same_person
 from rotation.run import iso
 
@@ -59,6 +59,16 @@ def blueprint(edges: Edges) -> df.Blueprint:
     ) -> func.HttpResponse:
         record = await existing(client, req.route_params["id"])
         return answer({**record, "links": _links(edges, record["rotation"])})
+
+    @routes.function_name("get_evidence")
+    @routes.route("rotations/{id}/evidence", methods=["GET"])
+    @routes.durable_client_input("client")
+    @answering
+    async def get_evidence(
+        req: func.HttpRequest, client: df.DurableOrchestrationClient
+    ) -> func.HttpResponse:
+        record = await existing(client, req.route_params["id"])
+        return answer(await fresh_evidence(edges, record))
 
     @routes.function_name("decide")
     @routes.route("rotations/{id}/approval", methods=["POST"])
@@ -172,6 +182,14 @@ def _moment(query: dict[str, str], field: str, default: datetime) -> datetime:
     except ValueError:
         raise Problem(400, f"{field!r} is not an ISO 8601 time", field=field) from None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+async def fresh_evidence(edges: Edges, record: dict[str, Any]) -> dict[str, Any]:
+    """Looked at just now, for whoever is about to decide. Raises `Problem`."""
+    if record["standby"] is None or record["outcome"] is not None:
+        raise Problem(409, "there is nothing to decide about now", stage=record["stage"])
+    credential = edges.configuration.credential(record["credential"])
+    return await asyncio.to_thread(evidence, edges, credential, record["standby"])
 
 
 async def existing(client: df.DurableOrchestrationClient, rotation: str) -> dict[str, Any]:
