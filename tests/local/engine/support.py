@@ -109,6 +109,10 @@ class World:
             self.settle()
         return self.show(instance_id)
 
+    def finish_after(self, event: str, instance_id: str = "one") -> dict[str, Any]:
+        self.engine.raise_event(instance_id, event, "null")
+        return self.finish(instance_id)
+
     def turn(self, instance_id: str = "one") -> None:
         """Executes just one turn."""
         assert self.engine.execute(Turn(instance_id))

@@ -150,6 +150,18 @@ def test_an_activity_scheduled_before_a_termination_runs_all_the_same(world: Wor
     assert world.engine.ready() == []
 
 
+def test_a_result_does_not_reach_a_later_execution(world: World) -> None:
+    world.start("doubles", input="1")
+    world.turn()
+    (old,) = world.engine.ready()
+    world.engine.terminate("one", "enough")
+    world.turn()
+    world.start("doubles", input="5")
+    world.turn()
+    assert world.engine.execute(old)
+    assert world.finish()["output"] == 10
+
+
 def test_a_suspended_instance_keeps_its_messages_for_later(world: World) -> None:
     world.start("waits")
     world.settle()
@@ -168,8 +180,10 @@ def test_a_suspended_instance_can_be_terminated(world: World) -> None:
     world.start("waits")
     world.engine.suspend("one", "hold")
     world.settle()
+    assert world.show()["runtimeStatus"] == "Suspended"
+    world.engine.raise_event("one", "go", "1")
     world.engine.terminate("one", "enough")
-    assert world.finish()["runtimeStatus"] == "Terminated"
+    assert world.finish()["output"] == "enough"
 
 
 def test_purging_takes_finished_instances_only(world: World) -> None:

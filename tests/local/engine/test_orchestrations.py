@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from azure.durable_functions import EntityId, RetryOptions
 
+from local.engine import Turn
 from tests.local.engine.support import sdk_warnings
 
 if TYPE_CHECKING:
@@ -106,6 +107,22 @@ def test_a_failing_orchestrator_ends_as_failed_with_its_message(world: World) ->
     assert ended["runtimeStatus"] == "Failed"
     assert ended["output"] == "Orchestrator function 'fails' failed: the plan is wrong"
     assert ended["customStatus"] == "about to fail"
+
+
+def test_a_function_that_fails_without_telling_its_state_fails_its_instance(world: World) -> None:
+    @world.app.orchestration
+    def breaks(context: Context) -> Steps:
+        yield context.call_activity("double", 1)
+
+    def crash(_: str) -> str:
+        raise RuntimeError("the worker is out of memory")
+
+    world.start(breaks)
+    world.turn()
+    world.app.orchestrators["breaks"] = crash
+    ended = world.finish()
+    assert ended["runtimeStatus"] == "Failed"
+    assert ended["output"].endswith("failed: the worker is out of memory")
 
 
 def test_an_orchestrator_that_is_no_generator_completes(world: World) -> None:
@@ -292,6 +309,23 @@ def test_one_pending_event_serves_successive_races(world: World) -> None:
     assert world.show()["output"] == ["yes", 4]
 
 
+def test_the_latest_of_several_waits_gets_the_event(world: World) -> None:
+    @world.app.orchestration
+    def waits_anew(context: Context) -> Steps:
+        timer = context.create_timer(context.current_utc_datetime + timedelta(days=1))
+        yield context.task_any([context.wait_for_external_event("decision"), timer])
+        decision = yield context.wait_for_external_event("decision")
+        return [decision, (yield context.call_activity("double", 1))]
+
+    world.start(waits_anew)
+    world.settle()
+    world.clock.move(days=1)
+    world.settle()
+    world.engine.raise_event("one", "decision", '"yes"')
+    world.settle()
+    assert world.show()["output"] == ["yes", 2]
+
+
 def test_a_sub_orchestration_answers_its_parent(world: World) -> None:
     @world.app.orchestration
     def child(context: Context) -> Steps:
@@ -359,6 +393,24 @@ def test_a_sub_orchestration_that_cannot_start_fails_in_the_parent(
     assert reason in world.finish()["output"]
 
 
+def test_two_sub_orchestrations_cannot_share_an_id(world: World) -> None:
+    @world.app.orchestration
+    def child(context: Context) -> Steps:
+        return (yield context.call_activity("double", context.get_input()))
+
+    @world.app.orchestration
+    def parent(context: Context) -> Steps:
+        twins = [context.call_sub_orchestrator("child", n, instance_id="twin") for n in (1, 2)]
+        try:
+            yield context.task_all(twins)
+        except Exception as error:
+            return str(error)
+
+    world.start(parent)
+    assert "'twin' is already running" in world.finish()["output"]
+    assert world.show("twin")["output"] == 2
+
+
 def test_a_finished_instance_gives_its_id_to_a_sub_orchestration(world: World) -> None:
     @world.app.orchestration
     def child(context: Context) -> Steps:
@@ -406,6 +458,40 @@ def test_continue_as_new_keeps_events_it_has_not_seen(world: World) -> None:
     world.turn()
     assert world.show()["runtimeStatus"] == "ContinuedAsNew"
     assert world.finish()["output"] == ["a", "b", "c"]
+
+
+def test_continue_as_new_keeps_events_that_come_while_it_decides(world: World) -> None:
+    @world.app.orchestration
+    def again(context: Context) -> Steps:
+        yield context.call_activity("double", 1)
+        if context.get_input() is None:
+            context.continue_as_new("second")
+            return None
+        return (yield context.wait_for_external_event("go"))
+
+    world.start(again)
+    world.turn()
+    world.work("double")
+    deciding = world.engine.run(Turn("one"))
+    world.engine.raise_event("one", "go", '"kept"')
+    assert world.engine.record(Turn("one"), deciding)
+    assert world.finish()["output"] == "kept"
+
+
+def test_continue_as_new_leaves_no_timer_behind(world: World) -> None:
+    @world.app.orchestration
+    def again(context: Context) -> Steps:
+        if context.get_input() == "second":
+            return (yield context.wait_for_external_event("go"))
+        timer = context.create_timer(context.current_utc_datetime + timedelta(days=1))
+        yield context.task_any([context.call_activity("double", 1), timer])
+        timer.cancel()
+        context.continue_as_new("second")
+
+    world.start(again)
+    world.settle()
+    assert world.show()["input"] == "second"
+    assert world.engine.next_timer() is None
 
 
 def test_custom_status_is_seen_while_running(world: World) -> None:

@@ -17,7 +17,6 @@ import pytest
 from local.engine import (
     Engine,
     JournalError,
-    JournalInUse,
     MemoryJournal,
     Runner,
     SqliteJournal,
@@ -263,27 +262,6 @@ def test_a_write_that_the_system_refuses_stops_the_runner_and_loses_nothing(
     done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S603 - our own program
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == {"failure": "JournalError", "output": 4}
-
-
-def test_a_journal_has_one_owner(journal: SqliteJournal) -> None:
-    with pytest.raises(JournalInUse, match="another process"):
-        SqliteJournal(journal.path)
-
-
-def test_a_file_that_is_no_journal_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "journal.db").write_text(
-        "not a database, though it is long enough to look at\n" * 9
-    )
-    with pytest.raises(JournalError, match="cannot open the journal"):
-        SqliteJournal(tmp_path / "journal.db")
-
-
-def test_a_journal_of_another_layout_is_refused(tmp_path: Path) -> None:
-    with sqlite3.connect(tmp_path / "journal.db") as db:
-        db.execute("pragma user_version = 99")
-    db.close()
-    with pytest.raises(JournalError, match="layout 99"):
-        SqliteJournal(tmp_path / "journal.db")
 
 
 def test_a_bug_in_the_engine_stops_the_runner(app: App) -> None:
