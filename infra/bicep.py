@@ -102,7 +102,8 @@ class Bicep:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.root = parse(path.read_bytes())
+        self.source = path.read_bytes()
+        self.root = parse(self.source)
 
     @property
     def errors(self) -> list[str]:

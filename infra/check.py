@@ -59,7 +59,7 @@ def base_type(written: str) -> str:
 
 def reduced(bicep: Bicep) -> str:
     """The file without imports, types and their decorators, conditions and loops."""
-    source = text(bicep.root).encode()
+    source = bicep.source
     for start, end, replacement in sorted(_cuts(bicep), reverse=True):
         source = source[:start] + replacement.encode() + source[end:]
     return source.decode()

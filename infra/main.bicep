@@ -100,11 +100,6 @@ var decisionSecret = decisionKey ?? noSecret
 var decisionVault = last(split(decisionSecret.vaultId, '/'))
 var decisionKeyUrl = mail ? 'https://${decisionVault}${vaultUrlEnd}/secrets/${decisionSecret.name}' : ''
 
-var privateVaults = filter(vaults, item => private && (item.?private ?? false))
-var privateDatabases = filter(databases, item => private && (item.?private ?? false))
-var privateClusters = filter(clusters, item => private && (item.?private ?? false))
-var regionOfCluster = [for item in privateClusters: item.location]
-var clusterRegions = union([], regionOfCluster)
 var vaultIds = [for item in vaults: item.id]
 var vaultTopics = [for item in vaults: item.?systemTopic ?? 'evgt-${last(split(item.id, '/'))}']
 var vaultLocations = [for item in vaults: item.location]
@@ -162,7 +157,6 @@ module topic 'modules/topic.bicep' = {
   }
 }
 
-// Before the app: it could not start without its roles.
 module grants 'modules/grants.bicep' = {
   name: 'grants-${suffix}'
   params: {
@@ -215,7 +209,8 @@ module decisionKeyGrant 'modules/vaultGrants.bicep' = if (mail) {
 
 module app 'modules/app.bicep' = {
   name: 'app-${suffix}'
-  dependsOn: [grants, privateStorage]
+  // It could not start without its roles and its way to the storage account.
+  dependsOn: [grants, privateAccess]
   params: {
     location: location
     tags: allTags
@@ -278,115 +273,21 @@ module privateNetwork 'modules/network.bicep' = if (private) {
   }
 }
 
-module storageZone 'modules/dnsZone.bicep' = [for part in ['blob', 'queue', 'table']: if (private) {
-  name: 'zone-${part}-${suffix}'
-  params: {
-    tags: allTags
-    name: 'privatelink.${part}.${environment().suffixes.storage}'
-    networkId: privateNetwork!.outputs.id
-  }
-}]
-
-module privateStorage 'modules/privateEndpoint.bicep' = [for (part, index) in ['blob', 'queue', 'table']: if (private) {
-  name: 'endpoint-${part}-${suffix}'
+module privateAccess 'modules/privateAccess.bicep' = if (private) {
+  name: 'private-access-${suffix}'
   params: {
     location: location
     tags: allTags
-    name: 'pep-${part}-${suffix}'
-    subnetId: privateNetwork!.outputs.endpointsSubnetId
-    serviceId: storage.outputs.id
-    part: part
-    zoneId: storageZone[index]!.outputs.id
-  }
-}]
-
-module schedulerZone 'modules/dnsZone.bicep' = if (private && onScheduler) {
-  name: 'zone-scheduler-${suffix}'
-  params: {
-    tags: allTags
-    name: 'privatelink.durabletask.io'
+    suffix: suffix
     networkId: privateNetwork!.outputs.id
+    subnetId: privateNetwork!.outputs.endpointsSubnetId
+    storageAccountId: storage.outputs.id
+    schedulerId: onScheduler ? durable!.outputs.id : ''
+    vaults: vaults
+    databases: databases
+    clusters: clusters
   }
 }
-
-module privateScheduler 'modules/privateEndpoint.bicep' = if (private && onScheduler) {
-  name: 'endpoint-scheduler-${suffix}'
-  params: {
-    location: location
-    tags: allTags
-    name: 'pep-scheduler-${suffix}'
-    subnetId: privateNetwork!.outputs.endpointsSubnetId
-    serviceId: durable!.outputs.id
-    part: 'scheduler'
-    zoneId: schedulerZone!.outputs.id
-  }
-}
-
-module vaultZone 'modules/dnsZone.bicep' = if (!empty(privateVaults)) {
-  name: 'zone-vault-${suffix}'
-  params: {
-    tags: allTags
-    name: 'privatelink.vaultcore.azure.net'
-    networkId: privateNetwork!.outputs.id
-  }
-}
-
-module privateVault 'modules/privateEndpoint.bicep' = [for item in privateVaults: {
-  name: 'endpoint-vault-${uniqueString(item.id, suffix)}'
-  params: {
-    location: location
-    tags: allTags
-    name: 'pep-${last(split(item.id, '/'))}-${suffix}'
-    subnetId: privateNetwork!.outputs.endpointsSubnetId
-    serviceId: item.id
-    part: 'vault'
-    zoneId: vaultZone!.outputs.id
-  }
-}]
-
-module databaseZone 'modules/dnsZone.bicep' = if (!empty(privateDatabases)) {
-  name: 'zone-database-${suffix}'
-  params: {
-    tags: allTags
-    name: 'privatelink.postgres.database.azure.com'
-    networkId: privateNetwork!.outputs.id
-  }
-}
-
-module privateDatabase 'modules/privateEndpoint.bicep' = [for item in privateDatabases: {
-  name: 'endpoint-database-${uniqueString(item.id, suffix)}'
-  params: {
-    location: location
-    tags: allTags
-    name: 'pep-${last(split(item.id, '/'))}-${suffix}'
-    subnetId: privateNetwork!.outputs.endpointsSubnetId
-    serviceId: item.id
-    part: 'postgresqlServer'
-    zoneId: databaseZone!.outputs.id
-  }
-}]
-
-module clusterZone 'modules/dnsZone.bicep' = [for region in clusterRegions: {
-  name: 'zone-cluster-${region}-${suffix}'
-  params: {
-    tags: allTags
-    name: 'privatelink.${region}.azmk8s.io'
-    networkId: privateNetwork!.outputs.id
-  }
-}]
-
-module privateCluster 'modules/privateEndpoint.bicep' = [for item in privateClusters: {
-  name: 'endpoint-cluster-${uniqueString(item.id, suffix)}'
-  params: {
-    location: location
-    tags: allTags
-    name: 'pep-${last(split(item.id, '/'))}-${suffix}'
-    subnetId: privateNetwork!.outputs.endpointsSubnetId
-    serviceId: item.id
-    part: 'management'
-    zoneId: clusterZone[indexOf(clusterRegions, item.location)].outputs.id
-  }
-}]
 
 @description('Region; azd keeps it.')
 output AZURE_LOCATION string = location

@@ -72,7 +72,6 @@ param subnetId string
 param extraSettings object
 
 var onScheduler = durableBackend == 'durableTaskScheduler'
-var storageProvider = 'AzureFunctionsJobHost__extensions__durableTask__storageProvider'
 
 // With an identity and no key: the host reads each setting below the name of the connection.
 var hostSettings = {
@@ -85,19 +84,14 @@ var hostSettings = {
   APPLICATIONINSIGHTS_AUTHENTICATION_STRING: 'ClientId=${identityClientId};Authorization=AAD'
   AZURE_CLIENT_ID: identityClientId
   TASKHUB_NAME: taskHub
+  // Steps, orchestrators and timers run in threads of one process: as many as host.json admits at once.
+  PYTHON_THREADPOOL_THREAD_COUNT: '32'
 }
 
-// host.json names a back end too: the scale controller reads the file and not these settings, the
-// host lets these settings win. They must agree.
+// host.json names the back end: the scale controller reads that file and no setting that overrides it.
+// If the two disagree, the host finds no connection or no grant, and says so when it starts.
 var schedulerSettings = {
-  '${storageProvider}__type': 'azureManaged'
-  '${storageProvider}__connectionStringName': 'DURABLE_TASK_SCHEDULER_CONNECTION_STRING'
   DURABLE_TASK_SCHEDULER_CONNECTION_STRING: 'Endpoint=${schedulerEndpoint};Authentication=ManagedIdentity;ClientID=${identityClientId}'
-}
-var storageSettings = {
-  '${storageProvider}__type': 'AzureStorage'
-  '${storageProvider}__connectionName': 'AzureWebJobsStorage'
-  '${storageProvider}__maxQueuePollingInterval': '00:00:10'
 }
 
 var rotationSettings = {
@@ -174,7 +168,7 @@ resource site 'Microsoft.Web/sites@2025-03-01' = {
 resource settings 'Microsoft.Web/sites/config@2025-03-01' = {
   parent: site
   name: 'appsettings'
-  properties: union(hostSettings, onScheduler ? schedulerSettings : storageSettings, rotationSettings, linkSettings, signInSettings, extraSettings)
+  properties: union(hostSettings, onScheduler ? schedulerSettings : {}, rotationSettings, linkSettings, signInSettings, extraSettings)
 }
 
 // Deployment goes through Entra: no publishing user and password.

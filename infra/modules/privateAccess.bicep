@@ -1,0 +1,149 @@
+metadata description = 'Private endpoints from the app\'s network to everything that the app talks to and that takes one.'
+
+import { cluster, database, vault } from '../types.bicep'
+
+@description('Region of the network.')
+param location string
+
+@description('Tags of every resource.')
+param tags object
+
+@description('Ends the names of the resources.')
+param suffix string
+
+@description('Resource id of the network.')
+param networkId string
+
+@description('Its subnet for private endpoints.')
+param subnetId string
+
+@description('Resource id of the host\'s storage account.')
+param storageAccountId string
+
+@description('Resource id of the Durable Task Scheduler; empty when Azure Storage keeps the orchestrations.')
+param schedulerId string
+
+@description('Vaults; only those that are marked private get an endpoint.')
+param vaults vault[]
+
+@description('PostgreSQL servers; likewise.')
+param databases database[]
+
+@description('Clusters; likewise.')
+param clusters cluster[]
+
+var privateVaults = filter(vaults, item => item.?private ?? false)
+var privateDatabases = filter(databases, item => item.?private ?? false)
+var privateClusters = filter(clusters, item => item.?private ?? false)
+var regionOfCluster = [for item in privateClusters: item.location]
+var clusterRegions = union([], regionOfCluster)
+
+module storageZone 'modules/dnsZone.bicep' = [for part in ['blob', 'queue', 'table']: {
+  name: 'zone-${part}-${suffix}'
+  params: {
+    tags: tags
+    name: 'privatelink.${part}.${environment().suffixes.storage}'
+    networkId: networkId
+  }
+}]
+
+module privateStorage 'modules/privateEndpoint.bicep' = [for (part, index) in ['blob', 'queue', 'table']: {
+  name: 'endpoint-${part}-${suffix}'
+  params: {
+    location: location
+    tags: tags
+    name: 'pep-${part}-${suffix}'
+    subnetId: subnetId
+    serviceId: storageAccountId
+    part: part
+    zoneId: storageZone[index].outputs.id
+  }
+}]
+
+module schedulerZone 'modules/dnsZone.bicep' = if (!empty(schedulerId)) {
+  name: 'zone-scheduler-${suffix}'
+  params: {
+    tags: tags
+    name: 'privatelink.durabletask.io'
+    networkId: networkId
+  }
+}
+
+module privateScheduler 'modules/privateEndpoint.bicep' = if (!empty(schedulerId)) {
+  name: 'endpoint-scheduler-${suffix}'
+  params: {
+    location: location
+    tags: tags
+    name: 'pep-scheduler-${suffix}'
+    subnetId: subnetId
+    serviceId: schedulerId
+    part: 'scheduler'
+    zoneId: schedulerZone!.outputs.id
+  }
+}
+
+module vaultZone 'modules/dnsZone.bicep' = if (!empty(privateVaults)) {
+  name: 'zone-vault-${suffix}'
+  params: {
+    tags: tags
+    name: 'privatelink.vaultcore.azure.net'
+    networkId: networkId
+  }
+}
+
+module privateVault 'modules/privateEndpoint.bicep' = [for item in privateVaults: {
+  name: 'endpoint-vault-${uniqueString(item.id, suffix)}'
+  params: {
+    location: location
+    tags: tags
+    name: 'pep-${last(split(item.id, '/'))}-${suffix}'
+    subnetId: subnetId
+    serviceId: item.id
+    part: 'vault'
+    zoneId: vaultZone!.outputs.id
+  }
+}]
+
+module databaseZone 'modules/dnsZone.bicep' = if (!empty(privateDatabases)) {
+  name: 'zone-database-${suffix}'
+  params: {
+    tags: tags
+    name: 'privatelink.postgres.database.azure.com'
+    networkId: networkId
+  }
+}
+
+module privateDatabase 'modules/privateEndpoint.bicep' = [for item in privateDatabases: {
+  name: 'endpoint-database-${uniqueString(item.id, suffix)}'
+  params: {
+    location: location
+    tags: tags
+    name: 'pep-${last(split(item.id, '/'))}-${suffix}'
+    subnetId: subnetId
+    serviceId: item.id
+    part: 'postgresqlServer'
+    zoneId: databaseZone!.outputs.id
+  }
+}]
+
+module clusterZone 'modules/dnsZone.bicep' = [for region in clusterRegions: {
+  name: 'zone-cluster-${region}-${suffix}'
+  params: {
+    tags: tags
+    name: 'privatelink.${region}.azmk8s.io'
+    networkId: networkId
+  }
+}]
+
+module privateCluster 'modules/privateEndpoint.bicep' = [for item in privateClusters: {
+  name: 'endpoint-cluster-${uniqueString(item.id, suffix)}'
+  params: {
+    location: location
+    tags: tags
+    name: 'pep-${last(split(item.id, '/'))}-${suffix}'
+    subnetId: subnetId
+    serviceId: item.id
+    part: 'management'
+    zoneId: clusterZone[indexOf(clusterRegions, item.location)].outputs.id
+  }
+}]

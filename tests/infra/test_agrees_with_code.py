@@ -1,0 +1,256 @@
+"""Names in Bicep are the names in the code: read from the code, not repeated here."""
+
+from __future__ import annotations
+
+import ast
+import json
+import logging
+import re
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+
+from infra.bicep import Bicep, literal, text, walk
+from rotation import activities, events, messages, settings
+from rotation.app import build
+from rotation.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from rotation.edges import Edges
+
+ROOT = Path(__file__).parents[2]
+INFRA = ROOT / "infra"
+APP = Bicep(INFRA / "modules/app.bicep")
+# Set by Bicep and read by the host, its extensions, the SDKs or the platform: not by our code.
+PLATFORM = {
+    "APPLICATIONINSIGHTS_AUTHENTICATION_STRING",
+    "APPLICATIONINSIGHTS_CONNECTION_STRING",
+    "AZURE_CLIENT_ID",
+    "AzureWebJobsStorage__blobServiceUri",
+    "AzureWebJobsStorage__clientId",
+    "AzureWebJobsStorage__credential",
+    "AzureWebJobsStorage__queueServiceUri",
+    "AzureWebJobsStorage__tableServiceUri",
+    "DURABLE_TASK_SCHEDULER_CONNECTION_STRING",
+    "OVERRIDE_USE_MI_FIC_ASSERTION_CLIENTID",
+    "PYTHON_THREADPOOL_THREAD_COUNT",
+    "TASKHUB_NAME",
+}
+# https://learn.microsoft.com/azure/azure-functions/functions-app-settings
+FORBIDDEN_ON_FLEX = {
+    "ENABLE_ORYX_BUILD",
+    "FUNCTIONS_EXTENSION_VERSION",
+    "FUNCTIONS_MAX_HTTP_CONCURRENCY",
+    "FUNCTIONS_WORKER_PROCESS_COUNT",
+    "FUNCTIONS_WORKER_RUNTIME",
+    "FUNCTIONS_WORKER_RUNTIME_VERSION",
+    "SCM_DO_BUILD_DURING_DEPLOYMENT",
+    "WEBSITE_CONTENTAZUREFILECONNECTIONSTRING",
+    "WEBSITE_CONTENTOVERVNET",
+    "WEBSITE_CONTENTSHARE",
+    "WEBSITE_DNS_SERVER",
+    "WEBSITE_MAX_DYNAMIC_APPLICATION_SCALE_OUT",
+    "WEBSITE_NODE_DEFAULT_VERSION",
+    "WEBSITE_RUN_FROM_PACKAGE",
+    "WEBSITE_SKIP_CONTENTSHARE_VALIDATION",
+    "WEBSITE_VNET_ROUTE_ALL",
+}
+
+
+def functions() -> dict[str, list[dict[str, Any]]]:
+    """The app's functions with their bindings; no edge is touched by building it."""
+    app = build(cast("Edges", None))
+    return {
+        item.get_function_name(): [binding.get_dict_repr() for binding in item.get_bindings()]
+        for item in app.get_functions()
+    }
+
+
+FUNCTIONS = functions()
+
+
+def app_settings() -> set[str]:
+    """Every name in the variables that app.bicep joins to the app's settings."""
+    found = set()
+    for node, _ in APP.declarations("variable_declaration"):
+        if text(node.named_children[0]).endswith("Settings"):
+            found |= {
+                literal(item.named_children[0])
+                for item in walk(node)
+                if item.type == "object_property"
+            }
+    return found
+
+
+def code_settings() -> set[str]:
+    """The settings that the code reads: in `settings.parse` and in the bindings."""
+    source = (ROOT / "rotation/settings.py").read_text(encoding="utf-8")
+    constants = {
+        node.value
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+    read = {value for value in constants if re.fullmatch(r"ROTATION_[A-Z_]+", value)}
+    bindings = json.dumps(list(FUNCTIONS.values()), default=str)
+    return read | set(re.findall(r"%(\w+)%", bindings))
+
+
+def test_app_settings_are_those_that_somebody_reads() -> None:
+    assert app_settings() - PLATFORM - code_settings() == set()
+
+
+def test_settings_that_bindings_need_are_there() -> None:
+    bindings = json.dumps(list(FUNCTIONS.values()), default=str)
+    assert set(re.findall(r"%(\w+)%", bindings)) - app_settings() == set()
+
+
+def test_flex_consumption_allows_every_setting() -> None:
+    assert app_settings() & FORBIDDEN_ON_FLEX == set()
+    assert app_settings() & {"AzureWebJobsStorage", "AzureWebJobsStorage__accountKey"} == set()
+
+
+def test_values_of_the_sign_in_setting_are_those_of_the_code() -> None:
+    written = re.search(r"ROTATION_SIGN_IN: signIn == null \? '(\w+)' : '(\w+)'", text(APP.root))
+    assert written is not None
+    assert {settings.parse({"ROTATION_SIGN_IN": word}).sign_in for word in written.groups()} == {
+        "links",
+        "entra",
+    }
+    with pytest.raises(ConfigurationError):
+        settings.parse({"ROTATION_SIGN_IN": "none"})
+
+
+def test_events_go_to_the_function_that_takes_them() -> None:
+    named = re.findall(r"/functions/(\w+)", text(Bicep(INFRA / "events.bicep").root))
+    assert named == ["on_secret_event"]
+    assert "eventGridTrigger" in {binding["type"] for binding in FUNCTIONS[named[0]]}
+
+
+def included_types(path: Path) -> set[str]:
+    block = re.search(r"includedEventTypes: \[(.*?)\]", text(Bicep(path).root), re.DOTALL)
+    assert block is not None
+    return set(re.findall(r"'([^']+)'", block[1]))
+
+
+def test_subscribed_key_vault_events_are_those_that_the_code_knows() -> None:
+    subscribed = included_types(INFRA / "modules/vaultEvents.bicep")
+    data = {"Id": "https://kv.vault.azure.net/secrets/s/v", "ObjectName": "s", "Version": "v"}
+    data |= {"VaultName": "kv", "ObjectType": "Secret"}
+    assert {kind for kind in subscribed if isinstance(events.read(kind, data), str)} == set()
+    assert isinstance(events.read("Microsoft.KeyVault.SecretNewVersionCreated", data), str)
+
+
+def test_subscribed_announcements_are_those_that_the_code_makes() -> None:
+    known = {messages.PREFIX + kind for kind in messages.TYPES}
+    subscribed = included_types(INFRA / "events.bicep")
+    assert subscribed - known == set()
+    assert messages.PREFIX + "AwaitingApproval" in subscribed
+
+
+def routes() -> dict[str, set[str]]:
+    """Route to the methods that it takes."""
+    found: dict[str, set[str]] = {}
+    for bindings in FUNCTIONS.values():
+        for binding in bindings:
+            if binding["type"] == "httpTrigger":
+                methods = {str(getattr(item, "value", item)) for item in binding["methods"]}
+                found.setdefault(str(binding["route"]), set()).update(methods)
+    return found
+
+
+def test_paths_without_sign_in_are_webhooks_and_health() -> None:
+    excluded = re.search(r"excludedPaths: \[(.*?)\]", text(APP.root))
+    assert excluded is not None
+    webhooks, *others = re.findall(r"'([^']+)'", excluded[1])
+    assert webhooks == "/runtime/webhooks/*"
+    assert {path.removeprefix("/api/") for path in others} - routes().keys() == set()
+
+
+def test_decisions_by_mail_go_to_the_route_for_decisions() -> None:
+    definition = (INFRA / "logic/approval.json").read_text(encoding="utf-8")
+    uris = set(re.findall(r"\{parameters\('appUrl'\)\}/api/([^\"]+)\"", definition))
+    (uri,) = {re.sub(r"@\{[^}]*\}", "{id}", uri) for uri in uris}
+    assert "POST" in routes()[uri]
+
+
+def test_the_function_that_takes_decisions_asks_for_a_key() -> None:
+    """The workflow sends one: without it an anonymous decision would be possible."""
+    (trigger,) = [item for item in FUNCTIONS["decide"] if item["type"] == "httpTrigger"]
+    assert str(getattr(trigger["authLevel"], "value", trigger["authLevel"])).lower() == "function"
+
+
+def test_the_role_on_secrets_has_just_the_rights_that_the_code_uses() -> None:
+    """Each method of the SDK that `rotation.vault` calls, and the right that it needs."""
+    needs = {
+        "get_secret": "getSecret",
+        "list_properties_of_secret_versions": "readMetadata",
+        "set_secret": "setSecret",
+        "update_secret_properties": "update",
+    }
+    source = (ROOT / "rotation/vault.py").read_text(encoding="utf-8")
+    called = set(re.findall(r"self\._client\.(\w+)\(", source))
+    assert called == needs.keys()
+    granted = re.findall(
+        r"'Microsoft\.KeyVault/vaults/secrets/(\w+)/action'",
+        text(Bicep(INFRA / "modules/vaultGrants.bicep").root),
+    )
+    assert sorted(granted) == sorted(needs[method] for method in called)
+
+
+def logged(caplog: pytest.LogCaptureFixture, kind: str, facts: dict[str, Any]) -> dict[str, Any]:
+    """The line that the app logs for one announcement."""
+    edges = SimpleNamespace(settings=SimpleNamespace(topic=None))
+    reference = {"rotation": "r", "credential": "c", "type": kind, "facts": facts}
+    caplog.clear()
+    with caplog.at_level(logging.INFO, logger="rotation"):
+        activities.notify(activities.Step(cast("Edges", edges), reference))
+    found: dict[str, Any] = json.loads(caplog.records[-1].getMessage())
+    return found
+
+
+ALERTS = dict(
+    re.findall(
+        r"name: '([\w-]+)'\n.*?query: '([^\n]+)'\n",
+        text(Bicep(INFRA / "modules/alerts.bicep").root),
+        re.DOTALL,
+    )
+)
+
+
+def matching(line: dict[str, Any]) -> set[str]:
+    """Alerts whose query would find the line: `event == "a"` and `outcome == "b"` or `in ("b")`."""
+    found = set()
+    for alert, query in ALERTS.items():
+        event = re.search(r'event == "([^"]+)"', query)
+        outcomes = re.search(r"outcome (?:==|in) \(?([^)|]+)", query)
+        assert event is not None
+        fits = event[1] == line["event"]
+        if outcomes:
+            fits = fits and line.get("outcome") in re.findall(r'"([^"]+)"', outcomes[1])
+        if fits:
+            found.add(alert)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("kind", "facts", "alerts"),
+    [
+        ("NeedsAttention", {"outcome": "needs-attention"}, {"rotation-needs-attention"}),
+        ("Aborted", {"outcome": "aborted"}, {"rotation-failed"}),
+        ("RolledBack", {"outcome": "rolled-back"}, {"rotation-failed"}),
+        ("Refused", {"outcome": "refused"}, {"rotation-failed"}),
+        ("Completed", {"outcome": "completed"}, set()),
+        ("Skipped", {"outcome": "skipped"}, set()),
+        ("Reminder", {"overdue": True, "onDeadline": "keep"}, {"approval-overdue"}),
+        ("Reminder", {"overdue": False}, set()),
+        ("AwaitingApproval", {}, set()),
+    ],
+)
+def test_alerts_fire_for_what_the_app_logs(
+    caplog: pytest.LogCaptureFixture, kind: str, facts: dict[str, Any], alerts: set[str]
+) -> None:
+    line = logged(caplog, kind, facts)
+    assert {"credential", "rotation"} <= line.keys()
+    assert matching(line) == alerts

@@ -1,0 +1,296 @@
+"""The workflow that asks by mail: what it sends, and that the API takes its answer."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+
+from infra.bicep import Bicep
+from infra.workflow import Outcome, Workflow
+from rotation import api, messages
+from rotation.http import Problem
+
+if TYPE_CHECKING:
+    import azure.durable_functions as df
+
+    from rotation.config import Credential
+    from rotation.edges import Edges
+
+ROOT = Path(__file__).parents[2]
+DEFINITION = json.loads((ROOT / "infra/logic/approval.json").read_text(encoding="utf-8"))
+APP = "https://func-rotation.example"
+PARAMETERS: dict[str, Any] = {
+    "$connections": {"office365": {"connectionId": "/connections/office365"}},
+    "appUrl": APP,
+    "audience": "",
+    "decisionKeyUrl": "https://kv-orders.vault.azure.net/secrets/decision-key",
+    "fallbackRecipients": ["oncall@example.com"],
+    "identity": "/identities/mail",
+    "vaultAudience": "https://vault.azure.net",
+}
+ANSWER = {"SelectedOption": "Approve", "UserEmailAddress": "ada@example.com", "UserId": "1234"}
+
+
+TERMS = {
+    "serves": "green",
+    "replaced": "blue",
+    "deadline": "2026-12-01T06:00:00Z",
+    "onDeadline": "keep",
+}
+EVIDENCE = {"complete": True, "passed": True, "stillInUse": [], "problems": []}
+FACTS: dict[str, dict[str, Any]] = {
+    "AwaitingApproval": {"evidence": EVIDENCE, **TERMS},
+    "Reminder": {"overdue": False, **TERMS},
+    "StillInUse": {"sessions": [{"application": "psql", "client": "10.0.0.9"}], **TERMS},
+    "Completed": {"outcome": "completed", "reason": "approved by ada@example.com"},
+    "NeedsAttention": {"outcome": "needs-attention", "reason": "rolling back failed"},
+}
+APPROVERS = ["ada@example.com", "00000000-0000-0000-0000-000000000000", "app-role"]
+
+
+def event(
+    kind: str = "AwaitingApproval", approvers: Any = APPROVERS, **data: Any
+) -> dict[str, Any]:
+    """What the app publishes; `data` replaces parts of it."""
+    reference = {
+        "rotation": "orders-db-near-expiry-0123456789ab",
+        "credential": "orders-db",
+        "number": 4,
+        "type": kind,
+        "time": "2026-11-24T06:00:00Z",
+        "request": {"origin": "near-expiry", "requestedBy": "Key Vault", "reason": "r"},
+        "facts": FACTS[kind],
+    }
+    credential = SimpleNamespace(approval=SimpleNamespace(approvers=approvers))
+    made = messages.notification(reference, cast("Credential", credential), APP)
+    return {**made, "data": {**made["data"], **data}}
+
+
+def run(
+    given: dict[str, Any],
+    answers: dict[str, Outcome] | None = None,
+    **parameters: Any,
+) -> Workflow:
+    outcomes: dict[str, Outcome] = {
+        "Ask": ("Succeeded", ANSWER),
+        "Read_key": ("Succeeded", {"value": "k-1"}),
+        **(answers or {}),
+    }
+    workflow = Workflow(
+        DEFINITION,
+        PARAMETERS | parameters,
+        lambda action, _: outcomes.get(action, ("Succeeded", {})),
+    )
+    workflow.run(given)
+    return workflow
+
+
+def sent(workflow: Workflow, action: str) -> dict[str, Any]:
+    (found,) = [inputs for name, inputs in workflow.sent if name == action]
+    return found
+
+
+def taken(document: dict[str, Any]) -> int:
+    """The API's answer about a rotation that has ended: 409 to a decision that is well formed."""
+    record = {
+        "rotation": "r",
+        "credential": "orders-db",
+        "stage": "done",
+        "approval": None,
+        "decision": None,
+        "outcome": "completed",
+    }
+    edges = cast("Edges", None)
+    client = cast("df.DurableOrchestrationClient", None)  # an ended rotation is not asked anything
+    with pytest.raises(Problem) as caught:
+        asyncio.run(api.decision(edges, client, record, document))
+    return caught.value.status
+
+
+def test_the_mail_names_the_credential_and_goes_to_the_approvers_with_an_address() -> None:
+    message = sent(run(event()), "Ask")["body"]["Message"]
+    assert message["To"] == "ada@example.com"
+    assert "orders-db" in message["Subject"]
+    assert message["Options"] == "Approve, Reject"
+    assert f"{APP}/api/pages/rotations/" in message["Body"]
+
+
+def test_a_program_that_follows_links_cannot_answer() -> None:
+    assert sent(run(event()), "Ask")["body"]["Message"]["ShowHTMLConfirmationDialog"] is True
+
+
+@pytest.mark.parametrize("approvers", [[], ["00000000-0000-0000-0000-000000000000"]])
+def test_without_an_address_those_who_run_the_app_are_asked(approvers: list[str]) -> None:
+    assert (
+        sent(run(event(approvers=approvers)), "Ask")["body"]["Message"]["To"]
+        == "oncall@example.com"
+    )
+
+
+@pytest.mark.parametrize(
+    ("evidence", "words"),
+    [
+        (
+            {"complete": True, "passed": True, "stillInUse": []},
+            ["Tests: passed", "Evidence: complete"],
+        ),
+        ({"complete": False, "passed": True, "stillInUse": []}, ["Evidence: INCOMPLETE"]),
+        (
+            {"complete": True, "passed": False, "stillInUse": [{}, {}]},
+            ["Tests: NOT passed", "login: 2"],
+        ),
+        (None, ["Tests: NOT passed", "Evidence: INCOMPLETE"]),
+    ],
+)
+def test_the_mail_says_what_the_evidence_says(
+    evidence: dict[str, Any] | None, words: list[str]
+) -> None:
+    body = sent(run(event(evidence=evidence)), "Ask")["body"]["Message"]["Body"]
+    assert [word for word in words if word not in body] == []
+
+
+def test_nothing_that_a_stranger_can_write_gets_into_the_mail() -> None:
+    """Sessions name themselves, and an application's name is its client's choice."""
+    hostile = '<script>"&'
+    given = event("StillInUse", links={"page": f"{APP}/{hostile}"}, text=f"in use by {hostile}")
+    body = sent(run(given), "Inform")["body"]["Body"]
+    assert "<script>" not in body
+    assert 'in use by &lt;script&gt;"&amp;' in body
+    assert f'href="{APP}/%3Cscript>%22&amp;"' in body
+
+
+def test_a_signed_link_goes_to_its_approver_and_to_nobody_else() -> None:
+    recipients = [
+        {"approver": name, "link": f"{APP}/api/pages/decision?link={name}", "expires": "x"}
+        for name in ("ada@example.com", "bob@example.com")
+    ]
+    workflow = run(event(recipients=recipients))
+    messages_ = [inputs["body"]["Message"] for name, inputs in workflow.sent if name == "Ask"]
+    assert {message["To"] for message in messages_} == {"ada@example.com", "bob@example.com"}
+    for message in messages_:
+        links = re.findall(r'href="([^"]+)"', message["Body"])
+        assert links == [f"{APP}/api/pages/decision?link={message['To']}"]
+
+
+def test_each_answer_counts_for_whoever_gave_it() -> None:
+    workflow = run(event(approvers=["ada@example.com", "bob@example.com"]))
+    assert [name for name, _ in workflow.sent].count("Decide") == 2
+
+
+@pytest.mark.parametrize(
+    ("option", "decision"), [("Approve", "approve"), ("Reject", "reject"), ("reject", "reject")]
+)
+def test_the_answer_is_posted_to_the_rotation_and_the_api_takes_it(
+    option: str, decision: str
+) -> None:
+    workflow = run(event(), {"Ask": ("Succeeded", {**ANSWER, "SelectedOption": option})})
+    request = sent(workflow, "Decide")
+    assert request["method"] == "POST"
+    assert request["uri"] == messages.links(event()["data"]["rotation"], APP)["approval"]
+    assert request["body"] == {
+        "decision": decision,
+        "comment": "Answered in the approval mail.",
+        "by": "ada@example.com",
+        "channel": "logic-app",
+    }
+    assert taken(request["body"]) == 409
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"decision": "Approve"}, {"by": None}, {"by": ""}, {"more": 1}, {"comment": 5}],
+)
+def test_the_api_refuses_another_shape(wrong: dict[str, Any]) -> None:
+    body = sent(run(event()), "Decide")["body"]
+    assert taken({**body, **wrong}) == 400
+
+
+def test_a_member_of_a_group_is_known_by_id() -> None:
+    answer = {"SelectedOption": "Approve", "UserId": "1234"}
+    assert sent(run(event(), {"Ask": ("Succeeded", answer)}), "Decide")["body"]["by"] == "1234"
+
+
+def test_the_key_is_read_when_it_is_needed_and_kept_out_of_the_history() -> None:
+    workflow = run(event())
+    asked = sent(workflow, "Read_key")
+    assert asked["uri"] == "https://kv-orders.vault.azure.net/secrets/decision-key?api-version=7.4"
+    assert asked["authentication"]["audience"] == "https://vault.azure.net"
+    assert sent(workflow, "Decide")["headers"]["x-functions-key"] == "k-1"
+    secured = {
+        name: action["runtimeConfiguration"]["secureData"]["properties"]
+        for name, action in every_action(DEFINITION["actions"])
+        if "k-1" in json.dumps(dict(workflow.sent).get(name, {})) or name == "Read_key"
+    }
+    assert secured == {"Read_key": ["inputs", "outputs"], "Decide": ["inputs"]}
+
+
+def test_with_sign_in_the_workflow_shows_its_identity_too() -> None:
+    workflow = run(event(), audience="api://app")
+    request = sent(workflow, "Decide_signed_in")
+    assert request["authentication"] == {
+        "type": "ManagedServiceIdentity",
+        "identity": "/identities/mail",
+        "audience": "api://app",
+    }
+    assert request["headers"]["x-functions-key"] == "k-1"
+    assert "Decide" not in dict(workflow.sent)
+
+
+def test_both_ways_of_posting_differ_in_nothing_else() -> None:
+    actions = dict(every_action(DEFINITION["actions"]))
+    plain, signed = actions["Decide"]["inputs"], dict(actions["Decide_signed_in"]["inputs"])
+    del signed["authentication"]
+    assert signed == plain
+
+
+@pytest.mark.parametrize("action", ["Decide", "Read_key"])
+def test_whoever_answered_hears_that_it_did_not_count(action: str) -> None:
+    workflow = run(event(), {action: ("Failed", {"detail": "somebody else's decision counted"})})
+    told = sent(workflow, "Tell_not_counted")["body"]
+    assert told["Subject"].startswith("Not counted")
+    assert told["To"] == "ada@example.com"
+
+
+def test_nobody_is_told_so_when_it_counted() -> None:
+    assert "Tell_not_counted" not in dict(run(event()).sent)
+
+
+def test_a_mail_that_nobody_answers_decides_nothing() -> None:
+    workflow = run(event(), {"Ask": ("TimedOut", None)})
+    assert [name for name, _ in workflow.sent] == ["Ask"]
+
+
+@pytest.mark.parametrize("kind", ["Reminder", "StillInUse", "Completed", "NeedsAttention"])
+def test_other_events_inform(kind: str) -> None:
+    given = event(kind)
+    workflow = run(given)
+    assert [name for name, _ in workflow.sent] == ["Inform"]
+    assert sent(workflow, "Inform")["body"]["Subject"] == given["data"]["title"]
+
+
+def test_foreign_events_send_nothing() -> None:
+    given = {**event(), "eventType": "Microsoft.EventGrid.SubscriptionValidationEvent"}
+    assert run(given).sent == []
+
+
+def test_bicep_passes_just_the_parameters_that_the_definition_declares() -> None:
+    text = Bicep(ROOT / "infra/modules/mail.bicep").resources[1].text
+    passed = re.search(r"parameters: \{(.*)\n    \}", text, re.DOTALL)
+    assert passed is not None
+    names = re.findall(r"^      '?([\w$]+)'?: \{", passed[1], re.MULTILINE)
+    assert sorted(names) == sorted(DEFINITION["parameters"])
+
+
+def every_action(actions: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    found = []
+    for name, action in actions.items():
+        found.append((name, action))
+        found += every_action(action.get("actions", {}))
+        found += every_action(action.get("else", {}).get("actions", {}))
+    return found
