@@ -1,0 +1,182 @@
+"""The values of `credentials.yaml`, one by one: what each must look like, and how to say so."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import TYPE_CHECKING, Annotated
+from urllib.parse import unquote, urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+DURATION = re.compile(
+    r"(?:([0-9]{1,9})\s*d)?\s*(?:([0-9]{1,9})\s*h)?\s*(?:([0-9]{1,9})\s*m)?\s*(?:([0-9]{1,9})\s*s)?"
+)
+UNITS = ("days", "hours", "minutes", "seconds")
+LONGEST = timedelta(days=3650)
+
+
+def duration(value: object) -> timedelta:
+    """Reads `90d`, `1d12h`, `20s`; a bare number is refused, since its unit would be a guess."""
+    if isinstance(value, timedelta):
+        return value
+    found = DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
+    if found is None or not any(found.groups()):
+        raise ValueError(f"{shown(value)} is not a duration: write for example 90d, 24h or 1m30s")
+    numbers = {unit: int(number or 0) for unit, number in zip(UNITS, found.groups(), strict=True)}
+    # Compared before it is made: a timedelta has its own limit.
+    if numbers["days"] > LONGEST.days or timedelta(**numbers) > LONGEST:
+        raise ValueError(f"{shown(value)} is longer than {LONGEST.days}d")
+    return timedelta(**numbers)
+
+
+def positive(value: timedelta) -> timedelta:
+    if not value:
+        raise ValueError("must be longer than 0s")
+    return value
+
+
+def shown(value: object) -> str:
+    """A scalar as it was written, shortened; of anything else only what kind it is."""
+    if not isinstance(value, str | int | float | bool | None):
+        return f"a {type(value).__name__}"
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _url(value: object, *schemes: str) -> str:
+    """Raises `ValueError`; never quotes a URL that has credentials in it."""
+    text = value if isinstance(value, str) else ""
+    if "@" in text:
+        raise ValueError("must not hold credentials: remove everything before the @")
+    if not text.isprintable() or " " in text or not _is_url(text, schemes):
+        kinds = " or ".join(f"{scheme}://" for scheme in schemes)
+        raise ValueError(f"{shown(value)} is not an {kinds} URL")
+    return text
+
+
+def _is_url(text: str, schemes: tuple[str, ...]) -> bool:
+    try:
+        parts = urlsplit(text)
+        port_is_usable = parts.port != 0  # raises for one above 65535
+    except ValueError:
+        return False
+    return bool(
+        parts.scheme in schemes and parts.hostname and port_is_usable and not parts.fragment
+    )
+
+
+def https_url(value: object) -> str:
+    text = _url(value, "https")
+    if urlsplit(text).query:
+        raise ValueError(f"{shown(value)} must be the URL of a server, without a query")
+    return text.rstrip("/")
+
+
+def vault_url(value: object) -> str:
+    text = https_url(value)
+    if urlsplit(text).path:
+        raise ValueError(f"{shown(value)} must be the URL of a Key Vault, without a path")
+    return text
+
+
+def test_url(value: object) -> str:
+    return _url(value, "https", "http")
+
+
+def test_path(value: str) -> str:
+    """Requests carry a token of the cluster: no dots may lead them out of the Service's proxy."""
+    if not re.fullmatch(r"/[^\s?#\\]*(\?[^\s#]*)?", value):
+        raise ValueError(f"{shown(value)} is not a path: write for example /whoami")
+    if {".", ".."} & set(unquote(value.partition("?")[0]).split("/")):
+        raise ValueError(f"{shown(value)} must not have . or .. as a part")
+    return value
+
+
+def port_of_service(value: object) -> str | int | None:
+    if value is None or (type(value) is int and 1 <= value <= 65535):
+        return value
+    if isinstance(value, str) and re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,13}[a-z0-9])?", value):
+        return value
+    raise ValueError(f"{shown(value)} is neither a port number nor the name of a Service's port")
+
+
+def plain(value: object) -> object:
+    if value is None or isinstance(value, str | int | bool):
+        return value
+    raise ValueError(f"{shown(value)} must be a text, a whole number, true, false or null")
+
+
+def matching(pattern: str, meaning: str) -> Callable[[str], str]:
+    def check(value: str) -> str:
+        if not re.fullmatch(pattern, value):
+            raise ValueError(f"{shown(value)} must be {meaning}")
+        return value
+
+    return check
+
+
+def role_name(value: str) -> str:
+    if not 1 <= len(value.encode(errors="replace")) <= 63 or not value.isprintable():
+        raise ValueError(f"{shown(value)} must be a role's name: 1 to 63 bytes, printable")
+    return value
+
+
+# A credential's and a workload's name become parts of instance ids, which are limited to 100
+# characters without / \ # ? on the Durable Task Scheduler.
+Name = Annotated[
+    str,
+    AfterValidator(
+        matching(
+            r"[a-z][a-z0-9-]{0,30}[a-z0-9]",
+            "2 to 32 lower-case letters, digits and hyphens, starting with a letter",
+        )
+    ),
+]
+KubernetesName = Annotated[
+    str,
+    AfterValidator(
+        matching(
+            r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?",
+            "a Kubernetes name: 1 to 63 lower-case letters, digits and hyphens",
+        )
+    ),
+]
+SecretName = Annotated[
+    str,
+    AfterValidator(
+        matching(r"[0-9a-zA-Z-]{1,127}", "a Key Vault name: 1 to 127 letters, digits and hyphens")
+    ),
+]
+DataKey = Annotated[
+    str, AfterValidator(matching(r"[-._a-zA-Z0-9]{1,253}", "a key of a Kubernetes Secret"))
+]
+LabelKey = Annotated[
+    str,
+    AfterValidator(
+        matching(
+            r"([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?",
+            "a label's key",
+        )
+    ),
+]
+Host = Annotated[
+    str, AfterValidator(matching(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?", "a host name"))
+]
+Text = Annotated[str, AfterValidator(matching(r"[^\x00-\x1f\x7f]{1,255}", "a text of one line"))]
+DatabaseName = Annotated[
+    str, AfterValidator(matching(r"[^\x00-\x1f\x7f]{1,63}", "a database's name"))
+]
+RoleName = Annotated[str, AfterValidator(role_name)]
+Duration = Annotated[timedelta, BeforeValidator(duration)]
+Longer = Annotated[Duration, AfterValidator(positive)]
+HttpsUrl = Annotated[str, BeforeValidator(https_url)]
+VaultUrl = Annotated[str, BeforeValidator(vault_url)]
+TestUrl = Annotated[str, BeforeValidator(test_url)]
+TestPath = Annotated[str, AfterValidator(test_path)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+ServicePort = Annotated[str | int | None, BeforeValidator(port_of_service)]
+Plain = Annotated[str | int | bool | None, BeforeValidator(plain)]

@@ -1,0 +1,516 @@
+"""credentials.yaml: what is accepted, and what is said about each mistake."""
+
+from __future__ import annotations
+
+import copy
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rotation import config, fields
+from rotation.config import Configuration, Credential, Section, parse
+from rotation.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+EXAMPLE = Path(__file__).parents[2] / "docs" / "credentials.example.yaml"
+REFERENCE = EXAMPLE.with_name("configuration.md")
+
+VALID: dict[str, Any] = {
+    "clusters": {"aks": {"server": "https://aks.example"}},
+    "credentials": {
+        "orders-db": {
+            "vault": "https://kv.vault.azure.net",
+            "validity": "90d",
+            "database": {"host": "pg.example", "name": "orders", "admin": {"role": "rotator"}},
+            "slots": {
+                "blue": {"role": "orders_blue", "secret": "orders-db-blue"},
+                "green": {"role": "orders_green", "secret": "orders-db-green"},
+            },
+            "workloads": [
+                {
+                    "name": "api",
+                    "cluster": "aks",
+                    "namespace": "orders",
+                    "service": "api",
+                    "preview": "api-preview",
+                    "deployments": {"blue": "api-blue", "green": "api-green"},
+                    "tests": [{"path": "/whoami", "json": {"role": "{role}"}}],
+                }
+            ],
+        }
+    },
+}
+CREDENTIAL = "credentials.orders-db"
+WORKLOAD = f"{CREDENTIAL}.workloads.0"
+TEST = f"{WORKLOAD}.tests.0"
+REMOVED = object()
+
+
+def changed(*changes: tuple[str, Any]) -> dict[str, Any]:
+    """The valid file with other values at dotted paths."""
+    file = copy.deepcopy(VALID)
+    for path, value in changes:
+        *parents, last = (int(part) if part.isdigit() else part for part in path.split("."))
+        at: Any = file
+        for parent in parents:
+            at = at.setdefault(parent, {}) if isinstance(at, dict) else at[parent]
+        if value is REMOVED:
+            del at[last]
+        elif isinstance(at, list) and last == len(at):
+            at.append(value)
+        else:
+            at[last] = value
+    return file
+
+
+def problems(file: object) -> list[str]:
+    """Without their lines, which depend on how the file is written."""
+    text = file if isinstance(file, str) else yaml.safe_dump(file, sort_keys=False)
+    with pytest.raises(ConfigurationError) as caught:
+        parse(text)
+    return [problem.rpartition(" (line")[0] for problem in caught.value.problems]
+
+
+def credential(*changes: tuple[str, Any]) -> Credential:
+    return parse(yaml.safe_dump(changed(*changes))).credential("orders-db")
+
+
+def test_the_smallest_file_and_its_defaults() -> None:
+    found = credential()
+    workload = found.workloads[0]
+    assert (found.format, found.database.port, found.database.sslmode) == (
+        "password",
+        5432,
+        "verify-full",
+    )
+    assert (found.rotate_before, found.drain) == (timedelta(days=30), timedelta(minutes=1))
+    assert (workload.delivery, workload.selector_label, workload.key) == ("csi", "slot", "password")
+    assert (workload.tests[0].status, workload.tests[0].repeat) == (200, 3)
+    assert (found.approval.on_deadline, found.approval.allow_requester) == ("keep", False)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("90d", 90 * 86400),
+        ("24h", 86400),
+        ("10m", 600),
+        ("20s", 20),
+        ("0s", 0),
+        ("1d12h", 129600),
+        ("1d 12h", 129600),
+        (" 1 m 30 s ", 90),
+        ("3650d", 3650 * 86400),
+    ],
+)
+def test_duration(text: str, seconds: float) -> None:
+    assert fields.duration(text) == timedelta(seconds=seconds)
+    assert fields.duration(timedelta(seconds=seconds)) == timedelta(seconds=seconds)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "",
+        "d",
+        "90",
+        90,
+        1.5,
+        None,
+        True,
+        "90x",
+        "-1d",
+        "1d1d",
+        "1h1d",
+        "90 days",
+        "9d!",
+        [],
+        {},
+        "٣d",
+    ],
+)
+def test_duration_bad(value: object) -> None:
+    with pytest.raises(ValueError, match="is not a duration: write for example 90d"):
+        fields.duration(value)
+
+
+@pytest.mark.parametrize("value", ["3651d", "3650d1s", "999999999d", "999999999h"])
+def test_duration_too_long(value: str) -> None:
+    with pytest.raises(ValueError, match="is longer than 3650d"):
+        fields.duration(value)
+
+
+@pytest.mark.parametrize("value", ["9999999999d", "1" * 5000 + "s"])
+def test_duration_with_too_many_digits(value: str) -> None:
+    with pytest.raises(ValueError, match="is not a duration"):
+        fields.duration(value)
+
+
+GOOD: list[tuple[str, Any]] = [
+    (f"{CREDENTIAL}.vault", "https://kv.vault.azure.net/"),
+    (f"{CREDENTIAL}.vault", "https://127.0.0.1:8443"),
+    (f"{CREDENTIAL}.validity", "31d1s"),
+    (f"{CREDENTIAL}.format", "json"),
+    (f"{CREDENTIAL}.drain", "0s"),
+    (f"{CREDENTIAL}.database.host", "127.0.0.1"),
+    (f"{CREDENTIAL}.database.port", 65535),
+    (f"{CREDENTIAL}.slots.blue.role", "o\"; DROP ROLE x; --'ü"),
+    (f"{CREDENTIAL}.retry", {"patience": "0s"}),
+    (f"{CREDENTIAL}.approval", {"onDeadline": "approve", "soak": "0s"}),
+    (f"{WORKLOAD}.port", 8080),
+    (f"{WORKLOAD}.port", "http"),
+    (f"{WORKLOAD}.selectorLabel", "app.example.com/slot"),
+    (f"{TEST}.path", "/a.b/..c?next=/../d"),
+    (f"{TEST}.json", {"role": "{role}", "ready": True, "errors": 0, "cause": None}),
+    (f"{WORKLOAD}.tests.1", {"url": "http://api.example:8080/x?y=1"}),
+    ("clusters.aks", {"kubeconfig": "/etc/kubeconfig", "context": "here"}),
+]
+
+
+@pytest.mark.parametrize(("path", "value"), GOOD)
+def test_accepted(path: str, value: Any) -> None:
+    parse(yaml.safe_dump(changed((path, value))))
+
+
+BAD: list[tuple[str, Any, str]] = [
+    ("clusters", REMOVED, "clusters: is missing"),
+    ("credentials", {}, "credentials: Dictionary should have at least 1 item"),
+    ("clusters.aks.server", "http://aks", "clusters.aks.server: 'http://aks' is not an https://"),
+    ("clusters.aks", {}, "clusters.aks: give either `server`"),
+    ("clusters.aks.kubeconfig", "x", "clusters.aks: give either `server`"),
+    ("clusters.aks.context", "x", "clusters.aks: `context` goes with `kubeconfig`"),
+    (
+        "clusters.aks",
+        {"kubeconfig": "x", "certificateAuthority": "y"},
+        "clusters.aks: `certificateAuthority` goes with `server`",
+    ),
+    ("clusters.AKS", {"server": "https://x"}, "clusters.AKS: 'AKS' must be 2 to 32 lower-case"),
+    ("credentials.Orders", VALID["credentials"]["orders-db"], "credentials.Orders: 'Orders' must"),
+    (f"{CREDENTIAL}.vault", "kv-orders", f"{CREDENTIAL}.vault: 'kv-orders' is not an https://"),
+    (
+        f"{CREDENTIAL}.vault",
+        "https://kv/secrets/x",
+        f"{CREDENTIAL}.vault: 'https://kv/secrets/x' m",
+    ),
+    (f"{CREDENTIAL}.vault", "https://kv?x=1", f"{CREDENTIAL}.vault: 'https://kv?x=1' must be the"),
+    (f"{CREDENTIAL}.vault", "https://kv:99999", f"{CREDENTIAL}.vault: 'https://kv:99999' is not"),
+    (f"{CREDENTIAL}.vault", "https://[kv", f"{CREDENTIAL}.vault: 'https://[kv' is not an https://"),
+    (f"{CREDENTIAL}.vault", "https://k\nv", f"{CREDENTIAL}.vault: 'https://k\\nv' is not an https"),
+    (f"{CREDENTIAL}.vault", 7, f"{CREDENTIAL}.vault: 7 is not an https:// URL"),
+    (f"{CREDENTIAL}.validity", "31d", f"{CREDENTIAL}.validity: must be more than 31d: Key Vault"),
+    (f"{CREDENTIAL}.validity", "soon", f"{CREDENTIAL}.validity: 'soon' is not a duration"),
+    (f"{CREDENTIAL}.rotateBefore", "90d", f"{CREDENTIAL}.rotateBefore: must be less than"),
+    (f"{CREDENTIAL}.rotatebefore", "9d", f"{CREDENTIAL}.rotatebefore: there is no such key here; "),
+    (f"{CREDENTIAL}.xyz", 1, f"{CREDENTIAL}.xyz: there is no such key here"),
+    (f"{CREDENTIAL}.format", "yaml", f"{CREDENTIAL}.format: Input should be 'password', 'url' or"),
+    (f"{CREDENTIAL}.database.host", "a,b", f"{CREDENTIAL}.database.host: 'a,b' must be a host"),
+    (f"{CREDENTIAL}.database.host", "/tmp", f"{CREDENTIAL}.database.host: '/tmp' must be"),  # noqa: S108 - refused
+    (f"{CREDENTIAL}.database.port", 0, f"{CREDENTIAL}.database.port: Input should be greater"),
+    (f"{CREDENTIAL}.database.name", "", f"{CREDENTIAL}.database.name: '' must be a database's"),
+    (f"{CREDENTIAL}.database.sslmode", "no", f"{CREDENTIAL}.database.sslmode: Input should be"),
+    (f"{CREDENTIAL}.database.admin", REMOVED, f"{CREDENTIAL}.database.admin: is missing"),
+    (
+        f"{CREDENTIAL}.database.admin.role",
+        "orders_green",
+        f"{CREDENTIAL}.slots: the green slot's role is `database.admin.role`",
+    ),
+    (f"{CREDENTIAL}.slots.green", REMOVED, f"{CREDENTIAL}.slots: must name one for each of blue a"),
+    (
+        f"{CREDENTIAL}.slots.red",
+        {"role": "r", "secret": "s"},
+        f"{CREDENTIAL}.slots.red: Input should be 'blue' or 'green'",
+    ),
+    (
+        f"{CREDENTIAL}.slots.green.role",
+        "orders_blue",
+        f"{CREDENTIAL}.slots.green.role: is the same as {CREDENTIAL}.slots.blue.role",
+    ),
+    (
+        f"{CREDENTIAL}.slots.green.secret",
+        "Orders-DB-Blue",
+        f"{CREDENTIAL}.slots.green.secret: is the same as {CREDENTIAL}.slots.blue.secret",
+    ),
+    (f"{CREDENTIAL}.slots.blue.role", "ü" * 32, f"{CREDENTIAL}.slots.blue.role: '{'ü' * 32}' must"),
+    (f"{CREDENTIAL}.slots.blue.role", "a\nb", f"{CREDENTIAL}.slots.blue.role: 'a\\nb' must be a r"),
+    (
+        f"{CREDENTIAL}.slots.blue.secret",
+        "a_b",
+        f"{CREDENTIAL}.slots.blue.secret: 'a_b' must be a K",
+    ),
+    (f"{CREDENTIAL}.workloads", [], f"{CREDENTIAL}.workloads: List should have at least 1 item"),
+    (f"{WORKLOAD}.cluster", "eks", f"{WORKLOAD}.cluster: 'eks' is not in clusters; there are: aks"),
+    (
+        f"{WORKLOAD}.namespace",
+        "Orders",
+        f"{WORKLOAD}.namespace: 'Orders' must be a Kubernetes name",
+    ),
+    (f"{WORKLOAD}.preview", "api", f"{WORKLOAD}.preview: is the same as {WORKLOAD}.service"),
+    (f"{WORKLOAD}.port", 0, f"{WORKLOAD}.port: 0 is neither a port number nor the name"),
+    (f"{WORKLOAD}.port", True, f"{WORKLOAD}.port: True is neither"),
+    (f"{WORKLOAD}.port", "8080", ""),
+    (
+        f"{WORKLOAD}.deployments.green",
+        "api-blue",
+        f"{WORKLOAD}.deployments.green: is the same as {WORKLOAD}.deployments.blue",
+    ),
+    (f"{WORKLOAD}.deployments.blue", REMOVED, f"{WORKLOAD}.deployments: must name one for each"),
+    (f"{WORKLOAD}.secrets", {"blue": "a"}, f"{WORKLOAD}.secrets: goes with `delivery: secret`"),
+    (f"{WORKLOAD}.delivery", "secret", f"{WORKLOAD}.secrets: must name one for each of blue and g"),
+    (f"{WORKLOAD}.delivery", "env", f"{WORKLOAD}.delivery: Input should be 'csi' or 'secret'"),
+    (f"{WORKLOAD}.key", "a/b", f"{WORKLOAD}.key: 'a/b' must be a key of a Kubernetes Secret"),
+    (f"{WORKLOAD}.selectorLabel", "a b", f"{WORKLOAD}.selectorLabel: 'a b' must be a label's key"),
+    (f"{WORKLOAD}.ready", "0s", f"{WORKLOAD}.ready: must be longer than 0s"),
+    (f"{WORKLOAD}.tests", [], f"{WORKLOAD}.tests: List should have at least 1 item"),
+    (f"{TEST}.json", REMOVED, f"{WORKLOAD}.tests: at least one test must prove"),
+    (f"{TEST}.json", {"role": "orders_green"}, f"{WORKLOAD}.tests: at least one test must prove"),
+    (f"{TEST}", {"url": "https://x/", "json": {"r": "{role}"}}, f"{WORKLOAD}.tests: at least one"),
+    (f"{TEST}.json", {"role": 1.5}, f"{TEST}.json.role: 1.5 must be a text, a whole number"),
+    (f"{TEST}.json", {"role": ["x"]}, f"{TEST}.json.role: a list must be a text, a whole number"),
+    (f"{TEST}.path", REMOVED, f"{TEST}: give either `path`"),
+    (f"{TEST}.url", "https://x", f"{TEST}: give either `path`"),
+    (f"{TEST}.path", "whoami", f"{TEST}.path: 'whoami' is not a path"),
+    (f"{TEST}.path", "/a b", f"{TEST}.path: '/a b' is not a path"),
+    (f"{TEST}.path", "/a#b", f"{TEST}.path: '/a#b' is not a path"),
+    (f"{TEST}.path", "/../secrets", f"{TEST}.path: '/../secrets' must not have . or .. as a part"),
+    (f"{TEST}.path", "/x/%2E%2e/y", f"{TEST}.path: '/x/%2E%2e/y' must not have . or .."),
+    (f"{TEST}.path", "/x/..%2fy", f"{TEST}.path: '/x/..%2fy' must not have . or .."),
+    (f"{TEST}.status", 99, f"{TEST}.status: Input should be greater than or equal to 100"),
+    (f"{TEST}.repeat", 0, f"{TEST}.repeat: Input should be greater than or equal to 1"),
+    (f"{TEST}.timeout", "0s", f"{TEST}.timeout: must be longer than 0s"),
+    (f"{WORKLOAD}.tests.1", {"url": "ftp://x"}, f"{WORKLOAD}.tests.1.url: 'ftp://x' is not an htt"),
+    (f"{CREDENTIAL}.approval", {"onDeadline": "approve"}, f"{CREDENTIAL}.approval.soak: is needed"),
+    (f"{CREDENTIAL}.approval", {"onDeadline": "panic"}, f"{CREDENTIAL}.approval.onDeadline: Input"),
+    (f"{CREDENTIAL}.approval", {"remind": "59s"}, f"{CREDENTIAL}.approval.remind: must be at leas"),
+    (f"{CREDENTIAL}.approval", {"deadline": "0s"}, f"{CREDENTIAL}.approval.deadline: must be long"),
+    (f"{CREDENTIAL}.approval", {"approvers": [""]}, f"{CREDENTIAL}.approval.approvers.0: '' must"),
+    (
+        f"{WORKLOAD.removesuffix('.0')}.1",
+        VALID["credentials"]["orders-db"]["workloads"][0],
+        f"{CREDENTIAL}.workloads.1.name: is the same as {WORKLOAD}.name",
+    ),
+]
+BAD = [(path, value, expected) for path, value, expected in BAD if expected]
+
+
+@pytest.mark.parametrize(("path", "value", "expected"), BAD, ids=lambda v: str(v)[:40])
+def test_accepted_bad(path: str, value: Any, expected: str) -> None:
+    found = problems(changed((path, value)))
+    assert [problem for problem in found if problem.startswith(expected)], found
+
+
+def test_a_misspelt_key_is_recognised() -> None:
+    found = problems(changed((f"{CREDENTIAL}.rotatebefore", "9d")))
+    assert found == [f"{CREDENTIAL}.rotatebefore: there is no such key here; is it `rotateBefore`?"]
+
+
+def test_all_problems_are_reported_at_once_in_the_order_of_the_file() -> None:
+    file = changed(
+        ("clusters.aks.server", "http://aks"),
+        (f"{CREDENTIAL}.vault", "kv"),
+        (f"{CREDENTIAL}.validity", "10d"),
+        (f"{CREDENTIAL}.slots.green.role", "orders_blue"),
+        (f"{WORKLOAD}.cluster", "eks"),
+        (f"{WORKLOAD}.preview", "api"),
+        (f"{WORKLOAD}.delivery", "secret"),
+        (f"{TEST}.json", REMOVED),
+        (f"{TEST}.timeout", "0s"),
+        (f"{CREDENTIAL}.approval", {"onDeadline": "approve", "remind": "1s"}),
+    )
+    assert [problem.partition(": ")[0] for problem in problems(file)] == [
+        "clusters.aks.server",
+        f"{CREDENTIAL}.vault",
+        f"{CREDENTIAL}.validity",
+        f"{CREDENTIAL}.slots.green.role",
+        f"{WORKLOAD}.secrets",
+        f"{WORKLOAD}.cluster",
+        f"{WORKLOAD}.preview",
+        f"{TEST}.timeout",
+        f"{CREDENTIAL}.approval.soak",
+        f"{CREDENTIAL}.approval.remind",
+    ]
+
+
+def test_a_problem_names_its_line() -> None:
+    text = yaml.safe_dump(VALID, sort_keys=False).replace("aks.example", "aks.example:x")
+    with pytest.raises(ConfigurationError) as caught:
+        parse(text, "my.yaml")
+    assert caught.value.problems == [
+        "clusters.aks.server: 'https://aks.example:x' is not an https:// URL (line 3)"
+    ]
+    assert str(caught.value).startswith("my.yaml has 1 problem(s):\n  clusters.aks.server: ")
+
+
+def test_two_credentials_must_not_share_anything() -> None:
+    one = VALID["credentials"]["orders-db"]
+    second = {**one, "slots": dict(one["slots"])}
+    second["slots"]["green"] = {"role": "other", "secret": "other"}
+    found = problems(changed(("credentials.second", second)))
+    first, twin = CREDENTIAL, "credentials.second"
+    assert sorted(found) == sorted(
+        f"{twin}.{path}: is the same as {first}.{path}"
+        for path in (
+            "slots.blue.role",
+            "slots.blue.secret",
+            "workloads.0.service",
+            "workloads.0.preview",
+            "workloads.0.deployments.blue",
+            "workloads.0.deployments.green",
+        )
+    )
+
+
+def test_the_same_names_elsewhere_are_no_repetition() -> None:
+    second = copy.deepcopy(VALID["credentials"]["orders-db"])
+    second["vault"] = "https://kv2.vault.azure.net"
+    second["database"]["host"] = "pg2.example"
+    second["workloads"][0]["namespace"] = "second"
+    parse(yaml.safe_dump(changed(("credentials.second", second))))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", "the file must be a mapping"),
+        ("[]", "the file must be a mapping"),
+        ("a: [", "it is not valid YAML: "),
+        ("a: 1\nb: 2\na: 3", "it is not valid YAML: the key 'a' stands twice (line 3, column 1)"),
+        ("? [a]\n: 1", "it is not valid YAML: a key must be a plain text (line 1, column 3)"),
+        ("a: 2026-99-99", "it is not valid YAML: this is not a value of type timestamp (ValueErro"),
+        ("a: !!int x", "it is not valid YAML: this is not a value of type int"),
+        ("a: !!bool x", "it is not valid YAML: this is not a value of type bool"),
+        ("a: !!timestamp x", "it is not valid YAML: this is not a value of type timestamp"),
+        ("a: !!python/name:os.system x", "it is not valid YAML: could not determine a constructor"),
+        ("a: &x {b: *x}", "it is not valid YAML: found unconstructable recursive node"),
+        ("a: \x00", "it is not valid YAML: unacceptable character"),
+        ("[" * 5000, "it is nested too deeply"),
+        ("---\n---\n", "it is not valid YAML: but found another document"),
+    ],
+    ids=lambda text: text[:20],
+)
+def test_text_that_is_no_configuration(text: str, expected: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        parse(text)
+    assert caught.value.problems[0].startswith(expected)
+
+
+def test_aliases_that_multiply_are_not_printed() -> None:
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12)]
+    text = "\n".join([*lines, "clusters: *a11", "credentials: {orders: {validity: *a11}}"])
+    with pytest.raises(ConfigurationError) as caught:
+        parse(text)
+    assert len(str(caught.value)) < 5000
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (f"{CREDENTIAL}.vault", "https://user:hunter2@kv.vault.azure.net"),
+        (f"{WORKLOAD}.tests.1", {"url": "https://user:hunter2@api.example/"}),
+        (f"{CREDENTIAL}.password", "hunter2"),
+        ("clusters.aks.server", "https://u:hunter2@aks"),
+    ],
+)
+def test_a_message_does_not_quote_credentials(path: str, value: Any) -> None:
+    found = problems(changed((path, value)))
+    assert found
+    assert "hunter2" not in str(found)
+
+
+def parsed(text: str) -> Configuration | list[str]:
+    """Anything but a `ConfigurationError` fails the test."""
+    try:
+        return parse(text)
+    except ConfigurationError as error:
+        return error.problems
+
+
+@given(st.text())
+def test_any_text_is_parsed_or_refused(text: str) -> None:
+    assert parsed(text)
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20) | st.dates(),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=9), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+PATHS = [path for path, *_ in [*BAD, *GOOD]]
+
+
+@given(st.lists(st.tuples(st.sampled_from(PATHS), VALUES), min_size=1, max_size=3))
+def test_any_value_anywhere_is_accepted_or_refused(changes: list[tuple[str, Any]]) -> None:
+    file = changed(*(change for change in changes[:1]))
+    for path, value in changes[1:]:
+        file["credentials"][path] = value
+    assert parsed(yaml.safe_dump(file, allow_unicode=True))
+
+
+def test_owner_ignores_case_and_the_last_slash() -> None:
+    found = parse(yaml.safe_dump(VALID))
+    assert found.owner("https://KV.vault.azure.net/", "ORDERS-db-green") == ("orders-db", "green")
+    assert found.owner("https://kv.vault.azure.net", "other") is None
+    assert found.owner("https://kv2.vault.azure.net", "orders-db-green") is None
+
+
+def test_what_is_no_longer_in_the_file() -> None:
+    found = parse(yaml.safe_dump(VALID))
+    with pytest.raises(ConfigurationError, match="no credential 'x'; there are: orders-db"):
+        found.credential("x")
+    with pytest.raises(ConfigurationError, match="workload 'x' is no longer there"):
+        found.credential("orders-db").workload("x")
+    assert found.credential("orders-db").workload("api").service == "api"
+
+
+def test_load(tmp_path: Path) -> None:
+    file = tmp_path / "credentials.yaml"
+    file.write_text(yaml.safe_dump(VALID))
+    assert config.load(str(file)).credential("orders-db").validity == timedelta(days=90)
+
+
+@pytest.mark.parametrize("content", [None, b"\xff\xfe\x00"])
+def test_load_bad(tmp_path: Path, content: bytes | None) -> None:
+    file = tmp_path / "credentials.yaml"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(ConfigurationError, match="cannot be read"):
+        config.load(str(file))
+
+
+def models() -> list[type[BaseModel]]:
+    return [Configuration, *Section.__subclasses__()]
+
+
+def aliases() -> set[str]:
+    return {str(field.alias) for model in models() for field in model.model_fields.values()}
+
+
+def keys(node: Any) -> set[str]:
+    if isinstance(node, dict):
+        return set(node) | {key for child in node.values() for key in keys(child)}
+    return {key for child in node for key in keys(child)} if isinstance(node, list) else set()
+
+
+def test_the_example_is_valid() -> None:
+    config.load(str(EXAMPLE))
+
+
+def test_the_example_has_every_key() -> None:
+    assert aliases() - keys(yaml.safe_load(EXAMPLE.read_text(encoding="utf-8"))) == set()
+
+
+def test_the_reference_explains_every_key() -> None:
+    """They stand in the first column of a table."""
+    text = REFERENCE.read_text(encoding="utf-8")
+    for model in models():
+        for field in model.model_fields.values():
+            assert f"\n| `{field.alias}` |" in text, f"{model.__name__}: {field.alias}"
