@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import azure.durable_functions as df
 import azure.functions as func
 
-from rotation import activities, api, events, log, workflow, workload
+from rotation import activities, api, events, log, pages, workflow, workload
 
 if TYPE_CHECKING:
     from rotation.activities import Activity
@@ -28,8 +28,9 @@ def build(edges: Edges) -> df.DFApp:
     """The whole app on these edges. `get_functions` works once on what is returned."""
     log.quiet_sdks()
     app = df.DFApp(http_auth_level=func.AuthLevel.FUNCTION)
-    for blueprint in (api.blueprint(edges), events.blueprint(edges), _durable(edges)):
-        app.register_functions(blueprint)
+    parts = (api.blueprint, pages.blueprint, events.blueprint, _durable)
+    for part in parts:
+        app.register_functions(part(edges))
     return app
 
 

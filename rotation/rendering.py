@@ -1,0 +1,89 @@
+"""HTML from the templates, with headers that let a page do no more than it needs to."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import azure.functions as func
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from rotation import views
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+ROOT = Path(__file__).resolve().parent
+ICON = (
+    "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'%3E"
+    "%3Ccircle cx='5' cy='8' r='5' fill='%232f6fde'/%3E"
+    "%3Ccircle cx='11' cy='8' r='5' fill='%231f9d63' fill-opacity='.85'/%3E%3C/svg%3E"
+)
+
+
+def page(
+    template: str, status: int, now: datetime, set_cookie: str | None = None, **context: Any
+) -> func.HttpResponse:
+    """`now` is what relative times on the page count from."""
+    body = _environment().get_template(template).render(now=now, icon=ICON, **context)
+    headers = {**_headers(), **({"Set-Cookie": set_cookie} if set_cookie else {})}
+    return func.HttpResponse(body, status_code=status, mimetype="text/html", headers=headers)
+
+
+def see_other(location: str) -> func.HttpResponse:
+    """Sends the browser to a page of its own, so that a reload repeats no decision."""
+    return func.HttpResponse("", status_code=303, headers={**_headers(), "Location": location})
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(ROOT / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"clock": views.clock, "expiry": views.expiry, "count": views.count}
+    # The files are ours, and inside these elements HTML knows no escapes.
+    environment.globals["style"] = Markup(_asset("page.css"))  # noqa: S704
+    environment.globals["script"] = Markup(_asset("live.js"))  # noqa: S704
+    return environment
+
+
+@cache
+def _asset(name: str) -> str:
+    return (ROOT / "static" / name).read_text(encoding="utf-8")
+
+
+@cache
+def _headers() -> dict[str, str]:
+    """Style and script stand in the page and are allowed by their digests, nothing else is."""
+    policy = [
+        "default-src 'none'",
+        f"style-src {_digest('page.css')}",
+        f"script-src {_digest('live.js')}",
+        "img-src data:",
+        "connect-src 'self'",
+        "form-action 'self'",
+        "base-uri 'none'",
+        "frame-ancestors 'none'",
+    ]
+    return {
+        "Content-Security-Policy": "; ".join(policy),
+        "Referrer-Policy": "no-referrer",
+        "X-Frame-Options": "DENY",
+        "X-Content-Type-Options": "nosniff",
+        "Cross-Origin-Opener-Policy": "same-origin",
+        "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+        "Cache-Control": "no-store",
+    }
+
+
+def _digest(name: str) -> str:
+    digest = hashlib.sha256(_asset(name).encode()).digest()
+    return f"'sha256-{base64.b64encode(digest).decode()}'"

@@ -1,0 +1,41 @@
+"use strict";
+// Fetches the page again and takes over its live parts. A new phase loads the whole page, since
+// then there is other evidence, or something else to decide.
+(() => {
+  const main = document.querySelector("main[data-live]");
+  if (!main) return;
+  const PAUSE = main.dataset.phase === "overview" ? 10000 : 2000;
+
+  const takeOver = (fresh) => {
+    for (const part of document.querySelectorAll("[data-part]")) {
+      const other = fresh.getElementById(part.id);
+      // Untouched parts stay: focus, selection and screen readers are not disturbed.
+      if (!other || other.outerHTML === part.outerHTML) continue;
+      if (part.contains(document.activeElement)) continue;
+      part.className = other.className;
+      part.replaceChildren(...other.childNodes);
+    }
+    document.title = fresh.title;
+  };
+
+  const look = async () => {
+    if (!document.hidden) {
+      try {
+        const answer = await fetch(location.href, { headers: { "X-Live": "1" } });
+        if (answer.ok) {
+          const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+          const next = fresh.querySelector("main");
+          if (next && next.dataset.phase !== main.dataset.phase) {
+            location.replace(location.href.split("#")[0]);
+            return;
+          }
+          takeOver(fresh);
+        }
+      } catch {
+        // The app may be starting again; the next look will tell.
+      }
+    }
+    setTimeout(look, PAUSE);
+  };
+  setTimeout(look, PAUSE);
+})();
