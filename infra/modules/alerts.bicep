@@ -26,6 +26,7 @@ var rules = [
     title: 'A rotation needs attention'
     text: 'A rotation stopped where only a person can decide. Both slots are kept. See docs/operate.md.'
     severity: 1
+    silence: false
     query: '${logged} | where event == "rotation.finished" and outcome == "needs-attention" | project timestamp, credential, rotation'
   }
   {
@@ -33,6 +34,7 @@ var rules = [
     title: 'A rotation failed'
     text: 'A rotation was aborted or rolled back. The credential in use did not change. See docs/operate.md.'
     severity: 2
+    silence: false
     query: '${logged} | where event == "rotation.finished" and outcome in ("aborted", "rolled-back", "refused") | project timestamp, credential, rotation'
   }
   {
@@ -40,7 +42,29 @@ var rules = [
     title: 'An approval is overdue'
     text: 'Nobody decided before the deadline. Both slots are kept unless the policy says otherwise. See docs/operate.md.'
     severity: 2
+    silence: false
     query: '${logged} | where event == "approval.overdue" | project timestamp, credential, rotation'
+  }
+  {
+    name: 'rotation-silent'
+    title: 'The app does not look for expiring secrets'
+    text: 'No sweep in two days: the app does not run, or does not log. Fires once after the first deployment, until the first sweep. See docs/operate.md.'
+    severity: 2
+    silence: true
+    query: '${logged} | where event startswith "event." and tostring(entry.eventId) matches regex "-sweep-[0-9]{8}$" | project timestamp'
+  }
+]
+
+var byRotation = [
+  {
+    name: 'credential'
+    operator: 'Include'
+    values: ['*']
+  }
+  {
+    name: 'rotation'
+    operator: 'Include'
+    values: ['*']
   }
 ]
 
@@ -70,29 +94,18 @@ resource logAlert 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = [for rul
     enabled: true
     severity: rule.severity
     scopes: [insightsId]
-    evaluationFrequency: 'PT5M'
-    // Wider than the frequency: telemetry can be minutes late.
-    windowSize: 'PT15M'
+    // The window is wider than the frequency: telemetry can be minutes late.
+    evaluationFrequency: rule.silence ? 'PT1H' : 'PT5M'
+    windowSize: rule.silence ? 'P2D' : 'PT15M'
     autoMitigate: true
     criteria: {
       allOf: [
         {
           query: rule.query
           timeAggregation: 'Count'
-          operator: 'GreaterThan'
-          threshold: 0
-          dimensions: [
-            {
-              name: 'credential'
-              operator: 'Include'
-              values: ['*']
-            }
-            {
-              name: 'rotation'
-              operator: 'Include'
-              values: ['*']
-            }
-          ]
+          operator: rule.silence ? 'LessThan' : 'GreaterThan'
+          threshold: rule.silence ? 1 : 0
+          dimensions: rule.silence ? [] : byRotation
           failingPeriods: {
             numberOfEvaluationPeriods: 1
             minFailingPeriodsToAlert: 1

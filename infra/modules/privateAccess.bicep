@@ -38,7 +38,7 @@ var privateClusters = filter(clusters, item => item.?private ?? false)
 var regionOfCluster = [for item in privateClusters: item.location]
 var clusterRegions = union([], regionOfCluster)
 
-module storageZone 'modules/dnsZone.bicep' = [for part in ['blob', 'queue', 'table']: {
+module storageZone 'dnsZone.bicep' = [for part in ['blob', 'queue', 'table']: {
   name: 'zone-${part}-${suffix}'
   params: {
     tags: tags
@@ -47,7 +47,7 @@ module storageZone 'modules/dnsZone.bicep' = [for part in ['blob', 'queue', 'tab
   }
 }]
 
-module privateStorage 'modules/privateEndpoint.bicep' = [for (part, index) in ['blob', 'queue', 'table']: {
+module privateStorage 'privateEndpoint.bicep' = [for (part, index) in ['blob', 'queue', 'table']: {
   name: 'endpoint-${part}-${suffix}'
   params: {
     location: location
@@ -60,7 +60,7 @@ module privateStorage 'modules/privateEndpoint.bicep' = [for (part, index) in ['
   }
 }]
 
-module schedulerZone 'modules/dnsZone.bicep' = if (!empty(schedulerId)) {
+module schedulerZone 'dnsZone.bicep' = if (!empty(schedulerId)) {
   name: 'zone-scheduler-${suffix}'
   params: {
     tags: tags
@@ -69,7 +69,7 @@ module schedulerZone 'modules/dnsZone.bicep' = if (!empty(schedulerId)) {
   }
 }
 
-module privateScheduler 'modules/privateEndpoint.bicep' = if (!empty(schedulerId)) {
+module privateScheduler 'privateEndpoint.bicep' = if (!empty(schedulerId)) {
   name: 'endpoint-scheduler-${suffix}'
   params: {
     location: location
@@ -82,7 +82,7 @@ module privateScheduler 'modules/privateEndpoint.bicep' = if (!empty(schedulerId
   }
 }
 
-module vaultZone 'modules/dnsZone.bicep' = if (!empty(privateVaults)) {
+module vaultZone 'dnsZone.bicep' = if (!empty(privateVaults)) {
   name: 'zone-vault-${suffix}'
   params: {
     tags: tags
@@ -91,7 +91,7 @@ module vaultZone 'modules/dnsZone.bicep' = if (!empty(privateVaults)) {
   }
 }
 
-module privateVault 'modules/privateEndpoint.bicep' = [for item in privateVaults: {
+module privateVault 'privateEndpoint.bicep' = [for item in privateVaults: {
   name: 'endpoint-vault-${uniqueString(item.id, suffix)}'
   params: {
     location: location
@@ -104,7 +104,7 @@ module privateVault 'modules/privateEndpoint.bicep' = [for item in privateVaults
   }
 }]
 
-module databaseZone 'modules/dnsZone.bicep' = if (!empty(privateDatabases)) {
+module databaseZone 'dnsZone.bicep' = if (!empty(privateDatabases)) {
   name: 'zone-database-${suffix}'
   params: {
     tags: tags
@@ -113,7 +113,7 @@ module databaseZone 'modules/dnsZone.bicep' = if (!empty(privateDatabases)) {
   }
 }
 
-module privateDatabase 'modules/privateEndpoint.bicep' = [for item in privateDatabases: {
+module privateDatabase 'privateEndpoint.bicep' = [for item in privateDatabases: {
   name: 'endpoint-database-${uniqueString(item.id, suffix)}'
   params: {
     location: location
@@ -126,7 +126,7 @@ module privateDatabase 'modules/privateEndpoint.bicep' = [for item in privateDat
   }
 }]
 
-module clusterZone 'modules/dnsZone.bicep' = [for region in clusterRegions: {
+module clusterZone 'dnsZone.bicep' = [for region in clusterRegions: {
   name: 'zone-cluster-${region}-${suffix}'
   params: {
     tags: tags
@@ -135,7 +135,7 @@ module clusterZone 'modules/dnsZone.bicep' = [for region in clusterRegions: {
   }
 }]
 
-module privateCluster 'modules/privateEndpoint.bicep' = [for item in privateClusters: {
+module privateCluster 'privateEndpoint.bicep' = [for item in privateClusters: {
   name: 'endpoint-cluster-${uniqueString(item.id, suffix)}'
   params: {
     location: location
