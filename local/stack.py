@@ -47,7 +47,7 @@ class Answer:
     """An HTTP answer; `json` of an empty body is None."""
 
     status: int
-    headers: dict[str, str]
+    headers: urllib3.HTTPHeaderDict
     body: bytes
 
     @property
@@ -304,7 +304,7 @@ class Stack:
             body=None if body is None else json.dumps(body).encode(),
             headers={"Content-Type": "application/json", "x-local-admin-key": self.keys["admin"]},
         )
-        return Answer(answer.status, dict(answer.headers), answer.data)
+        return Answer(answer.status, answer.headers, answer.data)
 
     def fault(self, component: str, **order: Any) -> None:
         answer = self.admin(component, "POST", "/local/faults", order)
@@ -349,7 +349,7 @@ class Stack:
             redirect=False,
         )
         self.answers.append(repr(dict(answer.headers)).encode() + answer.data)
-        return Answer(answer.status, dict(answer.headers), answer.data)
+        return Answer(answer.status, answer.headers, answer.data)
 
     def api(self, method: str, path: str, body: Any = None) -> Answer:
         """With the function key; `path` is below /api."""
@@ -357,10 +357,12 @@ class Stack:
 
     def webhook(self, body: Any, kind: str) -> Answer:
         """What Event Grid posts; `kind` is Notification or SubscriptionValidation."""
-        path = (
-            f"/runtime/webhooks/eventgrid?functionName=on_secret_event&code={self.keys['system']}"
-        )
-        return self.request("POST", path, body, {"aeg-event-type": kind})
+        return self.request("POST", self.webhook_path, body, {"aeg-event-type": kind})
+
+    @property
+    def webhook_path(self) -> str:
+        query = f"functionName=on_secret_event&code={self.keys['system']}"
+        return f"/runtime/webhooks/eventgrid?{query}"
 
     def announce(self, slot: str = "blue", kind: str = "SecretNearExpiry", **event: Any) -> Answer:
         """Posts the event that Key Vault would; `event` replaces some of its fields."""

@@ -22,7 +22,7 @@ class EventGridTopic:
         self._host = urlsplit(endpoint).hostname
         self._client = EventGridPublisherClient(endpoint, credential)
         # This client takes transport options with each call only.
-        self._options = {"retry_total": 0, "connection_verify": ca_bundle or True}
+        self._options: dict[str, Any] = {"retry_total": 0, "connection_verify": ca_bundle or True}
 
     def publish(self, event: Mapping[str, Any]) -> None:
         message = EventGridEvent(

@@ -20,7 +20,8 @@ pytestmark = pytest.mark.xdist_group("stack")
 def active(stack: Stack) -> Slot:
     """The slot that serves; the tests before may have left either."""
     selected = set(stack.active_slots().values())
-    return next(slot for slot in SLOTS if selected == {slot})
+    found: list[Slot] = [slot for slot in SLOTS if selected == {slot}]
+    return found[0]
 
 
 def started(stack: Stack, **body: Any) -> str:
