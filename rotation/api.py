@@ -179,9 +179,10 @@ def _moment(query: dict[str, str], field: str, default: datetime) -> datetime:
         return default
     try:
         moment = datetime.fromisoformat(given)
-    except ValueError:
+        # The durable client writes it as UTC without looking at its zone.
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
         raise Problem(400, f"{field!r} is not an ISO 8601 time", field=field) from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 async def fresh_evidence(edges: Edges, record: dict[str, Any]) -> dict[str, Any]:
@@ -208,7 +209,7 @@ async def decision(
 ) -> func.HttpResponse:
     only(document, "decision", "comment", "by", "channel")
     choice = document.get("decision")
-    if choice not in {"approve", "reject"}:
+    if choice not in ("approve", "reject"):  # a tuple: a body may hold what has no hash
         raise Problem(400, "'decision' must be 'approve' or 'reject'", field="decision")
     comment = text(document, "comment", longest=2000)
     who = _decider(document, person)

@@ -98,7 +98,7 @@ def _next_gate(run: Run) -> Any:
 
 def _decided(run: Run, event: Any) -> Steps:
     """The verdict, or None for an event that does not count."""
-    event = decoded(event)
+    event = _document(event)
     requester = run.request["requestedBy"] if run.policy["approval"]["fourEyes"] else None
     found = verdict(event, requester)
     if isinstance(found, str):
@@ -108,9 +108,17 @@ def _decided(run: Run, event: Any) -> Steps:
     return (yield from _record(run, found, event.get("id")))
 
 
+def _document(event: Any) -> Any:
+    """None for what is no JSON: anybody with a key of the task hub can raise an event."""
+    try:
+        return decoded(event)
+    except (ValueError, RecursionError):
+        return None
+
+
 def _record(run: Run, found: Verdict, decision_id: Any) -> Steps:
     run.status["approval"]["event"] = None
-    run.status["decision"] = {**asdict(found), "id": decision_id, "at": run.now}
+    run.status["decision"] = {**asdict(found), "id": str(decision_id)[:64], "at": run.now}
     run.show()
     word = "Approved" if found.decision == "approve" else "Rejected"
     yield from run.notify(word, decision=run.status["decision"], **_terms(run))

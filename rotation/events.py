@@ -65,12 +65,10 @@ def _host(location: str) -> str | None:
     """Host and port: the vault's name alone would not tell a sovereign cloud's vault apart."""
     try:
         parts = urlsplit(location)
-        found = (
-            parts.hostname and f"{parts.hostname}:{parts.port}" if parts.port else parts.hostname
-        )
+        port = f":{parts.port}" if parts.port not in (None, 443) else ""
     except ValueError:
         return None
-    return found if parts.scheme == "https" and found else None
+    return f"{parts.hostname}{port}" if parts.scheme == "https" and parts.hostname else None
 
 
 def blueprint(edges: Edges) -> df.Blueprint:

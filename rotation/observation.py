@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from rotation.errors import EdgeError
 from rotation.model import SLOTS, Slot, SlotState, Snapshot, WorkloadState, other
@@ -13,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from rotation.config import Credential, Workload, WorkloadTest
-    from rotation.edges import Answer, Edges
-    from rotation.model import Service, Session
+    from rotation.edges import Edges
+    from rotation.model import Answer, Service, Session
 
 
 def snapshot(edges: Edges, name: str, credential: Credential) -> Snapshot:
@@ -92,13 +93,13 @@ def _ask(
 ) -> Answer:
     timeout = test.timeout.total_seconds()
     if test.url is not None:
-        return edges.fetch(fill(test.url, role, slot), timeout)
+        return edges.fetch(fill(test.url, quote(role, safe=""), slot), timeout)
     cluster = edges.cluster(workload.cluster)
     name = workload.service if through == "service" else workload.preview
     service = cluster.service(workload.namespace, name, workload.selector_label)
     if service is None:
         raise EdgeError(f"Service {workload.namespace}/{name} does not exist")
-    path = fill(test.path or "/", role, slot)
+    path = fill(test.path or "/", quote(role, safe=""), slot)
     return cluster.fetch(_on_port(service, workload), path, timeout)
 
 

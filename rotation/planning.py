@@ -180,15 +180,21 @@ def judge(expected: Expectation, status: int, body: bytes) -> str | None:
         return None
     try:
         document: Any = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return "did not answer JSON"
     if not isinstance(document, dict):
         return "did not answer a JSON object"
     for key, value in expected.fields.items():
         found = document.get(key)
-        if found != value or isinstance(found, bool) is not isinstance(value, bool):
+        equal = found == value and isinstance(found, bool) is isinstance(value, bool)
+        if key not in document or not equal:
             return f"JSON field {key!r} is not {value!r}"
     return None
+
+
+# A verdict becomes part of the custom status, which is limited to 16 KB.
+LONGEST_NAME = 500
+LONGEST_COMMENT = 2000
 
 
 @dataclass(frozen=True)
@@ -209,9 +215,9 @@ def verdict(event: object, requested_by: str | None) -> Verdict | str:
     if not isinstance(event, dict):
         return "it is not a JSON object"
     decision, by = event.get("decision"), event.get("by")
-    if decision not in {"approve", "reject"}:
+    if decision not in ("approve", "reject"):  # a tuple: an event may hold what has no hash
         return "its decision is neither approve nor reject"
-    if not isinstance(by, str) or not by.strip():
+    if not isinstance(by, str) or not by.strip() or len(by) > LONGEST_NAME:
         return "it does not say who decided"
     if decision == "approve" and requested_by is not None:
         known = event.get("known_as")
@@ -219,7 +225,7 @@ def verdict(event: object, requested_by: str | None) -> Verdict | str:
         if any(same_person(name, requested_by) for name in names):
             return f"{by} asked for this rotation and may not approve it"
     channel, comment = str(event.get("channel") or "unknown"), str(event.get("comment") or "")
-    return Verdict(decision, by, channel, comment)
+    return Verdict(decision, by, channel[:LONGEST_NAME], comment[:LONGEST_COMMENT])
 
 
 def same_person(one: str, two: str) -> bool:

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from rotation.errors import StepFailed
+from rotation.fitting import fitting
 from rotation.model import SLOTS, Slot, other
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ def shortened(text: str) -> str:
 class Run:
     """One rotation's progress. `status` is its custom status and, at the end, its output.
 
-    Azure Storage limits a custom status to 16 KB: evidence goes into the output only.
+    Evidence is too large for a custom status: it goes into the output only.
     """
 
     def __init__(self, context: df.DurableOrchestrationContext) -> None:
@@ -165,7 +166,7 @@ class Run:
         self.show()
 
     def show(self) -> None:
-        self.context.set_custom_status(self.status)
+        self.context.set_custom_status(fitting(self.status))
 
     def step(self, activity: str, *, compensating: bool = False, **reference: Any) -> Steps:
         """One activity with retries, recorded with its times."""
@@ -219,7 +220,7 @@ class Run:
             yield from call(self.context, "notify", reference, self.patience(True))
         except StepFailed as failure:
             # Telling is not worth a rotation; the record still says that it was not told.
-            self.status["untold"] = [*self.status.get("untold", []), failure.message]
+            self.status["untold"] = [*self.status.get("untold", [])[-4:], failure.message]
 
     def _recorded(self, step: str, steps: Steps) -> Steps:
         """No `finally`: it would also run when a replay leaves the generator half way."""

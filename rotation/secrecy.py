@@ -81,9 +81,8 @@ def render(shape: Format, role: str, password: Secret, database: Database) -> Se
 
 def extract(shape: Format, value: Secret, reference: str) -> Secret:
     """The password inside a secret's value. `reference` names the secret version in errors."""
-    if shape == "password":
-        return value
-    found = _from_url(value) if shape == "url" else _from_json(value)
+    readers = {"password": Secret.reveal, "url": _from_url, "json": _from_json}
+    found = readers[shape](value)
     if not found:
         raise Invalid(
             f"secret version {reference} holds no password in the format {shape!r}; "
@@ -103,7 +102,7 @@ def _from_url(value: Secret) -> str | None:
 def _from_json(value: Secret) -> str | None:
     try:
         document = json.loads(value.reveal())
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     password = document.get("password") if isinstance(document, dict) else None
     return password if isinstance(password, str) else None

@@ -55,8 +55,7 @@ def parse(environment: Mapping[str, str]) -> Settings:
 def _public_url(environment: Mapping[str, str], problems: list[str]) -> str | None:
     given = environment.get("ROTATION_PUBLIC_URL")
     if given:
-        parts = urlsplit(given)
-        if parts.scheme not in {"https", "http"} or not parts.hostname:
+        if not _is_url(given, "https", "http"):
             problems.append(f"ROTATION_PUBLIC_URL: {given!r} is not an http(s):// URL")
         return given.rstrip("/")
     host = environment.get("WEBSITE_HOSTNAME")
@@ -65,9 +64,18 @@ def _public_url(environment: Mapping[str, str], problems: list[str]) -> str | No
 
 def _url(environment: Mapping[str, str], key: str, problems: list[str]) -> str | None:
     value = environment.get(key) or None
-    if value is not None and (urlsplit(value).scheme != "https" or not urlsplit(value).hostname):
+    if value is not None and not _is_url(value, "https"):
         problems.append(f"{key}: {value!r} is not an https:// URL")
+        return None
     return value
+
+
+def _is_url(value: str, *schemes: str) -> bool:
+    try:
+        parts = urlsplit(value)
+        return bool(parts.scheme in schemes and parts.hostname and parts.port != 0)
+    except ValueError:
+        return False
 
 
 def _secret_url(environment: Mapping[str, str], key: str, problems: list[str]) -> str | None:
@@ -89,7 +97,7 @@ def _sign_in(environment: Mapping[str, str], problems: list[str]) -> SignIn:
 
 def _watch_seconds(environment: Mapping[str, str], problems: list[str]) -> int:
     value = environment.get("ROTATION_WATCH_SECONDS") or "20"
-    if value.isdigit() and 1 <= int(value) <= 120:
+    if value.isdecimal() and 1 <= int(value) <= 120:
         return int(value)
     problems.append(f"ROTATION_WATCH_SECONDS: {value!r} is not a whole number from 1 to 120")
     return 20

@@ -12,11 +12,15 @@ from urllib.parse import urlsplit
 
 import urllib3
 
-from rotation.edges import Answer
 from rotation.errors import Invalid, Unavailable
+from rotation.model import Answer
 
 LONGEST_BODY = 64 * 1024
-METADATA = (ipaddress.ip_network("169.254.0.0/16"), ipaddress.ip_network("fe80::/10"))
+METADATA = (
+    ipaddress.ip_network("169.254.0.0/16"),
+    ipaddress.ip_network("168.63.129.16/32"),  # Azure's own, which hosts ask for their goal state
+    ipaddress.ip_network("fe80::/10"),
+)
 
 _pool = urllib3.PoolManager(num_pools=8, retries=False)
 
@@ -44,11 +48,10 @@ def _refuse_metadata(url: str) -> None:
     parts = urlsplit(url)
     try:
         found = socket.getaddrinfo(parts.hostname, parts.port or 443, type=socket.SOCK_STREAM)
-    except OSError:
+    except (OSError, UnicodeError):
         raise Unavailable(f"GET {url}: its host name does not resolve") from None
     for *_, address in found:
         ip = ipaddress.ip_address(str(address[0]).partition("%")[0])
+        ip = getattr(ip, "ipv4_mapped", None) or ip
         if any(ip in network for network in METADATA if network.version == ip.version):
-            raise Invalid(
-                f"GET {url}: {ip} is link-local, where the metadata service is; use another"
-            )
+            raise Invalid(f"GET {url}: {ip} is where the metadata service is; use another address")
