@@ -19,9 +19,8 @@ from kubernetes.client.exceptions import ApiException
 from kubernetes.config import new_client_from_config
 from kubernetes.config.config_exception import ConfigException
 
-from rotation.edges import Answer
 from rotation.errors import Conflict, Denied, EdgeError, Invalid, Missing, Unavailable
-from rotation.model import Deployment, Service
+from rotation.model import Answer, Deployment, Service
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

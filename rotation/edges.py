@@ -8,7 +8,6 @@ use, because their SDKs would cost every cold start half a second.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 
     from rotation import config
     from rotation.identity import Identity
-    from rotation.model import Deployment, Role, SecretVersion, Service, Session
+    from rotation.model import Answer, Deployment, Role, SecretVersion, Service, Session
     from rotation.secrecy import Secret
     from rotation.settings import Settings
 
@@ -77,14 +76,6 @@ class Database(Protocol):
 
     def login(self, role: str, password: Secret) -> None:
         """Opens and closes a session of its own. Raises `Denied` if the server refuses it."""
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a workload answered to a test. `body` is cut after 64 KiB."""
-
-    status: int
-    body: bytes
 
 
 class Cluster(Protocol):

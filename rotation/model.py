@@ -76,6 +76,14 @@ class Deployment:
 
 
 @dataclass(frozen=True)
+class Answer:
+    """What a workload answered to a test. `body` is cut after 64 KiB."""
+
+    status: int
+    body: bytes
+
+
+@dataclass(frozen=True)
 class WorkloadState:
     name: str
     service: Service | None
