@@ -9,7 +9,7 @@ param tags object
 @description('Name of the scheduler.')
 param name string
 
-@description('Consumption bills per action and keeps finished instances for 30 days at most; Dedicated has capacity of its own.')
+@description('Consumption bills per action; Dedicated has capacity of its own.')
 @allowed(['Consumption', 'Dedicated'])
 param sku string
 
@@ -37,6 +37,19 @@ resource hub 'Microsoft.DurableTask/schedulers/taskHubs@2026-02-01' = {
   parent: scheduler
   name: 'rotation'
   properties: {}
+}
+
+// Finished rotations are listed for as long; Dedicated would keep them for ever.
+resource retention 'Microsoft.DurableTask/schedulers/retentionPolicies@2026-02-01' = {
+  parent: scheduler
+  name: 'default'
+  properties: {
+    retentionPolicies: [
+      {
+        retentionPeriodInDays: 30
+      }
+    ]
+  }
 }
 
 @description('Resource id of the scheduler.')

@@ -265,3 +265,10 @@ def test_a_sweep_is_known_by_what_it_logs() -> None:
     day = datetime(2026, 11, 24, 6, tzinfo=UTC)
     assert re.search(pattern[1], rotations.sweep_id("orders-db", day))
     assert not re.search(pattern[1], rotations.manual_id("orders-db", day))
+
+
+def test_finished_rotations_are_kept_for_as_long_as_they_are_listed() -> None:
+    scheduler = text(Bicep(INFRA / "modules/durable.bicep").root)
+    kept = re.search(r"retentionPeriodInDays: (\d+)", scheduler)
+    assert kept is not None
+    assert int(kept[1]) == rotations.RETENTION.days

@@ -1,0 +1,96 @@
+"""The guide names what there is: parameters, outputs, files, and keys of host.json."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from infra.bicep import Bicep, literal, text, walk
+
+ROOT = Path(__file__).parents[2]
+GUIDE = (ROOT / "docs/deploy.md").read_text(encoding="utf-8")
+MAIN = Bicep(ROOT / "infra/main.bicep")
+
+
+def rows(heading: str) -> dict[str, str]:
+    """First and second cell of the table below a heading."""
+    section = GUIDE.split(f"{heading}\n", 1)[1].split("\n#", 1)[0]
+    return dict(re.findall(r"^\| `([^`]+)` \| ([^|]*?) ?\|", section, re.MULTILINE))
+
+
+def test_every_parameter_is_explained_and_no_other() -> None:
+    assert rows("### 2. Parameters").keys() == MAIN.parameters.keys()
+
+
+def test_defaults_are_those_of_the_template() -> None:
+    for name, default in rows("### 2. Parameters").items():
+        parameter = MAIN.parameters[name]
+        assert parameter.required == (default == ""), name
+        if default.startswith("`") and parameter.default:
+            assert default.strip("`") == parameter.default.strip("'"), name
+
+
+def test_variables_are_outputs() -> None:
+    used = set(re.findall(r"\$([A-Z]{3,}[A-Z_]*)", GUIDE)) | set(
+        re.findall(r"`([A-Z]+_ADDRESS)`", GUIDE)
+    )
+    assert used - MAIN.outputs.keys() == {"ADMIN"}
+
+
+@pytest.mark.parametrize("path", sorted(set(re.findall(r"(?:infra|docs)/[\w/.]+\w", GUIDE))))
+def test_files_are_there(path: str) -> None:
+    assert (ROOT / path).exists()
+
+
+def test_links_lead_somewhere() -> None:
+    headings = re.findall(r"^#+ (.+)$", GUIDE, re.MULTILINE)
+    anchors = {re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in headings}
+    linked = re.findall(r"\]\(([^)]+)\)", GUIDE)
+    assert [link for link in linked if link.startswith("#") and link[1:] not in anchors] == []
+    files = [link for link in linked if not link.startswith(("#", "http"))]
+    assert [link for link in files if not (ROOT / "docs" / link).exists()] == []
+
+
+def test_grants_in_the_guide_are_those_of_the_templates() -> None:
+    """Every role that Bicep grants has its published name in the table of grants."""
+    names = {
+        "durableTaskDataContributor": "Durable Task Data Contributor",
+        "eventGridDataSender": "EventGrid Data Sender",
+        "keyVaultSecretsOfficer": "Key Vault Secrets Officer",
+        "keyVaultSecretsUser": "Key Vault Secrets User",
+        "monitoringMetricsPublisher": "Monitoring Metrics Publisher",
+        "storageBlobDataContributor": "Storage Blob Data Contributor",
+        "storageBlobDataOwner": "Storage Blob Data Owner",
+        "storageQueueDataContributor": "Storage Queue",
+        "storageTableDataContributor": "Table Data Contributor",
+    }
+    assert (
+        names.keys() == json.loads((ROOT / "infra/roles.json").read_text(encoding="utf-8")).keys()
+    )
+    section = GUIDE.split("### Grants\n", 1)[1].split("\n### ", 1)[0]
+    assert [name for name in names.values() if name not in section] == []
+
+
+def test_keys_of_host_json_are_explained_with_their_values() -> None:
+    host = json.loads((ROOT / "host.json").read_text(encoding="utf-8"))
+    durable = host["extensions"]["durableTask"]
+    written = GUIDE.split("### host.json\n", 1)[1].split("\n### ", 1)[0]
+    values = {key: host[key] for key in ("functionTimeout", "telemetryMode")}
+    values |= {key: durable[key] for key in durable if not isinstance(durable[key], dict)}
+    assert [key for key, value in values.items() if f"{key}: {value}" not in written] == []
+    assert f"extensionBundle: {host['extensionBundle']['version']}" in written
+
+
+def test_alerts_and_subscriptions_have_the_names_that_the_guide_deletes() -> None:
+    names = {
+        literal(node)
+        for path in (ROOT / "infra/modules").glob("*.bicep")
+        for node in walk(Bicep(path).root)
+        if node.type == "string"
+    }
+    assert "rotation-event-lost-${vaultName}" in names
+    assert "rotation-event-lost-kv-orders" in GUIDE
+    assert "Credential rotation" in text(Bicep(ROOT / "infra/modules/vaultGrants.bicep").root)
