@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from local.engine.engine import Engine, Outcome
     from local.engine.state import Key, Unit
 
+    Take = Callable[[], Unit | None]
+    # How long to sleep at most while there is nothing to take, in seconds; None: until woken.
+    Patience = Callable[[], float | None]
+
 log = logging.getLogger(__name__)
 
 # A journal that fails is tried again this many seconds after each failure; then the runner stops.
@@ -46,12 +50,14 @@ class Runner:
         self._pauses = pauses
         self._stopping = False
         self._taken: set[Key] = set()
-        self._threads = [self._thread("turns", self._next_turn_or_timer)]
+        self._threads = [self._thread("turns", self._next_turn_or_timer, self._until_next_timer)]
         for n in range(activity_threads):
-            self._threads.append(self._thread(f"activities-{n}", self._next_activity))
+            self._threads.append(self._thread(f"activities-{n}", self._next_activity, lambda: None))
 
-    def _thread(self, name: str, take: Callable[[], Unit | None]) -> threading.Thread:
-        return threading.Thread(target=self._work, args=[take], name=f"engine-{name}", daemon=True)
+    def _thread(self, name: str, take: Take, patience: Patience) -> threading.Thread:
+        return threading.Thread(
+            target=self._work, args=[take, patience], name=f"engine-{name}", daemon=True
+        )
 
     def start(self) -> None:
         for thread in self._threads:
@@ -72,21 +78,21 @@ class Runner:
             self._stopping = True
             self._changed.notify_all()
 
-    def _work(self, take: Callable[[], Unit | None]) -> None:
+    def _work(self, take: Take, patience: Patience) -> None:
         try:
-            while (unit := self._wait_for(take)) is not None:
+            while (unit := self._wait_for(take, patience)) is not None:
                 self._execute(unit)
         except BaseException as error:  # noqa: BLE001 - ends the thread; reported, not swallowed
             self._fail(error)
 
-    def _wait_for(self, take: Callable[[], Unit | None]) -> Unit | None:
+    def _wait_for(self, take: Take, patience: Patience) -> Unit | None:
         """The next unit; None once the runner stops."""
         with self._changed:
             while not self._stopping:
                 unit = take()
                 if unit is not None:
                     return unit
-                self._changed.wait(self._until_next_timer())
+                self._changed.wait(patience())
         return None
 
     def _until_next_timer(self) -> float:

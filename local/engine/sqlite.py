@@ -155,15 +155,25 @@ def own(path: Path) -> Any:
 
 def connect(path: Path, busy_timeout: float) -> sqlite3.Connection:
     db = sqlite3.connect(path, timeout=busy_timeout, isolation_level=None, check_same_thread=False)
-    db.execute("pragma journal_mode = wal")
-    db.execute("pragma synchronous = full")
+    try:
+        db.execute("pragma journal_mode = wal")
+        db.execute("pragma synchronous = full")
+        prepare(db, path)
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def prepare(db: sqlite3.Connection, path: Path) -> None:
     version = db.execute("pragma user_version").fetchone()[0]
     if version == 0:
         db.executescript(f"begin; {SCHEMA} pragma user_version = {VERSION}; commit;")
     elif version != VERSION:
-        db.close()
-        raise JournalError(f"the journal {path} has layout {version}, this engine {VERSION}")
-    return db
+        raise JournalError(
+            f"the journal {path} has layout {version}, this engine reads {VERSION}: finish its"
+            " work with the version that wrote it, or start with another file"
+        )
 
 
 def write(db: sqlite3.Connection, change: Change) -> None:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -107,6 +107,40 @@ def test_activities_run_side_by_side(app: App) -> None:
     runner.start()
     engine.start("meets", "one")
     assert ended(engine)["output"] == "met"
+    assert runner.stop()
+
+
+def test_nothing_spins_while_a_timer_waits_for_a_long_turn(app: App) -> None:
+    looked: list[None] = []
+    in_turn, release = threading.Event(), threading.Event()
+
+    def clock() -> datetime:
+        looked.append(None)
+        return datetime.now(UTC)
+
+    @app.orchestration
+    def naps(context: Context) -> Steps:
+        yield context.create_timer(context.current_utc_datetime + timedelta(milliseconds=20))
+
+    @app.orchestration
+    def slow(context: Context) -> Steps:
+        in_turn.set()
+        assert release.wait(10)
+        yield context.call_activity("double", 1)
+
+    engine = Engine(app, MemoryJournal(), clock)
+    engine.start("naps", "one")
+    for unit in engine.ready():
+        engine.execute(unit)
+    engine.start("slow", "two")
+    runner = Runner(engine)
+    runner.start()
+    assert in_turn.wait(10)
+    before = len(looked)
+    assert not release.wait(0.1)
+    assert len(looked) - before < 20
+    release.set()
+    assert ended(engine)["runtimeStatus"] == "Completed"
     assert runner.stop()
 
 
