@@ -31,6 +31,11 @@ log = logging.getLogger(__name__)
 
 MAX_BODY = 3 * 1024 * 1024  # bytes, as upstream
 OPEN_PATHS = {"/healthz", "/livez", "/readyz"}
+REASONS = {
+    400: "BadRequest", 401: "Unauthorized", 403: "Forbidden", 404: "NotFound", 409: "Conflict",
+    410: "Expired", 422: "Invalid", 429: "TooManyRequests", 503: "ServiceUnavailable",
+    504: "Timeout",
+}  # fmt: skip
 VERSION = {
     "major": "1", "minor": "34", "gitVersion": "v1.34.0+local", "platform": "linux/amd64",
 }  # fmt: skip
@@ -165,7 +170,8 @@ def _discovery(path: str) -> Object | None:
 
 
 def _ordered_failure(status: int) -> dict[str, Any]:
-    return errors.ApiError(status, "InternalError", "this failure was ordered").status()
+    reason = REASONS.get(status, "InternalError")
+    return errors.ApiError(status, reason, "this failure was ordered").status()
 
 
 @web.middleware

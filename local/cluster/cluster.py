@@ -96,8 +96,8 @@ class Cluster:
         for name in FIRST_NAMESPACES:
             if self._store.get(kinds.NAMESPACE, "", name) is None:
                 self._registry.create(kinds.NAMESPACE, {"metadata": {"name": name}})
+        self._services.start()  # first, so that no pod takes a port that is a Service's
         self._node.adopt()
-        self._services.start()
         parts: list[Node | Controller] = [self._node, *self._controllers]
         self._tasks = [spawn(part.run(), type(part).__name__) for part in parts]
         await self._runner.setup()

@@ -13,7 +13,7 @@ from local.cluster.processes import Process
 from local.cluster.tasks import cancel, spawn
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Coroutine
+    from collections.abc import AsyncIterator, Awaitable, Coroutine
     from pathlib import Path
 
     import aiohttp
@@ -222,7 +222,7 @@ class Container:
         return False
 
     async def _follow_readiness(self, prober: Prober) -> None:
-        async for ready in self._transitions(prober, "readinessProbe", healthy=False):
+        async for ready in self._transitions(prober, "readinessProbe", healthy=False, eager=True):
             self.ready = ready
             self._host.changed()
 
@@ -233,7 +233,7 @@ class Container:
                 return
 
     def _transitions(
-        self, prober: Prober, name: str, *, healthy: bool | None
+        self, prober: Prober, name: str, *, healthy: bool | None, eager: bool = False
     ) -> AsyncIterator[bool]:
         probe = self.spec[name]
         title = name.removesuffix("Probe").capitalize()
@@ -241,7 +241,10 @@ class Container:
         def failed(problem: str) -> None:
             self._host.event("Unhealthy", f"{title} probe failed: {problem}", "Warning")
 
-        return transitions(probe, lambda: prober.check(probe), healthy=healthy, failed=failed)
+        def check() -> Awaitable[str | None]:
+            return prober.check(probe)
+
+        return transitions(probe, check, failed, healthy=healthy, eager=eager)
 
     def _restart(self, probe: str) -> None:
         message = f"Container {self.name} failed {probe} probe, will be restarted"

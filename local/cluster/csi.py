@@ -83,10 +83,12 @@ class VaultReader:
             verify = str(self._authority) if self._authority else True
             self._clients[url, identity] = SecretClient(
                 url,
-                ManagedIdentityCredential(client_id=identity or None),
+                ManagedIdentityCredential(client_id=identity or None, retry_total=1),
                 connection_verify=verify,
                 verify_challenge_resource=False,
                 retry_total=1,
+                connection_timeout=5,
+                read_timeout=10,
             )
         return self._clients[url, identity]
 

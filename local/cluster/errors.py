@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from local.cluster.kinds import Kind, Object
 
 
@@ -126,3 +129,15 @@ def forbidden(kind: Kind, name: str, why: str) -> ApiError:
 
 def unavailable(message: str) -> ApiError:
     return ApiError(503, "ServiceUnavailable", message)
+
+
+@contextmanager
+def decoding(kind: Kind) -> Iterator[None]:
+    """Objects are read as they come: one whose fields have other types than its kind's is a 400."""
+    try:
+        yield
+    except (AttributeError, KeyError, TypeError) as error:
+        raise bad_request(
+            f'{kind.kind} in version "{kind.version}" cannot be handled as a {kind.kind}: a field'
+            " is missing or not of its type"
+        ) from error

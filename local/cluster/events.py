@@ -11,13 +11,16 @@ if TYPE_CHECKING:
     from local.cluster.kinds import Object
     from local.cluster.registry import Registry
 
+KEY_FIELDS = ("reason", "message", "type")
 KEPT = 500  # the oldest go first; upstream keeps each for an hour
 
 
 class Recorder:
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
-        self._known: dict[tuple[str, ...], Object] = {}
+        self._known: dict[tuple[str, ...], Object] = {
+            _key(event): event for event in registry.store.items(kinds.EVENT)
+        }
 
     def __call__(self, about: Object, reason: str, message: str, type_: str = "Normal") -> None:
         """Counts a repeated event up. An event about something in a namespace that is gone, or
@@ -72,6 +75,11 @@ class Recorder:
         stored = self._registry.store.get(kinds.EVENT, metadata["namespace"], metadata["name"])
         if stored:
             self._registry.delete(kinds.EVENT, stored)
+
+
+def _key(event: Object) -> tuple[str, ...]:
+    involved = event.get("involvedObject") or {}
+    return (involved.get("uid", ""), *(event.get(k, "") for k in KEY_FIELDS))
 
 
 def _count(event: Object) -> None:

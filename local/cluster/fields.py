@@ -34,7 +34,8 @@ def owned_paths(obj: Object, kind: Kind) -> set[Path]:
     """Every field that an object sets, but for its identity and status."""
     metadata = {k: v for k, v in obj.get("metadata", {}).items() if k not in UNOWNED_METADATA}
     rest = {k: v for k, v in obj.items() if k not in {"apiVersion", "kind", "metadata", "status"}}
-    return set(_leaves({"metadata": metadata, **rest}, kind, "", ()))
+    fields = {"metadata": metadata, **rest} if metadata else rest
+    return set(_leaves(fields, kind, "", ())) if fields else set()
 
 
 def _leaves(value: Any, kind: Kind, field: str, path: Path) -> Iterator[Path]:

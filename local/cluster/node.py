@@ -82,7 +82,14 @@ class Node:
             await self._wake.wait()
             self._wake.clear()
             while self._changes:
-                self._handle(self._changes.popleft())
+                self._attempt(self._changes.popleft())
+
+    def _attempt(self, change: Change) -> None:
+        try:
+            self._handle(change)
+        except Exception:
+            # One pod that cannot be handled must not stop the others.
+            log.exception("pod %s cannot be handled", change.object["metadata"]["name"])
 
     def _handle(self, change: Change) -> None:
         pod = change.object

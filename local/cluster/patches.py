@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from typing import TYPE_CHECKING, Any
 
 from local.cluster.errors import bad_request, patch_refused
@@ -73,8 +74,8 @@ def _operate(document: Any, operation: Object) -> Any:
 
 
 def _equal(left: object, right: object) -> bool:
-    """JSON equality: true is not 1."""
-    return left == right and isinstance(left, bool) == isinstance(right, bool)
+    """JSON equality: true is not 1, at any depth."""
+    return json.dumps(left, sort_keys=True) == json.dumps(right, sort_keys=True)
 
 
 def _tokens(path: str) -> list[str]:
@@ -100,8 +101,8 @@ def _step(document: Any, token: str) -> Any:
 
 
 def _index(items: list[Any], token: str, last: int) -> int:
-    if token == "-":  # noqa: S105 - RFC 6901's name of the end of an array
-        return len(items)
+    if token == "-" and last == len(items):  # noqa: S105 - RFC 6901's name of the end
+        return last
     if not token.isdecimal() or int(token) > last:
         raise patch_refused()
     return int(token)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     Check = Callable[[], Awaitable[str | None]]
 
 HOST = "127.0.0.1"
+EAGER = 0.1  # seconds
 
 
 @dataclass(frozen=True)
@@ -85,12 +86,19 @@ class Prober:
 
 
 async def transitions(
-    probe: Object, check: Check, *, healthy: bool | None, failed: Callable[[str], None]
+    probe: Object,
+    check: Check,
+    failed: Callable[[str], None],
+    *,
+    healthy: bool | None,
+    eager: bool = False,
 ) -> AsyncIterator[bool]:
     """Yields the new state each time that its threshold has been reached, starting from `healthy`;
-    None is neither. `failed` is told of every failing check."""
+    None is neither. `failed` is told of every failing check. An eager one asks more often than
+    upstream until the first change, so that nobody waits for a process that starts in no time."""
     await asyncio.sleep(probe.get("initialDelaySeconds") or 0)
     row, last = 0, None
+    pause = EAGER if eager else probe["periodSeconds"]
     while True:
         problem = await check()
         if problem:
@@ -100,5 +108,6 @@ async def transitions(
         threshold = probe["successThreshold" if last else "failureThreshold"]
         if last is not healthy and row >= threshold:
             healthy = last
+            pause = probe["periodSeconds"]
             yield healthy
-        await asyncio.sleep(probe["periodSeconds"])
+        await asyncio.sleep(pause)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from local.cluster import errors, selectors
-from local.cluster.requests import flag
+from local.cluster.requests import flag, whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -74,7 +74,7 @@ class Lists:
             revision = str(self._store.revision)
             found = [o for o in self._store.items(wanted.kind, wanted.namespace) if wanted(o)]
         metadata: Object = {"resourceVersion": revision}
-        limit = _whole(query, "limit")
+        limit = whole(query, "limit")
         if limit and len(found) > limit:
             metadata["remainingItemCount"] = len(found) - limit
             metadata["continue"] = self._keep(revision, found[limit:])
@@ -105,13 +105,6 @@ class Lists:
                 " You must start a new list without the continue parameter."
             )
         return self._rest[number]
-
-
-def _whole(query: Mapping[str, str], key: str) -> int:
-    text = query.get(key, "0")
-    if not text.isdecimal():
-        raise errors.bad_request(f"{key} is {text!r}; it must be a whole number")
-    return int(text)
 
 
 def _as_item(kind: Kind, obj: Object) -> Object:
@@ -148,10 +141,10 @@ class Watch:
         self._wanted = Filter.of(target, query)
         self._bookmarks = flag(query, "allowWatchBookmarks")
         self._initial_end = flag(query, "sendInitialEvents")
-        self._timeout = _whole(query, "timeoutSeconds") or random.randint(1800, 3600)  # noqa: S311
+        self._timeout = whole(query, "timeoutSeconds") or random.randint(1800, 3600)  # noqa: S311
         asked = query.get("resourceVersion", "")
         self._from_now = asked in {"", "0"} or self._initial_end
-        self._cursor = store.revision if self._from_now else _whole(query, "resourceVersion")
+        self._cursor = store.revision if self._from_now else whole(query, "resourceVersion")
         self._first = self._initial()
 
     async def answer(self, request: web.Request) -> web.StreamResponse:

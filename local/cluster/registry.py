@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from local.cluster import kinds, times
 from local.cluster.defaults import with_defaults
-from local.cluster.errors import already_exists, bad_request, conflict, forbidden, not_found, stale
+from local.cluster.errors import (
+    already_exists,
+    bad_request,
+    conflict,
+    decoding,
+    forbidden,
+    not_found,
+    stale,
+)
 from local.cluster.validation import validate, validate_update
 
 if TYPE_CHECKING:
@@ -54,10 +62,12 @@ class Registry:
         metadata = new["metadata"]
         if kind.namespaced:
             self._check_namespace(kind, metadata)
-        validate(kind, new)
+        with decoding(kind):
+            validate(kind, new)
         if self.store.get(kind, metadata.get("namespace", ""), metadata["name"]):
             raise already_exists(kind, metadata["name"])
-        new = self._completed(kind, new, None)
+        with decoding(kind):
+            new = self._completed(kind, new, None)
         return new if dry_run else self.store.put(kind, new)
 
     def _check_namespace(self, kind: Kind, metadata: Object) -> None:
@@ -82,8 +92,9 @@ class Registry:
         self._check_preconditions(kind, current, metadata)
         new = {**current, "status": obj.get("status")} if part else _replacing(kind, current, obj)
         if not part:
-            validate(kind, new)
-            new = self._completed(kind, new, current)
+            with decoding(kind):
+                validate(kind, new)
+                new = self._completed(kind, new, current)
             validate_update(kind, current, new)
             _count_generation(kind, current, new)
         if new == current or dry_run:

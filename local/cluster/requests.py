@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from local.cluster.errors import method_not_allowed, no_such_path
+from local.cluster.errors import bad_request, method_not_allowed, no_such_path
 from local.cluster.kinds import ACCESS_REVIEW, BY_PLURAL
 
 if TYPE_CHECKING:
@@ -109,3 +109,10 @@ def _named(query: Mapping[str, str]) -> str:
 
 def flag(query: Mapping[str, str], key: str) -> bool:
     return query.get(key, "").lower() in {"true", "1"}
+
+
+def whole(query: Mapping[str, str], key: str) -> int:
+    text = query.get(key, "0")
+    if not text.isdecimal():
+        raise bad_request(f"{key} is {text!r}; it must be a whole number")
+    return int(text)

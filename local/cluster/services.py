@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from local.cluster import kinds
 from local.cluster.controllers import leaving
+from local.cluster.errors import invalid
 from local.cluster.forwarding import Incoming
 from local.cluster.pods import PORT_ANNOTATION
 from local.cluster.replicasets import is_ready
@@ -60,6 +61,10 @@ class Services:
         for port in spec.get("ports") or []:
             key = PORT_ANNOTATION + port_key(port)
             annotations[key] = annotations.get(key) or kept.get(key) or str(self._ports.take())
+            if not annotations[key].isdecimal():
+                problem = f'Invalid value: "{annotations[key]}": must be a port number'
+                where = f"metadata.annotations[{key}]"
+                raise invalid(kinds.SERVICE, service["metadata"]["name"], [(where, problem)])
         service["metadata"]["annotations"] = annotations
 
     def start(self) -> None:
@@ -92,6 +97,7 @@ class Services:
         open_now = {key for key in self._listening if key[:2] == (namespace, name)}
         for listener in open_now - {(namespace, name, key) for key in wanted}:
             self._listening.pop(listener).cancel()
+            self._turns.pop(listener, None)
         for key, port in wanted.items():
             listener = (namespace, name, key)
             if listener not in self._listening:
@@ -106,9 +112,9 @@ class Services:
             lambda: Incoming(lambda: self.choose(*listener)), sock=accepting, backlog=1024
         )
         try:
-            await server.serve_forever()
+            await asyncio.Event().wait()
         finally:
-            server.close()
+            server.close()  # which leaves the connections that exist alone
 
     async def _bound(self, listener: Listener, port: int) -> socket.socket:
         while True:

@@ -141,6 +141,9 @@ def _container(place: str, container: Object, volumes: set[Any]) -> Iterator[Pro
         yield f"{place}.name", f'Invalid value: "{container.get("name", "")}"'
     if not container.get("image"):
         yield f"{place}.image", "Required value"
+    for position, port in enumerate(container.get("ports") or []):
+        if not isinstance(port.get("containerPort"), int):
+            yield f"{place}.ports[{position}].containerPort", "Required value"
     for position, mount in enumerate(container.get("volumeMounts") or []):
         if mount.get("name") not in volumes:
             yield f"{place}.volumeMounts[{position}].name", f'Not found: "{mount.get("name")}"'

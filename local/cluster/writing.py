@@ -9,7 +9,7 @@ import yaml
 
 from local.cluster import errors, fields, patches
 from local.cluster.kinds import POD
-from local.cluster.requests import flag
+from local.cluster.requests import flag, whole
 from local.cluster.scale import scale_of, with_scale
 
 if TYPE_CHECKING:
@@ -49,7 +49,10 @@ class Writer:
     ) -> tuple[int, Object]:
         obj = _for_target(target, body)
         obj["metadata"].pop("managedFields", None)
-        tracked = fields.track_update({"metadata": {}}, obj, target.kind, _manager(query, agent))
+        with errors.decoding(target.kind):
+            tracked = fields.track_update(
+                {"metadata": {}}, obj, target.kind, _manager(query, agent)
+            )
         return 201, self._registry.create(target.kind, tracked, dry_run=_dry(query))
 
     def update(
@@ -80,7 +83,8 @@ class Writer:
     ) -> Object:
         part: Part = "status" if target.subresource == "status" else ""
         if not part:
-            obj = fields.track_update(current, obj, target.kind, _manager(query, agent))
+            with errors.decoding(target.kind):
+                obj = fields.track_update(current, obj, target.kind, _manager(query, agent))
         return self._registry.update(target.kind, obj, part, dry_run=_dry(query))
 
     def _scaled(
@@ -102,9 +106,10 @@ class Writer:
         force = flag(query, "force")
         current = self._registry.store.get(target.kind, target.namespace, target.name)
         metadata = {k: applied["metadata"].get(k) for k in ("name", "namespace")}
-        obj = fields.apply(
-            current or {"metadata": metadata}, applied, target.kind, manager, force=force
-        )
+        with errors.decoding(target.kind):
+            obj = fields.apply(
+                current or {"metadata": metadata}, applied, target.kind, manager, force=force
+            )
         if current is None:
             return 201, self._registry.create(target.kind, obj, dry_run=_dry(query))
         part: Part = "status" if target.subresource == "status" else ""
@@ -193,5 +198,5 @@ def _delete_options(body: Any, query: Mapping[str, str]) -> Object:
         if key in query:
             options[key] = query[key]
     if "gracePeriodSeconds" in query:
-        options["gracePeriodSeconds"] = int(query["gracePeriodSeconds"])
+        options["gracePeriodSeconds"] = whole(query, "gracePeriodSeconds")
     return options

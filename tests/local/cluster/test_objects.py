@@ -203,6 +203,8 @@ def test_manifests_are_applied_from_a_yaml_text(kube: Kube) -> None:
         (deployment("web", -1), 422, "Invalid"),
         (deployment("web", image=""), 422, "Invalid"),
         (deployment("web") | {"kind": "Service"}, 400, "BadRequest"),
+        (deployment("web", ports=[{"name": "http"}]), 422, "Invalid"),
+        (deployment("web", ports=[80]), 400, "BadRequest"),
         (deployment("web", spec={"selector": {"matchLabels": {"app": "x"}}}), 422, "Invalid"),
     ],
 )
