@@ -1,0 +1,159 @@
+"""Answers and problems, and what a body may hold."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from typing import Any
+
+import azure.functions as func
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rotation.errors import ConfigurationError, Unavailable
+from rotation.http import (
+    LONGEST_BODY,
+    Problem,
+    answer,
+    answering,
+    json_object,
+    only,
+    problem,
+    text,
+)
+
+
+def request(body: bytes) -> func.HttpRequest:
+    return func.HttpRequest("POST", "/api/rotations", body=body)
+
+
+def raised(call: Any) -> Problem:
+    with pytest.raises(Problem) as caught:
+        call()
+    return caught.value
+
+
+def test_an_answer_is_json_that_nobody_keeps() -> None:
+    found = answer({"a": "ü"}, 202, Location="/there")
+    assert json.loads(found.get_body()) == {"a": "ü"}
+    assert (found.status_code, found.mimetype) == (202, "application/json")
+    assert found.headers["Location"] == "/there"
+    assert found.headers["Cache-Control"] == "no-store"
+    assert found.headers["X-Content-Type-Options"] == "nosniff"
+
+
+def test_a_problem_has_the_members_of_rfc_9457() -> None:
+    found = problem(409, "it runs", rotation="r-1")
+    assert found.mimetype == "application/problem+json"
+    assert json.loads(found.get_body()) == {
+        "type": "about:blank",
+        "title": "It is not in a state for this",
+        "status": 409,
+        "detail": "it runs",
+        "rotation": "r-1",
+    }
+
+
+def test_a_body_is_an_object() -> None:
+    assert json_object(request(b'{"a": 1}')) == {"a": 1}
+    longest = b'{"a": "%s"}' % (b"x" * (LONGEST_BODY - 9))
+    assert len(longest) == LONGEST_BODY
+    assert json_object(request(longest))
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "detail"),
+    [
+        (b"", 400, "the body is not JSON"),
+        (b"{", 400, "the body is not JSON"),
+        (b"\xff", 400, "the body is not JSON"),
+        (b"[" * 60000, 400, "the body is not JSON"),
+        (b"1" * 6000, 400, "the body is not JSON"),
+        (b"[]", 400, "the body is not a JSON object"),
+        (b"null", 400, "the body is not a JSON object"),
+        (b" " * (LONGEST_BODY + 1), 413, "the body has 65537 bytes; at most 65536 are read"),
+    ],
+    ids=range(8),
+)
+def test_a_body_is_an_object_bad(body: bytes, status: int, detail: str) -> None:
+    found = raised(lambda: json_object(request(body)))
+    assert (found.status, found.detail) == (status, detail)
+
+
+@given(st.binary())
+def test_any_body_is_an_object_or_a_problem(body: bytes) -> None:
+    found: object = None
+    try:
+        found = json_object(request(body))
+    except Problem as error:
+        found = error
+    assert isinstance(found, dict | Problem)
+
+
+def test_text() -> None:
+    document = {"by": " Ada ", "none": None, "long": "x" * 500}
+    assert text(document, "by", required=True) == "Ada"
+    assert text(document, "none") == ""
+    assert text(document, "absent") == ""
+    assert text(document, "long") == "x" * 500
+
+
+@pytest.mark.parametrize(
+    "value", [None, "", "  ", 7, True, [], {}, "x" * 501, "a\nb", "a\x00", "\ud800"]
+)
+def test_text_bad(value: Any) -> None:
+    found = raised(lambda: text({"by": value}, "by", required=True))
+    assert (found.status, found.more) == (400, {"field": "by"})
+    assert "'by'" in found.detail
+
+
+def test_only() -> None:
+    only({"a": 1}, "a", "b")
+    only({}, "a")
+
+
+def test_only_bad() -> None:
+    found = raised(lambda: only({"a": 1, "c": 2}, "a", "b"))
+    assert (found.status, found.more) == (400, {"field": "c"})
+    assert found.detail == "'c' is not a field; there are: a, b"
+
+
+def served(error: Exception | None) -> tuple[int, dict[str, Any]]:
+    @answering
+    async def handler() -> func.HttpResponse:
+        if error is not None:
+            raise error
+        return answer({"fine": True})
+
+    found: func.HttpResponse = asyncio.run(handler())  # type: ignore[arg-type]  # a coroutine
+    return found.status_code, json.loads(found.get_body())
+
+
+def test_answering() -> None:
+    assert served(None) == (200, {"fine": True})
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "members"),
+    [
+        (Problem(404, "no such rotation", rotation="r"), 404, {"rotation": "r"}),
+        (Unavailable("the vault is away"), 503, {"detail": "the vault is away"}),
+        (ConfigurationError("file", ["a: b"]), 503, {"problems": ["a: b"]}),
+        (
+            ZeroDivisionError("hunter2"),
+            500,
+            {"detail": "unexpected ZeroDivisionError; the log says where"},
+        ),
+    ],
+)
+def test_answering_bad(
+    error: Exception, status: int, members: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, "rotation"):
+        found = served(error)
+    assert found[0] == status
+    assert found[1].items() >= {"status": status, **members}.items()
+    assert "hunter2" not in str(found[1]) + caplog.text
+    assert ("http.unexpected" in caplog.text) is (status == 500)
