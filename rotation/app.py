@@ -50,14 +50,20 @@ def _durable(edges: Edges) -> df.Blueprint:
     async def notify(
         reference: dict[str, Any], client: df.DurableOrchestrationClient
     ) -> dict[str, Any]:
-        answer = activities.run(activities.notify, edges, reference)
-        event = answer.pop("event", None)
-        # Publishing has an orchestration of its own: a topic that is down delays no rotation.
-        if event is not None and not await client.get_status(event["id"]):
-            await client.start_new("publish", event["id"], event)
-        return answer
+        return await told(edges, client, reference)
 
     return functions
+
+
+async def told(
+    edges: Edges, client: df.DurableOrchestrationClient, reference: dict[str, Any]
+) -> dict[str, Any]:
+    """Publishing has an orchestration of its own: a topic that is down delays no rotation."""
+    answer = activities.run(activities.notify, edges, reference)
+    event = answer.pop("event", None)
+    if event is not None and not await client.get_status(event["id"]):
+        await client.start_new("publish", event["id"], event)
+    return answer
 
 
 def _bound(activity: Activity, edges: Edges) -> Any:
