@@ -17,7 +17,7 @@ from rotation import log
 from rotation.errors import Conflict, Invalid, RotationError, Unavailable
 from rotation.links import recipients
 from rotation.messages import ALARMS, log_line, notification
-from rotation.model import Refuse, Request, Rotate, Skip, Slot, other
+from rotation.model import Refuse, Request, Rotate, Skip, Slot, Wait, other
 from rotation.observation import evidence as collect_evidence
 from rotation.observation import run_tests, snapshot
 from rotation.planning import decide, unready
@@ -132,6 +132,8 @@ def plan(step: Step) -> dict[str, Any]:
             return {"decision": "skipped", "reason": decision.reason}
         case Refuse():
             return {"decision": "refused", "reason": "; ".join(decision.problems)}
+        case Wait():
+            raise Unavailable("; ".join(decision.problems))
 
 
 def _terms(credential: Credential) -> dict[str, Any]:

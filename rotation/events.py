@@ -5,6 +5,7 @@ The triggers only start orchestrations: Event Grid waits 30 seconds and delivers
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ import azure.durable_functions as df
 import azure.functions as func
 
 from rotation import log, rotations
+from rotation.errors import RotationError
 from rotation.model import Origin, Request
 
 if TYPE_CHECKING:
@@ -129,12 +131,30 @@ async def take(
 
 
 async def sweep_all(edges: Edges, client: df.DurableOrchestrationClient) -> None:
-    """One request per credential and day; `plan` skips what is not due yet."""
+    """Asks for each credential with a current version that is due; `plan` looks at the rest.
+
+    One credential that cannot be looked at does not keep the others waiting.
+    """
     now = edges.now()
     for credential in sorted(edges.configuration.credentials):
         rotation = rotations.sweep_id(credential, now)
-        request = Request(rotation, credential, "sweep", "daily sweep", "looks for lost events")
-        _account_start(rotation, await rotations.start(client, request))
+        try:
+            is_due = await asyncio.to_thread(due, edges, credential)
+        except RotationError as error:
+            _account(rotation, "failed", error.message)
+            continue
+        if is_due:
+            request = Request(rotation, credential, "sweep", "daily sweep", "expires soon")
+            _account_start(rotation, await rotations.start(client, request))
+
+
+def due(edges: Edges, name: str) -> bool:
+    """A version that is disabled is of the slot that does not serve."""
+    credential = edges.configuration.credential(name)
+    vault = edges.vault(credential.vault)
+    found = [vault.current(login.secret) for login in credential.slots.values()]
+    limit = edges.now() + credential.rotate_before
+    return any(v.enabled and v.expires is not None and v.expires <= limit for v in found if v)
 
 
 def _account_start(
@@ -152,7 +172,7 @@ def _account_start(
 def _account(event_id: str, result: str, reason: str, rotation: str | None = None) -> None:
     """Every event is accounted for: in the log with its reason, in the metric by its kind."""
     log.EVENTS.add(1, {"result": result})
-    level = logging.WARNING if result == "busy" else logging.INFO
+    level = logging.WARNING if result in {"busy", "failed"} else logging.INFO
     log.event(
         f"event.{result}", level=level, eventId=event_id[:200], reason=reason, rotation=rotation
     )

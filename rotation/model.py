@@ -159,4 +159,11 @@ class Refuse:
     problems: tuple[str, ...]
 
 
-Decision = Rotate | Skip | Refuse
+@dataclass(frozen=True)
+class Wait:
+    """Nothing is wrong for good: look again soon."""
+
+    problems: tuple[str, ...]
+
+
+Decision = Rotate | Skip | Refuse | Wait

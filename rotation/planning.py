@@ -16,6 +16,7 @@ from rotation.model import (
     Skip,
     Slot,
     Snapshot,
+    Wait,
     WorkloadState,
     other,
 )
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def decide(world: Snapshot, request: Request, now: datetime, rotate_before: timedelta) -> Decision:
-    """Rotate from the active slot to the other, skip with a reason, or refuse with all problems."""
+    """Rotate from the active slot to the other, skip, refuse with all problems, or wait."""
     active = active_slot(world)
     if active is None:
         return Refuse(tuple(_disagreement(world)))
@@ -34,7 +35,10 @@ def decide(world: Snapshot, request: Request, now: datetime, rotate_before: time
     if reason is not None:
         return Skip(reason)
     problems = tuple(_problems(world, active))
-    return Refuse(problems) if problems else Rotate(active, other(active))
+    if problems:
+        return Refuse(problems)
+    unhealthy = tuple(_unhealthy(world, active))
+    return Wait(unhealthy) if unhealthy else Rotate(active, other(active))
 
 
 def active_slot(world: Snapshot) -> Slot | None:
@@ -135,8 +139,18 @@ def _workload(workload: WorkloadState, active: Slot) -> Iterator[str]:
         )
     if serving.replicas == 0:
         yield f"its active Deployment {serving.name} is scaled to zero"
-    elif waiting := unready(serving):
-        yield f"its active Deployment {serving.name} is not healthy: {waiting}"
+
+
+def _unhealthy(world: Snapshot, active: Slot) -> Iterator[str]:
+    """A deployment under way, a node being drained: it may be over in a minute."""
+    for workload in world.workloads:
+        serving = workload.deployments[active]
+        waiting = unready(serving) if serving else None
+        if serving and waiting:
+            yield (
+                f"workload {workload.name}: its active Deployment {serving.name} is not healthy: "
+                f"{waiting}"
+            )
 
 
 def _names(deployment: Deployment) -> str:

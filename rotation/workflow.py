@@ -83,13 +83,14 @@ def bring_up(run: Run) -> Steps:
     yield from run.each(
         "prepare", "prepare_workload", done="prepared", slot=slot, version=run.version
     )
+    # Minutes may have passed: what traffic will depend on is proved once more before the swap.
+    yield from run.step("verify", slot=slot, version=run.version)
 
 
 def swap(run: Run, to: Slot, *, compensating: bool = False) -> Steps:
-    """Every workload's traffic goes to `to`, whose login is proved once more first."""
+    """Every workload's traffic goes to `to`, all at once."""
     step = "swap-back" if compensating else "swap"
     run.stage(step)
-    yield from run.step("verify", compensating=compensating, slot=to)
     yield from run.each(step, "swap_workload", done=step, slot=to, compensating=compensating)
 
 
@@ -121,6 +122,7 @@ def abort(run: Run, why: str) -> Steps:
 def roll_back(run: Run, why: str) -> Steps:
     """After the swap: back to the slot that served before, then the other one goes down."""
     try:
+        yield from run.step("verify", compensating=True, slot=run.active)
         yield from swap(run, run.active, compensating=True)
         yield from retire(run, run.standby)
     except StepFailed as failure:
