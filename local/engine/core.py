@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 # azure-functions-durable puts this between an orchestrator's failure and its state.
 OUT_OF_PROC = "$OutOfProcData$:"
+TOO_LARGE = "its custom status is larger than 16 KB of UTF-16 text: put less into it"
+CUSTOM_STATUS_LIMIT = 16 * 1024  # bytes of UTF-16, as the extension counts
 SCHEMA = '"upperSchemaVersion": 1, "upperSchemaVersionNew": 2'
 
 
@@ -79,6 +81,8 @@ def played(
     response = ask(summary.name, context(summary, instance.history, new), orchestrate)
     if response.crashed:
         return failed(summary.name, response)
+    if response.custom is not None and utf16_size(response.custom) > CUSTOM_STATUS_LIMIT:
+        return failed(summary.name, Response([], error=TOO_LARGE))
     replay = Replay(response.actions)
     try:
         replay.run(instance.history)
@@ -96,6 +100,12 @@ def played(
     elif response.done:
         result.status, result.output = "Completed", response.output
     return result
+
+
+def utf16_size(text: str) -> int:
+    """Bytes of a JSON text as the extension writes it: without escapes and blanks."""
+    plain = json.dumps(json.loads(text), ensure_ascii=False, separators=(",", ":"))
+    return len(plain.encode("utf-16-le", "surrogatepass"))
 
 
 def identified(summary: Summary, decisions: list[Decision]) -> list[Decision]:

@@ -507,6 +507,17 @@ def test_custom_status_is_seen_while_running(world: World) -> None:
     assert world.show()["customStatus"] == {"stage": "verify"}
 
 
+@pytest.mark.parametrize(("length", "status"), [(8190, "Completed"), (8191, "Failed")])
+def test_a_custom_status_has_at_most_16_kilobytes(world: World, length: int, status: str) -> None:
+    @world.app.orchestration
+    def tells(context: Context) -> Steps:
+        context.set_custom_status("ü" * length)
+        yield context.call_activity("double", 1)
+
+    world.start(tells)
+    assert world.finish()["runtimeStatus"] == status
+
+
 @pytest.mark.parametrize("failures", [0, 1, 2, 3])
 def test_retries_wait_between_attempts_and_give_up(world: World, failures: int) -> None:
     left = [failures]
