@@ -32,11 +32,12 @@ resource readSecret 'Microsoft.KeyVault/vaults/secrets@2024-11-01' existing = [f
 }]
 
 // What a rotation does to a slot's secret, and no more: set a new version, list the versions, read
-// the one in use, disable the one that is retired. No built-in role stops short of deleting.
+// the one in use, disable the one that is retired. No built-in role stops short of deleting. One for
+// each vault: two deployments that write the same definition at once would get in each other's way.
 resource rotator 'Microsoft.Authorization/roleDefinitions@2022-04-01' = if (leastRole && !empty(rotated)) {
-  name: guid(resourceGroup().id, 'credential-rotation-secrets')
+  name: guid(vault.id, 'credential-rotation-secrets')
   properties: {
-    roleName: 'Credential rotation secrets ${uniqueString(resourceGroup().id)}'
+    roleName: 'Credential rotation secrets of ${vaultName}'
     description: 'Set, read, list and update versions of secrets. Neither delete nor purge.'
     type: 'CustomRole'
     assignableScopes: [resourceGroup().id]
@@ -56,7 +57,7 @@ resource rotator 'Microsoft.Authorization/roleDefinitions@2022-04-01' = if (leas
   }
 }
 
-var rotatorId = leastRole ? guid(resourceGroup().id, 'credential-rotation-secrets') : roles.keyVaultSecretsOfficer
+var rotatorId = leastRole ? guid(vault.id, 'credential-rotation-secrets') : roles.keyVaultSecretsOfficer
 
 // On each slot's secret rather than on the vault: the app cannot even list the vault's other secrets.
 resource rotate 'Microsoft.Authorization/roleAssignments@2022-04-01' = [for (name, index) in rotated: {
