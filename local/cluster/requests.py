@@ -65,7 +65,7 @@ def _target(
         # Decoded as a whole, as upstream: a client may send the slashes of a path as %2F.
         rest = "/" + unquote("/".join(segments[2:])) if len(segments) > 2 else ""
         return Target(_verb(method), kind, namespace, unquote(segments[0]), "proxy", rest)
-    name, subresource, *more = [unquote(part) for part in [*segments, "", ""] if part] + ["", ""]
+    name, subresource, *more = [*(unquote(part) for part in segments if part), "", ""]
     if any(more) or (subresource and subresource not in kind.subresources):
         raise no_such_path()
     if name and kind.namespaced and not namespace:
