@@ -1,4 +1,4 @@
-"""Brings a database to where an onboarded application has it, by the SQL files in `local/sql`."""
+"""Brings a database to where an onboarded application has it, by the SQL of `infra/database`."""
 
 from __future__ import annotations
 
@@ -11,12 +11,15 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
+from local.process import ROOT
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from rotation.secrecy import Secret
 
-SQL = Path(__file__).resolve().parent.parent / "sql"
+HERE = Path(__file__).resolve().parent
+FOLDERS = (ROOT / "infra" / "database", HERE)  # what onboarding uses, the sample application
 VARIABLE = re.compile(r""":(?P<quote>["'])(?P<name>\w+)(?P=quote)""")
 
 Connection = psycopg.Connection[tuple[Any, ...]]
@@ -54,14 +57,15 @@ def provision(
 
 
 def run_sql(connection: Connection, name: str, variables: Mapping[str, str]) -> None:
-    """Runs a file of `local/sql`. Its :"name" and :'name' are psql's variables."""
+    """Runs a file of `FOLDERS`. Its :"name" and :'name' are psql's variables."""
 
     def quoted(match: re.Match[str]) -> str:
         value = variables[match["name"]]
         wrapped = sql.Identifier(value) if match["quote"] == '"' else sql.Literal(value)
         return wrapped.as_string(connection)
 
-    text = (SQL / f"{name}.sql").read_text(encoding="utf-8")
+    path = next(found for folder in FOLDERS if (found := folder / f"{name}.sql").exists())
+    text = path.read_text(encoding="utf-8")
     connection.execute(VARIABLE.sub(quoted, text).encode())
 
 
@@ -78,21 +82,18 @@ def _role_exists(connection: Connection, role: str) -> bool:
 
 
 def _create_application(connection: Connection, application: Application) -> None:
-    group = {"group": application.group}
-    run_sql(connection, "application", {**group, "database": application.database})
+    names = {"group": application.group, "database": application.database}
+    run_sql(connection, "group", names)
     for role in application.slots.values():
-        run_sql(connection, "slot", {**group, "role": role})
-    run_sql(connection, "demo", group)
+        run_sql(connection, "slot", {**names, "role": role})
+    run_sql(connection, "demo", names)
 
 
 def _create_rotator(connection: Connection, application: Application, password: Secret) -> None:
     rotator = application.rotator
     verifier = _verifier(connection, rotator, password)
-    run_sql(
-        connection,
-        "rotator",
-        {"rotator": rotator, "verifier": verifier, "database": application.database},
-    )
+    run_sql(connection, "rotator-login", {"rotator": rotator, "verifier": verifier})
+    run_sql(connection, "rotator", {"rotator": rotator, "database": application.database})
     if connection.info.server_version >= 160000:
         for role in application.slots.values():
             run_sql(connection, "rotator-slot", {"rotator": rotator, "role": role})

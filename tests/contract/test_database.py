@@ -152,6 +152,7 @@ def world(server: Server) -> Iterator[World]:
         for role in (world.blue, world.green):
             connection.execute(sql.SQL("CREATE ROLE {} NOLOGIN").format(sql.Identifier(role)))
         names = {"rotator": world.rotator, "verifier": verifier, "database": server.settings().name}
+        run_sql(connection, "rotator-login", names)
         run_sql(connection, "rotator", names)
         if connection.info.server_version >= 160000:
             for role in (world.blue, world.green):

@@ -1,9 +1,9 @@
--- The role that rotates: it gives and takes logins, sees sessions and ends them. It reads no data.
--- Variables: rotator, verifier (a SCRAM verifier, not a password), database.
+-- The rights of the login that rotates: it gives and takes logins, sees sessions and ends them. It
+-- reads no data. Variables: rotator, database.
 
 -- CREATEROLE is what ALTER ROLE ... LOGIN, NOLOGIN and PASSWORD ask for. Before PostgreSQL 16 it
 -- covers every role that is no superuser; from 16 on, only the roles of rotator-slot.sql.
-CREATE ROLE :"rotator" LOGIN CREATEROLE PASSWORD :'verifier';
+ALTER ROLE :"rotator" CREATEROLE;
 GRANT CONNECT ON DATABASE :"database" TO :"rotator";
 
 -- Ending sessions and seeing whose they are. Membership in the slots' roles would allow both too,

@@ -1,4 +1,7 @@
--- The sample application's table, owned by the group. Variables: group.
+-- The sample application's table, owned by the group, in a database of its own.
+-- Variables: database, group.
+
+REVOKE ALL ON DATABASE :"database" FROM PUBLIC;
 
 -- An administrator who is no superuser may act as the group only as its member.
 GRANT :"group" TO CURRENT_USER;

@@ -4,7 +4,6 @@
 -- The group owns the objects and holds the grants; nobody logs in as it.
 CREATE ROLE :"group" NOLOGIN;
 
-REVOKE ALL ON DATABASE :"database" FROM PUBLIC;
 GRANT CONNECT ON DATABASE :"database" TO :"group";
 GRANT USAGE, CREATE ON SCHEMA public TO :"group";
 
