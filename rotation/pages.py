@@ -8,19 +8,28 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass, field
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Literal
-from urllib.parse import quote, urlencode
 
 import azure.durable_functions as df
 import azure.functions as func
 
-from rotation import deciders, forms, log, observation, rendering, rotations, views
+from rotation import (
+    deciders,
+    forms,
+    log,
+    observation,
+    rendering,
+    rotations,
+    timeline,
+    views,
+    wording,
+)
 from rotation.api import POLICY, credential, why_not
-from rotation.errors import ConfigurationError, RotationError
+from rotation.errors import RotationError
 from rotation.http import TITLES, Problem, text
-from rotation.links import Expired, Forged, Link, Links
+from rotation.links import Links
+from rotation.visitors import Visitor, addressee, door, visitor
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,8 +37,8 @@ if TYPE_CHECKING:
     from rotation.deciders import Decider
     from rotation.edges import Edges
     from rotation.http import Handler
+    from rotation.model import Slot
 
-PAGES = "/api/pages"
 LIVE = "X-Live"  # the page's script asks for progress only: evidence is not collected again
 PATIENCE = 25.0  # seconds for the evidence, before the page comes without it
 PAGE_SIZE = 25
@@ -38,36 +47,12 @@ RECENT = 12
 CHOICES: tuple[Literal["approve", "reject"], ...] = ("approve", "reject")
 
 
-@dataclass(frozen=True)
-class Visitor:
-    """Somebody at a page, and how they came in.
-
-    `decider` is None for holders of a function key, who name themselves in the form. `secret` is
-    known to them and the app alone. `query` is what links to other pages must carry on.
-    """
-
-    decider: Decider | None
-    secret: str
-    way: str
-    query: Mapping[str, str] = field(default_factory=dict)
-    address: str | None = None  # of their page, if it is not the rotation's own
-    set_cookie: str | None = None
-
-    @property
-    def subject(self) -> str:
-        return self.decider.by if self.decider else "key"
-
-    def path(self, rotation: str) -> str:
-        own = self.address or f"{PAGES}/rotations/{quote(rotation, safe='')}"
-        return f"{own}?{urlencode(self.query)}" if self.query else own
-
-
 def blueprint(edges: Edges) -> df.Blueprint:
     """The functions below, on these edges."""
-    pages, links, door = df.Blueprint(), Links(edges), _door(edges)
+    pages, links, level = df.Blueprint(), Links(edges), door(edges)
 
     @pages.function_name("overview_page")
-    @pages.route("pages", methods=["GET"], auth_level=door)
+    @pages.route("pages", methods=["GET"], auth_level=level)
     @pages.durable_client_input("client")
     @showing(edges)
     async def overview_page(
@@ -76,7 +61,7 @@ def blueprint(edges: Edges) -> df.Blueprint:
         return await overview(edges, client, visitor(edges, req), _number(req))
 
     @pages.function_name("rotation_page")
-    @pages.route("pages/rotations/{id}", methods=["GET", "POST"], auth_level=door)
+    @pages.route("pages/rotations/{id}", methods=["GET", "POST"], auth_level=level)
     @pages.durable_client_input("client")
     @showing(edges)
     async def rotation_page(
@@ -95,60 +80,6 @@ def blueprint(edges: Edges) -> df.Blueprint:
         return await one(edges, client, req, found, rotation)
 
     return pages
-
-
-def _door(edges: Edges) -> func.AuthLevel:
-    """With Entra the platform signs people in, and they have no key. In doubt a key is needed."""
-    try:
-        signs_in = edges.settings.sign_in == "entra"
-    except ConfigurationError:
-        return func.AuthLevel.FUNCTION
-    return func.AuthLevel.ANONYMOUS if signs_in else func.AuthLevel.FUNCTION
-
-
-def visitor(edges: Edges, req: func.HttpRequest) -> Visitor:
-    """Raises `Problem` for nobody."""
-    if edges.settings.sign_in == "entra":
-        found = deciders.signed_in(edges.settings, req.headers)
-        if isinstance(found, str):
-            raise Problem(403, found)
-        known, header = forms.cookie(req.headers), None
-        if known is None:
-            known, header = forms.fresh_cookie()
-        return Visitor(deciders.entra(found, "page"), known, "entra", set_cookie=header)
-    # The host let them in, so there was a key; as a header it needs no carrying on.
-    code = req.params.get("code")
-    key = req.headers.get("x-functions-key") or code or ""
-    return Visitor(None, key, "key", {"code": code} if code else {})
-
-
-def addressee(edges: Edges, links: Links, req: func.HttpRequest) -> tuple[Visitor, str]:
-    """Whoever holds a valid link, and the rotation that it is for. Raises `Problem`."""
-    if edges.settings.sign_in != "links" or edges.settings.link_key is None:
-        raise Problem(403, "this app takes no signed links (ROTATION_SIGN_IN, ROTATION_LINK_KEY)")
-    token = req.params.get("link", "")
-    match _read(links, token):
-        case Forged():
-            raise Problem(
-                403, "this link is not valid: it may be cut off; open it from the mail again"
-            )
-        case Expired(at):
-            raise Problem(
-                410, f"this link expired at {at:%F %T} UTC; the next reminder brings a new one"
-            )
-        case link:
-            who = deciders.recipient(link.recipient)
-            query, address = {"link": token}, f"{PAGES}/decision"
-            return Visitor(who, token, "link", query, address), link.rotation
-
-
-def _read(links: Links, token: str) -> Link | Expired | Forged:
-    """Anybody may ask for this page: why a link cannot be checked is only for the log."""
-    try:
-        return links.read(token)
-    except RotationError as error:
-        log.event("links.unavailable", level=logging.ERROR, problem=error.message)
-        raise Problem(503, "links cannot be checked just now; try again in a minute") from None
 
 
 def showing(edges: Edges) -> Any:
@@ -201,7 +132,7 @@ async def overview(
     names = sorted(edges.configuration.credentials)
     last = max(1, -(-len(names) // PAGE_SIZE))
     if number > last:
-        raise Problem(404, f"the overview has {views.count(last, 'page')}")
+        raise Problem(404, f"the overview has {wording.count(last, 'page')}")
     shown = names[(number - 1) * PAGE_SIZE : number * PAGE_SIZE]
     records = await rotations.listing(client, now - rotations.RETENTION, now + rotations.RETENTION)
     seen = await _credentials(edges, client, shown)
@@ -328,11 +259,11 @@ async def show(
         set_cookie=who.set_cookie,
         visitor=who,
         record=record,
-        headline=views.headline(record),
-        timeline=views.timeline(record, now),
-        workloads=views.workloads(record),
+        headline=views.headline(record, yours=form is not None and not form["barred"]),
+        timeline=timeline.timeline(record, now),
+        workloads=timeline.workloads(record),
         evidence=evidence,
-        points=views.points(evidence, record["standby"]) if evidence else [],
+        points=_points(edges, record, evidence) if evidence else [],
         form=form,
         notice=notice,
         # The page is fetched anew, rather than updated, when this changes.
@@ -354,9 +285,20 @@ def _form(edges: Edges, who: Visitor, record: dict[str, Any]) -> dict[str, Any] 
         "token": forms.token(who.secret, *_context(who, record)),
         "action": who.path(record["rotation"]),
         "refused": refused,
+        "barred": all(refused.values()),
         "approvers": approval.approvers,
         "deadline": views.deadline(record, approval.on_deadline, edges.now()),
     }
+
+
+def _points(
+    edges: Edges, record: Mapping[str, Any], evidence: Mapping[str, Any]
+) -> list[views.Point]:
+    """A finished rotation's credential may be gone from the configuration by now."""
+    configured = edges.configuration.credentials.get(record["credential"])
+    replaced: Slot = record["active"]
+    role = configured.slots[replaced].role if configured else None
+    return views.points(evidence, replaced, role)
 
 
 async def _evidence(edges: Edges, record: dict[str, Any]) -> dict[str, Any] | None:

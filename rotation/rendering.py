@@ -12,7 +12,7 @@ import azure.functions as func
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from rotation import views
+from rotation import wording
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -48,7 +48,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"clock": views.clock, "expiry": views.expiry, "count": views.count}
+    environment.filters |= {"clock": wording.clock, "count": wording.count}
     # The files are ours, and inside these elements HTML knows no escapes.
     environment.globals["style"] = Markup(_asset("page.css"))  # noqa: S704
     environment.globals["script"] = Markup(_asset("live.js"))  # noqa: S704

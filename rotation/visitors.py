@@ -1,0 +1,101 @@
+"""Who is at a page, and how they came in: signed in, with a function key, or with a signed link."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+from urllib.parse import quote, urlencode
+
+import azure.functions as func
+
+from rotation import deciders, forms, log
+from rotation.errors import ConfigurationError, RotationError
+from rotation.http import Problem
+from rotation.links import Expired, Forged, Link, Links
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from rotation.deciders import Decider
+    from rotation.edges import Edges
+
+PAGES = "/api/pages"
+
+
+@dataclass(frozen=True)
+class Visitor:
+    """Somebody at a page, and how they came in.
+
+    `decider` is None for holders of a function key, who name themselves in the form. `secret` is
+    known to them and the app alone. `query` is what links to other pages must carry on.
+    """
+
+    decider: Decider | None
+    secret: str
+    way: str
+    query: Mapping[str, str] = field(default_factory=dict)
+    address: str | None = None  # of their page, if it is not the rotation's own
+    set_cookie: str | None = None
+
+    @property
+    def subject(self) -> str:
+        return self.decider.by if self.decider else "key"
+
+    def path(self, rotation: str) -> str:
+        own = self.address or f"{PAGES}/rotations/{quote(rotation, safe='')}"
+        return f"{own}?{urlencode(self.query)}" if self.query else own
+
+
+def door(edges: Edges) -> func.AuthLevel:
+    """With Entra the platform signs people in, and they have no key. In doubt a key is needed."""
+    try:
+        signs_in = edges.settings.sign_in == "entra"
+    except ConfigurationError:
+        return func.AuthLevel.FUNCTION
+    return func.AuthLevel.ANONYMOUS if signs_in else func.AuthLevel.FUNCTION
+
+
+def visitor(edges: Edges, req: func.HttpRequest) -> Visitor:
+    """Raises `Problem` for nobody."""
+    if edges.settings.sign_in == "entra":
+        found = deciders.signed_in(edges.settings, req.headers)
+        if isinstance(found, str):
+            raise Problem(403, found)
+        known, header = forms.cookie(req.headers), None
+        if known is None:
+            known, header = forms.fresh_cookie()
+        return Visitor(deciders.entra(found, "page"), known, "entra", set_cookie=header)
+    # The host let them in, so there was a key; as a header it needs no carrying on.
+    code = req.params.get("code")
+    key = req.headers.get("x-functions-key") or code or ""
+    return Visitor(None, key, "key", {"code": code} if code else {})
+
+
+def addressee(edges: Edges, links: Links, req: func.HttpRequest) -> tuple[Visitor, str]:
+    """Whoever holds a valid link, and the rotation that it is for. Raises `Problem`."""
+    if edges.settings.sign_in != "links" or edges.settings.link_key is None:
+        raise Problem(403, "this app takes no signed links (ROTATION_SIGN_IN, ROTATION_LINK_KEY)")
+    token = req.params.get("link", "")
+    match _read(links, token):
+        case Forged():
+            raise Problem(
+                403, "this link is not valid: it may be cut off; open it from the mail again"
+            )
+        case Expired(at):
+            raise Problem(
+                410, f"this link expired at {at:%F %T} UTC; the next reminder brings a new one"
+            )
+        case link:
+            who = deciders.recipient(link.recipient)
+            query, address = {"link": token}, f"{PAGES}/decision"
+            return Visitor(who, token, "link", query, address), link.rotation
+
+
+def _read(links: Links, token: str) -> Link | Expired | Forged:
+    """Anybody may ask for this page: why a link cannot be checked is only for the log."""
+    try:
+        return links.read(token)
+    except RotationError as error:
+        log.event("links.unavailable", level=logging.ERROR, problem=error.message)
+        raise Problem(503, "links cannot be checked just now; try again in a minute") from None

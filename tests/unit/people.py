@@ -1,0 +1,296 @@
+"""A durable client, edges and requests for tests of what people and programs reach over HTTP."""
+
+# ruff: noqa: ARG002 - the fakes have the signatures of what they stand in for
+from __future__ import annotations
+
+import base64
+import inspect
+import json
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+import azure.functions as func
+from azure.durable_functions import OrchestrationRuntimeStatus as Status
+
+from rotation import config
+from rotation.errors import Missing
+from rotation.model import Answer, Deployment, Role, SecretVersion, Service, Session, Slot
+from rotation.planning import verdict
+from rotation.secrecy import Secret
+from rotation.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+NOW = datetime(2026, 11, 24, 3, 0, tzinfo=UTC)
+ROTATION = "orders-db-near-expiry-0123456789ab"
+ANNA, BEN, GROUP = (f"{n}0000000-0000-4000-8000-000000000000" for n in (1, 2, 3))
+LINK_KEY = "https://kv-keys.vault.azure.net/secrets/link-key"
+ORIGIN = "https://rotation.example"
+
+
+def configuration(**approval: Any) -> config.Configuration:
+    """One credential with one workload; `approval` is its approval section."""
+    document = {
+        "clusters": {"weu": {"server": "https://weu.example"}},
+        "credentials": {
+            "orders-db": {
+                "vault": "https://kv-orders.vault.azure.net",
+                "validity": "90d",
+                "database": {"host": "pg", "name": "orders", "admin": {"role": "rotator"}},
+                "slots": {
+                    slot: {"role": f"orders_{slot}", "secret": f"orders-db-{slot}"}
+                    for slot in ("blue", "green")
+                },
+                "workloads": [
+                    {
+                        "name": "api",
+                        "cluster": "weu",
+                        "namespace": "orders",
+                        "service": "api",
+                        "preview": "api-preview",
+                        "deployments": {"blue": "api-blue", "green": "api-green"},
+                        "tests": [{"path": "/whoami", "json": {"role": "{role}"}, "repeat": 2}],
+                    }
+                ],
+                "approval": approval,
+            }
+        },
+    }
+    return config.Configuration.model_validate(document)
+
+
+@dataclass
+class FakeVault:
+    """Secrets by name, each version's value, the newest last."""
+
+    secrets: dict[str, list[tuple[str, bool]]] = field(default_factory=dict)
+    reads: int = 0
+
+    def _version(self, secret: str, number: int) -> SecretVersion:
+        _, enabled = self.secrets[secret][number]
+        expires = NOW + timedelta(days=20)
+        return SecretVersion(secret, f"v{number}", enabled, NOW, expires)
+
+    def current(self, secret: str) -> SecretVersion | None:
+        known = self.secrets.get(secret)
+        return self._version(secret, len(known) - 1) if known else None
+
+    def versions(self, secret: str) -> list[SecretVersion]:
+        self.reads += 1
+        return [self._version(secret, n) for n in range(len(self.secrets.get(secret, [])))][::-1]
+
+    def value(self, secret: str, version: str) -> Secret:
+        return Secret(self.secrets[secret][int(version[1:])][0])
+
+
+@dataclass
+class FakeDatabase:
+    sessions_: list[Session] = field(default_factory=list)
+
+    def roles(self, names: list[str]) -> dict[str, Role]:
+        return {name: Role(name, True, None) for name in names}
+
+    def sessions(self, roles: list[str]) -> list[Session]:
+        return [session for session in self.sessions_ if session.role in roles]
+
+
+@dataclass
+class FakeCluster:
+    serving: Slot = "green"
+
+    def service(self, namespace: str, name: str, label: str) -> Service:
+        return Service(namespace, name, self.serving, "http")
+
+    def deployment(self, namespace: str, name: str) -> Deployment:
+        return Deployment(namespace, name, 2, 2, 2, 2, True, {"app": "image"}, "v1")
+
+    def pods(self, namespace: str, deployment: str) -> list[str]:
+        return [f"{deployment}-1"]
+
+    def fetch(self, service: Service, path: str, timeout: float) -> Answer:
+        return Answer(200, json.dumps({"role": f"orders_{self.serving}"}).encode())
+
+
+@dataclass
+class FakeTopic:
+    published: list[Any] = field(default_factory=list)
+
+    def publish(self, event: Mapping[str, object]) -> None:
+        self.published.append(event)
+
+
+@dataclass
+class FakeEdges:
+    """`time` stands still until a test moves it."""
+
+    settings: Settings = field(default_factory=Settings)
+    configuration: config.Configuration = field(default_factory=configuration)
+    time: datetime = NOW
+    vault_: FakeVault = field(default_factory=FakeVault)
+    database_: FakeDatabase = field(default_factory=FakeDatabase)
+    cluster_: FakeCluster = field(default_factory=FakeCluster)
+    topic_: FakeTopic = field(default_factory=FakeTopic)
+
+    def now(self) -> datetime:
+        return self.time
+
+    def vault(self, url: str) -> Any:
+        return self.vault_
+
+    def database(self, credential: config.Credential) -> Any:
+        return self.database_
+
+    def cluster(self, name: str) -> Any:
+        return self.cluster_
+
+    def topic(self, endpoint: str) -> Any:
+        return self.topic_
+
+    def fetch(self, url: str, timeout: float) -> Answer:
+        raise Missing(url)
+
+    def sleep(self, seconds: float) -> None:
+        raise AssertionError("nothing here waits")
+
+
+def record(**changes: Any) -> dict[str, Any]:
+    """The custom status of a rotation that waits for a decision."""
+    started = "2026-11-24T02:50:00.000Z"
+    return {
+        "rotation": ROTATION,
+        "credential": "orders-db",
+        "request": {"requestedBy": "Key Vault", "reason": "near expiry", "origin": "near-expiry"},
+        "stage": "approval",
+        "since": "2026-11-24T02:55:00.000Z",
+        "started": started,
+        "active": "blue",
+        "standby": "green",
+        "version": "v1",
+        "workloads": {"api": "observed"},
+        "steps": [
+            {"step": "plan", "since": started, "until": "2026-11-24T02:50:01.500Z"},
+            {"step": "stage", "since": "2026-11-24T02:50:02.000Z", "until": started},
+        ],
+        "approval": {
+            "event": "decision-1",
+            "requested": "2026-11-24T02:55:00.000Z",
+            "deadline": "2026-12-01T02:55:00.000Z",
+            "overdue": False,
+            "reminders": 0,
+            "gate": 1,
+            "ignored": [],
+        },
+        "decision": None,
+        "outcome": None,
+        "outcomeReason": None,
+        **changes,
+    }
+
+
+@dataclass
+class Instance:
+    """What the durable client answers about an instance."""
+
+    instance_id: str
+    name: str
+    custom_status: Any
+    input_: Any
+    output: Any = None
+    runtime_status: Status = Status.Running
+    created_time: datetime = NOW - timedelta(minutes=10)
+    last_updated_time: datetime = NOW
+
+
+class FakeClient:
+    """One rotation; a decision is taken as the orchestrator takes it, by `planning.verdict`."""
+
+    def __init__(self, shown: dict[str, Any] | None = None, four_eyes: bool = True) -> None:
+        self.shown = shown or record()
+        self.raised: list[tuple[str, Any]] = []
+        self.four_eyes = four_eyes
+        self.deaf = False  # takes events and does nothing about them
+
+    @property
+    def instance(self) -> Instance:
+        ended = self.shown["outcome"] is not None
+        return Instance(
+            self.shown["rotation"],
+            "rotation",
+            self.shown,
+            self.shown["request"] | {"credential": self.shown["credential"]},
+            output=self.shown if ended else None,
+            runtime_status=Status.Completed if ended else Status.Running,
+        )
+
+    async def get_status(self, instance_id: str, **_: Any) -> Instance | None:
+        return self.instance if instance_id == self.shown["rotation"] else None
+
+    async def get_status_by(self, **_: Any) -> list[Instance]:
+        return [self.instance]
+
+    async def raise_event(self, instance_id: str, event_name: str, event_data: Any) -> None:
+        # What crosses is JSON.
+        event_data = json.loads(json.dumps(event_data))
+        self.raised.append((event_name, event_data))
+        approval = self.shown["approval"]
+        if self.deaf or event_name != approval["event"]:
+            return
+        found = verdict(
+            event_data, self.shown["request"]["requestedBy"] if self.four_eyes else None
+        )
+        if isinstance(found, str):
+            approval["gate"] += 1
+            approval |= {"event": f"decision-{approval['gate']}", "ignored": [found]}
+            return
+        approval["event"] = None
+        self.shown |= {
+            "stage": "retire",
+            "decision": {
+                **{key: event_data[key] for key in ("decision", "by", "channel", "comment", "id")},
+                "at": "2026-11-24T03:00:00.000Z",
+            },
+        }
+
+
+def request(
+    method: str = "GET",
+    path: str = "/api/pages",
+    *,
+    params: dict[str, str] | None = None,
+    headers: dict[str, str] | None = None,
+    form: dict[str, str] | None = None,
+    body: bytes = b"",
+    **route: str,
+) -> func.HttpRequest:
+    headers = dict(headers or {})
+    if form is not None:
+        body = urlencode(form).encode()
+        headers.setdefault("Content-Type", "application/x-www-form-urlencoded")
+    return func.HttpRequest(
+        method, ORIGIN + path, headers=headers, params=params, route_params=route, body=body
+    )
+
+
+def signed_in(*claims: tuple[str, str], auth_typ: str = "aad") -> dict[str, str]:
+    """The platform's header."""
+    document = {
+        "auth_typ": auth_typ,
+        "claims": [{"typ": kind, "val": value} for kind, value in claims],
+        "name_typ": "name",
+        "role_typ": "roles",
+    }
+    return {"X-MS-CLIENT-PRINCIPAL": base64.b64encode(json.dumps(document).encode()).decode()}
+
+
+def handlers(blueprint: Any) -> dict[str, Callable[..., Any]]:
+    """The functions of a blueprint by their names, below the SDK's own wrapping of the client."""
+    found = (builder._function for builder in blueprint._function_builders)  # noqa: SLF001 - it has no other listing
+    return {one.get_function_name(): _inner(one.get_user_function()) for one in found}
+
+
+def _inner(function: Any) -> Callable[..., Any]:
+    """The SDK wraps what has a client binding, in order to make a client of its text."""
+    return function.__wrapped__ if "client" in inspect.signature(function).parameters else function  # type: ignore[no-any-return]
