@@ -292,16 +292,30 @@ def test(step: Step) -> dict[str, Any]:
 
 
 def swap(step: Step) -> None:
-    """Points the production Service at `slot`, whose pods must be ready for it."""
+    """Points the production Service at `slot`, once that has as many ready pods as the other."""
     workload, cluster = step.workload, step.cluster
     space, label, came_from = workload.namespace, workload.selector_label, other(step.slot)
-    namespace, name = step.deployment
-    deployment = cluster.deployment(namespace, name)
-    waiting = unready(deployment) if deployment else "it does not exist"
-    if deployment is None or deployment.replicas == 0 or waiting is not None:
-        raise Unavailable(f"Deployment {namespace}/{name} cannot serve now: {waiting or 'no pods'}")
+    service = cluster.service(space, workload.service, label)
+    if service is None or service.slot != step.slot:
+        _level(step)
     cluster.select(space, workload.service, label, came_from, step.slot)
     _point_preview(step, came_from)
+
+
+def _level(step: Step) -> None:
+    """The load may have grown since the slot was started, or left. Raises `Unavailable`."""
+    workload, cluster = step.workload, step.cluster
+    namespace, name = step.deployment
+    target = cluster.deployment(namespace, name)
+    serving = cluster.deployment(namespace, workload.deployments[other(step.slot)])
+    wanted = max(serving.replicas if serving else 0, 1)
+    if target is not None and target.replicas < wanted:
+        step.ensure_standby()
+        cluster.scale(namespace, name, wanted)
+        raise Unavailable(f"Deployment {namespace}/{name} is being scaled up to {wanted} pods")
+    waiting = unready(target) if target else "it does not exist"
+    if waiting is not None:
+        raise Unavailable(f"Deployment {namespace}/{name} cannot serve now: {waiting}")
 
 
 def confirm(step: Step) -> None:
@@ -323,7 +337,7 @@ def confirm(step: Step) -> None:
 def scale_down(step: Step) -> None:
     step.ensure_standby()
     namespace, name = step.deployment
-    step.cluster.scale_down(namespace, name)
+    step.cluster.scale(namespace, name, 0)
 
 
 def await_gone(step: Step) -> dict[str, Any]:

@@ -90,8 +90,8 @@ class Kubernetes:
         body = {"spec": {"replicas": replicas, "template": pod}}
         self._patch_deployment("start", namespace, name, body)
 
-    def scale_down(self, namespace: str, name: str) -> None:
-        self._patch_deployment("scale down", namespace, name, {"spec": {"replicas": 0}})
+    def scale(self, namespace: str, name: str, replicas: int) -> None:
+        self._patch_deployment("scale", namespace, name, {"spec": {"replicas": replicas}})
 
     def _patch_deployment(self, verb: str, namespace: str, name: str, body: dict[str, Any]) -> None:
         with self._translated(verb, f"Deployment {namespace}/{name}"):

@@ -108,8 +108,8 @@ class Cluster(Protocol):
     def watch_gone(self, namespace: str, name: str, seconds: float) -> list[str]:
         """The Deployment's pods that are left, as soon as there are none or after `seconds`."""
 
-    def scale_down(self, namespace: str, name: str) -> None:
-        """To zero replicas. Harmless when repeated. Raises `Missing`."""
+    def scale(self, namespace: str, name: str, replicas: int) -> None:
+        """Harmless when repeated. Raises `Missing`."""
 
     def select(self, namespace: str, name: str, label: str, expected: str, slot: str) -> None:
         """Compare-and-swap of the selector's slot. Harmless when it is `slot` already.

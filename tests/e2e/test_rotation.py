@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from local import proof, world
 from local.load import Load
+from local.process import wait_until
 from rotation.model import SLOTS, Slot, other
 
 if TYPE_CHECKING:
@@ -43,7 +45,7 @@ def announced(stack: Stack, slot: Slot, **event: Any) -> str:
     while time.monotonic() < deadline:
         new = {record["rotation"] for record in stack.rotations()} - known
         if new:
-            return new.pop()
+            return str(new.pop())
         time.sleep(0.05)
     raise AssertionError("the event started no rotation")
 
@@ -321,3 +323,41 @@ class standby_environment:  # noqa: N801 - used like a function
             self._namespace,
             {"spec": {"template": {"spec": {"containers": containers}}}},
         )
+
+
+def test_traffic_comes_back_to_as_many_pods_as_it_left(stack: Stack) -> None:
+    """The load grew, or somebody scaled the replaced slot, while the approval was pending."""
+    before = active(stack)
+    rotation = started(stack)
+    stack.follow(rotation, waiting)
+    scale(stack, "orders", f"api-{other(before)}", 2)
+    scale(stack, "shop", f"web-{before}", 0)
+    stack.decide(rotation, "reject")
+    assert ended(stack, rotation)["outcome"] == "rolled-back"
+    assert stack.deployment("orders", f"api-{before}")["status"]["readyReplicas"] == 2
+    assert stack.deployment("shop", f"web-{before}")["status"]["readyReplicas"] == 1
+    scale(stack, "orders", f"api-{before}", 1)
+    wait_until(lambda: stack.ready("orders", f"api-{before}"), 30, "one pod")
+
+
+def test_the_sweep_finds_what_no_event_told(stack: Stack) -> None:
+    """The active slot's secret of a fresh stack expires in 20 days; later ones in 90."""
+    serving = active(stack)
+    current = stack.vault.current(world.secret(serving))
+    assert current is not None
+    value = stack.vault.value(current.secret, current.version)
+    soon = datetime.now(UTC) + timedelta(days=20)
+    stack.vault.put(current.secret, value, expires=soon, content_type="text/plain", tags={})
+    headers = {"x-functions-key": stack.keys["master"]}
+    assert stack.request("POST", "/admin/functions/sweep", {}, headers).status == 202
+    wait_until(lambda: stack.rotations()[0]["request"]["origin"] == "sweep", 20, "the sweep")
+    record = stack.follow(stack.rotations()[0]["rotation"], waiting)
+    assert (record["outcome"], record["active"]) == (None, serving)
+
+
+def scale(stack: Stack, namespace: str, name: str, replicas: int) -> None:
+    from kubernetes import client  # noqa: PLC0415 - half a second, for one test
+
+    client.AppsV1Api(stack.kubernetes).patch_namespaced_deployment(
+        name, namespace, {"spec": {"replicas": replicas}}
+    )
