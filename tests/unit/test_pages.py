@@ -1,0 +1,622 @@
+"""The pages: who sees what, what a form must prove, and that only a POST decides."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import html
+import re
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from rotation import forms, pages
+from rotation.errors import Denied
+from rotation.links import Links
+from rotation.model import Session
+from rotation.settings import Settings
+from rotation.visitors import visitor
+from tests.unit.people import (
+    ANNA,
+    BEN,
+    GROUP,
+    LINK_KEY,
+    NOW,
+    ORIGIN,
+    ROTATION,
+    FakeClient,
+    FakeEdges,
+    FakeVault,
+    configuration,
+    handlers,
+    record,
+    request,
+    signed_in,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import azure.functions as func
+
+    Poster = Callable[..., func.HttpResponse]
+
+HOSTILE = "<script>alert(1)</script>\"'&{{7*7}}"
+ADDRESS = "anna@contoso.example"
+
+
+class Site:
+    """The pages as the host serves them, with one way in: `entra`, `key` or `link`."""
+
+    def __init__(self, way: str, client: FakeClient | None = None, **approval: Any) -> None:
+        approval = {"approvers": [ANNA, ADDRESS], **approval}
+        self.way = way
+        self.client = client or FakeClient()
+        self.edges = FakeEdges(
+            settings=Settings(
+                sign_in="entra" if way == "entra" else "links",
+                easy_auth=way == "entra",
+                link_key=LINK_KEY,
+                public_url=ORIGIN,
+            ),
+            configuration=configuration(**approval),
+            vault_=FakeVault({"link-key": [("k" * 40, True)]}),
+        )
+        self.edges.vault_.secrets |= {f"orders-db-{s}": [("x", True)] for s in ("blue", "green")}
+        self.functions = handlers(pages.blueprint(self.edges))
+        self.headers: dict[str, str] = {}
+        self.params: dict[str, str] = {}
+        if way == "entra":
+            self.headers = signed_in(("oid", ANNA), ("preferred_username", ADDRESS))
+        elif way == "key":
+            self.params = {"code": "the-function-key"}
+        else:
+            self.params = {"link": self.link()}
+
+    def link(self, recipient: str = ADDRESS, life: timedelta = timedelta(hours=1)) -> str:
+        return Links(self.edges).mint(ROTATION, recipient, self.edges.now() + life)
+
+    def call(self, name: str, req: func.HttpRequest) -> func.HttpResponse:
+        found: func.HttpResponse = asyncio.run(self.functions[name](req=req, client=self.client))
+        return found
+
+    def ask(
+        self,
+        method: str = "GET",
+        *,
+        form: dict[str, str] | None = None,
+        headers: dict[str, str] | None = None,
+        rotation: str = ROTATION,
+        **more: Any,
+    ) -> func.HttpResponse:
+        """The rotation's page."""
+        name, path = "rotation_page", f"/api/pages/rotations/{rotation}"
+        if self.way == "link":
+            name, path = "decision_page", "/api/pages/decision"
+        req = request(
+            method,
+            path,
+            params=self.params,
+            headers={**self.headers, **(headers or {})},
+            form=form,
+            id=rotation,
+            **more,
+        )
+        return self.call(name, req)
+
+    def open(self) -> dict[str, str]:
+        """The form's fields; the browser keeps the cookie."""
+        answer = self.ask()
+        cookie = answer.headers.get("Set-Cookie")
+        if cookie:
+            self.headers["Cookie"] = cookie.partition(";")[0]
+        fields = {"token": hidden(answer)}
+        return fields | ({"by": ADDRESS} if self.way == "key" else {})
+
+    def post(self, decision: str = "approve", **fields: str) -> func.HttpResponse:
+        return self.ask("POST", form={**self.open(), "decision": decision, **fields})
+
+    @property
+    def untouched(self) -> bool:
+        return self.client.raised == [] and self.client.shown["decision"] is None
+
+
+def text(answer: func.HttpResponse) -> str:
+    return answer.get_body().decode()
+
+
+def visible(answer: func.HttpResponse) -> str:
+    """The words of a page, without style, script and markup."""
+    bare = re.sub(r"<(style|script)>.*?</\1>", " ", text(answer), flags=re.DOTALL)
+    return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", bare)).split())
+
+
+def hidden(answer: func.HttpResponse) -> str:
+    found = re.search(r'name="token" value="([0-9a-f]{64})"', text(answer))
+    assert found, visible(answer)
+    return found.group(1)
+
+
+ways = pytest.mark.parametrize("way", ["entra", "key", "link"])
+
+
+@ways
+def test_the_first_line_says_what_is_asked(way: str) -> None:
+    answer = Site(way).ask()
+    words = visible(answer)
+    assert answer.status_code == 200
+    assert re.search(r"<h1>Waiting for (your|a) decision</h1>", text(answer))
+    assert "Approve takes the blue login away. Reject goes back to blue." in words
+
+
+@ways
+def test_evidence_is_collected_when_the_page_is_opened(way: str) -> None:
+    site = Site(way)
+    site.edges.database_.sessions_ = [
+        Session("orders_green", "api/green", "10.0.0.7", "idle", None),
+        Session("orders_blue", "psql", "10.9.9.9", "idle", None),
+    ]
+    words = visible(site.ask())
+    assert "1 test passed through production" in words
+    assert "Served by role orders_green" in words
+    assert "The blue login is still in use by psql at 10.9.9.9: 1 session" in words
+    assert "api-blue-1" in words
+
+
+@ways
+def test_evidence_that_cannot_be_had_is_told_and_hides_no_form(way: str) -> None:
+    site = Site(way)
+
+    def refuse(roles: list[str]) -> list[Session]:
+        raise Denied("the database refuses us")
+
+    site.edges.database_.sessions = refuse  # type: ignore[method-assign]
+    answer = site.ask()
+    assert "the database refuses us" in visible(answer)
+    assert "Who uses the blue login is not known" in visible(answer)
+    assert hidden(answer)
+
+
+@ways
+@pytest.mark.parametrize(("choice", "word"), [("approve", "approve"), ("reject", "reject")])
+def test_a_decision_with_its_comment_is_recorded(way: str, choice: str, word: str) -> None:
+    site = Site(way)
+    answer = site.post(choice, comment="looks\r\ngood")
+    assert answer.status_code == 303
+    raised = site.client.raised
+    assert len(raised) == 1
+    assert raised[0][1]["decision"] == word
+    assert raised[0][1]["comment"] == "looks good"
+    assert raised[0][1]["by"] == ADDRESS
+    assert raised[0][1]["channel"] == {"key": "page with function key"}.get(
+        way, way.replace("entra", "page")
+    )
+
+
+@ways
+def test_a_reload_after_a_decision_is_a_get_of_the_same_page(way: str) -> None:
+    site = Site(way)
+    location = urlsplit(site.post().headers["Location"])
+    assert parse_qs(location.query) == {key: [value] for key, value in site.params.items()}
+    words = visible(site.ask())
+    assert f"Approved by {ADDRESS}" in words
+    assert "Your decision" not in words
+
+
+@ways
+def test_a_second_decision_is_refused_and_changes_nothing(way: str) -> None:
+    site = Site(way)
+    form = {**site.open(), "decision": "approve"}
+    assert site.ask("POST", form=form).status_code == 303
+    before = copy.deepcopy(site.client.shown)
+    again = site.ask("POST", form={**form, "decision": "reject"})
+    assert again.status_code == 409
+    assert "It was approved already, by anna@contoso.example" in visible(again)
+    assert site.client.shown == before
+
+
+@ways
+@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS"])
+def test_nothing_but_a_post_decides(way: str, method: str) -> None:
+    site = Site(way)
+    site.ask(method, form={**site.open(), "decision": "approve"})
+    assert site.untouched
+
+
+@ways
+@pytest.mark.parametrize("token", [None, "", "0" * 64, "é"])
+def test_a_form_without_our_token_decides_nothing(way: str, token: str | None) -> None:
+    site = Site(way)
+    form = {**site.open(), "decision": "approve"}
+    form.pop("token")
+    answer = site.ask("POST", form=form if token is None else {**form, "token": token})
+    assert answer.status_code == 403
+    assert "nothing was decided" in visible(answer)
+    assert site.untouched
+
+
+@ways
+def test_a_form_is_bound_to_the_rotation_and_to_the_gate(way: str) -> None:
+    site = Site(way)
+    form = {**site.open(), "decision": "approve"}
+    site.client.shown["approval"] |= {"event": "decision-2", "gate": 2}
+    assert site.ask("POST", form=form).status_code == 403
+    assert site.untouched
+
+
+def test_a_form_is_bound_to_the_browser() -> None:
+    mine, theirs = Site("entra"), Site("entra")
+    form = {**theirs.open(), "decision": "approve"}
+    mine.open()
+    assert mine.ask("POST", form=form).status_code == 403
+    assert mine.untouched
+
+
+def test_a_form_is_bound_to_whoever_is_signed_in() -> None:
+    site = Site("entra", approvers=[ANNA, BEN])
+    form = {**site.open(), "decision": "approve"}
+    site.headers |= signed_in(("oid", BEN), ("preferred_username", "ben@contoso.example"))
+    assert site.ask("POST", form=form).status_code == 403
+    assert site.untouched
+
+
+@ways
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+        {"Origin": "https://evil.example"},
+        {"Origin": "https://rotation.example.evil.example", "Sec-Fetch-Site": "same-origin"},
+    ],
+)
+def test_a_form_from_another_site_decides_nothing(way: str, headers: dict[str, str]) -> None:
+    site = Site(way)
+    form = {**site.open(), "decision": "approve"}
+    answer = site.ask("POST", form=form, headers=headers)
+    assert answer.status_code == 403
+    assert "another site" in visible(answer)
+    assert site.untouched
+
+
+@ways
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "null", "Sec-Fetch-Site": "same-origin"},  # what browsers send for our pages
+        {"Origin": ORIGIN, "Sec-Fetch-Site": "same-origin"},
+        {"Host": "custom.example", "Origin": "https://custom.example"},
+    ],
+)
+def test_forms_of_our_own_pages_come_through(way: str, headers: dict[str, str]) -> None:
+    site = Site(way)
+    assert (
+        site.ask("POST", form={**site.open(), "decision": "approve"}, headers=headers).status_code
+        == 303
+    )
+
+
+@ways
+@pytest.mark.parametrize(
+    ("body", "kind", "status"),
+    [
+        (b'{"decision": "approve"}', "application/json", 415),
+        (b"decision=approve", "", 415),
+        (b"%ff=%ff&\xff", forms.MEDIA_TYPE, 400),
+        (b"token=1&token=2", forms.MEDIA_TYPE, 400),
+        (b"a" * 70_000, forms.MEDIA_TYPE, 413),
+        (b"&".join(b"f%d=1" % n for n in range(30)), forms.MEDIA_TYPE, 400),
+        (b"", forms.MEDIA_TYPE, 403),
+    ],
+)
+def test_form_bad(way: str, body: bytes, kind: str, status: int) -> None:
+    site = Site(way)
+    site.open()
+    answer = site.ask("POST", body=body, headers={"Content-Type": kind})
+    assert answer.status_code == status
+    assert site.untouched
+
+
+@ways
+@pytest.mark.parametrize("decision", ["", "maybe", "APPROVE"])
+def test_a_form_with_no_decision_is_told_so(way: str, decision: str) -> None:
+    site = Site(way)
+    assert site.post(decision).status_code == 400
+    assert site.untouched
+
+
+@ways
+def test_a_comment_that_is_too_long_is_told_so(way: str) -> None:
+    site = Site(way)
+    assert site.post(comment="x" * 2001).status_code == 400
+    assert site.untouched
+
+
+# -- who they are
+
+
+@pytest.mark.parametrize(
+    ("headers", "easy_auth", "says"),
+    [
+        ({}, True, "no signed-in principal"),
+        (signed_in(("oid", ANNA)), False, "ign-in is not in force"),
+        ({"X-MS-CLIENT-PRINCIPAL": "e30="}, True, "cannot be read"),
+    ],
+)
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_without_a_sign_in_that_is_in_force_nobody_gets_in(
+    headers: dict[str, str], easy_auth: bool, says: str, method: str
+) -> None:
+    site = Site("entra")
+    site.edges.settings = Settings(sign_in="entra", easy_auth=easy_auth)
+    site.headers = headers
+    answer = site.ask(method)
+    assert answer.status_code == 403
+    assert says in visible(answer)
+    assert "orders" not in visible(answer)
+    assert site.untouched
+
+
+def test_somebody_who_is_no_approver_sees_why_and_cannot_decide() -> None:
+    site = Site("entra", approvers=[GROUP])
+    answer = site.ask()
+    assert "You cannot decide this. Anna@contoso.example is not among" in visible(answer)
+    assert "<form" not in text(answer)
+    # A form made up with the right token is refused as well.
+    who = visitor(site.edges, request(headers=site.headers))
+    cookie = str(who.set_cookie).partition(";")[0]
+    token = forms.token(who.secret, who.subject, ROTATION, "decision-1")
+    form = {"token": token, "decision": "approve"}
+    refused = site.ask("POST", form=form, headers={"Cookie": cookie})
+    assert refused.status_code == 403
+    assert "not among the approvers" in visible(refused)
+    assert site.untouched
+
+
+@ways
+def test_whoever_asked_for_a_rotation_can_reject_it_only(way: str) -> None:
+    requested = {"requestedBy": ADDRESS, "reason": "", "origin": "manual"}
+    site = Site(way, FakeClient(record(request=requested)))
+    answer = site.post("approve")
+    assert answer.status_code == 403
+    assert "somebody else must approve it" in visible(answer)
+    assert site.untouched
+    if way != "key":  # with a key the page cannot know yet who it is
+        assert re.search(r'value="approve" disabled', text(site.ask()))
+    assert site.post("reject").status_code == 303
+
+
+def test_the_entra_page_needs_no_key_and_the_key_page_one() -> None:
+    def levels(way: str) -> dict[str, str]:
+        found = pages.blueprint(Site(way).edges)._function_builders  # noqa: SLF001
+        built = [builder._function for builder in found]  # noqa: SLF001
+        return {
+            function.get_function_name(): str(function.get_trigger().auth_level.name)
+            for function in built
+        }
+
+    assert levels("entra") == {
+        "overview_page": "ANONYMOUS",
+        "rotation_page": "ANONYMOUS",
+        "decision_page": "ANONYMOUS",
+    }
+    assert levels("key") == {
+        "overview_page": "FUNCTION",
+        "rotation_page": "FUNCTION",
+        "decision_page": "ANONYMOUS",
+    }
+
+
+def test_a_key_holder_must_say_who_they_are() -> None:
+    site = Site("key")
+    assert site.post(by="").status_code == 400
+    assert site.post(by="policy").status_code == 400
+    assert site.post(by="eve@contoso.example").status_code == 403
+    assert site.untouched
+
+
+# -- links
+
+
+def link_page(site: Site, token: str, method: str = "GET") -> func.HttpResponse:
+    site.params = {"link": token} if token else {}
+    return site.ask(method)
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize("token", ["", "x", "a.b", "é.é", "A" * 5000])
+def test_a_forged_link_shows_nothing(method: str, token: str) -> None:
+    site = Site("link")
+    answer = link_page(site, token, method)
+    assert answer.status_code == 403
+    assert "this link is not valid" in visible(answer).lower()
+    assert "orders" not in visible(answer)
+    assert site.untouched
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_an_expired_link_says_that_a_new_one_will_come(method: str) -> None:
+    site = Site("link")
+    site.edges.time = NOW + timedelta(hours=2)
+    answer = site.ask(method)
+    assert answer.status_code == 410
+    assert "expired" in visible(answer)
+    assert "orders" not in visible(answer)
+    assert site.untouched
+
+
+def test_a_link_of_somebody_who_is_no_approver_any_more_decides_nothing() -> None:
+    site = Site("link")
+    site.params = {"link": site.link("former@contoso.example")}
+    answer = site.ask()
+    assert "You cannot decide this" in visible(answer)
+    token = forms.token(site.params["link"], "former@contoso.example", ROTATION, "decision-1")
+    refused = site.ask("POST", form={"token": token, "decision": "approve"})
+    assert refused.status_code == 403
+    assert site.untouched
+
+
+def test_a_link_opens_its_own_rotation_only_and_leads_nowhere_else() -> None:
+    site = Site("link")
+    body = text(site.ask(rotation="orders-db-some-other"))
+    assert ROTATION in body
+    assert set(re.findall(r'href="(/[^"?]*)', body)) == {"/api/pages/decision"}
+
+
+def test_a_link_works_in_no_app_that_signs_people_in() -> None:
+    site = Site("link")
+    site.edges.settings = Settings(sign_in="entra", easy_auth=True, link_key=LINK_KEY)
+    answer = site.ask()
+    assert answer.status_code == 403
+
+
+def test_a_vault_that_is_down_is_not_explained_to_anybody_who_asks() -> None:
+    site = Site("link")
+    site.functions = handlers(pages.blueprint(site.edges))
+
+    def refuse(secret: str) -> Any:
+        raise Denied("Key Vault kv-keys refuses us")
+
+    site.edges.vault_.versions = refuse  # type: ignore[method-assign]
+    answer = site.ask()
+    assert answer.status_code == 503
+    assert "kv-keys" not in text(answer)
+
+
+# -- what a page holds
+
+
+@ways
+def test_every_answer_is_locked_down(way: str) -> None:
+    site = Site(way)
+    answers = [site.ask(), site.ask("POST", body=b"{}"), site.post()]
+    for answer in answers:
+        policy = answer.headers["Content-Security-Policy"]
+        assert "default-src 'none'" in policy
+        assert "frame-ancestors 'none'" in policy
+        assert "unsafe" not in policy
+        assert answer.headers["Referrer-Policy"] == "no-referrer"
+        assert answer.headers["X-Frame-Options"] == "DENY"
+        assert answer.headers["Cache-Control"] == "no-store"
+
+
+@ways
+def test_nothing_is_loaded_from_elsewhere_and_nothing_is_inline(way: str) -> None:
+    body = text(Site(way).ask())
+    assert not re.search(r'(src|href)="(https?:)?//', body)
+    assert not re.search(r"\son\w+=|\sstyle=|javascript:", body.split("</style>")[1])
+
+
+@ways
+def test_hostile_values_are_shown_as_they_are(way: str) -> None:
+    hostile = record(
+        request={"requestedBy": HOSTILE, "reason": HOSTILE, "origin": "manual"},
+        workloads={HOSTILE: HOSTILE},
+        version=HOSTILE,
+        steps=[
+            {
+                "step": HOSTILE,
+                "since": NOW.isoformat(),
+                "until": NOW.isoformat(),
+                "failure": HOSTILE,
+            }
+        ],
+    )
+    hostile["approval"]["ignored"] = [HOSTILE]
+    site = Site(way, FakeClient(hostile))
+    site.edges.database_.sessions_ = [Session("orders_blue", HOSTILE, HOSTILE, "idle", None)]
+    answer = site.ask()
+    assert answer.status_code == 200
+    assert "<script>alert" not in text(answer)
+    assert visible(answer).count(HOSTILE) >= 8
+
+
+def test_a_hostile_comment_is_shown_as_it_is() -> None:
+    site = Site("entra")
+    site.post(comment=HOSTILE)
+    assert HOSTILE in visible(site.ask())
+    assert "<script>alert" not in text(site.ask())
+
+
+def test_live_progress_collects_no_evidence() -> None:
+    site = Site("entra")
+
+    def refuse(roles: list[str]) -> list[Session]:
+        raise AssertionError("it was collected")
+
+    site.edges.database_.sessions = refuse  # type: ignore[method-assign]
+    assert site.ask(headers={"X-Live": "1"}).status_code == 200
+
+
+def test_an_unknown_rotation_is_not_found() -> None:
+    assert Site("entra").ask(rotation="orders-db-none").status_code == 404
+
+
+def test_a_decision_that_nobody_confirms_is_said_to_be_on_its_way(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    site = Site("entra")
+    site.client.deaf = True
+    form = {**site.open(), "decision": "approve"}
+    ticks = iter(range(0, 1000, 5))
+    monkeypatch.setattr(asyncio.BaseEventLoop, "time", lambda _: float(next(ticks)))
+    answer = site.ask("POST", form=form)
+    assert answer.status_code == 202
+    assert "handed over" in visible(answer)
+
+
+def test_a_fault_of_ours_shows_no_more_than_its_type() -> None:
+    site = Site("entra")
+    site.client.shown["steps"] = [{"step": "plan", "since": "password hunter2", "until": None}]
+    answer = site.ask()
+    assert answer.status_code == 500
+    assert "hunter2" not in text(answer)
+
+
+# -- the overview
+
+
+def overview(site: Site, **params: str) -> func.HttpResponse:
+    req = request(headers=site.headers, params={**site.params, **params})
+    return site.call("overview_page", req)
+
+
+@pytest.mark.parametrize("way", ["entra", "key"])
+def test_the_overview_says_first_what_needs_a_person(way: str) -> None:
+    answer = overview(Site(way))
+    assert "<h1>1 rotation needs you</h1>" in text(answer)
+    assert "orders-db Waiting for a decision since 02:55:00 UTC" in visible(answer)
+    assert "expires in 20 days" in visible(answer)
+
+
+def test_the_overview_is_calm_when_nothing_is_asked() -> None:
+    ended = record(outcome="completed", outcomeReason="approved by x", approval=None, stage="done")
+    answer = overview(Site("entra", FakeClient(ended)))
+    assert "<h1>Nothing needs you</h1>" in text(answer)
+    assert "Done: green serves, blue is retired" in visible(answer)
+
+
+def test_a_credential_that_cannot_be_looked_at_hides_no_other() -> None:
+    site = Site("entra")
+
+    def refuse(names: list[str]) -> Any:
+        raise Denied("the database refuses us")
+
+    site.edges.database_.roles = refuse  # type: ignore[method-assign]
+    answer = overview(site)
+    assert answer.status_code == 200
+    assert "the database refuses us" in visible(answer)
+
+
+def test_links_carry_the_key_on_only_where_it_came_in_the_query() -> None:
+    site = Site("key")
+    assert f"/api/pages/rotations/{ROTATION}?code=the-function-key" in text(overview(site))
+    site.params, site.headers = {}, {"x-functions-key": "the-function-key"}
+    assert "the-function-key" not in text(overview(site))
+
+
+@pytest.mark.parametrize("page", ["0", "-1", "x", "1.5", "²", "99999999999"])
+def test_overview_page_bad(page: str) -> None:
+    assert overview(Site("entra"), page=page).status_code in {400, 404}
