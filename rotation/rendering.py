@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import azure.functions as func
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 
 from rotation import wording
 
 if TYPE_CHECKING:
     from datetime import datetime
+
+    from jinja2 import Environment
 
 ROOT = Path(__file__).resolve().parent
 ICON = (
@@ -41,6 +41,10 @@ def see_other(location: str) -> func.HttpResponse:
 
 @cache
 def _environment() -> Environment:
+    # Few of an app's processes ever render a page: only those pay for the template engine.
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined  # noqa: PLC0415 - see above
+    from markupsafe import Markup  # noqa: PLC0415 - see above
+
     environment = Environment(
         loader=FileSystemLoader(ROOT / "templates"),
         autoescape=True,
