@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -25,6 +26,10 @@ ORIGINS: dict[str, Origin] = {
     "Microsoft.KeyVault.SecretNearExpiry": "near-expiry",
     "Microsoft.KeyVault.SecretExpired": "expired",
 }
+
+# Names and versions of secrets as Key Vault has them: they go into ids, reasons and the log.
+NAME = re.compile(r"[0-9A-Za-z-]{1,127}")
+LONGEST_REASON = 500
 
 
 @dataclass(frozen=True)
@@ -50,7 +55,7 @@ def read(event_type: str, data: Any) -> Announcement | str:
         return "the event's data is not an object"
     fields = {str(key).strip().lower(): value for key, value in data.items()}
     secret, version, location = (_text(fields, key) for key in ("objectname", "version", "id"))
-    if not secret or not version:
+    if not NAME.fullmatch(secret) or not NAME.fullmatch(version):
         return "the event names no secret and version"
     host = _host(location)
     if host is None:
@@ -174,5 +179,9 @@ def _account(event_id: str, result: str, reason: str, rotation: str | None = Non
     log.EVENTS.add(1, {"result": result})
     level = logging.WARNING if result in {"busy", "failed"} else logging.INFO
     log.event(
-        f"event.{result}", level=level, eventId=event_id[:200], reason=reason, rotation=rotation
+        f"event.{result}",
+        level=level,
+        eventId=event_id[:200],
+        reason=reason[:LONGEST_REASON],
+        rotation=rotation,
     )

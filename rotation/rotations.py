@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 import secrets
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
 RUNNING = {Status.Running, Status.Pending, Status.ContinuedAsNew, Status.Suspended}
 PAGE = 100  # instances that a host answers with at once
 RETENTION = timedelta(days=30)
+
+# The durable client puts ids into its URLs as they are: what comes from a caller must not be able
+# to lead such a request elsewhere.
+ID = re.compile(r"[A-Za-z0-9-]{1,100}")
 
 
 def event_id(credential: str, origin: Origin, secret: str, version: str) -> str:
@@ -95,6 +100,8 @@ async def current(client: Client, credential: str) -> str | None:
 
 async def find(client: Client, rotation: str) -> dict[str, Any] | None:
     """A rotation's whole record, with what its workloads do just now; None if there is none."""
+    if not ID.fullmatch(rotation):
+        return None
     status = await client.get_status(rotation, show_input=True)
     if not status or status.name != "rotation":
         return None
@@ -163,6 +170,8 @@ async def listing(
     client: Client, since: datetime, until: datetime, credential: str | None = None
 ) -> list[dict[str, Any]]:
     """The rotations created in a span of time, the newest first."""
+    if credential is not None and not ID.fullmatch(credential):
+        return []
     statuses = await _between(client, since, until, credential)
     found = {status.instance_id: status for status in statuses if status.name == "rotation"}
     records = [describe(status) for status in found.values()]
