@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from aiohttp.typedefs import Handler
 
+    from local.cluster.audit import Audit
     from local.cluster.auth import Authenticator, User
     from local.cluster.kinds import Object
     from local.cluster.rbac import Authorizer
@@ -50,12 +52,14 @@ class Api:
         authenticator: Authenticator,
         authorizer: Authorizer,
         extensions: Mapping[str, Extension],
+        audit: Audit,
     ) -> None:
         self._store = registry.store
         self._registry = registry
         self._authenticator = authenticator
         self._authorizer = authorizer
         self._extensions = extensions
+        self._audit = audit
         self._lists = Lists(registry.store)
         self._writer = Writer(registry)
         self._pulse = Pulse()
@@ -83,8 +87,26 @@ class Api:
             self._authorizer.check_path(user, "get", path)
             raise errors.no_such_path()
         target = parse(request.method, path, request.query)
-        self._authorizer.check(user, target)
-        return await self._answer(request, target, user)
+        return await self._audited(request, target, user)
+
+    async def _audited(
+        self, request: web.Request, target: Target, user: User
+    ) -> web.StreamResponse:
+        """Anything but an ApiError ends as 500, in `answer_errors`, or with the connection."""
+        received, code = datetime.now(UTC), 500
+        try:
+            self._authorizer.check(user, target)
+            response = await self._answer(request, target, user)
+            code = response.status
+        except errors.ApiError as error:
+            code = error.code
+            raise
+        except web.HTTPException as redirect:
+            code = redirect.status
+            raise
+        finally:
+            self._audit.record(request, user, target, code, received)
+        return response
 
     async def _answer(self, request: web.Request, target: Target, user: User) -> web.StreamResponse:
         if extension := self._extensions.get(target.subresource):

@@ -10,6 +10,7 @@ from aiohttp import web
 
 from local.cluster import kinds
 from local.cluster.api import Api
+from local.cluster.audit import Audit
 from local.cluster.auth import MASTERS, Authenticator, User, read_tokens
 from local.cluster.client import write_kubeconfig
 from local.cluster.csi import Csi, VaultReader
@@ -76,6 +77,7 @@ class Cluster:
         images = Images(settings.images)
         self._node = Node(self._registry, images, csi, record, self._ports, settings.state)
         self._proxy = Proxy(self._registry, self._services)
+        self._audit = Audit(settings.state / "audit.log")
         self._controllers = _controllers(self._registry, record)
         self._tasks: list[asyncio.Task[None]] = []
         self._runner = web.AppRunner(self._app(), access_log=None, shutdown_timeout=1.0)
@@ -90,7 +92,8 @@ class Cluster:
         authorizer = Authorizer(self._store, enforced=settings.rbac)
         extensions = {"log": self._node.answer_log, "proxy": self._proxy.answer}
         outage = web.post("/local/outage", admin(self._take_outage))
-        return Api(self._registry, authenticator, authorizer, extensions).app([outage])
+        api = Api(self._registry, authenticator, authorizer, extensions, self._audit)
+        return api.app([outage])
 
     async def start(self) -> None:
         for name in FIRST_NAMESPACES:
@@ -124,6 +127,7 @@ class Cluster:
         await self._proxy.close()
         await self._runner.cleanup()
         self._store.close()
+        self._audit.close()
 
     async def _take_outage(self, request: web.Request) -> web.StreamResponse:
         """`{"seconds": S}`: the API is gone for so long, its open connections too."""

@@ -70,6 +70,10 @@ HTTP_ROUTE = Kind(
     "HTTPRoute", "httproutes", "gateway.networking.k8s.io",
     subresources=("status",), builtin=False, counts_generations=True,
 )  # fmt: skip
+DISRUPTION_BUDGET = Kind(
+    "PodDisruptionBudget", "poddisruptionbudgets", "policy",
+    subresources=("status",), short=("pdb",), counts_generations=True,
+)  # fmt: skip
 ACCESS_REVIEW = Kind(
     "SelfSubjectAccessReview", "selfsubjectaccessreviews", "authorization.k8s.io", namespaced=False
 )
@@ -77,7 +81,7 @@ ACCESS_REVIEW = Kind(
 STORED = (
     NAMESPACE, SERVICE, POD, SECRET, CONFIG_MAP, SERVICE_ACCOUNT, EVENT, ENDPOINTS, DEPLOYMENT,
     REPLICA_SET, JOB, ENDPOINT_SLICE, ROLE, ROLE_BINDING, CLUSTER_ROLE, CLUSTER_ROLE_BINDING,
-    PROVIDER_CLASS, PROVIDER_CLASS_POD_STATUS, HTTP_ROUTE,
+    PROVIDER_CLASS, PROVIDER_CLASS_POD_STATUS, HTTP_ROUTE, DISRUPTION_BUDGET,
 )  # fmt: skip
 ALL = (*STORED, ACCESS_REVIEW)
 

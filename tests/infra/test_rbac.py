@@ -1,0 +1,133 @@
+"""The Role of infra/kubernetes/rbac.yaml is what a rotation needs: no less, and no more.
+
+The local cluster enforces it, as for every test on the stack, and audits what it was asked for.
+Both outcomes of an approval are rotated through, and the two sets are compared.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+
+from local import world
+from local.cluster.client import read_manifests
+from local.stack import APP
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from local.stack import Stack
+
+pytestmark = pytest.mark.xdist_group("stack")
+
+MANIFEST = world.MANIFESTS / "rbac.yaml"
+# What Kubernetes cannot limit to a name, so that a rule without names is the least there is.
+UNNAMED = {("", "pods", "list"), ("", "pods", "watch")}
+
+
+class Use(NamedTuple):
+    """One thing that is asked for or granted. `name` is empty where none is given."""
+
+    namespace: str
+    group: str
+    resource: str
+    verb: str
+    name: str
+
+
+def roles() -> dict[str, dict[str, Any]]:
+    """By namespace."""
+    found = [role for role in read_manifests(MANIFEST) if role["kind"] == "Role"]
+    return {role["metadata"]["namespace"]: role for role in found}
+
+
+def granted() -> set[Use]:
+    return {
+        Use(namespace, group, resource, verb, name)
+        for namespace, role in roles().items()
+        for rule in role["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+        for name in rule.get("resourceNames", [""])
+    }
+
+
+def audit_log(stack: Stack) -> Path:
+    return stack.directory / "cluster" / "audit.log"
+
+
+def requests_of_the_app(stack: Stack, since: int) -> list[dict[str, Any]]:
+    lines = audit_log(stack).read_text(encoding="utf-8")[since:].splitlines()
+    events = [json.loads(line) for line in lines]
+    return [event for event in events if event["user"]["username"] == APP.principal_id]
+
+
+def used(event: dict[str, Any]) -> Use:
+    """As a rule would have to grant it: without the name where no rule can hold one."""
+    found = event["objectRef"]
+    group, resource = found.get("apiGroup", ""), found["resource"]
+    if found.get("subresource"):
+        resource += f"/{found['subresource']}"
+    named = (group, resource, event["verb"]) not in UNNAMED
+    name = found.get("name", "") if named else ""
+    return Use(found["namespace"], group, resource, event["verb"], name)
+
+
+def rotate(stack: Stack, decision: str) -> str:
+    answer = stack.api("POST", "/rotations", {"credential": world.CREDENTIAL})
+    rotation = str(answer.json["rotation"])
+    stack.follow(rotation, lambda r: r["outcome"] or (r["approval"] or {}).get("event"))
+    stack.decide(rotation, decision)
+    return str(stack.follow(rotation, lambda record: record["outcome"])["outcome"])
+
+
+@pytest.fixture(scope="module")
+def asked(shared_stack: Stack) -> list[dict[str, Any]]:
+    """Every request of the app during one rotation that is approved and one that is rejected.
+
+    The first leaves the slots reversed, so that each has been the standby one.
+    """
+    shared_stack.restore()
+    since = audit_log(shared_stack).stat().st_size
+    outcomes = [rotate(shared_stack, decision) for decision in ("approve", "reject")]
+    assert outcomes == ["completed", "rolled-back"]
+    return requests_of_the_app(shared_stack, since)
+
+
+def test_whole_rotations_are_never_refused(asked: list[dict[str, Any]]) -> None:
+    assert asked
+    decisions = {event["annotations"]["authorization.k8s.io/decision"] for event in asked}
+    assert decisions == {"allow"}
+
+
+def test_every_rule_is_used_and_every_use_has_its_rule(asked: list[dict[str, Any]]) -> None:
+    seen = {used(event) for event in asked}
+    assert sorted(granted() - seen) == [], "granted and never used"
+    assert sorted(seen - granted()) == [], "used without a rule of its own"
+
+
+def test_rules_name_what_they_are_about_wherever_kubernetes_allows_it() -> None:
+    unnamed = {(use.group, use.resource, use.verb) for use in granted() if not use.name}
+    assert unnamed == UNNAMED
+
+
+def test_no_rule_has_a_wildcard() -> None:
+    assert not [use for use in granted() if "*" in use]
+
+
+def test_the_audit_log_is_private_and_holds_no_body(shared_stack: Stack, asked: Any) -> None:
+    path = audit_log(shared_stack)
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert {event["level"] for event in asked} == {"Metadata"}
+    assert not [event for event in asked if {"requestObject", "responseObject"} & event.keys()]
+
+
+def test_the_app_may_not_read_secrets_or_run_pods(shared_stack: Stack) -> None:
+    """What the built-in AKS writer roles would have allowed on top."""
+    more = {
+        ("", "secrets", verb) for verb in ("get", "list", "watch", "create", "update", "delete")
+    } | {("", "pods", "create"), ("", "pods/exec", "create"), ("", "services", "create")}
+    assert not {(use.group, use.resource, use.verb) for use in granted()} & more
