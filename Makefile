@@ -20,7 +20,7 @@ local: $(VENV)/ready ## the local stack, until Ctrl-C; prints its URLs and comma
 	@$(BIN)/python -m local.up $(ARGS)
 
 .PHONY: test
-test: lint types imports units ## everything that CI checks
+test: lint types imports infra units ## everything that CI checks
 
 .PHONY: units
 units: $(VENV)/ready ## the tests; ARGS goes to pytest
@@ -39,6 +39,14 @@ types: $(VENV)/ready ## mypy, strict
 imports: $(VENV)/ready ## import rules: who may import whom
 	$(BIN)/lint-imports
 
+.PHONY: infra
+infra: $(VENV)/ready .venv-checkov/ready ## the security scan of the Bicep files
+	$(BIN)/python -m tests.infra.check --checkov .venv-checkov/bin/checkov
+
+.PHONY: audit
+audit: $(VENV)/ready ## known vulnerabilities of what is pinned; needs the network
+	$(BIN)/pip-audit --disable-pip --no-deps -r requirements.txt
+
 .PHONY: simulate
 simulate: $(VENV)/ready ## faulty runs on a virtual clock; ARGS="--runs N --seed S"
 	@$(BIN)/python -m tests.simulation $(ARGS)
@@ -56,6 +64,13 @@ lock: $(VENV)/ready ## resolves requirements*.in into requirements*.txt
 .PHONY: clean
 clean: ## removes what make made
 	rm -rf $(VENV) .venv-checkov .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+
+# checkov pins what the app pins otherwise: it has an environment of its own.
+.venv-checkov/ready:
+	@$(PYTHON) -m venv .venv-checkov
+	@echo "installing checkov (once, about a minute)"
+	@.venv-checkov/bin/python -m pip install --quiet --disable-pip-version-check checkov==3.3.30
+	@touch $@
 
 # The stamp is newer than the requirements only once they are installed whole.
 $(VENV)/ready: requirements-dev.txt

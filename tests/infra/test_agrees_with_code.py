@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from infra.bicep import Bicep, literal, text, walk
 from rotation import activities, events, messages, rotations, settings
 from rotation.app import build
 from rotation.edges import AzureEdges
 from rotation.errors import ConfigurationError
+from tests.infra.bicep import Bicep, literal, text, walk
 
 if TYPE_CHECKING:
     from rotation.edges import Edges

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from infra.bicep import Bicep, Module, text, walk
+from tests.infra.bicep import Bicep, Module, text, walk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from infra import check
-from infra.bicep import Bicep
+from tests.infra import check
+from tests.infra.bicep import Bicep
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = os.environ.get("CHECKOV") or str(ROOT / ".venv-checkov/bin/checkov")
@@ -90,7 +90,7 @@ def test_every_accepted_finding_has_a_reason() -> None:
 @needs_checkov
 @pytest.mark.timeout(300)
 def test_the_files_have_no_findings_but_the_accepted_ones(tmp_path: Path) -> None:
-    check.copy([*check.HERE.rglob("*.bicep"), *check.HERE.rglob("*.json")], tmp_path)
+    check.copy([*check.INFRA.rglob("*.bicep"), *check.INFRA.rglob("*.json")], tmp_path)
     found, printed = check.scan(PROGRAM, tmp_path)
     assert check.problems(found, printed, check.accepted()) == []
 

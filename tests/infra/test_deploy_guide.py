@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.bicep import Bicep, literal, text, walk
+from tests.infra.bicep import Bicep, literal, text, walk
 
 ROOT = Path(__file__).parents[2]
 GUIDE = (ROOT / "docs/deploy.md").read_text(encoding="utf-8")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.bicep import Bicep, literal, walk
+from tests.infra.bicep import Bicep, literal, walk
 
 ROOT = Path(__file__).parents[2]
 INFRA = ROOT / "infra"

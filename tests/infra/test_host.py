@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from infra.bicep import Bicep, text
+from tests.infra.bicep import Bicep, text
 
 ROOT = Path(__file__).parents[2]
 INFRA = ROOT / "infra"

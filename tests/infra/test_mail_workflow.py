@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from infra.bicep import Bicep
-from infra.workflow import Outcome, Workflow
 from rotation import api, messages
 from rotation.http import Problem
+from tests.infra.bicep import Bicep
+from tests.infra.workflow import Outcome, Workflow
 
 if TYPE_CHECKING:
     import azure.durable_functions as df

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from infra.bicep import Bicep, parse, properties, text
+from tests.infra.bicep import Bicep, parse, properties, text
 
 if TYPE_CHECKING:
     import tree_sitter

@@ -1,4 +1,4 @@
-"""Runs checkov over the Bicep files: `python -m infra.check [--checkov PROGRAM]`.
+"""Runs checkov over the Bicep files: `python -m tests.infra.check [--checkov PROGRAM]`.
 
 checkov is a program with packages of its own, since they conflict with the app's. Its Bicep parser
 knows neither imports nor user-defined types, its rules overlook what stands below a condition or a
@@ -23,14 +23,15 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from infra.bicep import BASE_TYPES, Bicep, inner_object, text
+from tests.infra.bicep import BASE_TYPES, Bicep, inner_object, text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     import tree_sitter
 
-HERE = Path(__file__).parent
+INFRA = Path(__file__).resolve().parents[2] / "infra"
+ACCEPTED = Path(__file__).with_name("checkov.yaml")
 DROPPED = {"import_functionality", "type_declaration"}
 # Complaints of checkov that its JSON report leaves out.
 COMPLAINTS = re.compile(
@@ -91,7 +92,7 @@ def _around_body(node: tree_sitter.Node) -> list[Cut]:
 def copy(paths: Iterable[Path], to: Path) -> None:
     """Writes the reduced files and the JSON that they load, below `to`."""
     for path in paths:
-        target = to / path.relative_to(HERE)
+        target = to / path.relative_to(INFRA)
         target.parent.mkdir(parents=True, exist_ok=True)
         if path.suffix == ".json":
             target.write_bytes(path.read_bytes())
@@ -116,7 +117,7 @@ def scan(program: str, directory: Path) -> tuple[dict[str, Any], str]:
 
 
 def accepted() -> list[Accepted]:
-    listed = yaml.safe_load((HERE / "checkov.yaml").read_text(encoding="utf-8"))
+    listed = yaml.safe_load(ACCEPTED.read_text(encoding="utf-8"))
     return [Accepted(**entry) for entry in listed["accepted"]]
 
 
@@ -139,7 +140,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Scan the Bicep files with checkov.")
     parser.add_argument("--checkov", default=".venv-checkov/bin/checkov", help="the program")
     with tempfile.TemporaryDirectory() as directory:
-        copy([*HERE.rglob("*.bicep"), *HERE.rglob("*.json")], Path(directory))
+        copy([*INFRA.rglob("*.bicep"), *INFRA.rglob("*.json")], Path(directory))
         report, printed = scan(parser.parse_args().checkov, Path(directory))
     found = problems(report, printed, accepted())
     for line in found:

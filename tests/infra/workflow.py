@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from infra.expressions import FUNCTIONS, Scope, resolve
+from tests.infra.expressions import FUNCTIONS, Scope, resolve
 
 Outcome = tuple[str, Any]  # status, and the body of the action's answer
 Connector = Callable[[str, dict[str, Any]], Outcome]

@@ -58,7 +58,7 @@ class Resource:
 
 
 def text(node: tree_sitter.Node | None) -> str:
-    assert node is not None and node.text is not None  # noqa: PT018, S101 - a parsed node has both
+    assert node is not None and node.text is not None  # noqa: PT018 - a parsed node has both
     return node.text.decode()
 
 
