@@ -32,7 +32,7 @@ LATE = {
 def loaded_after(statements: str) -> frozenset[str]:
     """Names of the modules that a new process has then."""
     program = f"{statements}\nimport json, sys\nprint(json.dumps(list(sys.modules)))"
-    run = subprocess.run(
+    run = subprocess.run(  # noqa: S603 - argv is written here
         [sys.executable, "-c", program],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
