@@ -20,10 +20,10 @@ local: $(VENV)/ready ## the local stack, until Ctrl-C; prints its URLs and comma
 	@$(BIN)/python -m local.up $(ARGS)
 
 .PHONY: test
-test: lint types imports infra units ## everything that CI checks
+test: lint types imports units ## everything that CI checks
 
 .PHONY: units
-units: $(VENV)/ready ## the tests; ARGS goes to pytest
+units: $(VENV)/ready .venv-checkov/ready ## the tests; ARGS goes to pytest
 	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
 
 .PHONY: lint
