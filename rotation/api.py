@@ -248,7 +248,8 @@ def why_not(record: dict[str, Any]) -> str:
     decided = record["decision"]
     if decided:
         word = "approved" if decided["decision"] == "approve" else "rejected"
-        return f"it was {word} already, by {decided['by']} at {decided['at']}: one decision counts"
+        at = f"{decided['at'][:19]}Z"
+        return f"it was {word} already, by {decided['by']} at {at}: one decision counts"
     ignored = (record["approval"] or {}).get("ignored")
     if ignored:
         return f"the decision did not count: {ignored[-1]}"

@@ -180,11 +180,11 @@ def refusal(
     if not listed and not decider.keyed:
         return "this credential has no approvers: nobody may decide until credentials.yaml has some"
     if listed and not listed & _folded(decider.entries):
-        return f"{decider.by} is not among the approvers of this credential{_cut(decider)}"
+        return f"the approvers of this credential do not include {decider.by}{_cut(decider)}"
     if choice == "reject" or approval.allow_requester:
         return None
     if any(same_person(name, requested_by) for name in decider.known_as):
-        return f"{decider.by} asked for this rotation, so somebody else must approve it"
+        return f"somebody else must approve it: {decider.by} asked for this rotation"
     return None
 
 

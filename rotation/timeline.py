@@ -68,8 +68,7 @@ def timeline(record: Mapping[str, Any], now: datetime) -> list[Line]:
     entries.sort(key=lambda entry: (entry["since"], entry["at"]))
     lines = [_line(record, entry, now) for entry in entries]
     if record["outcome"] is None:
-        done = {entry["step"] for entry in entries}
-        lines += [_ahead(record, step) for step in AHEAD if step not in done]
+        lines += _ahead(record, {entry["step"] for entry in entries})
     return lines
 
 
@@ -110,10 +109,23 @@ def _slot_of(record: Mapping[str, Any], entry: Mapping[str, Any]) -> str:
     return str(record["standby"])
 
 
-def _ahead(record: Mapping[str, Any], step: str) -> Line:
-    name, what = STEPS[step]
-    slot = record["active"] if step in RETIRING else record["standby"]
-    return Line(name, what.format(slot=slot or "standby"), "ahead")
+def _ahead(record: Mapping[str, Any], done: set[str]) -> list[Line]:
+    """What will come, if nothing else happens; on the way back that is less."""
+    steps: tuple[str, ...] = AHEAD
+    decision = record["decision"]
+    goes_on = decision is None or decision["decision"] == "approve"
+    taking_back = decision is None and record["stage"] in {"swap-back", "retire"}
+    if taking_back or not goes_on:
+        steps = ("swap-back", "retire") if "swap" in done else ("retire",)
+    slots = {
+        "swap-back": record["active"],
+        "retire": record["active"] if steps is AHEAD else record["standby"],
+    }
+    return [
+        Line(name, what.format(slot=slots.get(step, record["standby"]) or "standby"), "ahead")
+        for step, (name, what) in STEPS.items()
+        if step in steps and step not in done
+    ]
 
 
 def workloads(record: Mapping[str, Any]) -> list[tuple[str, str, bool]]:
