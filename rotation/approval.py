@@ -50,8 +50,17 @@ def approval(run: Run) -> Steps:
             event = _next_gate(run)
             continue
         decision = yield from _on_time(run, waiting)
-        if decision is not None:
-            return decision
+        # Looking at the time, and telling about it, takes a while: a person may have decided.
+        if decision is not None and not (yield from _has_come(run, event)):
+            return (yield from _record(run, decision, None))
+
+
+def _has_come(run: Run, event: Any) -> Steps:
+    now = run.context.create_timer(run.context.current_utc_datetime)
+    winner = yield run.context.task_any([event, now])
+    if winner == event:
+        now.cancel()
+    return winner == event
 
 
 def _ask(run: Run) -> Steps:
@@ -146,12 +155,10 @@ def _policy(run: Run, waiting: Waiting) -> Steps:
         return None
     channel = f"policy onDeadline: {waiting.on_deadline}"
     if waiting.on_deadline == "roll-back":
-        found = Verdict("reject", "policy", channel, "nobody decided before the deadline")
-        return (yield from _record(run, found, None))
+        return Verdict("reject", "policy", channel, "nobody decided before the deadline")
     if not (yield from _safe_to_retire(run)):
         return None
-    found = Verdict("approve", "policy", channel, "soaked, tests pass, nothing on the old role")
-    return (yield from _record(run, found, None))
+    return Verdict("approve", "policy", channel, "soaked, tests pass, nothing on the old role")
 
 
 def _safe_to_retire(run: Run) -> Steps:

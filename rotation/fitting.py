@@ -10,7 +10,8 @@ import json
 from typing import Any
 
 LIMIT = 8000  # characters of JSON, all of it ASCII
-STEPS = 30
+# Tried in this order: how long a text may be, and how many of the last steps are shown.
+TIGHTER = ((1000, 50), (300, 50), (110, 50), (110, 12))
 
 
 def fitting(status: dict[str, Any]) -> dict[str, Any]:
@@ -19,10 +20,10 @@ def fitting(status: dict[str, Any]) -> dict[str, Any]:
     Ids and names have at most a hundred characters and stay whole.
     """
     shown = status
-    for longest in (1000, 300, 110):
+    for longest, steps in TIGHTER:
         if len(json.dumps(shown)) <= LIMIT:
             break
-        shown = {**_cut(status, longest), "steps": _cut(status["steps"][-STEPS:], longest)}
+        shown = {**_cut(status, longest), "steps": _cut(status["steps"][-steps:], longest)}
     return shown
 
 

@@ -1,0 +1,486 @@
+"""A rotation's story: how it goes well, and every way in which it does not."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from typing import Any
+
+import pytest
+
+from local.engine import InstanceRunning
+from rotation import workflow
+from rotation.fitting import LIMIT
+from tests.unit.virtual import (
+    DONE,
+    EVIDENCE,
+    HEALTHY,
+    Story,
+    cut_off,
+    denied,
+    pytestmark,
+    sequence,
+    unavailable,
+)
+
+__all__ = ["pytestmark"]
+
+PREPARED = ["deliver green", "start green", "await_ready green", "test green"]
+
+
+@pytest.fixture
+def story() -> Story:
+    return Story("api")
+
+
+def for_slot(slot: str, answer: Any, *, otherwise: Any) -> Any:
+    def activity(reference: dict[str, Any]) -> Any:
+        return answer(reference) if reference["slot"] == slot else otherwise
+
+    return activity
+
+
+def through(way: str, answer: Any) -> Any:
+    def activity(reference: dict[str, Any]) -> Any:
+        return answer(reference) if reference["through"] == way else HEALTHY["test"]
+
+    return activity
+
+
+def test_an_approved_rotation(story: Story) -> None:
+    output = story.approve()
+    assert story.names() == [
+        "plan",
+        "stage green",
+        "activate green",
+        "verify green",
+        *PREPARED,
+        "verify green",
+        "swap green",
+        "test green",
+        "evidence green",
+        "evidence green",
+        "confirm green",
+        "scale_down blue",
+        "await_gone blue",
+        "await_sessions blue",
+        "deactivate blue",
+        "disable blue",
+    ]
+    assert (output["outcome"], output["outcomeReason"]) == (
+        "completed",
+        "approved by grace@contoso.example",
+    )
+    assert (output["active"], output["standby"], output["version"]) == ("blue", "green", "v2")
+    assert output["workloads"] == {"api": "retired"}
+    assert set(output["evidence"]) == {"requested", "decided"}
+    assert story.told() == ["Started", "AwaitingApproval", "Approved", "Completed"]
+
+
+def test_every_step_is_recorded_with_its_times(story: Story) -> None:
+    output = story.approve()
+    assert [step["step"] for step in output["steps"]] == [
+        "plan",
+        "stage",
+        "activate",
+        "verify",
+        "prepare",
+        "verify",
+        "swap",
+        "observe",
+        "evidence",
+        "evidence",
+        "confirm",
+        "retire",
+        "await_sessions",
+        "deactivate",
+        "disable",
+    ]
+    assert all(step["since"] and step["until"] for step in output["steps"])
+    assert not [step for step in output["steps"] if "failure" in step]
+
+
+def test_the_result_of_the_credential_is_the_rotation(story: Story) -> None:
+    story.approve()
+    assert story.world.show("orders-db")["output"] == story.output
+
+
+def test_activities_are_told_names_and_no_more(story: Story) -> None:
+    story.approve()
+    for _, name, reference in story.calls:
+        if name not in {"plan", "notify"}:
+            assert set(reference) <= {
+                "rotation",
+                "credential",
+                "slot",
+                "version",
+                "workload",
+                "through",
+                "compensating",
+            }, name
+
+
+def test_the_version_that_is_current_is_the_one_that_counts(story: Story) -> None:
+    story.script["activate"] = {"version": "v3"}
+    story.approve()
+    versions = [(n, r["version"]) for _, n, r in story.calls if n in {"start", "await_ready"}]
+    assert versions == [("start", "v3"), ("await_ready", "v3")]
+
+
+def test_workloads_are_prepared_side_by_side_and_swapped_once_all_are_ready() -> None:
+    story = Story("api", "web", "jobs")
+    story.script["await_ready"] = sequence({"done": False, "observed": "0 of 2"}, DONE)
+    story.approve()
+    before = story.names()[: story.names().index("swap green")]
+    assert [before.count(name) for name in PREPARED] == [3, 3, 4, 3]
+
+
+@pytest.mark.parametrize("again", [1, 3])
+def test_a_turn_or_activity_that_is_lost_and_repeated_changes_nothing(again: int) -> None:
+    """Each unit of work runs, and its outcome is lost, before it runs for good."""
+    story = Story("api", "web").start()
+    engine = story.world.engine
+    asked = False
+    while ready := engine.ready():
+        for _ in range(again):
+            engine.run(ready[-1])
+        engine.execute(ready[-1])
+        engine = story.world.restart()
+        if not engine.ready() and not asked:
+            asked = True
+            decision = {"decision": "approve", "by": "grace"}
+            engine.raise_event("r-1", story.status["approval"]["event"], json.dumps(decision))
+    assert story.output["outcome"] == "completed"
+    assert story.serving == "green"
+
+
+@pytest.mark.parametrize(
+    ("plan", "outcome", "told"),
+    [
+        ({"decision": "skipped", "reason": "not due"}, "skipped", ["Skipped"]),
+        ({"decision": "refused", "reason": "not due"}, "refused", ["Refused"]),
+    ],
+)
+def test_what_plan_declines(
+    story: Story, plan: dict[str, Any], outcome: str, told: list[str]
+) -> None:
+    story.script["plan"] = plan
+    output = story.run()
+    assert (output["outcome"], output["outcomeReason"]) == (outcome, "not due")
+    assert story.names() == ["plan"]
+    assert story.told() == told
+
+
+def test_a_world_that_cannot_be_seen_is_refused(story: Story) -> None:
+    story.script["plan"] = denied
+    output = story.run()
+    assert (output["outcome"], output["outcomeReason"]) == ("refused", "plan: it is refused")
+    assert story.names() == ["plan"]
+
+
+BEFORE_THE_SWAP: list[tuple[str, Any, str]] = [
+    ("stage", denied, "stage: it is refused"),
+    ("activate", denied, "activate: it is refused"),
+    ("verify", denied, "verify: it is refused"),
+    ("deliver", denied, "prepare: workload api: deliver: it is refused"),
+    ("start", denied, "prepare: workload api: start: it is refused"),
+    ("await_ready", denied, "prepare: workload api: await_ready: it is refused"),
+    (
+        "await_ready",
+        {"done": False, "observed": "1 of 2 pods are ready"},
+        "prepare: workload api: await_ready: not done after 20 s: 1 of 2 pods are ready",
+    ),
+    ("test", through("preview", denied), "prepare: workload api: test: it is refused"),
+    ("verify", sequence({}, denied), "verify: it is refused"),
+]
+
+
+@pytest.mark.parametrize(("step", "answer", "reason"), BEFORE_THE_SWAP)
+def test_before_the_swap_a_failure_aborts(
+    story: Story, step: str, answer: Any, reason: str
+) -> None:
+    story.script[step] = for_slot("green", answer, otherwise={}) if step == "verify" else answer
+    output = story.run()
+    assert (output["outcome"], output["outcomeReason"]) == ("aborted", reason)
+    assert story.names()[-6:] == [
+        "confirm blue",
+        "scale_down green",
+        "await_gone green",
+        "await_sessions green",
+        "deactivate green",
+        "disable green",
+    ]
+    assert "swap green" not in story.names()
+    assert story.serving == "blue"
+    assert story.told() == ["Started", "Aborted"]
+
+
+AFTER_IT: list[tuple[str, Any, str]] = [
+    ("swap", for_slot("green", denied, otherwise={}), "swap: workload api: swap: it is refused"),
+    ("test", through("service", denied), "observe: workload api: test: it is refused"),
+]
+
+
+@pytest.mark.parametrize(("step", "answer", "reason"), AFTER_IT)
+def test_after_the_swap_a_failure_rolls_back(
+    story: Story, step: str, answer: Any, reason: str
+) -> None:
+    story.script[step] = answer
+    output = story.run()
+    assert (output["outcome"], output["outcomeReason"]) == ("rolled-back", reason)
+    names = story.names("verify")
+    assert names[names.index("swap blue") :] == [
+        "swap blue",
+        "confirm blue",
+        "scale_down green",
+        "await_gone green",
+        "await_sessions green",
+        "deactivate green",
+        "disable green",
+    ]
+    assert story.serving == "blue"
+    assert story.told() == ["Started", "RolledBack"]
+
+
+def test_a_rejected_rotation_rolls_back(story: Story) -> None:
+    story.to_approval().decide("reject")
+    output = story.run()
+    assert (output["outcome"], output["outcomeReason"]) == (
+        "rolled-back",
+        "rejected by grace@contoso.example",
+    )
+    assert story.serving == "blue"
+    assert story.told() == ["Started", "AwaitingApproval", "Rejected", "RolledBack"]
+
+
+@pytest.mark.parametrize("step", ["confirm", "scale_down", "await_gone", "deactivate", "disable"])
+def test_a_retirement_that_fails_needs_attention(story: Story, step: str) -> None:
+    story.script[step] = denied
+    output = story.approve()
+    assert output["outcome"] == "needs-attention"
+    assert output["outcomeReason"].endswith(f"{step}: it is refused")
+    assert story.names()[-1] == f"{step} {'green' if step == 'confirm' else 'blue'}"
+    assert story.serving == "green"
+    assert story.told()[-1] == "NeedsAttention"
+
+
+def test_nothing_is_retired_unless_the_other_slot_is_seen_to_serve(story: Story) -> None:
+    story.script["confirm"] = denied
+    story.approve()
+    assert not [name for name in story.names() if name.endswith("blue")]
+
+
+def test_pods_that_stay_keep_their_login(story: Story) -> None:
+    story.script["await_gone"] = {"done": False, "observed": "1 pods left: api-blue-x"}
+    output = story.approve()
+    assert output["outcome"] == "needs-attention"
+    assert "not done after 20 s: 1 pods left: api-blue-x" in output["outcomeReason"]
+    assert story.count("deactivate") == 0
+
+
+def test_sessions_that_stay_are_ended(story: Story) -> None:
+    story.script["await_sessions"] = {"done": False, "observed": "1 sessions"}
+    assert story.approve()["outcome"] == "completed"
+    assert sum(story.times_of("await_sessions")) == pytest.approx(60, abs=1)
+    assert story.count("deactivate") == 1
+
+
+@pytest.mark.parametrize("step", ["confirm", "scale_down", "deactivate", "disable"])
+def test_an_abort_that_fails_needs_attention(story: Story, step: str) -> None:
+    story.script |= {"stage": denied, step: denied}
+    output = story.run()
+    assert output["outcome"] == "needs-attention"
+    assert output["outcomeReason"].startswith(
+        "stage: it is refused; taking the standby slot down failed: "
+    )
+
+
+@pytest.mark.parametrize("step", ["swap", "confirm", "disable"])
+def test_a_roll_back_that_fails_needs_attention(story: Story, step: str) -> None:
+    story.to_approval()
+    story.script[step] = denied
+    story.decide("reject")
+    output = story.run()
+    assert output["outcome"] == "needs-attention"
+    assert "rejected by grace@contoso.example; rolling back failed: " in output["outcomeReason"]
+    if step != "disable":
+        assert story.count("deactivate") == 0
+
+
+def test_all_workloads_end_before_one_failure_counts() -> None:
+    story = Story("api", "web", "jobs")
+
+    def start(reference: dict[str, Any]) -> Any:
+        return {} if reference["workload"] == "web" else denied(reference)
+
+    story.script["start"] = start
+    story.script["await_ready"] = sequence(*[{"done": False, "observed": ""}] * 3, DONE)
+    output = story.run()
+    assert output["outcomeReason"] == (
+        "prepare: workload api: start: it is refused; workload jobs: start: it is refused"
+    )
+    names = story.names()
+    assert names.index("scale_down green") > names.index("test green")
+    assert story.count("scale_down") == 3
+
+
+@pytest.mark.parametrize("step", ["stage", "start", "swap", "evidence", "deactivate", "plan"])
+@pytest.mark.parametrize("fault", [unavailable, cut_off])
+def test_a_fault_that_passes_is_waited_for(story: Story, step: str, fault: Any) -> None:
+    healthy = story.plan() if step == "plan" else HEALTHY[step]
+    story.script[step] = sequence(fault, fault, fault, healthy)
+    story.start()
+    story.wait(seconds=20)
+    story.decide("approve")
+    assert story.run()["outcome"] == "completed"
+    assert story.times_of(step)[:3] == [1, 2, 4]
+
+
+def test_back_off_ends_at_a_minute_and_patience_at_its_time(story: Story) -> None:
+    story.script["stage"] = unavailable
+    output = story.run()
+    assert (output["outcome"], output["outcomeReason"]) == ("aborted", "stage: it is away")
+    pauses = story.times_of("stage")
+    assert pauses[:8] == [1, 2, 4, 8, 16, 32, 60, 60]
+    assert 540 < sum(pauses) <= 600
+
+
+def test_a_pause_that_was_asked_for_is_kept(story: Story) -> None:
+    story.script["stage"] = sequence(partial(unavailable, retry_after=90), HEALTHY["stage"])
+    story.start()
+    story.wait(minutes=3)
+    assert story.times_of("stage") == [90]
+
+
+def test_a_pause_longer_than_patience_is_not_begun(story: Story) -> None:
+    story.script["stage"] = partial(unavailable, retry_after=3600)
+    assert story.run()["outcome"] == "aborted"
+    assert story.count("stage") == 1
+
+
+def test_what_undoes_has_more_patience(story: Story) -> None:
+    story.script |= {"stage": denied, "deactivate": unavailable}
+    output = story.run()
+    assert output["outcome"] == "needs-attention"
+    assert 3500 < sum(story.times_of("deactivate")) <= 3600
+
+
+def test_an_activity_that_is_always_cut_off_says_so(story: Story) -> None:
+    story.script["stage"] = cut_off
+    output = story.run()
+    assert output["outcome"] == "aborted"
+    assert output["outcomeReason"].startswith("stage: stage was cut off (timeout, crash or scale")
+    assert "the host ended it" not in json.dumps(output)
+
+
+def test_an_orchestrator_that_fails_itself_destroys_nothing(story: Story) -> None:
+    story.script["stage"] = {"no version": "here"}
+    output = story.run()
+    assert (output["outcome"], output["outcomeReason"]) == (
+        "needs-attention",
+        "unexpected KeyError; see the log",
+    )
+    assert story.names() == ["plan", "stage green"]
+
+
+def test_telling_that_fails_delays_and_is_recorded(story: Story) -> None:
+    story.script["notify"] = denied
+    output = story.approve()
+    assert output["outcome"] == "completed"
+    assert output["untold"] == ["notify: it is refused"] * 4
+
+
+def test_every_event_has_a_number_of_its_own(story: Story) -> None:
+    story.approve()
+    assert [r["number"] for _, n, r in story.calls if n == "notify"] == [1, 2, 3, 4]
+
+
+def test_the_status_fits_whatever_the_texts_are() -> None:
+    story = Story(*(f"workload-with-a-long-name-{n:02}" for n in range(10)))
+    message = "ü" * 400
+
+    def start(reference: dict[str, Any]) -> Any:
+        return {"error": {**denied(reference)["error"], "message": message}}
+
+    story.script["start"] = start
+    story.start(reason="𝄞" * 500, requestedBy="é" * 500)
+    output = story.run()
+    assert output["outcome"] == "aborted"
+    assert output["outcomeReason"].count(message) == 10
+    assert len(json.dumps(story.status)) <= LIMIT
+    assert story.status["outcome"] == "aborted"
+    assert story.status["workloads"].keys() == output["workloads"].keys()
+
+
+def test_a_long_comment_is_shown_shortened_and_kept_in_full(story: Story) -> None:
+    story.to_approval().decide("approve", comment="漢" * 2000)
+    output = story.run()
+    assert output["decision"]["comment"] == "漢" * 2000
+    assert story.status["decision"]["comment"].startswith("漢漢")
+    assert len(json.dumps(story.status)) <= LIMIT
+
+
+def test_a_history_stays_short() -> None:
+    """A thousand events are a good limit; there may be fifty workloads."""
+    story = Story(*(f"workload-{n}" for n in range(10)))
+    story.approve()
+    assert len(story.world.kinds("r-1")) < 1000 * 10 / 50
+
+
+def test_one_rotation_at_a_time_and_each_stays_readable(story: Story) -> None:
+    story.to_approval()
+    with pytest.raises(InstanceRunning):
+        story.start(rotation="r-2")
+    story.decide("approve")
+    story.script["plan"] = {"decision": "skipped", "reason": "not due"}
+    story.start(rotation="r-2")
+    story.world.settle()
+    assert story.output["outcome"] == "completed"
+    assert story.world.show("r-2")["output"]["outcome"] == "skipped"
+
+
+EVENT = {
+    "id": "r-1.1",
+    "eventType": "CredentialRotation.Started",
+    "data": {"rotation": "r-1", "credential": "orders-db"},
+}
+
+
+def published(story: Story, answer: Any) -> dict[str, Any]:
+    story.script["publish_event"] = answer
+    story.world.engine.start("publish", "r-1.1", json.dumps(EVENT))
+    return story.world.finish("r-1.1")
+
+
+@pytest.mark.parametrize("fault", [unavailable, denied, cut_off])
+def test_an_event_is_published_as_soon_as_the_topic_is_back(story: Story, fault: Any) -> None:
+    ended = published(story, sequence(*[fault] * 20, {}))
+    assert ended["output"] == {"attempts": 21}
+    pauses = story.times_of("publish_event")
+    assert pauses[:4] == [1, 2, 4, 8]
+    assert max(pauses) == 3600
+    assert story.calls[-1][2]["event"] == EVENT
+
+
+def test_an_event_that_nobody_takes_is_given_up(
+    story: Story, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workflow, "PUBLISH_ATTEMPTS", 20)
+    ended = published(story, denied)
+    assert ended["runtimeStatus"] == "Failed"
+    assert "event r-1.1 could not be published" in ended["output"]
+    assert story.count("publish_event") == 20
+
+
+def test_giving_up_takes_a_week(story: Story) -> None:
+    published(story, sequence(*[denied] * 14, {}))
+    within, longest = story.times_of("publish_event"), 3600
+    assert within[-1] == longest
+    assert sum(within) + (workflow.PUBLISH_ATTEMPTS - len(within)) * longest > 7 * 86400
+
+
+def test_the_evidence_is_in_the_output_and_not_in_the_status(story: Story) -> None:
+    story.script["evidence"] = {**EVIDENCE, "tests": {"api": [{"test": "/whoami"}]}}
+    output = story.approve()
+    assert output["evidence"]["decided"]["tests"] == {"api": [{"test": "/whoami"}]}
+    assert "evidence" not in story.status
