@@ -6,6 +6,6 @@
 ALTER ROLE :"rotator" CREATEROLE;
 GRANT CONNECT ON DATABASE :"database" TO :"rotator";
 
--- Ending sessions and seeing whose they are. Membership in the slots' roles would allow both too,
+-- Ending sessions and seeing where they come from. Membership in the slots' roles would allow both too,
 -- but would open the application's data.
 GRANT pg_signal_backend, pg_read_all_stats TO :"rotator";
