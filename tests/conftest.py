@@ -9,6 +9,8 @@ import pytest
 from local import world
 from local.stack import Options, Stack
 
+pytest_plugins = ["tests.canary"]
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
