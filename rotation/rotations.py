@@ -103,12 +103,29 @@ async def find(client: Client, rotation: str) -> dict[str, Any] | None:
     if not ID.fullmatch(rotation):
         return None
     status = await client.get_status(rotation, show_input=True)
-    if not status or status.name != "rotation":
+    if not status:
+        return await _queued(client, rotation)
+    if status.name != "rotation":
         return None
     record = describe(status)
     if record["outcome"] is None:
         record["workloads"] = await _progress(client, record)
     return record
+
+
+async def _queued(client: Client, rotation: str) -> dict[str, Any] | None:
+    """One that was taken, and that its credential's orchestration has yet to begin.
+
+    The id begins with the credential's name and ends with two or three parts of its own.
+    """
+    for parts in (2, 3):
+        credential = rotation.rsplit("-", parts)[0]
+        status = await client.get_status(credential, show_input=True)
+        if not status or status.name != "credential" or status.runtime_status not in RUNNING:
+            continue
+        if decoded(status.input_)["rotation"] == rotation:
+            return {**describe(status), "rotation": rotation}
+    return None
 
 
 async def _progress(client: Client, record: dict[str, Any]) -> dict[str, Any]:
@@ -247,7 +264,14 @@ async def decide(
     if gate is None:
         return NotWaiting(record)
     rotation, mine = record["rotation"], secrets.token_hex(8)
-    await client.raise_event(rotation, gate, {**asdict(decision), "id": mine})
+    try:
+        await client.raise_event(rotation, gate, {**asdict(decision), "id": mine})
+    except Exception:
+        # The SDK raises bare exceptions: that it has ended meanwhile is seen by looking.
+        ended = await find(client, rotation)
+        if ended is None or ended["outcome"] is None:
+            raise
+        return NotWaiting(ended)
     deadline = asyncio.get_running_loop().time() + patience
     while True:
         found = await find(client, rotation) or record
