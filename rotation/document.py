@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 Path = tuple[str | int, ...]
 
+MERGE = "tag:yaml.org,2002:merge"  # the key <<, which takes over another mapping's keys
+
 
 @dataclass(frozen=True)
 class Document:
@@ -75,6 +77,8 @@ class _Loader(yaml.SafeLoader):
 def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
     keys: set[Any] = set()
     for key_node, _ in node.value:
+        if key_node.tag == MERGE:
+            continue
         if not isinstance(key_node, yaml.ScalarNode):
             raise _refusal("a key must be a plain text", key_node)
         key = loader.construct_object(key_node)

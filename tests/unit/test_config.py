@@ -400,6 +400,14 @@ def test_text_that_is_no_configuration(text: str, expected: str) -> None:
     assert caught.value.problems[0].startswith(expected)
 
 
+def test_a_mapping_may_be_merged() -> None:
+    text = yaml.safe_dump(VALID, sort_keys=False)
+    merged = text.replace("admin:", "<<: {port: 5433, name: other}\n      admin:")
+    assert merged != text
+    assert parse(merged).credential("orders-db").database.port == 5433
+    assert parse(merged).credential("orders-db").database.name == "orders"
+
+
 def test_aliases_that_multiply_are_not_printed() -> None:
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12)]
@@ -447,11 +455,9 @@ VALUES = st.recursive(
 PATHS = [path for path, *_ in [*BAD, *GOOD]]
 
 
-@given(st.lists(st.tuples(st.sampled_from(PATHS), VALUES), min_size=1, max_size=3))
-def test_any_value_anywhere_is_accepted_or_refused(changes: list[tuple[str, Any]]) -> None:
-    file = changed(*(change for change in changes[:1]))
-    for path, value in changes[1:]:
-        file["credentials"][path] = value
+@given(st.sampled_from(PATHS), VALUES, VALUES)
+def test_any_value_anywhere_is_accepted_or_refused(path: str, value: Any, another: Any) -> None:
+    file = changed(("credentials.another", another), (path, value))
     assert parsed(yaml.safe_dump(file, allow_unicode=True))
 
 
