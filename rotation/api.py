@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from datetime import UTC, datetime, timedelta
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import azure.durable_functions as df
@@ -105,7 +108,20 @@ def blueprint(edges: Edges) -> df.Blueprint:
             }
         )
 
+    @routes.function_name("openapi")
+    @routes.route("openapi.json", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
+    @answering
+    async def openapi(req: func.HttpRequest) -> func.HttpResponse:  # noqa: ARG001 - the binding's name
+        return answer(description())
+
     return routes
+
+
+@cache
+def description() -> Any:
+    """OpenAPI 3.1 of these routes and of the pages."""
+    text = Path(__file__).with_name("openapi.json").read_text(encoding="utf-8")
+    return json.loads(text)
 
 
 def _links(edges: Edges, rotation: str) -> dict[str, str]:
