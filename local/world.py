@@ -123,5 +123,5 @@ def _database(addresses: Addresses) -> dict[str, str]:
         "DATABASE_HOST": "127.0.0.1",
         "DATABASE_PORT": str(addresses.database_port),
         "DATABASE_SSLMODE": "disable",
-        "LAME_DUCK_SECONDS": "2",
+        "LAME_DUCK_SECONDS": "1",
     }

@@ -47,7 +47,8 @@ async def serve(settings: Settings) -> None:
     )
     await runner.setup()
     try:
-        await web.TCPSite(runner, settings.host, settings.port).start()
+        site = web.TCPSite(runner, settings.host, settings.port)
+        await site.start()
         port = runner.addresses[0][1]
         announce(f"http://{settings.host}:{port}", port=port, slot=settings.slot)
         await told_to_stop.wait()
@@ -55,8 +56,19 @@ async def serve(settings: Settings) -> None:
         # under them at once would fail whatever they send in that moment.
         app[STATE].stopping = True
         await asyncio.sleep(settings.lame_duck_seconds)
+        await site.stop()
+        await _until_left(runner, settings.drain_seconds)
     finally:
         await runner.cleanup()
+
+
+async def _until_left(runner: web.AppRunner, seconds: float) -> None:
+    """A client that was quiet so far has not been told yet: its connection stays until it asks."""
+    deadline = asyncio.get_running_loop().time() + seconds
+    while runner.server and runner.server.connections:
+        if asyncio.get_running_loop().time() > deadline:
+            return
+        await asyncio.sleep(0.05)
 
 
 def main() -> int:

@@ -49,6 +49,7 @@ class Database:
             min_size=settings.pool_min,
             max_size=settings.pool_max,
             timeout=settings.pool_seconds,
+            max_lifetime=settings.pool_lifetime,
             # The pool doubles its delay between attempts; giving up soon, and beginning anew with
             # the next request, is what brings it back within two seconds after any outage.
             reconnect_timeout=2,

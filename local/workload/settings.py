@@ -10,9 +10,11 @@ The database login, from exactly one of
 or from the file that the same name with _FILE points to (a volume of the Secrets Store CSI driver).
 DATABASE_SSLMODE (verify-full) and DATABASE_SSLROOTCERT apply unless the secret has its own.
 Behaviour:
-    POOL_MIN (1), POOL_MAX (8) connections, for one of which a request waits up to POOL_SECONDS (5);
+    POOL_MIN (1), POOL_MAX (8) connections, for one of which a request waits up to POOL_SECONDS (5),
+    each replaced after POOL_LIFETIME (3600) seconds;
     LOGIN_SECONDS (5) between fresh logins by the readiness probe; LAME_DUCK_SECONDS (3) of serving
-    on after SIGTERM; DRAIN_SECONDS (15) for what is then still in flight.
+    on after SIGTERM, at least; DRAIN_SECONDS (15), at most, for connections that are still open then
+    and requests that are still in flight.
 """
 
 from __future__ import annotations
@@ -53,6 +55,7 @@ class Settings:
     pool_min: int
     pool_max: int
     pool_seconds: float
+    pool_lifetime: float
     login_seconds: float
     lame_duck_seconds: float
     drain_seconds: float
@@ -86,6 +89,7 @@ def parse(environment: Mapping[str, str]) -> Settings:
         pool_min=int(number("POOL_MIN", 1)),
         pool_max=int(number("POOL_MAX", 8)),
         pool_seconds=number("POOL_SECONDS", 5),
+        pool_lifetime=number("POOL_LIFETIME", 3600),
         login_seconds=number("LOGIN_SECONDS", 5),
         lame_duck_seconds=number("LAME_DUCK_SECONDS", 3),
         drain_seconds=number("DRAIN_SECONDS", 15),

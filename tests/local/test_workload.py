@@ -493,8 +493,8 @@ def test_a_killed_server_does_fail_requests(world: World, tmp_path: Path) -> Non
         load = Load([component.url], rate=200).start()
         wait_until(lambda: load.report().requests > 20, 10, "traffic")
         component.kill()
-        wait_until(lambda: load.report().failed > 5, 10, "failures")
-        assert "refused" in load.stop().kinds
+        wait_until(lambda: "refused" in load.report().kinds, 10, "failures")
+        assert load.stop().failed > 0
 
 
 # Secrecy
