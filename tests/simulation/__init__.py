@@ -1,0 +1,1 @@
+"""Thousands of faulty rotations on a virtual clock; docs/simulation.md says what is simulated."""

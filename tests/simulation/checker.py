@@ -1,0 +1,167 @@
+"""The invariants of the design, looked at after every effect, and whose fault it is.
+
+What others break by themselves is theirs. It stays theirs while it lasts, and whatever an
+execution does that had begun before they did it. An execution that begins later must have seen it.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tests.simulation.world import Owner
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from rotation.config import Credential, Workload
+    from tests.simulation.clock import Clock
+    from tests.simulation.fibers import Fiber
+    from tests.simulation.story import Story
+    from tests.simulation.world import World
+
+INVARIANTS = {
+    1: "the role that serves can log in with its secret's current version",
+    2: "nothing that serves is scaled down, disabled or altered",
+    3: "no password crosses",
+    4: "a step may run twice or be cut off anywhere",
+    5: "one rotation per credential",
+    6: "nothing is retired without a decision",
+    7: "needs-attention destroys nothing",
+    8: "every request succeeds",
+    9: "every rotation comes to a justified end",
+}
+
+
+@dataclass(frozen=True)
+class Violation:
+    invariant: int
+    when: datetime
+    text: str
+
+    def __str__(self) -> str:
+        return f"invariant {self.invariant} ({INVARIANTS[self.invariant]}): {self.text}"
+
+
+class Checker:
+    """`record` gives a rotation's status from the journal; `approved` are the rotations that
+    somebody entitled has approved, or a policy."""
+
+    def __init__(self, world: World, clock: Clock, story: Story) -> None:
+        self.world = world
+        self.violations: list[Violation] = []
+        self.damage: dict[Owner, list[tuple[datetime, str]]] = {}
+        self.permanents: list[tuple[datetime, str]] = []
+        self.approved: set[str] = set()
+        self.statuses: dict[str, str] = {}  # custom status of each rotation, as JSON text
+        self._clock = clock
+        self._story = story
+        self._standing: set[tuple[int, str]] = set()
+
+    def fail(self, invariant: int, text: str) -> None:
+        self.violations.append(Violation(invariant, self._clock.now, text))
+        self._story.tell("CHECKER", "VIOLATION of invariant %d: %s", invariant, text)
+
+    def record(self, rotation: str | None) -> dict[str, Any]:
+        found = json.loads(self.statuses.get(rotation or "", "null"))
+        return found or {}
+
+    # What others and faults did
+
+    def blame(self, owners: list[Owner], what: str) -> None:
+        """Somebody else did this to these slots just now: what is broken now is theirs."""
+        for owner in owners:
+            self.damage.setdefault(owner, []).append((self._clock.now, what))
+        self._standing = {(invariant, key) for invariant, key, _, _ in self._broken()}
+
+    def permanent(self, when: datetime, what: str) -> None:
+        self.permanents.append((when, what))
+
+    def damaged_since(self, owner: Owner, when: datetime | None) -> bool:
+        return any(when is None or at >= when for at, _ in self.damage.get(owner, []))
+
+    # What the app does
+
+    def touched(
+        self, fiber: Fiber, owner: Owner, verb: str, serving: list[str], *, destroys: bool
+    ) -> None:
+        """An effect changed a slot, which these Services selected just before."""
+        if serving and not self.damaged_since(owner, fiber.began):
+            self.fail(2, f"{fiber.name}: {verb} while {owner} serves {', '.join(serving)}")
+        if destroys:
+            self._destroyed(fiber, owner, verb)
+
+    def _destroyed(self, fiber: Fiber, owner: Owner, verb: str) -> None:
+        record = self.record(fiber.rotation)
+        what = f"{fiber.name}: {verb} of {owner} by rotation {fiber.rotation}"
+        if record.get("outcome") is not None and not fiber.late:
+            self.fail(7, f"{what} after its end as {record['outcome']}")
+        if record.get("active") == owner.slot:
+            decision = record.get("decision") or {}
+            if decision.get("decision") != "approve" or fiber.rotation not in self.approved:
+                self.fail(6, f"{what}, which it was to replace, and nobody approved that")
+        if not any(step["step"] == "confirm" and step["until"] for step in record.get("steps", ())):
+            self.fail(7, f"{what} before it was proved that the other slot serves")
+
+    def look(self, fiber: Fiber | None, verb: str) -> None:
+        """After an effect, or (without a fiber) after time went by."""
+        broken = self._broken()
+        for invariant, key, owner, text in broken:
+            if (invariant, key) in self._standing:
+                continue
+            if not self.damaged_since(owner, fiber.began if fiber else None):
+                who = fiber.name if fiber else "as time went by"
+                self.fail(invariant, f"after {verb} ({who}): {text}")
+        self._standing = {(invariant, key) for invariant, key, _, _ in broken}
+
+    def _broken(self) -> list[tuple[int, str, Owner, str]]:
+        """Invariant, what it is about, the slot at fault, and words."""
+        found: list[tuple[int, str, Owner, str]] = []
+        for name, _, workload in self.world.workloads():
+            cluster = self.world.clusters[workload.cluster]
+            service = cluster.services.get((workload.namespace, workload.service))
+            for owner in self._selected(name, workload):
+                key = f"{workload.name} {owner.slot}"
+                problem = self.world.logs_in(owner)
+                if problem:
+                    found.append((1, key, owner, f"{owner} serves {workload.name} and {problem}"))
+            if service is None or (routed := cluster.routed(service)) is None:
+                continue
+            problem = self._request(workload, routed)
+            if problem:
+                owner = self._owner(name, routed)
+                found.append((8, workload.name, owner, f"requests to {workload.name}: {problem}"))
+        return found
+
+    def _selected(self, name: str, workload: Workload) -> list[Owner]:
+        service = self.world.clusters[workload.cluster].services.get(
+            (workload.namespace, workload.service)
+        )
+        if service is None or service.slot not in {"blue", "green"}:
+            return []
+        return [self._owner(name, service.slot)]
+
+    def _owner(self, name: str, slot: str) -> Owner:
+        return Owner(name, slot)  # type: ignore[arg-type]  # a selector may hold anything
+
+    def _request(self, workload: Workload, routed: str) -> str | None:
+        """Why a request would fail that comes now."""
+        cluster = self.world.clusters[workload.cluster]
+        name = next((n for slot, n in workload.deployments.items() if slot == routed), None)
+        deployment = cluster.deployments.get((workload.namespace, name or ""))
+        if deployment is None:
+            return f"its Service selects {routed}, which has no Deployment"
+        if not any(cluster.works(deployment, pod) for pod in deployment.pods):
+            return f"no pod of the {len(deployment.pods)} of {deployment.name} works"
+        return None
+
+    def crossed(self, where: str, text: str) -> None:
+        """`text` is about to be stored, logged or published."""
+        for value in self.world.values:
+            if value in text:
+                self.fail(3, f"a secret's value is in {where}")
+                return
+
+    def credential(self, name: str) -> Credential:
+        return self.world.configuration.credential(name)

@@ -1,0 +1,68 @@
+"""The durable client of azure-functions-durable, answered by the engine without HTTP."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from azure.durable_functions.models.DurableOrchestrationStatus import DurableOrchestrationStatus
+
+from local.engine import EngineError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from local.engine import Engine
+    from tests.simulation.calls import Calls
+
+
+class Client:
+    """`calls` None: for a person's look, which takes no time and never fails."""
+
+    def __init__(self, engine: Callable[[], Engine], calls: Calls | None) -> None:
+        self._engine = engine
+        self._calls = calls
+
+    async def get_status(
+        self, instance_id: str, show_input: bool = False, **_: object
+    ) -> DurableOrchestrationStatus:
+        def effect(_: float) -> dict[str, object] | None:
+            return self._engine().status(instance_id, show_input=show_input)
+
+        if self._calls is None:
+            found = effect(0.0)
+        else:
+            found = self._calls.read("client", f"status {instance_id}", effect)
+        return DurableOrchestrationStatus.from_json(found or {})
+
+    async def start_new(
+        self, name: str, instance_id: str | None = None, client_input: object = None
+    ) -> str:
+        return self._write(
+            f"start {name} {instance_id}",
+            lambda: self._engine().start(name, instance_id, json.dumps(client_input)),
+        )
+
+    async def raise_event(self, instance_id: str, event: str, data: object = None) -> None:
+        # The SDK encodes the data, and the platform encodes that text once more.
+        encoded = json.dumps(json.dumps(data))
+        self._write(
+            f"raise {event} {instance_id}",
+            lambda: self._engine().raise_event(instance_id, event, encoded),
+        )
+
+    def _write(self, verb: str, effect: Callable[[], Any]) -> Any:
+        try:
+            return effect() if self._calls is None else self._calls.write("client", verb, effect)
+        except EngineError as error:
+            # The SDK raises nothing but bare exceptions.
+            raise Exception(str(error)) from error  # noqa: TRY002
+
+
+def driven(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """Runs a coroutine whose awaits never suspend: the fiber under it does."""
+    try:
+        coroutine.send(None)
+    except StopIteration as ended:
+        return ended.value
+    raise AssertionError("the coroutine waits for something that the simulation does not provide")

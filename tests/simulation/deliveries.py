@@ -1,0 +1,102 @@
+"""What Event Grid delivers: at least once, in any order, and much that concerns nobody."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rotation import events
+from rotation.model import other
+from tests.simulation.client import Client, driven
+from tests.simulation.fibers import CutOff
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from random import Random
+
+    from tests.simulation.machine import Machine
+
+NEAR = "Microsoft.KeyVault.SecretNearExpiry"
+EXPIRED = "Microsoft.KeyVault.SecretExpired"
+ATTEMPTS = 8
+
+
+class Deliveries:
+    def __init__(self, machine: Machine, rng: Random) -> None:
+        self._machine = machine
+        self._rng = rng
+        self._client: Any = Client(lambda: machine.engine, machine.calls)
+        self.open = 0  # events that are not accounted for yet
+
+    def announce(self, credential: str, *, confused: bool) -> None:
+        """The event about the active slot's version. `confused`: and others."""
+        world, rng = self._machine.world, self._rng
+        active = world.scenario.active[credential]
+        configured = world.configuration.credential(credential)
+        version = world.current(configured, active)
+        assert version is not None
+        event = (NEAR, data(configured.vault, version.secret, version.version))
+        self._send(rng.choice([0.0, 3.0]), *event)
+        if not confused:
+            return
+        standby = configured.slots[other(active)].secret
+        strays = [
+            event,
+            (EXPIRED, event[1]),
+            (NEAR, data(configured.vault, version.secret, "0badc0de")),
+            (NEAR, data(configured.vault, standby, "0badc0de")),
+            (NEAR, data("https://elsewhere.vault.example", version.secret, version.version)),
+            (NEAR, data(configured.vault, "another-secret", "1")),
+            ("Microsoft.KeyVault.SecretNewVersionCreated", event[1]),
+            (NEAR, {"Id": 7, "ObjectName": None}),
+            (NEAR, {"Id ": "https://[", "ObjectName ": " x ", "Version": "1"}),
+        ]
+        for _ in range(rng.choice([0, 1, 1, 3])):
+            when = rng.choice([0.0, 0.0, 5.0, 60.0, 3600.0, 90000.0])
+            self._send(when, *rng.choice(strays))
+        for _ in range(rng.choice([0, 0, 0, 1])):
+            self._deliver(rng.choice([0.0, 60.0, 80000.0]), self._sweep, "sweep", ATTEMPTS)
+
+    def _send(self, when: float, kind: str, content: Any) -> None:
+        def take() -> None:
+            driven(events.take(self._machine.edges, self._client, kind, content, "event"))
+
+        name = f"event {kind.rpartition('.')[2]}"
+        self._deliver(when, take, name, ATTEMPTS)
+
+    def _sweep(self) -> None:
+        driven(events.sweep_all(self._machine.edges, self._client))
+
+    def _deliver(self, when: float, take: Callable[[], None], name: str, attempts: int) -> None:
+        self.open += 1
+        self._machine.agenda.add(when, lambda: self._attempt(take, name, attempts))
+
+    def _attempt(self, take: Callable[[], None], name: str, attempts: int) -> None:
+        """Event Grid tries again after a failure, and after no answer."""
+
+        def again() -> None:
+            self.open -= 1
+            if attempts > 1:
+                self._deliver(10.0, take, name, attempts - 1)
+
+        def main() -> None:
+            try:
+                take()
+            except (Exception, CutOff) as error:  # noqa: BLE001 - Event Grid sees no success
+                self._machine.story.tell(name, "fails: %s", type(error).__name__)
+                again()
+            else:
+                self.open -= 1
+
+        self._machine.trigger(name, main, again)
+
+
+def data(vault: str, secret: str, version: str) -> dict[str, Any]:
+    return {
+        "Id": f"{vault}/secrets/{secret}/{version}",
+        "VaultName": vault.removeprefix("https://").partition(".")[0],
+        "ObjectType": "Secret",
+        "ObjectName": secret,
+        "Version": version,
+        "NBF": None,
+        "EXP": "1830000000",
+    }

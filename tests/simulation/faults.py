@@ -1,0 +1,130 @@
+"""What goes wrong at a call of an edge, a client, or a commit of the journal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, Protocol
+
+if TYPE_CHECKING:
+    from random import Random
+
+Kind = Literal[
+    "unavailable",  # it does not answer, and has done nothing
+    "lost",  # it has done it, and its answer is lost
+    "denied",  # it refuses, for good
+    "unexpected",  # something raises what nobody thought of, with a password in its text
+    "crash-before",  # the host dies before the effect
+    "crash-after",  # ... and after it
+    "cut-before",  # this execution ends before the effect and its task fails
+    "cut-after",
+    "duplicate",  # a second execution starts while this one is held up
+    "slow",
+    "stale",  # a read answers with what was there a moment ago
+]
+KINDS: tuple[Kind, ...] = Kind.__args__  # type: ignore[attr-defined]  # a Literal's words
+PERMANENT = {"denied"}
+LONGEST_STALL = 12.0  # seconds that a duplicate lags behind: see docs/simulation.md
+STALE = 2.0  # seconds
+
+
+@dataclass(frozen=True)
+class Fault:
+    """`before` and `after` the effect, in seconds, the execution is held up."""
+
+    kind: Kind
+    before: float = 0.0
+    after: float = 0.0
+    lasts: bool = False  # may outlast the patience of any retry
+
+
+@dataclass(frozen=True)
+class Call:
+    """`target`: vault, database, cluster, topic, or client."""
+
+    number: int
+    target: str
+    verb: str
+    writes: bool
+
+
+class Plan(Protocol):
+    def call(self, call: Call) -> Fault | None: ...
+
+    def commit(self, number: int) -> Literal["before", "after"] | None:
+        """Whether the host dies at this commit of the journal."""
+
+
+class NoFaults:
+    def call(self, call: Call) -> Fault | None:
+        return None
+
+    def commit(self, number: int) -> Literal["before", "after"] | None:
+        return None
+
+
+@dataclass
+class Scripted:
+    """Just these, by the number of the call or commit; for the sweeps."""
+
+    calls: dict[int, Fault] = field(default_factory=dict)
+    commits: dict[int, Literal["before", "after"]] = field(default_factory=dict)
+
+    def call(self, call: Call) -> Fault | None:
+        return self.calls.get(call.number)
+
+    def commit(self, number: int) -> Literal["before", "after"] | None:
+        return self.commits.get(number)
+
+
+class Random_:  # noqa: N801 - random.Random is what it draws from
+    """Each run has its own mixture: some see one fault, some see one at every fourth call."""
+
+    def __init__(self, rng: Random, kinds: tuple[Kind, ...]) -> None:
+        self._rng = rng
+        self._rate = rng.choice([0.0, 0.01, 0.03, 0.08, 0.25])
+        chosen = [kind for kind in kinds if rng.random() < 0.6 and kind not in PERMANENT]
+        self._kinds = chosen
+        self._permanent = {rng.randrange(1, 140) for _ in range(rng.choice([0, 0, 0, 1, 2]))}
+        self._outage = self._draw_outage() if "unavailable" in kinds else None
+        self._crash_rate = rng.choice([0.0, 0.0, 0.01]) if "crash-before" in kinds else 0.0
+        if "denied" not in kinds:
+            self._permanent = set()
+
+    def _draw_outage(self) -> tuple[str, int, int] | None:
+        """One system refuses every call from one number to another: for about an hour at most."""
+        if self._rng.random() > 0.15:
+            return None
+        start = self._rng.randrange(1, 120)
+        target = self._rng.choice(["vault", "database", "cluster", "topic"])
+        return target, start, start + self._rng.choice([5, 15, 60])
+
+    def call(self, call: Call) -> Fault | None:
+        if call.number in self._permanent and call.target != "client":
+            return Fault("denied", lasts=True)
+        if self._outage is not None:
+            target, start, end = self._outage
+            if call.target == target and start <= call.number < end:
+                return Fault("unavailable", before=self._rng.choice([0.0, 10.0]), lasts=True)
+        if not self._kinds or self._rng.random() >= self._rate:
+            return None
+        return self._draw(call)
+
+    def _draw(self, call: Call) -> Fault | None:
+        rng = self._rng
+        kind = rng.choice(self._kinds)
+        if kind == "stale" and (call.target != "vault" or call.writes):
+            return None
+        if kind.startswith("crash") and rng.random() < 0.5:
+            return None  # a crash costs more than the others, and is drawn at commits as well
+        if kind == "duplicate":
+            return Fault(kind, before=rng.choice([0.0, 1.0, LONGEST_STALL]))
+        if kind == "slow":
+            return Fault(
+                kind, before=rng.choice([0.0, 2.0, 40.0]), after=rng.choice([0.0, 2.0, 40.0])
+            )
+        return Fault(kind)
+
+    def commit(self, number: int) -> Literal["before", "after"] | None:
+        if not self._crash_rate or self._rng.random() >= self._crash_rate:
+            return None
+        return self._rng.choice(["before", "after"])

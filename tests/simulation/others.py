@@ -1,0 +1,197 @@
+"""What others do in the middle of a rotation: operators, deployments, scripts, mistakes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rotation.model import SLOTS, other
+from tests.simulation.cluster import BROKEN
+from tests.simulation.world import Owner
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+    from random import Random
+
+    from rotation.config import Credential, Workload
+    from tests.simulation.cluster import ClusterModel, DeploymentState, ServiceState
+    from tests.simulation.machine import Machine
+
+
+class Others:
+    """Each deed draws whom it meets, says which slots it damages, and does it."""
+
+    def __init__(self, machine: Machine, rng: Random) -> None:
+        self._machine = machine
+        self._world = machine.world
+        self._rng = rng
+        self.done: list[str] = []
+        self.damaging: list[tuple[str, str]] = []  # credential, what
+        self.touched: dict[Owner, datetime] = {}  # when last
+
+    def schedule(self) -> None:
+        """None in most runs; else some, at calls of the app's own."""
+        for _ in range(self._rng.choice([0, 0, 0, 1, 1, 2, 4])):
+            deed = self._rng.choice(DEEDS)
+            self._machine.calls.at[self._rng.randrange(2, 150)] = lambda deed=deed: self.do(deed)  # type: ignore[misc]  # a default binds the loop's variable
+
+    def do(self, deed: Callable[[Others], None]) -> None:
+        deed(self)
+
+    def _did(self, text: str, owner: Owner, effect: Callable[[], None], *damaged: Owner) -> None:
+        """`damaged` are the slots that may not work any more because of it."""
+        self.touched |= dict.fromkeys([owner, *damaged], self._machine.clock.now)
+        self._machine.story.tell("OTHERS", "%s", text)
+        effect()
+        self.done.append(text)
+        for owner in damaged:
+            self.damaging.append((owner.credential, text))
+        self._machine.checker.blame(list(damaged), text)
+
+    # Whom it meets
+
+    def _credential(self) -> tuple[str, Credential]:
+        name = self._rng.choice(sorted(self._world.configuration.credentials))
+        return name, self._world.configuration.credential(name)
+
+    def _owner(self) -> tuple[Owner, Credential]:
+        name, credential = self._credential()
+        return Owner(name, self._rng.choice(SLOTS)), credential
+
+    def _workload(self) -> tuple[Owner, Workload, ClusterModel]:
+        owner, credential = self._owner()
+        workload = self._rng.choice(credential.workloads)
+        return owner, workload, self._world.clusters[workload.cluster]
+
+    def _deployment(self) -> tuple[Owner, ClusterModel, DeploymentState]:
+        owner, workload, cluster = self._workload()
+        found = cluster.deployments[workload.namespace, workload.deployments[owner.slot]]
+        return owner, cluster, found
+
+    def _service(self) -> tuple[str, ClusterModel, ServiceState]:
+        owner, workload, cluster = self._workload()
+        return owner.credential, cluster, cluster.services[workload.namespace, workload.service]
+
+    # What they do
+
+    def scales(self) -> None:
+        owner, cluster, found = self._deployment()
+        replicas = self._rng.choice([0, 1, 3, 5])
+        damaged = [owner] if replicas < max(found.replicas, 1) else []
+        self._did(
+            f"scale {found.name} to {replicas}",
+            owner,
+            lambda: cluster.scale(found, replicas),
+            *damaged,
+        )
+
+    def deploys(self) -> None:
+        owner, cluster, found = self._deployment()
+        tag = self._rng.choice(["2", "3", BROKEN])
+        images = {**found.images, "app": f"app:{tag}"}
+        damaged = [owner] if tag == BROKEN else []
+        self._did(
+            f"deploy app:{tag} to {found.name}",
+            owner,
+            lambda: cluster.roll(found, images, found.version),
+            *damaged,
+        )
+
+    def selects(self) -> None:
+        credential, cluster, service = self._service()
+        slot = self._rng.choice([*SLOTS, "purple", None])
+        self._did(
+            f"point Service {service.name} at {slot}",
+            Owner(credential, slot),  # type: ignore[arg-type]  # what they write may be no slot
+            lambda: cluster.select(service, slot),
+            *_both(credential),
+            Owner(credential, slot),  # type: ignore[arg-type]
+        )
+
+    def selects_preview(self) -> None:
+        owner, workload, cluster = self._workload()
+        service = cluster.services[workload.namespace, workload.preview]
+        self._did(
+            f"point Service {service.name} at {owner.slot}",
+            owner,
+            lambda: cluster.select(service, owner.slot),
+        )
+
+    def disables(self) -> None:
+        owner, credential = self._owner()
+        current = self._world.current(credential, owner.slot)
+        if current is None:
+            return
+
+        def effect() -> None:
+            current.disabled = current.disabled or self._machine.clock.now
+
+        self._did(f"disable {current.secret}/{current.version}", owner, effect, owner)
+
+    def writes(self) -> None:
+        owner, credential = self._owner()
+        password = f"others{len(self.done)}{owner.slot}".ljust(40, "1")
+        self._did(
+            f"write a new version of the secret of {owner}",
+            owner,
+            lambda: _discard(self._world.write(credential, owner.slot, password)),
+            owner,
+        )
+
+    def bars(self) -> None:
+        owner, credential = self._owner()
+        role = self._world.database.roles[credential.slots[owner.slot].role]
+
+        def effect() -> None:
+            role.login = False
+
+        self._did(f"NOLOGIN on the role of {owner}", owner, effect, owner)
+
+    def sets_password(self) -> None:
+        owner, credential = self._owner()
+        role = self._world.database.roles[credential.slots[owner.slot].role]
+
+        def effect() -> None:
+            role.password = f"by hand {len(self.done)}"
+
+        self._did(f"set the password of the role of {owner}", owner, effect, owner)
+
+    def overwrites(self) -> None:
+        owner, workload, cluster = self._workload()
+        if workload.secrets is None:
+            return
+        key = (workload.namespace, workload.secrets[owner.slot])
+
+        def effect() -> None:
+            cluster.secrets[key] = ("something", "something")
+
+        self._did(f"overwrite Secret {key[1]}", owner, effect, owner)
+
+    def uses(self) -> None:
+        owner, credential = self._owner()
+        role = credential.slots[owner.slot].role
+        if self._world.database.roles[role].login:
+            self._did(f"open a session as {role}", lambda: self._world.database.jobs.append(role))
+
+
+def _both(credential: str) -> tuple[Owner, Owner]:
+    blue = Owner(credential, "blue")
+    return blue, Owner(credential, other(blue.slot))
+
+
+def _discard(_: object) -> None:
+    """A lambda's result that nobody wants."""
+
+
+DEEDS: tuple[Callable[[Others], None], ...] = (
+    Others.scales,
+    Others.deploys,
+    Others.selects,
+    Others.selects_preview,
+    Others.disables,
+    Others.writes,
+    Others.bars,
+    Others.sets_password,
+    Others.overwrites,
+    Others.uses,
+)

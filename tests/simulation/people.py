@@ -1,0 +1,108 @@
+"""Those who decide: in time, late, twice, both ways at once, without the right to, or never."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Any, Literal
+
+from rotation import deciders, rotations
+from rotation.model import Request
+from tests.simulation.client import Client
+from tests.simulation.scenario import APPROVERS, REQUESTER
+
+if TYPE_CHECKING:
+    from random import Random
+
+    from tests.simulation.machine import Machine
+
+Choice = Literal["approve", "reject"]
+MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
+
+
+class People:
+    """Decides at every gate that opens. `busy`: also does what is in nobody's interest."""
+
+    def __init__(self, machine: Machine, rng: Random, loop: asyncio.AbstractEventLoop) -> None:
+        self._machine = machine
+        self._rng = rng
+        self._loop = loop
+        self._client: Any = Client(lambda: machine.engine, None)
+        self.busy = True
+        self.answer: Choice | None = None  # what they all decide, if it is fixed
+        machine.on_gate = self.on_gate
+
+    def on_gate(self, rotation: str, gate: str, status: dict[str, Any]) -> None:
+        machine, rng = self._machine, self._rng
+        credential = machine.world.configuration.credential(status["credential"])
+        if not self.busy:
+            machine.agenda.add(MINUTE, lambda: self.decide(rotation, APPROVERS[0], "approve"))
+            return
+        choice = self.answer or rng.choices(["approve", "reject"], [65, 35])[0]
+        when = rng.choice([0.0, MINUTE, 5 * HOUR, 3 * DAY])
+        policy = credential.approval.on_deadline
+        if policy == "approve":
+            soaked = credential.approval.soak
+            assert soaked is not None
+            machine.agenda.add(
+                min(credential.approval.deadline, soaked).total_seconds(),
+                lambda: machine.checker.approved.add(rotation),
+            )
+        if policy != "keep" and rng.random() < 0.5:
+            when = 20 * DAY  # the policy decides, unless it may not
+        machine.agenda.add(when, lambda: self.decide(rotation, APPROVERS[0], choice))
+        for _ in range(rng.choice([0, 0, 1, 2])):
+            self._confuse(rotation, gate, when, choice)
+
+    def _confuse(self, rotation: str, gate: str, when: float, choice: Choice) -> None:
+        rng, agenda = self._rng, self._machine.agenda
+        opposite: Choice = "reject" if choice == "approve" else "approve"
+        lag = rng.choice([0.0, 0.1, MINUTE])
+        match rng.choice(["twice", "both", "requester", "nobody", "nonsense"]):
+            case "twice":
+                agenda.add(when + lag, lambda: self.decide(rotation, APPROVERS[0], choice))
+            case "both":
+                agenda.add(when, lambda: self.decide(rotation, APPROVERS[1], opposite))
+            case "requester":
+                agenda.add(when / 2, lambda: self.decide(rotation, REQUESTER, "approve"))
+            case "nobody":
+                agenda.add(when / 2, lambda: self.decide(rotation, "eve@example.org", "approve"))
+            case "nonsense":
+                agenda.add(when / 2, lambda: self._raise(rotation, gate, {"decision": "maybe"}))
+
+    def decide(self, rotation: str, by: str, choice: Choice) -> None:
+        """As the HTTP API does it, with what the record said when they looked."""
+        self._loop.run_until_complete(self._decide(rotation, by, choice))
+
+    async def _decide(self, rotation: str, by: str, choice: Choice) -> None:
+        machine = self._machine
+        record = await rotations.find(self._client, rotation)
+        if record is None or not deciders.waits(record):
+            machine.story.tell(by, "finds nothing to decide for %s", rotation)
+            return
+        approval = machine.world.configuration.credential(record["credential"]).approval
+        decider = deciders.keyed(by, "http")
+        requested_by = record["request"]["requestedBy"]
+        refused = deciders.refusal(decider, approval, requested_by, choice)
+        if refused is not None:
+            machine.story.tell(by, "may not %s %s: %s", choice, rotation, refused)
+            return
+        machine.story.tell(by, "decides to %s %s", choice, rotation)
+        if choice == "approve":
+            machine.checker.approved.add(rotation)
+        decision = rotations.Decision(choice, by, "http", "", (by,))
+        await rotations.decide(self._client, record, decision, patience=-1.0)
+
+    def _raise(self, rotation: str, gate: str, data: dict[str, Any]) -> None:
+        """An event that comes past the app, with the task hub's own key."""
+        if self._machine.engine.journal.state.instances.get(rotation) is None:
+            return
+        self._machine.story.tell("somebody", "raises %s for %s: %s", gate, rotation, data)
+        self._machine.engine.raise_event(rotation, gate, json.dumps(json.dumps(data)))
+
+    def ask(self, credential: str, rotation: str, by: str) -> None:
+        """A rotation by hand."""
+        machine = self._machine
+        request = Request(rotation, credential, "manual", by, "by hand")
+        machine.story.tell(by, "asks for %s", rotation)
+        self._loop.run_until_complete(rotations.start(self._client, request))

@@ -1,0 +1,124 @@
+"""What is rotated in a run: credentials, workloads, policies, and how long things take."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from rotation.config import Configuration
+from rotation.model import SLOTS, Slot
+from tests.simulation.cluster import Times
+
+if TYPE_CHECKING:
+    from random import Random
+
+APPROVERS = ("ann@example.org", "ben@example.org")
+REQUESTER = "zoe@example.org"
+TOPIC = "https://topic.example/api/events"
+CLUSTERS = ("west", "north")
+# The workload's own faults: its standby fails its tests, or only once it serves.
+Flaw = Literal["", "preview", "service"]
+
+
+@dataclass(frozen=True)
+class Scenario:
+    configuration: Configuration
+    active: dict[str, Slot]  # of each credential
+    replicas: int
+    times: Times
+    topic: bool
+    flaw: Flaw = ""
+
+
+def draw(rng: Random) -> Scenario:
+    names = ["orders", "billing"] if rng.random() < 0.08 else ["orders"]
+    topic = rng.random() < 0.4
+    return Scenario(
+        configuration=configuration(
+            {name: _credential(rng, name, _count(rng, len(names))) for name in names}
+        ),
+        active={name: rng.choice(SLOTS) for name in names},
+        replicas=rng.choice([1, 2, 2, 3]),
+        times=Times(
+            controller=rng.choice([0.0, 0.5, 2.0]),
+            startup=rng.choice([0.5, 3.0, 8.0]),
+            grace=rng.choice([3.0, 8.0]),
+            routes=rng.choice([0.0, 1.0, 2.0]),
+            progress=rng.choice([60.0, 300.0]),
+        ),
+        topic=topic,
+        flaw=rng.choices(["", "preview", "service"], [90, 5, 5])[0],  # type: ignore[arg-type]  # the words of Flaw
+    )
+
+
+def _count(rng: Random, credentials: int) -> int:
+    return 1 if credentials > 1 else rng.choices([1, 2, 3], [70, 25, 5])[0]
+
+
+def plain(workloads: int = 2, **more: Any) -> Scenario:
+    """One credential without surprises, for the sweeps."""
+    deliveries = ["csi", "secret"] * workloads
+    return Scenario(
+        configuration=configuration(
+            {"orders": document("orders", "url", deliveries[:workloads], {"deadline": "7d"})}
+        ),
+        active={"orders": "blue"},
+        replicas=2,
+        times=Times(controller=0.5, startup=3.0, grace=3.0, routes=1.0, progress=300.0),
+        topic=False,
+        **more,
+    )
+
+
+def _credential(rng: Random, name: str, workloads: int) -> dict[str, Any]:
+    deliveries = [rng.choice(["csi", "secret"]) for _ in range(workloads)]
+    policy: dict[str, Any] = {"deadline": rng.choice(["1h", "30h", "3d"]), "remind": "24h"}
+    policy["onDeadline"] = rng.choices(["keep", "roll-back", "approve"], [70, 15, 15])[0]
+    if policy["onDeadline"] == "approve":
+        policy["soak"] = rng.choice(["10m", "2d"])
+    policy["allowRequester"] = rng.random() < 0.2
+    return document(name, rng.choice(["password", "url", "json"]), deliveries, policy)
+
+
+def document(
+    name: str, shape: str, deliveries: list[str], approval: dict[str, Any]
+) -> dict[str, Any]:
+    """A credential as the file has it."""
+    return {
+        "vault": f"https://kv-{name}.vault.example",
+        "validity": "90d",
+        "format": shape,
+        "drain": "3s",
+        "database": {"host": "pg.example", "name": name, "admin": {"role": "rotator"}},
+        "slots": {
+            slot: {"role": f"{name}_{slot}", "secret": f"{name}-db-{slot}"} for slot in SLOTS
+        },
+        "workloads": [
+            _workload(name, index, delivery) for index, delivery in enumerate(deliveries)
+        ],
+        "approval": {"approvers": list(APPROVERS), **approval},
+    }
+
+
+def _workload(credential: str, index: int, delivery: str) -> dict[str, Any]:
+    name = f"{credential}-{('api', 'jobs', 'web')[index]}"
+    found: dict[str, Any] = {
+        "name": name,
+        "cluster": CLUSTERS[index % 2],
+        "namespace": credential,
+        "service": name,
+        "preview": f"{name}-preview",
+        "deployments": {slot: f"{name}-{slot}" for slot in SLOTS},
+        "delivery": delivery,
+        "ready": "90s",
+        "drain": "60s",
+        "tests": [{"path": "/whoami", "json": {"role": "{role}"}, "repeat": 1}],
+    }
+    if delivery == "secret":
+        found["secrets"] = {slot: f"{name}-db-{slot}" for slot in SLOTS}
+    return found
+
+
+def configuration(credentials: dict[str, Any]) -> Configuration:
+    clusters = {name: {"server": f"https://{name}.example"} for name in CLUSTERS}
+    return Configuration.model_validate({"clusters": clusters, "credentials": credentials})

@@ -1,0 +1,132 @@
+"""Whether a run ended as it should: what may stop a rotation, and what must not."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from rotation.model import Slot, other
+from tests.simulation.clock import START
+from tests.simulation.world import Owner
+
+if TYPE_CHECKING:
+    from tests.simulation.run import Run
+
+ENDS = {"completed", "rolled-back", "aborted", "skipped", "refused", "needs-attention"}
+
+
+def judge_first(run: Run) -> None:
+    machine = run.machine
+    for rotation, credential in machine.credentials.items():
+        status = run.status(rotation)
+        outcome = status.get("outcome")
+        if status["runtime"] != "Completed" or outcome not in ENDS:
+            machine.checker.fail(9, f"{rotation} is {status['runtime']} with outcome {outcome}")
+            continue
+        damaged = [what for name, what in run.others.damaging if name == credential]
+        machine.story.tell(rotation, "ends as %s: %s", outcome, status["outcomeReason"])
+        _justified(run, rotation, status, damaged)
+        if not damaged and not machine.lates:
+            _cleared(run, rotation, status)
+
+
+def _justified(run: Run, rotation: str, status: dict[str, Any], damaged: list[str]) -> None:
+    checker, faults = run.machine.checker, run.machine.checker.permanents
+    outcome, credential = status["outcome"], status["credential"]
+    if damaged or outcome not in {"needs-attention", "refused"} or _patient(status, outcome):
+        return
+    began = _turned(status) if outcome == "needs-attention" else START
+    deeds = [when for owner, when in run.others.touched.items() if owner.credential == credential]
+    if not any(when >= began for when in [*deeds, *(when for when, _ in faults)]):
+        checker.fail(9, f"{rotation} is {outcome} for no reason: {status['outcomeReason']}")
+
+
+def _patient(status: dict[str, Any], outcome: str) -> bool:
+    """Whether the step that failed was tried for as long as it may take."""
+    longest = timedelta(minutes=58 if outcome == "needs-attention" else 8)
+    return any(
+        "failure" in step and _time(step["until"]) - _time(step["since"]) >= longest
+        for step in status["steps"]
+    )
+
+
+def _turned(status: dict[str, Any]) -> datetime:
+    """When the rotation began to undo or to retire: from then on there is no way but forward."""
+    moments = [_time(step["since"]) for step in status["steps"] if "failure" in step]
+    if status["decision"]:
+        moments.append(_time(status["decision"]["at"]))
+    return min(moments)
+
+
+def _time(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
+def _cleared(run: Run, rotation: str, status: dict[str, Any]) -> None:
+    """The slot that a finished rotation took away is gone in all its parts."""
+    active, outcome = status.get("active"), status["outcome"]
+    if active is None or outcome not in {"completed", "aborted", "rolled-back"}:
+        return
+    gone: Slot = active if outcome == "completed" else other(active)
+    owner = Owner(status["credential"], gone)
+    if owner in run.others.touched or _later(run, rotation):
+        return
+    for problem in left_of(run, owner):
+        run.machine.checker.fail(4, f"{rotation} is {outcome}, and {problem}")
+
+
+def _later(run: Run, rotation: str) -> bool:
+    """Whether another rotation of the credential came after it and did something."""
+    names = run.machine.credentials
+    after = list(names)[list(names).index(rotation) + 1 :]
+    return any(
+        names[key] == names[rotation] and run.status(key).get("active") is not None for key in after
+    )
+
+
+def left_of(run: Run, owner: Owner) -> list[str]:
+    """What is still there of a slot that was retired."""
+    world = run.machine.world
+    credential = world.configuration.credential(owner.credential)
+    login = credential.slots[owner.slot]
+    found = []
+    if world.database.roles[login.role].login:
+        found.append(f"role {login.role} can log in")
+    enabled = [v for v in world.vault(credential).secrets.get(login.secret, []) if not v.disabled]
+    if enabled:
+        found.append(f"{len(enabled)} versions of secret {login.secret} are enabled")
+    for workload in credential.workloads:
+        cluster = world.clusters[workload.cluster]
+        pods = cluster.pods(workload.namespace, workload.deployments[owner.slot])
+        if pods:
+            found.append(f"pods are left: {', '.join(pods)}")
+    return found
+
+
+def judge_second(run: Run) -> None:
+    """From any world: rotated, or refused for what others did or what needed attention before."""
+    machine = run.machine
+    for credential in machine.world.configuration.credentials:
+        rotation = f"{credential}-second"
+        status = run.status(rotation)
+        outcome = status.get("outcome")
+        machine.story.tell(rotation, "ends as %s: %s", outcome, status["outcomeReason"])
+        damaged = [what for name, what in run.others.damaging if name == credential]
+        attention = "needs-attention" in run.outcomes()
+        if outcome == "completed":
+            _whole(run, status)
+        elif outcome != "refused" or not (damaged or attention):
+            machine.checker.fail(
+                9, f"the second rotation is {outcome}: {status['outcomeReason']} after {damaged}"
+            )
+
+
+def _whole(run: Run, status: dict[str, Any]) -> None:
+    gone = Owner(status["credential"], status["active"])
+    problems = left_of(run, gone)
+    serving = Owner(gone.credential, other(gone.slot))
+    refused = run.machine.world.logs_in(serving)
+    if refused:
+        problems.append(refused)
+    for problem in problems:
+        run.machine.checker.fail(4, f"the second rotation is completed, and {problem}")
