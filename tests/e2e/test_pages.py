@@ -1,0 +1,175 @@
+"""The pages over HTTP: what crosses the wire, and what is kept of it."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from datetime import timedelta
+from typing import TYPE_CHECKING
+from urllib.parse import urlencode
+
+import pytest
+import urllib3
+
+from local import world
+from tests.e2e import site
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from local.stack import Stack
+
+pytestmark = pytest.mark.xdist_group("stack")
+
+ADA, GRACE = world.APPROVERS
+
+
+class Browser:
+    """Keeps the cookie and posts forms, as a browser without JavaScript does."""
+
+    def __init__(self, stack: Stack, **headers: str) -> None:
+        self._url = stack.components["host"].url
+        self._headers = dict(headers)
+        self._http = urllib3.PoolManager(retries=False)
+
+    def get(self, path: str, method: str = "GET") -> urllib3.BaseHTTPResponse:
+        answer = self._http.request(method, self._url + path, headers=self._headers, redirect=False)
+        cookie = answer.headers.get("Set-Cookie")
+        if cookie:
+            self._headers["Cookie"] = cookie.partition(";")[0]
+        return answer
+
+    def post(self, path: str, **form: str) -> urllib3.BaseHTTPResponse:
+        kind = {
+            "Content-Type": "application/x-www-form-urlencoded",
+            "Sec-Fetch-Site": "same-origin",
+        }
+        return self._http.request(
+            "POST",
+            self._url + path,
+            body=urlencode(form),
+            headers={**self._headers, **kind, "Origin": "null"},
+            redirect=False,
+        )
+
+    def token(self, path: str) -> str:
+        found = re.search(rb'name="token" value="([0-9a-f]{64})"', self.get(path).data)
+        assert found
+        return found.group(1).decode()
+
+    def decide(self, path: str, decision: str, **form: str) -> urllib3.BaseHTTPResponse:
+        return self.post(path, token=self.token(path), decision=decision, **form)
+
+
+@pytest.fixture
+def linked(stack: Stack) -> Iterator[Stack]:
+    with site.with_links(stack) as found:
+        yield found
+
+
+@pytest.fixture
+def signed(stack: Stack) -> Iterator[Stack]:
+    with site.with_sign_in(stack) as found:
+        yield found
+
+
+def test_a_mailed_link_decides_once_and_is_kept_nowhere(linked: Stack) -> None:
+    rotation = site.asked(linked, by=GRACE)
+    link, browser = site.mailed(linked, rotation), Browser(linked)
+    # Mail scanners look at links, again and again.
+    for method in ("GET", "GET", "HEAD", "OPTIONS"):
+        browser.get(link, method)
+    assert linked.rotation(rotation)["decision"] is None
+
+    token = browser.token(link)
+    assert browser.post(link, token=token, decision="approve", comment="fine").status == 303
+    decision = linked.rotation(rotation)["decision"]
+    assert (decision["by"], decision["channel"], decision["comment"]) == (ADA, "link", "fine")
+
+    assert browser.post(link, token=token, decision="reject").status == 409
+    assert site.ended(linked, rotation)["outcome"] == "completed"
+    assert browser.post(link, token=token, decision="reject").status == 409
+    assert b"Approved" in browser.get(link).data
+    assert_kept_nowhere(linked, site.token_of(link))
+
+
+def assert_kept_nowhere(stack: Stack, token: str) -> None:
+    """The topic has it, since it was sent there; the engine's journal and the logs have not."""
+    logs = [path.read_text(errors="replace") for path in stack.directory.glob("logs/*.log")]
+    assert logs
+    assert not any(token in log for log in logs)
+    with sqlite3.connect(f"file:{stack.directory / 'journal.db'}?mode=ro", uri=True) as journal:
+        assert not any(token in line for line in journal.iterdump())
+
+
+def test_links_that_are_not_good_show_and_change_nothing(linked: Stack) -> None:
+    rotation = site.asked(linked, by=GRACE)
+    hour = timedelta(hours=1)
+    good = site.minted(linked, rotation, ADA, hour)
+    cases = {
+        site.minted(linked, rotation, ADA, -hour): 410,
+        good[:-1] + ("A" if good[-1] != "A" else "B"): 403,
+        "/api/pages/decision": 403,
+        site.minted(linked, "orders-db-20200101T000000-0000", ADA, hour): 404,
+    }
+    browser = Browser(linked)
+    for link, status in cases.items():
+        for answer in (browser.get(link), browser.post(link, token="0" * 64, decision="approve")):
+            assert answer.status == status
+            assert rotation.encode() not in answer.data
+    foreign = site.minted(linked, rotation, "eve@contoso.example", hour)
+    assert b"<form" not in browser.get(foreign).data
+    assert linked.rotation(rotation)["decision"] is None
+
+
+def test_whoever_asked_for_a_rotation_cannot_approve_it_by_link(linked: Stack) -> None:
+    rotation = site.asked(linked, by=ADA)
+    link, browser = site.mailed(linked, rotation), Browser(linked)
+    answer = browser.decide(link, "approve")
+    assert answer.status == 403
+    assert b"omebody else must approve it" in answer.data
+    assert linked.rotation(rotation)["decision"] is None
+    other = site.mailed(linked, rotation, GRACE)
+    assert browser.decide(other, "reject").status == 303
+    assert site.ended(linked, rotation)["outcome"] == "rolled-back"
+
+
+def test_a_signed_in_approver_decides_and_others_do_not(signed: Stack) -> None:
+    rotation = site.asked(signed, by="somebody")
+    path = f"/api/pages/rotations/{rotation}"
+    nobody, reader = Browser(signed), Browser(signed, **site.sign_in("reader@contoso.example"))
+    anna = Browser(signed, **site.sign_in("anna@contoso.example", site.APP_ROLE))
+    assert nobody.get(path).status == 403
+    assert b"<form" not in reader.get(path).data
+    # The platform takes a forged header away; without a sign-in there is nobody.
+    forged = site.sign_in("anna@contoso.example", site.APP_ROLE)["X-Local-Sign-In"]
+    assert Browser(signed, **{"X-MS-CLIENT-PRINCIPAL": forged}).get(path).status == 403
+    # Somebody else's form is worth nothing in this browser.
+    stolen = anna.token(path)
+    ben = Browser(signed, **site.sign_in("ben@contoso.example", site.APP_ROLE, oid="b" * 36))
+    ben.get(path)
+    assert ben.post(path, token=stolen, decision="approve").status == 403
+    assert signed.rotation(rotation)["decision"] is None
+
+    assert anna.decide(path, "approve").status == 303
+    decision = signed.rotation(rotation)["decision"]
+    assert (decision["by"], decision["channel"]) == ("anna@contoso.example", "page")
+    assert site.ended(signed, rotation)["outcome"] == "completed"
+
+
+def test_without_the_platforms_sign_in_a_forged_principal_is_nobody(stack: Stack) -> None:
+    principal = site.sign_in("anna@contoso.example", site.APP_ROLE)["X-Local-Sign-In"]
+    with site.host_with(stack, {"ROTATION_SIGN_IN": "entra"}, [site.APP_ROLE]):
+        browser = Browser(stack, **{"X-MS-CLIENT-PRINCIPAL": principal})
+        answer = browser.get("/api/pages")
+        assert answer.status == 403
+        assert b"WEBSITE_AUTH_ENABLED" in answer.data
+
+
+def test_the_overview_needs_a_key_and_is_locked_down(stack: Stack) -> None:
+    assert Browser(stack).get("/api/pages").status == 401
+    answer = Browser(stack, **{"x-functions-key": stack.keys["function"]}).get("/api/pages")
+    assert answer.status == 200
+    assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+    assert answer.headers["Referrer-Policy"] == "no-referrer"
+    assert stack.keys["function"].encode() not in answer.data
