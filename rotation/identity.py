@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from azure.core.exceptions import ClientAuthenticationError
+from azure.core.exceptions import AzureError, ClientAuthenticationError
 from azure.identity import (
     CredentialUnavailableError,
     DefaultAzureCredential,
@@ -46,3 +46,6 @@ class Identity:
                 f"the identity endpoint gave no token for {scope}; check AZURE_CLIENT_ID and that "
                 "the identity is assigned to the app"
             ) from None
+        except AzureError as error:
+            name = type(error).__name__
+            raise Unavailable(f"the identity endpoint did not answer for {scope}: {name}") from None

@@ -6,10 +6,15 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError
+from azure.core.exceptions import (
+    AzureError,
+    ClientAuthenticationError,
+    HttpResponseError,
+    ResourceNotFoundError,
+)
 from azure.eventgrid import EventGridEvent, EventGridPublisherClient
 
-from rotation.errors import Denied, EdgeError, Invalid, Unavailable
+from rotation.errors import Denied, EdgeError, Invalid, Missing, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,6 +45,8 @@ class EventGridTopic:
             if error.status_code is None:
                 raise Unavailable(f"{what}: no token") from None
             raise _refusal(what, error) from None
+        except ResourceNotFoundError:  # the SDK makes it anew, without its status
+            raise Missing(f"{what}: HTTP 404; check ROTATION_TOPIC_ENDPOINT") from None
         except HttpResponseError as error:
             raise _refusal(what, error) from None
         except AzureError as error:

@@ -1,0 +1,86 @@
+"""The stand-ins that the edges are tested against, unless variables name the real thing.
+
+docs/testing.md lists the variables.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from azure.core.credentials import AccessToken
+
+from local.identity import Identity, issue
+from local.process import Component
+from tests.local.azure.support import ADMIN, APP, Admin
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+
+class Tokens:
+    """A credential that signs in as one of the local identities."""
+
+    def __init__(self, state: Path, identity: Identity = APP) -> None:
+        self._state = state / "identity"
+        self._identity = identity
+
+    def get_token(self, *scopes: str, **_: Any) -> AccessToken:
+        resource = scopes[0].removesuffix("/.default")
+        token, expires = issue(
+            self._identity, resource, self._state, now=time.time(), lifetime=3600
+        )
+        return AccessToken(token, expires)
+
+
+@pytest.fixture(scope="session")
+def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("contract")
+
+
+@pytest.fixture(scope="session")
+def identity(state: Path) -> Iterator[Component]:
+    component = Component.module(
+        "identity",
+        *("--state", str(state / "identity"), "--system", "app", "--lifetime", "3600"),
+        log=state / "identity.log",
+        env=ADMIN,
+    )
+    with component:
+        yield component
+
+
+@pytest.fixture
+def name() -> str:
+    """Of a thing that no other test uses, on a server that may be used by others too."""
+    return f"contract-{secrets.token_hex(4)}"
+
+
+@pytest.fixture
+def started() -> Iterator[Callable[[Component], Component]]:
+    """Starts a component that ends with the test."""
+    running: list[Component] = []
+
+    def start(component: Component) -> Component:
+        running.append(component)
+        return component.start()
+
+    yield start
+    for component in running:
+        component.stop()
+
+
+def needs_the_stand_in(variable: str) -> None:
+    if os.environ.get(variable):
+        pytest.skip(f"orders a fault, which {variable} cannot be asked for")
+
+
+def faults(component: Component) -> Iterator[Admin]:
+    """Orders that do not outlive the test."""
+    admin = Admin(component)
+    yield admin
+    admin.clear()

@@ -1,0 +1,108 @@
+"""`rotation.identity` against the managed identity endpoint, with azure-identity as it is."""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING
+
+import pytest
+
+from local.identity import Identity as Local
+from local.identity import environment, verify
+from local.process import Component
+from rotation.edges import AKS_SCOPE, POSTGRESQL_SCOPE
+from rotation.errors import Unavailable
+from rotation.identity import Identity
+from tests.contract.conftest import faults
+from tests.local.azure.support import ADMIN, APP, Admin
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def admin(identity: Component) -> Iterator[Admin]:
+    yield from faults(identity)
+
+
+@pytest.fixture
+def signed_in(identity: Component, state: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """What the platform puts into an app's environment."""
+    found = environment(state / "identity", identity.url)
+    for key, value in found.items():
+        monkeypatch.setenv(key, value)
+    return found
+
+
+@pytest.mark.parametrize("scope", [AKS_SCOPE, POSTGRESQL_SCOPE])
+def test_a_token_is_for_the_scope(signed_in: dict[str, str], state: Path, scope: str) -> None:
+    token = Identity(signed_in).token(scope)
+    claims = verify(token.reveal(), scope.removesuffix("/.default"), state / "identity")
+    assert claims["oid"] == APP.principal_id
+    assert token.reveal() not in repr(token)
+
+
+def test_a_token_is_kept_while_it_lasts(signed_in: dict[str, str], admin: Admin) -> None:
+    """A fault that does nothing but count."""
+    admin.fault(delay=0.001, times=100)
+    identity = Identity(signed_in)
+    tokens = {identity.token(scope).reveal() for scope in (AKS_SCOPE, POSTGRESQL_SCOPE) * 3}
+    assert len(tokens) == 2
+    assert [fault["hits"] for fault in admin.faults()] == [2]
+
+
+def test_a_token_about_to_expire_is_replaced(
+    state: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    started: Callable[[Component], Component],
+) -> None:
+    short = started(
+        Component.module(
+            "identity",
+            *("--state", str(state / "short"), "--system", "app", "--lifetime", "30"),
+            log=state / "short.log",
+            env=ADMIN,
+        )
+    )
+    found = environment(state / "short", short.url)
+    for key, value in found.items():
+        monkeypatch.setenv(key, value)
+    Admin(short).fault(delay=0.001, times=100)
+    identity = Identity(found)
+    identity.token(AKS_SCOPE)
+    identity.token(AKS_SCOPE)
+    assert [fault["hits"] for fault in Admin(short).faults()] == [2]
+
+
+def test_an_identity_that_is_not_assigned(signed_in: dict[str, str]) -> None:
+    stranger = {**signed_in, "AZURE_CLIENT_ID": Local.named("stranger").client_id}
+    with pytest.raises(Unavailable, match=r"no identity .* \(AZURE_CLIENT_ID names") as caught:
+        Identity(stranger).token(AKS_SCOPE)
+    assert caught.value.__cause__ is None
+
+
+@pytest.mark.parametrize("status", [500, 503, 429])
+def test_an_endpoint_that_fails_is_worth_a_retry(
+    signed_in: dict[str, str], admin: Admin, status: int
+) -> None:
+    admin.fault(status=status, times=50, retry_after=0)
+    with pytest.raises(Unavailable) as caught:
+        Identity(signed_in).token(AKS_SCOPE)
+    assert caught.value.transient
+
+
+def test_an_endpoint_that_recovers(signed_in: dict[str, str], admin: Admin) -> None:
+    admin.fault(status=503, times=1, retry_after=0)
+    assert Identity(signed_in).token(AKS_SCOPE).reveal()
+
+
+def test_an_endpoint_that_is_down(
+    signed_in: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        down = f"http://127.0.0.1:{taken.getsockname()[1]}/msi/token"
+        monkeypatch.setenv("IDENTITY_ENDPOINT", down)
+        with pytest.raises(Unavailable):
+            Identity({**signed_in, "IDENTITY_ENDPOINT": down}).token(AKS_SCOPE)

@@ -1,0 +1,159 @@
+"""`rotation.notifications` against an Event Grid custom topic: the local one, or
+CONTRACT_TOPIC_ENDPOINT's, where that an event arrived cannot be seen."""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from azure.identity import DefaultAzureCredential
+
+from local.process import Component
+from local.tls import Authority
+from rotation.errors import Denied, EdgeError, Invalid, Missing, Unavailable
+from rotation.notifications import EventGridTopic
+from tests.contract.conftest import Tokens, faults, needs_the_stand_in
+from tests.local.azure.support import ADMIN, Admin, fetch_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+ENDPOINT = os.environ.get("CONTRACT_TOPIC_ENDPOINT")
+
+
+@dataclass(frozen=True)
+class Place:
+    endpoint: str
+    credential: Any
+    authority: str | None
+
+    def edge(self, **changes: Any) -> EventGridTopic:
+        values = {
+            "endpoint": self.endpoint,
+            "credential": self.credential,
+            "ca_bundle": self.authority,
+        }
+        return EventGridTopic(**{**values, **changes})
+
+
+@pytest.fixture(scope="session")
+def component(identity: Component, state: Path) -> Iterator[Component]:
+    running = Component.module(
+        "topic",
+        *("--state", str(state / "topic"), "--identity-state", str(state / "identity")),
+        log=state / "topic.log",
+        env=ADMIN,
+    )
+    with running:
+        yield running
+
+
+@pytest.fixture
+def place(request: pytest.FixtureRequest, state: Path) -> Place:
+    if ENDPOINT:
+        return Place(ENDPOINT, DefaultAzureCredential(), None)
+    running = request.getfixturevalue("component")
+    return Place(running.url, Tokens(state), str(running.facts["ca"]))
+
+
+@pytest.fixture
+def topic(place: Place) -> EventGridTopic:
+    return place.edge()
+
+
+@pytest.fixture
+def admin(request: pytest.FixtureRequest) -> Iterator[Admin]:
+    needs_the_stand_in("CONTRACT_TOPIC_ENDPOINT")
+    yield from faults(request.getfixturevalue("component"))
+
+
+def event(name: str, **changes: Any) -> dict[str, Any]:
+    return {
+        "id": f"{name}.1",
+        "eventType": "CredentialRotation.Started",
+        "subject": "/credentials/orders-db",
+        "eventTime": "2027-03-01T12:00:00.000Z",
+        "dataVersion": "1",
+        "data": {"rotation": name, "text": "ü😀"},
+        **changes,
+    }
+
+
+def published(component: Component, name: str) -> list[dict[str, Any]]:
+    _, found = fetch_json(f"{component.facts['viewer']}/events?after=0")
+    events = found["events"] if isinstance(found, dict) else found
+    return [e for e in (each.get("event", each) for each in events) if e["id"] == f"{name}.1"]
+
+
+def test_an_event_arrives_as_it_is(topic: EventGridTopic, component: Component, name: str) -> None:
+    topic.publish(event(name))
+    (found,) = published(component, name)
+    assert found.items() >= {**event(name), "eventTime": found["eventTime"]}.items()
+    assert found["eventTime"].startswith("2027-03-01T12:00:00")
+
+
+def test_an_event_may_be_repeated(topic: EventGridTopic, component: Component, name: str) -> None:
+    topic.publish(event(name))
+    topic.publish(event(name))
+    assert {found["id"] for found in published(component, name)} == {f"{name}.1"}
+
+
+STATUSES: list[tuple[int, type[EdgeError]]] = [
+    (400, Invalid),
+    (401, Denied),
+    (403, Denied),
+    (404, Missing),
+    (408, Unavailable),
+    (413, Invalid),
+    (429, Unavailable),
+    (500, Unavailable),
+    (503, Unavailable),
+]
+
+
+@pytest.mark.parametrize(("status", "error"), STATUSES)
+def test_a_refusal_says_what_it_is(
+    topic: EventGridTopic, admin: Admin, name: str, status: int, error: type[EdgeError]
+) -> None:
+    admin.fault(match={"path_prefix": "/api"}, status=status, times=9)
+    with pytest.raises(error, match=f"did not take event {name}.1: HTTP {status}") as caught:
+        topic.publish(event(name))
+    assert type(caught.value) is error
+    assert [fault["hits"] for fault in admin.faults()] == [1]
+
+
+@pytest.mark.parametrize("drop", ["before", "after"])
+def test_a_lost_connection_is_worth_a_retry(
+    topic: EventGridTopic, admin: Admin, component: Component, name: str, drop: str
+) -> None:
+    admin.fault(match={"path_prefix": "/api"}, drop=drop)
+    with pytest.raises(Unavailable):
+        topic.publish(event(name))
+    assert len(published(component, name)) == (1 if drop == "after" else 0)
+
+
+def test_a_topic_that_is_down(place: Place, name: str) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        down = f"https://127.0.0.1:{taken.getsockname()[1]}/api/events"
+        with pytest.raises(Unavailable, match=r"^Event Grid topic .* did not take event"):
+            place.edge(endpoint=down).publish(event(name))
+
+
+def test_an_unknown_authority_is_refused(place: Place, name: str, tmp_path: Path) -> None:
+    stranger = Authority(tmp_path / "tls")
+    with pytest.raises(Unavailable):
+        place.edge(ca_bundle=str(stranger.bundle)).publish(event(name))
+
+
+def test_a_token_for_somebody_else(place: Place, state: Path, name: str) -> None:
+    class Foreign(Tokens):
+        def get_token(self, *_: str, **__: Any) -> Any:
+            return super().get_token("https://vault.azure.net/.default")
+
+    with pytest.raises(Denied, match="HTTP 401; grant the app's identity EventGrid Data Sender"):
+        place.edge(credential=Foreign(state)).publish(event(name))

@@ -1,0 +1,360 @@
+"""`rotation.vault` against a Key Vault: the local one, or CONTRACT_VAULT_URL's."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from azure.core.exceptions import ClientAuthenticationError, ResourceNotFoundError
+from azure.identity import CredentialUnavailableError, DefaultAzureCredential
+from azure.keyvault.secrets import SecretClient
+
+from local.tls import Authority
+from rotation import vault as edge
+from rotation.errors import Conflict, Denied, EdgeError, Invalid, Missing, Unavailable
+from rotation.secrecy import Secret, new_password
+from rotation.vault import KeyVault
+from tests.contract.conftest import Tokens, faults, needs_the_stand_in
+from tests.local.azure.support import APP, READER, Admin, start_vault
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from local.process import Component
+
+URL = os.environ.get("CONTRACT_VAULT_URL")
+EXPIRES = (datetime.now(UTC) + timedelta(days=90)).replace(microsecond=0)
+
+
+@dataclass(frozen=True)
+class Place:
+    """A vault, and how to get in."""
+
+    url: str
+    credential: Any
+    authority: str | None
+
+    def edge(self, **changes: Any) -> KeyVault:
+        values = {"url": self.url, "credential": self.credential, "ca_bundle": self.authority}
+        return KeyVault(**{**values, **changes})
+
+
+@pytest.fixture(scope="session")
+def component(identity: Component, state: Path) -> Iterator[Component]:
+    access = state / "access.json"
+    rights = {APP.principal_id: ["get", "list", "set", "delete"], READER.principal_id: ["get"]}
+    access.write_text(json.dumps(rights), encoding="utf-8")
+    with start_vault(state, "keyvault", "--access", str(access)) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def place(request: pytest.FixtureRequest, state: Path) -> Place:
+    if URL:
+        return Place(URL, DefaultAzureCredential(), None)
+    running = request.getfixturevalue("component")
+    return Place(running.url, Tokens(state), str(running.facts["ca"]))
+
+
+@pytest.fixture
+def vault(place: Place) -> KeyVault:
+    return place.edge()
+
+
+@pytest.fixture
+def admin(request: pytest.FixtureRequest) -> Iterator[Admin]:
+    needs_the_stand_in("CONTRACT_VAULT_URL")
+    yield from faults(request.getfixturevalue("component"))
+
+
+@pytest.fixture
+def sdk(place: Place) -> Iterator[SecretClient]:
+    """For what the edge has no verb for."""
+    with SecretClient(
+        place.url,
+        place.credential,
+        connection_verify=place.authority or True,
+        verify_challenge_resource=URL is not None,
+    ) as client:
+        yield client
+
+
+@pytest.fixture(autouse=True)
+def _cleaned(name: str, request: pytest.FixtureRequest) -> Iterator[None]:
+    yield
+    if URL:
+        with suppress(ResourceNotFoundError):
+            request.getfixturevalue("sdk").begin_delete_secret(name)
+
+
+def put(vault: KeyVault, name: str, value: Secret | None = None, **tags: str) -> str:
+    written = vault.put(
+        name,
+        value or new_password(),
+        expires=EXPIRES,
+        content_type="text/plain",
+        tags=tags,
+    )
+    return written.version
+
+
+def test_a_secret_that_is_not_there(vault: KeyVault, name: str) -> None:
+    assert vault.current(name) is None
+    assert vault.versions(name) == []
+
+
+def test_put_is_there_with_all_that_was_given(
+    vault: KeyVault, name: str, sdk: SecretClient
+) -> None:
+    value = new_password()
+    written = vault.put(
+        name,
+        value,
+        expires=EXPIRES,
+        content_type="application/json",
+        tags={"rotation": "r-1", "slot": "green"},
+    )
+    assert written == vault.current(name)
+    assert (written.secret, written.enabled, written.expires) == (name, True, EXPIRES)
+    assert written.tags == {"rotation": "r-1", "slot": "green"}
+    assert written.created is not None
+    assert vault.value(name, written.version).reveal() == value.reveal()
+    assert sdk.get_secret(name).properties.content_type == "application/json"
+
+
+def test_every_put_makes_another_version(vault: KeyVault, name: str) -> None:
+    value = new_password()
+    versions = {put(vault, name, value) for _ in range(3)}
+    assert len(versions) == 3
+    assert {found.version for found in vault.versions(name)} == versions
+
+
+def test_the_last_version_is_current_also_within_one_second(vault: KeyVault, name: str) -> None:
+    for _ in range(4):
+        written = put(vault, name)
+        current = vault.current(name)
+        assert current is not None
+        assert current.version == written
+
+
+def test_names_ignore_case(vault: KeyVault, name: str) -> None:
+    written = put(vault, name)
+    current = vault.current(name.upper())
+    assert current is not None
+    assert current.version == written
+
+
+def test_there_may_be_many_versions(vault: KeyVault, name: str) -> None:
+    """More than a page."""
+    written = {put(vault, name, number=str(number)) for number in range(28)}
+    found = vault.versions(name)
+    assert {version.version for version in found} == written
+    assert {version.tags["number"] for version in found} == {str(number) for number in range(28)}
+
+
+@pytest.mark.parametrize("text", ["x", "ü😀\n\t\"'{}%\\", "p" * 20_000])
+def test_values_come_back_as_they_were(vault: KeyVault, name: str, text: str) -> None:
+    version = put(vault, name, Secret(text))
+    assert vault.value(name, version).reveal() == text
+
+
+def test_value_of_what_is_not_there(vault: KeyVault, name: str) -> None:
+    with pytest.raises(Missing, match=f"could not read secret {name}/0+: it is not there"):
+        vault.value(name, "0" * 32)
+    put(vault, name)
+    with pytest.raises(Missing):
+        vault.value(name, "0" * 32)
+
+
+def test_a_disabled_version_is_seen_and_not_read(vault: KeyVault, name: str) -> None:
+    version = put(vault, name)
+    vault.disable(name, version)
+    current = vault.current(name)
+    assert current is not None
+    assert (current.version, current.enabled) == (version, False)
+    with pytest.raises(Conflict, match="this version is disabled"):
+        vault.value(name, version)
+
+
+def test_disable_may_be_repeated(vault: KeyVault, name: str) -> None:
+    version = put(vault, name)
+    vault.disable(name, version)
+    vault.disable(name, version)
+    assert [found.enabled for found in vault.versions(name)] == [False]
+
+
+def test_disable_takes_one_version_only(vault: KeyVault, name: str) -> None:
+    first, second = put(vault, name), put(vault, name)
+    vault.disable(name, first)
+    assert {v.version: v.enabled for v in vault.versions(name)} == {first: False, second: True}
+    current = vault.current(name)
+    assert current is not None
+    assert current.version == second
+
+
+def test_disable_of_what_is_not_there(vault: KeyVault, name: str) -> None:
+    with pytest.raises(Missing):
+        vault.disable(name, "0" * 32)
+
+
+def test_put_under_the_name_of_a_deleted_secret(
+    vault: KeyVault, name: str, sdk: SecretClient
+) -> None:
+    put(vault, name)
+    sdk.begin_delete_secret(name).wait()
+    with pytest.raises(Conflict, match="HTTP 409 ObjectIsDeletedButRecoverable"):
+        put(vault, name)
+    assert vault.current(name) is None
+    if URL:
+        sdk.begin_recover_deleted_secret(name).wait()
+
+
+def test_put_of_what_is_too_large(vault: KeyVault, name: str) -> None:
+    value = "hunter2" * 5000
+    with pytest.raises(Invalid, match="HTTP 4") as caught:
+        put(vault, name, Secret(value))
+    assert "hunter2" not in caught.value.message
+
+
+VERBS: dict[str, Callable[[KeyVault, str, str], object]] = {
+    "current": lambda vault, name, _: vault.current(name),
+    "versions": lambda vault, name, _: vault.versions(name),
+    "value": lambda vault, name, version: vault.value(name, version),
+    "put": lambda vault, name, _: put(vault, name, Secret("hunter2")),
+    "disable": lambda vault, name, version: vault.disable(name, version),
+}
+STATUSES: list[tuple[int, type[EdgeError]]] = [
+    (400, Invalid),
+    (401, Denied),
+    (403, Denied),
+    (408, Unavailable),
+    (409, Conflict),
+    (429, Unavailable),
+    (500, Unavailable),
+    (503, Unavailable),
+]
+
+
+@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize(("status", "error"), STATUSES)
+def test_a_refusal_says_what_it_is(
+    vault: KeyVault, name: str, admin: Admin, verb: str, status: int, error: type[EdgeError]
+) -> None:
+    version = put(vault, name)
+    admin.fault(match={"path_prefix": "/secrets"}, times=9, status=status, retry_after=7)
+    with pytest.raises(error, match=rf"could not .* secret {name}.* HTTP {status}") as caught:
+        VERBS[verb](vault, name, version)
+    assert type(caught.value) is error
+    assert caught.value.retry_after == (7 if error is Unavailable else None)
+    assert caught.value.__cause__ is None
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("status", [429, 503])
+def test_nothing_is_repeated_here(
+    vault: KeyVault, name: str, admin: Admin, verb: str, status: int
+) -> None:
+    """The orchestrator repeats, and its waits survive a restart."""
+    version = put(vault, name)
+    admin.fault(match={"path_prefix": "/secrets"}, times=9, status=status)
+    with pytest.raises(Unavailable):
+        VERBS[verb](vault, name, version)
+    assert [fault["hits"] for fault in admin.faults()] == [1]
+
+
+@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("drop", ["before", "after"])
+def test_a_lost_connection_is_worth_a_retry(
+    vault: KeyVault, name: str, admin: Admin, verb: str, drop: str
+) -> None:
+    version = put(vault, name)
+    admin.fault(match={"path_prefix": "/secrets"}, drop=drop)
+    with pytest.raises(Unavailable, match="is it reachable"):
+        VERBS[verb](vault, name, version)
+
+
+def test_a_put_whose_answer_is_lost_was_made(vault: KeyVault, name: str, admin: Admin) -> None:
+    """Why `stage` looks for its rotation's tag before it writes."""
+    vault.current(name)
+    admin.fault(match={"path_prefix": "/secrets", "method": "PUT"}, drop="after")
+    with pytest.raises(Unavailable):
+        put(vault, name, rotation="r-1")
+    assert [version.tags for version in vault.versions(name)] == [{"rotation": "r-1"}]
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_vault_that_is_down(place: Place, name: str, verb: str) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        down = place.edge(url=f"https://127.0.0.1:{taken.getsockname()[1]}")
+        with pytest.raises(Unavailable, match="ServiceRequestError; is it reachable"):
+            VERBS[verb](down, name, "0" * 32)
+
+
+def test_a_vault_that_is_slow(
+    place: Place, name: str, admin: Admin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(edge.TIMEOUTS, "read_timeout", 0.5)
+    impatient = place.edge()
+    impatient.current(name)
+    admin.fault(match={"path_prefix": "/secrets"}, delay=3)
+    with pytest.raises(Unavailable, match="is it reachable"):
+        impatient.current(name)
+
+
+def test_an_unknown_authority_is_refused(place: Place, name: str, tmp_path: Path) -> None:
+    stranger = Authority(tmp_path / "tls")
+    with pytest.raises(Unavailable):
+        place.edge(ca_bundle=str(stranger.bundle)).current(name)
+
+
+@pytest.mark.parametrize("verb", ["put", "versions", "disable"])
+def test_an_identity_without_the_right(
+    place: Place, state: Path, name: str, admin: Admin, verb: str
+) -> None:
+    version = put(place.edge(), name)
+    reader = place.edge(credential=Tokens(state, READER))
+    with pytest.raises(Denied, match=r"HTTP 403 ForbiddenByRbac; grant .* docs/deploy\.md names"):
+        VERBS[verb](reader, name, version)
+    assert reader.value(name, version).reveal()
+
+
+class Failing:
+    """A credential that cannot sign in; its text quotes what it should not."""
+
+    def __init__(self, error: type[ClientAuthenticationError]) -> None:
+        self._error = error
+
+    def get_token(self, *_: str, **__: Any) -> Any:
+        raise self._error(message="hunter2")
+
+
+@pytest.mark.parametrize("error", [ClientAuthenticationError, CredentialUnavailableError])
+def test_without_a_token(place: Place, name: str, error: type[ClientAuthenticationError]) -> None:
+    with pytest.raises(Unavailable, match="no token; check the app's identity") as caught:
+        place.edge(credential=Failing(error)).current(name)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_after_a_restart(
+    state: Path, identity: Component, name: str, started: Callable[[Component], Component]
+) -> None:
+    running = started(start_vault(state, "again/keyvault"))
+    vault = KeyVault(running.url, Tokens(state), str(running.facts["ca"]))
+    version = put(vault, name)
+    port = running.url.rpartition(":")[2]
+    running.kill()
+    with pytest.raises(Unavailable):
+        vault.current(name)
+    started(start_vault(state, "again/keyvault", "--port", port))
+    current = vault.current(name)
+    assert current is not None
+    assert current.version == version

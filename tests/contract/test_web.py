@@ -1,0 +1,142 @@
+"""`rotation.web`: tests of a URL, over the wire."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from rotation.errors import Invalid, Unavailable
+from rotation.web import LONGEST_BODY, fetch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class Server(ThreadingHTTPServer):
+    """Answers with a status that the path ends in; notes what it is asked."""
+
+    daemon_threads = True
+    asked: list[tuple[str, dict[str, str]]]
+    body: bytes = b'{"role": "orders_green"}'
+    pause: float = 0.0
+    released: threading.Event
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def do_GET(self) -> None:
+        self.server.asked.append((self.path, dict(self.headers)))
+        if self.server.pause:
+            self.server.released.wait(self.server.pause)
+        tail = self.path.rpartition("/")[2]
+        status = int(tail) if tail.isdecimal() else 200
+        self.send_response(status)
+        if status == 302:
+            self.send_header("Location", "/elsewhere")
+        self.end_headers()
+        self.wfile.write(self.server.body)
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - as the base class
+        """Nothing on standard error."""
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with serving() as running:
+        yield running
+
+
+@contextmanager
+def serving() -> Iterator[Server]:
+    with Server(("127.0.0.1", 0), Handler) as running:
+        running.asked, running.released = [], threading.Event()
+        thread = threading.Thread(target=running.serve_forever, args=(0.05,))
+        thread.start()
+        try:
+            yield running
+        finally:
+            running.released.set()
+            running.shutdown()
+            thread.join(10)
+
+
+@pytest.mark.parametrize("status", [200, 204, 302, 404, 503])
+def test_an_answer_is_an_answer_whatever_its_status(server: Server, status: int) -> None:
+    found = fetch(f"{server.url}/{status}", 5)
+    assert found.status == status
+    assert [path for path, _ in server.asked] == [f"/{status}"]
+
+
+def test_the_request_says_who_asks_and_nothing_secret(server: Server) -> None:
+    assert fetch(f"{server.url}/whoami?a=b%20c", 5).body == server.body
+    path, headers = server.asked[0]
+    assert path == "/whoami?a=b%20c"
+    assert headers["User-Agent"] == "credential-rotation"
+    assert "Authorization" not in headers
+
+
+def test_a_long_body_is_cut(server: Server) -> None:
+    server.body = b"x" * (LONGEST_BODY + 1000)
+    assert len(fetch(server.url, 5).body) == LONGEST_BODY
+
+
+def test_a_slow_answer_is_no_answer(server: Server) -> None:
+    server.pause = 10
+    with pytest.raises(Unavailable, match=r"GET http://127\.0\.0\.1:\d+ got no answer"):
+        fetch(server.url, 0.3)
+
+
+def test_a_server_that_is_down() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        with pytest.raises(Unavailable):
+            fetch(f"http://127.0.0.1:{taken.getsockname()[1]}/", 2)
+
+
+def test_a_server_that_speaks_something_else() -> None:
+    def talk(listening: socket.socket) -> None:
+        connection, _ = listening.accept()
+        with connection:
+            connection.recv(1000)
+            connection.sendall(b"SSH-2.0-something\r\n")
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=talk, args=[listening])
+        thread.start()
+        with pytest.raises(Unavailable):
+            fetch(f"http://127.0.0.1:{listening.getsockname()[1]}/", 2)
+        thread.join(10)
+
+
+@pytest.mark.parametrize("host", ["no-such-host.invalid", f"{'x' * 70}.example", "a..b.example"])
+def test_a_host_that_does_not_resolve(host: str) -> None:
+    with pytest.raises(Unavailable, match="its host name does not resolve"):
+        fetch(f"https://{host}/", 2)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "169.254.169.254",
+        "169.254.130.1",
+        "[::ffff:169.254.169.254]",
+        "[fe80::1]",
+        "2852039166",
+        "0xa9fea9fe",
+        "0251.0376.0251.0376",
+        "168.63.129.16",
+    ],
+)
+def test_the_metadata_service_is_not_asked(host: str) -> None:
+    with pytest.raises(Invalid, match="where the metadata service is"):
+        fetch(f"http://{host}/metadata/identity/oauth2/token", 2)
