@@ -175,7 +175,8 @@ def _public(plan: Plan, durable: DurableApi, worker: Worker, admin: Admin) -> we
     app.add_routes(durable.routes(WEBHOOK, _with_system_key(doors)))
     app.add_routes(admin.routes())
     app.add_routes([web.route("*", "/runtime/webhooks/eventgrid", events.handle)])
-    app.add_routes([web.route("*", "/{path:.*}", functions.handle)])
+    # A dot matches no line break, and a path may have one.
+    app.add_routes([web.route("*", "/{path:(?s:.*)}", functions.handle)])
     return app
 
 
