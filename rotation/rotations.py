@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 RUNNING = {Status.Running, Status.Pending, Status.ContinuedAsNew, Status.Suspended}
 PAGE = 100  # instances that a host answers with at once
+MOMENT = timedelta(milliseconds=2)  # a sweep of a fleet makes hundreds in one second
 RETENTION = timedelta(days=30)
 
 # The durable client puts ids into its URLs as they are: what comes from a caller must not be able
@@ -204,7 +205,7 @@ async def _between(
     found: list[Any] = await client.get_status_by(
         created_time_from=since, created_time_to=until, instance_id_prefix=prefix
     )
-    if len(found) < PAGE or until - since < timedelta(seconds=2):
+    if len(found) < PAGE or until - since < MOMENT:
         return found
     middle = since + (until - since) / 2
     halves = await asyncio.gather(

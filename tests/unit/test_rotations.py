@@ -214,6 +214,10 @@ def test_listing_has_all_though_a_host_answers_a_page(count: int) -> None:
     ]
 
 
+def test_listing_has_all_that_a_sweep_made_at_once() -> None:
+    assert len(listed(Client(*many(5 * PAGE, 1)))) == 5 * PAGE
+
+
 def test_listing_asks_no_more_than_it_must() -> None:
     client = Client(*many(10, 1000))
     listed(client)
