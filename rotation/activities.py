@@ -292,12 +292,16 @@ def test(step: Step) -> dict[str, Any]:
 
 
 def swap(step: Step) -> None:
-    """Points the production Service at `slot`, once that has as many ready pods as the other."""
+    """Points the production Service at `slot`, once that has as many ready pods as the other.
+
+    Its login is proved here too: the wait for pods may have been long.
+    """
     workload, cluster = step.workload, step.cluster
     space, label, came_from = workload.namespace, workload.selector_label, other(step.slot)
     service = cluster.service(space, workload.service, label)
     if service is None or service.slot != step.slot:
         _level(step)
+        verify(step)
     cluster.select(space, workload.service, label, came_from, step.slot)
     _point_preview(step, came_from)
 

@@ -23,8 +23,12 @@ Steps = Generator[Any, Any, Any]
 
 FIRST_DELAY = timedelta(seconds=1)
 LONGEST_DELAY = timedelta(minutes=1)
+NONE = timedelta()
 LONGEST_MESSAGE = 300  # in the custom status, which has 16 KB of UTF-16 for everything
 DEFAULT_PATIENCE = timedelta(minutes=10)
+# Where there is no way but forward even a refusal is asked about again for this long: a grant may
+# be on its way, an answer outdated, and a person would try it once more as well.
+INSISTENCE = timedelta(minutes=2)
 
 
 def decoded(value: Any) -> Any:
@@ -47,19 +51,22 @@ def call(
     activity: str,
     reference: dict[str, Any],
     patience: timedelta,
+    insistence: timedelta = NONE,
 ) -> Steps:
     """One activity, repeated while its failures are transient and `patience` lasts.
 
-    Returns the activity's value. Raises `StepFailed`.
+    Failures that are not are repeated for `insistence`. Returns the activity's value. Raises
+    `StepFailed`.
     """
-    give_up = context.current_utc_datetime + patience
+    began = context.current_utc_datetime
     for number in itertools.count():
         answer = yield from attempt(context, activity, reference)
         failure = answer.get("error")
         if failure is None:
             return answer
         pause = delay(number, failure.get("retryAfter"))
-        if not failure["transient"] or context.current_utc_datetime + pause > give_up:
+        longest = patience if failure["transient"] else insistence
+        if context.current_utc_datetime + pause > began + longest:
             raise StepFailed(activity, failure)
         yield context.create_timer(context.current_utc_datetime + pause)
     raise AssertionError("unreachable")
@@ -82,6 +89,7 @@ def wait(
     reference: dict[str, Any],
     seconds: float,
     patience: timedelta,
+    insistence: timedelta = NONE,
 ) -> Steps:
     """Repeats a bounded watch until it is `done` or `seconds` are over.
 
@@ -89,7 +97,7 @@ def wait(
     """
     deadline = context.current_utc_datetime + timedelta(seconds=seconds)
     while True:
-        answer = yield from call(context, activity, reference, patience)
+        answer = yield from call(context, activity, reference, patience, insistence)
         if answer["done"] or context.current_utc_datetime >= deadline:
             return answer
         # The watch itself lasts; the pause only keeps one that returns early from spinning.
@@ -171,13 +179,15 @@ class Run:
     def step(self, activity: str, *, compensating: bool = False, **reference: Any) -> Steps:
         """One activity with retries, recorded with its times."""
         reference = self.reference(**reference)
-        steps = call(self.context, activity, reference, self.patience(compensating))
+        insistence = INSISTENCE if compensating else NONE
+        steps = call(self.context, activity, reference, self.patience(compensating), insistence)
         return (yield from self._recorded(activity, steps))
 
     def wait(self, activity: str, seconds: float, **reference: Any) -> Steps:
-        """A repeated watch, recorded like a step."""
+        """A repeated watch of something that retires, recorded like a step."""
         reference = self.reference(**reference)
-        steps = wait(self.context, activity, reference, seconds, self.patience(True))
+        patience = self.patience(compensating=True)
+        steps = wait(self.context, activity, reference, seconds, patience, INSISTENCE)
         return (yield from self._recorded(activity, steps))
 
     def each(self, step: str, orchestrator: str, *, done: str, **reference: Any) -> Steps:

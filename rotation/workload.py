@@ -11,7 +11,7 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 from rotation.errors import StepFailed
-from rotation.run import Steps, call, decoded, wait
+from rotation.run import INSISTENCE, NONE, Steps, call, decoded, wait
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,20 +31,24 @@ class Task:
         self.reference = task
 
     def step(self, activity: str, *, compensating: bool = False, **more: Any) -> Steps:
-        key = "compensation" if compensating else "patience"
-        patience = timedelta(seconds=self.policy[key])
         self.context.set_custom_status(activity)
-        return (yield from call(self.context, activity, {**self.reference, **more}, patience))
+        reference = {**self.reference, **more}
+        return (yield from call(self.context, activity, reference, *self._patience(compensating)))
 
-    def wait(self, activity: str, seconds: float) -> Steps:
+    def wait(self, activity: str, seconds: float, *, compensating: bool = False) -> Steps:
         """Raises `StepFailed` when it is not done after `seconds`."""
-        patience = timedelta(seconds=self.policy["patience"])
         self.context.set_custom_status(activity)
-        answer = yield from wait(self.context, activity, self.reference, seconds, patience)
+        patience = self._patience(compensating)
+        answer = yield from wait(self.context, activity, self.reference, seconds, *patience)
         if not answer["done"]:
             message = f"not done after {seconds:.0f} s: {answer['observed']}"
             raise StepFailed(activity, {"kind": "overdue", "message": message})
         return answer
+
+    def _patience(self, compensating: bool) -> tuple[timedelta, timedelta]:
+        """With faults that pass, and with those that do not."""
+        key = "compensation" if compensating else "patience"
+        return timedelta(seconds=self.policy[key]), INSISTENCE if compensating else NONE
 
 
 def workload(part: Callable[[Task], Steps]) -> Orchestrator:
@@ -81,4 +85,4 @@ def observe_workload(task: Task) -> Steps:
 @workload
 def retire_workload(task: Task) -> Steps:
     yield from task.step("scale_down", compensating=True)
-    return (yield from task.wait("await_gone", task.times["drain"]))
+    return (yield from task.wait("await_gone", task.times["drain"], compensating=True))
