@@ -1,0 +1,192 @@
+"""What a person does on the pages, in a real browser against the real app."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from playwright.sync_api import expect
+
+from local import world
+from tests.e2e import site
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from playwright.sync_api import Page
+
+    from local.stack import Stack
+
+    Open = Callable[..., Page]
+
+pytestmark = [pytest.mark.xdist_group("stack"), pytest.mark.timeout(240)]
+
+ADA, GRACE = world.APPROVERS
+SOON = 20_000  # milliseconds
+LATER = 90_000
+PHONE = {"viewport": {"width": 320, "height": 640}}
+
+# Every visible text that has less contrast to its ground than WCAG AA asks for (4.5 to 1).
+FAINT = """() => {
+  const channel = c => (c /= 255) <= .03928 ? c / 12.92 : ((c + .055) / 1.055) ** 2.4;
+  const rgba = text => (text.match(/[\\d.]+/g) || []).map(Number);
+  const light = ([r, g, b]) => .2126 * channel(r) + .7152 * channel(g) + .0722 * channel(b);
+  const ground = element => {
+    for (let e = element; e; e = e.parentElement) {
+      const colour = rgba(getComputedStyle(e).backgroundColor);
+      if (colour.length === 3 || colour[3] === 1) return colour;
+    }
+    return [255, 255, 255];
+  };
+  const faint = [];
+  for (const element of document.querySelectorAll("body *")) {
+    const words = [...element.childNodes].some(n => n.nodeType === 3 && n.data.trim());
+    if (!words || !element.checkVisibility() || element.matches("noscript, :disabled")) continue;
+    const [a, b] = [rgba(getComputedStyle(element).color), ground(element)].map(light);
+    const contrast = (Math.max(a, b) + .05) / (Math.min(a, b) + .05);
+    if (contrast < 4.5) faint.push(`${contrast.toFixed(2)} ${element.textContent.trim()}`);
+  }
+  return faint;
+}"""
+
+# Form controls without a name that a screen reader could say.
+NAMELESS = """() => [...document.querySelectorAll("input:not([type=hidden]), textarea, button, a")]
+  .filter(e => !(e.labels?.length || e.textContent.trim() || e.getAttribute("aria-label")))
+  .map(e => e.outerHTML)"""
+
+
+def with_key(app: Stack, path: str) -> str:
+    return f"/api/pages{path}?code={app.keys['function']}"
+
+
+def headline(page: Page) -> Any:
+    return page.get_by_role("heading", level=1)
+
+
+def test_progress_is_live_and_an_approval_by_form_is_carried_out(app: Stack, visit: Open) -> None:
+    overview = visit(with_key(app, ""))
+    expect(headline(overview)).to_have_text("Nothing needs you")
+    answer = app.api("POST", "/rotations", {"credential": world.CREDENTIAL, "by": GRACE})
+    page = visit(with_key(app, f"/rotations/{answer.json['rotation']}"))
+
+    # Neither page is reloaded by the test from here on.
+    expect(headline(page)).to_have_text("Waiting for your decision", timeout=LATER)
+    expect(headline(overview)).to_have_text("1 rotation needs you", timeout=SOON)
+    expect(page.get_by_text("tests passed through production")).to_be_visible()
+    expect(page.get_by_role("table", name="Database sessions")).to_contain_text("orders-api")
+
+    page.get_by_label("Your mail address or id").fill(ADA)
+    page.get_by_label("Comment").fill("seen on the page")
+    page.get_by_role("button", name="Approve").click()
+    decision = page.get_by_role("region", name="Decision")
+    expect(decision).to_contain_text(f"Approved by {ADA}")
+    expect(decision).to_contain_text("seen on the page")
+    expect(headline(page)).to_contain_text("Done:", timeout=LATER)
+    expect(decision).to_contain_text("On this evidence")
+    expect(headline(overview)).to_have_text("Nothing needs you", timeout=SOON)
+
+
+def test_a_link_rejects_with_a_comment_by_keyboard_and_without_javascript(
+    app: Stack, visit: Open
+) -> None:
+    rotation = site.asked(app, by=GRACE)
+    link = site.mailed(app, rotation)
+    page = visit(link, java_script_enabled=False)
+    other = visit(link, refused=True, java_script_enabled=False)
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
+    comment, reject = page.get_by_label("Comment"), page.get_by_role("button", name="Reject")
+    comment.focus()
+    page.keyboard.type("reporting still needs it")
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("button", name="Approve")).to_be_focused()
+    page.keyboard.press("Tab")
+    expect(reject).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("region", name="Decision")).to_contain_text(f"Rejected by {ADA}")
+    expect(page.get_by_role("region", name="Decision")).to_contain_text("reporting still needs it")
+
+    # The other window still shows the form.
+    other.get_by_role("button", name="Approve").click()
+    expect(other.get_by_role("alert")).to_contain_text(f"It was rejected already, by {ADA}")
+    assert site.ended(app, rotation)["outcome"] == "rolled-back"
+    page.reload()
+    expect(headline(page)).to_contain_text("Rolled back")
+
+
+@pytest.fixture(scope="module")
+def asked(app: Stack) -> str:
+    """One rotation that waits, for the tests that only look."""
+    return site.asked(app, by=GRACE)
+
+
+def test_a_typed_comment_survives_while_the_page_lives(app: Stack, visit: Open, asked: str) -> None:
+    """It asks for progress every two seconds."""
+    page = visit(site.mailed(app, asked))
+    page.get_by_label("Comment").fill("half a sent")
+    with page.expect_response(lambda answer: "x-live" in answer.request.headers, timeout=SOON):
+        pass
+    with page.expect_response(lambda answer: "x-live" in answer.request.headers, timeout=SOON):
+        pass
+    expect(page.get_by_label("Comment")).to_have_value("half a sent")
+    expect(page.get_by_role("button", name="Approve")).to_be_enabled()
+
+
+@pytest.mark.parametrize(("recipient", "life"), [(ADA, -1), (ADA, -10_000)])
+def test_an_expired_link_says_so_and_offers_nothing(
+    app: Stack, visit: Open, recipient: str, life: int
+) -> None:
+    link = site.minted(app, "orders-db-20261124T000000-0000", recipient, timedelta(seconds=life))
+    page = visit(link, refused=True)
+    expect(headline(page)).to_have_text("It has expired")
+    expect(page.get_by_text("the next reminder brings a new one")).to_be_visible()
+    assert page.get_by_role("button").count() == 0
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", [{}, PHONE], ids=["wide", "phone"])
+def test_pages_are_readable_in_light_and_dark_and_on_a_phone(
+    app: Stack, visit: Open, asked: str, scheme: str, size: dict[str, Any]
+) -> None:
+    for path in ("", f"/rotations/{asked}"):
+        page = visit(with_key(app, path), color_scheme=scheme, **size)
+        assert page.evaluate(FAINT) == []
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        assert (ground == "rgb(17, 21, 26)") is (scheme == "dark")
+
+
+def test_pages_speak_to_a_screen_reader(app: Stack, visit: Open, asked: str) -> None:
+    for path in ("", f"/rotations/{asked}"):
+        page = visit(with_key(app, path))
+        assert page.evaluate(NAMELESS) == []
+        assert page.get_by_role("main").count() == 1
+        assert headline(page).count() == 1
+        assert page.evaluate("document.documentElement.lang") == "en"
+        # What changes by itself is announced, and only that.
+        live = page.locator("[aria-live]")
+        expect(live).to_have_count(1)
+        expect(live).to_have_attribute("id", "state")
+        page.close()
+    link = visit(site.minted(app, asked, ADA, timedelta(hours=1)))
+    assert link.evaluate(NAMELESS) == []
+    expect(link.get_by_role("region", name="Your decision")).to_be_visible()
+
+
+def test_a_page_of_another_site_cannot_frame_or_post(app: Stack, visit: Open, asked: str) -> None:
+    page = visit(with_key(app, f"/rotations/{asked}"), refused=True)
+    target = app.components["host"].url + with_key(app, f"/rotations/{asked}")
+    token = page.locator("input[name=token]").input_value()
+    page.route(
+        "http://evil.example/**",
+        lambda route: route.fulfill(
+            content_type="text/html",
+            body=f'<form method="post" action="{target}"><input name="token" value="{token}">'
+            f'<input name="by" value="{ADA}"><button name="decision" value="approve">Win</button>',
+        ),
+    )
+    page.goto("http://evil.example/")
+    page.get_by_role("button").click()
+    expect(page.get_by_text("The form was sent from another site")).to_be_visible()
+    assert app.rotation(asked)["decision"] is None
