@@ -16,8 +16,7 @@ from urllib.parse import quote
 import urllib3
 from kubernetes import client, watch
 from kubernetes.client.exceptions import ApiException
-from kubernetes.config import new_client_from_config
-from kubernetes.config.config_exception import ConfigException
+from kubernetes.config import load_kube_config
 
 from rotation.errors import Conflict, Denied, EdgeError, Invalid, Missing, Unavailable
 from rotation.model import Answer, Deployment, Service
@@ -238,16 +237,12 @@ class Kubernetes:
 def _client(
     name: str, settings: config.Cluster, authenticate: Callable[[], Secret]
 ) -> client.ApiClient:
+    # The orchestrator repeats: urllib3 would sleep for as long as a Retry-After says.
+    configuration = client.Configuration(retries=False)
     if settings.kubeconfig is not None:
-        try:
-            load: Callable[..., client.ApiClient] = new_client_from_config
-            return load(settings.kubeconfig, settings.context)
-        except (ConfigException, OSError) as error:
-            raise Invalid(
-                f"cluster {name}: kubeconfig {settings.kubeconfig} cannot be used: "
-                f"{type(error).__name__}; check the path and the context"
-            ) from None
-    configuration = client.Configuration(host=settings.server, retries=False)
+        _read_kubeconfig(name, settings.kubeconfig, settings.context, configuration)
+        return client.ApiClient(configuration)
+    configuration.host = settings.server or ""
     _trust(configuration, settings.certificate_authority)
 
     def refresh(current: client.Configuration) -> None:
@@ -260,15 +255,35 @@ def _client(
     return client.ApiClient(configuration)
 
 
+def _read_kubeconfig(
+    name: str, path: str, context: str | None, configuration: client.Configuration
+) -> None:
+    load: Callable[..., None] = load_kube_config
+    try:
+        load(path, context, client_configuration=configuration, persist_config=False)
+    except Exception as error:  # noqa: BLE001 - of a file that is not one, the SDK raises anything
+        raise Invalid(
+            f"cluster {name}: kubeconfig {path} cannot be used: "
+            f"{type(error).__name__}; check the path and the context"
+        ) from None
+
+
 def _trust(configuration: client.Configuration, authority: str | None) -> None:
     if authority is None:
         return
     if authority.lstrip().startswith("-----BEGIN"):
         configuration.ca_cert_data = authority
         return
-    if not Path(authority).is_file():
+    if not _is_file(authority):
         raise Invalid(f"certificateAuthority {authority} is neither PEM text nor a file")
     configuration.ssl_ca_cert = authority
+
+
+def _is_file(path: str) -> bool:
+    try:
+        return Path(path).is_file()
+    except OSError:  # too long for a path
+        return False
 
 
 def _deployment(found: client.V1Deployment) -> Deployment:
@@ -340,7 +355,8 @@ def _refusal(what: str, error: ApiException) -> EdgeError:
         document = json.loads(error.body or "")
     except ValueError:
         document = {}
-    reason = str(document.get("reason") or error.reason or "")
+    # Of a failed TLS handshake the SDK makes a status 0 with the handshake's text.
+    reason = str(document.get("reason") or error.reason or "").partition("\n")[0]
     causes = (document.get("details") or {}).get("causes") or []
     fields = ", ".join(sorted({str(cause.get("field")) for cause in causes}))
     headers = error.headers or {}
@@ -360,6 +376,7 @@ def _by_status(what: str, status: int, reason: str, retry_after: str | None) -> 
     if status == 409:
         return Conflict(text)
     if status in {408, 429} or status >= 500 or status == 0:
-        wait = float(retry_after) if retry_after and retry_after.isdigit() else None
-        return Unavailable(text, retry_after=wait)
+        wait = float(retry_after) if retry_after and retry_after.isdecimal() else None
+        hint = "" if status else "; is its API reachable, and its authority the right one?"
+        return Unavailable(f"{text}{hint}", retry_after=wait)
     return Invalid(text)
