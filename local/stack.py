@@ -146,6 +146,10 @@ class Stack:
             *("--vault-ca", str(self.addresses.authority)),
             *("--rbac", "on" if self.options.rbac else "off"),
         )
+        self._populate()
+
+    def _populate(self) -> None:
+        """The workloads, on the blue slot."""
         current = self.vault.current(world.secret("blue"))
         assert current is not None  # noqa: S101 - provisioned before
         found = world.manifests(

@@ -98,24 +98,35 @@ def manifests(
 ) -> Iterator[dict[str, Any]]:
     """Those of infra/kubernetes with this machine's values where theirs are examples.
 
-    `app` is the app's object id, `pods` the client id of the pods' identity, `password` the active
-    role's, which its Kubernetes Secret holds before the first rotation.
+    `password` is the active role's, which its Kubernetes Secret holds before the first rotation;
+    for the others see `localised`.
     """
     for name in ("example/api.yaml", "example/web.yaml", "rbac.yaml"):
-        for manifest in yaml.safe_load_all((MANIFESTS / name).read_text(encoding="utf-8")):
+        for found in yaml.safe_load_all((MANIFESTS / name).read_text(encoding="utf-8")):
+            manifest = localised(found, addresses, app=app, pods=pods)
             match manifest["kind"]:
-                case "ConfigMap":
-                    manifest["data"] |= _database(addresses)
-                case "SecretProviderClass":
-                    parameters = {"clientID": pods, "keyvaultUrl": addresses.vault}
-                    manifest["spec"]["parameters"] |= parameters
-                case "RoleBinding":
-                    manifest["subjects"][0]["name"] = app
                 case "Deployment" if manifest["spec"]["replicas"]:
                     manifest["spec"]["replicas"] = replicas
                 case "Secret" if manifest["metadata"]["name"] == secret("blue"):
                     manifest["stringData"] = {"password": password.reveal()}
             yield manifest
+
+
+def localised(
+    manifest: dict[str, Any], addresses: Addresses, *, app: str, pods: str
+) -> dict[str, Any]:
+    """A manifest with this machine's values where an environment has its own.
+
+    `app` is the app's object id, `pods` the client id of the pods' identity.
+    """
+    match manifest["kind"]:
+        case "ConfigMap":
+            manifest["data"] |= _database(addresses)
+        case "SecretProviderClass":
+            manifest["spec"]["parameters"] |= {"clientID": pods, "keyvaultUrl": addresses.vault}
+        case "RoleBinding":
+            manifest["subjects"][0]["name"] = app
+    return manifest
 
 
 def _database(addresses: Addresses) -> dict[str, str]:

@@ -1,7 +1,7 @@
 -- What one role may do in this database and another may not: an empty answer is a pass.
 -- Variables: having, lacking.
 
-WITH objects (kind, object, privilege, having, lacking) AS (
+WITH objects (kind, object, privilege, one_may, other_may) AS (
     SELECT 'schema', quote_ident(n.nspname), p,
            has_schema_privilege(:'having', n.oid, p), has_schema_privilege(:'lacking', n.oid, p)
     FROM pg_namespace n, unnest(ARRAY['USAGE', 'CREATE']) p
@@ -59,4 +59,4 @@ WITH objects (kind, object, privilege, having, lacking) AS (
             AND v = ANY (o.setconfig)
       )
 )
-SELECT kind, object, privilege FROM objects WHERE having AND NOT lacking ORDER BY 1, 2, 3;
+SELECT kind, object, privilege FROM objects WHERE one_may AND NOT other_may ORDER BY 1, 2, 3;

@@ -56,7 +56,9 @@ def provision(
     return True
 
 
-def run_sql(connection: Connection, name: str, variables: Mapping[str, str]) -> None:
+def run_sql(
+    connection: Connection, name: str, variables: Mapping[str, str]
+) -> psycopg.Cursor[tuple[Any, ...]]:
     """Runs a file of `FOLDERS`. Its :"name" and :'name' are psql's variables."""
 
     def quoted(match: re.Match[str]) -> str:
@@ -66,7 +68,7 @@ def run_sql(connection: Connection, name: str, variables: Mapping[str, str]) -> 
 
     path = next(found for folder in FOLDERS if (found := folder / f"{name}.sql").exists())
     text = path.read_text(encoding="utf-8")
-    connection.execute(VARIABLE.sub(quoted, text).encode())
+    return connection.execute(VARIABLE.sub(quoted, text).encode())
 
 
 def _create_database(admin_conninfo: str, database: str) -> None:

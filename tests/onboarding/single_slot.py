@@ -1,0 +1,128 @@
+"""The local stack with what the guide starts from: one login, one secret, one Deployment."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import yaml
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+from local import world
+from local.cluster.client import apply, read_manifests
+from local.process import wait_until
+from local.stack import APP, PODS, Stack
+from rotation.secrecy import Secret, new_password
+from tests.onboarding import guide
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ADMIN = "pgadmin"
+OWNED = """
+CREATE TABLE orders (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    customer text NOT NULL,
+    item text NOT NULL,
+    quantity integer NOT NULL CHECK (quantity > 0),
+    created timestamptz NOT NULL DEFAULT now()
+);
+CREATE VIEW recent AS SELECT * FROM orders WHERE created > now() - interval '1 day';
+CREATE FUNCTION total() RETURNS bigint LANGUAGE sql AS 'SELECT sum(quantity) FROM orders';
+"""
+
+
+class SingleSlot(Stack):
+    """The host starts when the guide has written credentials.yaml.
+
+    The database's administrator is no superuser: on Azure nobody is one.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
+        self.administrator = new_password()
+        self.first = new_password()
+        self.credentials: dict[str, Any] | None = None
+
+    def login(self, role: str, password: Secret) -> str:
+        return make_conninfo(
+            self.admin_dsn("orders"), user=role, password=password.reveal(), sslmode="disable"
+        )
+
+    def _provision(self) -> None:
+        with psycopg.connect(self.admin_dsn(), autocommit=True) as superuser:
+            _create(superuser, ADMIN, "LOGIN CREATEROLE CREATEDB", self.administrator)
+            grant = "GRANT pg_signal_backend, pg_read_all_stats TO {} WITH ADMIN OPTION"
+            superuser.execute(sql.SQL(grant).format(sql.Identifier(ADMIN)))
+        own = make_conninfo(self.login(ADMIN, self.administrator), dbname="postgres")
+        with psycopg.connect(own, autocommit=True) as admin:
+            _create(admin, "orders_app", "LOGIN", self.first)
+            admin.execute("CREATE DATABASE orders")
+        with psycopg.connect(self.login(ADMIN, self.administrator)) as admin:
+            admin.execute("GRANT CREATE ON SCHEMA public TO orders_app")
+        with psycopg.connect(self.login("orders_app", self.first)) as application:
+            application.execute(OWNED.encode())
+        self._put_secret("orders-db", self.first, timedelta(days=20))
+
+    def _populate(self) -> None:
+        apply(self.kubernetes, self.localised(guide.file("start.yaml")))
+        wait_until(lambda: self.ready("orders", "api"), 60, "Deployment orders/api being ready")
+
+    def localised(self, manifests: str) -> list[dict[str, Any]]:
+        return [
+            world.localised(found, self.addresses, app=APP.principal_id, pods=PODS.client_id)
+            for found in read_manifests(manifests)
+        ]
+
+    def own_values(self, credentials: str) -> dict[str, Any]:
+        """A credentials.yaml with this machine's addresses where an environment has its own."""
+        found: dict[str, Any] = yaml.safe_load(credentials)
+        (cluster,) = found["clusters"].values()
+        cluster["server"] = self.components["cluster"].url
+        cluster["certificateAuthority"] = str(self.addresses.authority)
+        (credential,) = found["credentials"].values()
+        credential["vault"] = self.addresses.vault
+        local = {"host": "127.0.0.1", "port": self.addresses.database_port, "sslmode": "disable"}
+        credential["database"] |= local
+        return found
+
+    def start_host(self) -> None:
+        if self.credentials is not None:
+            super().start_host()
+
+    def write_configuration(self) -> None:
+        self._write("credentials.yaml", self.credentials)
+
+    def environment(self) -> dict[str, str]:
+        """What the guide's commands find: the variables of psql, kubectl and the stand-ins."""
+        return {
+            "VAULT": "kv-orders",
+            "PGHOST": "127.0.0.1",
+            "PGPORT": str(self.addresses.database_port),
+            "PGDATABASE": "orders",
+            "PGUSER": ADMIN,
+            "PGPASSWORD": self.administrator.reveal(),
+            "PGSSLMODE": "disable",
+            "KUBECONFIG": self._path("cluster", "kubeconfig"),
+            "STAND_IN_VAULT": json.dumps(
+                {
+                    "url": self.addresses.vault,
+                    "identity": self._path("identity"),
+                    "authority": str(self.addresses.authority),
+                }
+            ),
+        }
+
+
+def _create(
+    connection: psycopg.Connection[tuple[Any, ...]], role: str, options: str, password: Secret
+) -> None:
+    """With a verifier that is made here: the server logs the statements it gets."""
+    verifier = connection.pgconn.encrypt_password(
+        password.reveal().encode(), role.encode(), b"scram-sha-256"
+    ).decode()
+    statement = sql.SQL(f"CREATE ROLE {{}} {options} PASSWORD {{}}")
+    connection.execute(statement.format(sql.Identifier(role), sql.Literal(verifier)))

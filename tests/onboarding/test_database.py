@@ -1,0 +1,118 @@
+"""What adopt.sql and parity.sql do to a login that is in use, on each PostgreSQL at hand."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from local.postgres import Postgres, installations
+from local.postgres.provision import run_sql
+from rotation.secrecy import new_password
+from tests.onboarding.single_slot import OWNED
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    Connection = psycopg.Connection[tuple[Any, ...]]
+
+PASSWORD = new_password()
+ADOPTED = {"group": "orders", "role": "orders_app"}
+
+
+@pytest.fixture(params=installations(), ids=lambda found: str(found.major))
+def server(request: pytest.FixtureRequest, tmp_path: Any) -> Iterator[Postgres]:
+    """A live application with one login, and a group that has the schema only."""
+    with Postgres(tmp_path, binaries=request.param.binaries) as server:
+        with psycopg.connect(server.admin_conninfo) as admin:
+            verifier = admin.pgconn.encrypt_password(
+                PASSWORD.reveal().encode(), b"orders_app", b"scram-sha-256"
+            )
+            create = sql.SQL("CREATE ROLE orders_app LOGIN PASSWORD {}")
+            admin.execute(create.format(verifier.decode()))
+            admin.execute("GRANT CREATE ON SCHEMA public TO orders_app")
+            run_sql(admin, "group", {"database": "postgres", "group": "orders"})
+        with application(server) as own:
+            own.execute(OWNED.encode())
+        yield server
+
+
+def application(server: Postgres) -> Connection:
+    return psycopg.connect(server.conninfo("orders_app", PASSWORD.reveal()))
+
+
+def differences(server: Postgres, having: str, lacking: str) -> list[tuple[Any, ...]]:
+    with psycopg.connect(server.admin_conninfo) as admin:
+        return rows(admin, having, lacking)
+
+
+def rows(admin: Connection, having: str, lacking: str) -> list[tuple[Any, ...]]:
+    return run_sql(admin, "parity", {"having": having, "lacking": lacking}).fetchall()
+
+
+def adopt(server: Postgres) -> None:
+    with psycopg.connect(server.admin_conninfo) as admin:
+        run_sql(admin, "adopt", ADOPTED)
+
+
+def test_objects_go_to_the_group_under_an_open_session(server: Postgres) -> None:
+    assert {kind for kind, _, _ in differences(server, "orders_app", "orders")} >= {"table"}
+    with application(server) as open_session:
+        open_session.execute("SELECT 1")
+        open_session.commit()
+        adopt(server)
+        open_session.execute("INSERT INTO orders (customer, item, quantity) VALUES ('a', 'b', 1)")
+        open_session.execute("SELECT total() FROM recent")
+    assert differences(server, "orders_app", "orders") == []
+
+
+def test_it_may_be_run_again_for_what_came_later(server: Postgres) -> None:
+    adopt(server)
+    with application(server) as own:
+        own.execute("CREATE TABLE later (id int)")
+    assert ("owner", "later", "OWNER") in differences(server, "orders_app", "orders")
+    adopt(server)
+    assert differences(server, "orders_app", "orders") == []
+
+
+def test_it_waits_for_nobody_and_then_has_changed_nothing(server: Postgres) -> None:
+    with application(server) as busy:
+        busy.execute("SELECT FROM orders")
+        with pytest.raises(psycopg.errors.LockNotAvailable):
+            adopt(server)
+        busy.rollback()
+    assert differences(server, "orders_app", "orders") != []
+    adopt(server)
+
+
+ALONE = [
+    ("GRANT SELECT ON foreign_table TO {}", ("table", "foreign_table", "SELECT")),
+    (
+        "GRANT UPDATE (price) ON foreign_table TO {}",
+        ("column", "foreign_table.price", "UPDATE"),
+    ),
+    ("GRANT USAGE ON SCHEMA elsewhere TO {}", ("schema", "elsewhere", "USAGE")),
+    ("GRANT EXECUTE ON FUNCTION secret() TO {}", ("routine", "secret()", "EXECUTE")),
+    ("GRANT USAGE ON SEQUENCE numbers TO {}", ("sequence", "numbers", "USAGE")),
+    ("GRANT CREATE ON DATABASE postgres TO {}", ("database", "postgres", "CREATE")),
+    ("GRANT pg_monitor TO {}", ("membership", "pg_monitor", "MEMBER")),
+    ("ALTER ROLE {} SET search_path = a", ("setting", "search_path", "search_path=a")),
+]
+
+
+def test_whatever_one_login_has_alone_is_listed(server: Postgres) -> None:
+    with psycopg.connect(server.admin_conninfo) as admin:
+        admin.execute("CREATE TABLE foreign_table (price int)")
+        admin.execute("CREATE SCHEMA elsewhere; CREATE SEQUENCE numbers")
+        admin.execute("CREATE FUNCTION secret() RETURNS int LANGUAGE sql AS 'SELECT 1'")
+        admin.execute("REVOKE ALL ON FUNCTION secret() FROM PUBLIC")
+        admin.execute("CREATE ROLE one LOGIN; CREATE ROLE two LOGIN")
+        admin.commit()
+        for granted, row in ALONE:
+            assert rows(admin, "one", "two") == []
+            admin.execute(sql.SQL(granted).format(sql.Identifier("one")))
+            assert row in rows(admin, "one", "two")
+            assert rows(admin, "two", "one") == []
+            admin.rollback()

@@ -1,0 +1,193 @@
+"""docs/onboarding.md, step by step as it stands, under load: no request may fail.
+
+Each command block is run by bash. `az` is a stand-in always; `kubectl` and `psql` are the real
+programs where the machine has them, and in a second run stand-ins too.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pytest
+import yaml
+
+from local.load import Load
+from local.process import ROOT
+from rotation import config
+from tests.infra.test_kubernetes_schemas import check
+from tests.onboarding import guide
+from tests.onboarding.single_slot import SingleSlot
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+BASH = shutil.which("bash") or "bash"
+REAL = {"kubectl", "psql"}
+MISSING = sorted(name for name in REAL if shutil.which(name) is None)
+ADA, GRACE = "ada@contoso.example", "grace@contoso.example"
+
+
+class Reader:
+    """Somebody who follows the guide in a directory of their own."""
+
+    def __init__(self, stack: SingleSlot, folder: Path, stand_ins: set[str]) -> None:
+        self.stack = stack
+        self.folder = folder
+        self.done: list[str] = []
+        folder.mkdir()
+        (folder / "infra").symlink_to(ROOT / "infra")
+        programs = folder / "bin"
+        programs.mkdir()
+        for name in {"az", *stand_ins}:
+            self._program(programs / name, f"{sys.executable} -m tests.onboarding.stand_ins {name}")
+        if "kubectl" not in stand_ins:
+            # The local API publishes no schemas to validate with.
+            only = 'if [ "$1" = apply ]; then set -- "$@" --validate=false; fi'
+            self._program(programs / "kubectl", str(shutil.which("kubectl")), only)
+        (programs / "python").symlink_to(sys.executable)
+        self._path = f"{programs}:{os.environ['PATH']}"
+
+    def _program(self, path: Path, call: str, before: str = "") -> None:
+        path.write_text(f'#!{BASH}\n{before}\nexec {call} "$@"\n', encoding="utf-8")
+        path.chmod(0o700)
+
+    def take(self, step: guide.File | guide.Commands) -> None:
+        if isinstance(step, guide.File):
+            self._write(step)
+        elif not step.text.startswith("export "):  # values of the reader's own
+            if "curl" in step.text:
+                self.stack.start_host()
+            self._run(step.text)
+
+    def _write(self, file: guide.File) -> None:
+        if file.name == "credentials.yaml":
+            self.stack.credentials = self.stack.own_values(file.text)
+            found: Any = [self.stack.credentials]
+        else:
+            found = self.stack.localised(file.text)
+        (self.folder / file.name).write_text(yaml.safe_dump_all(found), encoding="utf-8")
+
+    def _run(self, commands: str) -> None:
+        with self._typed(commands) as stdin:
+            ended = subprocess.run(  # noqa: S603 - the guide's own commands
+                [BASH, "-euo", "pipefail", "-c", commands],
+                check=False,
+                capture_output=True,
+                text=True,
+                timeout=120,
+                cwd=self.folder,
+                stdin=stdin.stdout,
+                env=self._environment(),
+                start_new_session=True,  # without a terminal, psql asks on standard input
+            )
+        said = f"{ended.stdout}{ended.stderr}"
+        assert ended.returncode == 0, f"{commands}\n{said}"
+        assert ended.stdout.count("(0 rows)") == commands.count("parity.sql"), said
+        self.done.append(commands)
+
+    def _typed(self, commands: str) -> subprocess.Popen[bytes]:
+        """What a person types: the rotator's password, twice, once the guide has made it."""
+        twice = "until [ -s rotator.password ]; do sleep 0.1; done\n" + 2 * (
+            "cat rotator.password; echo\n"
+        )
+        typing = twice if "\\password" in commands else "true"
+        return subprocess.Popen(  # noqa: S603 - the text is this function's own
+            [BASH, "-c", typing], stdout=subprocess.PIPE, cwd=self.folder
+        )
+
+    def _environment(self) -> dict[str, str]:
+        host = self.stack.components.get("host")
+        app = {"APP_URL": host.url, "KEY": self.stack.keys["function"]} if host else {}
+        return {
+            **self.stack.environment(),
+            **app,
+            "PATH": self._path,
+            "PYTHONPATH": str(ROOT),
+            "HOME": str(self.folder),
+        }
+
+
+@pytest.fixture
+def stack(tmp_path: Path) -> Iterator[SingleSlot]:
+    with SingleSlot(tmp_path / "stack") as stack:
+        yield stack
+
+
+def rotated(stack: SingleSlot, rotation: str, by: str) -> dict[str, Any]:
+    stack.follow(rotation, lambda r: r["outcome"] or (r["approval"] or {}).get("event"))
+    assert stack.decide(rotation, "approve", by).status == 200
+    return stack.follow(rotation, lambda record: record["outcome"])
+
+
+def logs_in(stack: SingleSlot, role: str, secret: str) -> bool:
+    current = stack.vault.current(secret)
+    assert current is not None
+    try:
+        password = stack.vault.value(current.secret, current.version)
+        with psycopg.connect(stack.login(role, password)):
+            return True
+    except psycopg.OperationalError:
+        return False
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(
+    "stand_ins",
+    [
+        pytest.param(
+            set(),
+            id="kubectl-and-psql",
+            marks=pytest.mark.skipif(bool(MISSING), reason=f"not on this machine: {MISSING}"),
+        ),
+        pytest.param(REAL, id="stand-ins"),
+    ],
+)
+def test_a_single_slot_application_gets_two_slots_and_rotates(
+    stack: SingleSlot, tmp_path: Path, stand_ins: set[str]
+) -> None:
+    reader = Reader(stack, tmp_path / "reader", stand_ins)
+    with Load([stack.service_url("orders", "api")], rate=40) as load:
+        for step in guide.steps():
+            reader.take(step)
+        first = rotated(stack, stack.rotations()[0]["rotation"], ADA)
+        assert (first["outcome"], first["active"], first["standby"]) == (
+            "completed", "blue", "green",
+        )  # fmt: skip
+        with pytest.raises(psycopg.OperationalError):
+            psycopg.connect(stack.login("orders_app", stack.first))
+        assert logs_in(stack, "orders_green", "orders-db-green")
+        # And back, so that what became of the first login is proved as well.
+        asked = stack.api("POST", "/rotations", {"credential": "orders-db", "by": ADA})
+        second = rotated(stack, asked.json["rotation"], GRACE)
+        assert (second["outcome"], second["standby"]) == ("completed", "blue")
+        assert logs_in(stack, "orders_app", "orders-db")
+        report = load.stop()
+    assert (report.failed, report.failures) == (0, [])
+    assert report.requests > 100
+    assert len(reader.done) == sum(isinstance(step, guide.Commands) for step in guide.steps()) - 1
+
+
+@pytest.mark.parametrize("step", [s for s in guide.steps() if isinstance(s, guide.File)], ids=str)
+def test_its_manifests_fit_their_schemas(step: guide.File) -> None:
+    for obj in yaml.safe_load_all(step.text):
+        if "kind" in obj:
+            check(obj)
+
+
+def test_the_configuration_of_the_guide_is_valid() -> None:
+    found = config.parse(guide.file("credentials.yaml"))
+    assert list(found.credentials) == ["orders-db"]
+
+
+def test_the_rights_of_the_guide_are_the_rights_that_were_proved() -> None:
+    """tests/infra/test_rbac.py proves infra/kubernetes/rbac.yaml."""
+    own = list(yaml.safe_load_all(guide.file("rights.yaml")))
+    text = (ROOT / "infra" / "kubernetes" / "rbac.yaml").read_text(encoding="utf-8")
+    proved = [o for o in yaml.safe_load_all(text) if o["metadata"]["namespace"] == "orders"]
+    assert own == proved
