@@ -38,7 +38,7 @@ class Calls:
         self.fibers = fibers
         self.plan = plan
         self.number = 0
-        self.seen: list[Call] = []
+        self.stale = 0  # answers that were out of date
         self.spawn: Callable[[Fiber, float], bool] = lambda fiber, lag: False  # noqa: ARG005
         self.at: dict[int, Callable[[], None]] = {}  # what others do at a call's number
         self._world = world
@@ -49,6 +49,7 @@ class Calls:
         """`effect` gets the age of the answer in seconds."""
         fault = self._draw(target, verb, writes=False)
         self._before(fault, f"{target} {verb}")
+        self.stale += fault.kind == "stale"
         result = effect(STALE if fault.kind == "stale" else 0.0)
         self._after(fault, f"{target} {verb}")
         return result
@@ -79,7 +80,6 @@ class Calls:
     def _draw(self, target: str, verb: str, *, writes: bool) -> Fault:
         self.number += 1
         call = Call(self.number, target, verb, writes)
-        self.seen.append(call)
         others = self.at.pop(self.number, None)
         if others is not None:
             others()

@@ -54,6 +54,7 @@ class Checker:
         self.damage: dict[Owner, list[tuple[datetime, str]]] = {}
         self.permanents: list[tuple[datetime, str]] = []
         self.approved: set[str] = set()
+        self.late: list[str] = []  # what executions did whose outcome did not count any more
         self.statuses: dict[str, str] = {}  # custom status of each rotation, as JSON text
         self._clock = clock
         self._story = story
@@ -87,6 +88,8 @@ class Checker:
         self, fiber: Fiber, owner: Owner, verb: str, serving: list[str], *, destroys: bool
     ) -> None:
         """An effect changed a slot, which these Services selected just before."""
+        if fiber.late:
+            self.late.append(verb)
         if serving and not self.damaged_since(owner, fiber.began):
             self.fail(2, f"{fiber.name}: {verb} while {owner} serves {', '.join(serving)}")
         if destroys:

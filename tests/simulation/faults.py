@@ -96,7 +96,7 @@ class Random_:  # noqa: N801 - random.Random is what it draws from
             return None
         start = self._rng.randrange(1, 120)
         target = self._rng.choice(["vault", "database", "cluster", "topic"])
-        return target, start, start + self._rng.choice([5, 15, 60])
+        return target, start, start + self._rng.choice([4, 12, 40])
 
     def call(self, call: Call) -> Fault | None:
         if call.number in self._permanent and call.target != "client":

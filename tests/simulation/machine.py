@@ -67,7 +67,6 @@ class Machine:
         self.on_gate: Callable[[str, str, dict[str, Any]], None] = lambda *_: None
         self.credentials: dict[str, str] = {}  # by rotation
         self.steps = 0
-        self.lates = 0  # effects of executions that did not count any more
         self._gates: set[tuple[str, str]] = set()
         self._units: dict[Key, list[Fiber]] = {}
         numbers = itertools.count(1)
@@ -114,14 +113,21 @@ class Machine:
         elif isinstance(choice, Activity):
             self._begin(choice)
         elif isinstance(choice, Agenda):
-            choice.pop()()
-            self.checker.look(None, "time")
+            self._act(choice.pop())
         elif isinstance(choice, Turn):
             limit = self.rng.choice([None, None, 1])
             self.engine.execute(Turn(choice.instance, limit))
         else:
             assert isinstance(choice, Timer)
             self.engine.execute(choice)
+
+    def _act(self, action: Callable[[], None]) -> None:
+        try:
+            action()
+        except HostCrash:
+            self.agenda.add(10.0, action)  # whoever saw no answer tries again
+            raise
+        self.checker.look(None, "time")
 
     def _advance(self) -> bool:
         moments = [self.engine.next_timer(), self.fibers.next(), self.agenda.next()]

@@ -29,16 +29,16 @@ class People:
         self._loop = loop
         self._client: Any = Client(lambda: machine.engine, None)
         self.busy = True
-        self.answer: Choice | None = None  # what they all decide, if it is fixed
+        self.answer: Choice = "approve"  # of those who are not busy
         machine.on_gate = self.on_gate
 
     def on_gate(self, rotation: str, gate: str, status: dict[str, Any]) -> None:
         machine, rng = self._machine, self._rng
         credential = machine.world.configuration.credential(status["credential"])
         if not self.busy:
-            machine.agenda.add(MINUTE, lambda: self.decide(rotation, APPROVERS[0], "approve"))
+            machine.agenda.add(MINUTE, lambda: self.decide(rotation, APPROVERS[0], self.answer))
             return
-        choice = self.answer or rng.choices(["approve", "reject"], [65, 35])[0]
+        choice = rng.choices(["approve", "reject"], [65, 35])[0]
         when = rng.choice([0.0, MINUTE, 5 * HOUR, 3 * DAY])
         policy = credential.approval.on_deadline
         if policy == "approve":

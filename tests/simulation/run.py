@@ -108,9 +108,9 @@ def simulate(seed: int, options: Options) -> Result:
         run.others.schedule()
     with logs_checked(run.machine.checker):
         run.first(confused=True)
-        # A world that one rotation left in order is like the one that it began in.
-        orderly = set(run.outcomes()) <= {"completed", "skipped"} and not run.others.damaging
-        if not run.machine.checker.violations and not (orderly and rng.random() < 0.8):
+        # A world that was left in order is like the one that the run began in.
+        orderly = "needs-attention" not in run.outcomes() and not run.others.damaging
+        if not run.machine.checker.violations and not (orderly and rng.random() < 0.85):
             run.second()
     return result(seed, run)
 

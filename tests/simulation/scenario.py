@@ -31,8 +31,8 @@ class Scenario:
 
 
 def draw(rng: Random) -> Scenario:
-    names = ["orders", "billing"] if rng.random() < 0.08 else ["orders"]
-    topic = rng.random() < 0.4
+    names = ["orders", "billing"] if rng.random() < 0.04 else ["orders"]
+    topic = rng.random() < 0.2
     return Scenario(
         configuration=configuration(
             {name: _credential(rng, name, _count(rng, len(names))) for name in names}
@@ -52,7 +52,7 @@ def draw(rng: Random) -> Scenario:
 
 
 def _count(rng: Random, credentials: int) -> int:
-    return 1 if credentials > 1 else rng.choices([1, 2, 3], [70, 25, 5])[0]
+    return 1 if credentials > 1 else rng.choices([1, 2, 3], [80, 17, 3])[0]
 
 
 def plain(workloads: int = 2, **more: Any) -> Scenario:

@@ -26,7 +26,7 @@ def judge_first(run: Run) -> None:
         damaged = [what for name, what in run.others.damaging if name == credential]
         machine.story.tell(rotation, "ends as %s: %s", outcome, status["outcomeReason"])
         _justified(run, rotation, status, damaged)
-        if not damaged and not machine.lates:
+        if not damaged and not machine.checker.late and not machine.calls.stale:
             _cleared(run, rotation, status)
 
 

@@ -1,0 +1,110 @@
+"""One rotation with one fault, for every place where it can strike and every way in which it can.
+
+The second half then rotates once more, from what the first one left.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from random import Random
+from typing import TYPE_CHECKING, get_args
+
+from tests.simulation import scenario
+from tests.simulation.faults import Fault, Scripted
+from tests.simulation.people import Choice
+from tests.simulation.run import Run, logs_checked
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.simulation.faults import Kind
+
+KINDS: tuple[Kind, ...] = (
+    "unavailable",
+    "lost",
+    "denied",
+    "unexpected",
+    "cut-before",
+    "cut-after",
+    "crash-before",
+    "crash-after",
+    "duplicate",
+)
+CHOICES: tuple[Choice, ...] = get_args(Choice)
+ENDS: dict[Choice, str] = {"approve": "completed", "reject": "rolled-back"}
+
+
+@dataclass(frozen=True)
+class Case:
+    """`number` of the call, or of the commit for `before` and `after`."""
+
+    answer: Choice
+    number: int
+    kind: str
+
+    def __str__(self) -> str:
+        what = "commit" if self.kind in {"before", "after"} else "call"
+        return f"{self.kind} at {what} {self.number} of a rotation to {self.answer}"
+
+    @property
+    def plan(self) -> Scripted:
+        if self.kind == "before" or self.kind == "after":  # noqa: PLR1714 - narrows the type
+            return Scripted(commits={self.number: self.kind})
+        kind: Kind = self.kind  # type: ignore[assignment]  # one of KINDS
+        return Scripted(calls={self.number: Fault(kind)})
+
+
+def calls() -> Iterator[Case]:
+    """Every call of an edge, failing once in every way."""
+    for answer in CHOICES:
+        count, _ = lengths(answer)
+        for number in range(1, count + 1):
+            yield from (Case(answer, number, kind) for kind in KINDS)
+
+
+def commits() -> Iterator[Case]:
+    """The host dies right before and right after every commit of the journal."""
+    for answer in CHOICES:
+        _, count = lengths(answer)
+        for number in range(1, count + 1):
+            yield from (Case(answer, number, kind) for kind in ("before", "after"))
+
+
+@cache
+def lengths(answer: Choice) -> tuple[int, int]:
+    """How many calls and commits a rotation without a fault has."""
+    run = _run(Scripted(), answer)
+    run.first(confused=False)
+    return run.machine.calls.number, run.machine.journal.commits
+
+
+def problems(case: Case, *, again: bool = False) -> list[str]:
+    """What is wrong with how the case ends; empty if nothing is. `again`: with a second half."""
+    run = _run(case.plan, case.answer)
+    checker = run.machine.checker
+    with logs_checked(checker):
+        run.first(confused=False)
+        outcomes = run.outcomes()
+        if again and not checker.violations:
+            run.people.answer = "approve"
+            run.second()
+    found = [str(violation) for violation in checker.violations]
+    if not set(outcomes) <= _allowed(case) or not outcomes:
+        reasons = [str(run.status(key).get("outcomeReason")) for key in run.machine.credentials]
+        found.append(f"ends as {outcomes}: {reasons}")
+    return [f"{case}: {problem}" for problem in found]
+
+
+def _allowed(case: Case) -> set[str]:
+    """A refusal stops what has not been swapped yet. Nothing else stops a rotation."""
+    if case.kind == "denied":
+        return {ENDS[case.answer], "aborted", "rolled-back", "refused"}
+    return {ENDS[case.answer]}
+
+
+def _run(plan: Scripted, answer: Choice) -> Run:
+    rng = Random(0)  # noqa: S311 - a seed that replays
+    run = Run(scenario.plain(), rng, plan, story=False)
+    run.people.busy, run.people.answer = False, answer
+    return run
