@@ -314,7 +314,8 @@ def _level(step: Step) -> None:
     serving = cluster.deployment(namespace, workload.deployments[other(step.slot)])
     wanted = max(serving.replicas if serving else 0, 1)
     if target is not None and target.replicas < wanted:
-        step.ensure_standby()
+        # No `ensure_standby`: other workloads may have been swapped already, and this one's traffic
+        # goes to the other slot, as `swap` has just seen.
         cluster.scale(namespace, name, wanted)
         raise Unavailable(f"Deployment {namespace}/{name} is being scaled up to {wanted} pods")
     waiting = unready(target) if target else "it does not exist"

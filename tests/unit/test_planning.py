@@ -23,6 +23,7 @@ from rotation.model import (
     Slot,
     SlotState,
     Snapshot,
+    Wait,
     WorkloadState,
     other,
 )
@@ -220,10 +221,6 @@ REFUSED: list[tuple[Snapshot, str]] = [
         world(workload(deployments=slots(blue=deployment("api-blue", replicas=0)))),
         "its active Deployment api-blue is scaled to zero",
     ),
-    (
-        world(workload(deployments=slots(blue=deployment("api-blue", ready=1)))),
-        "its active Deployment api-blue is not healthy: 1 of 2 pods are ready",
-    ),
 ]
 
 
@@ -232,6 +229,31 @@ def test_it_is_refused(found: Snapshot, problem: str) -> None:
     refused = decision(found)
     assert isinstance(refused, Refuse)
     assert any(problem in text for text in refused.problems), refused.problems
+
+
+UNHEALTHY = workload(deployments=slots(blue=deployment("api-blue", ready=1)))
+UNDER_WAY = workload("web", deployments=slots(blue=deployment("web-blue", observed=False)))
+
+
+def test_what_may_be_over_in_a_minute_is_waited_for() -> None:
+    assert decision(world(UNHEALTHY, workload("jobs"), UNDER_WAY)) == Wait(
+        (
+            "workload api: its active Deployment api-blue is not healthy: 1 of 2 pods are ready",
+            (
+                "workload web: its active Deployment web-blue is not healthy: "
+                "the controller has not seen the latest change"
+            ),
+        )
+    )
+
+
+def test_what_is_wrong_for_good_is_not_waited_for() -> None:
+    refused = decision(world(replace(UNHEALTHY, preview=None)))
+    assert refused == Refuse(("workload api: its preview Service does not exist",))
+
+
+def test_nothing_is_waited_for_that_would_be_skipped() -> None:
+    assert isinstance(decision(world(UNHEALTHY), replace(EVENT, version="blue-0")), Skip)
 
 
 def test_a_refusal_has_all_problems() -> None:
