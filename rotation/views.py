@@ -82,7 +82,7 @@ def _ended(record: Mapping[str, Any]) -> Headline:
         case "refused":
             return Headline("bad", "Refused: nothing was changed", why)
         case _:
-            ask = f"{why} Both slots were left alive; docs/operations.md says what to do."
+            ask = f"{why} Both slots were left alive; docs/recovery.md says what to do."
             return Headline("bad", "Needs attention", ask)
 
 

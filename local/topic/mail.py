@@ -29,10 +29,10 @@ def mail(event: dict[str, Any]) -> Mail:
     """Of an event in either of Event Grid's schemas."""
     kind = event.get("eventType") or event.get("type") or ""
     data = event.get("data")
-    message = data.get("message", "") if isinstance(data, dict) else ""
+    texts = data if isinstance(data, dict) else {}
     return Mail(
-        subject=f"{kind}: {event.get('subject') or ''}",
-        body=str(message),
+        subject=str(texts.get("title") or f"{kind}: {event.get('subject') or ''}"),
+        body=str(texts.get("text") or ""),
         links=tuple(links(data)),
     )
 

@@ -43,10 +43,10 @@ def host_with(
         _again(stack, {**host.env, **environment})
         yield stack
     finally:
-        stack.restore()
         credential.clear()
         credential.update(before[1])
         _again(stack, before[0])
+        stack.restore()  # as an approver of the stack's own
 
 
 def _again(stack: Stack, environment: dict[str, str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -220,3 +221,10 @@ def test_an_overdue_approval_has_a_log_line_of_its_own_for_its_alert() -> None:
     lines = [log_line(reference)[0] for reference in references(overdue)]
     assert lines.count("approval.requested") == 1
     assert "approval.overdue" in lines
+
+
+def test_the_documented_example_is_valid() -> None:
+    readme = (SCHEMAS / "README.md").read_text(encoding="utf-8")
+    example = json.loads(readme.partition("```json")[2].partition("```")[0])
+    validate(example)
+    assert set(re.findall(r"\((\w+)\.schema\.json\)", readme)) == {*TYPES, "common"}
