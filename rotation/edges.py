@@ -13,7 +13,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
 from rotation import settings as app_settings
-from rotation.errors import Missing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -39,7 +38,8 @@ class Vault(Protocol):
         """All versions, the newest first; empty if the secret does not exist."""
 
     def value(self, secret: str, version: str) -> Secret:
-        """Raises `Missing`, and `Conflict` for a disabled version."""
+        """`version` empty: of the current one. Raises `Missing`, and `Conflict` if it is
+        disabled."""
 
     def put(
         self,
@@ -201,11 +201,7 @@ class AzureEdges:
         admin = credential.database.admin
         if admin.secret is None:
             return self.identity.token(POSTGRESQL_SCOPE)
-        vault = self.vault(admin.vault or credential.vault)
-        current = vault.current(admin.secret)
-        if current is None:
-            raise Missing(f"secret {admin.secret} of database.admin is not in its Key Vault")
-        return vault.value(admin.secret, current.version)
+        return self.vault(admin.vault or credential.vault).value(admin.secret, "")
 
     def cluster(self, name: str) -> Cluster:
         from rotation.cluster import Kubernetes

@@ -70,7 +70,7 @@ class KeyVault:
         return sorted(versions, key=lambda item: str(item.created), reverse=True)
 
     def value(self, secret: str, version: str) -> Secret:
-        with self._translated("read", f"{secret}/{version}"):
+        with self._translated("read", f"{secret}/{version}" if version else secret):
             return Secret(self._client.get_secret(secret, version).value or "")
 
     def put(

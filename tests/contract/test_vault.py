@@ -165,6 +165,17 @@ def test_values_come_back_as_they_were(vault: KeyVault, name: str, text: str) ->
     assert vault.value(name, version).reveal() == text
 
 
+def test_value_of_the_current_version(vault: KeyVault, name: str) -> None:
+    for text in ("first", "second"):
+        put(vault, name, Secret(text))
+        assert vault.value(name, "").reveal() == text
+
+
+def test_value_of_a_current_version_that_is_not_there(vault: KeyVault, name: str) -> None:
+    with pytest.raises(Missing, match=f"could not read secret {name}: it is not there"):
+        vault.value(name, "")
+
+
 def test_value_of_what_is_not_there(vault: KeyVault, name: str) -> None:
     with pytest.raises(Missing, match=f"could not read secret {name}/0+: it is not there"):
         vault.value(name, "0" * 32)

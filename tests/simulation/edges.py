@@ -73,7 +73,7 @@ class SimulatedVault:
 
     def value(self, secret: str, version: str) -> Secret:
         def effect(_: float) -> Secret:
-            found = self._model.find(secret, version)
+            found = self._model.find(secret, version or self._model.latest(secret).version)
             if found is None:
                 raise Missing(f"secret {secret}/{version} is not there")
             if found.disabled is not None:
