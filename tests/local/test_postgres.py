@@ -99,7 +99,11 @@ def provisioned(server: Postgres) -> Provisioned:
     password = new_password()
     with psycopg.connect(server.admin_conninfo, autocommit=True) as connection:
         create = sql.SQL("CREATE ROLE azure_admin LOGIN CREATEROLE CREATEDB PASSWORD {}")
-        connection.execute(create.format(sql.Literal(password.reveal())))
+        # Not in clear text, which the server would log.
+        verifier = connection.pgconn.encrypt_password(
+            password.reveal().encode(), b"azure_admin", b"scram-sha-256"
+        )
+        connection.execute(create.format(sql.Literal(verifier.decode())))
         connection.execute(
             "GRANT pg_signal_backend, pg_read_all_stats TO azure_admin WITH ADMIN OPTION"
         )
