@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from rotation.http import Handler
     from rotation.model import Slot
 
-LIVE = "X-Live"  # the page's script asks for progress only: evidence is not collected again
+LIVE = "X-Live"  # the page's script asks for progress only: nothing is collected again for it
 PATIENCE = 25.0  # seconds for the evidence, before the page comes without it
 PAGE_SIZE = 25
 AT_ONCE = 8  # credentials looked at in parallel
@@ -58,7 +58,8 @@ def blueprint(edges: Edges) -> df.Blueprint:
     async def overview_page(
         req: func.HttpRequest, client: df.DurableOrchestrationClient
     ) -> func.HttpResponse:
-        return await overview(edges, client, visitor(edges, req), _number(req))
+        live = LIVE in req.headers
+        return await overview(edges, client, visitor(edges, req), _number(req), live=live)
 
     @pages.function_name("rotation_page")
     @pages.route("pages/rotations/{id}", methods=["GET", "POST"], auth_level=level)
@@ -126,8 +127,15 @@ def _number(req: func.HttpRequest) -> int:
 
 
 async def overview(
-    edges: Edges, client: df.DurableOrchestrationClient, who: Visitor, number: int
+    edges: Edges,
+    client: df.DurableOrchestrationClient,
+    who: Visitor,
+    number: int,
+    *,
+    live: bool = False,
 ) -> func.HttpResponse:
+    """A live look asks no vault, database or cluster: the page is fetched anew when the phase says
+    that rotations began, ended, or wait."""
     now = edges.now()
     names = sorted(edges.configuration.credentials)
     last = max(1, -(-len(names) // PAGE_SIZE))
@@ -135,7 +143,9 @@ async def overview(
         raise Problem(404, f"the overview has {wording.count(last, 'page')}")
     shown = names[(number - 1) * PAGE_SIZE : number * PAGE_SIZE]
     records = await rotations.listing(client, now - rotations.RETENTION, now + rotations.RETENTION)
-    seen = await _credentials(edges, client, shown)
+    seen = [] if live else await _credentials(edges, client, shown)
+    running = {record["credential"]: record for record in records if not record["outcome"]}
+    needing = views.needing(records)
     return rendering.page(
         "overview.html",
         200,
@@ -143,8 +153,9 @@ async def overview(
         set_cookie=who.set_cookie,
         visitor=who,
         credentials=[{**found, "shown": views.slots(found, now)} for found in seen],
-        running={record["credential"]: record for record in records if not record["outcome"]},
-        needing=views.needing(records),
+        running=running,
+        needing=needing,
+        phase=" ".join(sorted(record["rotation"] for record in [*running.values(), *needing])),
         recent=[record for record in records if record["outcome"] != "skipped"][:RECENT],
         headline=views.headline,
         number=number,

@@ -4,7 +4,7 @@
 (() => {
   const main = document.querySelector("main[data-live]");
   if (!main) return;
-  const PAUSE = main.dataset.phase === "overview" ? 10000 : 2000;
+  const PAUSE = Number(main.dataset.live);
 
   const takeOver = (fresh) => {
     for (const part of document.querySelectorAll("[data-part]")) {

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.xdist_group("stack"), pytest.mark.timeout(240)]
 
 ADA, GRACE = world.APPROVERS
-SOON = 20_000  # milliseconds
+SOON = 40_000  # milliseconds
 LATER = 90_000
 PHONE = {"viewport": {"width": 320, "height": 640}}
 

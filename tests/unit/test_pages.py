@@ -551,6 +551,21 @@ def test_live_progress_collects_no_evidence() -> None:
     assert site.ask(headers={"X-Live": "1"}).status_code == 200
 
 
+def test_a_live_overview_asks_no_vault_and_tells_what_changed() -> None:
+    site = Site("entra")
+
+    def phase(answer: func.HttpResponse) -> str:
+        return str(re.findall(r'data-phase="([^"]*)"', text(answer)))
+
+    before = phase(overview(site))
+    reads = site.edges.vault_.reads
+    live = request(headers={**site.headers, "X-Live": "1"})
+    assert phase(site.call("overview_page", live)) == before
+    assert site.edges.vault_.reads == reads
+    site.client.shown |= {"outcome": "completed", "outcomeReason": "approved", "approval": None}
+    assert phase(site.call("overview_page", live)) != before
+
+
 def test_an_unknown_rotation_is_not_found() -> None:
     assert Site("entra").ask(rotation="orders-db-none").status_code == 404
 

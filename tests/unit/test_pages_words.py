@@ -1,0 +1,245 @@
+"""What the pages say: headlines, steps, evidence and times, for every state of a rotation."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from rotation import timeline, views, wording
+from tests.unit.people import NOW, record
+
+
+def step(name: str, minute: int, **more: Any) -> dict[str, Any]:
+    at = (NOW - timedelta(minutes=30 - minute)).isoformat().replace("+00:00", "Z")
+    return {"step": name, "since": at, "until": at, **more}
+
+
+def decided(decision: str) -> dict[str, Any]:
+    at = (NOW - timedelta(minutes=10)).isoformat().replace("+00:00", "Z")
+    return {
+        "decision": decision,
+        "by": "anna",
+        "channel": "page",
+        "comment": "",
+        "id": "1",
+        "at": at,
+    }
+
+
+@pytest.mark.parametrize(
+    ("changes", "tone", "title"),
+    [
+        ({"stage": "queued", "active": None, "standby": None}, "busy", "Looking at what is there"),
+        ({"stage": "prepare"}, "busy", "Preparing green, while blue serves"),
+        ({"stage": "observe"}, "busy", "Moving traffic from blue to green"),
+        ({"stage": "swap-back"}, "busy", "Going back to blue"),
+        ({"stage": "approval"}, "busy", "Collecting evidence for the decision"),
+        ({"stage": "retire", "decision": decided("approve")}, "busy", "Taking the blue login away"),
+        ({"stage": "retire", "decision": decided("reject")}, "busy", "Taking the green login away"),
+        ({"stage": "retire"}, "busy", "Taking the green login away"),
+        ({"outcome": "completed"}, "good", "Done: green serves, blue is retired"),
+        ({"outcome": "rolled-back"}, "good", "Rolled back: blue serves as before"),
+        ({"outcome": "aborted"}, "bad", "Aborted before the swap: blue serves as before"),
+        ({"outcome": "skipped"}, "calm", "Skipped: there was nothing to do"),
+        ({"outcome": "refused"}, "bad", "Refused: nothing was changed"),
+        ({"outcome": "needs-attention"}, "bad", "Needs attention"),
+    ],
+)
+def test_headline(changes: dict[str, Any], tone: str, title: str) -> None:
+    found = views.headline(record(**{"approval": None, **changes}))
+    assert (found.tone, found.title) == (tone, title)
+
+
+def test_the_headline_of_a_decision_says_whose_it_is_and_when_it_is_overdue() -> None:
+    asked = record()
+    assert views.headline(asked, yours=True).title == "Waiting for your decision"
+    assert views.headline(asked).title == "Waiting for a decision"
+    asked["approval"]["overdue"] = True
+    assert views.headline(asked, yours=True).title == "Your decision is overdue"
+
+
+UP = [step(name, n) for n, name in enumerate(["plan", "stage", "activate", "verify", "prepare"])]
+SWAPPED = [*UP, step("verify", 6), step("swap", 7), step("observe", 8), step("evidence", 9)]
+
+
+def lines(**changes: Any) -> list[tuple[str, str, str]]:
+    found = timeline.timeline(record(**changes), NOW)
+    return [(line.name, line.state, line.what) for line in found]
+
+
+def ahead(**changes: Any) -> list[str]:
+    return [f"{name}: {what}" for name, state, what in lines(**changes) if state == "ahead"]
+
+
+def test_what_is_ahead_of_a_new_rotation() -> None:
+    found = ahead(steps=UP, stage="prepare", approval=None)
+    assert [line.partition(":")[0] for line in found] == ["Swap", "Observe", "Approval", "Retire"]
+    assert found[-1] == "Retire: let the blue pods end"
+
+
+def test_what_is_ahead_of_a_rejected_one_is_the_way_back() -> None:
+    found = ahead(steps=SWAPPED, stage="approval", decision=decided("reject"))
+    assert found == [
+        "Swap back: point every Service at blue again",
+        "Retire: let the green pods end",
+    ]
+
+
+def test_what_is_ahead_of_one_that_is_aborted() -> None:
+    failed = [*UP[:-1], {**UP[-1], "failure": "its pods do not start"}]
+    found = ahead(steps=[*failed, step("confirm", 6)], stage="retire", approval=None)
+    assert found == ["Retire: let the green pods end"]
+
+
+def test_the_wait_for_a_person_stands_where_it_was() -> None:
+    asked = step("evidence", 9)["since"]
+    shown = lines(
+        steps=[*SWAPPED, step("evidence", 20), step("confirm", 21)],
+        approval={**record()["approval"], "requested": asked, "event": None},
+        decision=decided("approve"),
+        stage="retire",
+    )
+    names = [name for name, _, _ in shown]
+    assert names.index("Observe") < names.index("Approval") < names.index("Confirm")
+    assert ("Approval", "done", "a person decides") in shown
+
+
+def test_a_running_step_and_a_waiting_person_are_told_apart() -> None:
+    running = [*UP[:-1], {**UP[-1], "until": None}]
+    assert ("Prepare", "running") in [line[:2] for line in lines(steps=running, approval=None)]
+    assert ("Approval", "waiting") in [line[:2] for line in lines(steps=SWAPPED)]
+
+
+def test_after_a_swap_back_steps_name_the_slots_that_they_are_about() -> None:
+    shown = lines(
+        steps=[*SWAPPED, step("verify", 22), step("swap-back", 21), step("deactivate", 24)],
+        decision=decided("reject"),
+        stage="retire",
+    )
+    assert ("Verify", "done", "log in as the blue role") in shown
+    assert ("Deactivate", "done", "take login and password from the green role") in shown
+
+
+EVIDENCE: dict[str, Any] = {
+    "at": "2026-11-24T03:00:00Z",
+    "complete": True,
+    "passed": True,
+    "problems": [],
+    "tests": {"api": [{"test": "/", "passed": True, "problem": None, "attempts": 3, "role": "g"}]},
+    "pods": {},
+    "sessions": [],
+    "stillInUse": [],
+}
+
+
+def said(**changes: Any) -> list[tuple[bool, str]]:
+    points = views.points({**EVIDENCE, **changes}, "blue", "b")
+    return [(point.good, point.text) for point in points]
+
+
+def test_good_evidence_is_three_lines() -> None:
+    assert said() == [
+        (True, "1 test passed through production"),
+        (True, "Served by role g"),
+        (True, "No session is left on the blue login"),
+    ]
+
+
+def test_sessions_of_the_replaced_slots_own_pods_are_expected() -> None:
+    row = {"role": "b", "application": "api", "client": "c", "sessions": 4, "workload": "api"}
+    assert (True, "Only its own workloads still use the blue login (4 sessions)") in said(
+        sessions=[row]
+    )
+
+
+def test_strangers_are_counted_and_named() -> None:
+    rows = [
+        {"role": "b", "application": name, "client": "c", "sessions": 2, "workload": None}
+        for name in ("psql", "")
+    ]
+    text = "The blue login is still in use by an unnamed program at c and 1 more: 4 sessions"
+    assert (False, f"{text}, ended on approval") in said(sessions=rows, stillInUse=rows)
+
+
+def test_what_could_not_be_looked_at_is_no_good_news() -> None:
+    """Neither are tests that did not run, nor sessions that were not seen."""
+    found = said(complete=False, passed=False, problems=["no database"], tests={})
+    assert all(good is False for good, _ in found)
+    assert [text for _, text in found] == [
+        "No test could be run",
+        "Who uses the blue login is not known",
+        "Not everything could be looked at",
+    ]
+
+
+def test_a_failed_test_takes_the_proof_of_the_role_with_it() -> None:
+    failed = {"test": "/x", "passed": False, "problem": "500", "attempts": 1, "role": None}
+    found = said(tests={"api": [*EVIDENCE["tests"]["api"], failed]}, passed=False)
+    assert found[0] == (False, "1 of 2 tests failed")
+    assert not any("Served" in text for _, text in found)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.04, "40 ms"),
+        (-1, "0 ms"),
+        (4.2, "4.2 s"),
+        (59, "59 s"),
+        (250, "4 min 10 s"),
+        (3 * 3600 + 300, "3 h 5 min"),
+        (86400 + 7200, "1 day 2 h"),
+        (62 * 86400, "62 days"),
+    ],
+)
+def test_span(seconds: float, text: str) -> None:
+    assert wording.span(timedelta(seconds=seconds)) == text
+
+
+def test_clock_shows_the_date_of_another_day_only() -> None:
+    assert wording.clock("2026-11-24T01:02:03Z", NOW) == "01:02:03 UTC"
+    assert wording.clock("2026-11-24T01:02:03+03:00", NOW) == "23 Nov 2026, 22:02 UTC"
+
+
+@pytest.mark.parametrize(
+    ("left", "text", "tone"),
+    [
+        (timedelta(days=62), "in 62 days", "calm"),
+        (timedelta(days=6, hours=23), "in 6 days", "ask"),
+        (timedelta(0), "expired 0 ms ago", "bad"),
+        (timedelta(days=-4), "expired 4 days ago", "bad"),
+    ],
+)
+def test_expiry(left: timedelta, text: str, tone: str) -> None:
+    found = views.expiry((NOW + left).isoformat(), NOW)
+    assert (found.text, found.tone) == (text, tone)
+
+
+def test_a_version_without_expiry_is_said_to_have_none() -> None:
+    assert views.expiry(None, NOW).text == "no expiry"
+
+
+def of(credential: str, outcome: str | None, **changes: Any) -> dict[str, Any]:
+    return record(credential=credential, outcome=outcome, approval=None, **changes)
+
+
+def test_only_the_last_word_on_a_credential_asks_for_a_person() -> None:
+    records = [
+        of("a", "completed"),
+        of("a", "needs-attention"),
+        of("b", "skipped"),
+        of("b", "needs-attention"),
+        of("c", None),
+        record(credential="d"),
+    ]
+    assert [found["credential"] for found in views.needing(records)] == ["b", "d"]
+
+
+def test_deadlines_say_what_comes_then() -> None:
+    asked = record()
+    before = views.deadline(asked, "keep", NOW)
+    assert before.startswith("6 days left until 1 Dec 2026, 02:55 UTC.")
+    after = views.deadline(asked, "roll-back", datetime(2026, 12, 2, tzinfo=UTC))
+    assert after == "The deadline was 21 h 5 min ago: the rotation goes back by itself."
