@@ -210,8 +210,9 @@ class Approval(Section):
     @field_validator("remind")
     @classmethod
     def _not_too_often(cls, value: timedelta) -> timedelta:
-        if value < timedelta(minutes=1):
-            raise ValueError("must be at least 1m")
+        """Each reminder adds to the orchestration's history, which is replayed at every turn."""
+        if value < timedelta(hours=1):
+            raise ValueError("must be at least 1h")
         return value
 
     @field_validator("soak")

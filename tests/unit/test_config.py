@@ -287,7 +287,7 @@ BAD: list[tuple[str, Any, str]] = [
     (f"{WORKLOAD}.tests.1", {"url": "ftp://x"}, f"{WORKLOAD}.tests.1.url: 'ftp://x' is not an htt"),
     (f"{CREDENTIAL}.approval", {"onDeadline": "approve"}, f"{CREDENTIAL}.approval.soak: is needed"),
     (f"{CREDENTIAL}.approval", {"onDeadline": "panic"}, f"{CREDENTIAL}.approval.onDeadline: Input"),
-    (f"{CREDENTIAL}.approval", {"remind": "59s"}, f"{CREDENTIAL}.approval.remind: must be at leas"),
+    (f"{CREDENTIAL}.approval", {"remind": "59m"}, f"{CREDENTIAL}.approval.remind: must be at leas"),
     (f"{CREDENTIAL}.approval", {"deadline": "0s"}, f"{CREDENTIAL}.approval.deadline: must be long"),
     (f"{CREDENTIAL}.approval", {"approvers": [""]}, f"{CREDENTIAL}.approval.approvers.0: '' must"),
     (

@@ -163,7 +163,7 @@ def test_only_what_asks_for_a_decision_carries_links(kind: str) -> None:
 
 
 def test_a_link_lives_longer_than_until_the_next_reminder() -> None:
-    for remind in ("1m", "24h", "14d"):
+    for remind in ("1h", "24h", "14d"):
         credential = configuration(remind=remind).credential("orders-db")
         assert validity(credential) > credential.approval.remind
 
