@@ -1,4 +1,4 @@
-"""Reads docs/onboarding.md as what it is: files to write and commands to run, in order."""
+"""Reads guides as what they are: files to write and commands to run, in order."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from local.process import ROOT
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-GUIDE = ROOT / "docs" / "onboarding.md"
+DOCS = ROOT / "docs"
 BLOCK = re.compile(
     r"^`(?P<name>[\w.-]+\.yaml)`:\n\n```yaml\n(?P<text>.*?)^```$"
     r"|^```bash\n(?P<commands>.*?)^```$",
@@ -33,12 +33,22 @@ class Commands:
     text: str
 
 
-def steps() -> Iterator[File | Commands]:
-    for match in BLOCK.finditer(GUIDE.read_text(encoding="utf-8")):
+def steps(name: str = "onboarding.md", section: str = "") -> Iterator[File | Commands]:
+    """Of a whole guide, or of the section whose heading starts with `section`."""
+    text = (DOCS / name).read_text(encoding="utf-8")
+    for match in BLOCK.finditer(_section(text, section) if section else text):
         if match["name"]:
             yield File(match["name"], match["text"])
         else:
             yield Commands(match["commands"])
+
+
+def _section(text: str, heading: str) -> str:
+    """Raises ValueError if there is none."""
+    begin = text.index(f"\n{heading}")
+    level = heading.partition(" ")[0]
+    end = re.compile(rf"^#{{1,{len(level)}}} ", re.MULTILINE).search(text, begin + 1 + len(heading))
+    return text[begin : end.start() if end else None]
 
 
 def file(name: str) -> str:

@@ -90,7 +90,7 @@ class SingleSlot(Stack):
         return found
 
     def start_host(self) -> None:
-        if self.credentials is not None:
+        if self.credentials is not None and "host" not in self.components:
             super().start_host()
 
     def write_configuration(self) -> None:

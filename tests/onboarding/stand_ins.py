@@ -34,29 +34,39 @@ MERGE = "application/merge-patch+json"
 
 
 def az(arguments: Sequence[str]) -> None:
-    """`az keyvault secret set`."""
+    """`az keyvault secret set` and `set-attributes`."""
     parser = argparse.ArgumentParser("az")
     parser.add_argument("command", nargs=3)
     for option in ("--vault-name", "--name"):
         parser.add_argument(option, required=True)
-    how = parser.add_mutually_exclusive_group(required=True)
+    how = parser.add_mutually_exclusive_group()
     how.add_argument("--value")
     how.add_argument("--file", type=Path)
+    how.add_argument("--enabled", choices=["true", "false"])
     parser.add_argument("--disabled", choices=["true", "false"], default="false")
     parser.add_argument("--output", choices=["none"])
     given = parser.parse_args(arguments)
-    if given.command != ["keyvault", "secret", "set"] or given.vault_name != "kv-orders":
-        parser.error("only `keyvault secret set --vault-name kv-orders` is known here")
+    *area, verb = given.command
+    if area != ["keyvault", "secret"] or given.vault_name != "kv-orders":
+        parser.error("only `keyvault secret` with `--vault-name kv-orders` is known here")
+    with _vault() as client:
+        if verb == "set":
+            value = given.value or given.file.read_text(encoding="utf-8")
+            client.set_secret(given.name, value, enabled=given.disabled == "false")
+        elif verb == "set-attributes" and given.enabled:
+            client.update_secret_properties(given.name, enabled=given.enabled == "true")
+        else:
+            parser.error(f"`keyvault secret {verb}` is not known here like this")
+
+
+def _vault() -> SecretClient:
     where = json.loads(os.environ["STAND_IN_VAULT"])
-    credential = OwnCredential(APP, Path(where["identity"]))
-    with SecretClient(
+    return SecretClient(
         where["url"],
-        credential,
+        OwnCredential(APP, Path(where["identity"])),
         connection_verify=where["authority"],
         verify_challenge_resource=False,
-    ) as client:
-        value = given.value or given.file.read_text(encoding="utf-8")
-        client.set_secret(given.name, value, enabled=given.disabled == "false")
+    )
 
 
 def psql(arguments: Sequence[str]) -> None:

@@ -1,0 +1,163 @@
+"""The guides name everything that a person on call can meet: read from the code, not repeated."""
+
+from __future__ import annotations
+
+import ast
+import re
+from functools import cache
+from typing import TYPE_CHECKING
+
+import pytest
+
+from local.process import ROOT
+from rotation.messages import LINES
+from rotation.workflow import OUTCOMES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+RAISED = {"Conflict", "Invalid", "Unavailable", "Missing", "Denied", "StepFailed", "EdgeError"}
+RAISING = (
+    *("planning", "activities", "run", "workflow", "rotations", "observation"),
+    *("database", "cluster", "vault", "secrecy", "identity", "web", "edges"),
+)
+# Said to somebody else: to a decider, or to the holder of a bad configuration.
+NOT_OUTCOMES = {
+    "asked for this rotation and may not approve it",
+    "it does not say who decided",
+    "it is not a JSON object",
+    "its decision is neither approve nor reject",
+}
+
+
+@cache
+def doc(name: str) -> str:
+    return " ".join((ROOT / "docs" / name).read_text(encoding="utf-8").split())
+
+
+def modules() -> Iterator[tuple[str, ast.Module]]:
+    for path in sorted((ROOT / "rotation").glob("*.py")):
+        yield path.stem, ast.parse(path.read_text(encoding="utf-8"))
+
+
+def called(tree: ast.AST, *names: str) -> Iterator[ast.Call]:
+    """`log.event` is an attribute, `Conflict` a name."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in names:
+            yield node
+
+
+def events() -> set[str]:
+    found = {*LINES.values(), "rotation.finished", "approval.overdue"}
+    for name, tree in modules():
+        texts = [call.args[0] for call in called(tree, "log.event") if call.args]
+        found |= {str(t.value) for t in texts if isinstance(t, ast.Constant)}
+        if name == "events":
+            kinds = [call.args[1] for call in called(tree, "_account")]
+            found |= {f"event.{k.value!s}" for k in kinds if isinstance(k, ast.Constant)}
+    return found
+
+
+def metrics() -> set[str]:
+    text = (ROOT / "rotation" / "log.py").read_text(encoding="utf-8")
+    return set(re.findall(r"_meter\.create_\w+\(\s*\"([\w.]+)\"", text))
+
+
+def alerts() -> set[str]:
+    def read(path: Path, pattern: str) -> list[str]:
+        return re.findall(pattern, path.read_text(encoding="utf-8"))
+
+    folder = ROOT / "infra" / "modules"
+    titles = read(folder / "alerts.bicep", r"title: '([^']+)'")
+    by_metric = [
+        name
+        for file in ("alerts.bicep", "vaultEvents.bicep")
+        for name in read(folder / file, r"name: '(rotation-(?:event|announcement)-lost-)\$")
+    ]
+    return {*titles, *by_metric}
+
+
+def texts(node: ast.AST) -> Iterator[list[str]]:
+    """The fixed parts of each text in an expression."""
+    inner: set[ast.AST] = set()
+    for found in ast.walk(node):
+        if isinstance(found, ast.JoinedStr):
+            inner |= set(ast.walk(found)) - {found}
+            yield [str(v.value) for v in found.values if isinstance(v, ast.Constant)]
+    for found in ast.walk(node):
+        if isinstance(found, ast.Constant) and isinstance(found.value, str) and found not in inner:
+            yield [found.value]
+
+
+def reasons() -> set[tuple[str, ...]]:
+    """Each reason that a rotation can end with, as its fixed parts of more than one word; the
+    longest must be in the guide."""
+    found: set[tuple[str, ...]] = set()
+    for name, tree in modules():
+        if name not in RAISING:
+            continue
+        said: list[ast.AST] = [arg for call in called(tree, *RAISED) for arg in call.args]
+        if name == "planning":
+            said += [
+                node.value
+                for node in ast.walk(tree)
+                if isinstance(node, ast.Yield | ast.Return) and node.value is not None
+            ]
+        for expression in said:
+            for parts in texts(expression):
+                worded = [part.strip(" :;,.") for part in parts]
+                found.add(tuple(part for part in worded if " " in part))
+    # A word or two are a piece of a longer text.
+    return {r for r in found if " ".join(r).count(" ") >= 2 and not NOT_OUTCOMES & set(r)}
+
+
+def test_there_is_something_to_compare() -> None:
+    assert len(events()) >= 15
+    assert len(alerts()) >= 6
+    assert len(metrics()) == 3
+    assert len(reasons()) >= 40
+
+
+@pytest.mark.parametrize("name", sorted(events()))
+def test_each_log_event_is_explained(name: str) -> None:
+    assert f"| `{name}` |" in doc("operations.md")
+
+
+@pytest.mark.parametrize("title", sorted(alerts()))
+def test_each_alert_is_explained(title: str) -> None:
+    assert title in doc("operations.md")
+
+
+@pytest.mark.parametrize("name", sorted(metrics()))
+def test_each_metric_is_explained(name: str) -> None:
+    assert f"| `{name}` |" in doc("operations.md")
+
+
+@pytest.mark.parametrize("outcome", OUTCOMES)
+def test_each_outcome_is_explained(outcome: str) -> None:
+    assert f"| `{outcome}` |" in doc("recovery.md")
+
+
+@pytest.mark.parametrize("parts", sorted(reasons()), ids="".join)
+def test_each_reason_is_explained(parts: tuple[str, ...]) -> None:
+    assert max(parts, key=len) in doc("recovery.md")
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "docs").rglob("*.md")), ids=lambda p: str(p.name))
+def test_links_lead_somewhere(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if target.startswith(("https://", "http://")):
+            continue
+        file, _, anchor = target.partition("#")
+        there = (path.parent / file).resolve() if file else path
+        assert there.exists(), target
+        if anchor:
+            assert anchor in anchors(there), target
+
+
+def anchors(path: Path) -> set[str]:
+    """As GitHub makes them of headings."""
+    headings = re.findall(r"^#+ (.+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in headings}
