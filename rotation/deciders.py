@@ -151,7 +151,7 @@ def entra(found: Principal, channel: str) -> Decider:
         by=found.name,
         channel=channel,
         entries=frozenset({found.id} | found.groups | found.roles),
-        known_as=found.names,
+        known_as=found.names | {found.name},
         groups_cut=found.groups_cut,
     )
 

@@ -32,11 +32,11 @@ class Visitor:
     """
 
     decider: Decider | None
-    secret: str
+    secret: str = field(repr=False)
     way: str
-    query: Mapping[str, str] = field(default_factory=dict)
+    query: Mapping[str, str] = field(default_factory=dict, repr=False)
     address: str | None = None  # of their page, if it is not the rotation's own
-    set_cookie: str | None = None
+    set_cookie: str | None = field(default=None, repr=False)
 
     @property
     def subject(self) -> str:

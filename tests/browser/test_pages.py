@@ -190,3 +190,20 @@ def test_a_page_of_another_site_cannot_frame_or_post(app: Stack, visit: Open, as
     page.get_by_role("button").click()
     expect(page.get_by_text("The form was sent from another site")).to_be_visible()
     assert app.rotation(asked)["decision"] is None
+
+
+def test_somebody_who_is_signed_in_approves(app: Stack, visit: Open, asked: str) -> None:
+    """Last here, since it ends the rotation that the others look at."""
+    headers = site.sign_in("anna@contoso.example", site.APP_ROLE)
+    path = f"/api/pages/rotations/{asked}"
+    with site.with_sign_in(app):
+        reader = visit(path, extra_http_headers=site.sign_in("ben@contoso.example", oid="b" * 36))
+        expect(reader.get_by_text("You cannot decide this.")).to_be_visible()
+        page = visit(path, extra_http_headers=headers)
+        page.get_by_role("button", name="Approve").click()
+        expect(page.get_by_role("region", name="Decision")).to_contain_text(
+            "Approved by anna@contoso.example"
+        )
+        reader.close()
+        expect(headline(page)).to_contain_text("Done:", timeout=LATER)
+        page.close()

@@ -164,7 +164,9 @@ def test_object_id_group_and_role_let_decide(approvers: list[str]) -> None:
 @pytest.mark.parametrize("approvers", [[BEN], ["anna@contoso.example"], ["Rotation.Read"]])
 def test_refusal_bad(approvers: list[str]) -> None:
     """A mail address is no proof in a sign-in: tenants can make one up."""
-    assert "approvers of this credential do not include" in str(why(entra(anna(), "page"), approvers))
+    assert "approvers of this credential do not include" in str(
+        why(entra(anna(), "page"), approvers)
+    )
 
 
 def test_without_approvers_nobody_decides_by_sign_in_or_link() -> None:
@@ -194,6 +196,12 @@ def test_four_eyes_knows_a_person_under_all_names(requested_by: str) -> None:
     assert "somebody else must approve" in str(why(decider, [ANNA], requested_by=requested_by))
     assert why(decider, [ANNA], "reject", requested_by) is None
     assert why(decider, [ANNA], requested_by=requested_by, allowRequester=True) is None
+
+
+def test_four_eyes_knows_whoever_is_recorded_by_a_display_name() -> None:
+    found = signed_in(ENTRA, header(("oid", ANNA), ("name", "Anna Example")))
+    assert isinstance(found, Principal)
+    assert "somebody else" in str(why(entra(found, "page"), [ANNA], requested_by=found.name))
 
 
 def edges() -> FakeEdges:
