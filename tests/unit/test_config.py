@@ -50,7 +50,16 @@ VALID: dict[str, Any] = {
 CREDENTIAL = "credentials.orders-db"
 WORKLOAD = f"{CREDENTIAL}.workloads.0"
 TEST = f"{WORKLOAD}.tests.0"
-REMOVED = object()
+
+
+class Removed:
+    """Says so in test ids, which must be the same in every process."""
+
+    def __repr__(self) -> str:
+        return "removed"
+
+
+REMOVED = Removed()
 
 
 def changed(*changes: tuple[str, Any]) -> dict[str, Any]:
