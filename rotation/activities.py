@@ -76,7 +76,8 @@ class Step:
         return workload.namespace, workload.deployments[self.slot]
 
     def ensure_standby(self) -> None:
-        """Nothing that serves is altered: looked up anew before each change. Raises `Conflict`."""
+        """Nothing that serves is altered: looked up anew right before each change, so that an
+        execution that was held up cannot act on what was true before. Raises `Conflict`."""
         for workload in self.credential.workloads:
             cluster = self.edges.cluster(workload.cluster)
             service = cluster.service(workload.namespace, workload.service, workload.selector_label)
@@ -165,12 +166,12 @@ def _terms(credential: Credential) -> dict[str, Any]:
 
 def stage(step: Step) -> dict[str, Any]:
     """Finds the version that this rotation wrote already, or writes it: the password's birth."""
-    step.ensure_standby()
     credential, login = step.credential, step.login
     for version in step.vault.versions(login.secret):
         if version.enabled and version.tags.get("rotation") == step.rotation:
             return {"version": version.version}
     value = render(credential.format, login.role, new_password(), credential.database)
+    step.ensure_standby()
     written = step.vault.put(
         login.secret,
         value,
@@ -183,14 +184,15 @@ def stage(step: Step) -> dict[str, Any]:
 
 def activate(step: Step) -> dict[str, Any]:
     """The role gets the password of its secret's current version, which must be this rotation's."""
-    step.ensure_standby()
     current = _current(step)
     if current.tags.get("rotation") != step.rotation:
         raise Conflict(
             f"the current version {current.version} of secret {current.secret} was written by "
             "somebody else since this rotation staged its own"
         )
-    step.edges.database(step.credential).activate(step.login.role, _password(step, current))
+    password = _password(step, current)
+    step.ensure_standby()
+    step.edges.database(step.credential).activate(step.login.role, password)
     return {"version": current.version}
 
 
@@ -224,10 +226,10 @@ def deliver(step: Step) -> None:
     workload = step.workload
     if workload.delivery == "csi" or workload.secrets is None:
         return
-    step.ensure_standby()
     version = step.reference["version"]
     value = step.vault.value(step.login.secret, version)
     name = workload.secrets[step.slot]
+    step.ensure_standby()
     step.cluster.put_secret(workload.namespace, name, workload.key, value, version)
 
 
@@ -240,6 +242,7 @@ def start(step: Step) -> None:
     if active is None or active.replicas == 0:
         raise Conflict(f"the active Deployment of workload {workload.name} is gone or at zero")
     namespace, name = step.deployment
+    step.ensure_standby()
     cluster.start(
         namespace,
         name,
@@ -313,14 +316,16 @@ def _level(step: Step) -> None:
     target = cluster.deployment(namespace, name)
     serving = cluster.deployment(namespace, workload.deployments[other(step.slot)])
     wanted = max(serving.replicas if serving else 0, 1)
-    if target is not None and target.replicas < wanted:
+    # Only going back is worth starting a slot that somebody stopped, or that is retired by now.
+    revive = step.reference.get("compensating", False)
+    if target is not None and target.replicas < wanted and (target.replicas or revive):
         # No `ensure_standby`: other workloads may have been swapped already, and this one's traffic
         # goes to the other slot, as `swap` has just seen.
         cluster.scale(namespace, name, wanted)
         raise Unavailable(f"Deployment {namespace}/{name} is being scaled up to {wanted} pods")
     waiting = unready(target) if target else "it does not exist"
-    if waiting is not None:
-        raise Unavailable(f"Deployment {namespace}/{name} cannot serve now: {waiting}")
+    if target is None or target.replicas == 0 or waiting is not None:
+        raise Unavailable(f"Deployment {namespace}/{name} cannot serve now: {waiting or 'no pods'}")
 
 
 def confirm(step: Step) -> None:
@@ -377,6 +382,7 @@ def disable(step: Step) -> dict[str, Any]:
     step.ensure_standby()
     enabled = [version for version in step.vault.versions(step.login.secret) if version.enabled]
     for version in enabled:
+        step.ensure_standby()
         step.vault.disable(step.login.secret, version.version)
     return {"disabled": [version.version for version in enabled]}
 

@@ -158,6 +158,20 @@ def test_a_slot_with_too_few_pods_is_scaled_up_first() -> None:
     assert edges.selected["api"] == "blue"
 
 
+def test_only_a_swap_back_starts_a_slot_that_was_stopped() -> None:
+    """A swap that comes late would revive a slot that is retired by now."""
+    edges = Edges()
+    edges.deployments["api-green"] = deployment("api-green", 0)
+    late = step(edges)
+    with pytest.raises(Unavailable, match="cannot serve now: no pods"):
+        swap(late)
+    assert edges.done == []
+    late.reference["compensating"] = True
+    with pytest.raises(Unavailable, match="is being scaled up to 2 pods"):
+        swap(late)
+    assert edges.done == [("scale", "api-green", 2)]
+
+
 @pytest.mark.parametrize("slot", ["green", "blue"])
 def test_it_is_scaled_up_though_another_workload_is_on_that_slot_already(slot: Slot) -> None:
     """In a swap the other one was faster; in a swap back it had never left."""
