@@ -261,7 +261,7 @@ class SimulatedCluster:
             "cluster",
             f"scale {name} to {replicas}",
             lambda: self._model.scale(self._deployment(namespace, name), replicas),
-            owner,
+            owner if replicas < self._deployment(namespace, name).replicas else None,
             destroys=replicas == 0,
         )
 

@@ -31,7 +31,9 @@ class CutOff(BaseException):
 class Fiber:
     """`rotation` and `activity` are known once the activity has read its reference."""
 
-    def __init__(self, name: str, main: Callable[[], Any], now: datetime, wake: datetime) -> None:
+    def __init__(
+        self, name: str, main: Callable[[], Any], now: datetime, wake: datetime, hub: Any
+    ) -> None:
         self.name = name
         self.began: datetime = now
         self.wake = wake
@@ -44,7 +46,8 @@ class Fiber:
         self.lost: Callable[[], None] | None = None  # what comes of its work in a crash
         self.result: Any = None
         self._main = main
-        self._greenlet = greenlet(self._run)
+        # Its end leads back to the hub, and not to the fiber that may have started it.
+        self._greenlet = greenlet(self._run, hub)
 
     def _run(self) -> None:
         self.result = self._main()
@@ -72,7 +75,7 @@ class Fibers:
         self.current: Fiber | None = None
 
     def start(self, name: str, main: Callable[[], Any], delay: float = 0.0) -> Fiber:
-        fiber = Fiber(name, main, self._clock.now, self._clock.after(delay))
+        fiber = Fiber(name, main, self._clock.now, self._clock.after(delay), self._hub)
         self.all.append(fiber)
         return fiber
 

@@ -153,7 +153,7 @@ class Machine:
 
     def _spawn(self, fiber: Fiber, lag: float) -> bool:
         unit = fiber.unit
-        if unit is None or len(self._units.get(unit.key, ())) > 1:
+        if unit is None or fiber.late or len(self._units[unit.key]) > 1:
             return False
         self._begin(unit, duplicate=True, lag=lag)
         return True

@@ -45,7 +45,7 @@ class People:
             soaked = credential.approval.soak
             assert soaked is not None
             machine.agenda.add(
-                min(credential.approval.deadline, soaked).total_seconds(),
+                max(credential.approval.deadline, soaked).total_seconds(),
                 lambda: machine.checker.approved.add(rotation),
             )
         if policy != "keep" and rng.random() < 0.5:

@@ -52,7 +52,7 @@ class Case:
         if self.kind == "before" or self.kind == "after":  # noqa: PLR1714 - narrows the type
             return Scripted(commits={self.number: self.kind})
         kind: Kind = self.kind  # type: ignore[assignment]  # one of KINDS
-        return Scripted(calls={self.number: Fault(kind)})
+        return Scripted(calls={self.number: Fault(kind, lasts=kind == "denied")})
 
 
 def calls() -> Iterator[Case]:

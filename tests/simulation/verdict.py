@@ -33,12 +33,26 @@ def judge_first(run: Run) -> None:
 def _justified(run: Run, rotation: str, status: dict[str, Any], damaged: list[str]) -> None:
     checker, faults = run.machine.checker, run.machine.checker.permanents
     outcome, credential = status["outcome"], status["credential"]
-    if damaged or outcome not in {"needs-attention", "refused"} or _patient(status, outcome):
+    if damaged or not _stopped(status) or _patient(status, outcome):
+        return
+    if outcome != "needs-attention" and _excused(run):
         return
     began = _turned(status) if outcome == "needs-attention" else START
     deeds = [when for owner, when in run.others.touched.items() if owner.credential == credential]
     if not any(when >= began for when in [*deeds, *(when for when, _ in faults)]):
         checker.fail(9, f"{rotation} is {outcome} for no reason: {status['outcomeReason']}")
+
+
+def _excused(run: Run) -> bool:
+    """Before anything has to be undone, it may stop for what it saw wrongly, or for a bug."""
+    machine = run.machine
+    return bool(machine.world.flaw or machine.checker.late or machine.calls.stale)
+
+
+def _stopped(status: dict[str, Any]) -> bool:
+    """Whether something other than a person's decision kept it from its goal."""
+    decided = status["outcome"] == "rolled-back" and status["decision"]
+    return status["outcome"] not in {"completed", "skipped"} and not decided
 
 
 def _patient(status: dict[str, Any], outcome: str) -> bool:
