@@ -11,7 +11,7 @@ import json
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import urllib3
 from kubernetes import client, watch
@@ -168,9 +168,12 @@ class Kubernetes:
 
     def fetch(self, service: Service, path: str, timeout: float) -> Answer:
         route, _, query = path.partition("?")
+        what = f"Service {service.namespace}/{service.name} at {path}"
+        if {".", ".."} & set(unquote(route).split("/")):
+            # The configuration refuses such a path, but a role's name in it may be dots too.
+            raise Invalid(f"cluster {self._name}: {what}: dots would lead out of its proxy")
         where = f"/api/v1/namespaces/{service.namespace}/services"
         url = f"{where}/http:{service.name}:{service.port}/proxy{quote(route, safe='/%:@')}"
-        what = f"Service {service.namespace}/{service.name} at {path}"
         with self._translated("reach", what):
             # Serialised by hand: the generated method escapes the slashes of the path.
             method, address, headers, body, form = self._client.param_serialize(
