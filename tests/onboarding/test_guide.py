@@ -97,7 +97,7 @@ class Reader:
     @property
     def rotation(self) -> str:
         """The one that the last commands have started."""
-        return re.findall(r'"rotation": "([^"]+)"', self.said)[-1]
+        return str(re.findall(r'"rotation": "([^"]+)"', self.said)[-1])
 
     def _typed(self, commands: str) -> subprocess.Popen[bytes]:
         """What a person types: the password that the guide has made, twice."""
