@@ -305,7 +305,11 @@ def swap(step: Step) -> None:
     if service is None or service.slot != step.slot:
         _level(step)
         verify(step)
-    cluster.select(space, workload.service, label, came_from, step.slot)
+    cluster.select(
+        *(space, workload.service, label, came_from, step.slot),
+        # Held up since then, it must not undo a swap back.
+        revision=service.revision if service else None,
+    )
     _point_preview(step, came_from)
 
 

@@ -58,7 +58,8 @@ class Kubernetes:
         ports = (spec.ports if spec else None) or []
         port = str(ports[0].name or ports[0].port) if ports else ""
         slot = ((spec.selector if spec else None) or {}).get(label)
-        return Service(namespace=namespace, name=name, slot=slot, port=port)
+        revision = _resource_version(found.metadata)
+        return Service(namespace=namespace, name=name, slot=slot, port=port, revision=revision)
 
     def deployment(self, namespace: str, name: str) -> Deployment | None:
         try:
@@ -142,12 +143,23 @@ class Kubernetes:
                     break
         return sorted(names)
 
-    def select(self, namespace: str, name: str, label: str, expected: str, slot: str) -> None:
+    def select(
+        self,
+        namespace: str,
+        name: str,
+        label: str,
+        expected: str,
+        slot: str,
+        *,
+        revision: str | None = None,
+    ) -> None:
         path = "/spec/selector/" + label.replace("~", "~0").replace("/", "~1")
-        body = [
+        body: list[dict[str, Any]] = [
             {"op": "test", "path": path, "value": expected},
             {"op": "replace", "path": path, "value": slot},
         ]
+        if revision is not None:
+            body.insert(0, {"op": "test", "path": "/metadata/resourceVersion", "value": revision})
         try:
             with self._translated("select a slot in", f"Service {namespace}/{name}"):
                 self._core.patch_namespaced_service(
@@ -160,6 +172,11 @@ class Kubernetes:
         """After a failed `test`: fine if it is where it should go, a conflict otherwise."""
         if found is None:
             raise Missing(f"cluster {self._name}: Service {name} is not there")
+        if found.slot == expected:
+            raise Unavailable(
+                f"cluster {self._name}: Service {found.namespace}/{name} was changed meanwhile; "
+                "it has to be looked at anew"
+            )
         if found.slot != slot:
             raise Conflict(
                 f"cluster {self._name}: Service {found.namespace}/{name} selects {found.slot}, "

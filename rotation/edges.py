@@ -111,9 +111,19 @@ class Cluster(Protocol):
     def scale(self, namespace: str, name: str, replicas: int) -> None:
         """Harmless when repeated. Raises `Missing`."""
 
-    def select(self, namespace: str, name: str, label: str, expected: str, slot: str) -> None:
+    def select(
+        self,
+        namespace: str,
+        name: str,
+        label: str,
+        expected: str,
+        slot: str,
+        *,
+        revision: str | None = None,
+    ) -> None:
         """Compare-and-swap of the selector's slot. Harmless when it is `slot` already.
-        Raises `Conflict` if it is neither, `Missing`."""
+        Raises `Conflict` if it is neither, `Missing`, and with `revision` `Unavailable` if the
+        Service was changed since: there and back again would look like no change at all."""
 
     def fetch(self, service: Service, path: str, timeout: float) -> Answer:
         """GET through the API server's service proxy. Raises `Unavailable` without an answer."""

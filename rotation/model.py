@@ -57,6 +57,7 @@ class Service:
     name: str
     slot: str | None  # its selector's slot label
     port: str  # name or number of the port that tests use
+    revision: str | None = field(default=None, compare=False)  # changes with every change of it
 
 
 @dataclass(frozen=True)

@@ -223,6 +223,20 @@ def test_select_is_a_compare_and_swap(
     assert found.slot == slot
 
 
+def test_select_refuses_a_service_that_was_changed_there_and_back(
+    cluster: Kubernetes, api: Any, space: str, name: str
+) -> None:
+    apply(api, [service(name)], namespace=space)
+    seen = cluster.service(space, name, SLOT)
+    assert seen is not None
+    cluster.select(space, name, SLOT, "blue", "green", revision=seen.revision)
+    cluster.select(space, name, SLOT, "green", "blue")
+    with pytest.raises(Unavailable, match="was changed meanwhile"):
+        cluster.select(space, name, SLOT, "blue", "green", revision=seen.revision)
+    cluster.select(space, name, SLOT, "green", "blue", revision=seen.revision)
+    assert cluster.service(space, name, SLOT) == seen
+
+
 def test_select_of_what_is_not_there(cluster: Kubernetes, space: str) -> None:
     with pytest.raises(Missing):
         cluster.select(space, "nothing", SLOT, "blue", "green")

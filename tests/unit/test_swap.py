@@ -66,7 +66,9 @@ class Edges:
         self.done.append(("scale", name, replicas))
         self.deployments[name] = replace(self.deployments[name], replicas=replicas)
 
-    def select(self, namespace: str, name: str, label: str, expected: str, slot: str) -> None:
+    def select(
+        self, namespace: str, name: str, label: str, expected: str, slot: str, **_: object
+    ) -> None:
         assert (namespace, label) == ("orders", "slot")
         if self.selected[name] not in {expected, slot}:
             raise Conflict(f"{name} selects {self.selected[name]}")
