@@ -45,7 +45,7 @@ infra: $(VENV)/ready .venv-checkov/ready ## the security scan of the Bicep files
 
 .PHONY: audit
 audit: $(VENV)/ready ## known vulnerabilities of what is pinned; needs the network
-	$(BIN)/pip-audit --disable-pip --no-deps -r requirements.txt
+	$(BIN)/pip-audit --strict --disable-pip --no-deps -r requirements.txt
 
 .PHONY: simulate
 simulate: $(VENV)/ready ## faulty runs on a virtual clock; ARGS="--runs N --seed S"
