@@ -24,7 +24,7 @@ var rules = [
   {
     name: 'rotation-needs-attention'
     title: 'A rotation needs attention'
-    text: 'A rotation stopped where only a person can decide. Both slots are kept. See docs/operate.md.'
+    text: 'A rotation stopped where only a person can decide. Both slots are kept. See docs/operations.md.'
     severity: 1
     silence: false
     query: '${logged} | where event == "rotation.finished" and outcome == "needs-attention" | project timestamp, credential, rotation'
@@ -32,7 +32,7 @@ var rules = [
   {
     name: 'rotation-failed'
     title: 'A rotation failed'
-    text: 'A rotation was aborted or rolled back. The credential in use did not change. See docs/operate.md.'
+    text: 'A rotation was aborted or rolled back. The credential in use did not change. See docs/operations.md.'
     severity: 2
     silence: false
     query: '${logged} | where event == "rotation.finished" and outcome in ("aborted", "rolled-back", "refused") | project timestamp, credential, rotation'
@@ -40,7 +40,7 @@ var rules = [
   {
     name: 'approval-overdue'
     title: 'An approval is overdue'
-    text: 'Nobody decided before the deadline. Both slots are kept unless the policy says otherwise. See docs/operate.md.'
+    text: 'Nobody decided before the deadline. Both slots are kept unless the policy says otherwise. See docs/operations.md.'
     severity: 2
     silence: false
     query: '${logged} | where event == "approval.overdue" | project timestamp, credential, rotation'
@@ -48,10 +48,10 @@ var rules = [
   {
     name: 'rotation-silent'
     title: 'The app does not look for expiring secrets'
-    text: 'No sweep in two days: the app does not run, or does not log. Fires once after the first deployment, until the first sweep. See docs/operate.md.'
+    text: 'No sweep in two days: the app does not run, or does not log. Fires once after the first deployment, until the first sweep. See docs/operations.md.'
     severity: 2
     silence: true
-    query: '${logged} | where event startswith "event." and tostring(entry.eventId) matches regex "-sweep-[0-9]{8}$" | project timestamp'
+    query: '${logged} | where event == "sweep.done" | project timestamp'
   }
 ]
 
@@ -125,7 +125,7 @@ resource deadLetters 'Microsoft.Insights/metricAlerts@2018-03-01' = {
   location: 'global'
   tags: tags
   properties: {
-    description: 'An announcement of a rotation could not be delivered: a mail may be missing. See docs/operate.md.'
+    description: 'An announcement of a rotation could not be delivered: a mail may be missing. See docs/operations.md.'
     enabled: true
     severity: 2
     scopes: [topicId]

@@ -93,7 +93,7 @@ resource lost 'Microsoft.Insights/metricAlerts@2018-03-01' = {
   location: 'global'
   tags: tags
   properties: {
-    description: 'An event of Key Vault ${vaultName} could not be delivered. The daily sweep still finds the secret. See docs/operate.md.'
+    description: 'An event of Key Vault ${vaultName} could not be delivered. The daily sweep still finds the secret. See docs/operations.md.'
     enabled: true
     severity: 2
     scopes: [topic.id]

@@ -427,13 +427,17 @@ def test_the_sweep_asks_for_what_is_due_once_a_day(caplog: pytest.LogCaptureFixt
     with caplog.at_level("INFO", "rotation"):
         for _ in range(2):
             assert swept(client, edges) == ["orders-db-sweep-20270301"]
-    assert accounted(caplog) == ["event.started", "event.duplicate"]
+    assert accounted(caplog) == ["event.started", "sweep.done", "event.duplicate", "sweep.done"]
 
 
-def test_the_sweep_passes_over_what_was_disabled_or_never_written() -> None:
+def test_the_sweep_passes_over_what_was_disabled_or_never_written(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     edges = Edges(orders_blue=1)
     edges.disabled = {"orders-blue"}
-    assert swept(Client(), edges) == []
+    with caplog.at_level("INFO", "rotation"):
+        assert swept(Client(), edges) == []
+    assert accounted(caplog) == ["sweep.done"]  # an alert waits for its absence
 
 
 def test_the_sweep_goes_on_after_one_that_cannot_be_seen(
@@ -442,7 +446,7 @@ def test_the_sweep_goes_on_after_one_that_cannot_be_seen(
     with caplog.at_level("INFO", "rotation"):
         found = swept(Client(), Edges(orders_blue=-1, second_green=3))
     assert found == ["second-sweep-20270301"]
-    assert accounted(caplog) == ["event.failed", "event.started"]
+    assert accounted(caplog) == ["event.failed", "event.started", "sweep.done"]
 
 
 def test_the_retention_is_what_a_back_end_keeps() -> None:
