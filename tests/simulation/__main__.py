@@ -1,4 +1,7 @@
-"""`python -m tests.simulation --runs N --seed S`: run i has seed S+i; the last line counts."""
+"""`python -m tests.simulation --runs N --seed S`: run i has seed S+i; the last line counts.
+
+`--sweep` goes through one rotation with one fault, for every place and way.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,12 @@ import argparse
 import os
 import sys
 import time
+import warnings
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from typing import TYPE_CHECKING
 
+from tests.simulation import sweeps
 from tests.simulation.faults import KINDS
 from tests.simulation.run import Options, Result, simulate
 
@@ -20,8 +25,13 @@ CHUNK = 25
 SHOWN = 10  # violations that are printed in full
 
 
-def main() -> int:
-    given = _arguments()
+def main(arguments: list[str] | None = None) -> int:
+    given = _arguments(arguments)
+    warnings.filterwarnings("ignore", message="Potential duplicate Task completion")
+    return _sweep(given.workers) if given.sweep else _simulate(given)
+
+
+def _simulate(given: argparse.Namespace) -> int:
     options = Options(
         kinds=tuple(kind for kind in KINDS if kind in given.faults),
         others=not given.no_others,
@@ -42,7 +52,20 @@ def main() -> int:
     return 1 if count else 0
 
 
-def _arguments() -> argparse.Namespace:
+def _sweep(workers: int) -> int:
+    cases = [*sweeps.calls(), *sweeps.commits()]
+    with ProcessPoolExecutor(workers) as pool:
+        found = [problem for listed in pool.map(_case, cases, chunksize=20) for problem in listed]
+    sys.stdout.writelines(f"{problem}\n" for problem in found)
+    sys.stdout.write(f"{len(cases)} cases, {len(found)} violations\n")
+    return 1 if found else 0
+
+
+def _case(case: sweeps.Case) -> list[str]:
+    return sweeps.problems(case, again=True)
+
+
+def _arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
     parser.add_argument("--runs", type=int, default=1000, metavar="N")
     parser.add_argument("--seed", type=int, default=1, metavar="S", help="of the first run")
@@ -52,7 +75,8 @@ def _arguments() -> argparse.Namespace:
         "--faults", nargs="*", default=list(KINDS), choices=KINDS, help="the kinds to draw from"
     )
     parser.add_argument("--no-others", action="store_true", help="nobody else changes anything")
-    return parser.parse_args()
+    parser.add_argument("--sweep", action="store_true", help="all single faults, no seeds")
+    return parser.parse_args(arguments)
 
 
 def _results(seeds: range, options: Options, workers: int) -> Iterator[Result]:

@@ -64,6 +64,7 @@ class ServiceState:
     slot: str | None
     before: str | None = None
     settles: datetime | None = None
+    revision: int = 1
 
 
 class ClusterModel:
@@ -84,7 +85,9 @@ class ClusterModel:
 
     def service(self, namespace: str, name: str) -> Service | None:
         found = self.services.get((namespace, name))
-        return None if found is None else Service(namespace, name, found.slot, "http")
+        if found is None:
+            return None
+        return Service(namespace, name, found.slot, "http", str(found.revision))
 
     def deployment(self, namespace: str, name: str) -> Deployment | None:
         found = self.deployments.get((namespace, name))
@@ -136,6 +139,7 @@ class ClusterModel:
     def select(self, service: ServiceState, slot: str | None) -> None:
         if service.slot != slot:
             service.before, service.slot = self.routed(service), slot
+            service.revision += 1
             service.settles = self._clock.after(self.times.routes)
             self._agenda.add(self.times.routes, lambda: None)
 

@@ -265,13 +265,24 @@ class SimulatedCluster:
             destroys=replicas == 0,
         )
 
-    def select(self, namespace: str, name: str, label: str, expected: str, slot: str) -> None:
+    def select(
+        self,
+        namespace: str,
+        name: str,
+        label: str,
+        expected: str,
+        slot: str,
+        *,
+        revision: str | None = None,
+    ) -> None:
         def effect() -> None:
             found = self._model.services.get((namespace, name))
             if found is None:
                 raise Missing(f"Service {namespace}/{name} is not there")
             if found.slot not in {slot, expected}:
                 raise Conflict(f"Service {namespace}/{name} selects {found.slot}, not {expected}")
+            if found.slot == expected and revision not in {None, str(found.revision)}:
+                raise Unavailable(f"Service {namespace}/{name} was changed meanwhile")
             self._model.select(found, slot)
 
         self._calls.write("cluster", f"select {name} {label}: {expected} -> {slot}", effect)

@@ -23,7 +23,7 @@ Kind = Literal[
 ]
 KINDS: tuple[Kind, ...] = Kind.__args__  # type: ignore[attr-defined]  # a Literal's words
 PERMANENT = {"denied"}
-LONGEST_STALL = 12.0  # seconds that a duplicate lags behind: see docs/simulation.md
+LONGEST_STALL = 30.0  # seconds that a duplicate lags behind: see docs/simulation.md
 STALE = 2.0  # seconds
 
 

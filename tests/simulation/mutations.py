@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
-from rotation import activities, approval, planning, rotations, run, workflow
+from rotation import activities, approval, planning, rotations, run, workflow, workload
 from rotation.planning import Verdict
 from rotation.run import Steps
 from tests.simulation import program
@@ -147,6 +147,12 @@ def _of(*invariants: int) -> frozenset[int]:
 
 
 MUTATIONS = (
+    # Found by the sweeps: a run that was refused something may need attention for that.
+    Mutation(
+        "no insistence",
+        _of(),
+        replaced=((run, "INSISTENCE", run.NONE), (workload, "INSISTENCE", run.NONE)),
+    ),
     Mutation(
         "no proof of the login before a swap",
         _of(1, 8),
@@ -190,7 +196,11 @@ MUTATIONS = (
         _of(8),
         steps=(("await_ready", done), ("swap", swaps_at_once), ("test", nothing)),
     ),
-    Mutation("no retries", _of(9), replaced=((run, "call", gives_up_at_once),)),
+    Mutation(
+        "no retries",
+        _of(9),
+        replaced=((run, "call", gives_up_at_once), (workload, "call", gives_up_at_once)),
+    ),
     Mutation(
         "a decision that never arrives",
         _of(9),

@@ -44,6 +44,7 @@ class Result:
 class Options:
     kinds: tuple[Kind, ...] = KINDS
     others: bool = True
+    flaws: bool = True  # of the workloads
     story: bool = False
 
 
@@ -104,6 +105,8 @@ def simulate(seed: int, options: Options) -> Result:
     rng = Random(seed)  # noqa: S311 - a seed that replays
     plan = Random_(rng, options.kinds)
     run = Run(scenarios.draw(rng), rng, plan, story=options.story)
+    if not options.flaws:
+        run.machine.world.flaw = ""
     if options.others:
         run.others.schedule()
     with logs_checked(run.machine.checker):

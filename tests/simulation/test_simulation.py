@@ -1,0 +1,78 @@
+"""A few hundred faulty runs; `make simulate` has as many as anybody wants."""
+
+from __future__ import annotations
+
+import pytest
+from dateutil.parser import parse
+
+from local.engine.events import stamp
+from tests.local.engine.support import sdk_warnings
+from tests.simulation.__main__ import main
+from tests.simulation.clock import START
+from tests.simulation.mutations import MUTATIONS
+from tests.simulation.program import parsed
+from tests.simulation.run import Options, simulate
+
+pytestmark = sdk_warnings
+
+RUNS = 50
+
+
+@pytest.mark.parametrize("first", range(1, 300, RUNS))
+def test_no_run_violates_an_invariant(first: int) -> None:
+    results = [simulate(seed, Options()) for seed in range(first, first + RUNS)]
+    found = [f"seed {r.seed}: {violation}" for r in results for violation in r.violations]
+    assert found == []
+    assert sum(result.calls for result in results) > 50 * RUNS
+
+
+def test_a_seed_replays_exactly() -> None:
+    story = Options(story=True)
+    for seed in range(7, 12):
+        assert simulate(seed, story) == simulate(seed, story)
+
+
+def test_seeds_differ() -> None:
+    stories = {"\n".join(simulate(seed, Options(story=True)).story) for seed in range(8)}
+    assert len(stories) == 8
+
+
+def test_runs_end_in_every_way() -> None:
+    ends = {outcome for seed in range(60) for outcome in simulate(seed, Options()).outcomes}
+    assert ends == {
+        "completed",
+        "rolled-back",
+        "aborted",
+        "skipped",
+        "refused",
+        "needs-attention",
+    }
+
+
+def test_without_faults_and_others_every_rotation_goes_as_decided() -> None:
+    calm = Options(kinds=(), others=False, flaws=False)
+    ends = {outcome for seed in range(25) for outcome in simulate(seed, calm).outcomes}
+    assert ends == {"completed", "rolled-back", "skipped"}
+
+
+def test_the_last_line_counts(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--runs", "3", "--seed", "5"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "3 runs, 0 violations"
+
+
+def test_a_violation_is_told_with_the_way_to_see_it_again(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    mutation = next(m for m in MUTATIONS if m.name == "a value is returned")
+    with mutation.applied():
+        assert main(["--runs", "2", "--seed", "1"]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert 'make simulate ARGS="--runs 1 --seed 1 --story"' in lines[1]
+    assert lines[-1].startswith("2 runs, ")
+    assert not lines[-1].endswith(" 0 violations")
+
+
+def test_time_stamps_are_read_as_the_sdk_reads_them() -> None:
+    for text in (stamp(START), "2027-03-01T12:00:00.123456Z", "2027-03-01T12:00:00Z"):
+        ours, theirs = parsed(text), parse(text)
+        assert (ours, ours.utcoffset()) == (theirs, theirs.utcoffset())
