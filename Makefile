@@ -24,7 +24,7 @@ test: lint types imports units ## everything that CI checks
 
 .PHONY: units
 units: $(VENV)/ready .venv-checkov/ready ## the tests; ARGS goes to pytest
-	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 .PHONY: lint
 lint: $(VENV)/ready ## ruff: rules, security rules, format
