@@ -39,8 +39,8 @@ class Scope:
     runs: int
 
 
-FULL = Scope(5, 3, fleet.SIZES, (20, 100, 300), 1000, 7, 300)
-QUICK = Scope(1, 0, (), (20,), 200, 2, 50)
+FULL = Scope(5, 3, fleet.SIZES, (20, 100, 300), 200, 7, 300)
+QUICK = Scope(1, 0, (), (20,), 50, 2, 50)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

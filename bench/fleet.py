@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 NAMESPACE = "fleet"
 ECHO = "registry.example/echo:1.0"
 SIZES = (2, 4, 8)
+START_SECONDS = 3  # waited, not worked: it shows whether workloads are prepared at once
 REQUEST = re.compile(r'"[A-Z]+ /secrets/')
 
 
@@ -135,7 +136,11 @@ def _deployment(app: str, slot: Slot, replicas: int) -> dict[str, Any]:
         "image": ECHO,
         "ports": [{"name": "http", "containerPort": 8080}],
         "env": [{"name": "ROLE", "value": f"orders_{slot}"}, {"name": "SLOT", "value": slot}],
-        "readinessProbe": {"httpGet": {"path": "/", "port": "http"}, "periodSeconds": 1},
+        "readinessProbe": {
+            "httpGet": {"path": "/", "port": "http"},
+            "periodSeconds": 1,
+            "initialDelaySeconds": START_SECONDS,
+        },
     }
     return {
         "apiVersion": "apps/v1",

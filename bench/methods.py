@@ -31,7 +31,7 @@ RATE = 40.0  # requests a second to each workload
 # Enough to keep the rate while requests hang; half of them with a fresh connection each. The kept
 # ones are used every 0.6 s, well within a lame duck's time.
 WORKERS = 24
-BEFORE, AFTER = 2.0, 3.0  # seconds of load around a rotation
+BEFORE, AFTER = 2.0, 2.0  # seconds of load before it, and once the replaced pods are gone
 START_SECONDS = 5  # until a new pod is ready
 RECYCLED = {"POOL_LIFETIME": "4"}
 LASTING = {"POOL_LIFETIME": "3600"}
@@ -151,6 +151,7 @@ def measure(script: Script, method: Method) -> Result:
         began = time.monotonic()
         method.run(script)
         took = time.monotonic() - began
+        wait_until(script.replaced_pods_are_gone, 60, "the end of the replaced pods")
         time.sleep(AFTER)
         reports = [load.stop() for load in loads]
     result = Result(

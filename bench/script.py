@@ -102,6 +102,14 @@ class Script:
         for name in DEPLOYMENTS:
             wait_until(lambda name=name: self._rolled_out(name), 60, f"the rollout of {name}")  # type: ignore[misc]
 
+    def replaced_pods_are_gone(self) -> bool:
+        """`kubectl rollout status` does not wait for that: they still end their connections."""
+        return not any(
+            pod["metadata"].get("deletionTimestamp")
+            for space in world.WORKLOADS.values()
+            for pod in self.stack.kubernetes_get(f"/api/v1/namespaces/{space}/pods")["items"]
+        )
+
     def _rolled_out(self, name: str) -> bool:
         found = self.stack.deployment(*DEPLOYMENTS[name])
         status, wanted = found.get("status", {}), found["spec"]["replicas"]
