@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from rotation.errors import Denied, Unavailable
 from tests.simulation.faults import STALE, Call, Fault
-from tests.simulation.fibers import CutOff, HostCrash
+from tests.simulation.fibers import Broken, CutOff, HostCrash
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 NONE = Fault("slow")  # held up for no time at all
+
+
+class Unforeseen(Exception):  # noqa: N818 - what nobody thought of
+    """Stands for a bug in an SDK, with whatever such an exception may quote."""
 
 
 class Calls:
@@ -84,11 +88,17 @@ class Calls:
         call = Call(self.number, target, verb, writes)
         others = self.at.pop(self.number, None)
         if others is not None:
-            others()
+            self._disturb(others)
         fault = self.plan.call(call)
         if fault is not None and fault.lasts:
             self._checker.permanent(self.clock.now, f"{target} {verb}: {fault.kind}")
         return fault or NONE
+
+    def _disturb(self, others: Callable[[], None]) -> None:
+        try:
+            others()
+        except Exception as error:
+            raise Broken(str(error)) from error
 
     def _before(self, fault: Fault, what: str) -> None:
         fiber = self.fibers.current
@@ -104,7 +114,7 @@ class Calls:
         if fault.kind == "unexpected":
             # What the durable client says cannot hold a value: it never had one.
             values = [] if what.startswith("client") else self._world.values[-2:]
-            raise ValueError(f"{what}: {' '.join(values)}")
+            raise Unforeseen(f"{what}: {' '.join(values)}")
         if fault.kind == "crash-before":
             raise HostCrash
         if fault.kind == "cut-before":

@@ -38,10 +38,11 @@ class Client:
     async def start_new(
         self, name: str, instance_id: str | None = None, client_input: object = None
     ) -> str:
-        return self._write(
+        started: str = self._write(
             f"start {name} {instance_id}",
             lambda: self._engine().start(name, instance_id, json.dumps(client_input)),
         )
+        return started
 
     async def raise_event(self, instance_id: str, event: str, data: object = None) -> None:
         # The SDK encodes the data, and the platform encodes that text once more.

@@ -22,6 +22,7 @@ Kind = Literal[
     "stale",  # a read answers with what was there a moment ago
 ]
 KINDS: tuple[Kind, ...] = Kind.__args__  # type: ignore[attr-defined]  # a Literal's words
+Fate = Literal["before", "after"]  # when, next to a commit, the host dies
 PERMANENT = {"denied"}
 LONGEST_STALL = 30.0  # seconds that a duplicate lags behind: see docs/simulation.md
 STALE = 2.0  # seconds
@@ -48,17 +49,17 @@ class Call:
 
 
 class Plan(Protocol):
-    def call(self, call: Call) -> Fault | None: ...
+    def call(self, call: Call, /) -> Fault | None: ...
 
-    def commit(self, number: int) -> Literal["before", "after"] | None:
+    def commit(self, number: int, /) -> Fate | None:
         """Whether the host dies at this commit of the journal."""
 
 
 class NoFaults:
-    def call(self, call: Call) -> Fault | None:
+    def call(self, _: Call) -> Fault | None:
         return None
 
-    def commit(self, number: int) -> Literal["before", "after"] | None:
+    def commit(self, _: int) -> Fate | None:
         return None
 
 
@@ -67,16 +68,16 @@ class Scripted:
     """Just these, by the number of the call or commit; for the sweeps."""
 
     calls: dict[int, Fault] = field(default_factory=dict)
-    commits: dict[int, Literal["before", "after"]] = field(default_factory=dict)
+    commits: dict[int, Fate] = field(default_factory=dict)
 
     def call(self, call: Call) -> Fault | None:
         return self.calls.get(call.number)
 
-    def commit(self, number: int) -> Literal["before", "after"] | None:
+    def commit(self, number: int) -> Fate | None:
         return self.commits.get(number)
 
 
-class Random_:  # noqa: N801 - random.Random is what it draws from
+class Drawn:
     """Each run has its own mixture: some see one fault, some see one at every fourth call."""
 
     def __init__(self, rng: Random, kinds: tuple[Kind, ...]) -> None:
@@ -124,7 +125,7 @@ class Random_:  # noqa: N801 - random.Random is what it draws from
             )
         return Fault(kind)
 
-    def commit(self, number: int) -> Literal["before", "after"] | None:
+    def commit(self, _: int) -> Fate | None:
         if not self._crash_rate or self._rng.random() >= self._crash_rate:
             return None
         return self._rng.choice(["before", "after"])

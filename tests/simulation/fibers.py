@@ -28,6 +28,10 @@ class CutOff(BaseException):
     """This one execution ends here and its task fails: a function timeout, or a lost worker."""
 
 
+class Broken(BaseException):
+    """The simulation itself failed: never to be taken for a fault of the app's surroundings."""
+
+
 class Fiber:
     """`rotation` and `activity` are known once the activity has read its reference."""
 

@@ -100,9 +100,11 @@ class Machine:
 
     def _choices(self) -> list[Any]:
         choices: list[Any] = list(self.fibers.ready())
-        for unit in self.engine.ready():
-            if not isinstance(unit, Activity) or unit.key not in self._units:
-                choices.append(unit)
+        choices += [
+            unit
+            for unit in self.engine.ready()
+            if not isinstance(unit, Activity) or unit.key not in self._units
+        ]
         if self.agenda.due():
             choices.append(self.agenda)
         return choices

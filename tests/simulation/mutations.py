@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
-from rotation import activities, approval, planning, rotations, run, workflow, workload
+from rotation import activities, approval, rotations, run, workflow, workload
+from rotation.errors import StepFailed
+from rotation.model import other
 from rotation.planning import Verdict
-from rotation.run import Steps
+from rotation.secrecy import new_password
 from tests.simulation import program
 
 if TYPE_CHECKING:
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
     from rotation.activities import Step
     from rotation.model import Request
-    from rotation.run import Run
+    from rotation.run import Run, Steps
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ def activates_nothing(step: Step) -> dict[str, Any]:
 
 def swaps_at_once(step: Step) -> None:
     workload, cluster = step.workload, step.cluster
-    came_from = planning.other(step.slot)
+    came_from = other(step.slot)
     cluster.select(
         workload.namespace, workload.service, workload.selector_label, came_from, step.slot
     )
@@ -64,8 +66,8 @@ def swaps_at_once(step: Step) -> None:
 
 def uses_the_active_slot(step: Step) -> dict[str, Any]:
     """The classic: the login in use gets a new password, and then everything is restarted."""
-    step.reference["slot"] = planning.other(step.slot)
-    password = activities.new_password()
+    step.reference["slot"] = other(step.slot)
+    password = new_password()
     step.edges.database(step.credential).activate(step.login.role, password)
     return {"version": "none"}
 
@@ -114,7 +116,7 @@ def rolls_back_regardless(run: Run, why: str) -> Steps:
     """A swap back that fails does not keep it from taking the new slot away."""
     try:
         yield from workflow.swap(run, run.active, compensating=True)
-    except workflow.StepFailed:
+    except StepFailed:
         run.status["ignored"] = True
     yield from retires_without_proof(run, run.standby)
     return "rolled-back", why
@@ -132,7 +134,7 @@ def tidies_up(run: Run, outcome: Any, reason: str) -> Steps:
 def gives_up_at_once(context: Any, activity: str, reference: Any, *_: object) -> Steps:
     answer = yield from run.attempt(context, activity, reference)
     if "error" in answer:
-        raise workflow.StepFailed(activity, answer["error"])
+        raise StepFailed(activity, answer["error"])
     return answer
 
 

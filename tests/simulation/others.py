@@ -44,8 +44,7 @@ class Others:
         self._machine.story.tell("OTHERS", "%s", text)
         effect()
         self.done.append(text)
-        for owner in damaged:
-            self.damaging.append((owner.credential, text))
+        self.damaging += [(slot.credential, text) for slot in damaged]
         self._machine.checker.blame(list(damaged), text)
 
     # Whom it meets
@@ -131,12 +130,11 @@ class Others:
     def writes(self) -> None:
         owner, credential = self._owner()
         password = f"others{len(self.done)}{owner.slot}".ljust(40, "1")
-        self._did(
-            f"write a new version of the secret of {owner}",
-            owner,
-            lambda: _discard(self._world.write(credential, owner.slot, password)),
-            owner,
-        )
+
+        def effect() -> None:
+            self._world.write(credential, owner.slot, password)
+
+        self._did(f"write a new version of the secret of {owner}", owner, effect, owner)
 
     def bars(self) -> None:
         owner, credential = self._owner()
@@ -171,16 +169,13 @@ class Others:
         owner, credential = self._owner()
         role = credential.slots[owner.slot].role
         if self._world.database.roles[role].login:
-            self._did(f"open a session as {role}", lambda: self._world.database.jobs.append(role))
+            jobs = self._world.database.jobs
+            self._did(f"open a session as {role}", owner, lambda: jobs.append(role))
 
 
 def _both(credential: str) -> tuple[Owner, Owner]:
     blue = Owner(credential, "blue")
     return blue, Owner(credential, other(blue.slot))
-
-
-def _discard(_: object) -> None:
-    """A lambda's result that nobody wants."""
 
 
 DEEDS: tuple[Callable[[Others], None], ...] = (

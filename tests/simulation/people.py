@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,6 +11,7 @@ from tests.simulation.client import Client
 from tests.simulation.scenario import APPROVERS, REQUESTER
 
 if TYPE_CHECKING:
+    import asyncio
     from random import Random
 
     from tests.simulation.machine import Machine
@@ -38,7 +38,7 @@ class People:
         if not self.busy:
             machine.agenda.add(MINUTE, lambda: self.decide(rotation, APPROVERS[0], self.answer))
             return
-        choice = rng.choices(["approve", "reject"], [65, 35])[0]
+        choice: Choice = "approve" if rng.random() < 0.65 else "reject"
         when = rng.choice([0.0, MINUTE, 5 * HOUR, 3 * DAY])
         policy = credential.approval.on_deadline
         if policy == "approve":

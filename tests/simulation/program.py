@@ -89,6 +89,6 @@ class Program:
 
     def _run(self, name: str, reference: Any) -> dict[str, Any]:
         if name == "notify":
-            told: dict[str, Any] = driven(app.told(self._edges, self._client, reference))  # type: ignore[arg-type]  # answers as the SDK's client does
+            told: dict[str, Any] = driven(app.told(self._edges, self._client, reference))
             return told
         return activities.run(self.activities[name], self._edges, reference)

@@ -11,8 +11,9 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from tests.simulation import scenario as scenarios
+from tests.simulation.calls import Unforeseen
 from tests.simulation.deliveries import Deliveries
-from tests.simulation.faults import KINDS, NoFaults, Random_
+from tests.simulation.faults import KINDS, Drawn, NoFaults
 from tests.simulation.machine import Machine
 from tests.simulation.others import Others
 from tests.simulation.people import People
@@ -103,7 +104,7 @@ class Run:
 
 def simulate(seed: int, options: Options) -> Result:
     rng = Random(seed)  # noqa: S311 - a seed that replays
-    plan = Random_(rng, options.kinds)
+    plan = Drawn(rng, options.kinds)
     run = Run(scenarios.draw(rng), rng, plan, story=options.story)
     if not options.flaws:
         run.machine.world.flaw = ""
@@ -145,6 +146,8 @@ class _Handler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         text = record.getMessage()
         self._checker.crossed("the log", text)
+        if '"step.unexpected"' in text and Unforeseen.__name__ not in text:
+            self._checker.fail(9, f"an activity raised what nobody raised on purpose: {text}")
         if record.exc_info:
             self._checker.crossed("the log", logging.Formatter().formatException(record.exc_info))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 from random import Random
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, cast, get_args
 
 from tests.simulation import scenario
 from tests.simulation.faults import Fault, Scripted
@@ -18,7 +18,7 @@ from tests.simulation.run import Run, logs_checked
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.simulation.faults import Kind
+    from tests.simulation.faults import Fate, Kind
 
 KINDS: tuple[Kind, ...] = (
     "unavailable",
@@ -31,6 +31,7 @@ KINDS: tuple[Kind, ...] = (
     "crash-after",
     "duplicate",
 )
+COMMIT_KINDS: tuple[Fate, ...] = ("before", "after")
 CHOICES: tuple[Choice, ...] = get_args(Choice)
 ENDS: dict[Choice, str] = {"approve": "completed", "reject": "rolled-back"}
 
@@ -44,14 +45,14 @@ class Case:
     kind: str
 
     def __str__(self) -> str:
-        what = "commit" if self.kind in {"before", "after"} else "call"
+        what = "commit" if self.kind in COMMIT_KINDS else "call"
         return f"{self.kind} at {what} {self.number} of a rotation to {self.answer}"
 
     @property
     def plan(self) -> Scripted:
-        if self.kind == "before" or self.kind == "after":  # noqa: PLR1714 - narrows the type
+        if self.kind in COMMIT_KINDS:
             return Scripted(commits={self.number: self.kind})
-        kind: Kind = self.kind  # type: ignore[assignment]  # one of KINDS
+        kind = cast("Kind", self.kind)
         return Scripted(calls={self.number: Fault(kind, lasts=kind == "denied")})
 
 
@@ -68,7 +69,7 @@ def commits() -> Iterator[Case]:
     for answer in CHOICES:
         _, count = lengths(answer)
         for number in range(1, count + 1):
-            yield from (Case(answer, number, kind) for kind in ("before", "after"))
+            yield from (Case(answer, number, kind) for kind in COMMIT_KINDS)
 
 
 @cache

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from dateutil.parser import parse
+from dateutil.parser import parse  # type: ignore[import-untyped]  # no types
 
 from local.engine.events import stamp
 from tests.local.engine.support import sdk_warnings

@@ -16,7 +16,7 @@ EVERY = 20
 @pytest.mark.parametrize("kind", sweeps.KINDS)
 def test_a_call_that_fails_once(kind: str) -> None:
     cases = [case for case in sweeps.calls() if case.kind == kind]
-    sample = cases[sweeps.KINDS.index(kind) :: EVERY]  # type: ignore[arg-type]  # one of them
+    sample = cases[sweeps.KINDS.index(kind) :: EVERY]
     assert len(sample) > 10
     assert [problem for case in sample for problem in sweeps.problems(case)] == []
 
