@@ -13,8 +13,8 @@ Behaviour:
     POOL_MIN (1), POOL_MAX (8) connections, for one of which a request waits up to POOL_SECONDS (5),
     each replaced after POOL_LIFETIME (3600) seconds;
     LOGIN_SECONDS (5) between fresh logins by the readiness probe; LAME_DUCK_SECONDS (3) of serving
-    on after SIGTERM, at least; DRAIN_SECONDS (15), at most, for connections that are still open then
-    and requests that are still in flight.
+    on after SIGTERM, at least; DRAIN_SECONDS (15), at most, for connections that are open even then
+    and requests that are in flight.
 """
 
 from __future__ import annotations

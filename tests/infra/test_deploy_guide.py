@@ -40,7 +40,10 @@ def test_variables_are_outputs() -> None:
     assert used - MAIN.outputs.keys() == {"ADMIN"}
 
 
-@pytest.mark.parametrize("path", sorted(set(re.findall(r"(?:tests/)?(?:infra|docs)/[\w/.]+\w", GUIDE))))
+PATHS = sorted(set(re.findall(r"(?:tests/)?(?:infra|docs)/[\w/.]+\w", GUIDE)))
+
+
+@pytest.mark.parametrize("path", PATHS)
 def test_files_are_there(path: str) -> None:
     assert (ROOT / path).exists()
 
