@@ -2,7 +2,7 @@
 
     python -m bench [--quick] [--json FILE] [--markdown FILE]        (make bench)
 
-All of it takes under six minutes, `--quick` under one; progress goes to standard error.
+Minutes, on a busy machine up to seven, or two with `--quick`; progress goes to standard error.
 """
 
 from __future__ import annotations
