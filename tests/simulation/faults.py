@@ -82,7 +82,7 @@ class Drawn:
 
     def __init__(self, rng: Random, kinds: tuple[Kind, ...]) -> None:
         self._rng = rng
-        self._rate = rng.choice([0.0, 0.01, 0.03, 0.08, 0.25])
+        self._rate = rng.choice([0.0, 0.01, 0.03, 0.08, 0.2])
         chosen = [kind for kind in kinds if rng.random() < 0.6 and kind not in PERMANENT]
         self._kinds = chosen
         self._permanent = {rng.randrange(1, 140) for _ in range(rng.choice([0, 0, 0, 1, 2]))}
@@ -97,7 +97,7 @@ class Drawn:
             return None
         start = self._rng.randrange(1, 120)
         target = self._rng.choice(["vault", "database", "cluster", "topic"])
-        return target, start, start + self._rng.choice([4, 12, 40])
+        return target, start, start + self._rng.choice([4, 12, 30])
 
     def call(self, call: Call) -> Fault | None:
         if call.number in self._permanent and call.target != "client":

@@ -49,7 +49,7 @@ class People:
                 lambda: machine.checker.approved.add(rotation),
             )
         if policy != "keep" and rng.random() < 0.5:
-            when = 20 * DAY  # the policy decides, unless it may not
+            when = 5 * DAY  # the policy decides, unless it may not
         machine.agenda.add(when, lambda: self.decide(rotation, APPROVERS[0], choice))
         for _ in range(rng.choice([0, 0, 1, 2])):
             self._confuse(rotation, gate, when, choice)

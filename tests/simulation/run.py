@@ -114,7 +114,7 @@ def simulate(seed: int, options: Options) -> Result:
         run.first(confused=True)
         # A world that was left in order is like the one that the run began in.
         orderly = "needs-attention" not in run.outcomes() and not run.others.damaging
-        if not run.machine.checker.violations and not (orderly and rng.random() < 0.85):
+        if not run.machine.checker.violations and not (orderly and rng.random() < 0.9):
             run.second()
     return result(seed, run)
 
