@@ -29,6 +29,14 @@ if TYPE_CHECKING:
 
 RATE = 60.0  # requests a second, over both workloads
 PERSON = world.APPROVERS[0]
+# The stages with a part for each workload, and what a workload is called before its part begins.
+WORKLOAD_STATES = {
+    "prepare": {"planned"},
+    "swap": {"prepared"},
+    "observe": {"swap"},
+    "swap-back": {"prepared", "swap", "observed", "failed"},
+    "retire": {"planned", "prepared", "swap", "observed", "swap-back", "failed"},
+}
 
 
 @dataclass
@@ -57,8 +65,9 @@ class Screen:
             if step["until"] is not None:
                 problem = f"  {step['failure']}" if step.get("failure") else ""
                 self.once(f"  {number + 1:2} {step['step']}{problem}")
+        came_from = WORKLOAD_STATES.get(record["stage"])
         for name, state in record["workloads"].items():
-            if record["stage"] not in {"plan", "queued", "approval", "done"}:
+            if came_from and state not in came_from:
                 self.once(f"     {record['stage']}: workload {name} {state}")
 
 
