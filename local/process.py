@@ -82,6 +82,8 @@ class Component:
 
     def start(self, timeout: float = 30.0) -> Self:
         """Returns once it listens; `facts` then holds what it announced."""
+        if self._process is not None and not self.alive:
+            self._reap()  # it ended by itself: its standard output is still open
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("a", encoding="utf-8") as log:
             self._process = subprocess.Popen(  # noqa: S603 - argv is this package's own

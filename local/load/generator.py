@@ -7,6 +7,7 @@ libraries with pools send a request again when a kept-alive connection turns out
 from __future__ import annotations
 
 import http.client
+import itertools
 import json
 import threading
 import time
@@ -70,7 +71,9 @@ class Load:
         self._recorder = Recorder(self.urls)
         kinds = [FRESH if number < fresh else KEEP_ALIVE for number in range(workers)]
         self._threads = [
-            threading.Thread(target=self._work, args=(kind,), name=f"load-{number}", daemon=True)
+            threading.Thread(
+                target=self._work, args=(kind, number), name=f"load-{number}", daemon=True
+            )
             for number, kind in enumerate(kinds)
         ]
 
@@ -99,9 +102,12 @@ class Load:
         if not self._stopping.is_set():
             self.stop()
 
-    def _work(self, kind: str) -> None:
+    def _work(self, kind: str, number: int) -> None:
+        """Each worker goes round all URLs by itself: none of its connections is left idle."""
         clients = {url: _Client(url, self._timeout, keep=kind == KEEP_ALIVE) for url in self.urls}
-        while (turn := self._turns.take()) is not None:
+        for turn in itertools.count(number):
+            if not self._turns.take():
+                break
             url = self.urls[turn % len(self.urls)]
             request = self._mix[turn // len(self.urls) % len(self._mix)]
             self._send(kind, clients[url], request)
@@ -125,24 +131,21 @@ class Load:
 
 
 class _Turns:
-    """Hands out numbered turns, evenly spaced in time, until told to stop."""
+    """Hands out turns, evenly spaced in time, until told to stop."""
 
     def __init__(self, rate: float, stopping: threading.Event) -> None:
         self._interval = 1 / rate
         self._stopping = stopping
         self._lock = threading.Lock()
-        self._number = 0
         self._due = 0.0
 
-    def take(self) -> int | None:
-        """Waits for the turn's time. None once stopped."""
+    def take(self) -> bool:
+        """Waits for the turn's time. False once stopped."""
         with self._lock:
             now = time.monotonic()
             due = max(self._due, now)
             self._due = due + self._interval
-            number = self._number
-            self._number += 1
-        return None if self._stopping.wait(due - now) else number
+        return not self._stopping.wait(due - now)
 
 
 class _Client:

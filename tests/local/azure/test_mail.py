@@ -20,7 +20,7 @@ def test_links_are_labelled_by_where_they_are() -> None:
 
 
 def test_cloud_event() -> None:
-    event = {"type": "Rotation.Completed", "subject": "orders-db", "data": {"message": "Done."}}
+    event = {"type": "Rotation.Completed", "subject": "orders-db", "data": {"text": "Done."}}
     assert (mail(event).subject, mail(event).body) == ("Rotation.Completed: orders-db", "Done.")
 
 
