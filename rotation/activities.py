@@ -355,7 +355,11 @@ def scale_down(step: Step) -> None:
 
 
 def await_gone(step: Step) -> dict[str, Any]:
+    """Scales down once more where a `start` that came late, or somebody else, has undone that."""
     namespace, name = step.deployment
+    found = step.cluster.deployment(namespace, name)
+    if found is not None and found.replicas > 0:
+        scale_down(step)
     left = step.cluster.watch_gone(namespace, name, step.edges.settings.watch_seconds)
     return {"done": not left, "observed": f"{len(left)} pods left: {', '.join(left[:5])}"}
 

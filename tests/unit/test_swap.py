@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from rotation.activities import Step, scale_down, swap
+from rotation.activities import Step, await_gone, scale_down, swap
 from rotation.config import parse
 from rotation.errors import Conflict, Denied, Unavailable
 from rotation.model import Deployment, SecretVersion, Service, Slot, other
 from rotation.secrecy import Secret
+from rotation.settings import Settings
 from tests.unit.test_config import VALID, changed
 
 if TYPE_CHECKING:
@@ -73,6 +74,14 @@ class Edges:
         if self.selected[name] not in {expected, slot}:
             raise Conflict(f"{name} selects {self.selected[name]}")
         self.selected[name] = slot
+
+    @property
+    def settings(self) -> Settings:
+        return Settings()
+
+    def watch_gone(self, namespace: str, name: str, seconds: float) -> list[str]:
+        assert (namespace, seconds) == ("orders", 20)
+        return [f"{name}-1"] if self.deployments[name].replicas else []
 
     def vault(self, url: str) -> Edges:
         assert url == "https://kv.vault.azure.net"
@@ -193,4 +202,20 @@ def test_nothing_that_serves_is_scaled_down(serving: str) -> None:
     edges.selected[serving] = "green"
     with pytest.raises(Conflict, match=f"orders/{serving} routes to green: what serves traffic"):
         scale_down(step(edges))
+    assert edges.done == []
+
+
+def test_pods_that_came_back_are_scaled_down_once_more() -> None:
+    edges = Edges()
+    assert await_gone(step(edges))["done"]
+    assert edges.done == [("scale", "api-green", 0)]
+    assert await_gone(step(edges))["done"]
+    assert edges.done == [("scale", "api-green", 0)]
+
+
+def test_pods_that_came_back_and_serve_stay() -> None:
+    edges = Edges()
+    edges.selected["api"] = "green"
+    with pytest.raises(Conflict, match="what serves traffic is not touched"):
+        await_gone(step(edges))
     assert edges.done == []
