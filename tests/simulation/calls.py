@@ -43,6 +43,7 @@ class Calls:
         self.plan = plan
         self.number = 0
         self.stale = 0  # answers that were out of date
+        self.untested = 0  # requests of the workloads' tests that were not answered
         self.spawn: Callable[[Fiber, float], bool] = lambda fiber, lag: False  # noqa: ARG005
         self.at: dict[int, Callable[[], None]] = {}  # what others do at a call's number
         self._world = world
@@ -90,6 +91,8 @@ class Calls:
         if others is not None:
             self._disturb(others)
         fault = self.plan.call(call)
+        if fault is not None and fault.kind != "slow" and verb.startswith("fetch"):
+            self.untested += 1
         if fault is not None and fault.lasts:
             self._checker.permanent(self.clock.now, f"{target} {verb}: {fault.kind}")
         return fault or NONE

@@ -45,8 +45,8 @@ def _justified(run: Run, rotation: str, status: dict[str, Any], damaged: list[st
 
 def _excused(run: Run) -> bool:
     """Before anything has to be undone, it may stop for what it saw wrongly, or for a bug."""
-    machine = run.machine
-    return bool(machine.world.flaw or machine.checker.late or machine.calls.stale)
+    machine, calls = run.machine, run.machine.calls
+    return bool(machine.world.flaw or machine.checker.late or calls.stale or calls.untested)
 
 
 def _stopped(status: dict[str, Any]) -> bool:
