@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import azure.durable_functions as df
 import azure.functions as func
 
-from rotation import activities, api, events, log, pages, workflow, workload
+from rotation import activities, api, events, log, workflow, workload
+from rotation.pages import routes as pages
 
 if TYPE_CHECKING:
     from rotation.activities import Activity

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from rotation import fields, web
+from rotation import web
+from rotation.config import fields
 from rotation.errors import Invalid, Unavailable
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ LATE = {
     "azure.eventgrid": "import rotation.notifications",
     "azure.identity": "import rotation.identity",
     "azure.keyvault": "import rotation.vault",
-    "jinja2": "from rotation import rendering; rendering._environment()",
+    "jinja2": "from rotation.pages import rendering; rendering._environment()",
     "kubernetes": "import rotation.cluster",
     "psycopg": "import rotation.database",
     "pydantic": "import rotation.config",

@@ -12,8 +12,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rotation import config, fields
-from rotation.config import Configuration, Credential, Section, parse
+from rotation import config
+from rotation.config import Configuration, Credential, Section, fields, parse
 from rotation.errors import ConfigurationError
 
 if TYPE_CHECKING:

@@ -11,8 +11,9 @@ import pytest
 from jsonschema import Draft202012Validator, FormatChecker
 from openapi_spec_validator import validate as validate_description
 
-from rotation import api, pages
+from rotation import api
 from rotation.errors import ConfigurationError
+from rotation.pages import routes as pages
 from rotation.settings import Settings
 from tests.unit.people import (
     LINK_KEY,

@@ -12,12 +12,13 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from rotation import forms, pages
 from rotation.errors import Denied
 from rotation.links import Links
 from rotation.model import Session
+from rotation.pages import forms
+from rotation.pages import routes as pages
+from rotation.pages.visitors import visitor
 from rotation.settings import Settings
-from rotation.visitors import visitor
 from tests.unit.people import (
     ANNA,
     BEN,

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from rotation import timeline, views, wording
+from rotation.pages import timeline, views, wording
 from tests.unit.people import NOW, record
 
 

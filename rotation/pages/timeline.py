@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from rotation.wording import moment, span
+from rotation.pages.wording import moment, span
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -9,10 +9,11 @@ from urllib.parse import quote, urlencode
 
 import azure.functions as func
 
-from rotation import deciders, forms, log
+from rotation import deciders, log
 from rotation.errors import ConfigurationError, RotationError
 from rotation.http import Problem
 from rotation.links import Expired, Forged, Link, Links
+from rotation.pages import forms
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

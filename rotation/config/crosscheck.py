@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from rotation.document import at, dotted
-from rotation.fields import shown
+from rotation.config.document import at, dotted
+from rotation.config.fields import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from rotation import document
+    from rotation.config import document
 
     Problem = tuple[document.Path, str]
 

@@ -26,10 +26,9 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
-from rotation import crosscheck, document
-from rotation.document import Document, dotted
-from rotation.errors import ConfigurationError
-from rotation.fields import (
+from rotation.config import crosscheck, document
+from rotation.config.document import Document, dotted
+from rotation.config.fields import (
     LONGEST,
     DatabaseName,
     DataKey,
@@ -50,6 +49,7 @@ from rotation.fields import (
     Text,
     VaultUrl,
 )
+from rotation.errors import ConfigurationError
 from rotation.model import SLOTS, Slot
 
 if TYPE_CHECKING:

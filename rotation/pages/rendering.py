@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import azure.functions as func
 
-from rotation import wording
+from rotation.pages import wording
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -14,22 +14,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import azure.durable_functions as df
 import azure.functions as func
 
-from rotation import (
-    deciders,
-    forms,
-    log,
-    observation,
-    rendering,
-    rotations,
-    timeline,
-    views,
-    wording,
-)
+from rotation import deciders, log, observation, rotations
 from rotation.api import POLICY, credential, why_not
 from rotation.errors import RotationError
 from rotation.http import TITLES, Problem, text
 from rotation.links import Links
-from rotation.visitors import Visitor, addressee, door, visitor
+from rotation.pages import forms, rendering, timeline, views, wording
+from rotation.pages.visitors import Visitor, addressee, door, visitor
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

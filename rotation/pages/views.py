@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from rotation.deciders import waits
 from rotation.messages import DEADLINES
 from rotation.model import SLOTS
-from rotation.timeline import retiring
-from rotation.wording import clock, count, moment, span
+from rotation.pages.timeline import retiring
+from rotation.pages.wording import clock, count, moment, span
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -1,0 +1,1 @@
+"""The HTML pages: `routes` is where they begin."""
