@@ -64,6 +64,7 @@ class Options:
     watch_seconds: int = 5
     replicas: int = 2
     credential: dict[str, Any] = field(default_factory=dict)
+    clusters: dict[str, Any] = field(default_factory=dict)  # more than the stack's own
     environment: dict[str, str] = field(default_factory=dict)
 
 
@@ -159,7 +160,9 @@ class Stack:
             replicas=self.options.replicas,
             password=self.vault.value(current.secret, current.version),
         )
-        apply(self.kubernetes, found)
+        for manifest in found:
+            metadata = manifest["metadata"]
+            apply(self.client(metadata.get("namespace", metadata["name"])), [manifest])
         for name, namespace in world.WORKLOADS.items():
             wait_until(
                 lambda path=f"{namespace}/{name}-blue": self.ready(*path.split("/")),  # type: ignore[misc]
@@ -182,9 +185,12 @@ class Stack:
 
     def write_configuration(self) -> None:
         """credentials.yaml, as JSON: that is YAML too. The host reads it when it starts."""
-        url = self.components["cluster"].url
-        found = world.configuration(self.addresses, url, self.options.credential)
-        self._write("credentials.yaml", found)
+        self._write("credentials.yaml", self._configuration(self.components["cluster"].url))
+
+    def _configuration(self, cluster: str) -> dict[str, Any]:
+        found = world.configuration(self.addresses, cluster, self.options.credential)
+        found["clusters"] |= self.options.clusters
+        return found
 
     def _host_environment(self) -> dict[str, str]:
         return {
@@ -225,7 +231,7 @@ class Stack:
     def _provision(self) -> None:
         blue, rotator = new_password(), new_password()
         provision(self.admin_dsn(), Application(), password=blue, rotator_password=rotator)
-        found = world.configuration(self.addresses, "https://none", self.options.credential)
+        found = self._configuration("https://started.later")
         credential = config.parse(yaml.safe_dump(found)).credential(world.CREDENTIAL)
         value = render(credential.format, credential.slots["blue"].role, blue, credential.database)
         self._put_secret("rotator", rotator, timedelta(days=365))
@@ -267,9 +273,13 @@ class Stack:
         """As the cluster's administrator."""
         return connect(self.directory / "cluster" / "kubeconfig")
 
+    def client(self, namespace: str) -> ApiClient:  # noqa: ARG002 - for stacks of several clusters
+        """Of the cluster that the namespace is in."""
+        return self.kubernetes
+
     def kubernetes_get(self, path: str) -> Any:
-        """The object or list at a path of the API, for example `/api/v1/namespaces`."""
-        client = self.kubernetes
+        """The object or list at a path below a namespace, as `/api/v1/namespaces/orders/pods`."""
+        client = self.client(path.partition("/namespaces/")[2].partition("/")[0])
         parts = client.param_serialize("GET", path, auth_settings=["BearerToken"])
         return json.loads(client.call_api(*parts).response.data)
 
