@@ -1,4 +1,4 @@
-"""The scan fails for what it should fail for. Needs the program: `make checkov` installs it."""
+"""The scan fails for what it should fail for. Needs the program: `make infra` installs it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ resource account 'Microsoft.Storage/storageAccounts@2025-01-01' = [for name in n
 """
 
 needs_checkov = pytest.mark.skipif(
-    shutil.which(PROGRAM) is None, reason="checkov is not installed; `make checkov` does that"
+    shutil.which(PROGRAM) is None, reason="checkov is not installed; `make infra` does that"
 )
 
 
