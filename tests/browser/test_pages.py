@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     Open = Callable[..., Page]
 
-pytestmark = [pytest.mark.xdist_group("stack"), pytest.mark.timeout(240)]
+pytestmark = pytest.mark.timeout(240)
 
 ADA, GRACE = world.APPROVERS
 SOON = 40_000  # milliseconds

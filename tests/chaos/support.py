@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 FULL = os.environ.get("CHAOS") == "full"
 SEED = int(os.environ.get("CHAOS_SEED", "1"))
-group = pytest.mark.xdist_group("chaos")
 patient = pytest.mark.timeout(900 if FULL else 180)
 
 # Long enough to be looked at and cut, short enough for the whole to stay short.

@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from local.process import wait_until
-from tests.chaos.support import FULL, Story, clients, drawn, group, patient
+from tests.chaos.support import FULL, Story, clients, drawn, patient
 
 if TYPE_CHECKING:
     import random
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from local.stack import Stack
 
-pytestmark = [group, patient]
+pytestmark = patient
 
 KILLS = 12 if FULL else 4
 ROUNDS = range(6 if FULL else 1)

@@ -13,14 +13,14 @@ import pytest
 from urllib3.exceptions import HTTPError
 
 from local.process import wait_until
-from tests.chaos.support import FULL, Clients, Story, clients, drawn, group, patient, running, slow
+from tests.chaos.support import FULL, Clients, Story, clients, drawn, patient, running, slow
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from local.stack import Stack
 
-pytestmark = [group, patient]
+pytestmark = patient
 
 AWAY = 0.7  # seconds
 # Steps by number, as test_the_record_tells_the_whole_story has them.

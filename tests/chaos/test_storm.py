@@ -15,7 +15,7 @@ from local import world
 from local.process import wait_until
 from rotation import activities, events, log
 from rotation.run import decoded
-from tests.chaos.support import drawn, group, patient
+from tests.chaos.support import drawn, patient
 from tests.e2e.test_rotation import active, waiting
 from tests.local.engine.support import sdk_warnings
 from tests.simulation.client import Client
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from local.stack import Stack
 
-pytestmark = [group, patient, *sdk_warnings]
+pytestmark = [patient, *sdk_warnings]
 
 NEAR = "Microsoft.KeyVault.SecretNearExpiry"
 VAULT = "https://kv-orders.vault.azure.net"

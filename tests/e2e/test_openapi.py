@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import pytest
 import schemathesis
 from hypothesis import HealthCheck, settings
 from schemathesis import checks
@@ -15,7 +14,6 @@ from rotation.api import description
 if TYPE_CHECKING:
     from local.stack import Stack
 
-pytestmark = pytest.mark.xdist_group("stack")
 
 schema = schemathesis.openapi.from_dict(description())
 

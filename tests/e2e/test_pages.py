@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from local.stack import Stack
 
-pytestmark = pytest.mark.xdist_group("stack")
 
 ADA, GRACE = world.APPROVERS
 

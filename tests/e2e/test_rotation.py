@@ -16,8 +16,6 @@ from rotation.model import SLOTS, Slot, other
 if TYPE_CHECKING:
     from local.stack import Stack
 
-pytestmark = pytest.mark.xdist_group("stack")
-
 
 def active(stack: Stack) -> Slot:
     """The slot that serves; the tests before may have left either."""

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-pytestmark = pytest.mark.xdist_group("secrecy")
 
 # Where a password belongs: the vault, and the cluster's Secrets with what pods mount of them.
 BELONGS = ("keyvault/vault.db", "cluster/cluster.db", "cluster/pods/")

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from local.stack import Stack
 
-pytestmark = pytest.mark.xdist_group("stack")
 
 MANIFEST = world.MANIFESTS / "rbac.yaml"
 # What Kubernetes cannot limit to a name, so that a rule without names is the least there is.

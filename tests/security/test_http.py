@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     from local.stack import Answer, Stack
 
-pytestmark = pytest.mark.xdist_group("stack")
 
 fuzzed = settings(
     max_examples=60,
