@@ -9,10 +9,11 @@ import azure.functions as func
 
 from rotation import activities, api, events, log, workflow, workload
 from rotation.pages import routes as pages
+from rotation.step import run
 
 if TYPE_CHECKING:
-    from rotation.activities import Activity
     from rotation.edges import Edges
+    from rotation.step import Activity
 
 ORCHESTRATORS = (
     workflow.credential,
@@ -60,7 +61,7 @@ async def told(
     edges: Edges, client: df.DurableOrchestrationClient, reference: dict[str, Any]
 ) -> dict[str, Any]:
     """Publishing has an orchestration of its own: a topic that is down delays no rotation."""
-    answer = activities.run(activities.notify, edges, reference)
+    answer = run(activities.notify, edges, reference)
     event = answer.pop("event", None)
     if event is not None and not await client.get_status(event["id"]):
         await client.start_new("publish", event["id"], event)
@@ -69,7 +70,7 @@ async def told(
 
 def _bound(activity: Activity, edges: Edges) -> Any:
     def bound(reference: dict[str, Any]) -> dict[str, Any]:
-        return activities.run(activity, edges, reference)
+        return run(activity, edges, reference)
 
     bound.__name__ = activity.__name__
     return bound

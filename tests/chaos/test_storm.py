@@ -15,6 +15,7 @@ from local import world
 from local.process import wait_until
 from rotation import activities, events, log
 from rotation.run import decoded
+from rotation.step import run
 from tests.chaos.support import drawn, patient
 from tests.e2e.test_rotation import active, waiting
 from tests.local.engine.support import sdk_warnings
@@ -140,7 +141,7 @@ class TestTenThousand:
         versions = [(f"value {number}", True) for number in range(4)]
         edges.vault_.secrets = {"orders-db-green": versions, "orders-db-blue": versions}
         story.serving = "green"
-        story.script["plan"] = lambda reference: activities.run(activities.plan, edges, reference)
+        story.script["plan"] = lambda reference: run(activities.plan, edges, reference)
         story.script["swap"] = lambda reference: swap(edges, reference)
         memory = psutil.Process().memory_info().rss
         asyncio.run(self.deliver(story, edges))

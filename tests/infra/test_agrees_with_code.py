@@ -16,6 +16,7 @@ from rotation import activities, events, messages, rotations, settings
 from rotation.app import build
 from rotation.edges import AzureEdges
 from rotation.errors import ConfigurationError
+from rotation.step import Step
 from tests.infra.bicep import Bicep, literal, text, walk
 
 if TYPE_CHECKING:
@@ -206,7 +207,7 @@ def logged(caplog: pytest.LogCaptureFixture, kind: str, facts: dict[str, Any]) -
     reference = {"rotation": "r", "credential": "c", "type": kind, "facts": facts}
     caplog.clear()
     with caplog.at_level(logging.INFO, logger="rotation"):
-        activities.notify(activities.Step(cast("Edges", edges), reference))
+        activities.notify(Step(cast("Edges", edges), reference))
     found: dict[str, Any] = json.loads(caplog.records[-1].getMessage())
     return found
 

@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
-from rotation import activities, approval, rotations, run, workflow, workload
+from rotation import activities, approval, rotations, run, step, workflow, workload
 from rotation.errors import StepFailed
 from rotation.model import other
 from rotation.planning import Verdict
 from rotation.secrecy import new_password
+from rotation.step import Step
 from tests.simulation import program
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from rotation.activities import Step
     from rotation.model import Request
     from rotation.run import Run, Steps
 
@@ -163,13 +163,11 @@ MUTATIONS = (
     ),
     Mutation("a login that is never activated", _of(9), steps=(("activate", activates_nothing),)),
     Mutation("the active slot's login", _of(1, 2), steps=(("stage", uses_the_active_slot),)),
-    Mutation(
-        "no look at what serves", _of(2), replaced=((activities.Step, "ensure_standby", nothing),)
-    ),
+    Mutation("no look at what serves", _of(2), replaced=((Step, "ensure_standby", nothing),)),
     Mutation(
         "an exception's text is told",
         _of(3),
-        replaced=((activities, "_unexpected", quotes_what_was_raised),),
+        replaced=((step, "_unexpected", quotes_what_was_raised),),
     ),
     Mutation("a value is returned", _of(3), steps=(("stage", answers_with_the_value),)),
     Mutation(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import sys
 from collections import namedtuple
@@ -16,6 +17,7 @@ from azure.functions import meta
 from azure.functions.durable_functions import ActivityTriggerConverter
 
 from rotation import activities, app
+from rotation.step import run
 from tests.simulation.client import Client, driven
 from tests.simulation.fibers import CutOff
 
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from local.engine import Engine
-    from rotation.activities import Activity
+    from rotation.step import Activity
     from tests.simulation.calls import Calls
     from tests.simulation.edges import SimulatedEdges
     from tests.simulation.fibers import Fibers
@@ -44,6 +46,7 @@ def parsed(text: str) -> datetime:
 
 def hasten() -> None:
     """Three quarters of a replay is dateutil reading time stamps that it has read before."""
+    gc.set_threshold(50_000)
     # The package exports a class of the module's own name: this is the module.
     module: Any = sys.modules[HistoryEvent.__module__]
     module.dt_parse = parsed
@@ -91,4 +94,4 @@ class Program:
         if name == "notify":
             told: dict[str, Any] = driven(app.told(self._edges, self._client, reference))
             return told
-        return activities.run(self.activities[name], self._edges, reference)
+        return run(self.activities[name], self._edges, reference)

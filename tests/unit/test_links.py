@@ -16,6 +16,7 @@ from rotation.errors import ConfigurationError
 from rotation.links import Expired, Forged, Link, Links, address, recipients, validity
 from rotation.messages import TYPES, notification
 from rotation.settings import Settings
+from rotation.step import run
 from tests.unit.people import LINK_KEY, NOW, ROTATION, FakeEdges, FakeVault, configuration
 
 OLD, NEW, NEWER = ("o" * 40, True), ("n" * 40, True), ("m" * 40, True)
@@ -177,7 +178,7 @@ def test_the_record_of_an_event_holds_no_link() -> None:
         "event": event("AwaitingApproval", ["anna@x.example"]),
     }
     before = repr(reference)
-    answer = activities.run(activities.publish_event, found, reference)
+    answer = run(activities.publish_event, found, reference)
     assert tokens(found.topic_.published[0])
     assert answer == {}
     assert repr(reference) == before

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from rotation.activities import Step, await_gone, scale_down, swap
+from rotation.activities import await_gone, scale_down, swap
 from rotation.config import parse
 from rotation.errors import Conflict, Denied, Unavailable
 from rotation.model import Deployment, SecretVersion, Service, Slot, other
 from rotation.secrecy import Secret
 from rotation.settings import Settings
+from rotation.step import Step
 from tests.unit.test_config import VALID, changed
 
 if TYPE_CHECKING:
