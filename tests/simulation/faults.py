@@ -82,7 +82,7 @@ class Drawn:
 
     def __init__(self, rng: Random, kinds: tuple[Kind, ...]) -> None:
         self._rng = rng
-        self._rate = rng.choice([0.0, 0.01, 0.03, 0.08, 0.2])
+        self._rate = rng.choice([0.0, 0.01, 0.02, 0.04, 0.08, 0.2])
         chosen = [kind for kind in kinds if rng.random() < 0.6 and kind not in PERMANENT]
         self._kinds = chosen
         self._permanent = {rng.randrange(1, 140) for _ in range(rng.choice([0, 0, 0, 1, 2]))}
