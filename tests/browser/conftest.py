@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     Open = Callable[..., Page]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """Not for the session: Playwright's event loop would run on under the tests after these."""
     path = chromium.executable()
     if path is None:
         pytest.skip("no Chromium on the path: apt-get install chromium")
