@@ -21,9 +21,6 @@ class Server(ThreadingHTTPServer):
     """Answers with a status that the path ends in; notes what it is asked."""
 
     daemon_threads = True
-
-    def handle_error(self, *_: object) -> None:
-        """Clients hang up in the middle of answers here: that is what is tested."""
     asked: list[tuple[str, dict[str, str]]]
     body: bytes = b'{"role": "orders_green"}'
     pause: float = 0.0
@@ -32,6 +29,9 @@ class Server(ThreadingHTTPServer):
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server_port}"
+
+    def handle_error(self, *_: object) -> None:
+        """Clients hang up in the middle of answers here: that is what is tested."""
 
 
 class Handler(BaseHTTPRequestHandler):
