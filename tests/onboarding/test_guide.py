@@ -53,7 +53,8 @@ class Reader:
             # The local API publishes no schemas to validate with.
             only = 'if [ "$1" = apply ]; then set -- "$@" --validate=false; fi'
             self._program(programs / "kubectl", str(shutil.which("kubectl")), only)
-        (programs / "python").symlink_to(sys.executable)
+        # No link: behind one, an interpreter may not find the packages of its environment.
+        self._program(programs / "python", sys.executable)
         self._path = f"{programs}:{os.environ['PATH']}"
 
     def _program(self, path: Path, call: str, before: str = "") -> None:

@@ -8,12 +8,20 @@ from local.process import wait_until
 from tests.local.cluster.support import container, deployment, get, service
 
 if TYPE_CHECKING:
+    from kubernetes.client import V1Pod
+
     from tests.local.cluster.support import Kube
 
 
 def condition(kube: Kube, name: str, type_: str) -> tuple[str, str]:
     found = kube.deployment(name).status.conditions or []
     return next(((item.status, item.reason) for item in found if item.type == type_), ("", ""))
+
+
+def is_ready(pod: V1Pod) -> bool:
+    """One that was made a moment ago has no status yet."""
+    conditions = (pod.status.conditions if pod.status else None) or []
+    return any(found.type == "Ready" and found.status == "True" for found in conditions)
 
 
 def test_scaled_up_it_gets_ready_and_scaled_to_zero_its_pods_go(kube: Kube) -> None:
@@ -48,8 +56,7 @@ def test_an_annotation_of_the_template_rolls_the_pods_and_never_too_few_are_read
     def rolled() -> bool:
         nonlocal fewest
         pods = kube.pods("app=web")
-        ready = [p for p in pods if any(c.type == "Ready" and c.status == "True"
-                                        for c in p.status.conditions or [])]  # fmt: skip
+        ready = [pod for pod in pods if is_ready(pod)]
         fewest = min(fewest, len([p for p in ready if not p.metadata.deletion_timestamp]))
         get(kube.service_url("web"))
         return not before & {pod.metadata.name for pod in pods}
