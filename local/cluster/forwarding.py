@@ -70,6 +70,7 @@ class Incoming(Side):
     def __init__(self, choose: Callable[[], int | None]) -> None:
         super().__init__()
         self._choose = choose
+        self._early = bytearray()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -80,6 +81,13 @@ class Incoming(Side):
             return
         self.transport.pause_reading()
         spawn(self._connect(port), "connection to a pod")
+
+    def data_received(self, data: bytes) -> None:
+        """Python before 3.11.4 reads in spite of a pause during `connection_made`."""
+        if self.peer is None:
+            self._early += data
+        else:
+            super().data_received(data)
 
     async def _connect(self, port: int) -> None:
         assert self.transport is not None  # noqa: S101 - connected by then
@@ -95,6 +103,10 @@ class Incoming(Side):
             abort(cast("asyncio.Transport", outgoing.transport))
             return
         self.peer = outgoing
+        other = cast("asyncio.Transport", outgoing.transport)
+        other.write(bytes(self._early))
+        if self._ended:
+            other.write_eof()
         self.transport.resume_reading()
 
 
