@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
+from contextlib import closing
 from datetime import timedelta
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
@@ -97,7 +98,8 @@ def assert_kept_nowhere(stack: Stack, token: str) -> None:
     logs = [path.read_text(errors="replace") for path in stack.directory.glob("logs/*.log")]
     assert logs
     assert not any(token in log for log in logs)
-    with sqlite3.connect(f"file:{stack.directory / 'journal.db'}?mode=ro", uri=True) as journal:
+    place = f"file:{stack.directory / 'journal.db'}?mode=ro"
+    with closing(sqlite3.connect(place, uri=True)) as journal:
         assert not any(token in line for line in journal.iterdump())
 
 
