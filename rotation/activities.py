@@ -205,6 +205,9 @@ def swap(step: Step) -> None:
     """
     workload, cluster = step.workload, step.cluster
     space, label, came_from = workload.namespace, workload.selector_label, other(step.slot)
+    if step.reference.get("compensating", False):
+        # Going back may have nothing to change; a swap forward that is held up must still fail.
+        cluster.seal(space, workload.service, step.rotation)
     service = cluster.service(space, workload.service, label)
     if service is None or service.slot != step.slot:
         _level(step)

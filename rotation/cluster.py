@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from rotation.secrecy import Secret
 
 VERSION = "credential-rotation/secret-version"
+SEAL = "credential-rotation/went-back"
 MERGE = "application/merge-patch+json"
 STRATEGIC = "application/strategic-merge-patch+json"
 JSON_PATCH = "application/json-patch+json"
@@ -167,6 +168,13 @@ class Kubernetes:
                 )
         except (Invalid, Conflict):
             self._accept(self.service(namespace, name, label), name, expected, slot)
+
+    def seal(self, namespace: str, name: str, token: str) -> None:
+        body = {"metadata": {"annotations": {SEAL: token}}}
+        with self._translated("seal", f"Service {namespace}/{name}"):
+            self._core.patch_namespaced_service(
+                name, namespace, body, _content_type=MERGE, _request_timeout=TIMEOUT
+            )
 
     def _accept(self, found: Service | None, name: str, expected: str, slot: str) -> None:
         """After a failed `test`: fine if it is where it should go, a conflict otherwise."""

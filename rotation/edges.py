@@ -125,6 +125,10 @@ class Cluster(Protocol):
         Raises `Conflict` if it is neither, `Missing`, and with `revision` `Unavailable` if the
         Service was changed since: there and back again would look like no change at all."""
 
+    def seal(self, namespace: str, name: str, token: str) -> None:
+        """Changes a Service's revision, once for each token: a `select` that was prepared before,
+        and is held up, comes to nothing. Raises `Missing`."""
+
     def fetch(self, service: Service, path: str, timeout: float) -> Answer:
         """GET through the API server's service proxy. Raises `Unavailable` without an answer."""
 

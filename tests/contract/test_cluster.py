@@ -237,6 +237,23 @@ def test_select_refuses_a_service_that_was_changed_there_and_back(
     assert cluster.service(space, name, SLOT) == seen
 
 
+def test_a_seal_undoes_what_was_prepared_before_it_and_is_harmless_when_repeated(
+    cluster: Kubernetes, api: Any, space: str, name: str
+) -> None:
+    apply(api, [service(name)], namespace=space)
+    seen = cluster.service(space, name, SLOT)
+    assert seen is not None
+    cluster.seal(space, name, "orders-db-1")
+    with pytest.raises(Unavailable, match="was changed meanwhile"):
+        cluster.select(space, name, SLOT, "blue", "green", revision=seen.revision)
+    sealed = cluster.service(space, name, SLOT)
+    assert sealed is not None
+    cluster.seal(space, name, "orders-db-1")
+    cluster.select(space, name, SLOT, "blue", "green", revision=sealed.revision)
+    with pytest.raises(Missing):
+        cluster.seal(space, "nothing", "orders-db-1")
+
+
 def test_select_of_what_is_not_there(cluster: Kubernetes, space: str) -> None:
     with pytest.raises(Missing):
         cluster.select(space, "nothing", SLOT, "blue", "green")

@@ -65,6 +65,7 @@ class ServiceState:
     before: str | None = None
     settles: datetime | None = None
     revision: int = 1
+    seal: str | None = None
 
 
 class ClusterModel:
@@ -142,6 +143,11 @@ class ClusterModel:
             service.revision += 1
             service.settles = self._clock.after(self.times.routes)
             self._agenda.add(self.times.routes, lambda: None)
+
+    def seal(self, service: ServiceState, token: str) -> None:
+        if service.seal != token:
+            service.seal = token
+            service.revision += 1
 
     def scale(self, deployment: DeploymentState, replicas: int) -> None:
         if deployment.replicas != replicas:

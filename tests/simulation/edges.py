@@ -287,6 +287,15 @@ class SimulatedCluster:
 
         self._calls.write("cluster", f"select {name} {label}: {expected} -> {slot}", effect)
 
+    def seal(self, namespace: str, name: str, token: str) -> None:
+        def effect() -> None:
+            found = self._model.services.get((namespace, name))
+            if found is None:
+                raise Missing(f"Service {namespace}/{name} is not there")
+            self._model.seal(found, token)
+
+        self._calls.write("cluster", f"seal {name}", effect)
+
     def fetch(self, service: Service, path: str, timeout: float) -> Answer:
         def effect(_: float) -> Answer:
             return answer(self._world, self._name, service)

@@ -49,6 +49,7 @@ class Edges:
             for slot in ("blue", "green")
         }
         self.done: list[Any] = []
+        self.sealed: list[str] = []
         self.refuses_login = False
 
     def cluster(self, name: str) -> Edges:
@@ -67,6 +68,10 @@ class Edges:
         assert namespace == "orders"
         self.done.append(("scale", name, replicas))
         self.deployments[name] = replace(self.deployments[name], replicas=replicas)
+
+    def seal(self, namespace: str, name: str, token: str) -> None:
+        assert (namespace, bool(token)) == ("orders", True)
+        self.sealed.append(name)
 
     def select(
         self, namespace: str, name: str, label: str, expected: str, slot: str, **_: object
@@ -135,6 +140,16 @@ def test_it_may_be_repeated() -> None:
     edges.refuses_login = True
     swap(step(edges))
     assert edges.selected["api"] == "green"
+
+
+def test_only_going_back_seals_the_service_also_where_nothing_is_to_change() -> None:
+    edges = Edges()
+    swap(step(edges, slot="green"))
+    assert edges.sealed == []
+    back = step(edges, slot="green")
+    back.reference["compensating"] = True
+    swap(back)
+    assert edges.sealed == ["api"]
 
 
 def test_a_login_that_fails_swaps_nothing() -> None:
