@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from rotation import config
-from rotation.errors import ConfigurationError
+from rotation.model.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -1,8 +1,8 @@
-"""Signed links: the way in for a person who has neither Entra sign-in nor a function key.
+"""Links to a rotation, and signed links: the way in without Entra sign-in or function key.
 
 A link lets one recipient decide one rotation until it expires. It is made just before it is sent
-(`recipients`), so that it is stored nowhere here. The key is a Key Vault secret; its newest and its
-previous enabled version are accepted, so that writing a new one cuts off no link.
+(`telling.recipients`), so that it is stored nowhere here. The key is a Key Vault secret; its newest
+and its previous enabled version are accepted, so that writing a new one cuts off no link.
 """
 
 from __future__ import annotations
@@ -10,20 +10,19 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
 from itsdangerous import BadData, URLSafeSerializer
 
-from rotation.errors import ConfigurationError
-from rotation.messages import PREFIX
+from rotation.model.errors import ConfigurationError
+from rotation.model.targets import SecretTarget
 
 if TYPE_CHECKING:
     from rotation.config import Credential
-    from rotation.edges import Edges
+    from rotation.contracts.edges import Readers
 
 PURPOSE = "rotation: decide"
-CARRIERS = {PREFIX + "AwaitingApproval", PREFIX + "Reminder"}
 SHORTEST_KEY = 32  # characters
 LONGEST_TOKEN = 1024
 SHORTEST_VALIDITY = timedelta(hours=1)
@@ -51,10 +50,10 @@ class Forged:
     """Not made here, made for another purpose, cut off, or signed with a key that was withdrawn."""
 
 
-class Links:
+class SignedLinks:
     """Makes and reads links with the keys that the vault has now."""
 
-    def __init__(self, edges: Edges) -> None:
+    def __init__(self, edges: Readers) -> None:
         self._edges = edges
         self._keys: list[str] = []
         self._until: datetime | None = None
@@ -93,7 +92,7 @@ class Links:
         return self._keys
 
 
-def read_keys(edges: Edges) -> list[str]:
+def read_keys(edges: Readers) -> list[str]:
     """The newest enabled version's value last, the previous one's before it."""
     url = edges.settings.link_key
     if url is None:
@@ -102,11 +101,12 @@ def read_keys(edges: Edges) -> list[str]:
         )
     parts = urlsplit(url)
     vault, name = edges.vault(f"https://{parts.netloc}"), parts.path.rpartition("/")[2]
-    enabled = [version for version in vault.versions(name) if version.enabled]
-    current = vault.current(name)
+    secret = SecretTarget(name)
+    enabled = [version for version in vault.versions(secret) if version.enabled]
+    current = vault.current(secret)
     # Versions of the same second come in any order; which one is current is certain.
     enabled.sort(key=lambda version: current is not None and version.version != current.version)
-    values = [vault.value(name, version.version).reveal() for version in enabled[:2]]
+    values = [vault.value(SecretTarget(name, version.version)).reveal() for version in enabled[:2]]
     if not values or any(len(value) < SHORTEST_KEY for value in values):
         problem = (
             f"ROTATION_LINK_KEY: secret {name} needs an enabled version, and at least "
@@ -114,26 +114,6 @@ def read_keys(edges: Edges) -> list[str]:
         )
         raise ConfigurationError("app settings", [problem])
     return values[::-1]
-
-
-def recipients(edges: Edges, event: dict[str, Any], credential: Credential) -> dict[str, Any]:
-    """The event with a link for each approver who has a mail address, if it asks for a decision."""
-    settings = edges.settings
-    if event["eventType"] not in CARRIERS or settings.sign_in != "links" or not settings.link_key:
-        return event
-    links, expires = Links(edges), edges.now() + validity(credential)
-    addressed = [
-        {
-            "approver": approver,
-            "link": address(
-                links.mint(event["data"]["rotation"], approver, expires), settings.public_url
-            ),
-            "expires": expires.isoformat(timespec="seconds").replace("+00:00", "Z"),
-        }
-        for approver in credential.approval.approvers
-        if "@" in approver
-    ]
-    return {**event, "data": {**event["data"], "recipients": addressed}}
 
 
 def validity(credential: Credential) -> timedelta:
@@ -144,3 +124,13 @@ def validity(credential: Credential) -> timedelta:
 def address(token: str, public_url: str | None) -> str:
     """In the query: the Functions host records the paths of requests, and no queries."""
     return f"{public_url or ''}/api/pages/decision?link={quote(token, safe='')}"
+
+
+def links(rotation: str, public_url: str | None) -> dict[str, str]:
+    """Paths only where the app does not know its own address (ROTATION_PUBLIC_URL)."""
+    base = public_url or ""
+    return {
+        "status": f"{base}/api/rotations/{rotation}",
+        "approval": f"{base}/api/rotations/{rotation}/approval",
+        "page": f"{base}/api/pages/rotations/{rotation}",
+    }

@@ -49,8 +49,16 @@ from rotation.config.fields import (
     Text,
     VaultUrl,
 )
-from rotation.errors import ConfigurationError
-from rotation.model import SLOTS, Slot
+from rotation.model.errors import ConfigurationError
+from rotation.model.reasons import Code
+from rotation.model.targets import (
+    DeploymentTarget,
+    SecretKeyTarget,
+    SecretTarget,
+    ServerTarget,
+    ServiceTarget,
+)
+from rotation.model.world import SLOTS, Slot
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -189,6 +197,28 @@ class Workload(Section):
             )
         return value
 
+    @property
+    def production(self) -> ServiceTarget:
+        return self._service(self.service)
+
+    @property
+    def standby(self) -> ServiceTarget:
+        """The preview Service, which always points at the standby slot."""
+        return self._service(self.preview)
+
+    def _service(self, name: str) -> ServiceTarget:
+        port = None if self.port is None else str(self.port)
+        return ServiceTarget(self.namespace, name, self.selector_label, port)
+
+    def deployment(self, slot: Slot) -> DeploymentTarget:
+        return DeploymentTarget(self.namespace, self.deployments[slot])
+
+    def secret_key(self, slot: Slot) -> SecretKeyTarget | None:
+        """None where pods fetch the secret themselves."""
+        if self.delivery == "csi" or self.secrets is None:
+            return None
+        return SecretKeyTarget(self.namespace, self.secrets[slot], self.key)
+
 
 def _both_slots(value: dict[Slot, Any]) -> dict[Slot, Any]:
     missing = [slot for slot in SLOTS if slot not in value]
@@ -268,12 +298,22 @@ class Credential(Section):
                 raise ValueError(f"the {slot} slot's role is `database.admin.role`")
         return value
 
+    def secret(self, slot: Slot) -> SecretTarget:
+        return SecretTarget(self.slots[slot].secret)
+
+    @property
+    def server(self) -> ServerTarget:
+        """What a secret's value says that applications connect to."""
+        found = self.database
+        return ServerTarget(found.host, found.port, found.name, found.sslmode)
+
     def workload(self, name: str) -> Workload:
         """Raises `ConfigurationError` if the file no longer has it."""
         for workload in self.workloads:
             if workload.name == name:
                 return workload
-        raise ConfigurationError("credentials.yaml", [f"workload {name!r} is no longer there"])
+        problem = f"workload {name!r} is no longer there"
+        raise ConfigurationError("credentials.yaml", [problem], Code.NOT_CONFIGURED)
 
 
 class Configuration(Section):
@@ -286,9 +326,8 @@ class Configuration(Section):
             return self.credentials[name]
         except KeyError:
             known = ", ".join(sorted(self.credentials))
-            raise ConfigurationError(
-                "credentials.yaml", [f"no credential {name!r}; there are: {known}"]
-            ) from None
+            problem = f"no credential {name!r}; there are: {known}"
+            raise ConfigurationError("credentials.yaml", [problem], Code.NOT_CONFIGURED) from None
 
     def owner(self, vault: str, secret: str) -> tuple[str, Slot] | None:
         """The credential and slot whose secret this is. Key Vault names ignore case."""
