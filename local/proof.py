@@ -12,8 +12,8 @@ from urllib.parse import quote
 import psycopg
 
 from local import world
-from rotation.errors import Conflict
-from rotation.model import SLOTS, Slot, other
+from rotation.model.errors import Conflict
+from rotation.model.world import SLOTS, Slot, other
 from rotation.secrecy import Secret, extract
 
 if TYPE_CHECKING:

@@ -30,7 +30,7 @@ from local.postgres.provision import Application, provision
 from local.process import ROOT, Component, free_port, wait_until
 from rotation import config
 from rotation.secrecy import Secret, new_password, render
-from rotation.vault import KeyVault
+from rotation.edges.vault import KeyVault
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from local.process import ROOT
-from rotation.model import SLOTS
+from rotation.model.world import SLOTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

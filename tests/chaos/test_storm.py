@@ -14,8 +14,8 @@ import pytest
 from local import world
 from local.process import wait_until
 from rotation import activities, events, log
-from rotation.run import decoded
-from rotation.step import run
+from rotation.story.retrying import decoded
+from rotation.steps.running import run
 from tests.chaos.support import drawn, patient
 from tests.e2e.test_rotation import active, waiting
 from tests.local.engine.support import sdk_warnings

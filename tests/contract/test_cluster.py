@@ -25,9 +25,9 @@ from local.tls import Authority
 from rotation import cluster as edge
 from rotation.cluster import VERSION, Kubernetes
 from rotation.config import Cluster
-from rotation.edges import AKS_SCOPE
-from rotation.errors import Conflict, Denied, EdgeError, Invalid, Missing, Unavailable
-from rotation.model import Deployment, Service
+from rotation.edges.azure import AKS_SCOPE
+from rotation.model.errors import Conflict, Denied, EdgeError, Invalid, Missing, Unavailable
+from rotation.model.world import Deployment, Service
 from rotation.secrecy import Secret, new_password
 from tests.contract.conftest import Tokens, faults, needs_the_stand_in
 from tests.local.azure.support import ADMIN, READER, Admin

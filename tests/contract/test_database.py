@@ -24,10 +24,10 @@ from local.postgres import Postgres, installations
 from local.postgres.provision import run_sql
 from local.process import wait_until
 from local.tls import Authority
-from rotation import database as edge
+from rotation.edges import database as edge
 from rotation.config import Admin, Database
-from rotation.database import PostgreSQL
-from rotation.errors import Denied, Invalid, Missing, Unavailable
+from rotation.edges.database import PostgreSQL
+from rotation.model.errors import Denied, Invalid, Missing, Unavailable
 from rotation.secrecy import Secret, new_password
 
 if TYPE_CHECKING:

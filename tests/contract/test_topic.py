@@ -13,8 +13,8 @@ from azure.identity import DefaultAzureCredential
 
 from local.process import Component
 from local.tls import Authority
-from rotation.errors import Denied, EdgeError, Invalid, Missing, Unavailable
-from rotation.notifications import EventGridTopic
+from rotation.model.errors import Denied, EdgeError, Invalid, Missing, Unavailable
+from rotation.edges.topic import EventGridTopic
 from tests.contract.conftest import Tokens, faults, needs_the_stand_in
 from tests.local.azure.support import ADMIN, Admin, fetch_json
 

@@ -16,10 +16,10 @@ from azure.identity import CredentialUnavailableError, DefaultAzureCredential
 from azure.keyvault.secrets import SecretClient
 
 from local.tls import Authority
-from rotation import vault as edge
-from rotation.errors import Conflict, Denied, EdgeError, Invalid, Missing, Unavailable
+from rotation.edges import vault as edge
+from rotation.model.errors import Conflict, Denied, EdgeError, Invalid, Missing, Unavailable
 from rotation.secrecy import Secret, new_password
-from rotation.vault import KeyVault
+from rotation.edges.vault import KeyVault
 from tests.contract.conftest import Tokens, faults, needs_the_stand_in
 from tests.local.azure.support import APP, READER, Admin, start_vault
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from rotation.errors import Invalid, Unavailable
-from rotation.web import LONGEST_BODY, fetch
+from rotation.model.errors import Invalid, Unavailable
+from rotation.edges.web import LONGEST_BODY, fetch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,7 +11,7 @@ import pytest
 from local import proof, world
 from local.load import Load
 from local.process import wait_until
-from rotation.model import SLOTS, Slot, other
+from rotation.model.world import SLOTS, Slot, other
 
 if TYPE_CHECKING:
     from local.stack import Stack

@@ -14,9 +14,9 @@ import pytest
 
 from rotation import activities, events, messages, rotations, settings
 from rotation.app import build
-from rotation.edges import AzureEdges
-from rotation.errors import ConfigurationError
-from rotation.step import Step
+from rotation.edges.azure import AzureEdges
+from rotation.model.errors import ConfigurationError
+from rotation.steps.running import Step
 from tests.infra.bicep import Bicep, literal, text, walk
 
 if TYPE_CHECKING:

@@ -15,9 +15,9 @@ from local.postgres.installations import default_binaries
 from local.process import ROOT
 from local.stack import Options, Stack
 from rotation.config import Admin, Database
-from rotation.database import PostgreSQL
+from rotation.edges.database import PostgreSQL
 from rotation.edges import Database as Edge
-from rotation.errors import Denied
+from rotation.model.errors import Denied
 from rotation.secrecy import Secret, new_password
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from rotation import api, messages
-from rotation.http import Problem
+from rotation.front.problems import Problem
 from tests.infra.bicep import Bicep
 from tests.infra.workflow import Outcome, Workflow
 

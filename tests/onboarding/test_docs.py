@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from local.process import ROOT
-from rotation.messages import LINES
-from rotation.workflow import OUTCOMES
+from rotation.telling.messages import LINES
+from rotation.story.workflow import OUTCOMES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

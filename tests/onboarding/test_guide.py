@@ -20,7 +20,7 @@ import yaml
 from local.load import Load
 from local.process import ROOT
 from rotation import config
-from rotation.errors import Conflict
+from rotation.model.errors import Conflict
 from tests.infra.test_kubernetes_schemas import check
 from tests.onboarding import guide
 from tests.onboarding.single_slot import SingleSlot

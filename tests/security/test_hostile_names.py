@@ -19,9 +19,9 @@ from local.postgres.server import Postgres
 from rotation import config, observation
 from rotation.cluster import Kubernetes
 from rotation.config import Admin, Cluster, Database
-from rotation.database import PostgreSQL
-from rotation.errors import ConfigurationError, Denied, Invalid
-from rotation.model import Answer, Service
+from rotation.edges.database import PostgreSQL
+from rotation.model.errors import ConfigurationError, Denied, Invalid
+from rotation.model.world import Answer, Service
 from rotation.secrecy import Secret, extract, new_password, render
 from tests.unit import people
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from rotation import events, rotations
+from rotation.front import rotations, triggers
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 HOSTILE = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-from rotation.errors import Denied, Unavailable
+from rotation.model.errors import Denied, Unavailable
 from tests.simulation.faults import STALE, Call, Fault
 from tests.simulation.fibers import Broken, CutOff, HostCrash
 

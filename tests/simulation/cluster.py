@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from rotation.model import Deployment, Service
+from rotation.model.world import Deployment, Service
 
 if TYPE_CHECKING:
     from collections.abc import Callable

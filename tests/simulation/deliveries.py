@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from rotation import events
-from rotation.model import other
+from rotation.front import triggers
+from rotation.model.world import other
 from tests.simulation.client import Client, driven
 from tests.simulation.fibers import CutOff
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from rotation.errors import Conflict, Denied, Missing, Unavailable
-from rotation.model import Answer, Role, Session
+from rotation.model.errors import Conflict, Denied, Missing, Unavailable
+from rotation.model.world import Answer, Role, Session
 from rotation.secrecy import Secret, extract
 from rotation.settings import Settings
 from tests.simulation.scenario import TOPIC
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from rotation import config
-    from rotation.model import Deployment, SecretVersion, Service
+    from rotation.model.world import Deployment, SecretVersion, Service
     from tests.simulation.calls import Calls
     from tests.simulation.cluster import DeploymentState
     from tests.simulation.world import World

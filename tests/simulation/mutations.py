@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 from rotation import activities, approval, rotations, run, step, workflow, workload
-from rotation.errors import StepFailed
-from rotation.model import other
+from rotation.model.errors import StepFailed
+from rotation.model.world import other
 from rotation.planning import Verdict
 from rotation.secrecy import new_password
-from rotation.step import Step
+from rotation.steps.running import Step
 from tests.simulation import program
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from rotation.model import Request
-    from rotation.run import Run, Steps
+    from rotation.model.world import Request
+    from rotation.story.retrying import Run, Steps
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rotation.model import SLOTS, other
+from rotation.model.world import SLOTS, other
 from tests.simulation.cluster import BROKEN
 from tests.simulation.world import Owner
 

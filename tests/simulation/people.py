@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Literal
 
-from rotation import deciders, rotations
-from rotation.model import Request
+from rotation.front import approvers, principals, rotations
+from rotation.model.world import Request
 from tests.simulation.client import Client
 from tests.simulation.scenario import APPROVERS, REQUESTER
 

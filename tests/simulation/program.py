@@ -17,7 +17,7 @@ from azure.functions import meta
 from azure.functions.durable_functions import ActivityTriggerConverter
 
 from rotation import activities, app
-from rotation.step import run
+from rotation.steps.running import run
 from tests.simulation.client import Client, driven
 from tests.simulation.fibers import CutOff
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from local.engine import Engine
-    from rotation.step import Activity
+    from rotation.steps.running import Activity
     from tests.simulation.calls import Calls
     from tests.simulation.edges import SimulatedEdges
     from tests.simulation.fibers import Fibers

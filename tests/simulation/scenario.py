@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from rotation.config import Configuration
-from rotation.model import SLOTS, Slot
+from rotation.model.world import SLOTS, Slot
 from tests.simulation.cluster import Times
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from rotation.model import SecretVersion
+from rotation.model.world import SecretVersion
 
 if TYPE_CHECKING:
     from datetime import datetime

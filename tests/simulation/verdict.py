@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from rotation.model import Slot, other
+from rotation.model.world import Slot, other
 from tests.simulation.clock import START
 from tests.simulation.world import Owner
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from rotation.model import SLOTS, Slot, other
+from rotation.model.world import SLOTS, Slot, other
 from rotation.secrecy import Secret, extract, render
 from tests.simulation.cluster import ClusterModel, DeploymentState, ServiceState
 from tests.simulation.database import DatabaseModel, RoleState

@@ -15,8 +15,8 @@ import azure.functions as func
 from azure.durable_functions import OrchestrationRuntimeStatus as Status
 
 from rotation import config
-from rotation.errors import Missing
-from rotation.model import Answer, Deployment, Role, SecretVersion, Service, Session, Slot
+from rotation.model.errors import Missing
+from rotation.model.world import Answer, Deployment, Role, SecretVersion, Service, Session, Slot
 from rotation.planning import verdict
 from rotation.secrecy import Secret
 from rotation.settings import Settings

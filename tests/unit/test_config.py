@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from rotation import config
 from rotation.config import Configuration, Credential, Section, fields, parse
-from rotation.errors import ConfigurationError
+from rotation.model.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from pydantic import BaseModel

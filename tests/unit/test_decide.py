@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from rotation import rotations
+from rotation.front import rotations
 from tests.unit.people import ROTATION, FakeClient, Instance, record
 
 GIVEN = rotations.Decision("approve", "anna@contoso.example", "http", "")

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rotation import rotations
-from rotation.deciders import (
+from rotation.front import rotations
+from rotation.front.approvers import (
     Decider,
     Principal,
     Refused,

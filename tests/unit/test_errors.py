@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from rotation.errors import (
+from rotation.model.errors import (
     ConfigurationError,
     Conflict,
     Denied,

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rotation.events import Announcement, read
+from rotation.front.triggers import Announcement, read
 
 NEAR, EXPIRED = "Microsoft.KeyVault.SecretNearExpiry", "Microsoft.KeyVault.SecretExpired"
 VERSION = "5e1ed1c2b3a44f5e8a7b6c5d4e3f2a1b"

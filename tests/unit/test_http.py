@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rotation.errors import ConfigurationError, Unavailable
-from rotation.http import (
+from rotation.model.errors import ConfigurationError, Unavailable
+from rotation.front.problems import (
     LONGEST_BODY,
     Problem,
     answer,

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from itsdangerous import URLSafeSerializer
 
 from rotation import activities
-from rotation.errors import ConfigurationError
+from rotation.model.errors import ConfigurationError
 from rotation.links import Expired, Forged, Link, Links, address, recipients, validity
-from rotation.messages import TYPES, notification
+from rotation.telling.messages import TYPES, notification
 from rotation.settings import Settings
-from rotation.step import run
+from rotation.steps.running import run
 from tests.unit.people import LINK_KEY, NOW, ROTATION, FakeEdges, FakeVault, configuration
 
 OLD, NEW, NEWER = ("o" * 40, True), ("n" * 40, True), ("m" * 40, True)

@@ -14,7 +14,7 @@ from jsonschema import Draft202012Validator, FormatChecker, ValidationError
 from referencing import Registry, Resource
 
 from rotation.links import recipients
-from rotation.messages import PREFIX, TYPES, log_line, notification
+from rotation.telling.messages import PREFIX, TYPES, log_line, notification
 from rotation.settings import Settings
 from tests.unit.people import LINK_KEY, FakeEdges, FakeVault, configuration
 from tests.unit.virtual import DAY, EVIDENCE, Story, denied, pytestmark

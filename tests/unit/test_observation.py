@@ -9,9 +9,9 @@ import pytest
 import yaml
 
 from rotation.config import Credential, parse
-from rotation.errors import Denied, Unavailable
-from rotation.model import Answer, Service, Session
-from rotation.observation import evidence, run_tests, summary
+from rotation.model.errors import Denied, Unavailable
+from rotation.model.world import Answer, Service, Session
+from rotation.steps.proving import evidence, run_tests, summary
 from tests.unit.test_config import CREDENTIAL, WORKLOAD, changed
 
 GOOD = Answer(200, b'{"role": "orders_green"}')

@@ -11,8 +11,8 @@ import pytest
 from jsonschema import Draft202012Validator, FormatChecker
 from openapi_spec_validator import validate as validate_description
 
-from rotation import api
-from rotation.errors import ConfigurationError
+from rotation.front import api
+from rotation.model.errors import ConfigurationError
 from rotation.pages import routes as pages
 from rotation.settings import Settings
 from tests.unit.people import (

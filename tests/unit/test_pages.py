@@ -12,9 +12,9 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from rotation.errors import Denied
+from rotation.model.errors import Denied
 from rotation.links import Links
-from rotation.model import Session
+from rotation.model.world import Session
 from rotation.pages import forms
 from rotation.pages import routes as pages
 from rotation.pages.visitors import visitor

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rotation.model import (
+from rotation.model.world import (
     Deployment,
     Origin,
     Refuse,

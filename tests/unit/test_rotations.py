@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from azure.durable_functions import OrchestrationRuntimeStatus as Status
 
-from rotation import rotations
+from rotation.front import rotations
 from rotation.config import parse
-from rotation.errors import Unavailable
-from rotation.events import sweep_all, take
-from rotation.model import Request, SecretVersion
-from rotation.rotations import (
+from rotation.model.errors import Unavailable
+from rotation.front.triggers import sweep_all, take
+from rotation.model.world import Request, SecretVersion
+from rotation.front.rotations import (
     PAGE,
     Busy,
     Known,

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rotation.fitting import LIMIT, fitting, shortened
-from rotation.run import decoded, delay, iso
+from rotation.story.status import LIMIT, fitting, shortened
+from rotation.story.retrying import decoded, delay, iso
 
 
 @pytest.mark.parametrize("value", [None, 1, True, [], {"a": [1, None, "ü"]}])

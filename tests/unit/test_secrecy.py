@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from rotation import log
 from rotation.config import Admin, Database
-from rotation.errors import Invalid
+from rotation.model.errors import Invalid
 from rotation.secrecy import (
     ALPHABET,
     CONTENT_TYPES,

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rotation.errors import ConfigurationError
+from rotation.model.errors import ConfigurationError
 from rotation.settings import Settings, parse
 
 NAMES = (

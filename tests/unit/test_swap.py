@@ -11,11 +11,11 @@ import yaml
 
 from rotation.activities import await_gone, scale_down, swap
 from rotation.config import parse
-from rotation.errors import Conflict, Denied, Unavailable
-from rotation.model import Deployment, SecretVersion, Service, Slot, other
+from rotation.model.errors import Conflict, Denied, Unavailable
+from rotation.model.world import Deployment, SecretVersion, Service, Slot, other
 from rotation.secrecy import Secret
 from rotation.settings import Settings
-from rotation.step import Step
+from rotation.steps.running import Step
 from tests.unit.test_config import VALID, changed
 
 if TYPE_CHECKING:

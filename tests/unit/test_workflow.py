@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from local.engine import InstanceRunning
-from rotation import workflow
-from rotation.fitting import LIMIT
+from rotation.story import workflow
+from rotation.story.status import LIMIT
 from tests.unit.virtual import (
     DONE,
     EVIDENCE,

@@ -12,8 +12,8 @@ from collections import Counter
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from rotation import workflow, workload
-from rotation.errors import Denied, Unavailable
+from rotation.story import workflow, workload
+from rotation.model.errors import Denied, Unavailable
 from tests.local.engine.support import World, sdk_warnings
 
 if TYPE_CHECKING:
