@@ -65,6 +65,10 @@ lock: $(VENV)/ready ## resolves requirements*.in into requirements*.txt
 	for set in requirements requirements-dev; do $(BIN)/uv pip compile --quiet --universal \
 	  --python-version 3.11 --no-header --no-annotate --no-emit-index-url $$set.in -o $$set.txt; done
 
+.PHONY: hooks
+hooks: $(VENV)/ready ## make lint before each commit, by pre-commit
+	$(BIN)/pre-commit install
+
 .PHONY: clean
 clean: ## removes what make made
 	rm -rf $(VENV) .venv-checkov .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -13,14 +13,13 @@ import psycopg
 from kubernetes.client import AppsV1Api, CoreV1Api
 from psycopg import sql
 
+from bench.product import SLOTS, new_password
 from local import world
 from local.process import wait_until
-from rotation.model import SLOTS
-from rotation.secrecy import Secret, new_password
 
 if TYPE_CHECKING:
+    from bench.product import Secret, Slot
     from local.stack import Stack
-    from rotation.model import Slot
 
 STRATEGIC = "application/strategic-merge-patch+json"
 # Of the one Deployment that each workload has for a script; the other slot's stays at zero.
