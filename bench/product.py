@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from rotation.model import SLOTS, Slot, other
+from rotation.model.targets import SecretTarget
+from rotation.model.world import SLOTS, Slot, other
 from rotation.secrecy import Secret, new_password
 
-__all__ = ["SLOTS", "Secret", "Slot", "new_password", "other"]
+__all__ = ["SLOTS", "Secret", "SecretTarget", "Slot", "new_password", "other"]
