@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         found = config.load(given.file)
     except ConfigurationError as error:
-        sys.stderr.write(f"{error}\n")
+        sys.stderr.write(f"{error.code}: {error}\n")
         return 1
     for name, credential in found.credentials.items():
         workloads = ", ".join(workload.name for workload in credential.workloads)

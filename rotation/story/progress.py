@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from rotation.model.activities import Activity, Planned, Policy, Through, Watched
     from rotation.model.catalogue import Announcement
     from rotation.model.wire import Moment
+    from rotation.story.workload import Orchestrator
 
 A = TypeVar("A", bound="Struct")
 T = TypeVar("T")
@@ -118,7 +119,7 @@ class Run:
         return (yield from self._recorded(name, steps))
 
     def each(
-        self, name: StepName, part: str, reference: Reference, *, done: Progress
+        self, name: StepName, part: Orchestrator, reference: Reference, *, done: Progress
     ) -> Steps[None]:
         """One sub-orchestration per workload, all at once.
 
@@ -127,11 +128,11 @@ class Run:
         yield from self._recorded(name, self._fan_out(name, part, reference, done))
 
     def _fan_out(
-        self, name: StepName, part: str, reference: Reference, done: Progress
+        self, name: StepName, part: Orchestrator, reference: Reference, done: Progress
     ) -> Steps[None]:
         tasks = [
             self.context.call_sub_orchestrator(
-                part,
+                part.__name__,
                 wire.value_of(
                     Part(
                         msgspec.structs.replace(reference, workload=workload),

@@ -24,6 +24,13 @@ from rotation.model.world import Slot, other
 from rotation.story.approval import approval
 from rotation.story.progress import Run
 from rotation.story.retrying import Steps, attempt
+from rotation.story.workload import (
+    observe_workload,
+    prepare_workload,
+    retire_workload,
+    swap_back_workload,
+    swap_workload,
+)
 
 if TYPE_CHECKING:
     import azure.durable_functions as df
@@ -107,7 +114,7 @@ def bring_up(run: Run) -> Steps[None]:
     run.stage(Stage.PREPARE)
     yield from run.each(
         StepName.PREPARE,
-        "prepare_workload",
+        prepare_workload,
         run.reference(slot, version=version),
         done=Progress.PREPARED,
     )
@@ -119,22 +126,20 @@ def swap(run: Run) -> Steps[None]:
     """Every workload's traffic goes to the standby slot, all at once."""
     run.stage(Stage.SWAP)
     reference = run.reference(run.standby)
-    yield from run.each(StepName.SWAP, "swap_workload", reference, done=Progress.SWAP)
+    yield from run.each(StepName.SWAP, swap_workload, reference, done=Progress.SWAP)
 
 
 def swap_back(run: Run) -> Steps[None]:
     """Every workload's traffic goes to the slot that served before."""
     run.stage(Stage.SWAP_BACK)
     reference = run.reference(run.active)
-    yield from run.each(
-        StepName.SWAP_BACK, "swap_back_workload", reference, done=Progress.SWAP_BACK
-    )
+    yield from run.each(StepName.SWAP_BACK, swap_back_workload, reference, done=Progress.SWAP_BACK)
 
 
 def observe(run: Run) -> Steps[None]:
     run.stage(Stage.OBSERVE)
     reference = run.reference(run.standby)
-    yield from run.each(StepName.OBSERVE, "observe_workload", reference, done=Progress.OBSERVED)
+    yield from run.each(StepName.OBSERVE, observe_workload, reference, done=Progress.OBSERVED)
 
 
 def retire(run: Run, slot: Slot) -> Steps[None]:
@@ -143,7 +148,7 @@ def retire(run: Run, slot: Slot) -> Steps[None]:
     run.stage(Stage.RETIRE)
     yield from run.step(StepName.CONFIRM, activities.CONFIRM, other(slot))
     yield from run.each(
-        StepName.RETIRE, "retire_workload", run.reference(slot), done=Progress.RETIRED
+        StepName.RETIRE, retire_workload, run.reference(slot), done=Progress.RETIRED
     )
     # Sessions that are still there after this are ended by `deactivate`.
     yield from run.wait(StepName.AWAIT_SESSIONS, activities.AWAIT_SESSIONS, slot, run.policy.drain)
