@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import azure.durable_functions as df
@@ -11,6 +12,7 @@ from rotation import log
 from rotation.front import api, triggers
 from rotation.pages import routes as pages
 from rotation.steps.catalogue import ACTIVITIES, NOTIFY
+from rotation.steps.deadline import in_time
 from rotation.steps.running import run
 from rotation.story import workflow, workload
 
@@ -66,7 +68,7 @@ async def told(
     edges: Edges, client: df.DurableOrchestrationClient, reference: object
 ) -> JsonObject:
     """Publishing has an orchestration of its own: a topic that is down delays no rotation."""
-    answer = run(NOTIFY, edges, reference)
+    answer = await asyncio.to_thread(in_time, NOTIFY, lambda: run(NOTIFY, edges, reference))
     event = answer.pop("event", None)
     if event is not None and not await client.get_status(event["id"]):
         await client.start_new("publish", event["id"], event)
@@ -75,7 +77,7 @@ async def told(
 
 def _bound(activity: Implementation, edges: Edges) -> Callable[[JsonObject], JsonObject]:
     def bound(reference: dict) -> dict:  # type: ignore[type-arg]
-        return run(activity, edges, reference)
+        return in_time(activity, lambda: run(activity, edges, reference))
 
     bound.__name__ = activity.name
     return bound

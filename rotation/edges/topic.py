@@ -15,6 +15,7 @@ from azure.core.exceptions import (
 from azure.eventgrid import EventGridEvent, EventGridPublisherClient
 
 from rotation.edges import http_status
+from rotation.edges.bounded import transport
 from rotation.model.errors import EdgeError, Missing, Unavailable
 from rotation.model.reasons import Code
 
@@ -36,9 +37,14 @@ CODES = http_status.Codes(
 class EventGridTopic:
     def __init__(self, endpoint: str, credential: TokenCredential, ca_bundle: str | None) -> None:
         self._host = urlsplit(endpoint).hostname
-        self._client = EventGridPublisherClient(endpoint, credential)
+        self._client = EventGridPublisherClient(endpoint, credential, transport=transport())
         # This client takes transport options with each call only.
-        self._options: JsonObject = {"retry_total": 0, "connection_verify": ca_bundle or True}
+        self._options: JsonObject = {
+            "retry_total": 0,
+            "connection_verify": ca_bundle or True,
+            "connection_timeout": 10,
+            "read_timeout": 20,
+        }
 
     def publish(self, event: JsonObject) -> None:
         message = EventGridEvent(

@@ -21,6 +21,7 @@ from azure.core.exceptions import (
 from azure.keyvault.secrets import SecretClient, SecretProperties
 
 from rotation.edges import http_status
+from rotation.edges.bounded import transport
 from rotation.model.errors import Conflict, Denied, EdgeError, Missing, Unavailable
 from rotation.model.reasons import Code
 from rotation.model.world import SecretVersion
@@ -43,6 +44,13 @@ CODES = http_status.Codes(
     invalid=Code.VAULT_ERROR,
     token=Code.VAULT_DENIED,
 )
+# https://learn.microsoft.com/azure/key-vault/general/rest-error-codes
+KNOWN = {
+    "AccessDenied", "BadParameter", "Conflict", "Forbidden", "ForbiddenByConnection",
+    "ForbiddenByFirewall", "ForbiddenByPolicy", "ForbiddenByRbac", "InternalServerError",
+    "ObjectIsBeingDeleted", "ObjectIsBeingRecovered", "ObjectIsDeletedButRecoverable",
+    "SecretDisabled", "SecretNotFound", "Throttled", "Unauthorized", "VaultNotFound",
+}  # fmt: skip
 TIMEOUTS = {"connection_timeout": 10, "read_timeout": 30}
 
 
@@ -55,6 +63,7 @@ class KeyVault:
             url,
             credential,
             retry_total=0,
+            transport=transport(),
             connection_verify=ca_bundle or True,
             # The check keeps tokens from a foreign host; one on this machine is not foreign, and
             # its name can never match.
@@ -163,5 +172,6 @@ def _inner_code(error: HttpResponseError) -> str:
     details = error.error
     if details is None:
         return ""
-    inner = getattr(details, "innererror", None) or {}
-    return str(inner.get("code") or details.code or "")
+    inner = getattr(details, "innererror", None)
+    code = (inner.get("code") if isinstance(inner, dict) else None) or details.code
+    return code if isinstance(code, str) and code in KNOWN else ""

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from msgspec import Struct, field
@@ -13,16 +16,19 @@ from rotation.front.problems import Problem
 from rotation.model import wire
 from rotation.model.errors import RotationError
 from rotation.model.reasons import Code, Reason
+from rotation.model.record import Evidence
 from rotation.model.wire import Moment
 from rotation.model.world import SLOTS, Slot, SlotState
 from rotation.steps.planning import snapshot
 from rotation.steps.proving import collect
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from azure.durable_functions import DurableOrchestrationClient
 
     from rotation.contracts.edges import Readers
-    from rotation.model.record import Evidence, ShownRecord
+    from rotation.model.record import ShownRecord
 
 
 class SeenSlot(Struct, frozen=True, kw_only=True, rename="camel"):
@@ -86,5 +92,37 @@ async def fresh_evidence(edges: Readers, record: ShownRecord) -> Evidence:
     if record.standby is None or record.outcome is not None:
         text = "there is nothing to decide about now"
         raise Problem(409, Code.NOT_WAITING, text, stage=record.stage)
-    credential = edges.configuration.credential(record.credential)
-    return await asyncio.to_thread(collect, edges, credential, record.standby)
+    return await LOOKS.shared(edges, record.rotation, record.credential, record.standby)
+
+
+class Looks:
+    """One look at a rotation's evidence at a time, on threads of their own, shared by those who
+    ask within `fresh` seconds: what it asks may be slow, and everybody's pages go on."""
+
+    def __init__(self, threads: int = 4, fresh: float = 3.0) -> None:
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="evidence")
+        self._fresh = fresh
+        self._known: dict[str, tuple[float, Future[Evidence]]] = {}
+        self._lock = threading.Lock()
+
+    async def shared(self, edges: Readers, rotation: str, credential: str, slot: Slot) -> Evidence:
+        """Raises what `collect` raises."""
+        configured = edges.configuration.credential(credential)
+        look = self._look(rotation, lambda: collect(edges, configured, slot))
+        # Shielded: one who gives up must not take it from the others.
+        return await asyncio.shield(asyncio.wrap_future(look))
+
+    def _look(self, rotation: str, look: Callable[[], Evidence]) -> Future[Evidence]:
+        with self._lock:
+            now = time.monotonic()
+            self._known = {
+                known: (begun, future)
+                for known, (begun, future) in self._known.items()
+                if not future.done() or now - begun < self._fresh
+            }
+            if rotation not in self._known:
+                self._known[rotation] = now, self._threads.submit(look)
+            return self._known[rotation][1]
+
+
+LOOKS = Looks()

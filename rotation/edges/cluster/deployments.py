@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 VERSION = "credential-rotation/secret-version"
 MERGE = "application/merge-patch+json"
 STRATEGIC = "application/strategic-merge-patch+json"
+CONDITIONS = {"FailedCreate", "FailedDelete", "ProgressDeadlineExceeded", "ReplicaSetCreateError"}
 
 
 class Deployments:
@@ -186,7 +187,12 @@ def _containers(images: dict[str, str]) -> JsonObject:
 def _failure(status: client.V1DeploymentStatus) -> str | None:
     for condition in status.conditions or []:
         if condition.type == "Progressing" and condition.status == "False":
-            return str(condition.reason or "not progressing")
+            return _known(condition.reason, "not progressing")
         if condition.type == "ReplicaFailure" and condition.status == "True":
-            return str(condition.reason or "replica failure")
+            return _known(condition.reason, "replica failure")
     return None
+
+
+def _known(word: str | None, otherwise: str) -> str:
+    """A condition's reason, of which others may write any."""
+    return word if word in CONDITIONS else otherwise
