@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 LONGEST = 40.0  # seconds for one answer, unless `within` says less
+CONNECT, READ = 10, 20  # seconds for each
 LARGEST = 16 * 1024 * 1024  # bytes of one answer: a list of all pods of a namespace has a few MB
 
 _deadline: ContextVar[float | None] = ContextVar("deadline", default=None)
@@ -66,7 +67,7 @@ class _Bounded(io.RawIOBase):
         self._left -= size or 0
         if self._left < 0:
             raise OSError("the answer is too large")
-        return size  # type: ignore[no-any-return]
+        return size
 
     def close(self) -> None:
         self._raw.close()
@@ -107,9 +108,18 @@ class _Adapter(requests.adapters.HTTPAdapter):
         self.poolmanager.pool_classes_by_scheme = POOLS
 
 
-def transport() -> RequestsTransport:
-    """For the clients of azure-core. No proxy and no .netrc of this machine plays a part."""
+def transport(ca_bundle: str | None = None) -> RequestsTransport:
+    """For the clients of azure-core, whose own settings reach only a transport that they make.
+
+    `ca_bundle` is the path of a private authority; certifi's public ones unless given.
+    """
     session = requests.Session()
     for scheme in ("https://", "http://"):
         session.mount(scheme, _Adapter(max_retries=False))
-    return RequestsTransport(session=session, session_owner=False)
+    return RequestsTransport(
+        session=session,
+        session_owner=False,
+        connection_verify=ca_bundle or True,
+        connection_timeout=CONNECT,
+        read_timeout=READ,
+    )

@@ -33,8 +33,6 @@ class Identity:
                 client_id=client,
                 retry_total=0,  # the orchestrator retries
                 transport=transport(),
-                connection_timeout=5,
-                read_timeout=15,
             )
         else:
             self.credential = DefaultAzureCredential(managed_identity_client_id=client)

@@ -37,14 +37,11 @@ CODES = http_status.Codes(
 class EventGridTopic:
     def __init__(self, endpoint: str, credential: TokenCredential, ca_bundle: str | None) -> None:
         self._host = urlsplit(endpoint).hostname
-        self._client = EventGridPublisherClient(endpoint, credential, transport=transport())
-        # This client takes transport options with each call only.
-        self._options: JsonObject = {
-            "retry_total": 0,
-            "connection_verify": ca_bundle or True,
-            "connection_timeout": 10,
-            "read_timeout": 20,
-        }
+        self._client = EventGridPublisherClient(
+            endpoint, credential, transport=transport(ca_bundle)
+        )
+        # This client takes the number of its retries with each call only.
+        self._options: JsonObject = {"retry_total": 0}
 
     def publish(self, event: JsonObject) -> None:
         message = EventGridEvent(

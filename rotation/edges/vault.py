@@ -51,7 +51,6 @@ KNOWN = {
     "ObjectIsBeingDeleted", "ObjectIsBeingRecovered", "ObjectIsDeletedButRecoverable",
     "SecretDisabled", "SecretNotFound", "Throttled", "Unauthorized", "VaultNotFound",
 }  # fmt: skip
-TIMEOUTS = {"connection_timeout": 10, "read_timeout": 30}
 
 
 class KeyVault:
@@ -63,12 +62,10 @@ class KeyVault:
             url,
             credential,
             retry_total=0,
-            transport=transport(),
-            connection_verify=ca_bundle or True,
+            transport=transport(ca_bundle),
             # The check keeps tokens from a foreign host; one on this machine is not foreign, and
             # its name can never match.
             verify_challenge_resource=urlsplit(url).hostname not in LOOPBACK,
-            **TIMEOUTS,
         )
 
     def current(self, secret: SecretTarget) -> SecretVersion | None:

@@ -16,7 +16,6 @@ from rotation.front.problems import Problem
 from rotation.model import wire
 from rotation.model.errors import RotationError
 from rotation.model.reasons import Code, Reason
-from rotation.model.record import Evidence
 from rotation.model.wire import Moment
 from rotation.model.world import SLOTS, Slot, SlotState
 from rotation.steps.planning import snapshot
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
     from azure.durable_functions import DurableOrchestrationClient
 
     from rotation.contracts.edges import Readers
-    from rotation.model.record import ShownRecord
+    from rotation.model.record import Evidence, ShownRecord
 
 
 class SeenSlot(Struct, frozen=True, kw_only=True, rename="camel"):
