@@ -10,9 +10,9 @@ from functools import cache
 from random import Random
 from typing import TYPE_CHECKING, cast, get_args
 
+from rotation.model.record import Choice
 from tests.simulation import scenario
 from tests.simulation.faults import Fault, Scripted
-from tests.simulation.people import Choice
 from tests.simulation.run import Run, logs_checked
 
 if TYPE_CHECKING:
