@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tests.memory.clock import Agenda, Clock
     from tests.memory.cluster import Times
 
-DAYS_OLD = 60  # the versions that serve
+AGE, LEFT = timedelta(days=70), timedelta(days=20)  # of the versions that serve
 
 
 class World:
@@ -73,7 +73,7 @@ class World:
             self.database.roles[login.role] = RoleState(login=slot == active, password=None)
             if slot == active:
                 version = self.write(credential, slot, f"first{name}{slot}".ljust(40, "0"))
-                version.created -= timedelta(days=DAYS_OLD)
+                version.created, version.expires = version.created - AGE, version.created + LEFT
                 self.database.roles[login.role].password = version.password
         for workload in credential.workloads:
             self._provision_workload(name, credential, workload, active)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rotation.front import approvers, rotations
 from rotation.model.catalogue import Origin
 from rotation.model.record import Decision, Request
+from rotation.model.wire import instant
 from tests.simulation.client import Client
 from tests.simulation.scenario import APPROVERS, REQUESTER
 
@@ -45,8 +46,10 @@ class People:
         if policy == "approve":
             soaked = credential.approval.soak
             assert soaked is not None
+            told = status["approval"]
+            due = max(instant(told["deadline"]), instant(told["requested"]) + soaked)
             machine.agenda.add(
-                max(credential.approval.deadline, soaked).total_seconds(),
+                (due - machine.clock.now).total_seconds(),
                 lambda: machine.checker.approved.add(rotation),
             )
         if policy != "keep" and rng.random() < 0.5:
