@@ -55,6 +55,10 @@ simulate: $(VENV)/ready ## faulty runs on a virtual clock; ARGS="--runs N --seed
 bench: $(VENV)/ready ## the measurements that README.md quotes
 	@$(BIN)/python -m bench $(ARGS)
 
+.PHONY: generated
+generated: $(VENV)/ready ## writes what must agree with the code: schemas, OpenAPI, lists, tables
+	@$(BIN)/python -m generate $(ARGS)
+
 .PHONY: screenshots
 screenshots: $(VENV)/ready ## takes the pictures of the pages anew; needs chromium
 	$(BIN)/python -m tests.browser.screenshots docs/images

@@ -87,11 +87,11 @@ resource mail 'Microsoft.EventGrid/topics/eventSubscriptions@2025-02-15' = if (!
       includedEventTypes: [
         'CredentialRotation.AwaitingApproval'
         'CredentialRotation.Reminder'
+        'CredentialRotation.StillInUse'
         'CredentialRotation.Completed'
         'CredentialRotation.RolledBack'
         'CredentialRotation.Aborted'
         'CredentialRotation.NeedsAttention'
-        'CredentialRotation.StillInUse'
       ]
     }
     retryPolicy: {

@@ -27,7 +27,7 @@ var rules = [
     text: 'A rotation stopped where only a person can decide. Both slots are kept. See docs/operations.md.'
     severity: 1
     silence: false
-    query: '${logged} | where event == "rotation.finished" and outcome == "needs-attention" | project timestamp, credential, rotation'
+    query: '${logged} | where event == "rotation.finished" and outcome in ("needs-attention") | project timestamp, credential, rotation'
   }
   {
     name: 'rotation-failed'
@@ -35,7 +35,7 @@ var rules = [
     text: 'A rotation was aborted or rolled back. The credential in use did not change. See docs/operations.md.'
     severity: 2
     silence: false
-    query: '${logged} | where event == "rotation.finished" and outcome in ("aborted", "rolled-back", "refused") | project timestamp, credential, rotation'
+    query: '${logged} | where event == "rotation.finished" and outcome in ("rolled-back", "aborted", "refused") | project timestamp, credential, rotation'
   }
   {
     name: 'approval-overdue'

@@ -11,12 +11,21 @@ from typing import TYPE_CHECKING, assert_never
 import azure.durable_functions as df
 import azure.functions as func
 
+from rotation import __version__
 from rotation.decisions.verdict import same_person
 from rotation.front import rotations
 from rotation.front.approvers import POLICY, Decider, entra, keyed
 from rotation.front.credentials import fresh_evidence, look
 from rotation.front.principals import Principal, signed_in
-from rotation.front.problems import Problem, answer, answering, json_object, only, text
+from rotation.front.problems import (
+    Members,
+    Problem,
+    answer,
+    answering,
+    json_object,
+    only,
+    text,
+)
 from rotation.links import links
 from rotation.model import wire
 from rotation.model.catalogue import Origin
@@ -104,6 +113,7 @@ def blueprint(edges: Readers) -> df.Blueprint:
         return answer(
             {
                 "status": "ok",
+                "version": __version__,
                 "credentials": len(configuration.credentials),
                 "signIn": settings.sign_in,
                 "notifications": settings.topic is not None,
@@ -245,13 +255,13 @@ async def decision(
         case rotations.Accepted(record):
             return answer({"rotation": record.rotation, "decision": None}, 202)
         case rotations.TooLate(record, decided):
-            detail, value = rotations.why_not(record), wire.value_of(decided)
-            code = Code.ALREADY_DECIDED
-            raise Problem(409, code, detail, decision=value, stage=record.stage)
+            detail, code = rotations.why_not(record), Code.ALREADY_DECIDED
+            raise Problem(409, code, detail, decision=decided, stage=record.stage)
         case rotations.NotWaiting(record):
-            more = {"decision": wire.value_of(record.decision)} if record.decision else {}
-            detail = rotations.why_not(record)
-            raise Problem(409, Code.NOT_WAITING, detail, stage=record.stage, **more)
+            more: Members = {"stage": record.stage}
+            if record.decision:
+                more["decision"] = record.decision
+            raise Problem(409, Code.NOT_WAITING, rotations.why_not(record), **more)
         case _:
             assert_never(result)
 

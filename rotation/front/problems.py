@@ -8,13 +8,17 @@ from __future__ import annotations
 import json
 import logging
 from functools import wraps
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
 
 import azure.functions as func
+from msgspec import Struct
 
 from rotation import log
+from rotation.model import wire
+from rotation.model.catalogue import Stage
 from rotation.model.errors import ConfigurationError, RotationError
 from rotation.model.reasons import Code, Reason, reason
+from rotation.model.record import Decision
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -36,12 +40,39 @@ TITLES = {
 LONGEST_BODY = 64 * 1024
 
 
+class Members(TypedDict, total=False):
+    """What a problem may say besides: the fields of `Details` that have a default."""
+
+    field: str
+    rotation: str
+    stage: Stage
+    decision: Decision
+    problems: list[str]
+
+
+class Details(Struct, kw_only=True, rename="camel", omit_defaults=True):
+    """The document of a problem; `field` is what is wrong in the request."""
+
+    type: Literal["about:blank"]
+    title: str
+    status: int
+    detail: str
+    code: Code
+    remedy: str
+    field: str | None = None
+    rotation: str | None = None
+    stage: Stage | None = None
+    decision: Decision | None = None
+    problems: list[str] | None = None
+
+
 class Problem(Exception):  # noqa: N818 - RFC 9457's word
     """Raised by a handler, answered as problem+json. `more` are its extension members."""
 
-    def __init__(self, status: int, code: Code, detail: str, **more: object) -> None:
+    def __init__(self, status: int, code: Code, detail: str, **more: Unpack[Members]) -> None:
         super().__init__(detail)
         self.status = status
+        self.code = code
         self.reason: Reason = reason(code, detail)
         self.more = more
 
@@ -56,16 +87,17 @@ def answer(document: object, status: int = 200, **headers: str) -> func.HttpResp
 
 
 def problem(error: Problem) -> func.HttpResponse:
-    document = {
-        "type": "about:blank",
-        "title": TITLES[error.status],
-        "status": error.status,
-        "detail": error.reason.text,
-        "code": error.reason.code,
-        "remedy": error.reason.remedy,
-    }
+    details = Details(
+        type="about:blank",
+        title=TITLES[error.status],
+        status=error.status,
+        detail=error.reason.text,
+        code=error.code,
+        remedy=error.reason.remedy,
+        **error.more,
+    )
     return func.HttpResponse(
-        json.dumps({**document, **error.more}),
+        json.dumps(wire.value_of(details)),
         status_code=error.status,
         mimetype="application/problem+json",
         headers=HEADERS,

@@ -48,11 +48,16 @@ PREFIX = "CredentialRotation."
 
 @dataclass(frozen=True)
 class Told:
-    """What an announcement says (for its schema), and the log event that goes with it."""
+    """What an announcement says (for its schema), and the log event that goes with it.
+
+    `asks`: it asks a person to decide, and signed links go along. `mailed`: the mail workflow gets
+    it.
+    """
 
     meaning: str
     line: str
-    asks: bool = False  # it asks a person to decide: signed links go along
+    asks: bool = False
+    mailed: bool = False
 
 
 def told(announcement: Announcement) -> Told:
@@ -63,29 +68,31 @@ def told(announcement: Announcement) -> Told:
             )
         case Announcement.AWAITING_APPROVAL:
             meaning = "The workloads run on the new login, and a person must decide."
-            return Told(meaning, "approval.requested", asks=True)
+            return Told(meaning, "approval.requested", asks=True, mailed=True)
         case Announcement.REMINDER:
-            return Told("Nobody has decided yet.", "approval.reminder", asks=True)
+            return Told("Nobody has decided yet.", "approval.reminder", asks=True, mailed=True)
         case Announcement.STILL_IN_USE:
             meaning = "Somebody whom no workload accounts for uses the replaced login."
-            return Told(meaning, "approval.still-in-use")
+            return Told(meaning, "approval.still-in-use", mailed=True)
         case Announcement.APPROVED:
             return Told("The decision was to retire the replaced slot.", "approval.decided")
         case Announcement.REJECTED:
             return Told("The decision was to go back.", "approval.decided")
         case Announcement.COMPLETED:
-            return Told("The new login serves; the old one is retired.", "rotation.finished")
+            meaning = "The new login serves; the old one is retired."
+            return Told(meaning, "rotation.finished", mailed=True)
         case Announcement.ROLLED_BACK:
-            return Told("Traffic is back on the slot that served before.", "rotation.finished")
+            meaning = "Traffic is back on the slot that served before."
+            return Told(meaning, "rotation.finished", mailed=True)
         case Announcement.ABORTED:
             meaning = "It stopped before the swap; the active slot never noticed."
-            return Told(meaning, "rotation.finished")
+            return Told(meaning, "rotation.finished", mailed=True)
         case Announcement.REFUSED:
             meaning = "What was found allows no rotation; nothing was changed."
             return Told(meaning, "rotation.finished")
         case Announcement.NEEDS_ATTENTION:
             meaning = "It could neither go on nor go back; both slots were left alive."
-            return Told(meaning, "rotation.finished")
+            return Told(meaning, "rotation.finished", mailed=True)
         case _:
             assert_never(announcement)
 

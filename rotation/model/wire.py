@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
-from typing import Any, NewType, TypeVar
+from typing import Annotated, Any, NewType, TypeVar
 
 import msgspec
 
 JsonObject = dict[str, Any]
-Moment = NewType("Moment", str)
+Moment = NewType(
+    "Moment", Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})]
+)
 T = TypeVar("T")
 Unreadable = msgspec.ValidationError
 

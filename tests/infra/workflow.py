@@ -11,8 +11,8 @@ from typing import Any
 
 from tests.infra.expressions import FUNCTIONS, Scope, resolve
 
-Outcome = tuple[str, Any]  # status, and the body of the action's answer
-Connector = Callable[[str, dict[str, Any]], Outcome]
+Result = tuple[str, Any]  # status, and the body of the action's answer
+Connector = Callable[[str, dict[str, Any]], Result]
 
 
 class Workflow:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rotation.model.world import SLOTS, other
-from tests.simulation.cluster import BROKEN
-from tests.simulation.world import Owner
+from rotation.model.world import SLOTS, Session, other
+from tests.memory.cluster import BROKEN
+from tests.memory.owner import Owner
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from random import Random
 
     from rotation.config import Credential, Workload
-    from tests.simulation.cluster import ClusterModel, DeploymentState, ServiceState
+    from tests.memory.cluster import ClusterModel, DeploymentState, ServiceState
     from tests.simulation.machine import Machine
 
 
@@ -64,12 +64,15 @@ class Others:
 
     def _deployment(self) -> tuple[Owner, ClusterModel, DeploymentState]:
         owner, workload, cluster = self._workload()
-        found = cluster.deployments[workload.namespace, workload.deployments[owner.slot]]
+        found = cluster.find(workload.deployment(owner.slot))
+        assert found is not None
         return owner, cluster, found
 
     def _service(self) -> tuple[str, ClusterModel, ServiceState]:
         owner, workload, cluster = self._workload()
-        return owner.credential, cluster, cluster.services[workload.namespace, workload.service]
+        found = cluster.service(workload.production)
+        assert found is not None
+        return owner.credential, cluster, found
 
     # What they do
 
@@ -109,7 +112,8 @@ class Others:
 
     def selects_preview(self) -> None:
         owner, workload, cluster = self._workload()
-        service = cluster.services[workload.namespace, workload.preview]
+        service = cluster.service(workload.standby)
+        assert service is not None
         self._did(
             f"point Service {service.name} at {owner.slot}",
             owner,
@@ -156,21 +160,22 @@ class Others:
 
     def overwrites(self) -> None:
         owner, workload, cluster = self._workload()
-        if workload.secrets is None:
+        target = workload.secret_key(owner.slot)
+        if target is None:
             return
-        key = (workload.namespace, workload.secrets[owner.slot])
 
         def effect() -> None:
-            cluster.secrets[key] = ("something", "something")
+            cluster.secrets[target.namespace, target.name].data[target.key] = "something"
 
-        self._did(f"overwrite Secret {key[1]}", owner, effect, owner)
+        self._did(f"overwrite Secret {target}", owner, effect, owner)
 
     def uses(self) -> None:
         owner, credential = self._owner()
         role = credential.slots[owner.slot].role
         if self._world.database.roles[role].login:
+            job = Session(role, "report", "10.0.0.9", "active", None)
             jobs = self._world.database.jobs
-            self._did(f"open a session as {role}", owner, lambda: jobs.append(role))
+            self._did(f"open a session as {role}", owner, lambda: jobs.append(job))
 
 
 def _both(credential: str) -> tuple[Owner, Owner]:

@@ -10,10 +10,10 @@ from functools import cache
 from random import Random
 from typing import TYPE_CHECKING, cast, get_args
 
+from rotation.model.record import Choice
 from tests.simulation import scenario
 from tests.simulation.faults import Fault, Scripted
-from tests.simulation.people import Choice
-from tests.simulation.run import Run, logs_checked
+from tests.simulation.run import Run, surrounded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -84,7 +84,7 @@ def problems(case: Case, *, again: bool = False) -> list[str]:
     """What is wrong with how the case ends; empty if nothing is. `again`: with a second half."""
     run = _run(case.plan, case.answer)
     checker = run.machine.checker
-    with logs_checked(checker):
+    with surrounded(checker):
         run.first(confused=False)
         outcomes = run.outcomes()
         if again and not checker.violations:

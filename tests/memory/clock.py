@@ -13,8 +13,10 @@ START = datetime(2027, 3, 1, 12, 0, tzinfo=UTC)
 
 
 class Clock:
-    def __init__(self) -> None:
-        self.now = START
+    """Stands still unless `now` is set."""
+
+    def __init__(self, now: datetime = START) -> None:
+        self.now = now
 
     def __call__(self) -> datetime:
         return self.now

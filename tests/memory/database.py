@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from rotation.model.world import Session
 
 
 @dataclass
 class RoleState:
     login: bool
     password: str | None
+    valid_until: datetime | None = None
 
 
 @dataclass
 class DatabaseModel:
     roles: dict[str, RoleState] = field(default_factory=dict)
     ended: dict[str, int] = field(default_factory=dict)  # sessions that were terminated
-    jobs: list[str] = field(default_factory=list)  # a session each, of this role
+    jobs: list[Session] = field(default_factory=list)  # of others than the workloads' pods
 
     def accepts(self, role: str, password: str | None) -> bool:
         found = self.roles.get(role)

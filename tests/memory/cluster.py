@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from rotation.model.world import Deployment, Service
+from rotation.model.world import Deployment, Route
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
-    from tests.simulation.clock import Agenda, Clock
+    from rotation.model.targets import DeploymentTarget, ServiceTarget
+    from tests.memory.clock import Agenda, Clock
 
 BROKEN = "broken"  # an image of this tag never comes up
 
@@ -27,6 +28,9 @@ class Times:
     grace: float  # from SIGTERM until a pod is gone
     routes: float  # from a change of the selector until traffic follows it
     progress: float  # deadline of a rollout
+
+
+AT_ONCE = Times(controller=0.0, startup=0.0, grace=0.0, routes=0.0, progress=300.0)
 
 
 @dataclass
@@ -59,13 +63,30 @@ class DeploymentState:
 
 @dataclass
 class ServiceState:
+    """`backends` are the Deployments whose pods a slot's selector finds."""
+
     namespace: str
     name: str
-    slot: str | None
+    selector: dict[str, str]
+    label: str = "slot"
+    backends: dict[str, str] = field(default_factory=dict)
+    preview: bool = False
     before: str | None = None
     settles: datetime | None = None
     revision: int = 1
     seal: str | None = None
+
+    @property
+    def slot(self) -> str | None:
+        return self.selector.get(self.label)
+
+
+@dataclass
+class SecretState:
+    """A Kubernetes Secret."""
+
+    data: dict[str, str] = field(default_factory=dict)
+    version: str | None = None  # by annotation
 
 
 class ClusterModel:
@@ -80,24 +101,30 @@ class ClusterModel:
         self.times = times
         self.services: dict[tuple[str, str], ServiceState] = {}
         self.deployments: dict[tuple[str, str], DeploymentState] = {}
-        self.secrets: dict[tuple[str, str], tuple[str, str]] = {}  # value and password
+        self.secrets: dict[tuple[str, str], SecretState] = {}
 
     # What is seen from outside
 
-    def service(self, namespace: str, name: str) -> Service | None:
-        found = self.services.get((namespace, name))
+    def service(self, target: ServiceTarget) -> ServiceState | None:
+        return self.services.get((target.namespace, target.name))
+
+    def route(self, target: ServiceTarget) -> Route | None:
+        found = self.service(target)
         if found is None:
             return None
-        return Service(namespace, name, found.slot, "http", str(found.revision))
+        return Route(found.selector.get(target.label), "http", str(found.revision))
 
-    def deployment(self, namespace: str, name: str) -> Deployment | None:
-        found = self.deployments.get((namespace, name))
+    def find(self, target: DeploymentTarget) -> DeploymentState | None:
+        return self.deployments.get((target.namespace, target.name))
+
+    def deployment(self, target: DeploymentTarget) -> Deployment | None:
+        found = self.find(target)
         if found is None:
             return None
         alive = [pod for pod in found.pods if pod.gone_at is None]
         return Deployment(
-            namespace=namespace,
-            name=name,
+            namespace=found.namespace,
+            name=found.name,
             replicas=found.replicas,
             ready=sum(self.ready(found, pod) for pod in alive),
             updated=sum(pod.revision == found.revision for pod in alive),
@@ -108,9 +135,16 @@ class ClusterModel:
             failure=self._failure(found),
         )
 
-    def pods(self, namespace: str, name: str) -> list[str]:
-        found = self.deployments.get((namespace, name))
+    def pods(self, target: DeploymentTarget) -> list[str]:
+        found = self.find(target)
         return [pod.name for pod in found.pods] if found else []
+
+    def answers(self, service: ServiceState) -> DeploymentState | None:
+        """The Deployment whose pods are ready behind it."""
+        found = self.deployments.get(
+            (service.namespace, service.backends.get(service.slot or "", ""))
+        )
+        return found if found and any(self.ready(found, pod) for pod in found.pods) else None
 
     def ready(self, deployment: DeploymentState, pod: Pod) -> bool:
         return pod.gone_at is None and self.works(deployment, pod)
@@ -139,7 +173,10 @@ class ClusterModel:
 
     def select(self, service: ServiceState, slot: str | None) -> None:
         if service.slot != slot:
-            service.before, service.slot = self.routed(service), slot
+            service.before = self.routed(service)
+            service.selector.pop(service.label, None)
+            if slot is not None:
+                service.selector[service.label] = slot
             service.revision += 1
             service.settles = self._clock.after(self.times.routes)
             self._agenda.add(self.times.routes, lambda: None)
@@ -157,8 +194,9 @@ class ClusterModel:
     def roll(
         self, deployment: DeploymentState, images: dict[str, str], version: str | None
     ) -> None:
-        if (deployment.images, deployment.version) != (images, version):
-            deployment.images, deployment.version = dict(images), version
+        merged = {**deployment.images, **images}
+        if (deployment.images, deployment.version) != (merged, version):
+            deployment.images, deployment.version = merged, version
             deployment.revision += 1
             self._changed(deployment)
 

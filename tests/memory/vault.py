@@ -11,7 +11,7 @@ from rotation.model.world import SecretVersion
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from tests.simulation.clock import Clock
+    from tests.memory.clock import Clock
 
 
 @dataclass
@@ -36,6 +36,8 @@ class Version:
 
 @dataclass
 class VaultModel:
+    """`secrets` by their names in lower case, since names ignore case."""
+
     clock: Clock
     secrets: dict[str, list[Version]] = field(default_factory=dict)  # the newest last
 
@@ -47,7 +49,7 @@ class VaultModel:
         expires: datetime | None = None,
         tags: dict[str, str] | None = None,
     ) -> Version:
-        versions = self.secrets.setdefault(secret, [])
+        versions = self.secrets.setdefault(secret.lower(), [])
         # Ids say nothing about the order, as Key Vault's.
         number = len(versions) + 1
         name = f"{(number * 2654435761 + len(secret) * 40503) % 2**32:08x}"
@@ -55,19 +57,22 @@ class VaultModel:
         versions.append(version)
         return version
 
-    def latest(self, secret: str) -> Version:
-        return self.secrets[secret][-1]
+    def of(self, secret: str) -> list[Version]:
+        return self.secrets.get(secret.lower(), [])
+
+    def latest(self, secret: str) -> Version | None:
+        return next(reversed(self.of(secret)), None)
 
     def listed(self, secret: str, age: float = 0.0) -> list[SecretVersion]:
         """The newest first; versions of one second come in any order. `age`: of a stale answer."""
         when = self.clock.now - timedelta(seconds=age)
-        found = [v.seen(when) for v in self.secrets.get(secret, []) if v.created <= when]
+        found = [v.seen(when) for v in self.of(secret) if v.created <= when]
         return sorted(found, key=lambda item: (str(item.created), item.version), reverse=True)
 
     def current(self, secret: str, age: float = 0.0) -> SecretVersion | None:
         when = self.clock.now - timedelta(seconds=age)
-        found = [v for v in self.secrets.get(secret, []) if v.created <= when]
+        found = [v for v in self.of(secret) if v.created <= when]
         return found[-1].seen(when) if found else None
 
     def find(self, secret: str, version: str) -> Version | None:
-        return next((v for v in self.secrets.get(secret, []) if v.version == version), None)
+        return next((v for v in self.of(secret) if v.version == version), None)
