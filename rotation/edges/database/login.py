@@ -65,7 +65,7 @@ def _error(what: str, answer: bytes) -> EdgeError:
     try:
         kind, code, message = json.loads(answer)
         return KINDS[kind](CODES[code], message)
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         text = f"{what}: the process that tries it ended without an answer"
         return Unavailable(Code.LOGIN_SLOW, text)
 
