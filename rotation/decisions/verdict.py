@@ -8,6 +8,7 @@ from rotation.model.record import Decision
 LONGEST_NAME = 500
 LONGEST_COMMENT = 2000
 LONGEST_ID = 64
+MOST_NAMES = 10
 
 
 def verdict(event: object, requested_by: str | None) -> Decision | str:
@@ -23,7 +24,7 @@ def verdict(event: object, requested_by: str | None) -> Decision | str:
     if not isinstance(by, str) or not by.strip() or len(by) > LONGEST_NAME:
         return "it does not say who decided"
     names = event.get("knownAs")
-    known_as = [str(name)[:LONGEST_NAME] for name in names[:20]] if isinstance(names, list) else []
+    known_as = [str(name)[:LONGEST_NAME] for name in names[:MOST_NAMES]] if isinstance(names, list) else []
     if (
         decision == "approve"
         and requested_by is not None
