@@ -20,7 +20,7 @@ def test_verdict() -> None:
         by="grace@contoso.example",
         channel="page",
         comment="ok",
-        id="None",
+        id=None,
     )
 
 
@@ -53,6 +53,7 @@ VERDICTS_BAD: list[tuple[Any, str]] = [
     ({**GIVEN, "by": "x" * 501}, "it does not say who decided"),
     ({**GIVEN, "by": " ADA@contoso.example "}, "asked for this rotation and may not approve it"),
     ({**GIVEN, "knownAs": ["x", "Ada@Contoso.example"]}, "may not approve it"),
+    ({**GIVEN, "knownAs": [*"abcdefghijklmnopqrstuvwxyz", "ada@contoso.example"]}, "may not"),
 ]
 
 
