@@ -50,7 +50,8 @@ def test_app_is_indexed_without(package: str) -> None:
         name for name in loaded_after(INDEXED) if name == package or name.startswith(f"{package}.")
     )
     assert not found, (
-        f"import {package} where it is used, as rotation/edges/azure.py does: a cold start loads {found}"
+        f"import {package} where it is used, as rotation/edges/azure.py does: "
+        f"a cold start loads {found}"
     )
 
 
