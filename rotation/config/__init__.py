@@ -13,7 +13,7 @@ from datetime import timedelta
 from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, assert_never
 
 from pydantic import (
     BaseModel,
@@ -233,9 +233,14 @@ class Workload(Section):
 
     def secret_key(self, slot: Slot) -> SecretKeyTarget | None:
         """None where pods fetch the secret themselves."""
-        if self.delivery == "csi" or self.secrets is None:
-            return None
-        return SecretKeyTarget(self.namespace, self.secrets[slot], self.key)
+        match self.delivery:
+            case "csi":
+                return None
+            case "secret":
+                names = self.secrets or {}
+                return SecretKeyTarget(self.namespace, names[slot], self.key)
+            case _:
+                assert_never(self.delivery)
 
 
 def _both_slots(value: dict[Slot, Any]) -> dict[Slot, Any]:

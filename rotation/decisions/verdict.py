@@ -8,6 +8,7 @@ from rotation.model.record import Decision
 LONGEST_NAME = 500
 LONGEST_COMMENT = 2000
 LONGEST_ID = 64
+MOST_NAMES = 10  # that are kept: all of them are looked at
 
 
 def verdict(event: object, requested_by: str | None) -> Decision | str:
@@ -22,12 +23,12 @@ def verdict(event: object, requested_by: str | None) -> Decision | str:
         return "its decision is neither approve nor reject"
     if not isinstance(by, str) or not by.strip() or len(by) > LONGEST_NAME:
         return "it does not say who decided"
-    names = event.get("knownAs")
-    known_as = [str(name)[:LONGEST_NAME] for name in names[:20]] if isinstance(names, list) else []
+    given, identity = event.get("knownAs"), event.get("id")
+    names = [str(name) for name in given] if isinstance(given, list) else []
     if (
         decision == "approve"
         and requested_by is not None
-        and any(same_person(name, requested_by) for name in (by, *known_as))
+        and any(same_person(name, requested_by) for name in (by, *names))
     ):
         return f"{by} asked for this rotation and may not approve it"
     return Decision(
@@ -35,8 +36,8 @@ def verdict(event: object, requested_by: str | None) -> Decision | str:
         by=by,
         channel=str(event.get("channel") or "unknown")[:LONGEST_NAME],
         comment=str(event.get("comment") or "")[:LONGEST_COMMENT],
-        id=str(event.get("id"))[:LONGEST_ID],
-        known_as=known_as,
+        id=None if identity is None else str(identity)[:LONGEST_ID],
+        known_as=[name[:LONGEST_NAME] for name in names[:MOST_NAMES]],
     )
 
 

@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import Literal, assert_never
 
 Tone = Literal["calm", "busy", "ask", "good", "bad"]
+Listed = Literal["needing", "recent", "nowhere"]
 
 NOTHING_ASKED = "Nothing is asked of you."
 
@@ -116,13 +117,16 @@ class Ending:
     """An outcome's facts.
 
     `headline` and `tone` are a page's, `level` the log line's, `alarm` whether an alert looks for
-    it. The last three are docs/recovery.md's: what production runs on, what is left, what to do.
+    it. `listed` is where the overview has it: with what needs a person, for as long as it is its
+    credential's last; among the recent ones; or nowhere. `production`, `left` and `to_do` are
+    docs/recovery.md's: what production runs on, what is left, what to do.
     """
 
     announcement: Announcement | None
     level: int
     tone: Tone
     headline: str
+    listed: Listed
     production: str
     left: str
     to_do: str
@@ -138,6 +142,7 @@ def ending(outcome: Outcome) -> Ending:
                 level=logging.INFO,
                 tone="good",
                 headline="Done: {standby} serves, {active} is retired",
+                listed="recent",
                 production="the new slot",
                 left="replaced slot: no pods, NOLOGIN, no password, all versions of its secret "
                 "disabled",
@@ -149,6 +154,7 @@ def ending(outcome: Outcome) -> Ending:
                 level=logging.INFO,
                 tone="good",
                 headline="Rolled back: {active} serves as before",
+                listed="recent",
                 production="the slot that served before",
                 left="the other slot taken down in the same way",
                 to_do="read the reason. The credential still expires: start again once the cause "
@@ -161,6 +167,7 @@ def ending(outcome: Outcome) -> Ending:
                 level=logging.ERROR,
                 tone="bad",
                 headline="Aborted before the swap: {active} serves as before",
+                listed="recent",
                 production="the slot that served before; it was never touched",
                 left="the standby slot taken down",
                 to_do="the same",
@@ -172,6 +179,7 @@ def ending(outcome: Outcome) -> Ending:
                 level=logging.INFO,
                 tone="calm",
                 headline="Skipped: there was nothing to do",
+                listed="nowhere",
                 production="unchanged",
                 left="nothing",
                 to_do="nothing: there was nothing to do",
@@ -182,6 +190,7 @@ def ending(outcome: Outcome) -> Ending:
                 level=logging.ERROR,
                 tone="bad",
                 headline="Refused: nothing was changed",
+                listed="needing",
                 production="unchanged",
                 left="nothing: `plan` reads only",
                 to_do="correct what the reason lists, start again",
@@ -193,6 +202,7 @@ def ending(outcome: Outcome) -> Ending:
                 level=logging.ERROR,
                 tone="bad",
                 headline="Needs attention",
+                listed="needing",
                 production="see the record",
                 left="both slots as the last step left them",
                 to_do="[below](#needs-attention)",

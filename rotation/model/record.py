@@ -1,7 +1,7 @@
 """A rotation's record: its custom status while it runs, its output at the end.
 
-`born` is its only birth. Fields are never taken away, so that old records stay readable: new ones
-have a default.
+`born` is its only birth. Old records stay readable: no field is ever taken away, one that a record
+lacks has the value that `born` gives it, and a new one of the other structures has a default.
 """
 
 from __future__ import annotations

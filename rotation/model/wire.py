@@ -13,9 +13,7 @@ from typing import Annotated, Any, NewType, TypeVar
 import msgspec
 
 JsonObject = dict[str, Any]
-Moment = NewType(
-    "Moment", Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})]
-)
+Moment = NewType("Moment", Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})])
 T = TypeVar("T")
 Unreadable = msgspec.ValidationError
 

@@ -19,7 +19,6 @@ from rotation.front.credentials import fresh_evidence, look
 from rotation.front.problems import TITLES, Problem, guarded, text
 from rotation.links import SignedLinks
 from rotation.model import wire
-from rotation.model.catalogue import Outcome
 from rotation.model.errors import RotationError
 from rotation.model.reasons import Code
 from rotation.model.record import no_evidence
@@ -134,7 +133,7 @@ async def overview(
         running=running,
         needing=needing,
         phase=" ".join(sorted(record.rotation for record in [*running.values(), *needing])),
-        recent=[record for record in records if record.outcome is not Outcome.SKIPPED][:RECENT],
+        recent=[record for record in records if views.where(record) != "nowhere"][:RECENT],
         headline=views.headline,
         number=number,
         last=last,

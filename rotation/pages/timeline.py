@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, assert_never
 
 from rotation.model.catalogue import Progress, Stage, StepName, line, progress_words
 from rotation.model.record import StepRecord
@@ -78,6 +78,8 @@ def _slot(record: Record, step: StepName) -> str:
             return retiring(record)
         case "standby":
             return record.standby or "standby"
+        case about:
+            assert_never(about)
 
 
 def _ahead(record: Record, done: set[StepName]) -> list[Entry]:

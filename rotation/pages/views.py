@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from rotation.front.rotations import waits
-from rotation.model.catalogue import Outcome, doing, ending, on_deadline_words
+from rotation.model.catalogue import doing, ending, on_deadline_words
 from rotation.model.world import SLOTS
 from rotation.pages.timeline import retiring
 from rotation.pages.wording import clock, count, moment, span
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from rotation.front.credentials import SeenCredential
-    from rotation.model.catalogue import OnDeadline, Tone
+    from rotation.model.catalogue import Listed, OnDeadline, Outcome, Tone
     from rotation.model.record import Evidence, Record, SessionCount, ShownRecord
     from rotation.model.world import Slot
 
@@ -159,13 +159,17 @@ def needing(records: Iterable[ShownRecord]) -> list[ShownRecord]:
     seen: set[str] = set()
     asking = []
     for record in records:  # the newest first
-        last = record.credential not in seen
-        if record.outcome is not Outcome.SKIPPED:
+        last, listed = record.credential not in seen, where(record)
+        if listed != "nowhere":
             seen.add(record.credential)
-        wrong = record.outcome in {Outcome.NEEDS_ATTENTION, Outcome.REFUSED}
-        if waits(record) or (last and wrong):
+        if waits(record) or (last and listed == "needing"):
             asking.append(record)
     return asking
+
+
+def where(record: Record) -> Listed:
+    """Where the overview has a rotation; one that has not ended is among the recent ones."""
+    return ending(record.outcome).listed if record.outcome is not None else "recent"
 
 
 @dataclass(frozen=True)

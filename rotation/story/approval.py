@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, assert_never
 
 import msgspec
 
@@ -148,6 +148,7 @@ def _on_time(run: Run, waiting: Waiting) -> Steps[Decision | None]:
         yield from _remind(run, asked)
     elif now >= waiting.next_reminder:
         asked.reminders += 1
+        run.show()
         yield from _remind(run, asked)
     if now >= waiting.next_reminder:
         waiting.next_reminder = now + waiting.remind
@@ -170,6 +171,8 @@ def _policy(run: Run, asked: Approval) -> Steps[Decision | None]:
             if not (yield from _safe_to_retire(run, asked)):
                 return None
             return _by_policy("approve", "approve", "soaked, tests pass, nothing on the old role")
+        case policy:
+            assert_never(policy)
 
 
 def _by_policy(choice: Choice, policy: str, comment: str) -> Decision:

@@ -79,6 +79,11 @@ class Others:
     def scales(self) -> None:
         owner, cluster, found = self._deployment()
         replicas = self._rng.choice([0, 1, 3, 5])
+        self._scale(owner, cluster, found, replicas)
+
+    def _scale(
+        self, owner: Owner, cluster: ClusterModel, found: DeploymentState, replicas: int
+    ) -> None:
         damaged = [owner] if replicas < max(found.replicas, 1) else []
         self._did(
             f"scale {found.name} to {replicas}",
@@ -86,6 +91,24 @@ class Others:
             lambda: cluster.scale(found, replicas),
             *damaged,
         )
+
+    def grows(self) -> None:
+        """The load does: each workload gets more pods in the slot that serves it."""
+        for name, _, workload in self._world.workloads():
+            cluster = self._world.clusters[workload.cluster]
+            service = cluster.service(workload.production)
+            slot = next((slot for slot in SLOTS if service and service.slot == slot), None)
+            found = cluster.find(workload.deployment(slot)) if slot else None
+            if slot is not None and found is not None:
+                self._scale(Owner(name, slot), cluster, found, found.replicas + 3)
+
+    def moves(self) -> None:
+        """Somebody is ahead of the rotation: the first workload goes to the other slot."""
+        name, _, workload = next(self._world.workloads())
+        cluster = self._world.clusters[workload.cluster]
+        service = cluster.service(workload.production)
+        assert service is not None
+        self.points(name, cluster, service, "green" if service.slot == "blue" else "blue")
 
     def deploys(self) -> None:
         owner, cluster, found = self._deployment()
@@ -101,7 +124,11 @@ class Others:
 
     def selects(self) -> None:
         credential, cluster, service = self._service()
-        slot = self._rng.choice([*SLOTS, "purple", None])
+        self.points(credential, cluster, service, self._rng.choice([*SLOTS, "purple", None]))
+
+    def points(
+        self, credential: str, cluster: ClusterModel, service: ServiceState, slot: str | None
+    ) -> None:
         self._did(
             f"point Service {service.name} at {slot}",
             Owner(credential, slot),  # type: ignore[arg-type]  # what they write may be no slot
