@@ -27,8 +27,8 @@ from local.postgres.provision import run_sql
 from local.process import wait_until
 from local.tls import Authority
 from rotation.config import Admin, Database
-from rotation.edges import database as edge
-from rotation.edges.database import PostgreSQL
+from rotation.edges.database import connecting as edge
+from rotation.edges.database.server import PostgreSQL
 from rotation.model.errors import Denied, Invalid, Missing, Unavailable
 from rotation.model.reasons import Code
 from rotation.model.world import Session

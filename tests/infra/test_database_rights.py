@@ -16,7 +16,7 @@ from local.process import ROOT
 from local.stack import Options, Stack
 from rotation.config import Admin, Database
 from rotation.contracts.database import Database as Edge
-from rotation.edges.database import PostgreSQL
+from rotation.edges.database.server import PostgreSQL
 from rotation.model.errors import Denied
 from rotation.secrecy import Secret, new_password
 
