@@ -1,10 +1,12 @@
 metadata name = 'Credential rotation: event subscriptions'
 metadata description = 'Deployed after the code: Event Grid refuses a destination function that does not exist yet.'
 
+import { texts } from 'types.bicep'
+
 targetScope = 'resourceGroup'
 
 @description('Tags of every resource.')
-param tags object = {}
+param tags texts = {}
 
 @description('Name of the function app (output FUNCTION_APP_NAME of main.bicep).')
 param functionAppName string
@@ -51,22 +53,24 @@ resource topic 'Microsoft.EventGrid/topics@2025-02-15' existing = {
   name: topicName
 }
 
-module vaultEvents 'modules/vaultEvents.bicep' = [for (id, index) in vaultIds: {
-  name: 'vault-events-${uniqueString(id)}'
-  scope: resourceGroup(split(id, '/')[2], split(id, '/')[4])
-  params: {
-    location: vaultLocations[index]
-    tags: tags
-    vaultName: last(split(id, '/'))
-    topicName: vaultTopics[index]
-    subscriptionName: functionAppName
-    functionId: '${app.id}/functions/on_secret_event'
-    identityId: eventsIdentityId
-    storageAccountId: account.id
-    deadLettersContainer: deadLettersContainer
-    actionGroupId: actionGroupId
+module vaultEvents 'modules/vaultEvents.bicep' = [
+  for (id, index) in vaultIds: {
+    name: 'vault-events-${uniqueString(id)}'
+    scope: resourceGroup(split(id, '/')[2], split(id, '/')[4])
+    params: {
+      location: vaultLocations[index]
+      tags: tags
+      vaultName: last(split(id, '/'))
+      topicName: vaultTopics[index]
+      subscriptionName: functionAppName
+      functionId: '${app.id}/functions/on_secret_event'
+      identityId: eventsIdentityId
+      storageAccountId: account.id
+      deadLettersContainer: deadLettersContainer
+      actionGroupId: actionGroupId
+    }
   }
-}]
+]
 
 // The workflow's address carries its signature. It goes from Azure to Azure: it is neither an output
 // nor a parameter, and the deployment's history does not show it.
@@ -78,7 +82,10 @@ resource mail 'Microsoft.EventGrid/topics/eventSubscriptions@2025-02-15' = if (!
     destination: {
       endpointType: 'WebHook'
       properties: {
-        endpointUrl: listCallbackUrl(resourceId('Microsoft.Logic/workflows/triggers', mailWorkflowName, 'event'), '2019-05-01').value
+        endpointUrl: listCallbackUrl(
+          resourceId('Microsoft.Logic/workflows/triggers', mailWorkflowName, 'event'),
+          '2019-05-01'
+        ).value
         maxEventsPerBatch: 1
         preferredBatchSizeInKilobytes: 64
       }

@@ -1,7 +1,7 @@
 metadata name = 'Credential rotation'
 metadata description = 'Everything that the app needs in Azure, except the subscriptions to events: see events.bicep.'
 
-import { cluster, database, network as networkType, secret, signIn as signInType, vault } from 'types.bicep'
+import { cluster, database, network as networkType, secret, signIn as signInType, vault, texts } from 'types.bicep'
 
 targetScope = 'resourceGroup'
 
@@ -14,7 +14,7 @@ param environmentName string
 param location string = resourceGroup().location
 
 @description('Tags of every resource.')
-param tags object = {}
+param tags texts = {}
 
 @description('Key Vaults whose secrets are rotated or read. They must use Azure RBAC, and the secrets must exist.')
 @minLength(1)
@@ -53,7 +53,7 @@ param instanceMemory int = 2048
 param sweepSchedule string = '0 0 6 * * *'
 
 @description('Further app settings, for example ROTATION_CA_BUNDLE.')
-param extraSettings object = {}
+param extraSettings texts = {}
 
 @description('Redundancy of the storage account.')
 @allowed(['Standard_LRS', 'Standard_ZRS', 'Standard_GRS', 'Standard_GZRS'])
@@ -171,17 +171,19 @@ module grants 'modules/grants.bicep' = {
   }
 }
 
-module vaultGrants 'modules/vaultGrants.bicep' = [for item in vaults: {
-  name: 'vault-grants-${uniqueString(item.id, suffix)}'
-  scope: resourceGroup(split(item.id, '/')[2], split(item.id, '/')[4])
-  params: {
-    vaultName: last(split(item.id, '/'))
-    principalId: identities.outputs.appPrincipalId
-    rotated: item.rotated
-    read: item.?read ?? []
-    leastRole: leastSecretsRole
+module vaultGrants 'modules/vaultGrants.bicep' = [
+  for item in vaults: {
+    name: 'vault-grants-${uniqueString(item.id, suffix)}'
+    scope: resourceGroup(split(item.id, '/')[2], split(item.id, '/')[4])
+    params: {
+      vaultName: last(split(item.id, '/'))
+      principalId: identities.outputs.appPrincipalId
+      rotated: item.rotated
+      read: item.?read ?? []
+      leastRole: leastSecretsRole
+    }
   }
-}]
+]
 
 module linkKeyGrant 'modules/vaultGrants.bicep' = if (linkKey != null) {
   name: 'link-key-grant-${suffix}'

@@ -1,5 +1,12 @@
 // What the caller describes and several files pass on.
 
+@description('Names and their texts, for example tags.')
+@export()
+type texts = {
+  @description('The text of one name.')
+  *: string
+}
+
 @description('A Key Vault whose secrets are rotated or read. Both lists name secrets that exist already.')
 @export()
 type vault = {

@@ -1,10 +1,12 @@
 metadata description = 'What a person must hear of: read from the events that the app logs, one JSON object a line.'
 
+import { texts } from '../types.bicep'
+
 @description('Region.')
 param location string
 
 @description('Tags of every resource.')
-param tags object
+param tags texts
 
 @description('Ends the names of the resources.')
 param suffix string
@@ -75,49 +77,53 @@ resource people 'Microsoft.Insights/actionGroups@2023-01-01' = {
   properties: {
     enabled: true
     groupShortName: 'rotation'
-    emailReceivers: [for address in recipients: {
-      name: address
-      emailAddress: address
-      useCommonAlertSchema: true
-    }]
+    emailReceivers: [
+      for address in recipients: {
+        name: address
+        emailAddress: address
+        useCommonAlertSchema: true
+      }
+    ]
   }
 }
 
-resource logAlert 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = [for rule in rules: {
-  name: '${rule.name}-${suffix}'
-  location: location
-  tags: tags
-  kind: 'LogAlert'
-  properties: {
-    displayName: rule.title
-    description: rule.text
-    enabled: true
-    severity: rule.severity
-    scopes: [insightsId]
-    // The window is wider than the frequency: telemetry can be minutes late.
-    evaluationFrequency: rule.silence ? 'PT1H' : 'PT5M'
-    windowSize: rule.silence ? 'P2D' : 'PT15M'
-    autoMitigate: true
-    criteria: {
-      allOf: [
-        {
-          query: rule.query
-          timeAggregation: 'Count'
-          operator: rule.silence ? 'LessThan' : 'GreaterThan'
-          threshold: rule.silence ? 1 : 0
-          dimensions: rule.silence ? [] : byRotation
-          failingPeriods: {
-            numberOfEvaluationPeriods: 1
-            minFailingPeriodsToAlert: 1
+resource logAlert 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = [
+  for rule in rules: {
+    name: '${rule.name}-${suffix}'
+    location: location
+    tags: tags
+    kind: 'LogAlert'
+    properties: {
+      displayName: rule.title
+      description: rule.text
+      enabled: true
+      severity: rule.severity
+      scopes: [insightsId]
+      // The window is wider than the frequency: telemetry can be minutes late.
+      evaluationFrequency: rule.silence ? 'PT1H' : 'PT5M'
+      windowSize: rule.silence ? 'P2D' : 'PT15M'
+      autoMitigate: true
+      criteria: {
+        allOf: [
+          {
+            query: rule.query
+            timeAggregation: 'Count'
+            operator: rule.silence ? 'LessThan' : 'GreaterThan'
+            threshold: rule.silence ? 1 : 0
+            dimensions: rule.silence ? [] : byRotation
+            failingPeriods: {
+              numberOfEvaluationPeriods: 1
+              minFailingPeriodsToAlert: 1
+            }
           }
-        }
-      ]
-    }
-    actions: {
-      actionGroups: [people.id]
+        ]
+      }
+      actions: {
+        actionGroups: [people.id]
+      }
     }
   }
-}]
+]
 
 // An announcement that nobody took within a day.
 resource deadLetters 'Microsoft.Insights/metricAlerts@2018-03-01' = {

@@ -1,12 +1,12 @@
 metadata description = 'The function app on Flex Consumption.'
 
-import { signIn as signInType } from '../types.bicep'
+import { signIn as signInType, texts } from '../types.bicep'
 
 @description('Region.')
 param location string
 
 @description('Tags of every resource.')
-param tags object
+param tags texts
 
 @description('Name of the app, part of its host name.')
 param name string
@@ -69,7 +69,7 @@ param workflowClientId string
 param subnetId string
 
 @description('Further app settings, for example ROTATION_CA_BUNDLE.')
-param extraSettings object
+param extraSettings texts
 
 var onScheduler = durableBackend == 'durableTaskScheduler'
 
@@ -168,7 +168,14 @@ resource site 'Microsoft.Web/sites@2025-03-01' = {
 resource settings 'Microsoft.Web/sites/config@2025-03-01' = {
   parent: site
   name: 'appsettings'
-  properties: union(hostSettings, onScheduler ? schedulerSettings : {}, rotationSettings, linkSettings, signInSettings, extraSettings)
+  properties: union(
+    hostSettings,
+    onScheduler ? schedulerSettings : {},
+    rotationSettings,
+    linkSettings,
+    signInSettings,
+    extraSettings
+  )
 }
 
 // Deployment goes through Entra: no publishing user and password.
@@ -218,7 +225,11 @@ resource auth 'Microsoft.Web/sites/config@2025-03-01' = if (signIn != null) {
         validation: {
           allowedAudiences: [signIn!.clientId, 'api://${signIn!.clientId}']
           defaultAuthorizationPolicy: {
-            allowedApplications: union([signIn!.clientId], signIn!.?callers ?? [], empty(workflowClientId) ? [] : [workflowClientId])
+            allowedApplications: union(
+              [signIn!.clientId],
+              signIn!.?callers ?? [],
+              empty(workflowClientId) ? [] : [workflowClientId]
+            )
           }
         }
       }

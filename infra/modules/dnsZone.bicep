@@ -1,7 +1,9 @@
 metadata description = 'A private DNS zone, linked to the app\'s network.'
 
+import { texts } from '../types.bicep'
+
 @description('Tags of every resource.')
-param tags object
+param tags texts
 
 @description('Name of the zone.')
 param name string

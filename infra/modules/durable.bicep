@@ -1,10 +1,12 @@
 metadata description = 'Durable Task Scheduler with one task hub.'
 
+import { texts } from '../types.bicep'
+
 @description('Region.')
 param location string
 
 @description('Tags of every resource.')
-param tags object
+param tags texts
 
 @description('Name of the scheduler.')
 param name string

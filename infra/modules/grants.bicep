@@ -75,7 +75,10 @@ resource durableQueues 'Microsoft.Authorization/roleAssignments@2022-04-01' = if
   name: guid(account.id, appPrincipalId, roles.storageQueueDataContributor)
   scope: account
   properties: {
-    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles.storageQueueDataContributor)
+    roleDefinitionId: subscriptionResourceId(
+      'Microsoft.Authorization/roleDefinitions',
+      roles.storageQueueDataContributor
+    )
     principalId: appPrincipalId
     principalType: 'ServicePrincipal'
   }
@@ -86,7 +89,10 @@ resource durableTables 'Microsoft.Authorization/roleAssignments@2022-04-01' = if
   name: guid(account.id, appPrincipalId, roles.storageTableDataContributor)
   scope: account
   properties: {
-    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles.storageTableDataContributor)
+    roleDefinitionId: subscriptionResourceId(
+      'Microsoft.Authorization/roleDefinitions',
+      roles.storageTableDataContributor
+    )
     principalId: appPrincipalId
     principalType: 'ServicePrincipal'
   }
@@ -97,7 +103,10 @@ resource durableHub 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (!
   name: guid(hub.id, appPrincipalId, roles.durableTaskDataContributor)
   scope: hub
   properties: {
-    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles.durableTaskDataContributor)
+    roleDefinitionId: subscriptionResourceId(
+      'Microsoft.Authorization/roleDefinitions',
+      roles.durableTaskDataContributor
+    )
     principalId: appPrincipalId
     principalType: 'ServicePrincipal'
   }
@@ -119,7 +128,10 @@ resource telemetry 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   name: guid(insights.id, appPrincipalId, roles.monitoringMetricsPublisher)
   scope: insights
   properties: {
-    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles.monitoringMetricsPublisher)
+    roleDefinitionId: subscriptionResourceId(
+      'Microsoft.Authorization/roleDefinitions',
+      roles.monitoringMetricsPublisher
+    )
     principalId: appPrincipalId
     principalType: 'ServicePrincipal'
   }
@@ -130,7 +142,10 @@ resource buryEvents 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   name: guid(deadLetters.id, eventsPrincipalId, roles.storageBlobDataContributor)
   scope: deadLetters
   properties: {
-    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles.storageBlobDataContributor)
+    roleDefinitionId: subscriptionResourceId(
+      'Microsoft.Authorization/roleDefinitions',
+      roles.storageBlobDataContributor
+    )
     principalId: eventsPrincipalId
     principalType: 'ServicePrincipal'
   }

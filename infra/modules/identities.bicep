@@ -1,10 +1,12 @@
 metadata description = 'One identity per duty, so that none has the rights of another.'
 
+import { texts } from '../types.bicep'
+
 @description('Region.')
 param location string
 
 @description('Tags of every resource.')
-param tags object
+param tags texts
 
 @description('Ends the names of the identities.')
 param suffix string

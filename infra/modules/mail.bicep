@@ -1,10 +1,12 @@
 metadata description = 'The workflow that asks approvers by mail, and its connection to Office 365.'
 
+import { texts } from '../types.bicep'
+
 @description('Region.')
 param location string
 
 @description('Tags of every resource.')
-param tags object
+param tags texts
 
 @description('Ends the names of the resources.')
 param suffix string

@@ -1,10 +1,12 @@
 metadata description = 'Log Analytics workspace and Application Insights. Ingestion needs an Entra token.'
 
+import { texts } from '../types.bicep'
+
 @description('Region.')
 param location string
 
 @description('Tags of every resource.')
-param tags object
+param tags texts
 
 @description('Ends the names of the resources.')
 param suffix string

@@ -1,12 +1,12 @@
 metadata description = 'A virtual network for the app, with a fixed outgoing address.'
 
-import { network as networkType } from '../types.bicep'
+import { network as networkType, texts } from '../types.bicep'
 
 @description('Region.')
 param location string
 
 @description('Tags of every resource.')
-param tags object
+param tags texts
 
 @description('Ends the names of the resources.')
 param suffix string

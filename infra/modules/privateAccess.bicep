@@ -1,12 +1,12 @@
 metadata description = 'Private endpoints from the app\'s network to everything that the app talks to and that takes one.'
 
-import { cluster, database, vault } from '../types.bicep'
+import { cluster, database, vault, texts } from '../types.bicep'
 
 @description('Region of the network.')
 param location string
 
 @description('Tags of every resource.')
-param tags object
+param tags texts
 
 @description('Ends the names of the resources.')
 param suffix string
@@ -38,27 +38,31 @@ var privateClusters = filter(clusters, item => item.?private ?? false)
 var regionOfCluster = [for item in privateClusters: item.location]
 var clusterRegions = union([], regionOfCluster)
 
-module storageZone 'dnsZone.bicep' = [for part in ['blob', 'queue', 'table']: {
-  name: 'zone-${part}-${suffix}'
-  params: {
-    tags: tags
-    name: 'privatelink.${part}.${environment().suffixes.storage}'
-    networkId: networkId
+module storageZone 'dnsZone.bicep' = [
+  for part in ['blob', 'queue', 'table']: {
+    name: 'zone-${part}-${suffix}'
+    params: {
+      tags: tags
+      name: 'privatelink.${part}.${environment().suffixes.storage}'
+      networkId: networkId
+    }
   }
-}]
+]
 
-module privateStorage 'privateEndpoint.bicep' = [for (part, index) in ['blob', 'queue', 'table']: {
-  name: 'endpoint-${part}-${suffix}'
-  params: {
-    location: location
-    tags: tags
-    name: 'pep-${part}-${suffix}'
-    subnetId: subnetId
-    serviceId: storageAccountId
-    part: part
-    zoneId: storageZone[index].outputs.id
+module privateStorage 'privateEndpoint.bicep' = [
+  for (part, index) in ['blob', 'queue', 'table']: {
+    name: 'endpoint-${part}-${suffix}'
+    params: {
+      location: location
+      tags: tags
+      name: 'pep-${part}-${suffix}'
+      subnetId: subnetId
+      serviceId: storageAccountId
+      part: part
+      zoneId: storageZone[index].outputs.id
+    }
   }
-}]
+]
 
 module schedulerZone 'dnsZone.bicep' = if (!empty(schedulerId)) {
   name: 'zone-scheduler-${suffix}'
@@ -91,18 +95,20 @@ module vaultZone 'dnsZone.bicep' = if (!empty(privateVaults)) {
   }
 }
 
-module privateVault 'privateEndpoint.bicep' = [for item in privateVaults: {
-  name: 'endpoint-vault-${uniqueString(item.id, suffix)}'
-  params: {
-    location: location
-    tags: tags
-    name: 'pep-${last(split(item.id, '/'))}-${suffix}'
-    subnetId: subnetId
-    serviceId: item.id
-    part: 'vault'
-    zoneId: vaultZone!.outputs.id
+module privateVault 'privateEndpoint.bicep' = [
+  for item in privateVaults: {
+    name: 'endpoint-vault-${uniqueString(item.id, suffix)}'
+    params: {
+      location: location
+      tags: tags
+      name: 'pep-${last(split(item.id, '/'))}-${suffix}'
+      subnetId: subnetId
+      serviceId: item.id
+      part: 'vault'
+      zoneId: vaultZone!.outputs.id
+    }
   }
-}]
+]
 
 module databaseZone 'dnsZone.bicep' = if (!empty(privateDatabases)) {
   name: 'zone-database-${suffix}'
@@ -113,37 +119,43 @@ module databaseZone 'dnsZone.bicep' = if (!empty(privateDatabases)) {
   }
 }
 
-module privateDatabase 'privateEndpoint.bicep' = [for item in privateDatabases: {
-  name: 'endpoint-database-${uniqueString(item.id, suffix)}'
-  params: {
-    location: location
-    tags: tags
-    name: 'pep-${last(split(item.id, '/'))}-${suffix}'
-    subnetId: subnetId
-    serviceId: item.id
-    part: 'postgresqlServer'
-    zoneId: databaseZone!.outputs.id
+module privateDatabase 'privateEndpoint.bicep' = [
+  for item in privateDatabases: {
+    name: 'endpoint-database-${uniqueString(item.id, suffix)}'
+    params: {
+      location: location
+      tags: tags
+      name: 'pep-${last(split(item.id, '/'))}-${suffix}'
+      subnetId: subnetId
+      serviceId: item.id
+      part: 'postgresqlServer'
+      zoneId: databaseZone!.outputs.id
+    }
   }
-}]
+]
 
-module clusterZone 'dnsZone.bicep' = [for region in clusterRegions: {
-  name: 'zone-cluster-${region}-${suffix}'
-  params: {
-    tags: tags
-    name: 'privatelink.${region}.azmk8s.io'
-    networkId: networkId
+module clusterZone 'dnsZone.bicep' = [
+  for region in clusterRegions: {
+    name: 'zone-cluster-${region}-${suffix}'
+    params: {
+      tags: tags
+      name: 'privatelink.${region}.azmk8s.io'
+      networkId: networkId
+    }
   }
-}]
+]
 
-module privateCluster 'privateEndpoint.bicep' = [for item in privateClusters: {
-  name: 'endpoint-cluster-${uniqueString(item.id, suffix)}'
-  params: {
-    location: location
-    tags: tags
-    name: 'pep-${last(split(item.id, '/'))}-${suffix}'
-    subnetId: subnetId
-    serviceId: item.id
-    part: 'management'
-    zoneId: clusterZone[indexOf(clusterRegions, item.location)].outputs.id
+module privateCluster 'privateEndpoint.bicep' = [
+  for item in privateClusters: {
+    name: 'endpoint-cluster-${uniqueString(item.id, suffix)}'
+    params: {
+      location: location
+      tags: tags
+      name: 'pep-${last(split(item.id, '/'))}-${suffix}'
+      subnetId: subnetId
+      serviceId: item.id
+      part: 'management'
+      zoneId: clusterZone[indexOf(clusterRegions, item.location)].outputs.id
+    }
   }
-}]
+]

@@ -1,10 +1,12 @@
 metadata description = 'A private endpoint to one service, registered in its DNS zone.'
 
+import { texts } from '../types.bicep'
+
 @description('Region of the network.')
 param location string
 
 @description('Tags of every resource.')
-param tags object
+param tags texts
 
 @description('Name of the endpoint.')
 param name string

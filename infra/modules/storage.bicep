@@ -1,10 +1,12 @@
 metadata description = 'The storage account of the Functions host: packages, leases, dead letters. No shared keys.'
 
+import { texts } from '../types.bicep'
+
 @description('Region.')
 param location string
 
 @description('Tags of every resource.')
-param tags object
+param tags texts
 
 @description('Name of the account.')
 param name string

@@ -1,10 +1,12 @@
 metadata description = 'The Event Grid topic that announces rotations. Publishing needs an Entra token: there are no keys.'
 
+import { texts } from '../types.bicep'
+
 @description('Region.')
 param location string
 
 @description('Tags of every resource.')
-param tags object
+param tags texts
 
 @description('Name of the topic.')
 param name string

@@ -1,10 +1,12 @@
 metadata description = 'One vault\'s system topic with its subscription, deployed to the vault\'s resource group.'
 
+import { texts } from '../types.bicep'
+
 @description('Region of the vault: a system topic lives where its source does.')
 param location string
 
 @description('Tags of every resource.')
-param tags object
+param tags texts
 
 @description('Name of the vault.')
 param vaultName string
