@@ -5,7 +5,7 @@ import { texts } from 'types.bicep'
 
 targetScope = 'resourceGroup'
 
-@description('Tags of every resource.')
+@description('Tags of every resource (output TAGS, as JSON).')
 param tags texts = {}
 
 @description('Name of the function app (output FUNCTION_APP_NAME of main.bicep).')
@@ -16,9 +16,6 @@ param storageAccountName string
 
 @description('Container of dead letters (output DEAD_LETTERS_CONTAINER).')
 param deadLettersContainer string
-
-@description('Resource id of the identity that writes dead letters (output EVENTS_IDENTITY_ID).')
-param eventsIdentityId string
 
 @description('Resource id of the action group (output ACTION_GROUP_ID).')
 param actionGroupId string
@@ -33,7 +30,7 @@ param mailWorkflowName string = ''
 @minLength(1)
 param vaultIds string[]
 
-@description('Names of their system topics, in the same order (output VAULT_TOPICS).')
+@description('Names of the system topics that they have already, in the same order; empty where one is to be made (output VAULT_TOPICS).')
 @minLength(1)
 param vaultTopics string[]
 
@@ -53,18 +50,42 @@ resource topic 'Microsoft.EventGrid/topics@2025-02-15' existing = {
   name: topicName
 }
 
-module vaultEvents 'modules/vaultEvents.bicep' = [
+module vaultTopic 'modules/vaultTopic.bicep' = [
   for (id, index) in vaultIds: {
-    name: 'vault-events-${uniqueString(id)}'
+    name: 'vault-topic-${uniqueString(id, functionAppName)}'
     scope: resourceGroup(split(id, '/')[2], split(id, '/')[4])
     params: {
       location: vaultLocations[index]
       tags: tags
       vaultName: last(split(id, '/'))
-      topicName: vaultTopics[index]
-      subscriptionName: functionAppName
+      existingName: vaultTopics[index]
+    }
+  }
+]
+
+module deadLetterGrant 'modules/deadLetterGrant.bicep' = [
+  for (id, index) in vaultIds: {
+    name: 'dead-letter-grant-${uniqueString(id, functionAppName)}'
+    params: {
+      topicId: vaultTopic[index].outputs.id
+      principalId: vaultTopic[index].outputs.principalId
+      storageAccountName: storageAccountName
+      deadLettersContainer: deadLettersContainer
+    }
+  }
+]
+
+module vaultEvents 'modules/vaultEvents.bicep' = [
+  for (id, index) in vaultIds: {
+    name: 'vault-events-${uniqueString(id, functionAppName)}'
+    scope: resourceGroup(split(id, '/')[2], split(id, '/')[4])
+    dependsOn: [deadLetterGrant]
+    params: {
+      tags: tags
+      vaultName: last(split(id, '/'))
+      topicName: vaultTopic[index].outputs.name
+      functionAppName: functionAppName
       functionId: '${app.id}/functions/on_secret_event'
-      identityId: eventsIdentityId
       storageAccountId: account.id
       deadLettersContainer: deadLettersContainer
       actionGroupId: actionGroupId
@@ -107,8 +128,7 @@ resource mail 'Microsoft.EventGrid/topics/eventSubscriptions@2025-02-15' = if (!
     }
     deadLetterWithResourceIdentity: {
       identity: {
-        type: 'UserAssigned'
-        userAssignedIdentity: eventsIdentityId
+        type: 'SystemAssigned'
       }
       deadLetterDestination: {
         endpointType: 'StorageBlob'

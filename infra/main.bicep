@@ -5,12 +5,12 @@ import { cluster, database, network as networkType, secret, signIn as signInType
 
 targetScope = 'resourceGroup'
 
-@description('Name of this environment, part of the names of resources: lower-case letters and digits.')
-@minLength(2)
-@maxLength(12)
+@description('Name of this environment. Its letters, digits and hyphens, in lower case and twelve at most, are part of the names of resources.')
+@minLength(1)
+@maxLength(64)
 param environmentName string
 
-@description('Region.')
+@description('Region, as `westeurope` or `West Europe`.')
 param location string = resourceGroup().location
 
 @description('Tags of every resource.')
@@ -80,7 +80,13 @@ param network networkType?
 @minLength(1)
 param alertRecipients string[]
 
-var suffix = '${environmentName}-${take(uniqueString(resourceGroup().id, environmentName), 6)}'
+// A host name takes no other characters. The hash is of the whole name, so that `Prod_1` is not `prod1`.
+var letters = [for index in range(0, length(environmentName)): toLower(substring(environmentName, index, 1))]
+var allowedLetters = filter(letters, letter => contains('abcdefghijklmnopqrstuvwxyz0123456789-', letter))
+var label = take(join(allowedLetters, ''), 12)
+var suffix = '${label}-${take(uniqueString(resourceGroup().id, environmentName), 6)}'
+// Zones and the ids of connectors have the region in their names.
+var region = toLower(replace(location, ' ', ''))
 var allTags = union(tags, { 'azd-env-name': environmentName })
 var onScheduler = durableBackend == 'durableTaskScheduler'
 var mail = decisionKey != null
@@ -101,13 +107,13 @@ var decisionVault = last(split(decisionSecret.vaultId, '/'))
 var decisionKeyUrl = mail ? 'https://${decisionVault}${vaultUrlEnd}/secrets/${decisionSecret.name}' : ''
 
 var vaultIds = [for item in vaults: item.id]
-var vaultTopics = [for item in vaults: item.?systemTopic ?? 'evgt-${last(split(item.id, '/'))}']
-var vaultLocations = [for item in vaults: item.location]
+var vaultTopics = [for item in vaults: item.?systemTopic ?? '']
+var vaultLocations = [for item in vaults: toLower(replace(item.location, ' ', ''))]
 
 module identities 'modules/identities.bicep' = {
   name: 'identities-${suffix}'
   params: {
-    location: location
+    location: region
     tags: allTags
     suffix: suffix
     mail: mail
@@ -117,7 +123,7 @@ module identities 'modules/identities.bicep' = {
 module monitoring 'modules/monitoring.bicep' = {
   name: 'monitoring-${suffix}'
   params: {
-    location: location
+    location: region
     tags: allTags
     suffix: suffix
     retentionDays: logRetentionDays
@@ -127,7 +133,7 @@ module monitoring 'modules/monitoring.bicep' = {
 module storage 'modules/storage.bicep' = {
   name: 'storage-${suffix}'
   params: {
-    location: location
+    location: region
     tags: allTags
     name: take('strotation${uniqueString(resourceGroup().id, environmentName)}', 24)
     sku: storageSku
@@ -138,7 +144,7 @@ module storage 'modules/storage.bicep' = {
 module durable 'modules/durable.bicep' = if (onScheduler) {
   name: 'durable-${suffix}'
   params: {
-    location: location
+    location: region
     tags: allTags
     name: 'dts-rotation-${suffix}'
     sku: schedulerSku
@@ -150,10 +156,9 @@ module durable 'modules/durable.bicep' = if (onScheduler) {
 module topic 'modules/topic.bicep' = {
   name: 'topic-${suffix}'
   params: {
-    location: location
+    location: region
     tags: allTags
     name: 'evgt-rotation-${suffix}'
-    identityId: identities.outputs.eventsId
   }
 }
 
@@ -161,13 +166,21 @@ module grants 'modules/grants.bicep' = {
   name: 'grants-${suffix}'
   params: {
     appPrincipalId: identities.outputs.appPrincipalId
-    eventsPrincipalId: identities.outputs.eventsPrincipalId
     storageAccountName: storage.outputs.name
-    deadLettersContainer: storage.outputs.deadLettersContainer
     schedulerName: onScheduler ? durable!.outputs.name : ''
     hubName: onScheduler ? durable!.outputs.hub : 'rotation'
     topicName: topic.outputs.name
     insightsName: monitoring.outputs.name
+  }
+}
+
+module deadLetterGrant 'modules/deadLetterGrant.bicep' = {
+  name: 'dead-letter-grant-${suffix}'
+  params: {
+    topicId: topic.outputs.id
+    principalId: topic.outputs.principalId
+    storageAccountName: storage.outputs.name
+    deadLettersContainer: storage.outputs.deadLettersContainer
   }
 }
 
@@ -214,7 +227,7 @@ module app 'modules/app.bicep' = {
   // It could not start without its roles and its way to the storage account.
   dependsOn: [grants, privateAccess]
   params: {
-    location: location
+    location: region
     tags: allTags
     name: appName
     pythonVersion: pythonVersion
@@ -242,7 +255,7 @@ module app 'modules/app.bicep' = {
 module mailWorkflow 'modules/mail.bicep' = if (mail) {
   name: 'mail-${suffix}'
   params: {
-    location: location
+    location: region
     tags: allTags
     suffix: suffix
     identityId: identities.outputs.workflowId
@@ -256,7 +269,7 @@ module mailWorkflow 'modules/mail.bicep' = if (mail) {
 module alerts 'modules/alerts.bicep' = {
   name: 'alerts-${suffix}'
   params: {
-    location: location
+    location: region
     tags: allTags
     suffix: suffix
     insightsId: monitoring.outputs.id
@@ -268,7 +281,7 @@ module alerts 'modules/alerts.bicep' = {
 module privateNetwork 'modules/network.bicep' = if (private) {
   name: 'network-${suffix}'
   params: {
-    location: location
+    location: region
     tags: allTags
     suffix: suffix
     network: network!
@@ -278,7 +291,7 @@ module privateNetwork 'modules/network.bicep' = if (private) {
 module privateAccess 'modules/privateAccess.bicep' = if (private) {
   name: 'private-access-${suffix}'
   params: {
-    location: location
+    location: region
     tags: allTags
     suffix: suffix
     networkId: privateNetwork!.outputs.id
@@ -292,7 +305,7 @@ module privateAccess 'modules/privateAccess.bicep' = if (private) {
 }
 
 @description('Region; azd keeps it.')
-output AZURE_LOCATION string = location
+output AZURE_LOCATION string = region
 
 @description('Name of the function app.')
 output FUNCTION_APP_NAME string = app.outputs.name
@@ -308,9 +321,6 @@ output APP_IDENTITY_CLIENT_ID string = identities.outputs.appClientId
 
 @description('Object id of the app\'s identity: the user in Kubernetes RoleBindings.')
 output APP_IDENTITY_PRINCIPAL_ID string = identities.outputs.appPrincipalId
-
-@description('Resource id of the identity that writes dead letters.')
-output EVENTS_IDENTITY_ID string = identities.outputs.eventsId
 
 @description('Name of the storage account.')
 output STORAGE_ACCOUNT_NAME string = storage.outputs.name
@@ -338,8 +348,11 @@ output OUTGOING_ADDRESS string = private ? privateNetwork!.outputs.outgoingAddre
 @description('Resource ids of the vaults, between commas.')
 output VAULT_IDS string = join(vaultIds, ',')
 
-@description('Names of their system topics, between commas.')
+@description('Names of the system topics that they have already, between commas; empty between two where one is made.')
 output VAULT_TOPICS string = join(vaultTopics, ',')
 
 @description('Their regions, between commas.')
 output VAULT_LOCATIONS string = join(vaultLocations, ',')
+
+@description('Tags that were given, as JSON.')
+output TAGS string = string(tags)

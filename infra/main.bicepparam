@@ -4,8 +4,6 @@ using 'main.bicep'
 
 param environmentName = readEnvironmentVariable('AZURE_ENV_NAME', 'prod')
 
-param location = readEnvironmentVariable('AZURE_LOCATION', 'westeurope')
-
 param alertRecipients = [
   'oncall@example.com'
 ]

@@ -13,7 +13,7 @@ type vault = {
   @description('Resource id; any resource group and subscription of the tenant.')
   id: string
 
-  @description('Region: its system topic must be in the same one.')
+  @description('Region, as `westeurope` or `West Europe`: its system topic must be in the same one.')
   location: string
 
   @description('Secrets of the slots, two per credential: new versions are set, read, listed and disabled.')
@@ -22,11 +22,14 @@ type vault = {
   @description('Secrets that are only read, for example the password of the database login that rotates.')
   read: string[]?
 
-  @description('Name of the system topic in the vault\'s resource group. Name the existing one if the vault has one: it can have no second.')
+  @description('Name of the system topic that the vault has already, in its resource group and with a system-assigned identity: it can have no second. Without it one is made.')
   systemTopic: string?
 
   @description('Reach the vault over a private endpoint. Needs `network`.')
   private: bool?
+
+  @description('The owner accepts the private endpoint by hand. Without it whoever deploys needs Microsoft.KeyVault/vaults/PrivateEndpointConnectionsApproval/action.')
+  ownerApproves: bool?
 }
 
 @description('An AKS cluster that workloads run in.')
@@ -35,11 +38,11 @@ type cluster = {
   @description('Resource id.')
   id: string
 
-  @description('Region, part of the name of its private DNS zone.')
-  location: string
-
-  @description('Reach its API server over a private endpoint. Needs `network`.')
+  @description('Reach its API server over a private endpoint. Needs `network`, and a private cluster with a private link (none with API Server VNet Integration).')
   private: bool?
+
+  @description('The owner accepts the private endpoint by hand. Without it whoever deploys needs Microsoft.ContainerService/managedClusters/PrivateEndpointConnectionsApproval/action.')
+  ownerApproves: bool?
 }
 
 @description('An Azure Database for PostgreSQL flexible server.')
@@ -50,6 +53,9 @@ type database = {
 
   @description('Reach it over a private endpoint. Needs `network`, and a server that is not injected into a network of its own.')
   private: bool?
+
+  @description('The owner accepts the private endpoint by hand. Without it whoever deploys needs Microsoft.DBforPostgreSQL/flexibleServers/PrivateEndpointConnectionsApproval/action.')
+  ownerApproves: bool?
 }
 
 @description('One secret in a Key Vault.')

@@ -24,6 +24,9 @@ resource link 'Microsoft.Network/privateDnsZones/virtualNetworkLinks@2024-06-01'
   tags: tags
   properties: {
     registrationEnabled: false
+    // A name that the zone does not have is asked of the public DNS: the zone would hide each service
+    // of its kind that has no private endpoint here.
+    resolutionPolicy: 'NxDomainRedirect'
     virtualNetwork: {
       id: networkId
     }

@@ -1,16 +1,10 @@
-metadata description = 'Every role of every identity on what the deployment itself creates. Roles on Key Vault secrets are in vaultGrants.bicep, since a vault may live elsewhere.'
+metadata description = 'Every role of every identity on what the deployment itself creates. Roles on Key Vault secrets are in vaultGrants.bicep, since a vault may live elsewhere, and those of Event Grid topics in deadLetterGrant.bicep, since each vault has one.'
 
 @description('Object id of the app\'s identity.')
 param appPrincipalId string
 
-@description('Object id of the identity that writes dead letters.')
-param eventsPrincipalId string
-
 @description('Name of the host\'s storage account.')
 param storageAccountName string
-
-@description('Container of dead letters.')
-param deadLettersContainer string
 
 @description('Name of the Durable Task Scheduler; empty when Azure Storage keeps the orchestrations.')
 param schedulerName string
@@ -29,16 +23,6 @@ var onStorage = empty(schedulerName)
 
 resource account 'Microsoft.Storage/storageAccounts@2025-01-01' existing = {
   name: storageAccountName
-}
-
-resource blobs 'Microsoft.Storage/storageAccounts/blobServices@2025-01-01' existing = {
-  parent: account
-  name: 'default'
-}
-
-resource deadLetters 'Microsoft.Storage/storageAccounts/blobServices/containers@2025-01-01' existing = {
-  parent: blobs
-  name: deadLettersContainer
 }
 
 resource scheduler 'Microsoft.DurableTask/schedulers@2026-02-01' existing = if (!onStorage) {
@@ -133,20 +117,6 @@ resource telemetry 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
       roles.monitoringMetricsPublisher
     )
     principalId: appPrincipalId
-    principalType: 'ServicePrincipal'
-  }
-}
-
-// Event Grid puts undeliverable events into this container alone.
-resource buryEvents 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
-  name: guid(deadLetters.id, eventsPrincipalId, roles.storageBlobDataContributor)
-  scope: deadLetters
-  properties: {
-    roleDefinitionId: subscriptionResourceId(
-      'Microsoft.Authorization/roleDefinitions',
-      roles.storageBlobDataContributor
-    )
-    principalId: eventsPrincipalId
     principalType: 'ServicePrincipal'
   }
 }

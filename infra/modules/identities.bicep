@@ -20,13 +20,6 @@ resource app 'Microsoft.ManagedIdentity/userAssignedIdentities@2024-11-30' = {
   tags: tags
 }
 
-// Of the Event Grid topics: writes dead letters and nothing else.
-resource events 'Microsoft.ManagedIdentity/userAssignedIdentities@2024-11-30' = {
-  name: 'id-rotation-events-${suffix}'
-  location: location
-  tags: tags
-}
-
 // A workflow's own (system-assigned) identity would do, but its client id, which the sign-in must
 // allow, cannot be known while it is deployed.
 resource workflow 'Microsoft.ManagedIdentity/userAssignedIdentities@2024-11-30' = if (mail) {
@@ -46,12 +39,6 @@ output appClientId string = app.properties.clientId
 
 @description('Its object id: what a Kubernetes RoleBinding names as the user.')
 output appPrincipalId string = app.properties.principalId
-
-@description('Identity that writes dead letters.')
-output eventsId string = events.id
-
-@description('Its object id.')
-output eventsPrincipalId string = events.properties.principalId
 
 @description('Identity of the mail workflow; empty without one.')
 output workflowId string = mail ? workflow.id : ''

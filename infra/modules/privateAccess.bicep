@@ -35,8 +35,6 @@ param clusters cluster[]
 var privateVaults = filter(vaults, item => item.?private ?? false)
 var privateDatabases = filter(databases, item => item.?private ?? false)
 var privateClusters = filter(clusters, item => item.?private ?? false)
-var regionOfCluster = [for item in privateClusters: item.location]
-var clusterRegions = union([], regionOfCluster)
 
 module storageZone 'dnsZone.bicep' = [
   for part in ['blob', 'queue', 'table']: {
@@ -59,6 +57,7 @@ module privateStorage 'privateEndpoint.bicep' = [
       subnetId: subnetId
       serviceId: storageAccountId
       part: part
+      ownerApproves: false
       zoneId: storageZone[index].outputs.id
     }
   }
@@ -82,6 +81,7 @@ module privateScheduler 'privateEndpoint.bicep' = if (!empty(schedulerId)) {
     subnetId: subnetId
     serviceId: schedulerId
     part: 'scheduler'
+    ownerApproves: false
     zoneId: schedulerZone!.outputs.id
   }
 }
@@ -101,10 +101,11 @@ module privateVault 'privateEndpoint.bicep' = [
     params: {
       location: location
       tags: tags
-      name: 'pep-${last(split(item.id, '/'))}-${suffix}'
+      name: 'pep-vault-${take(last(split(item.id, '/')), 20)}-${take(uniqueString(item.id), 6)}-${suffix}'
       subnetId: subnetId
       serviceId: item.id
       part: 'vault'
+      ownerApproves: item.?ownerApproves ?? false
       zoneId: vaultZone!.outputs.id
     }
   }
@@ -125,22 +126,22 @@ module privateDatabase 'privateEndpoint.bicep' = [
     params: {
       location: location
       tags: tags
-      name: 'pep-${last(split(item.id, '/'))}-${suffix}'
+      name: 'pep-database-${take(last(split(item.id, '/')), 20)}-${take(uniqueString(item.id), 6)}-${suffix}'
       subnetId: subnetId
       serviceId: item.id
       part: 'postgresqlServer'
+      ownerApproves: item.?ownerApproves ?? false
       zoneId: databaseZone!.outputs.id
     }
   }
 ]
 
-module clusterZone 'dnsZone.bicep' = [
-  for region in clusterRegions: {
-    name: 'zone-cluster-${region}-${suffix}'
+module clusterAddress 'clusterAddress.bicep' = [
+  for item in privateClusters: {
+    name: 'cluster-address-${uniqueString(item.id, suffix)}'
+    scope: resourceGroup(split(item.id, '/')[2], split(item.id, '/')[4])
     params: {
-      tags: tags
-      name: 'privatelink.${region}.azmk8s.io'
-      networkId: networkId
+      name: last(split(item.id, '/'))
     }
   }
 ]
@@ -151,11 +152,26 @@ module privateCluster 'privateEndpoint.bicep' = [
     params: {
       location: location
       tags: tags
-      name: 'pep-${last(split(item.id, '/'))}-${suffix}'
+      name: 'pep-cluster-${take(last(split(item.id, '/')), 20)}-${take(uniqueString(item.id), 6)}-${suffix}'
       subnetId: subnetId
       serviceId: item.id
       part: 'management'
-      zoneId: clusterZone[indexOf(clusterRegions, item.location)].outputs.id
+      ownerApproves: item.?ownerApproves ?? false
+      zoneId: ''
+    }
+  }
+]
+
+// One after the other: clusters with a zone of their owner's share one name.
+@batchSize(1)
+module clusterZone 'clusterZone.bicep' = [
+  for (item, index) in privateClusters: {
+    name: 'zone-cluster-${uniqueString(item.id, suffix)}'
+    params: {
+      tags: tags
+      host: clusterAddress[index].outputs.host
+      interfaceId: privateCluster[index].outputs.interfaceId
+      networkId: networkId
     }
   }
 ]

@@ -11,18 +11,13 @@ param tags texts
 @description('Name of the topic.')
 param name string
 
-@description('Identity that writes undeliverable events to storage.')
-param identityId string
-
 resource topic 'Microsoft.EventGrid/topics@2025-02-15' = {
   name: name
   location: location
   tags: tags
+  // Writes dead letters. Past the firewall of a storage account Event Grid comes with no other kind.
   identity: {
-    type: 'UserAssigned'
-    userAssignedIdentities: {
-      '${identityId}': {}
-    }
+    type: 'SystemAssigned'
   }
   properties: {
     inputSchema: 'EventGridSchema'
@@ -37,6 +32,9 @@ output id string = topic.id
 
 @description('Name of the topic.')
 output name string = topic.name
+
+@description('Object id of its identity, which writes dead letters.')
+output principalId string = topic.identity.principalId
 
 @description('Where events are published.')
 output endpoint string = topic.properties.endpoint

@@ -4,9 +4,10 @@ First with the compiler, where there is one: diagnostics, format, and whether th
 `snapshots` are what it predicts; `--write-snapshots` writes these anew, to be read with `git diff`.
 
 Then with checkov. It is a program with packages of its own, since they conflict with the app's. Its
-Bicep parser knows neither imports nor user-defined types, its rules overlook what stands below a condition or a
-loop, and it exits 0 where it cannot parse a file. So it gets a copy in which types are replaced by
-what they are at bottom and resources stand alone; and a file that it cannot parse is an error.
+Bicep parser knows neither imports nor user-defined types, its rules overlook what stands below a
+condition or a loop, and it exits 0 where it cannot parse a file. So it gets a copy in which types
+are replaced by what they are at bottom and resources stand alone; and a file that it cannot parse
+is an error.
 
 `checkov.yaml` lists the findings that are accepted, each with its reason. One that no longer occurs
 is an error too.

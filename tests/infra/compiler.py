@@ -29,14 +29,13 @@ OUTPUTS = {
     "FUNCTION_APP_NAME": "func-rotation-prod-abcdef",
     "STORAGE_ACCOUNT_NAME": "strotationabcdef",
     "DEAD_LETTERS_CONTAINER": "dead-letters",
-    "EVENTS_IDENTITY_ID": f"/subscriptions/{SUBSCRIPTION}/resourceGroups/rg-rotation/providers/"
-    "Microsoft.ManagedIdentity/userAssignedIdentities/id-rotation-events-prod-abcdef",
     "ACTION_GROUP_ID": f"/subscriptions/{SUBSCRIPTION}/resourceGroups/rg-rotation/providers/"
     "Microsoft.Insights/actionGroups/ag-rotation-prod-abcdef",
     "TOPIC_NAME": "evgt-rotation-prod-abcdef",
     "VAULT_IDS": f"/subscriptions/{SUBSCRIPTION}/resourceGroups/rg-orders/providers/"
     "Microsoft.KeyVault/vaults/kv-orders",
-    "VAULT_TOPICS": "evgt-kv-orders",
+    "VAULT_TOPICS": "",
+    "TAGS": '{"owner": "platform"}',
     "VAULT_LOCATIONS": "westeurope",
 }
 

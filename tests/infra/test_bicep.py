@@ -22,9 +22,10 @@ MODULES = [(path, module) for path in FILES for module in Bicep(path).modules]
 
 # Functions of the language: https://learn.microsoft.com/azure/azure-resource-manager/bicep/bicep-functions
 FUNCTIONS = {
-    "empty", "environment", "filter", "guid", "indexOf", "join", "last", "listCallbackUrl",
-    "loadJsonContent", "resourceGroup", "resourceId", "split", "subscriptionResourceId",
-    "substring", "take", "tenant", "union", "uniqueString",
+    "contains", "empty", "environment", "fail", "filter", "guid", "indexOf", "join", "json", "last",
+    "length", "listCallbackUrl", "loadJsonContent", "range", "replace", "resourceGroup",
+    "resourceId", "split", "string", "subscriptionResourceId", "substring", "take", "tenant",
+    "toLower", "union", "uniqueString",
 }  # fmt: skip
 NO_EXPRESSION = {
     "type",

@@ -11,8 +11,6 @@ param storageAccountName = 'strotationabcdef'
 
 param deadLettersContainer = 'dead-letters'
 
-param eventsIdentityId = '/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/rg-rotation/providers/Microsoft.ManagedIdentity/userAssignedIdentities/id-rotation-events-prod-abcdef'
-
 param actionGroupId = '/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/rg-rotation/providers/Microsoft.Insights/actionGroups/ag-rotation-prod-abcdef'
 
 param topicName = 'evgt-rotation-prod-abcdef'
@@ -25,7 +23,7 @@ param vaultIds = [
 ]
 
 param vaultTopics = [
-  'evgt-kv-orders'
+  ''
   'evgt-shop'
 ]
 

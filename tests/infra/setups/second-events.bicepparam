@@ -1,4 +1,4 @@
-// The events of a second environment on the vault of the default one.
+// The events of a second environment on the vault of the default one, whose system topic it names.
 using '../../../infra/events.bicep'
 
 param functionAppName = 'func-rotation-test-fedcba'
@@ -6,8 +6,6 @@ param functionAppName = 'func-rotation-test-fedcba'
 param storageAccountName = 'strotationfedcba'
 
 param deadLettersContainer = 'dead-letters'
-
-param eventsIdentityId = '/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/rg-rotation-test/providers/Microsoft.ManagedIdentity/userAssignedIdentities/id-rotation-events-test-fedcba'
 
 param actionGroupId = '/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/rg-rotation-test/providers/Microsoft.Insights/actionGroups/ag-rotation-test-fedcba'
 

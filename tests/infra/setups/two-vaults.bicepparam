@@ -37,12 +37,10 @@ param vaults = [
 param clusters = [
   {
     id: '/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/rg-one/providers/Microsoft.ContainerService/managedClusters/prod'
-    location: 'West Europe'
     private: true
   }
   {
     id: '/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/rg-two/providers/Microsoft.ContainerService/managedClusters/prod'
-    location: 'northeurope'
     private: true
   }
 ]
