@@ -13,9 +13,7 @@ from tests.infra.bicep import Bicep, literal, walk
 ROOT = Path(__file__).parents[2]
 INFRA = ROOT / "infra"
 FILES = sorted(INFRA.rglob("*.bicep"))
-GRANTS = [
-    INFRA / f"modules/{name}.bicep" for name in ("grants", "vaultGrants", "deadLetterGrant")
-]
+GRANTS = [INFRA / f"modules/{name}.bicep" for name in ("grants", "vaultGrants", "deadLetterGrant")]
 
 
 @pytest.mark.parametrize("path", GRANTS, ids=lambda path: path.stem)
