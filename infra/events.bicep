@@ -5,36 +5,36 @@ import { texts } from 'types.bicep'
 
 targetScope = 'resourceGroup'
 
-@description('Tags of every resource (output TAGS, as JSON).')
+@description('Optional. Tags of every resource (output TAGS, as JSON).')
 param tags texts = {}
 
-@description('Name of the function app (output FUNCTION_APP_NAME of main.bicep).')
+@description('Required. Name of the function app (output FUNCTION_APP_NAME of main.bicep).')
 param functionAppName string
 
-@description('Name of its storage account (output STORAGE_ACCOUNT_NAME).')
+@description('Required. Name of its storage account (output STORAGE_ACCOUNT_NAME).')
 param storageAccountName string
 
-@description('Container of dead letters (output DEAD_LETTERS_CONTAINER).')
+@description('Required. Container of dead letters (output DEAD_LETTERS_CONTAINER).')
 param deadLettersContainer string
 
-@description('Resource id of the action group (output ACTION_GROUP_ID).')
+@description('Required. Resource id of the action group (output ACTION_GROUP_ID).')
 param actionGroupId string
 
-@description('Name of the topic that announces rotations (output TOPIC_NAME).')
+@description('Required. Name of the topic that announces rotations (output TOPIC_NAME).')
 param topicName string
 
-@description('Name of the workflow that sends mail (output MAIL_WORKFLOW_NAME); empty for none.')
+@description('Optional. Name of the workflow that sends mail (output MAIL_WORKFLOW_NAME); empty for none.')
 param mailWorkflowName string = ''
 
-@description('Resource ids of the vaults (output VAULT_IDS, split at commas).')
+@description('Required. Resource ids of the vaults (output VAULT_IDS, split at commas).')
 @minLength(1)
 param vaultIds string[]
 
-@description('Names of the system topics that they have already, in the same order; empty where one is to be made (output VAULT_TOPICS).')
+@description('Required. Names of the system topics that they have already, in the same order; empty where one is to be made (output VAULT_TOPICS).')
 @minLength(1)
 param vaultTopics string[]
 
-@description('Regions of the vaults, in the same order.')
+@description('Required. Regions of the vaults, in the same order.')
 @minLength(1)
 param vaultLocations string[]
 

@@ -1,82 +1,97 @@
 metadata name = 'Credential rotation'
 metadata description = 'Everything that the app needs in Azure, except the subscriptions to events: see events.bicep.'
 
-import { cluster, database, network as networkType, secret, signIn as signInType, vault, texts } from 'types.bicep'
+import { cluster, database, diagnosticSetting, secret, texts, vault } from 'types.bicep'
+import { lock as lockType, network as networkType, signIn as signInType } from 'types.bicep'
 
 targetScope = 'resourceGroup'
 
-@description('Name of this environment. Its letters, digits and hyphens, in lower case and twelve at most, are part of the names of resources.')
+@description('Required. Name of this environment. Its letters, digits and hyphens, in lower case and twelve at most, are part of the names of resources.')
 @minLength(1)
 @maxLength(64)
 param environmentName string
 
-@description('Region, as `westeurope` or `West Europe`.')
+@description('Optional. Region, as `westeurope` or `West Europe`.')
 param location string = resourceGroup().location
 
-@description('Tags of every resource.')
+@description('Optional. Tags of every resource.')
 param tags texts = {}
 
-@description('Key Vaults whose secrets are rotated or read. They must use Azure RBAC, and the secrets must exist.')
+@description('Required. Key Vaults whose secrets are rotated or read. They must use Azure RBAC, and the secrets must exist.')
 @minLength(1)
 param vaults vault[]
 
-@description('AKS clusters that workloads run in.')
+@description('Optional. AKS clusters that workloads run in.')
 param clusters cluster[] = []
 
-@description('PostgreSQL servers on which credentials are rotated.')
+@description('Optional. PostgreSQL servers on which credentials are rotated.')
 param databases database[] = []
 
-@description('Define a custom role with just the rights on secrets that a rotation uses. Where custom roles are not allowed, false grants Key Vault Secrets Officer on the same secrets.')
+@description('Optional. Define a custom role with just the rights on secrets that a rotation uses. Where custom roles are not allowed, false grants Key Vault Secrets Officer on the same secrets.')
 param leastSecretsRole bool = true
 
-@description('Which store keeps the orchestrations. host.json of the package must say the same (docs/deploy.md).')
+@description('Optional. Which store keeps the orchestrations. For azureStorage also copy infra/host/azureStorage.json to host.json.')
 @allowed(['durableTaskScheduler', 'azureStorage'])
 param durableBackend string = 'durableTaskScheduler'
 
-@description('Kind of Durable Task Scheduler.')
+@description('Optional. Kind of Durable Task Scheduler. Both forget finished rotations after 30 days.')
 @allowed(['Consumption', 'Dedicated'])
 param schedulerSku string = 'Consumption'
 
-@description('Address ranges that may connect to the scheduler, each with an Entra token. Ignored with `network`: then only a private endpoint may.')
+@description('Optional. Address ranges that may connect to the scheduler, each with an Entra token. Ignored with `network`: then only a private endpoint may.')
 @minLength(1)
 param schedulerAllowedAddresses string[] = ['0.0.0.0/0']
 
-@description('Python version of the app.')
+@description('Optional. Python version of the app.')
 @allowed(['3.11', '3.12', '3.13'])
 param pythonVersion string = '3.13'
 
-@description('Memory of one instance in MB.')
+@description('Optional. Memory of one instance in MB.')
 @allowed([512, 2048, 4096])
 param instanceMemory int = 2048
 
-@description('When the sweep looks for secrets whose event was lost: six fields, UTC.')
+@description('Optional. When the sweep looks for secrets whose event was lost: six fields of a cron expression, UTC.')
 param sweepSchedule string = '0 0 6 * * *'
 
-@description('Further app settings, for example ROTATION_CA_BUNDLE.')
+@description('Optional. Further app settings: ROTATION_CA_BUNDLE, ROTATION_WATCH_SECONDS, ROTATION_PUBLIC_URL.')
 param extraSettings texts = {}
 
-@description('Redundancy of the storage account.')
+@description('Optional. Redundancy of the storage account: Standard_LRS where there are no zones.')
 @allowed(['Standard_LRS', 'Standard_ZRS', 'Standard_GRS', 'Standard_GZRS'])
 param storageSku string = 'Standard_ZRS'
 
-@description('Days that logs are kept.')
+@description('Optional. Days that logs are kept.')
 @minValue(30)
 @maxValue(730)
 param logRetentionDays int = 90
 
-@description('Entra sign-in for pages and API. Without it people decide through signed links, which need `linkKey`.')
+@description('Optional. Entra sign-in for pages and API. Without it people decide through signed links, which need `linkKey`.')
 param signIn signInType?
 
-@description('Secret whose value signs approval links.')
+@description('Optional. Secret whose value signs approval links.')
 param linkKey secret?
 
-@description('Secret that holds the function key for decisions. With it the workflow that asks by mail is deployed.')
+@description('Optional. Secret that holds the function key for decisions, in a vault that is enabled for template deployment. With it the workflow that asks by mail is deployed.')
 param decisionKey secret?
 
-@description('A virtual network for the app. Without it everything is reached over public addresses.')
+@description('Optional. A virtual network for the app. Without it everything is reached over public addresses.')
 param network networkType?
 
-@description('Mail addresses for alerts, and for mail about credentials whose approvers have no address.')
+@description('Optional. Start no rotation from events and the sweep. Rotations under way go on. It is a parameter, since each deployment writes all app settings anew.')
+param paused bool = false
+
+@description('Optional. Lock of what holds state: the storage account, the scheduler, the topic and the workspace.')
+param lock lockType?
+
+@description('Optional. Further destinations for logs and metrics of the app, its blobs and the topic.')
+param diagnosticSettings diagnosticSetting[] = []
+
+@description('Optional. Days before the expiry of a live secret at which an alert is raised. Fewer than `rotateBefore`, or each rotation raises one.')
+@minValue(1)
+@maxValue(90)
+param expiryAlertDays int = 14
+
+@description('Required. Mail addresses for alerts, and for mail about credentials whose approvers have no address.')
 @minLength(1)
 param alertRecipients string[]
 
@@ -104,11 +119,16 @@ var linkVault = last(split(linkSecret.vaultId, '/'))
 var linkKeyUrl = linkKey == null ? '' : 'https://${linkVault}${vaultUrlEnd}/secrets/${linkSecret.name}'
 var decisionSecret = decisionKey ?? noSecret
 var decisionVault = last(split(decisionSecret.vaultId, '/'))
-var decisionKeyUrl = mail ? 'https://${decisionVault}${vaultUrlEnd}/secrets/${decisionSecret.name}' : ''
 
 var vaultIds = [for item in vaults: item.id]
 var vaultTopics = [for item in vaults: item.?systemTopic ?? '']
 var vaultLocations = [for item in vaults: toLower(replace(item.location, ' ', ''))]
+
+// Read by Azure Resource Manager, for which a closed vault opens if it is enabled for template deployment.
+resource decisionKeyVault 'Microsoft.KeyVault/vaults@2024-11-01' existing = {
+  name: decisionVault
+  scope: resourceGroup(split(decisionSecret.vaultId, '/')[2], split(decisionSecret.vaultId, '/')[4])
+}
 
 module identities 'modules/identities.bicep' = {
   name: 'identities-${suffix}'
@@ -210,18 +230,6 @@ module linkKeyGrant 'modules/vaultGrants.bicep' = if (linkKey != null) {
   }
 }
 
-module decisionKeyGrant 'modules/vaultGrants.bicep' = if (mail) {
-  name: 'decision-key-grant-${suffix}'
-  scope: resourceGroup(split(decisionSecret.vaultId, '/')[2], split(decisionSecret.vaultId, '/')[4])
-  params: {
-    vaultName: decisionVault
-    principalId: identities.outputs.workflowPrincipalId
-    rotated: []
-    read: [decisionSecret.name]
-    leastRole: leastSecretsRole
-  }
-}
-
 module app 'modules/app.bicep' = {
   name: 'app-${suffix}'
   // It could not start without its roles and its way to the storage account.
@@ -248,7 +256,21 @@ module app 'modules/app.bicep' = {
     signIn: signIn
     workflowClientId: identities.outputs.workflowClientId
     subnetId: private ? privateNetwork!.outputs.appSubnetId : ''
+    paused: paused
     extraSettings: extraSettings
+  }
+}
+
+module governance 'modules/governance.bicep' = {
+  name: 'governance-${suffix}'
+  params: {
+    lock: lock
+    diagnosticSettings: diagnosticSettings
+    storageAccountName: storage.outputs.name
+    schedulerName: onScheduler ? durable!.outputs.name : ''
+    topicName: topic.outputs.name
+    workspaceName: monitoring.outputs.workspaceName
+    appName: app.outputs.name
   }
 }
 
@@ -261,7 +283,7 @@ module mailWorkflow 'modules/mail.bicep' = if (mail) {
     identityId: identities.outputs.workflowId
     appUrl: app.outputs.url
     audience: signIn == null ? '' : 'api://${signIn!.clientId}'
-    decisionKeyUrl: decisionKeyUrl
+    decisionKey: decisionKeyVault.getSecret(decisionSecret.name)
     fallbackRecipients: alertRecipients
   }
 }
@@ -274,6 +296,7 @@ module alerts 'modules/alerts.bicep' = {
     suffix: suffix
     insightsId: monitoring.outputs.id
     topicId: topic.outputs.id
+    expiryAlertDays: expiryAlertDays
     recipients: alertRecipients
   }
 }
@@ -339,6 +362,9 @@ output MAIL_WORKFLOW_NAME string = mail ? mailWorkflow!.outputs.name : ''
 
 @description('Name of the connection that needs consent; empty without one.')
 output MAIL_CONNECTION_NAME string = mail ? mailWorkflow!.outputs.connectionName : ''
+
+@description('Object id of the mail workflow\'s identity, which needs the app role where assignment is required; empty without one.')
+output MAIL_IDENTITY_PRINCIPAL_ID string = identities.outputs.workflowPrincipalId
 
 @description('Outgoing address of the app; empty without `network`.')
 output OUTGOING_ADDRESS string = private ? privateNetwork!.outputs.outgoingAddress : ''

@@ -4,6 +4,9 @@ using 'main.bicep'
 
 param environmentName = readEnvironmentVariable('AZURE_ENV_NAME', 'prod')
 
+// `azd env set ROTATION_PAUSED true` and `azd provision`: docs/operations.md, Pause.
+param paused = bool(readEnvironmentVariable('ROTATION_PAUSED', 'false'))
+
 param alertRecipients = [
   'oncall@example.com'
 ]

@@ -1,6 +1,6 @@
 metadata description = 'Reads the private name of a cluster\'s API server, in the cluster\'s resource group.'
 
-@description('Name of the cluster.')
+@description('Required. Name of the cluster.')
 param name string
 
 resource cluster 'Microsoft.ContainerService/managedClusters@2025-05-01' existing = {

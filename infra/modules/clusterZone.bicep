@@ -2,16 +2,16 @@ metadata description = 'The DNS zone of one private API server, with the address
 
 import { texts } from '../types.bicep'
 
-@description('Tags of every resource.')
+@description('Required. Tags of every resource.')
 param tags texts
 
-@description('Private name of the API server: the first label is the record, the rest is the zone.')
+@description('Required. Private name of the API server: the first label is the record, the rest is the zone.')
 param host string
 
-@description('Resource id of the network interface of the endpoint to it.')
+@description('Required. Resource id of the network interface of the endpoint to it.')
 param interfaceId string
 
-@description('Network that resolves it.')
+@description('Required. Network that resolves it.')
 param networkId string
 
 resource interface 'Microsoft.Network/networkInterfaces@2025-05-01' existing = {

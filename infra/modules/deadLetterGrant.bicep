@@ -1,15 +1,15 @@
 metadata description = 'The right of one Event Grid topic to write dead letters.'
 
-@description('Resource id of the topic.')
+@description('Required. Resource id of the topic.')
 param topicId string
 
-@description('Object id of its system-assigned identity.')
+@description('Required. Object id of its system-assigned identity.')
 param principalId string
 
-@description('Name of the host\'s storage account.')
+@description('Required. Name of the host\'s storage account.')
 param storageAccountName string
 
-@description('Its container of dead letters.')
+@description('Required. Its container of dead letters.')
 param deadLettersContainer string
 
 var roles = loadJsonContent('../roles.json')

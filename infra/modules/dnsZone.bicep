@@ -2,13 +2,13 @@ metadata description = 'A private DNS zone, linked to the app\'s network.'
 
 import { texts } from '../types.bicep'
 
-@description('Tags of every resource.')
+@description('Required. Tags of every resource.')
 param tags texts
 
-@description('Name of the zone.')
+@description('Required. Name of the zone.')
 param name string
 
-@description('Network that resolves it.')
+@description('Required. Network that resolves it.')
 param networkId string
 
 resource zone 'Microsoft.Network/privateDnsZones@2024-06-01' = {

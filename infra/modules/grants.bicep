@@ -1,21 +1,21 @@
 metadata description = 'Every role of every identity on what the deployment itself creates. Roles on Key Vault secrets are in vaultGrants.bicep, since a vault may live elsewhere, and those of Event Grid topics in deadLetterGrant.bicep, since each vault has one.'
 
-@description('Object id of the app\'s identity.')
+@description('Required. Object id of the app\'s identity.')
 param appPrincipalId string
 
-@description('Name of the host\'s storage account.')
+@description('Required. Name of the host\'s storage account.')
 param storageAccountName string
 
-@description('Name of the Durable Task Scheduler; empty when Azure Storage keeps the orchestrations.')
+@description('Required. Name of the Durable Task Scheduler; empty when Azure Storage keeps the orchestrations.')
 param schedulerName string
 
-@description('Name of its task hub.')
+@description('Required. Name of its task hub.')
 param hubName string
 
-@description('Name of the topic that announces rotations.')
+@description('Required. Name of the topic that announces rotations.')
 param topicName string
 
-@description('Name of Application Insights.')
+@description('Required. Name of Application Insights.')
 param insightsName string
 
 var roles = loadJsonContent('../roles.json')

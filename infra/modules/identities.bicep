@@ -2,16 +2,16 @@ metadata description = 'One identity per duty, so that none has the rights of an
 
 import { texts } from '../types.bicep'
 
-@description('Region.')
+@description('Required. Region.')
 param location string
 
-@description('Tags of every resource.')
+@description('Required. Tags of every resource.')
 param tags texts
 
-@description('Ends the names of the identities.')
+@description('Required. Ends the names of the identities.')
 param suffix string
 
-@description('Whether the workflow that sends mail is deployed.')
+@description('Required. Whether the workflow that sends mail is deployed.')
 param mail bool
 
 resource app 'Microsoft.ManagedIdentity/userAssignedIdentities@2024-11-30' = {

@@ -2,34 +2,34 @@ metadata description = 'Private endpoints from the app\'s network to everything 
 
 import { cluster, database, vault, texts } from '../types.bicep'
 
-@description('Region of the network.')
+@description('Required. Region of the network.')
 param location string
 
-@description('Tags of every resource.')
+@description('Required. Tags of every resource.')
 param tags texts
 
-@description('Ends the names of the resources.')
+@description('Required. Ends the names of the resources.')
 param suffix string
 
-@description('Resource id of the network.')
+@description('Required. Resource id of the network.')
 param networkId string
 
-@description('Its subnet for private endpoints.')
+@description('Required. Its subnet for private endpoints.')
 param subnetId string
 
-@description('Resource id of the host\'s storage account.')
+@description('Required. Resource id of the host\'s storage account.')
 param storageAccountId string
 
-@description('Resource id of the Durable Task Scheduler; empty when Azure Storage keeps the orchestrations.')
+@description('Required. Resource id of the Durable Task Scheduler; empty when Azure Storage keeps the orchestrations.')
 param schedulerId string
 
-@description('Vaults; only those that are marked private get an endpoint.')
+@description('Required. Vaults; only those that are marked private get an endpoint.')
 param vaults vault[]
 
-@description('PostgreSQL servers; likewise.')
+@description('Required. PostgreSQL servers; likewise.')
 param databases database[]
 
-@description('Clusters; likewise.')
+@description('Required. Clusters; likewise.')
 param clusters cluster[]
 
 var privateVaults = filter(vaults, item => item.?private ?? false)

@@ -2,28 +2,28 @@ metadata description = 'A private endpoint to one service, registered in its DNS
 
 import { texts } from '../types.bicep'
 
-@description('Region of the network.')
+@description('Required. Region of the network.')
 param location string
 
-@description('Tags of every resource.')
+@description('Required. Tags of every resource.')
 param tags texts
 
-@description('Name of the endpoint.')
+@description('Required. Name of the endpoint.')
 param name string
 
-@description('Subnet of private endpoints.')
+@description('Required. Subnet of private endpoints.')
 param subnetId string
 
-@description('Resource id of the service.')
+@description('Required. Resource id of the service.')
 param serviceId string
 
-@description('Which part of the service, for example blob or vault.')
+@description('Required. Which part of the service, for example blob or vault.')
 param part string
 
-@description('The owner of the service accepts the connection by hand. Without it whoever deploys must be allowed to.')
+@description('Required. The owner of the service accepts the connection by hand. Without it whoever deploys must be allowed to.')
 param ownerApproves bool
 
-@description('Resource id of the DNS zone; empty for a service that registers no name.')
+@description('Required. Resource id of the DNS zone; empty for a service that registers no name.')
 param zoneId string
 
 var connection = {

@@ -2,13 +2,13 @@ metadata description = 'The Event Grid topic that announces rotations. Publishin
 
 import { texts } from '../types.bicep'
 
-@description('Region.')
+@description('Required. Region.')
 param location string
 
-@description('Tags of every resource.')
+@description('Required. Tags of every resource.')
 param tags texts
 
-@description('Name of the topic.')
+@description('Required. Name of the topic.')
 param name string
 
 resource topic 'Microsoft.EventGrid/topics@2025-02-15' = {

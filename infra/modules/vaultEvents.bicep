@@ -2,28 +2,28 @@ metadata description = 'The subscription to the events of one vault and the aler
 
 import { texts } from '../types.bicep'
 
-@description('Tags of the alert.')
+@description('Required. Tags of the alert.')
 param tags texts
 
-@description('Name of the vault.')
+@description('Required. Name of the vault.')
 param vaultName string
 
-@description('Name of the vault\'s system topic.')
+@description('Required. Name of the vault\'s system topic.')
 param topicName string
 
-@description('Name of the function app: names the subscription and the alert, so that another environment on this vault has its own.')
+@description('Required. Name of the function app: names the subscription and the alert, so that another environment on this vault has its own.')
 param functionAppName string
 
-@description('Resource id of the function that takes the events.')
+@description('Required. Resource id of the function that takes the events.')
 param functionId string
 
-@description('Resource id of the storage account for dead letters.')
+@description('Required. Resource id of the storage account for dead letters.')
 param storageAccountId string
 
-@description('Its container.')
+@description('Required. Its container.')
 param deadLettersContainer string
 
-@description('Action group for lost events.')
+@description('Required. Action group for lost events.')
 param actionGroupId string
 
 resource topic 'Microsoft.EventGrid/systemTopics@2025-02-15' existing = {

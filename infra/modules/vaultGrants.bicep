@@ -1,18 +1,18 @@
 metadata description = 'Roles on single secrets of one Key Vault, deployed to the vault\'s resource group.'
 
-@description('Name of the vault. It must use Azure RBAC.')
+@description('Required. Name of the vault. It must use Azure RBAC.')
 param vaultName string
 
-@description('Object id of the identity that gets the roles.')
+@description('Required. Object id of the identity that gets the roles.')
 param principalId string
 
-@description('Secrets that it rotates.')
+@description('Required. Secrets that it rotates.')
 param rotated string[]
 
-@description('Secrets that it only reads.')
+@description('Required. Secrets that it only reads.')
 param read string[]
 
-@description('Define a role with just the rights that a rotation uses. Without it the built-in Key Vault Secrets Officer is granted, which can also delete, back up, recover and purge.')
+@description('Required. Define a role with just the rights that a rotation uses. Without it the built-in Key Vault Secrets Officer is granted, which can also delete, back up, recover and purge.')
 param leastRole bool
 
 var roles = loadJsonContent('../roles.json')

@@ -2,16 +2,16 @@ metadata description = 'The system topic of one vault, deployed to the vault\'s 
 
 import { texts } from '../types.bicep'
 
-@description('Region of the vault: a system topic lives where its source does.')
+@description('Required. Region of the vault: a system topic lives where its source does.')
 param location string
 
-@description('Tags of a new topic.')
+@description('Required. Tags of a new topic.')
 param tags texts
 
-@description('Name of the vault.')
+@description('Required. Name of the vault.')
 param vaultName string
 
-@description('Name of the topic that the vault has already; empty to make one. It is used as it is.')
+@description('Required. Name of the topic that the vault has already; empty to make one. It is used as it is.')
 param existingName string
 
 resource vault 'Microsoft.KeyVault/vaults@2024-11-01' existing = {

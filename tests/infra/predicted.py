@@ -24,7 +24,6 @@ ROLES = {
 }
 # Where the first that matches is what docs/deploy.md calls it.
 PRINCIPALS = {
-    "/userAssignedIdentities/id-rotation-mail-": "the mail workflow's identity",
     "/userAssignedIdentities/id-rotation-": "the app's identity",
     "/Microsoft.EventGrid/topics/": "the topic of rotations",
     "/Microsoft.EventGrid/systemTopics/": "the system topic of each vault",
@@ -33,7 +32,6 @@ SCOPES = {
     r"/vaults/[^/]+/secrets/[\w-]+-(blue|green)": "each slot's secret",
     r"/vaults/[^/]+/secrets/[\w-]+-rotator": "each secret in `read`",
     r"/vaults/[^/]+/secrets/rotation-link-key": "the link key",
-    r"/vaults/[^/]+/secrets/rotation-decision-key": "the decision key",
     r"/containers/dead-letters": "the container of dead letters",
     r"/storageAccounts/\w+": "the host's storage account",
     r"/taskHubs/rotation": "its task hub",

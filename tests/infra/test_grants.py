@@ -34,7 +34,7 @@ def test_roles_are_granted_in_the_files_for_grants_alone() -> None:
         str(path.relative_to(INFRA))
         for path in FILES
         for resource in Bicep(path).resources
-        if resource.type.startswith("Microsoft.Authorization/")
+        if resource.type.startswith("Microsoft.Authorization/role")
     }
     assert granting == {str(path.relative_to(INFRA)) for path in GRANTS}
 

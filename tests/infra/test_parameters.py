@@ -37,7 +37,7 @@ class ParameterFile:
 def declared_types() -> dict[str, tree_sitter.Node]:
     declarations = Bicep(INFRA / "types.bicep").declarations("type_declaration")
     types = {text(node.named_children[0]): node for node, _ in declarations}
-    return types | {"networkType": types["network"], "signInType": types["signIn"]}
+    return types | {f"{name}Type": types[name] for name in ("lock", "network", "signIn")}
 
 
 def shape_problems(

@@ -176,3 +176,47 @@ def test_the_guide_registers_the_providers_that_are_used() -> None:
     used = set().union(*(namespaces(name) for name in NAMES))
     assert listed == used
     assert "```sh" in GUIDE
+
+
+def test_a_pause_is_part_of_the_settings_that_each_deployment_writes() -> None:
+    """The settings hold the endpoints of what is deployed, so they are one unevaluated text."""
+    for name, paused in (("governed", True), ("default", False)):
+        settings = str(one(name, "Microsoft.Web/sites/config")["properties"])
+        assert "'ROTATION_SIGN_IN'" in settings
+        for function in ("on_secret_event", "sweep"):
+            assert (f"'AzureWebJobs.{function}.Disabled'" in settings) == paused
+
+
+def test_what_holds_state_is_locked_where_that_is_asked_for() -> None:
+    locks = resources("governed", "Microsoft.Authorization/locks")
+    assert {lock["properties"]["level"] for lock in locks} == {"CanNotDelete"}
+    assert {lock["id"].split("/providers/")[1].split("/")[1] for lock in locks} == {
+        "storageAccounts",
+        "schedulers",
+        "topics",
+        "workspaces",
+    }
+    assert resources("default", "Microsoft.Authorization/locks") == []
+
+
+def test_logs_and_metrics_go_to_each_further_destination() -> None:
+    made = resources("governed", "Microsoft.Insights/diagnosticSettings")
+    assert sorted(item["name"] for item in made) == ["archive"] * 3 + ["rotation"] * 3
+    for item in made:
+        properties = item["properties"]
+        assert properties["logs"] == [{"categoryGroup": "allLogs", "enabled": True}]
+        (destination,) = {"workspaceId", "storageAccountId"} & {
+            key for key, value in properties.items() if value
+        }
+        assert (destination == "storageAccountId") == (item["name"] == "archive")
+        assert (properties["metrics"] == []) == (item["name"] == "archive")
+
+
+def test_the_durable_api_stays_behind_the_sign_in() -> None:
+    (auth,) = [
+        item
+        for item in resources("mail-sign-in", "Microsoft.Web/sites/config")
+        if item["name"].endswith("/authsettingsV2")
+    ]
+    excluded = auth["properties"]["globalValidation"]["excludedPaths"]
+    assert [path for path in excluded if "*" in path or "durabletask" in path] == []
