@@ -105,12 +105,10 @@ var rotationSettings = {
 var linkSettings = empty(linkKeyUrl) ? {} : { ROTATION_LINK_KEY: linkKeyUrl }
 
 // The names are Azure Functions' own.
-var pauseSettings = paused
-  ? {
-      'AzureWebJobs.on_secret_event.Disabled': 'true'
-      'AzureWebJobs.sweep.Disabled': 'true'
-    }
-  : {}
+var pauseSettings = {
+  'AzureWebJobs.on_secret_event.Disabled': 'true'
+  'AzureWebJobs.sweep.Disabled': 'true'
+}
 
 // The identity stands in for a client secret of the app registration (a federated credential there).
 var signInSettings = signIn == null ? {} : { OVERRIDE_USE_MI_FIC_ASSERTION_CLIENTID: identityClientId }
@@ -185,7 +183,7 @@ resource settings 'Microsoft.Web/sites/config@2025-03-01' = {
     rotationSettings,
     linkSettings,
     signInSettings,
-    pauseSettings,
+    paused ? pauseSettings : {},
     extraSettings
   )
 }
