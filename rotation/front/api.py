@@ -259,9 +259,10 @@ async def decision(
             raise Problem(409, code, detail, decision=decided, stage=record.stage)
         case rotations.NotWaiting(record):
             more: Members = {"stage": record.stage}
+            code = Code.NOT_WAITING
             if record.decision:
-                more["decision"] = record.decision
-            raise Problem(409, Code.NOT_WAITING, rotations.why_not(record), **more)
+                code, more["decision"] = Code.ALREADY_DECIDED, record.decision
+            raise Problem(409, code, rotations.why_not(record), **more)
         case _:
             assert_never(result)
 

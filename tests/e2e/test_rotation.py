@@ -166,7 +166,7 @@ class TestOneAtATime:
         stack.follow(rotation, waiting)
         assert stack.decide(rotation, "reject").status == 200
         late = stack.decide(rotation, "approve", world.APPROVERS[1])
-        assert (late.status, late.json["code"]) == (409, "not-waiting")
+        assert (late.status, late.json["code"]) == (409, "already-decided")
         assert late.json["decision"]["decision"] == "reject"
         assert ended(stack, rotation)["outcome"] == "rolled-back"
 
