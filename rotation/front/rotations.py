@@ -103,11 +103,17 @@ def _as_seen(request: Request, running: str) -> Known | Busy:
 
 
 async def current(client: Client, credential: str) -> str | None:
-    """The id of the credential's rotation that is under way."""
+    """The id of the credential's rotation that is under way.
+
+    Its own id where what it was asked for cannot be read: whatever runs there keeps others out.
+    """
     status = await client.get_status(credential, show_input=True)
     if not status or status.runtime_status not in RUNNING:
         return None
-    return wire.read(Request, status.input_).rotation
+    try:
+        return wire.read(Request, status.input_).rotation
+    except (ValueError, RecursionError):
+        return credential
 
 
 async def find(client: Client, rotation: str) -> ShownRecord | None:

@@ -360,7 +360,7 @@ def test_evidence_that_cannot_be_collected_is_itself_evidence(story: Story) -> N
     story.to_approval()
     shown = story.notices()[-1]["evidence"]
     assert (shown["complete"], shown["passed"]) == (False, False)
-    assert shown["problems"] == ["it is refused"]
+    assert shown["problems"] == ["evidence: it is refused"]
     story.decide("approve")
     assert story.output.outcome == "completed"
 
