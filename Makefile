@@ -1,5 +1,5 @@
 # make demo       one rotation on the local stack under load, start to finish (ARGS="--reject", ...)
-# make test       every check and test
+# make test       every check, and every test but those of `make chaos`
 # make help       the other targets
 
 PYTHON ?= python3
@@ -20,11 +20,15 @@ local: $(VENV)/ready ## the local stack, until Ctrl-C; prints its URLs and comma
 	@$(BIN)/python -m local.up $(ARGS)
 
 .PHONY: test
-test: lint types imports units ## everything that CI checks
+test: lint types imports units ## every check, and every test but those of `make chaos`
 
 .PHONY: units
 units: $(VENV)/ready .venv-checkov/ready ## the tests; ARGS goes to pytest
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --ignore=tests/chaos $(ARGS)
+
+.PHONY: chaos
+chaos: $(VENV)/ready ## kills, outages, a full disk, storms of events, under load; CHAOS=full for all of them
+	$(BIN)/python -m pytest -n 2 --dist loadfile tests/chaos $(ARGS)
 
 .PHONY: lint
 lint: $(VENV)/ready ## ruff: rules, security rules, format
