@@ -24,7 +24,8 @@ test: lint types imports units ## every check, and every test but those of `make
 
 .PHONY: units
 units: $(VENV)/ready .venv-checkov/ready ## the tests; ARGS goes to pytest
-	$(BIN)/python -m pytest -n 2 --dist loadfile --ignore=tests/chaos $(ARGS)
+	@# Four on two cores: whole rotations wait longer than they compute.
+	$(BIN)/python -m pytest -n 4 --dist loadfile --ignore=tests/chaos $(ARGS)
 
 .PHONY: chaos
 chaos: $(VENV)/ready ## kills, outages, a full disk, storms of events, under load; CHAOS=full for all of them
