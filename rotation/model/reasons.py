@@ -241,7 +241,7 @@ class Code(StrEnum):
     TESTS_FAILED = (
         "tests-failed",
         Area.TESTS,
-        "the tests of a workload did not pass; for each test, its own reason follows",
+        "the tests of a workload did not pass; the text says why for each, evidence has its code",
         "the pods' log says why",
     )
     TEST_STATUS = ("test-status", Area.TESTS, "another HTTP status", "the pods' log says why")

@@ -73,13 +73,15 @@ class Approval(Struct, kw_only=True, rename="camel"):
 
 
 class TestResult(Struct, frozen=True, kw_only=True, rename="camel"):
-    """A test in one round. `role` where a JSON field proved it; `problem` None where it passed."""
+    """A test in one round. `role` where a JSON field proved it; `problem` and its `code` are None
+    where it passed."""
 
     test: str
     passed: bool
     problem: str | None
     attempts: int
     role: str | None
+    code: str | None = None
 
 
 class SessionCount(Struct, frozen=True, kw_only=True, rename="camel"):
