@@ -259,12 +259,13 @@ async def show(
 
 @dataclass(frozen=True)
 class Form:
-    """What the decision form needs. `refused` says by choice why this visitor may not."""
+    """What the decision form needs. `refused` says by choice why this visitor may not, `addresses`
+    whom those can name who hold a function key."""
 
     token: str
     action: str
     refused: Mapping[str, str | None]
-    approvers: list[str]
+    addresses: list[str]
     deadline: str
 
     @property
@@ -277,17 +278,17 @@ def _form(edges: Readers, who: Visitor, record: ShownRecord) -> Form | None:
     if record.approval is None or not rotations.waits(record):
         return None
     approval = edges.configuration.credential(record.credential).approval
-    requested_by, due = record.request.requested_by, wire.instant(record.approval.deadline)
+    due = wire.instant(record.approval.deadline)
     return Form(
         token=forms.token(who.secret, *_context(who, record)),
         action=who.path(record.rotation),
         refused={
-            choice: approvers.refusal(who.decider, approval, requested_by, choice)
+            choice: approvers.refusal(who.decider, approval, record.request, choice)
             if who.decider
             else None
             for choice in CHOICES
         },
-        approvers=approval.approvers,
+        addresses=approval.addresses,
         deadline=views.deadline(due, approval.on_deadline, edges.now()),
     )
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 LINK_KEY = "link-key"
 ANNA = "10000000-0000-4000-8000-00000000a00a"
+OLGA = "20000000-0000-4000-8000-00000000b00b"  # as an object id: with sign-in these are compared
 APP_ROLE = "Rotation.Approve"
 
 
@@ -130,7 +131,8 @@ def published(stack: Stack) -> list[dict[str, Any]]:
 
 def asked(stack: Stack, **body: Any) -> str:
     """A new rotation, once it waits for a decision."""
-    answer = stack.api("POST", "/rotations", {"credential": world.CREDENTIAL, **body})
+    request = {"credential": world.CREDENTIAL, "by": world.OPERATOR, **body}
+    answer = stack.api("POST", "/rotations", request)
     assert answer.status == 202, answer.json
     rotation = str(answer.json["rotation"])
     record = stack.follow(rotation, waits_or_ended)

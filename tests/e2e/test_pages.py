@@ -136,7 +136,7 @@ def test_whoever_asked_for_a_rotation_cannot_approve_it_by_link(linked: Stack) -
 
 
 def test_a_signed_in_approver_decides_and_others_do_not(signed: Stack) -> None:
-    rotation = site.asked(signed, by="somebody")
+    rotation = site.asked(signed, by=site.OLGA)
     path = f"/api/pages/rotations/{rotation}"
     nobody, reader = Browser(signed), Browser(signed, **site.sign_in("reader@contoso.example"))
     anna = Browser(signed, **site.sign_in("anna@contoso.example", site.APP_ROLE))
