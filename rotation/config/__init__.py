@@ -455,13 +455,15 @@ def _keys() -> list[str]:
 
 
 @lru_cache(maxsize=4)
-def load(path: str) -> Configuration:
-    """Read once per process: a new file comes with a new deployment."""
+def load(path: str, source: str = "the file of ROTATION_CONFIG") -> Configuration:
+    """Read once per process: a new file comes with a new deployment.
+
+    Problems name `source`. A path is not quoted: it is a setting's value, and nobody knows what may
+    have been written there by mistake.
+    """
     try:
         text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError, ValueError) as error:
-        # The path is a setting's value: nobody knows what was written there by mistake.
+    except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        problem = f"ROTATION_CONFIG: the file that it names cannot be read: {why}"
-        raise ConfigurationError("app settings", [problem]) from None
-    return parse(text)
+        raise ConfigurationError(source, [f"cannot be read: {why}"]) from None
+    return parse(text, source)

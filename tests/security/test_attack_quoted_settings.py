@@ -13,13 +13,14 @@ from rotation.settings import Settings, parse
 from tests.security.attacked import App
 
 # The kinds of things that are kept next to an address: keys, URLs with credentials, tokens.
+ADDRESS = "https://kv.vault.azure.net/some/path"
 SECRETS = (
     "q7Zr2LwPx9TfKj4VbN8mHc5sDy3GtRe6UaQo1WiE",
     "hunter2hunter2",
     "https://somebody:hunter2@rotation.example",
     "https://rotation.example/?code=hunter2",
     "https://rotation.example/#hunter2",
-    "https://kv.vault.azure.net/hunter2",
+    ADDRESS,
     "https://hunter2[",
     "postgresql://rotator:hunter2@pg/orders",
     "0002718281828459",
@@ -57,7 +58,7 @@ def test_no_page_and_no_answer_shows_it(name: str, secret: str) -> None:
     environment = {name: secret}
     error = refused(environment)
     if error is None:
-        assert name == "ROTATION_PUBLIC_URL"  # an address that anybody may see
+        assert secret == ADDRESS  # nothing in it is out of place
         return
     assert name in error.message  # whoever mends it is told where
     for said in (error.message, repr(error), *error.problems):
