@@ -13,7 +13,7 @@ import azure.functions as func
 
 from rotation import __version__
 from rotation.decisions.verdict import MOST_NAMES, known
-from rotation.front import approvers, rotations
+from rotation.front import approvers, rotations, sites
 from rotation.front.approvers import POLICY, Decider, entra, keyed
 from rotation.front.credentials import fresh_evidence, look
 from rotation.front.principals import Principal, signed_in
@@ -55,6 +55,7 @@ def blueprint(edges: Readers) -> df.Blueprint:
     async def start_rotation(
         req: func.HttpRequest, client: df.DurableOrchestrationClient
     ) -> func.HttpResponse:
+        sites.demand_own(req, edges.settings.public_url)
         caller = _caller(edges, req)
         return await start(edges, client, json_object(req), caller)
 
@@ -97,6 +98,7 @@ def blueprint(edges: Readers) -> df.Blueprint:
     async def decide(
         req: func.HttpRequest, client: df.DurableOrchestrationClient
     ) -> func.HttpResponse:
+        sites.demand_own(req, edges.settings.public_url)
         caller, document = _caller(edges, req), json_object(req)
         record = await existing(client, req.route_params["id"])
         return await decision(edges, client, record, document, caller)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal, assert_never
 import azure.durable_functions as df
 import azure.functions as func
 
-from rotation.front import approvers, rotations
+from rotation.front import approvers, rotations, sites
 from rotation.front.approvers import POLICY, keyed
 from rotation.front.credentials import fresh_evidence, look
 from rotation.front.problems import TITLES, Problem, guarded, text
@@ -180,9 +180,7 @@ async def decide(
     record: ShownRecord,
 ) -> func.HttpResponse:
     """Every refusal shows the page as it is now, with the reason on top."""
-    if not forms.same_site(req, edges.settings.public_url):
-        detail = "the form was sent from another site; open the page and decide there"
-        raise Problem(403, Code.FORM_FOREIGN, detail)
+    sites.demand_own(req, edges.settings.public_url)
     given = forms.read(req)
     if not rotations.waits(record):
         return await show(edges, who, record, 409, notice=rotations.why_not(record))
