@@ -58,7 +58,6 @@ class Scripted:
             "plan": self._plan(),
             "stage": {"version": "v2"},
             "activate": {"version": "v2"},
-            "test": {"tests": []},
             "evidence": EVIDENCE,
         }
         return json.dumps(json.dumps(answers.get(name, DONE)))
@@ -66,12 +65,10 @@ class Scripted:
     def _plan(self) -> dict[str, Any]:
         approval = {"remind": 3600.0, "deadline": 86400.0, "onDeadline": "keep"}
         return {
-            "decision": "rotate",
             "active": "blue",
-            "workloads": self._workloads,
             "policy": {
-                "patience": 600.0,
-                "compensation": 3600.0,
+                "forward": {"transient": 600.0},
+                "undo": {"transient": 3600.0, "refusals": 120.0},
                 "drain": 60.0,
                 "workloads": {name: {"ready": 60.0, "drain": 60.0} for name in self._workloads},
                 "approval": {**approval, "soak": None, "fourEyes": False},

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 LONGEST_NAME = 500
 LONGEST_COMMENT = 2000
 LONGEST_ID = 64
-MOST_NAMES = 20
+MOST_NAMES = 10  # that are kept: all of them are looked at
 
 
 @dataclass(frozen=True)
@@ -85,22 +85,22 @@ def verdict(event: object, asked: Identity | None) -> Decision | str:
         return "its decision is neither approve nor reject"
     if not isinstance(by, str) or not by.strip() or len(by) > LONGEST_NAME:
         return "it does not say who decided"
-    names, own = event.get("knownAs"), event.get("objectId")
-    known_as = (
-        [str(name)[:LONGEST_NAME] for name in names[:MOST_NAMES]] if isinstance(names, list) else []
-    )
-    object_id = own[:LONGEST_ID] if isinstance(own, str) else None
-    decider = known([by, *known_as], object_id, signed_in=event.get("signedIn") is True)
-    if choice == "approve" and asked is not None and not told_apart(asked, decider):
-        return _not_theirs(by, told_apart(asked, decider))
+    given, own, identity = event.get("knownAs"), event.get("objectId"), event.get("id")
+    names = [str(name) for name in given] if isinstance(given, list) else []
+    object_id = own if isinstance(own, str) and own.strip() else None
+    decider = known([by, *names], object_id, signed_in=event.get("signedIn") is True)
+    if choice == "approve" and asked is not None:
+        apart = told_apart(asked, decider)
+        if not apart:
+            return _not_theirs(by, apart)
     return Decision(
         decision=choice,
         by=by,
         channel=str(event.get("channel") or "unknown")[:LONGEST_NAME],
         comment=str(event.get("comment") or "")[:LONGEST_COMMENT],
-        id=str(event.get("id"))[:LONGEST_ID],
-        known_as=known_as,
-        object_id=object_id,
+        id=None if identity is None else str(identity)[:LONGEST_ID],
+        known_as=[name[:LONGEST_NAME] for name in names[:MOST_NAMES]],
+        object_id=object_id[:LONGEST_ID] if object_id else None,
         signed_in=decider.signed_in,
     )
 

@@ -146,6 +146,7 @@ def _on_time(run: Run, waiting: Waiting) -> Steps[Decision | None]:
         yield from _remind(run, asked)
     elif now >= waiting.next_reminder:
         asked.reminders += 1
+        run.show()
         yield from _remind(run, asked)
     if now >= waiting.next_reminder:
         waiting.next_reminder = now + waiting.remind

@@ -172,6 +172,7 @@ class Run:
         except StepFailed as failure:
             # Telling is not worth a rotation; the record still says that it was not told.
             self.record.untold = [*self.record.untold[1 - IGNORED_KEPT :], str(failure)]
+            self.show()
 
     def _recorded(self, name: StepName, steps: Steps[T]) -> Steps[T]:
         """No `finally`: it would also run when a replay leaves the generator half way."""

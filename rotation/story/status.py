@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 V = TypeVar("V")
 
 LIMIT = 8000  # characters of JSON, all of it ASCII
-# Tried in this order: how long a text may be, and how many of the last steps are shown.
-TIGHTER = ((1000, 50), (300, 50), (110, 50), (110, 12))
+# Tried in this order: how long a text may be, how many of the last steps and of the reasons are
+# shown.
+TIGHTER = ((1000, 50, 20), (300, 50, 10), (110, 50, 2), (110, 8, 1))
 
 
 def fitting(status: JsonObject) -> JsonObject:
@@ -27,10 +28,10 @@ def fitting(status: JsonObject) -> JsonObject:
     Ids and names have at most a hundred characters and stay whole.
     """
     shown = status
-    for longest, steps in TIGHTER:
+    for longest, steps, reasons in TIGHTER:
         if len(json.dumps(shown)) <= LIMIT:
             break
-        kept = {"steps": status["steps"][-steps:], "reasons": status["reasons"][:steps]}
+        kept = {"steps": status["steps"][-steps:], "reasons": status["reasons"][:reasons]}
         shown = _cut({**status, **kept}, longest)
     return shown
 

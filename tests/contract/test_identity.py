@@ -1,4 +1,4 @@
-"""`rotation.identity` against the managed identity endpoint, with azure-identity as it is."""
+"""`rotation.edges.identity` against the managed identity endpoint, with azure-identity as it is."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from local.identity import Identity as Local
 from local.identity import environment, verify
 from local.process import Component
 from rotation.edges.azure import AKS_SCOPE, POSTGRESQL_SCOPE
-from rotation.model.errors import Unavailable
 from rotation.edges.identity import Identity
+from rotation.model.errors import Unavailable
 from tests.contract.conftest import faults
 from tests.local.azure.support import ADMIN, APP, Admin
 

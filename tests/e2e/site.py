@@ -16,7 +16,8 @@ import urllib3
 
 from local import world
 from local.process import wait_until
-from rotation.links import Links
+from rotation.links import SignedLinks
+from rotation.model.targets import SecretTarget
 from rotation.secrecy import Secret
 from rotation.settings import Settings
 
@@ -64,7 +65,9 @@ def with_links(stack: Stack) -> Iterator[Stack]:
     alphabet = string.ascii_letters + string.digits
     value = Secret("".join(secrets.choice(alphabet) for _ in range(40)))
     expires = datetime.now(UTC) + timedelta(days=365)
-    stack.vault.put(LINK_KEY, value, expires=expires, content_type="text/plain", tags={})
+    stack.vault.put(
+        SecretTarget(LINK_KEY), value, expires=expires, content_type="text/plain", tags={}
+    )
     settings = {"ROTATION_LINK_KEY": f"{stack.addresses.vault}/secrets/{LINK_KEY}"}
     with host_with(stack, {**settings, "ROTATION_PUBLIC_URL": stack.components["host"].url}):
         yield stack
@@ -92,11 +95,14 @@ def sign_in(name: str, *roles: str, oid: str = ANNA) -> dict[str, str]:
 def minted(stack: Stack, rotation: str, recipient: str, life: timedelta) -> str:
     """A link as the app makes it, for a time of the test's choice; below the host's URL."""
     edges: Any = SimpleNamespace(
-        settings=Settings(link_key=f"{stack.addresses.vault}/secrets/{LINK_KEY}"),
+        settings=Settings(
+            link_key=f"{stack.addresses.vault}/secrets/{LINK_KEY}",
+            public_url=stack.components["host"].url,
+        ),
         vault=lambda _: stack.vault,
         now=lambda: datetime.now(UTC),
     )
-    token = Links(edges).mint(rotation, recipient, datetime.now(UTC) + life)
+    token = SignedLinks(edges).mint(rotation, recipient, datetime.now(UTC) + life)
     return f"/api/pages/decision?link={token}"
 
 

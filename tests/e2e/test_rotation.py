@@ -11,6 +11,7 @@ import pytest
 from local import proof, world
 from local.load import Load
 from local.process import wait_until
+from rotation.model.targets import SecretTarget
 from rotation.model.world import SLOTS, Slot, other
 
 if TYPE_CHECKING:
@@ -174,7 +175,7 @@ class TestSkipped:
         serving = active(stack)
         rotation = started(stack)  # leaves the standby slot with a secret to announce
         stack.reject(rotation)
-        current = stack.vault.versions(world.secret(other(serving)))[0]
+        current = stack.vault.versions(SecretTarget(world.secret(other(serving))))[0]
         event = stack.near_expiry(serving)
         event["data"] |= {
             "Id": f"{stack.addresses.vault}/secrets/{current.secret}/{current.version}",
@@ -229,7 +230,8 @@ class TestAborted:
         assert stack.ready("orders", f"api-{serving}")
         standby = stack.deployment("orders", f"api-{other(serving)}")
         assert standby["spec"]["replicas"] == 0
-        assert not any(v.enabled for v in stack.vault.versions(world.secret(other(serving))))
+        versions = stack.vault.versions(SecretTarget(world.secret(other(serving))))
+        assert not any(version.enabled for version in versions)
         return str(record["outcomeReason"])
 
     def test_a_workload_test_that_fails(self, stack: Stack) -> None:
@@ -343,11 +345,12 @@ def test_traffic_comes_back_to_as_many_pods_as_it_left(stack: Stack) -> None:
 def test_the_sweep_finds_what_no_event_told(stack: Stack) -> None:
     """The active slot's secret of a fresh stack expires in 20 days; later ones in 90."""
     serving = active(stack)
-    current = stack.vault.current(world.secret(serving))
+    current = stack.vault.current(SecretTarget(world.secret(serving)))
     assert current is not None
-    value = stack.vault.value(current.secret, current.version)
+    value = stack.vault.value(SecretTarget(current.secret, current.version))
     soon = datetime.now(UTC) + timedelta(days=20)
-    stack.vault.put(current.secret, value, expires=soon, content_type="text/plain", tags={})
+    secret = SecretTarget(current.secret)
+    stack.vault.put(secret, value, expires=soon, content_type="text/plain", tags={})
     headers = {"x-functions-key": stack.keys["master"]}
     assert stack.request("POST", "/admin/functions/sweep", {}, headers).status == 202
     wait_until(lambda: stack.rotations()[0]["request"]["origin"] == "sweep", 20, "the sweep")

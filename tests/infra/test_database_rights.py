@@ -15,7 +15,7 @@ from local.postgres.installations import default_binaries
 from local.process import ROOT
 from local.stack import Options, Stack
 from rotation.config import Admin, Database
-from rotation.edges import Database as Edge
+from rotation.contracts.database import Database as Edge
 from rotation.edges.database import PostgreSQL
 from rotation.model.errors import Denied
 from rotation.secrecy import Secret, new_password
@@ -118,7 +118,7 @@ def seen(edge: PostgreSQL) -> list[tuple[str, str]]:
 
 
 def test_every_verb_of_the_edge_is_looked_at_below() -> None:
-    verbs = {name for name in vars(Edge) if not name.startswith("_")}
+    verbs = {name for name in dir(Edge) if not name.startswith("_")}
     edge = PostgreSQL(Database(host="h", name="n", admin=Admin(role="r")), new_password)
     assert set(calls(edge, new_password())) == verbs
 

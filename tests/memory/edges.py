@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 from rotation.model.errors import Conflict, Denied, Invalid, Missing, Unavailable
 from rotation.model.reasons import Code
@@ -275,6 +276,8 @@ class MemoryTraffic:
 
     def ask(self, target: ServiceTarget, path: str, timeout: float) -> Answer:
         def effect(_: float) -> Answer:
+            if {".", ".."} & set(unquote(path.partition("?")[0]).split("/")):
+                raise Invalid(Code.TEST_PATH, f"Service {target} at {path}: dots would lead out")
             found = self._service(target, Code.SERVICE_MISSING)
             if self._world.scripted:
                 return scripted(self._world)

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from rotation.edges import web
 from rotation.config import fields
+from rotation.edges import web
 from rotation.model.errors import Invalid, Unavailable
 
 if TYPE_CHECKING:

@@ -107,17 +107,26 @@ def test_before_the_swap_only_what_reaches_the_standby_is_asked() -> None:
 
 def test_a_role_goes_into_an_address_escaped() -> None:
     found = edges(
-        (f"{CREDENTIAL}.slots.green.role", "a/../b?c#d@e ü"),
+        (f"{CREDENTIAL}.slots.green.role", "a/b?c#d@e ü"),
         (f"{WORKLOAD}.tests.0.path", "/is/{role}"),
         (f"{WORKLOAD}.tests.1", {"url": "https://api.example/{role}"}),
         answers=(Answer(200, b"{}"),),
     )
     round_of(found)
-    escaped = "a%2F..%2Fb%3Fc%23d%40e%20%C3%BC"
+    escaped = "a%2Fb%3Fc%23d%40e%20%C3%BC"
     assert set(asked(found)) == {
         f"cluster ask orders/api/is/{escaped} 10",
         f"web fetch https://api.example/{escaped} 10",
     }
+
+
+def test_a_role_that_would_lead_out_of_the_proxy_fails_the_test() -> None:
+    found = edges(
+        (f"{CREDENTIAL}.slots.green.role", "a/../b"), (f"{WORKLOAD}.tests.0.path", "/is/{role}")
+    )
+    (result,) = round_of(found)
+    assert (result.passed, result.attempts) == (False, 1)
+    assert "dots would lead out" in (result.problem or "")
 
 
 def session(role: str, application: str, client: str = "10.0.0.9") -> Session:

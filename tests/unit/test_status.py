@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rotation.story.status import LIMIT, fitting, shortened
-from rotation.story.retrying import decoded, delay, iso
+from rotation.model.wire import decoded, instant, moment, truncated
+from rotation.story.retrying import delay
+from rotation.story.status import LIMIT, fitting
 
 
 @pytest.mark.parametrize("value", [None, 1, True, [], {"a": [1, None, "ü"]}])
@@ -21,10 +22,10 @@ def test_decoded(value: Any) -> None:
     assert decoded(json.dumps(value)) == value
 
 
-def test_iso() -> None:
-    moment = datetime(2027, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
-    assert iso(moment) == "2027-03-01T12:00:00.123Z"
-    assert datetime.fromisoformat(iso(moment)) == moment.replace(microsecond=123000)
+def test_moment() -> None:
+    at = datetime(2027, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
+    assert moment(at) == "2027-03-01T12:00:00.123Z"
+    assert instant(moment(at)) == at.replace(microsecond=123000)
 
 
 @pytest.mark.parametrize(
@@ -46,7 +47,7 @@ def test_delay(number: int, asked: float | None, seconds: float) -> None:
     assert delay(number, asked) == timedelta(seconds=seconds)
 
 
-def status(text: str, workloads: int = 50, steps: int = 20) -> dict[str, Any]:
+def status(text: str, workloads: int = 50, steps: int = 20, reasons: int = 200) -> dict[str, Any]:
     return {
         "rotation": "orders-db-near-expiry-0123456789ab",
         "request": {"reason": text[:500], "requestedBy": text[:500]},
@@ -61,9 +62,15 @@ def status(text: str, workloads: int = 50, steps: int = 20) -> dict[str, Any]:
             for n in range(steps)
         ],
         "approval": {"event": "decision-1", "ignored": [text] * 5},
-        "decision": {"id": "0123456789abcdef", "by": text[:500], "comment": text[:2000]},
+        "decision": {
+            "id": "0123456789abcdef",
+            "knownAs": [text[:500]] * 10,
+            "by": text[:500],
+            "comment": text[:2000],
+        },
         "outcome": "needs-attention",
         "outcomeReason": text,
+        "reasons": [{"code": "test-status", "text": text, "remedy": text}] * reasons,
         "untold": [text] * 5,
     }
 
@@ -82,13 +89,13 @@ def test_a_status_fits(text: str) -> None:
 
 
 def test_a_status_that_fits_is_shown_as_it_is() -> None:
-    given_ = status("x" * 50, workloads=3)
+    given_ = status("x" * 50, workloads=3, reasons=3)
     assert fitting(given_) is given_
 
 
 @given(st.text(max_size=300), st.integers(7, 400))
-def test_shortened(text: str, longest: int) -> None:
-    found = shortened(text, longest)
+def test_truncated(text: str, longest: int) -> None:
+    found = truncated(text, longest)
     assert len(json.dumps(found)) - 2 <= longest
     assert found == text or (found.endswith("…") and text.startswith(found[:-1]))
     if len(json.dumps(text)) - 2 <= longest:
