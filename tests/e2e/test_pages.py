@@ -48,7 +48,7 @@ class Browser:
             "POST",
             self._url + path,
             body=urlencode(form),
-            headers={**self._headers, **kind, "Origin": "null"},
+            headers={**self._headers, **kind, "Origin": self._url},
             redirect=False,
         )
 
@@ -172,5 +172,5 @@ def test_the_overview_needs_a_key_and_is_locked_down(stack: Stack) -> None:
     answer = Browser(stack, **{"x-functions-key": stack.keys["function"]}).get("/api/pages")
     assert answer.status == 200
     assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
-    assert answer.headers["Referrer-Policy"] == "no-referrer"
+    assert answer.headers["Referrer-Policy"] == "same-origin"
     assert stack.keys["function"].encode() not in answer.data

@@ -359,7 +359,7 @@ def test_a_person_who_decides_while_the_policy_looks_comes_first(story: Story, p
 
     story.script |= {"evidence": meanwhile} if policy == "approve" else {"notify": meanwhile}
     story.wait(days=2)
-    assert decided(story).by == "grace"
+    assert decided(story).by == "grace@contoso.example"
 
 
 def test_evidence_that_cannot_be_collected_is_itself_evidence(story: Story) -> None:
