@@ -40,8 +40,8 @@ imports: $(VENV)/ready ## import rules: who may import whom
 	$(BIN)/lint-imports
 
 .PHONY: infra
-infra: $(VENV)/ready .venv-checkov/ready ## the security scan of the Bicep files
-	$(BIN)/python -m tests.infra.check --checkov .venv-checkov/bin/checkov
+infra: $(VENV)/ready .venv-checkov/ready ## the Bicep files: compiler, snapshots, security scan; ARGS="--write-snapshots"
+	$(BIN)/python -m tests.infra.check --checkov .venv-checkov/bin/checkov $(ARGS)
 
 .PHONY: audit
 audit: $(VENV)/ready ## known vulnerabilities of what is pinned; needs the network
