@@ -31,7 +31,7 @@ __all__ = ["Story", "cut_off", "denied", "pytestmark", "sequence", "unavailable"
 
 pytestmark = sdk_warnings
 
-REQUEST = {
+REQUEST: dict[str, Any] = {
     "rotation": "r-1",
     "credential": "orders-db",
     "origin": "manual",
