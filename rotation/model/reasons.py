@@ -519,7 +519,12 @@ class Code(StrEnum):
         "correct the field",
     )
     TOO_LARGE = ("request-too-large", Area.REQUESTS, "the body is too large", "send less")
-    MEDIA_TYPE = ("media-type", Area.REQUESTS, "the body is of another kind", "send a form")
+    MEDIA_TYPE = (
+        "media-type",
+        Area.REQUESTS,
+        "the body is of another kind; other sites can make a browser send some of those",
+        "send application/json to the API; the page sends its form by itself",
+    )
     UNKNOWN_CREDENTIAL = (
         "unknown-credential",
         Area.REQUESTS,
@@ -584,8 +589,8 @@ class Code(StrEnum):
     FORM_FOREIGN = (
         "form-foreign",
         Area.REQUESTS,
-        "the form was sent from another site",
-        "open the page and decide there",
+        "a page of another site sent the form or request",
+        "open the page and decide there; a program sends no Origin, Referer or Sec-Fetch-Site",
     )
 
 

@@ -26,7 +26,8 @@ def active(stack: Stack) -> Slot:
 
 
 def started(stack: Stack, **body: Any) -> str:
-    answer = stack.api("POST", "/rotations", {"credential": world.CREDENTIAL, **body})
+    request = {"credential": world.CREDENTIAL, "by": world.OPERATOR, **body}
+    answer = stack.api("POST", "/rotations", request)
     assert answer.status == 202, answer.json
     assert answer.headers["Location"].endswith(answer.json["rotation"])
     return str(answer.json["rotation"])
@@ -155,7 +156,8 @@ class TestOneAtATime:
 
     def test_a_second_start_is_refused_with_the_id_of_the_first(self, stack: Stack) -> None:
         rotation = started(stack)
-        answer = stack.api("POST", "/rotations", {"credential": world.CREDENTIAL})
+        request = {"credential": world.CREDENTIAL, "by": world.OPERATOR}
+        answer = stack.api("POST", "/rotations", request)
         assert answer.status == 409
         assert answer.headers["Content-Type"] == "application/problem+json"
         assert answer.json["rotation"] == rotation

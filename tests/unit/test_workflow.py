@@ -157,7 +157,7 @@ def test_a_turn_or_activity_that_is_lost_and_repeated_changes_nothing(again: int
         engine = story.world.restart()
         if not engine.ready() and not asked:
             asked = True
-            decision = {"decision": "approve", "by": "grace"}
+            decision = {"decision": "approve", "by": "grace@contoso.example"}
             engine.raise_event("r-1", str(story.gate), json.dumps(decision))
     assert story.output.outcome == "completed"
     assert story.serving == "green"
