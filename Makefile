@@ -1,5 +1,5 @@
 # make demo       one rotation on the local stack under load, start to finish (ARGS="--reject", ...)
-# make test       every check and test
+# make test       every check, and every test but those of `make chaos`
 # make help       the other targets
 
 PYTHON ?= python3
@@ -20,11 +20,16 @@ local: $(VENV)/ready ## the local stack, until Ctrl-C; prints its URLs and comma
 	@$(BIN)/python -m local.up $(ARGS)
 
 .PHONY: test
-test: lint types imports units ## everything that CI checks
+test: lint types imports units ## every check, and every test but those of `make chaos`
 
 .PHONY: units
 units: $(VENV)/ready .venv-checkov/ready ## the tests; ARGS goes to pytest
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	@# Four on two cores: whole rotations wait longer than they compute.
+	$(BIN)/python -m pytest -n 4 --dist loadfile --ignore=tests/chaos $(ARGS)
+
+.PHONY: chaos
+chaos: $(VENV)/ready ## kills, outages, a full disk, storms of events, under load; CHAOS=full for all of them
+	$(BIN)/python -m pytest -n 2 --dist loadfile tests/chaos $(ARGS)
 
 .PHONY: lint
 lint: $(VENV)/ready ## ruff: rules, security rules, format
@@ -40,8 +45,8 @@ imports: $(VENV)/ready ## import rules: who may import whom
 	$(BIN)/lint-imports
 
 .PHONY: infra
-infra: $(VENV)/ready .venv-checkov/ready ## the security scan of the Bicep files
-	$(BIN)/python -m tests.infra.check --checkov .venv-checkov/bin/checkov
+infra: $(VENV)/ready .venv-checkov/ready ## the Bicep files: compiler, snapshots, security scan; ARGS="--write-snapshots"
+	$(BIN)/python -m tests.infra.check --checkov .venv-checkov/bin/checkov $(ARGS)
 
 .PHONY: audit
 audit: $(VENV)/ready ## known vulnerabilities of what is pinned; needs the network

@@ -22,7 +22,12 @@ EVIDENCE |= {"stillInUse": [], "problems": []}
 ROTATION = "rotation"  # the orchestrator that is one rotation
 WEBHOOK = "/runtime/webhooks/durabletask"
 NAMES = {"rotation": "r-1", "credential": "orders-db"}
-REQUEST = {**NAMES, "origin": "manual", "requestedBy": "benchmark", "reason": "measured"}
+REQUEST = {
+    **NAMES,
+    "origin": "manual",
+    "requestedBy": "benchmark@contoso.example",
+    "reason": "measured",
+}
 
 
 class Scripted:
@@ -101,7 +106,12 @@ def _played(app: App, workloads: int) -> list[tuple[int, float]]:
     gate = ((_told(engine, "customStatus") or {}).get("approval") or {}).get("event")
     if not gate:
         raise RuntimeError(f"the scripted rotation asks for no approval: {_all(engine)}")
-    decision = {"decision": "approve", "by": "ada", "channel": "http", "comment": ""}
+    decision = {
+        "decision": "approve",
+        "by": "ada@contoso.example",
+        "channel": "http",
+        "comment": "",
+    }
     engine.raise_event(NAMES["rotation"], gate, json.dumps(decision))
     _settle(engine)
     if (_told(engine, "output") or {}).get("outcome") != "completed":

@@ -5,6 +5,7 @@ python -m local.stack [--directory DIR]      (make local) keeps it running until
 
 from __future__ import annotations
 
+import base64
 import json
 import secrets
 import time
@@ -39,6 +40,20 @@ if TYPE_CHECKING:
     from kubernetes.client import ApiClient
 
 APP = Identity.named("credential-rotation")
+# What the platform says of an application that calls: its token is about itself.
+PROGRAM_ID = "90000000-0000-4000-8000-00000000ca11"
+PROGRAM = base64.b64encode(
+    json.dumps(
+        {
+            "auth_typ": "aad",
+            "claims": [
+                {"typ": "oid", "val": PROGRAM_ID},
+                {"typ": "sub", "val": PROGRAM_ID},
+                {"typ": "idtyp", "val": "app"},
+            ],
+        }
+    ).encode()
+).decode()
 TOPIC = "/subscriptions/0/resourceGroups/local/providers/Microsoft.KeyVault/vaults/kv-orders"
 PODS = Identity.named("orders-pods")
 
@@ -368,8 +383,10 @@ class Stack:
         return Answer(answer.status, answer.headers, answer.data)
 
     def api(self, method: str, path: str, body: Any = None) -> Answer:
-        """With the function key; `path` is below /api."""
-        return self.request(method, f"/api{path}", body, {"x-functions-key": self.keys["function"]})
+        """With the function key, and where people sign in with an application's token as well;
+        `path` is below /api."""
+        headers = {"x-functions-key": self.keys["function"], "X-Local-Sign-In": PROGRAM}
+        return self.request(method, f"/api{path}", body, headers)
 
     def webhook(self, body: Any, kind: str) -> Answer:
         """What Event Grid posts; `kind` is Notification or SubscriptionValidation."""

@@ -23,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     given = parser.parse_args(arguments)
     try:
-        found = config.load(given.file)
+        found = config.load(given.file, given.file)
     except ConfigurationError as error:
         sys.stderr.write(f"{error.code}: {error}\n")
         return 1

@@ -12,8 +12,8 @@ import azure.durable_functions as df
 import azure.functions as func
 
 from rotation import __version__
-from rotation.decisions.verdict import same_person
-from rotation.front import rotations
+from rotation.decisions.verdict import MOST_NAMES, known
+from rotation.front import approvers, rotations, sites
 from rotation.front.approvers import POLICY, Decider, entra, keyed
 from rotation.front.credentials import fresh_evidence, look
 from rotation.front.principals import Principal, signed_in
@@ -33,11 +33,14 @@ from rotation.model.reasons import Code
 from rotation.model.record import Request
 
 if TYPE_CHECKING:
+    from rotation.config import Approval
     from rotation.contracts.edges import Readers
+    from rotation.decisions.verdict import Identity
     from rotation.model.record import ShownRecord
     from rotation.model.wire import JsonObject
 
 LONGEST_SPAN = timedelta(days=90)
+NAMELESS = "somebody with the function key"
 OWN_CHANNELS = ("page", "link", "policy")  # how the record names ways that nobody may claim
 
 
@@ -52,7 +55,9 @@ def blueprint(edges: Readers) -> df.Blueprint:
     async def start_rotation(
         req: func.HttpRequest, client: df.DurableOrchestrationClient
     ) -> func.HttpResponse:
-        return await start(edges, client, json_object(req), _person(edges, req))
+        sites.demand_own(req, edges.settings.public_url)
+        caller = _caller(edges, req)
+        return await start(edges, client, json_object(req), caller)
 
     @routes.function_name("list_rotations")
     @routes.route("rotations", methods=["GET"])
@@ -61,6 +66,7 @@ def blueprint(edges: Readers) -> df.Blueprint:
     async def list_rotations(
         req: func.HttpRequest, client: df.DurableOrchestrationClient
     ) -> func.HttpResponse:
+        _caller(edges, req)
         return await listing(edges, client, dict(req.params))
 
     @routes.function_name("get_rotation")
@@ -70,6 +76,7 @@ def blueprint(edges: Readers) -> df.Blueprint:
     async def get_rotation(
         req: func.HttpRequest, client: df.DurableOrchestrationClient
     ) -> func.HttpResponse:
+        _caller(edges, req)
         record = await existing(client, req.route_params["id"])
         return answer({**wire.value_of(record), "links": _links(edges, record.rotation)})
 
@@ -80,6 +87,7 @@ def blueprint(edges: Readers) -> df.Blueprint:
     async def get_evidence(
         req: func.HttpRequest, client: df.DurableOrchestrationClient
     ) -> func.HttpResponse:
+        _caller(edges, req)
         record = await existing(client, req.route_params["id"])
         return answer(wire.value_of(await fresh_evidence(edges, record)))
 
@@ -90,17 +98,19 @@ def blueprint(edges: Readers) -> df.Blueprint:
     async def decide(
         req: func.HttpRequest, client: df.DurableOrchestrationClient
     ) -> func.HttpResponse:
+        sites.demand_own(req, edges.settings.public_url)
+        caller, document = _caller(edges, req), json_object(req)
         record = await existing(client, req.route_params["id"])
-        return await decision(edges, client, record, json_object(req), _person(edges, req))
+        return await decision(edges, client, record, document, caller)
 
     @routes.function_name("list_credentials")
     @routes.route("credentials", methods=["GET"])
     @routes.durable_client_input("client")
     @answering
     async def list_credentials(
-        req: func.HttpRequest,  # noqa: ARG001 - the binding's name
-        client: df.DurableOrchestrationClient,
+        req: func.HttpRequest, client: df.DurableOrchestrationClient
     ) -> func.HttpResponse:
+        _caller(edges, req)
         names = sorted(edges.configuration.credentials)
         seen = [wire.value_of(await look(edges, client, name)) for name in names]
         return answer({"credentials": seen})
@@ -141,43 +151,83 @@ def _links(edges: Readers, rotation: str) -> dict[str, str]:
     return links(rotation, edges.settings.public_url)
 
 
-def _person(edges: Readers, req: func.HttpRequest) -> Principal | None:
-    """Whom the platform has signed in, where it does that. Programs name whom they speak for."""
-    settings = edges.settings
-    if settings.sign_in != "entra" or not settings.easy_auth:
+def _caller(edges: Readers, req: func.HttpRequest) -> Principal | None:
+    """Whom the platform has signed in; None where it does not do that and a key is all there is.
+
+    Raises `Problem` for nobody: with Entra sign-in a function key alone opens nothing.
+    """
+    if edges.settings.sign_in != "entra":
         return None
-    principal = signed_in(settings, req.headers)
-    return principal if isinstance(principal, Principal) and principal.person else None
+    found = signed_in(edges.settings, req.headers)
+    if isinstance(found, str):
+        raise Problem(403, Code.NOT_SIGNED_IN, found)
+    return found
 
 
-def _spoken_for(document: JsonObject, person: Principal | None) -> str:
-    """Who is named in `by`: nobody but themselves, if they are signed in."""
+def _spoken_for(document: JsonObject, caller: Principal | None) -> str:
+    """Who is named in `by`. A person is who they are signed in as, and names nobody."""
     by = text(document, "by")
-    if person is None:
-        return by
-    if by and not any(same_person(by, name) for name in (*person.names, person.name)):
-        detail = f"you are signed in as {person.name}: leave out 'by'"
+    if by and caller is not None and caller.person:
+        detail = f"you are signed in as {caller.name}: leave out 'by'"
         raise Problem(403, Code.NOT_ALLOWED, detail, field="by")
-    return person.name
+    return by
+
+
+def _asker(
+    edges: Readers, approval: Approval, document: JsonObject, caller: Principal | None
+) -> tuple[str, Identity]:
+    """Who asks for a rotation, for people and for four eyes. Raises `Problem`."""
+    by = _spoken_for(document, caller)
+    if caller is not None and not by:
+        return caller.name, known({*caller.names, caller.name}, caller.id, signed_in=True)
+    if not by:
+        by, who = NAMELESS, known([])
+    else:
+        who = approvers.identified(approvers.spoken(by), by, approval)
+    if not approval.allow_requester:
+        _comparable(edges, who)
+    return by, who
+
+
+def _comparable(edges: Readers, who: Identity) -> None:
+    """Found out now, rather than by those who are to approve it."""
+    if edges.settings.sign_in == "entra":
+        if who.object_id is None:
+            detail = (
+                "'by' must be the object id of whoever asks, or the address of an approver who is "
+                "written as {id, address}: nobody could approve the rotation otherwise"
+            )
+            raise Problem(400, Code.BAD_REQUEST, detail, field="by")
+    elif who.object_id is None and not who.has_address:
+        detail = (
+            "'by' must be the mail address or object id of whoever asks: nobody could approve the "
+            "rotation otherwise, unless the credential has allowRequester"
+        )
+        raise Problem(400, Code.BAD_REQUEST, detail, field="by")
 
 
 async def start(
     edges: Readers,
     client: df.DurableOrchestrationClient,
     document: JsonObject,
-    person: Principal | None = None,
+    caller: Principal | None = None,
 ) -> func.HttpResponse:
     only(document, "credential", "reason", "by")
     name = text(document, "credential", required=True)
     if name not in edges.configuration.credentials:
         detail = f"there is no credential {name!r}"
         raise Problem(404, Code.UNKNOWN_CREDENTIAL, detail, field="credential")
+    approval = edges.configuration.credential(name).approval
+    by, who = _asker(edges, approval, document, caller)
     request = Request(
         rotation=rotations.manual_id(name, edges.now()),
         credential=name,
         origin=Origin.MANUAL,
-        requested_by=_spoken_for(document, person) or "somebody with the function key",
+        requested_by=by,
         reason=text(document, "reason"),
+        known_as=sorted(who.names)[:MOST_NAMES],
+        object_id=who.object_id,
+        signed_in=who.signed_in,
     )
     match await rotations.start(client, request):
         case rotations.Busy(rotation):
@@ -236,7 +286,7 @@ async def decision(
     client: df.DurableOrchestrationClient,
     record: ShownRecord,
     document: JsonObject,
-    person: Principal | None = None,
+    caller: Principal | None = None,
 ) -> func.HttpResponse:
     only(document, "decision", "comment", "by", "channel")
     choice = document.get("decision")
@@ -244,7 +294,7 @@ async def decision(
         detail = "'decision' must be 'approve' or 'reject'"
         raise Problem(400, Code.BAD_REQUEST, detail, field="decision")
     comment = text(document, "comment", longest=2000)
-    who = _decider(document, person)
+    who = _decider(document, caller)
     result = await rotations.decide(edges, client, record, who, choice, comment)
     match result:
         case rotations.NotAllowed(reason):
@@ -259,21 +309,22 @@ async def decision(
             raise Problem(409, code, detail, decision=decided, stage=record.stage)
         case rotations.NotWaiting(record):
             more: Members = {"stage": record.stage}
+            code = Code.NOT_WAITING
             if record.decision:
-                more["decision"] = record.decision
-            raise Problem(409, Code.NOT_WAITING, rotations.why_not(record), **more)
+                code, more["decision"] = Code.ALREADY_DECIDED, record.decision
+            raise Problem(409, code, rotations.why_not(record), **more)
         case _:
             assert_never(result)
 
 
-def _decider(document: JsonObject, person: Principal | None) -> Decider:
+def _decider(document: JsonObject, caller: Principal | None) -> Decider:
     channel = text(document, "channel", longest=40) or "http"
     if channel.lower().startswith(OWN_CHANNELS):
         detail = f"'channel' may not be {channel!r}: the app itself uses it"
         raise Problem(400, Code.BAD_REQUEST, detail, field="channel")
-    if person is not None:
-        _spoken_for(document, person)
-        return entra(person, channel)
+    _spoken_for(document, caller)
+    if caller is not None and caller.person:
+        return entra(caller, channel)
     by = text(document, "by", required=True)
     if by.casefold() == POLICY:
         detail = f"'by' may not be {by!r}: the app itself uses it"

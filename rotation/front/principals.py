@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 HEADER = "X-MS-CLIENT-PRINCIPAL"
 LONGEST_HEADER = 64 * 1024
+LONGEST_NAME = 200
 
 # The platform maps short claim names to long ones or not, depending on how it is set up.
 _SCHEMAS = "http://schemas.microsoft.com/identity/claims/"
@@ -104,7 +105,7 @@ def _principal(claims: list[tuple[str, str]], role_type: str) -> Principal | str
     return Principal(
         id=own,
         name=_printable(shown[0]),
-        names=frozenset([own, *names]),
+        names=frozenset(name[:LONGEST_NAME] for name in (own, *names)),
         groups=frozenset(values(*GROUPS)),
         roles=frozenset(values(*ROLES, *([role_type] if role_type else []))),
         # An app's own token has its object id as its subject; a person's subject is another.
@@ -114,4 +115,4 @@ def _principal(claims: list[tuple[str, str]], role_type: str) -> Principal | str
 
 
 def _printable(text: str) -> str:
-    return "".join(sign for sign in text if sign.isprintable())[:200]
+    return "".join(sign for sign in text if sign.isprintable())[:LONGEST_NAME]

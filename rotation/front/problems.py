@@ -38,6 +38,8 @@ TITLES = {
     503: "The app cannot do its work now",
 }
 LONGEST_BODY = 64 * 1024
+JSON = "application/json"
+LONGEST_MEDIA_TYPE = 100
 
 
 class Members(TypedDict, total=False):
@@ -105,7 +107,14 @@ def problem(error: Problem) -> func.HttpResponse:
 
 
 def json_object(request: func.HttpRequest) -> dict[str, Any]:
-    """The body. Raises `Problem` for anything but a JSON object."""
+    """The body. Raises `Problem` for anything but a JSON object that says so.
+
+    A browser sends other kinds for any site, without asking first whether it may.
+    """
+    kind = media_type(request)
+    if kind != JSON:
+        detail = f"the body must be sent as {JSON}, not as {kind or 'nothing'}"
+        raise Problem(415, Code.MEDIA_TYPE, detail)
     body = request.get_body()
     if len(body) > LONGEST_BODY:
         raise Problem(
@@ -118,6 +127,12 @@ def json_object(request: func.HttpRequest) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise Problem(400, Code.BAD_REQUEST, "the body is not a JSON object")
     return document
+
+
+def media_type(request: func.HttpRequest) -> str:
+    """What the body is said to be, without its parameters."""
+    said = (request.headers.get("Content-Type") or "").partition(";")[0].strip().lower()
+    return said[:LONGEST_MEDIA_TYPE] if said.isprintable() else "?"
 
 
 def text(

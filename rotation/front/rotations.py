@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from azure.durable_functions import OrchestrationRuntimeStatus as Status
 
-from rotation.front.approvers import refusal
+from rotation.front.approvers import identity, refusal
 from rotation.model import wire
 from rotation.model.catalogue import Outcome, Progress, Stage
 from rotation.model.reasons import Code, reason
@@ -103,11 +103,17 @@ def _as_seen(request: Request, running: str) -> Known | Busy:
 
 
 async def current(client: Client, credential: str) -> str | None:
-    """The id of the credential's rotation that is under way."""
+    """The id of the credential's rotation that is under way.
+
+    Its own id where what it was asked for cannot be read: whatever runs there keeps others out.
+    """
     status = await client.get_status(credential, show_input=True)
     if not status or status.runtime_status not in RUNNING:
         return None
-    return wire.read(Request, status.input_).rotation
+    try:
+        return wire.read(Request, status.input_).rotation
+    except (ValueError, RecursionError):
+        return credential
 
 
 async def find(client: Client, rotation: str) -> ShownRecord | None:
@@ -178,6 +184,7 @@ def _read(status: Any) -> ShownRecord:
     value |= wire.decoded(status.custom_status) or {}
     if status.runtime_status == Status.Completed:
         value |= wire.decoded(status.output) or {}
+    value["request"] = wire.value_of(request)  # whole: a status may have shortened it
     return wire.read(ShownRecord, {**value, **_instance(status)})
 
 
@@ -295,16 +302,19 @@ async def decide(
     if event is None or record.outcome is not None:
         return NotWaiting(record)
     approval = edges.configuration.credential(record.credential).approval
-    why_not = refusal(decider, approval, record.request.requested_by, choice)
+    why_not = refusal(decider, approval, record.request, choice)
     if why_not is not None:
         return NotAllowed(why_not)
+    who = identity(decider, approval)
     decision = Decision(
         decision=choice,
         by=decider.by,
         channel=decider.channel,
         comment=comment,
         id=secrets.token_hex(8),
-        known_as=sorted(decider.known_as),
+        known_as=sorted(who.names),
+        object_id=who.object_id,
+        signed_in=who.signed_in,
     )
     return await submit(client, record, event, decision)
 

@@ -77,13 +77,14 @@ class ConfigurationError(RotationError):
 
 
 class StepFailed(Exception):
-    """A step gave up: `reasons` has at least one."""
+    """A step gave up: `reasons` has at least one; `message` names the step, `text` does not."""
 
     def __init__(self, step: str, reasons: Iterable[Reason]) -> None:
         self.step = step
         self.reasons = tuple(reasons)
-        self.message = "; ".join(found.text for found in self.reasons)
-        super().__init__(f"{step}: {self.message}")
+        self.text = "; ".join(found.text for found in self.reasons)
+        self.message = f"{step}: {self.text}"
+        super().__init__(self.message)
 
 
 class EdgeError(RotationError):

@@ -241,7 +241,7 @@ class Code(StrEnum):
     TESTS_FAILED = (
         "tests-failed",
         Area.TESTS,
-        "the tests of a workload did not pass; for each test, its own reason follows",
+        "the tests of a workload did not pass; the text says why for each, evidence has its code",
         "the pods' log says why",
     )
     TEST_STATUS = ("test-status", Area.TESTS, "another HTTP status", "the pods' log says why")
@@ -540,7 +540,12 @@ class Code(StrEnum):
         "correct the field",
     )
     TOO_LARGE = ("request-too-large", Area.REQUESTS, "the body is too large", "send less")
-    MEDIA_TYPE = ("media-type", Area.REQUESTS, "the body is of another kind", "send a form")
+    MEDIA_TYPE = (
+        "media-type",
+        Area.REQUESTS,
+        "the body is of another kind; other sites can make a browser send some of those",
+        "send application/json to the API; the page sends its form by itself",
+    )
     UNKNOWN_CREDENTIAL = (
         "unknown-credential",
         Area.REQUESTS,
@@ -605,8 +610,8 @@ class Code(StrEnum):
     FORM_FOREIGN = (
         "form-foreign",
         Area.REQUESTS,
-        "the form was sent from another site",
-        "open the page and decide there",
+        "a page of another site sent the form or request",
+        "open the page and decide there; a program sends no Origin, Referer or Sec-Fetch-Site",
     )
 
 

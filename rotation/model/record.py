@@ -19,7 +19,11 @@ Choice = Literal["approve", "reject"]
 
 
 class Request(Struct, frozen=True, kw_only=True, rename="camel"):
-    """Why a rotation was asked for. `secret` and `version` are set for events."""
+    """Why a rotation was asked for. `secret` and `version` are set for events.
+
+    Of a person who asked, `known_as` are all names and ids, `object_id` is Entra's; `signed_in`:
+    the platform vouches for them, and it is nobody's word. Four eyes compares these.
+    """
 
     rotation: str
     credential: str
@@ -28,6 +32,9 @@ class Request(Struct, frozen=True, kw_only=True, rename="camel"):
     reason: str
     secret: str | None = None
     version: str | None = None
+    known_as: list[str] = field(default_factory=list)
+    object_id: str | None = None
+    signed_in: bool = False
 
 
 class StepRecord(Struct, kw_only=True, rename="camel", omit_defaults=True):
@@ -44,8 +51,9 @@ class Decision(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=
     """What a person, or the policy, decided; `channel` says how it reached us.
 
     The same structure is raised as an event, checked by the orchestrator and kept in the record;
-    `at` is when it was recorded. `known_as` are all names and ids of theirs, for four eyes. `id` is
-    the caller's, who can see by it whether this one counted.
+    `at` is when it was recorded. `known_as` are all names and ids of theirs, `object_id` and
+    `signed_in` as in a request, for four eyes. `id` is the caller's, who can see by it whether this
+    one counted.
     """
 
     decision: Choice
@@ -55,6 +63,8 @@ class Decision(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=
     id: str | None
     at: Moment | None = None
     known_as: list[str] = field(default_factory=list)
+    object_id: str | None = None
+    signed_in: bool = False
 
 
 class Approval(Struct, kw_only=True, rename="camel"):
@@ -73,13 +83,15 @@ class Approval(Struct, kw_only=True, rename="camel"):
 
 
 class TestResult(Struct, frozen=True, kw_only=True, rename="camel"):
-    """A test in one round. `role` where a JSON field proved it; `problem` None where it passed."""
+    """A test in one round. `role` where a JSON field proved it; `problem` and its `code` are None
+    where it passed."""
 
     test: str
     passed: bool
     problem: str | None
     attempts: int
     role: str | None
+    code: str | None = None
 
 
 class SessionCount(Struct, frozen=True, kw_only=True, rename="camel"):

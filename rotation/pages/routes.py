@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal, assert_never
 import azure.durable_functions as df
 import azure.functions as func
 
-from rotation.front import approvers, rotations
+from rotation.front import approvers, rotations, sites
 from rotation.front.approvers import POLICY, keyed
 from rotation.front.credentials import fresh_evidence, look
 from rotation.front.problems import TITLES, Problem, guarded, text
@@ -181,9 +181,7 @@ async def decide(
     record: ShownRecord,
 ) -> func.HttpResponse:
     """Every refusal shows the page as it is now, with the reason on top."""
-    if not forms.same_site(req, edges.settings.public_url):
-        detail = "the form was sent from another site; open the page and decide there"
-        raise Problem(403, Code.FORM_FOREIGN, detail)
+    sites.demand_own(req, edges.settings.public_url)
     given = forms.read(req)
     if not rotations.waits(record):
         return await show(edges, who, record, 409, notice=rotations.why_not(record))
@@ -260,12 +258,13 @@ async def show(
 
 @dataclass(frozen=True)
 class Form:
-    """What the decision form needs. `refused` says by choice why this visitor may not."""
+    """What the decision form needs. `refused` says by choice why this visitor may not, `addresses`
+    whom those can name who hold a function key."""
 
     token: str
     action: str
     refused: Mapping[str, str | None]
-    approvers: list[str]
+    addresses: list[str]
     deadline: str
 
     @property
@@ -278,17 +277,17 @@ def _form(edges: Readers, who: Visitor, record: ShownRecord) -> Form | None:
     if record.approval is None or not rotations.waits(record):
         return None
     approval = edges.configuration.credential(record.credential).approval
-    requested_by, due = record.request.requested_by, wire.instant(record.approval.deadline)
+    due = wire.instant(record.approval.deadline)
     return Form(
         token=forms.token(who.secret, *_context(who, record)),
         action=who.path(record.rotation),
         refused={
-            choice: approvers.refusal(who.decider, approval, requested_by, choice)
+            choice: approvers.refusal(who.decider, approval, record.request, choice)
             if who.decider
             else None
             for choice in CHOICES
         },
-        approvers=approval.approvers,
+        addresses=approval.addresses,
         deadline=views.deadline(due, approval.on_deadline, edges.now()),
     )
 

@@ -100,6 +100,8 @@ def _read(links: SignedLinks, token: str) -> Link | Expired | Forged:
     try:
         return links.read(token)
     except RotationError as error:
-        log.event("links.unavailable", level=logging.ERROR, problem=error.message)
+        log.event(
+            "links.unavailable", level=logging.ERROR, code=str(error.code), problem=error.message
+        )
         detail = "links cannot be checked just now; try again in a minute"
         raise Problem(503, Code.LINKS_UNAVAILABLE, detail) from None

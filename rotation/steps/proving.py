@@ -78,6 +78,7 @@ def _run(
         problem=problem.text if problem else None,
         attempts=attempts,
         role=role if problem is None and role in fields.values() else None,
+        code=problem.code if problem else None,
     )
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, assert_never
 
 import msgspec
 
-from rotation.decisions.verdict import verdict
+from rotation.decisions.verdict import requester, verdict
 from rotation.model import wire
 from rotation.model.activities import Terms
 from rotation.model.catalogue import Announcement, Stage
@@ -109,8 +109,8 @@ def _next_event(run: Run, asked: Approval) -> Any:
 
 def _decided(run: Run, asked: Approval, event: object) -> Steps[Decision | None]:
     """The decision, or None for an event that does not count."""
-    requester = run.request.requested_by if run.policy.approval.four_eyes else None
-    decision = verdict(_document(event), requester)
+    asked_by = requester(run.request) if run.policy.approval.four_eyes else None
+    decision = verdict(_document(event), asked_by)
     if isinstance(decision, str):
         asked.ignored = [*asked.ignored[1 - IGNORED_KEPT :], decision]
         return None

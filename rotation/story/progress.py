@@ -183,7 +183,7 @@ class Run:
             answer = yield from steps
         except StepFailed as failure:
             entry.until = self.now
-            entry.failure = wire.truncated(failure.message, LONGEST_MESSAGE)
+            entry.failure = wire.truncated(failure.text, LONGEST_MESSAGE)
             entry.code = failure.reasons[0].code
             self.show()
             raise

@@ -14,7 +14,7 @@ import msgspec
 from rotation.model import activities, wire
 from rotation.model.activities import Part, PartEnded
 from rotation.model.errors import StepFailed
-from rotation.model.reasons import Code
+from rotation.model.reasons import Code, Reason
 from rotation.story.retrying import Steps, call, overdue, wait
 
 if TYPE_CHECKING:
@@ -64,7 +64,12 @@ def workload(part: Callable[[Task], Steps[None]]) -> Orchestrator:
         try:
             yield from part(task)
         except StepFailed as failure:
-            return wire.value_of(PartEnded(list(failure.reasons)))
+            # By the time that a person reads it, which activity it was is known nowhere else.
+            reasons = [
+                Reason(why.code, f"{failure.step}: {why.text}", why.remedy)
+                for why in failure.reasons
+            ]
+            return wire.value_of(PartEnded(reasons))
         return wire.value_of(PartEnded())
 
     return orchestrator

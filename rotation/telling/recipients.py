@@ -32,7 +32,6 @@ def with_recipients(edges: Readers, event: JsonObject, credential: Credential) -
                 expires=wire.moment(expires),
             )
         )
-        for approver in credential.approval.approvers
-        if "@" in approver
+        for approver in credential.approval.addresses
     ]
     return {**event, "data": {**event["data"], "recipients": recipients}}

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 LINK_KEY = "link-key"
 ANNA = "10000000-0000-4000-8000-00000000a00a"
+OLGA = "20000000-0000-4000-8000-00000000b00b"  # as an object id: with sign-in these are compared
 APP_ROLE = "Rotation.Approve"
 
 
@@ -94,7 +95,10 @@ def sign_in(name: str, *roles: str, oid: str = ANNA) -> dict[str, str]:
 def minted(stack: Stack, rotation: str, recipient: str, life: timedelta) -> str:
     """A link as the app makes it, for a time of the test's choice; below the host's URL."""
     edges: Any = SimpleNamespace(
-        settings=Settings(link_key=f"{stack.addresses.vault}/secrets/{LINK_KEY}"),
+        settings=Settings(
+            link_key=f"{stack.addresses.vault}/secrets/{LINK_KEY}",
+            public_url=stack.components["host"].url,
+        ),
         vault=lambda _: stack.vault,
         now=lambda: datetime.now(UTC),
     )
@@ -133,7 +137,8 @@ def published(stack: Stack) -> list[dict[str, Any]]:
 
 def asked(stack: Stack, **body: Any) -> str:
     """A new rotation, once it waits for a decision."""
-    answer = stack.api("POST", "/rotations", {"credential": world.CREDENTIAL, **body})
+    request = {"credential": world.CREDENTIAL, "by": world.OPERATOR, **body}
+    answer = stack.api("POST", "/rotations", request)
     assert answer.status == 202, answer.json
     rotation = str(answer.json["rotation"])
     record = stack.follow(rotation, waits_or_ended)

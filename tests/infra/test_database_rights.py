@@ -175,7 +175,9 @@ def test_a_whole_rotation_as_that_login(
     with Stack(tmp_path / "stack", Options(replicas=1, watch_seconds=2)) as stack:
         with psycopg.connect(stack.admin_dsn()) as connection:
             assert connection.info.server_version // 10000 == installation.major
-        started = stack.api("POST", "/rotations", {"credential": world.CREDENTIAL})
+        started = stack.api(
+            "POST", "/rotations", {"credential": world.CREDENTIAL, "by": world.OPERATOR}
+        )
         rotation = started.json["rotation"]
         stack.follow(rotation, lambda r: r["outcome"] or (r["approval"] or {}).get("event"))
         seen = proof.Passwords.read(stack)

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from rotation.config import Workload
     from rotation.contracts.edges import Readers
+    from rotation.decisions.verdict import Identity
     from rotation.model.activities import Reference, Retry
     from rotation.model.reasons import Reason
     from rotation.model.record import Approval, Request
@@ -125,8 +126,8 @@ def approved_by(name: str) -> Decision:
     return Decision(decision="approve", by=name, channel="", comment="", id=None)
 
 
-def takes_anything(event: object, requested_by: str | None) -> Decision:
-    del event, requested_by
+def takes_anything(event: object, asked: Identity | None) -> Decision:
+    del event, asked
     return approved_by("somebody")
 
 

@@ -87,7 +87,7 @@ class People:
             return
         approval = machine.world.configuration.credential(record.credential).approval
         decider = approvers.keyed(by, "http")
-        refused = approvers.refusal(decider, approval, record.request.requested_by, choice)
+        refused = approvers.refusal(decider, approval, record.request, choice)
         if refused is not None:
             machine.story.tell(by, "may not %s %s: %s", choice, rotation, refused)
             return

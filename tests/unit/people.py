@@ -15,8 +15,10 @@ import azure.functions as func
 from azure.durable_functions import OrchestrationRuntimeStatus as Status
 
 from rotation import config
-from rotation.decisions.verdict import verdict
+from rotation.decisions.verdict import requester, verdict
 from rotation.front.rotations import describe
+from rotation.model import wire
+from rotation.model.record import Request
 from rotation.settings import Settings
 from tests.memory import MemoryEdges
 
@@ -32,6 +34,7 @@ ANNA, BEN, GROUP = (f"{n}0000000-0000-4000-8000-000000000000" for n in (1, 2, 3)
 SERVING: dict[str, Slot] = {"orders-db": "green"}
 LINK_KEY = "https://kv-keys.vault.azure.net/secrets/link-key"
 ORIGIN = "https://rotation.example"
+STRONG_KEY = "q7Zr2LwPx9TfKj4VbN8mHc5sDy3GtRe6UaQo1WiE"
 
 
 def configuration(**approval: Any) -> config.Configuration:
@@ -68,7 +71,7 @@ def configuration(**approval: Any) -> config.Configuration:
 def edges(
     settings: Settings = Settings(),  # noqa: B008 - it is frozen
     configured: config.Configuration | None = None,
-    link_keys: tuple[tuple[str, bool], ...] = (("k" * 40, True),),
+    link_keys: tuple[tuple[str, bool], ...] = ((STRONG_KEY, True),),
     **approval: Any,
 ) -> MemoryEdges:
     """Green serves since the swap. `link_keys` are values of the link key, the newest last, and
@@ -175,9 +178,8 @@ class FakeClient:
         approval = self.shown["approval"]
         if self.deaf or event_name != approval["event"]:
             return
-        found = verdict(
-            event_data, self.shown["request"]["requestedBy"] if self.four_eyes else None
-        )
+        asked = requester(wire.read(Request, self.instance.input_)) if self.four_eyes else None
+        found = verdict(event_data, asked)
         if isinstance(found, str):
             approval["gate"] += 1
             approval |= {"event": f"decision-{approval['gate']}", "ignored": [found]}

@@ -132,7 +132,7 @@ def test_evidence_is_collected_again_for_the_decision(waiting: Story, decision: 
 
 
 def test_an_event_that_is_json_in_json_counts(waiting: Story) -> None:
-    waiting.raise_event(json.dumps({"decision": "approve", "by": "grace"}))
+    waiting.raise_event(json.dumps({"decision": "approve", "by": "grace@contoso.example"}))
     assert waiting.output.outcome == "completed"
 
 
@@ -142,7 +142,10 @@ INVALID: list[tuple[Any, str]] = [
     ("{", "it is not a JSON object"),
     (["approve"], "it is not a JSON object"),
     ({}, "its decision is neither approve nor reject"),
-    ({"decision": ["approve"], "by": "grace"}, "its decision is neither approve nor reject"),
+    (
+        {"decision": ["approve"], "by": "grace@contoso.example"},
+        "its decision is neither approve nor reject",
+    ),
     ({"decision": "approve"}, "it does not say who decided"),
     (
         {"decision": "approve", "by": "Ada@contoso.example"},
@@ -172,8 +175,10 @@ def test_many_decisions_that_do_not_count_leave_the_last_five(waiting: Story) ->
 
 def test_an_event_for_a_gate_that_is_over_changes_nothing(waiting: Story) -> None:
     waiting.raise_event({})
-    waiting.raise_event({"decision": "approve", "by": "grace"}, gate="decision-1")
-    waiting.raise_event({"decision": "approve", "by": "grace"}, gate="something-else")
+    waiting.raise_event({"decision": "approve", "by": "grace@contoso.example"}, gate="decision-1")
+    waiting.raise_event(
+        {"decision": "approve", "by": "grace@contoso.example"}, gate="something-else"
+    )
     assert not waiting.ended
     assert waiting.status.decision is None
 
@@ -198,7 +203,7 @@ def test_of_two_decisions_the_first_counts(
 ) -> None:
     engine = waiting.world.engine
     for decision in (first, second):
-        event = json.dumps({"decision": decision, "by": "grace"})
+        event = json.dumps({"decision": decision, "by": "grace@contoso.example"})
         engine.raise_event("r-1", "decision-1", event)
     assert waiting.run().outcome == outcome
     assert decided(waiting).decision == first
@@ -207,7 +212,9 @@ def test_of_two_decisions_the_first_counts(
 def test_a_decision_after_the_end_is_refused(waiting: Story) -> None:
     waiting.decide("approve")
     with pytest.raises(InstanceFinished):
-        waiting.raise_event({"decision": "reject", "by": "grace"}, gate="decision-1")
+        waiting.raise_event(
+            {"decision": "reject", "by": "grace@contoso.example"}, gate="decision-1"
+        )
 
 
 @pytest.mark.parametrize("timer_first", [True, False])
@@ -219,7 +226,7 @@ def test_a_decision_in_the_moment_of_a_reminder(waiting: Story, timer_first: boo
     due = next(unit for unit in engine.ready() if isinstance(unit, Timer))
     if timer_first:
         engine.execute(due)
-    event = json.dumps({"decision": "approve", "by": "grace"})
+    event = json.dumps({"decision": "approve", "by": "grace@contoso.example"})
     engine.raise_event("r-1", "decision-1", event)
     if not timer_first:
         engine.execute(due)
@@ -346,13 +353,13 @@ def test_a_person_who_decides_while_the_policy_looks_comes_first(story: Story, p
 
     def meanwhile(reference: dict[str, Any]) -> Any:
         if asked(story).overdue and story.gate:
-            event = json.dumps({"decision": given, "by": "grace"})
+            event = json.dumps({"decision": given, "by": "grace@contoso.example"})
             story.world.engine.raise_event("r-1", "decision-1", event)
         return EVIDENCE if "slot" in reference else {}
 
     story.script |= {"evidence": meanwhile} if policy == "approve" else {"notify": meanwhile}
     story.wait(days=2)
-    assert decided(story).by == "grace"
+    assert decided(story).by == "grace@contoso.example"
 
 
 def test_evidence_that_cannot_be_collected_is_itself_evidence(story: Story) -> None:
@@ -360,7 +367,7 @@ def test_evidence_that_cannot_be_collected_is_itself_evidence(story: Story) -> N
     story.to_approval()
     shown = story.notices()[-1]["evidence"]
     assert (shown["complete"], shown["passed"]) == (False, False)
-    assert shown["problems"] == ["it is refused"]
+    assert shown["problems"] == ["evidence: it is refused"]
     story.decide("approve")
     assert story.output.outcome == "completed"
 

@@ -21,7 +21,7 @@ LATE = {
     "azure.keyvault": "import rotation.edges.vault",
     "jinja2": "from rotation.pages import rendering; rendering._environment()",
     "kubernetes": "import rotation.edges.cluster.client",
-    "psycopg": "import rotation.edges.database",
+    "psycopg": "import rotation.edges.database.server",
     "pydantic": "import rotation.config",
     "urllib3": "import rotation.edges.web",
     "yaml": "import rotation.config",

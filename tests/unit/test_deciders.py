@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from rotation.front import rotations
 from rotation.front.approvers import Decider, entra, keyed, recipient, refusal
 from rotation.front.principals import Principal, principal, signed_in
+from rotation.model import wire
+from rotation.model.record import Request
 from rotation.settings import Settings
 from tests.unit.people import (
     ANNA,
@@ -71,7 +73,8 @@ def test_claims_are_read_under_their_short_and_their_long_names(
 
 def test_a_group_is_no_role_and_a_name_claim_no_object_id() -> None:
     found = anna(("name", BEN), ("groups", "Approvers"))
-    assert BEN not in entra(found, "page").entries | entra(found, "page").known_as
+    decider = entra(found, "page")
+    assert BEN not in decider.ids | decider.identity.names
     assert found.roles == set()
 
 
@@ -142,7 +145,10 @@ def why(
     **approval: Any,
 ) -> str | None:
     policy = configuration(approvers=approvers, **approval).credential("orders-db").approval
-    return refusal(decider, policy, requested_by, choice)
+    origin = "near-expiry" if requested_by == "Key Vault" else "manual"
+    known = {"rotation": "r", "credential": "c", "origin": origin, "reason": ""}
+    request = wire.read(Request, {**known, "requestedBy": requested_by})
+    return refusal(decider, policy, request, choice)
 
 
 @pytest.mark.parametrize("approvers", [[ANNA], [ANNA.upper()], [GROUP], ["Rotation.Approve"]])
@@ -220,7 +226,7 @@ def test_nothing_is_raised_when_nothing_waits() -> None:
 def test_the_orchestrator_gets_every_name_of_the_decider() -> None:
     """It checks four eyes once more, where the decision counts."""
     client = FakeClient()
-    client.shown["request"]["requestedBy"] = ANNA
+    client.shown["request"] |= {"requestedBy": ANNA, "origin": "manual"}
     lenient = {"approvers": [ANNA], "allowRequester": True}
     result, raised = submitted(entra(anna(), "page"), client, **lenient)
     assert isinstance(result, rotations.NotWaiting)  # the rotation began under four eyes

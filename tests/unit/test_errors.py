@@ -54,8 +54,8 @@ def test_a_configuration_error_lists_its_problems() -> None:
 def test_a_failed_step_names_itself_and_its_reasons() -> None:
     reasons = [reason(Code.VAULT_DENIED, "the vault refuses"), reason(Code.BUSY, "it is busy")]
     error = StepFailed("stage", reasons)
-    assert error.message == "the vault refuses; it is busy"
-    assert str(error) == f"stage: {error.message}"
+    assert error.text == "the vault refuses; it is busy"
+    assert error.message == str(error) == f"stage: {error.text}"
     assert error.reasons == tuple(reasons)
 
 

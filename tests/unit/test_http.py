@@ -27,7 +27,8 @@ from rotation.model.reasons import Code
 
 
 def request(body: bytes) -> func.HttpRequest:
-    return func.HttpRequest("POST", "/api/rotations", body=body)
+    kind = {"Content-Type": "application/json"}
+    return func.HttpRequest("POST", "/api/rotations", headers=kind, body=body)
 
 
 def raised(call: Any) -> Problem:

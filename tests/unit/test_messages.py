@@ -23,6 +23,7 @@ from rotation.settings import Settings
 from rotation.telling.messages import announcement, log_fields, log_line
 from rotation.telling.recipients import with_recipients
 from tests.memory import MemoryEdges
+from tests.unit.people import STRONG_KEY
 from tests.unit.test_config import CREDENTIAL, changed
 from tests.unit.virtual import DAY, EVIDENCE, Story, denied, pytestmark
 
@@ -129,8 +130,10 @@ STORIES = (
 
 
 def edges() -> MemoryEdges:
-    found = MemoryEdges(CONFIGURATION, Settings(link_key=f"{KEYS}/secrets/link-key"))
-    found.world.vault_at(KEYS).put("link-key", "k" * 40, "k" * 40)
+    found = MemoryEdges(
+        CONFIGURATION, Settings(link_key=f"{KEYS}/secrets/link-key", public_url=APP)
+    )
+    found.world.vault_at(KEYS).put("link-key", STRONG_KEY, STRONG_KEY)
     return found
 
 

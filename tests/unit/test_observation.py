@@ -72,20 +72,29 @@ def test_the_other_slot_does_not_pass_for_this_one() -> None:
     assert (result.passed, result.attempts) == (False, 1)
 
 
+WRONG_ROLE = Answer(200, b'{"role": "orders_blue"}')
+
+
 @pytest.mark.parametrize(
-    ("answers", "attempts", "problem"),
+    ("answers", "attempts", "problem", "code"),
     [
-        ((Unavailable(Code.CLUSTER_UNAVAILABLE, "no answer"),), 1, "no answer"),
-        ((GOOD, Answer(503, b"")), 2, "answered 503, not 200"),
-        ((GOOD, GOOD, Answer(200, b'{"role": "orders_blue"}')), 3, "'role' is not 'orders_green'"),
+        (
+            (Unavailable(Code.CLUSTER_UNAVAILABLE, "no answer"),),
+            1,
+            "no answer",
+            Code.CLUSTER_UNAVAILABLE,
+        ),
+        ((GOOD, Answer(503, b"")), 2, "answered 503, not 200", Code.TEST_STATUS),
+        ((GOOD, GOOD, WRONG_ROLE), 3, "'role' is not 'orders_green'", Code.TEST_FIELD),
     ],
 )
 def test_one_failure_fails_the_test(
-    answers: tuple[Answer | Exception, ...], attempts: int, problem: str
+    answers: tuple[Answer | Exception, ...], attempts: int, problem: str, code: Code
 ) -> None:
     (result,) = round_of(edges(answers=answers))
     assert (result.passed, result.attempts, result.role) == (False, attempts, None)
     assert problem in (result.problem or "")
+    assert result.code == code
 
 
 def test_before_the_swap_only_what_reaches_the_standby_is_asked() -> None:

@@ -100,7 +100,8 @@ def call(operation: str, client: FakeClient | None = None, **given: Any) -> Any:
     function = handlers(api.blueprint(edges()))[operation]
     body = given.pop("body", None)
     raw = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
-    arguments: dict[str, Any] = {"req": request(body=raw, **given)}
+    kind = {"Content-Type": given.pop("kind", "application/json")}
+    arguments: dict[str, Any] = {"req": request(body=raw, headers=kind, **given)}
     if operation not in {"health", "openapi"}:
         arguments["client"] = client or FakeClient(whole())
     return asyncio.run(function(**arguments))
@@ -138,13 +139,16 @@ APPROVE = {"decision": "approve", "by": "anna@contoso.example"}
         ("start_rotation", {"body": {"credential": "none"}}, 404),
         ("start_rotation", {"body": {}}, 400),
         ("start_rotation", {"body": {"credential": "orders-db", "cause": "x"}}, 400),
+        ("start_rotation", {"body": {"credential": "orders-db", "by": "somebody"}}, 400),
         ("start_rotation", {"body": b"x" * 70_000}, 413),
+        ("start_rotation", {"body": {}, "kind": "text/plain"}, 415),
         ("decide", {"id": ROTATION, "body": APPROVE}, 200),
         ("decide", {"id": ROTATION, "body": {**APPROVE, "decision": ["approve"]}}, 400),
         ("decide", {"id": ROTATION, "body": {**APPROVE, "channel": "page"}}, 400),
         ("decide", {"id": ROTATION, "body": {**APPROVE, "by": "Policy"}}, 400),
         ("decide", {"id": ROTATION, "body": {**APPROVE, "by": "eve"}}, 403),
         ("decide", {"id": "none", "body": APPROVE}, 404),
+        ("decide", {"id": ROTATION, "body": APPROVE, "kind": "text/plain"}, 415),
         ("decide", {"id": ROTATION, "body": b"x" * 70_000}, 413),
     ],
 )

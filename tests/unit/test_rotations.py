@@ -188,6 +188,13 @@ def test_current() -> None:
     assert asyncio.run(current(client, "c")) is None
 
 
+@pytest.mark.parametrize("damage", [None, "[", {"credential": "orders-db"}, "[" * 60_000])
+def test_what_runs_for_reasons_that_cannot_be_read_keeps_others_out(damage: Any) -> None:
+    client = Client(Instance("orders-db", "credential", damage))
+    assert begin(client) == Busy("orders-db")
+    assert client.started == []
+
+
 def test_ids() -> None:
     near = event_id("orders-db", Origin.NEAR_EXPIRY, "Orders-Blue", "v1")
     assert near == event_id("orders-db", Origin.NEAR_EXPIRY, "orders-blue", "v1")

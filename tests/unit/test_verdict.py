@@ -8,14 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rotation.decisions.verdict import verdict
+from rotation.decisions.verdict import known, verdict
 from rotation.model.record import Decision
 
+ADA = known(["ada@contoso.example"])
 GIVEN = {"decision": "approve", "by": "grace@contoso.example", "channel": "page", "comment": "ok"}
 
 
 def test_verdict() -> None:
-    assert verdict(GIVEN, "ada@contoso.example") == Decision(
+    assert verdict(GIVEN, ADA) == Decision(
         decision="approve",
         by="grace@contoso.example",
         channel="page",
@@ -27,15 +28,15 @@ def test_verdict() -> None:
 @pytest.mark.parametrize(
     ("event", "requester"),
     [
-        ({"decision": "reject", "by": "ada"}, "ada"),  # who asked for it may always stop it
-        ({"decision": "approve", "by": "ada"}, None),
-        ({"decision": "approve", "by": "ada"}, "adam"),
+        ({"decision": "reject", "by": "ada@x"}, "ada@x"),  # who asked for it may always stop it
+        ({"decision": "approve", "by": "ada@x"}, None),
+        ({"decision": "approve", "by": "ada@x"}, "adam@x"),
     ],
 )
 def test_verdict_of_the_requester(event: dict[str, str], requester: str | None) -> None:
-    counted = verdict(event, requester)
+    counted = verdict(event, known([requester]) if requester else None)
     assert isinstance(counted, Decision)
-    assert (counted.decision, counted.by) == (event["decision"], "ada")
+    assert (counted.decision, counted.by) == (event["decision"], "ada@x")
     assert (counted.channel, counted.comment) == ("unknown", "")
 
 
@@ -59,7 +60,7 @@ VERDICTS_BAD: list[tuple[Any, str]] = [
 
 @pytest.mark.parametrize(("event", "reason"), VERDICTS_BAD)
 def test_verdict_bad(event: Any, reason: str) -> None:
-    found = verdict(event, "ada@contoso.example")
+    found = verdict(event, ADA)
     assert isinstance(found, str)
     assert reason in found
 
@@ -73,4 +74,4 @@ JSON = st.recursive(
 
 @given(JSON | st.fixed_dictionaries({"decision": JSON, "by": JSON, "knownAs": JSON}))
 def test_verdict_takes_any_event(event: Any) -> None:
-    assert isinstance(verdict(event, "ada"), Decision | str)
+    assert isinstance(verdict(event, ADA), Decision | str)

@@ -157,7 +157,7 @@ def test_a_turn_or_activity_that_is_lost_and_repeated_changes_nothing(again: int
         engine = story.world.restart()
         if not engine.ready() and not asked:
             asked = True
-            decision = {"decision": "approve", "by": "grace"}
+            decision = {"decision": "approve", "by": "grace@contoso.example"}
             engine.raise_event("r-1", str(story.gate), json.dumps(decision))
     assert story.output.outcome == "completed"
     assert story.serving == "green"
@@ -192,7 +192,7 @@ def test_what_plan_declines(
 def test_a_world_that_cannot_be_seen_is_refused(story: Story) -> None:
     story.script["plan"] = denied
     output = story.run()
-    assert (output.outcome, output.outcome_reason) == ("refused", "it is refused")
+    assert (output.outcome, output.outcome_reason) == ("refused", "plan: it is refused")
     assert failed(output) == [("plan", "it is refused", "vault-denied")]
     assert story.names() == ["plan"]
 
@@ -208,19 +208,23 @@ BEFORE_THE_SWAP: list[tuple[str, Any, tuple[str, str, str]]] = [
     ("stage", denied, ("stage", REFUSED, "vault-denied")),
     ("activate", denied, ("activate", REFUSED, "vault-denied")),
     ("verify", denied, ("verify", REFUSED, "vault-denied")),
-    ("deliver", denied, ("prepare", f"workload api: {REFUSED}", "vault-denied")),
-    ("start", denied, ("prepare", f"workload api: {REFUSED}", "vault-denied")),
-    ("await_ready", denied, ("prepare", f"workload api: {REFUSED}", "vault-denied")),
+    ("deliver", denied, ("prepare", f"workload api: deliver: {REFUSED}", "vault-denied")),
+    ("start", denied, ("prepare", f"workload api: start: {REFUSED}", "vault-denied")),
+    ("await_ready", denied, ("prepare", f"workload api: await_ready: {REFUSED}", "vault-denied")),
     (
         "await_ready",
         LATE,
         (
             "prepare",
-            "workload api: not done after 20 s: 1 of 2 pods are ready",
+            "workload api: await_ready: not done after 20 s: 1 of 2 pods are ready",
             "pods-not-ready",
         ),
     ),
-    ("test", through("preview", denied), ("prepare", f"workload api: {REFUSED}", "vault-denied")),
+    (
+        "test",
+        through("preview", denied),
+        ("prepare", f"workload api: test: {REFUSED}", "vault-denied"),
+    ),
     ("verify", sequence({}, denied), ("verify", REFUSED, "vault-denied")),
 ]
 
@@ -231,7 +235,7 @@ def test_before_the_swap_a_failure_aborts(
 ) -> None:
     story.script[step] = for_slot("green", answer, otherwise={}) if step == "verify" else answer
     output = story.run()
-    assert (output.outcome, output.outcome_reason) == ("aborted", reason[1])
+    assert (output.outcome, output.outcome_reason) == ("aborted", f"{reason[0]}: {reason[1]}")
     assert [(found.code, found.text) for found in output.reasons] == [reason[:0:-1]]
     assert failed(output) == [reason]
     assert story.names()[-6:] == [
@@ -248,8 +252,12 @@ def test_before_the_swap_a_failure_aborts(
 
 
 AFTER_IT: list[tuple[str, Any, tuple[str, str, str]]] = [
-    ("swap", denied, ("swap", f"workload api: {REFUSED}", "vault-denied")),
-    ("test", through("service", denied), ("observe", f"workload api: {REFUSED}", "vault-denied")),
+    ("swap", denied, ("swap", f"workload api: swap: {REFUSED}", "vault-denied")),
+    (
+        "test",
+        through("service", denied),
+        ("observe", f"workload api: test: {REFUSED}", "vault-denied"),
+    ),
 ]
 
 
@@ -259,7 +267,7 @@ def test_after_the_swap_a_failure_rolls_back(
 ) -> None:
     story.script[step] = answer
     output = story.run()
-    assert (output.outcome, output.outcome_reason) == ("rolled-back", reason[1])
+    assert (output.outcome, output.outcome_reason) == ("rolled-back", f"{reason[0]}: {reason[1]}")
     assert failed(output) == [reason]
     names = story.names("verify")
     assert names[names.index("swap_back blue") :] == [
@@ -291,6 +299,7 @@ def test_a_retirement_that_fails_needs_attention(story: Story, step: str) -> Non
     story.script[step] = denied
     output = story.approve()
     assert output.outcome == "needs-attention"
+    assert str(output.outcome_reason).endswith(f"{step}: it is refused")
     assert [(found.code, found.text[-13:]) for found in output.reasons] == [
         ("vault-denied", "it is refused")
     ]
@@ -309,7 +318,7 @@ def test_pods_that_stay_keep_their_login(story: Story) -> None:
     story.script["await_gone"] = {"done": False, "observed": "1 pods left: api-blue-x"}
     output = story.approve()
     assert output.outcome == "needs-attention"
-    text = "workload api: not done after 20 s: 1 pods left: api-blue-x"
+    text = "workload api: await_gone: not done after 20 s: 1 pods left: api-blue-x"
     assert failed(output) == [("retire", text, Code.PODS_LEFT)]
     assert story.count("deactivate") == 0
 
@@ -327,7 +336,9 @@ def test_an_abort_that_fails_needs_attention(story: Story, step: str) -> None:
     output = story.run()
     assert output.outcome == "needs-attention"
     assert output.outcome_reason is not None
-    assert output.outcome_reason.startswith("it is refused; taking the standby slot down failed: ")
+    assert output.outcome_reason.startswith(
+        "stage: it is refused; taking the standby slot down failed: "
+    )
     codes = ["taking-down-failed", "vault-denied", "vault-denied"]
     assert [found.code for found in output.reasons] == codes
 
@@ -356,7 +367,9 @@ def test_all_workloads_end_before_one_failure_counts() -> None:
     story.script["start"] = start
     story.script["await_ready"] = sequence(*[{"done": False, "observed": ""}] * 3, DONE)
     output = story.run()
-    assert output.outcome_reason == "workload api: it is refused; workload jobs: it is refused"
+    assert output.outcome_reason == (
+        "prepare: workload api: start: it is refused; workload jobs: start: it is refused"
+    )
     assert [found.code for found in output.reasons] == ["vault-denied", "vault-denied"]
     names = story.names()
     assert names.index("scale_down green") > names.index("test green")
@@ -378,7 +391,7 @@ def test_a_fault_that_passes_is_waited_for(story: Story, step: str, fault: Any) 
 def test_back_off_ends_at_a_minute_and_patience_at_its_time(story: Story) -> None:
     story.script["stage"] = unavailable
     output = story.run()
-    assert (output.outcome, output.outcome_reason) == ("aborted", "it is away")
+    assert (output.outcome, output.outcome_reason) == ("aborted", "stage: it is away")
     pauses = story.times_of("stage")
     assert pauses[:8] == [1, 2, 4, 8, 16, 32, 60, 60]
     assert 540 < sum(pauses) <= 600
@@ -416,7 +429,9 @@ def test_an_activity_that_is_always_cut_off_says_so(story: Story) -> None:
     story.script["stage"] = cut_off
     output = story.run()
     assert output.outcome == "aborted"
-    assert str(output.outcome_reason).startswith("stage was cut off (timeout, crash or scale")
+    assert str(output.outcome_reason).startswith(
+        "stage: stage was cut off (timeout, crash or scale"
+    )
     assert [found.code for found in output.reasons] == ["cut-off"]
     assert "the host ended it" not in json.dumps(wire.value_of(output))
 
@@ -558,7 +573,8 @@ def test_giving_up_takes_a_week(story: Story) -> None:
 
 
 def test_the_evidence_is_in_the_output_and_not_in_the_status(story: Story) -> None:
-    result = {"test": "/whoami", "passed": True, "problem": None, "attempts": 1, "role": "r"}
+    result: dict[str, Any] = {"test": "/whoami", "passed": True, "problem": None, "code": None}
+    result |= {"attempts": 1, "role": "r"}
     story.script["evidence"] = {**EVIDENCE, "tests": {"api": [result]}}
     output = story.approve()
     assert output.evidence.decided

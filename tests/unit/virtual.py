@@ -31,11 +31,14 @@ __all__ = ["Story", "cut_off", "denied", "pytestmark", "sequence", "unavailable"
 
 pytestmark = sdk_warnings
 
-REQUEST = {
+REQUEST: dict[str, Any] = {
     "rotation": "r-1",
     "credential": "orders-db",
     "origin": "manual",
     "requestedBy": "ada@contoso.example",
+    "knownAs": [],
+    "objectId": None,
+    "signedIn": False,
     "reason": "because",
     "secret": None,
     "version": None,

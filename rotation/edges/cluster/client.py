@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from rotation.secrecy import Secret
 
 TIMEOUT = (10.0, 30.0)  # seconds to connect, to read
+# What a patch is: https://kubernetes.io/docs/reference/using-api/api-concepts/#patch-and-apply
+MERGE = "application/merge-patch+json"
+STRATEGIC = "application/strategic-merge-patch+json"
+JSON_PATCH = "application/json-patch+json"
 CODES = http_status.Codes(
     unavailable=Code.CLUSTER_UNAVAILABLE,
     denied=Code.CLUSTER_DENIED,

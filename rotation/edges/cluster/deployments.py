@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from kubernetes import client
 
-from rotation.edges.cluster.client import TIMEOUT, resource_version
+from rotation.edges.cluster.client import MERGE, STRATEGIC, TIMEOUT, resource_version
 from rotation.model.errors import Invalid, Missing
 from rotation.model.reasons import Code
 from rotation.model.world import Deployment
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from rotation.secrecy import Secret
 
 VERSION = "credential-rotation/secret-version"
-MERGE = "application/merge-patch+json"
-STRATEGIC = "application/strategic-merge-patch+json"
 CONDITIONS = {"FailedCreate", "FailedDelete", "ProgressDeadlineExceeded", "ReplicaSetCreateError"}
 
 

@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
 from rotation.edges.bounded import within
-from rotation.edges.cluster.client import TIMEOUT, refusal, resource_version
+from rotation.edges.cluster.client import (
+    JSON_PATCH,
+    MERGE,
+    TIMEOUT,
+    refusal,
+    resource_version,
+)
 from rotation.model.errors import Conflict, Invalid, Missing, Unavailable
 from rotation.model.reasons import Code
 from rotation.model.world import Answer, Route
@@ -19,8 +25,6 @@ if TYPE_CHECKING:
     from rotation.model.world import Slot
 
 SEAL = "credential-rotation/went-back"
-MERGE = "application/merge-patch+json"
-JSON_PATCH = "application/json-patch+json"
 LONGEST_BODY = 64 * 1024
 
 
