@@ -84,8 +84,8 @@ def test_what_a_secret_holds(shape: Format, value: str) -> None:
 @fuzzed
 @given(st.text(max_size=40), JSON)
 def test_what_an_event_says(kind: str, data: object) -> None:
-    for known in (kind, *triggers.ORIGINS):
-        assert triggers.read(known, data)
+    for name in (kind, *triggers.ORIGINS):
+        assert triggers.read(name, data)
 
 
 @fuzzed

@@ -70,9 +70,10 @@ class Login:
 
 @contextmanager
 def connected(
-    what: str, login: Login, options: str = OPTIONS
+    what: str, login: Login, options: str | None = None
 ) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
-    """For one use: rotations are rare, and an admin's token expires. Raises `EdgeError`."""
+    """A connection for one use, with `OPTIONS` unless others are given: rotations are rare, and an
+    admin's token expires. Raises `EdgeError`."""
     server = login.server
     try:
         with (
@@ -87,7 +88,7 @@ def connected(
                 require_auth=login.require_auth,
                 application_name=APPLICATION,
                 connect_timeout=CONNECT_TIMEOUT,
-                options=options,
+                options=OPTIONS if options is None else options,
                 autocommit=True,
                 keepalives=1,
                 keepalives_idle=5,  # seconds
