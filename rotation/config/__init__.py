@@ -49,11 +49,11 @@ from rotation.config.fields import (
     TestUrl,
     Text,
     VaultUrl,
-    is_object_id,
     shown,
 )
 from rotation.model.errors import ConfigurationError
 from rotation.model.reasons import Code
+from rotation.model.record import is_object_id
 from rotation.model.targets import (
     DeploymentTarget,
     SecretKeyTarget,

@@ -101,27 +101,31 @@ class Looks:
     def __init__(self, threads: int = 4, fresh: float = 3.0) -> None:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="evidence")
         self._fresh = fresh
-        self._known: dict[str, tuple[float, Future[Evidence]]] = {}
+        # With the edges that they ask, so that those stay what their id says.
+        self._known: dict[tuple[str, int], tuple[float, Readers, Future[Evidence]]] = {}
         self._lock = threading.Lock()
 
     async def shared(self, edges: Readers, rotation: str, credential: str, slot: Slot) -> Evidence:
         """Raises what `collect` raises."""
         configured = edges.configuration.credential(credential)
-        look = self._look(rotation, lambda: collect(edges, configured, slot))
+        look = self._look(edges, rotation, lambda: collect(edges, configured, slot))
         # Shielded: one who gives up must not take it from the others.
         return await asyncio.shield(asyncio.wrap_future(look))
 
-    def _look(self, rotation: str, look: Callable[[], Evidence]) -> Future[Evidence]:
+    def _look(
+        self, edges: Readers, rotation: str, look: Callable[[], Evidence]
+    ) -> Future[Evidence]:
+        key = (rotation, id(edges))
         with self._lock:
             now = time.monotonic()
             self._known = {
-                known: (begun, future)
-                for known, (begun, future) in self._known.items()
-                if not future.done() or now - begun < self._fresh
+                known: found
+                for known, found in self._known.items()
+                if not found[2].done() or now - found[0] < self._fresh
             }
-            if rotation not in self._known:
-                self._known[rotation] = now, self._threads.submit(look)
-            return self._known[rotation][1]
+            if key not in self._known:
+                self._known[key] = now, edges, self._threads.submit(look)
+            return self._known[key][2]
 
 
 LOOKS = Looks()
