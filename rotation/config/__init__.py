@@ -51,9 +51,9 @@ from rotation.config.fields import (
     VaultUrl,
     shown,
 )
+from rotation.decisions.verdict import is_object_id
 from rotation.model.errors import ConfigurationError
 from rotation.model.reasons import Code
-from rotation.model.record import is_object_id
 from rotation.model.targets import (
     DeploymentTarget,
     SecretKeyTarget,

@@ -6,7 +6,6 @@ lacks has the value that `born` gives it, and a new one of the other structures 
 
 from __future__ import annotations
 
-import re
 from typing import Literal
 
 from msgspec import Struct, field
@@ -17,12 +16,6 @@ from rotation.model.wire import Moment
 from rotation.model.world import Slot
 
 Choice = Literal["approve", "reject"]
-OBJECT_ID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-
-
-def is_object_id(text: str) -> bool:
-    """Whether it looks like an id in Entra."""
-    return OBJECT_ID.fullmatch(text.strip()) is not None
 
 
 class Request(Struct, frozen=True, kw_only=True, rename="camel"):
