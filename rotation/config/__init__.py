@@ -30,6 +30,7 @@ from rotation.config import crosscheck, document
 from rotation.config.document import Document, dotted
 from rotation.config.fields import (
     LONGEST,
+    Addresses,
     DatabaseName,
     DataKey,
     Duration,
@@ -185,6 +186,7 @@ class Workload(Section):
     key: DataKey = "password"  # in those Kubernetes Secrets
     selector_label: LabelKey = "slot"
     application: Text | None = None  # how its sessions name themselves; its name unless given
+    addresses: Addresses = "pods"  # where its sessions come from
     tests: Annotated[list[WorkloadTest], Field(min_length=1)]
     ready: Longer = timedelta(minutes=10)  # longest wait for the standby Deployment
     drain: Longer = timedelta(minutes=5)  # longest wait for pods to be gone

@@ -10,7 +10,7 @@ from kubernetes import client
 from rotation.edges.cluster.client import MERGE, STRATEGIC, TIMEOUT, resource_version
 from rotation.model.errors import Invalid, Missing
 from rotation.model.reasons import Code
-from rotation.model.world import Deployment
+from rotation.model.world import Deployment, Pod
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,9 +37,9 @@ class Deployments:
         except Missing:
             return None
 
-    def names(self, target: DeploymentTarget) -> list[str]:
-        names, _ = self._pods(target.namespace, self._selector(target))
-        return sorted(names)
+    def listed(self, target: DeploymentTarget) -> list[Pod]:
+        pods, _ = self._pods(target.namespace, self._selector(target))
+        return sorted(pods, key=lambda pod: pod.name)
 
     def deliver(self, target: SecretKeyTarget, value: Secret, version: str) -> None:
         """The Kubernetes Secret must exist: the right to create one cannot be limited to a name."""
@@ -88,7 +88,8 @@ class Deployments:
 
     def watch_gone(self, target: DeploymentTarget, seconds: float) -> list[str]:
         selector = self._selector(target)
-        names, version = self._pods(target.namespace, selector)
+        pods, version = self._pods(target.namespace, selector)
+        names = {pod.name for pod in pods}
         if not names:
             return []
         with self._api.translated("watch", f"the pods of Deployment {target}"):
@@ -133,13 +134,25 @@ class Deployments:
             raise Invalid(Code.NO_MATCH_LABELS, text)
         return ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
 
-    def _pods(self, namespace: str, selector: str) -> tuple[set[str], str]:
+    def _pods(self, namespace: str, selector: str) -> tuple[list[Pod], str]:
         with self._api.translated("list pods in", f"namespace {namespace}"):
             listed = self._api.core.list_namespaced_pod(
                 namespace, label_selector=selector, _request_timeout=TIMEOUT
             )
-        names = {str(pod.metadata.name) for pod in listed.items if pod.metadata}
-        return names, resource_version(listed.metadata)
+            pods = [_pod(pod) for pod in listed.items if pod.metadata]
+        return pods, resource_version(listed.metadata)
+
+
+def _pod(seen: client.V1Pod) -> Pod:
+    """Its addresses are there once it has been scheduled."""
+    status = seen.status or client.V1PodStatus()
+    own = [status.pod_ip, *(each.ip for each in status.pod_ips or [])]
+    node = [status.host_ip, *(each.ip for each in status.host_ips or [])]
+    return Pod(
+        name=str(seen.metadata.name if seen.metadata else ""),
+        addresses=tuple(dict.fromkeys(address for address in own if address)),
+        nodes=tuple(dict.fromkeys(address for address in node if address)),
+    )
 
 
 def _deployment(seen: client.V1Deployment) -> Deployment:
