@@ -20,6 +20,7 @@ import psycopg
 import urllib3
 import yaml
 from azure.core.credentials import AccessToken
+from azure.keyvault.secrets import SecretClient
 from psycopg.conninfo import make_conninfo
 
 from local import world
@@ -56,6 +57,7 @@ PROGRAM = base64.b64encode(
 ).decode()
 TOPIC = "/subscriptions/0/resourceGroups/local/providers/Microsoft.KeyVault/vaults/kv-orders"
 PODS = Identity.named("orders-pods")
+LATE = timedelta(days=20)  # what a version has left whose time has come
 
 
 @dataclass(frozen=True)
@@ -251,7 +253,7 @@ class Stack:
         credential = config.parse(yaml.safe_dump(found)).credential(world.CREDENTIAL)
         value = render(credential.format, credential.slots["blue"].role, blue, credential.server)
         self._put_secret("rotator", rotator, timedelta(days=365))
-        self._put_secret(world.secret("blue"), value, timedelta(days=20))
+        self._put_secret(world.secret("blue"), value, LATE)
 
     def _put_secret(self, name: str, value: Secret, life: timedelta) -> None:
         expires = datetime.now(UTC) + life
@@ -402,7 +404,11 @@ class Stack:
         return self.webhook([{**self.near_expiry(slot, kind), **event}], "Notification")
 
     def near_expiry(self, slot: str, kind: str = "SecretNearExpiry") -> dict[str, Any]:
-        """In the schema of https://learn.microsoft.com/azure/event-grid/event-schema-key-vault."""
+        """In the schema of https://learn.microsoft.com/azure/event-grid/event-schema-key-vault.
+
+        The version is brought near its expiry first: the app believes the vault, not an event.
+        """
+        self._age(world.secret(slot))
         current = self.vault.current(SecretTarget(world.secret(slot)))
         assert current is not None  # noqa: S101 - the caller names a slot that has a secret
         expires = str(int(current.expires.timestamp())) if current.expires else None
@@ -424,6 +430,19 @@ class Stack:
             "dataVersion": "1",
             "metadataVersion": "1",
         }
+
+    def _age(self, secret: str) -> None:
+        """The current version has at most twenty days left, as if its time had come."""
+        current, limit = self.vault.current(SecretTarget(secret)), datetime.now(UTC) + LATE
+        if current is None or current.expires is None or current.expires <= limit:
+            return
+        with SecretClient(
+            self.addresses.vault,
+            OwnCredential(APP, self.directory / "identity"),
+            connection_verify=str(self.addresses.authority),
+            verify_challenge_resource=False,
+        ) as client:
+            client.update_secret_properties(secret, current.version, expires_on=limit)
 
     def rotations(self) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self.api("GET", "/rotations").json["rotations"]
