@@ -36,7 +36,7 @@ def stage(step: Step) -> Staged:
 def activate(step: Step) -> None:
     """The role gets the password of the version that was staged, as long as it is the current one.
 
-    What other versions were enabled, those of a lost answer among them, is disabled.
+    What earlier versions were enabled, those of a lost answer among them, is disabled.
     """
     current = _current(step)
     if current.version != step.version:
@@ -48,8 +48,18 @@ def activate(step: Step) -> None:
         )
     step.standby.activate(_password(step, current))
     for version in step.vault.versions(step.credential.secret(step.slot)):
-        if version.enabled and version.version != current.version:
+        if version.enabled and _is_earlier(version, current):
             step.standby.disable(version.version)
+
+
+def _is_earlier(version: SecretVersion, current: SecretVersion) -> bool:
+    """One that came meanwhile is left to `verify`, which says whose it could be. Times of creation
+    are whole seconds: of the same second either may be meant, and neither is in use."""
+    if version.version == current.version:
+        return False
+    return None in (version.created, current.created) or str(version.created) <= str(
+        current.created
+    )
 
 
 def verify(step: Step) -> None:

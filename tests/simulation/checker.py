@@ -113,11 +113,7 @@ class Checker:
         secret, _, version = verb.removeprefix("disable ").partition("/")
         found = self.world.vault(credential).find(secret, version)
         role = credential.slots[owner.slot].role
-        return (
-            found is not None
-            and found is not self.world.current(credential, owner.slot)
-            and not self.world.database.accepts(role, found.password)
-        )
+        return found is not None and not self.world.database.accepts(role, found.password)
 
     def _destroyed(self, fiber: Fiber, owner: Owner, verb: str) -> None:
         record = self.record(fiber.rotation)
