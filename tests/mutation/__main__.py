@@ -33,7 +33,6 @@ HEAVY = (
     "azure.eventgrid",
     "azure.identity",
     "azure.keyvault.secrets",
-    "hypothesis",
     "jinja2",
     "kubernetes.client",
     "psycopg",
@@ -49,6 +48,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--sample", type=int, metavar="N", help="so many, drawn by lot")
     parser.add_argument("--seed", type=int, default=1, help="of that lot (default 1)")
     parser.add_argument("--suite", action="append", help=f"tests (default: {' '.join(SUITES)})")
+    parser.add_argument(
+        "--reach", type=Path, metavar="FILE", help="keep, or reuse, what tests reach"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write what became of each")
     given = parser.parse_args(argv)
     modules = given.module or [
@@ -63,7 +65,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     say(f"{len(every)} mutants of {len(modules)} modules, {len(chosen)} of them are tried")
     with tempfile.TemporaryDirectory() as folder:
         say("running the tests once, to see which of them reach which line")
-        tests = reached(given.suite or SUITES, Path(folder) / "coverage")
+        data = given.reach or Path(folder) / "coverage"
+        tests = reached(given.suite or SUITES, data.absolute())
     for name in HEAVY:
         importlib.import_module(name)
     results = tried(chosen, tests)
