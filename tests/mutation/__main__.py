@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=1, help="of that lot (default 1)")
     parser.add_argument("--suite", action="append", help=f"tests (default: {' '.join(SUITES)})")
     parser.add_argument(
-        "--reach", type=Path, metavar="FILE", help="keep, or reuse, what tests reach"
+        "--reach", type=Path, metavar="FILE", help="what tests reach: kept or reused"
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write what became of each")
     given = parser.parse_args(argv)
