@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from generate.text import replaced
-from rotation.model.catalogue import PREFIX, Announcement, Outcome, ending, told
+from rotation.model.catalogue import PREFIX, Announcement, Outcome, announcement_facts, ending
 
 RULES = {"now": "rotation-needs-attention", "soon": "rotation-failed"}
 
 
 def subscriptions(text: str) -> str:
     """infra/events.bicep: the types of events that the mail workflow takes."""
-    mailed = [f"        '{PREFIX}{kind}'\n" for kind in Announcement if told(kind).mailed]
-    return replaced(text, r"includedEventTypes: \[\n([^\]]*?) *\]", "".join(mailed))
+    mailed = [kind for kind in Announcement if announcement_facts(kind).mailed]
+    types = "".join(f"        '{PREFIX}{kind}'\n" for kind in mailed)
+    return replaced(text, r"includedEventTypes: \[\n([^\]]*?) *\]", types)
 
 
 def alerts(text: str) -> str:

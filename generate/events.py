@@ -9,7 +9,7 @@ import msgspec
 
 from generate.schemas import Schema, components
 from generate.text import document
-from rotation.model.catalogue import PREFIX, Announcement, Outcome, ending, told
+from rotation.model.catalogue import PREFIX, Announcement, Outcome, announcement_facts, ending
 from rotation.telling.messages import Event, EventData
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def _common() -> JsonObject:
 
 def _type(kind: Announcement) -> JsonObject:
     says, narrower = added(kind), added(kind).narrower or {}
-    optional = ("recipients",) if told(kind).asks else ()
+    optional = ("recipients",) if announcement_facts(kind).asks else ()
     properties = {name: _field(name, narrower.get(name)) for name in (*says.fields, *optional)}
     data: Schema = {"$ref": f"{COMMON}#/$defs/EventData"}
     if says.fields:
@@ -109,7 +109,7 @@ def _type(kind: Announcement) -> JsonObject:
         "$schema": DIALECT,
         "$id": f"{kind}.schema.json",
         "title": PREFIX + kind,
-        "description": told(kind).meaning,
+        "description": announcement_facts(kind).meaning,
         "$ref": f"{COMMON}#/$defs/Event",
         "properties": {
             "eventType": {"const": PREFIX + kind},

@@ -104,7 +104,7 @@ def port_of_service(value: object) -> str | int | None:
     raise ValueError(f"{shown(value)} is neither a port number nor the name of a Service's port")
 
 
-def plain(value: object) -> object:
+def json_scalar(value: object) -> object:
     if value is None or isinstance(value, str | int | bool):
         return value
     raise ValueError(f"{shown(value)} must be a text, a whole number, true, false or null")
@@ -178,11 +178,11 @@ MailAddress = Annotated[
     ),
 ]
 Duration = Annotated[timedelta, BeforeValidator(duration)]
-Longer = Annotated[Duration, AfterValidator(positive)]
+PositiveDuration = Annotated[Duration, AfterValidator(positive)]
 HttpsUrl = Annotated[str, BeforeValidator(https_url)]
 VaultUrl = Annotated[str, BeforeValidator(vault_url)]
 TestUrl = Annotated[str, BeforeValidator(test_url)]
 TestPath = Annotated[str, AfterValidator(test_path)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 ServicePort = Annotated[str | int | None, BeforeValidator(port_of_service)]
-Plain = Annotated[str | int | bool | None, BeforeValidator(plain)]
+JsonScalar = Annotated[str | int | bool | None, BeforeValidator(json_scalar)]

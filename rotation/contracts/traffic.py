@@ -34,6 +34,6 @@ class Traffic(TrafficReader, Protocol):
         Service was changed since: there and back again would look like no change at all.
         """
 
-    def seal(self, target: ServiceTarget, token: str) -> None:
+    def fence(self, target: ServiceTarget, token: str) -> None:
         """Changes the Service's revision, once for each token, so that a `move` that was prepared
         before, and is held up, comes to nothing. Raises `Missing`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, assert_never
 
-from rotation.model.catalogue import Progress, Stage, StepName, line, progress_words
+from rotation.model.catalogue import Progress, Stage, StepName, progress_words, step_words
 from rotation.model.record import StepRecord
 from rotation.pages.wording import moment, span
 
@@ -47,7 +47,7 @@ def _waited(record: Record) -> list[StepRecord]:
 
 
 def _entry(record: Record, step: StepRecord, now: datetime) -> Entry:
-    words = line(step.step)
+    words = step_words(step.step)
     running: Literal["running", "waiting"] = (
         "waiting" if step.step is StepName.APPROVAL else "running"
     )
@@ -71,7 +71,7 @@ def _slot_of(record: Record, step: StepRecord) -> str:
 
 
 def _slot(record: Record, step: StepName) -> str:
-    match line(step).about:
+    match step_words(step).about:
         case "active":
             return record.active or "active"
         case "retiring":
@@ -84,7 +84,7 @@ def _slot(record: Record, step: StepName) -> str:
 
 def _ahead(record: Record, done: set[StepName]) -> list[Entry]:
     """What will come, if nothing else happens; on the way back that is less."""
-    steps = [step for step in StepName if line(step).ahead]
+    steps = [step for step in StepName if step_words(step).ahead]
     slots = {StepName.RETIRE: record.active}
     goes_on = record.decision is None or record.decision.decision == "approve"
     taking_back = record.decision is None and record.stage in {Stage.SWAP_BACK, Stage.RETIRE}
@@ -94,8 +94,8 @@ def _ahead(record: Record, done: set[StepName]) -> list[Entry]:
         slots = {StepName.SWAP_BACK: record.active}
     return [
         Entry(
-            line(step).name,
-            line(step).what.format(slot=slots.get(step, record.standby) or "standby"),
+            step_words(step).name,
+            step_words(step).what.format(slot=slots.get(step, record.standby) or "standby"),
             "ahead",
         )
         for step in steps

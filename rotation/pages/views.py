@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from rotation.front.rotations import waits
-from rotation.model.catalogue import doing, ending, on_deadline_words
+from rotation.model.catalogue import ending, on_deadline_words, stage_words
 from rotation.model.world import SLOTS
 from rotation.pages.timeline import retiring
 from rotation.pages.wording import clock, count, moment, span
@@ -40,7 +40,7 @@ def headline(record: ShownRecord, *, yours: bool = False) -> Headline:
         return _ended(record, record.outcome)
     if waits(record):
         return _asked(record, "your" if yours else "a")
-    now = doing(record.stage)
+    now = stage_words(record.stage)
     return Headline("busy", _filled(now.headline, record), now.asks)
 
 

@@ -24,7 +24,7 @@ def swap_back(step: Step) -> None:
 
     There may be nothing to change; a swap forward that is held up must still fail.
     """
-    step.traffic.seal(step.workload.production, step.rotation)
+    step.traffic.fence(step.workload.production, step.rotation)
     _move(step, revive=True)
 
 

@@ -14,7 +14,7 @@ from rotation.model.reasons import Reason
 from rotation.model.record import Evidence, Request, StepRecord, born
 from rotation.model.world import SLOTS, Slot, other
 from rotation.story.retrying import Steps, call, wait
-from rotation.story.status import fitting
+from rotation.story.status import truncated_status
 
 if TYPE_CHECKING:
     import azure.durable_functions as df
@@ -90,7 +90,7 @@ class Run:
         """Evidence is too large for a custom status: it goes into the output only."""
         status = wire.value_of(self.record)
         status["evidence"] = {}
-        self.context.set_custom_status(fitting(status))
+        self.context.set_custom_status(truncated_status(status))
 
     def plan(self) -> Steps[Planned]:
         reference = msgspec.structs.replace(self.reference(), request=self.request)

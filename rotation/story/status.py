@@ -22,7 +22,7 @@ LIMIT = 8000  # characters of JSON, all of it ASCII
 TIGHTER = ((1000, 50, 20), (300, 50, 10), (110, 50, 2), (110, 8, 1))
 
 
-def fitting(status: JsonObject) -> JsonObject:
+def truncated_status(status: JsonObject) -> JsonObject:
     """The same status with shorter texts and only its last steps, where it is too long.
 
     Ids and names have at most a hundred characters and stay whole.

@@ -15,15 +15,15 @@ from msgspec import Struct, field
 from rotation.links import links
 from rotation.model import wire
 from rotation.model.catalogue import (
-    OVERDUE_LINE,
+    OVERDUE_LOG_EVENT,
     PREFIX,
     Announcement,
     OnDeadline,
     Origin,
     Outcome,
+    announcement_facts,
     ending,
     on_deadline_words,
-    told,
 )
 from rotation.model.reasons import Reason
 from rotation.model.record import Decision, EvidenceSummary, SessionCount
@@ -91,14 +91,14 @@ class Event(Struct, frozen=True, kw_only=True, rename="camel"):
     data: EventData
 
 
-def log_line(notice: Notice) -> str:
+def log_event(notice: Notice) -> str:
     """The log event's name. What has an outcome is `rotation.finished`, announced or not."""
     if notice.overdue:
-        return OVERDUE_LINE
-    return told(notice.kind).line if notice.kind else "rotation.finished"
+        return OVERDUE_LOG_EVENT
+    return announcement_facts(notice.kind).log_event if notice.kind else "rotation.finished"
 
 
-def level(notice: Notice) -> int:
+def log_level(notice: Notice) -> int:
     return ending(notice.outcome).level if notice.outcome else logging.INFO
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from rotation.links import SignedLinks, address, validity
 from rotation.model import wire
-from rotation.model.catalogue import PREFIX, Announcement, told
+from rotation.model.catalogue import PREFIX, Announcement, announcement_facts
 from rotation.telling.messages import Recipient
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rotation.contracts.edges import Readers
     from rotation.model.wire import JsonObject
 
-CARRIERS = {PREFIX + kind for kind in Announcement if told(kind).asks}
+CARRIERS = {PREFIX + kind for kind in Announcement if announcement_facts(kind).asks}
 
 
 def with_recipients(edges: Readers, event: JsonObject, credential: Credential) -> JsonObject:

@@ -74,7 +74,7 @@ class ServiceState:
     before: str | None = None
     settles: datetime | None = None
     revision: int = 1
-    seal: str | None = None
+    fence: str | None = None
 
     @property
     def slot(self) -> str | None:
@@ -181,9 +181,9 @@ class ClusterModel:
             service.settles = self._clock.after(self.times.routes)
             self._agenda.add(self.times.routes, lambda: None)
 
-    def seal(self, service: ServiceState, token: str) -> None:
-        if service.seal != token:
-            service.seal = token
+    def fence(self, service: ServiceState, token: str) -> None:
+        if service.fence != token:
+            service.fence = token
             service.revision += 1
 
     def scale(self, deployment: DeploymentState, replicas: int) -> None:

@@ -268,11 +268,11 @@ class MemoryTraffic:
         backend = found.backends.get(to) if found and found.preview else None
         return _change(self._world, f"{target.namespace}/{backend}", "previews")
 
-    def seal(self, target: ServiceTarget, token: str) -> None:
+    def fence(self, target: ServiceTarget, token: str) -> None:
         def effect() -> None:
-            self._model.seal(self._service(target), token)
+            self._model.fence(self._service(target), token)
 
-        self._calls.write("cluster", f"seal {target}", effect)
+        self._calls.write("cluster", f"fence {target}", effect)
 
     def ask(self, target: ServiceTarget, path: str, timeout: float) -> Answer:
         def effect(_: float) -> Answer:

@@ -69,9 +69,9 @@ case Outcome.CANCELLED:
         alarm="soon",
     )
 """
-TOLD = """\
+FACTS = """\
 case Announcement.CANCELLED:
-    return Told("It was cancelled.", "rotation.finished", mailed=True)
+    return AnnouncementFacts("It was cancelled.", "rotation.finished", mailed=True)
 """
 WORDS = """\
 case Announcement.CANCELLED:
@@ -81,9 +81,9 @@ ADDED = """\
 case Announcement.CANCELLED:
     return _ended(kind)
 """
-DOING = """\
+STAGE_WORDS = """\
 case Stage.WARM_UP:
-    return Doing("Warming up {standby}")
+    return StageWords("Warming up {standby}")
 """
 OUTCOME, ANNOUNCEMENT = 'ATTENTION = "needs-attention"\n', 'ATTENTION = "NeedsAttention"\n'
 CHANGES = (
@@ -95,7 +95,7 @@ CHANGES = (
         ),
         (
             case(CATALOGUE, "outcome", ENDING),
-            case(CATALOGUE, "announcement", TOLD),
+            case(CATALOGUE, "announcement", FACTS),
             case("rotation/telling/messages.py", "kind", WORDS),
             case("generate/events.py", "kind", ADDED),
         ),
@@ -109,7 +109,7 @@ CHANGES = (
                 '    QUEUED = "queued"\n    WARM_UP = "warm-up"\n',
             ),
         ),
-        (case(CATALOGUE, "stage", DOING),),
+        (case(CATALOGUE, "stage", STAGE_WORDS),),
     ),
     Change(
         "A field of the record",

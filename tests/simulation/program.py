@@ -91,6 +91,8 @@ class Program:
 
     def _run(self, name: str, reference: Any) -> dict[str, Any]:
         if name == "notify":
-            told: dict[str, Any] = driven(app.told(self._edges, self._client, reference))
+            told: dict[str, Any] = driven(
+                app.notify_and_publish(self._edges, self._client, reference)
+            )
             return told
         return run(self.activities[name], self._edges, reference)
