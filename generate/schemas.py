@@ -54,6 +54,9 @@ DESCRIBED: dict[type, str] = {
     "metadataVersion.",
     EventData: "What every event says.",
     Reason: "Why something happened or did not.",
+    Request: "A request for a rotation: who asked, and why. `secret` and `version` are set for "
+    "events. Of a person who asked, `knownAs` are all names and ids, `objectId` is Entra's; "
+    "`signedIn`: the platform has signed them in. Four eyes compares these.",
     Recipient: "A link of their own for an approver with a mail address. Whoever holds it can "
     "decide until it expires: send each to its approver alone.",
     SeenCredential: "A credential as it is now.",

@@ -20,7 +20,7 @@ NOTHING_ASKED = "Nothing is asked of you."
 
 
 class Origin(StrEnum):
-    """Why a rotation was asked for."""
+    """What asked for a rotation."""
 
     NEAR_EXPIRY = "near-expiry"
     EXPIRED = "expired"
@@ -29,7 +29,7 @@ class Origin(StrEnum):
 
 
 class Announcement(StrEnum):
-    """The types of the events that are published, each below `CredentialRotation.`"""
+    """The types of published events, without their prefix `CredentialRotation.`"""
 
     STARTED = "Started"
     AWAITING_APPROVAL = "AwaitingApproval"
@@ -49,7 +49,7 @@ PREFIX = "CredentialRotation."
 
 @dataclass(frozen=True)
 class AnnouncementFacts:
-    """What an announcement says (for its schema), and the log event that goes with it.
+    """An announcement's `meaning`, for its schema, and the log event that goes with it.
 
     `asks`: it asks a person to decide, and signed links go along. `mailed`: the mail workflow gets
     it.
@@ -118,7 +118,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class Ending:
-    """An outcome's facts.
+    """An outcome's announcement, log level, alarm and words.
 
     `headline` and `tone` are a page's, `level` the log line's, `alarm` whether an alert looks for
     it. `listed` is where the overview has it: with what needs a person, for as long as it is its
@@ -218,7 +218,7 @@ def ending(outcome: Outcome) -> Ending:
 
 
 class Stage(StrEnum):
-    """Where a rotation is."""
+    """The part of its way that a rotation is in; listed in its order."""
 
     QUEUED = "queued"
     PLAN = "plan"
@@ -236,7 +236,7 @@ class Stage(StrEnum):
 
 @dataclass(frozen=True)
 class StageWords:
-    """What a page says of a stage while the rotation is in it."""
+    """A page's words for a rotation that is in a stage."""
 
     headline: str
     asks: str = NOTHING_ASKED
@@ -262,7 +262,7 @@ def stage_words(stage: Stage) -> StageWords:
 
 
 class StepName(StrEnum):
-    """A line of a rotation's record: what was done, in its order."""
+    """The name of a step in a rotation's record; listed in its order."""
 
     PLAN = "plan"
     STAGE = "stage"
@@ -283,7 +283,8 @@ class StepName(StrEnum):
 
 @dataclass(frozen=True)
 class StepWords:
-    """A step's words. `about` says which slot `{slot}` is; `ahead`: a page lists it beforehand."""
+    """A page's words for a step. `about` is the slot that `{slot}` stands for; `ahead`: it is
+    listed before it has begun."""
 
     name: str
     what: str
@@ -335,7 +336,7 @@ def step_words(step: StepName) -> StepWords:
 
 
 class Progress(StrEnum):
-    """How far a workload is: what it has done last, or, while its part runs, what it does."""
+    """How far a workload is: what was done last, or, while its part runs, what is being done."""
 
     PLANNED = "planned"
     DELIVER = "deliver"
@@ -388,7 +389,7 @@ OnDeadline = Literal["keep", "roll-back", "approve"]
 
 
 def on_deadline_words(policy: OnDeadline) -> str:
-    """What happens without a decision."""
+    """What happens without a decision before the deadline, as the end of a sentence."""
     match policy:
         case "keep":
             return "both logins stay and reminders go on"

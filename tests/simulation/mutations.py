@@ -147,7 +147,7 @@ def retires_without_proof(run: Run, slot: Slot) -> Steps[None]:
 
 def rolls_back_regardless(run: Run, why: str, reasons: list[Reason]) -> Steps[End]:
     """A swap back that fails does not keep it from taking the new slot away."""
-    run.persist()
+    run.retry_longer()
     try:
         yield from workflow.swap_back(run)
     except StepFailed:
