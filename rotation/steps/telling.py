@@ -1,4 +1,4 @@
-"""What happened is logged, and announced where there is a topic."""
+"""The activities that log a notice, and that publish its event where there is a topic."""
 
 from __future__ import annotations
 
@@ -36,7 +36,10 @@ def notify(step: Step) -> Ready:
 
 
 def publish_event(step: Step) -> None:
-    """Raises `Unavailable` where there is no topic any more: the event waits."""
+    """Publishes an event, with its signed links.
+
+    Raises `Unavailable` where there is no topic any more: the event waits.
+    """
     topic, event = step.edges.settings.topic, step.reference.event
     if event is None:
         raise LookupError("the reference of publish_event has no event")
