@@ -23,7 +23,10 @@ ENDED = ("outcome", "outcomeReason", "reasons")
 
 @dataclass(frozen=True)
 class Added:
-    """What a type says beyond what all say. `narrower`: which values of it, where not all."""
+    """The fields that a type of event has beyond those of all.
+
+    `narrower`: which values, where not all.
+    """
 
     fields: tuple[str, ...] = ()
     narrower: dict[str, Schema] | None = None
@@ -65,7 +68,10 @@ def _ended(kind: Announcement) -> Added:
 
 
 def made() -> dict[str, str]:
-    """File names with their texts. Raises `LookupError` for a field that no type says."""
+    """The files of docs/events: names with texts.
+
+    Raises `LookupError` for a field that no type says.
+    """
     schemas = {f"{kind}.schema.json": document(_type(kind)) for kind in Announcement}
     unsaid = _optional() - {"recipients"}
     unsaid -= {field for kind in Announcement for field in added(kind).fields}
