@@ -73,7 +73,10 @@ class Answer:
 
 @dataclass
 class Options:
-    """What tests vary. `credential` is merged over the demo's credential in credentials.yaml."""
+    """The options of a stack, which tests vary.
+
+    `credential` is merged over the demo's credential in credentials.yaml.
+    """
 
     rbac: bool = True
     timers: bool = False
@@ -166,7 +169,7 @@ class Stack:
         self._populate()
 
     def _populate(self) -> None:
-        """The workloads, on the blue slot."""
+        """Makes the workloads, on the blue slot."""
         current = self.vault.current(SecretTarget(world.secret("blue")))
         assert current is not None  # noqa: S101 - provisioned before
         found = world.manifests(
@@ -187,7 +190,7 @@ class Stack:
             )
 
     def start_host(self) -> None:
-        """The Functions host, on a port that stays the same when it is started again."""
+        """Starts the Functions host, on a port that stays the same when it is started again."""
         if "host" not in self.components:
             self.write_configuration()
             self.components["host"] = Component.module(
@@ -200,7 +203,7 @@ class Stack:
         self.components["host"].start()
 
     def write_configuration(self) -> None:
-        """credentials.yaml, as JSON: that is YAML too. The host reads it when it starts."""
+        """Writes credentials.yaml, as JSON: that is YAML too. The host reads it when it starts."""
         self._write("credentials.yaml", self._configuration(self.components["cluster"].url))
 
     def _configuration(self, cluster: str) -> dict[str, Any]:
@@ -224,7 +227,7 @@ class Stack:
         }
 
     def stop(self) -> None:
-        """In the reverse order of their start."""
+        """Stops the components, in the reverse order of their start."""
         for component in reversed(self.components.values()):
             component.stop()
 
@@ -259,7 +262,7 @@ class Stack:
         self.vault.put(secret, value, expires=expires, content_type=plain, tags={})
 
     def admin_dsn(self, database: str = "postgres") -> str:
-        """Of the server's administrator, which the app never uses."""
+        """The connection of the server's administrator, which the app never uses."""
         facts = self.components["postgres"].facts
         password = Path(str(facts["passwordFile"])).read_text(encoding="utf-8").strip()
         return make_conninfo(
@@ -271,7 +274,7 @@ class Stack:
         )
 
     def sql(self, statement: str, database: str = world.DATABASE) -> None:
-        """As the server's administrator."""
+        """Runs a statement as the server's administrator."""
         with psycopg.connect(self.admin_dsn(database), autocommit=True) as connection:
             connection.execute(statement.encode())
 
@@ -287,11 +290,11 @@ class Stack:
 
     @cached_property
     def kubernetes(self) -> ApiClient:
-        """As the cluster's administrator."""
+        """A client of the cluster, as its administrator."""
         return connect(self.directory / "cluster" / "kubeconfig")
 
     def client(self, namespace: str) -> ApiClient:  # noqa: ARG002 - for stacks of several clusters
-        """Of the cluster that the namespace is in."""
+        """A client of the cluster that the namespace is in."""
         return self.kubernetes
 
     def kubernetes_get(self, path: str) -> Any:
@@ -316,7 +319,7 @@ class Stack:
         return f"http://127.0.0.1:{found['metadata']['annotations'][PORT_ANNOTATION + 'http']}"
 
     def active_slots(self) -> dict[str, str]:
-        """What each workload's production Service selects."""
+        """The slot that each workload's production Service selects."""
         return {
             name: self.kubernetes_get(f"/api/v1/namespaces/{space}/services/{name}")["spec"][
                 "selector"
@@ -327,7 +330,8 @@ class Stack:
     # -- faults to order, and the way back from them
 
     def admin(self, component: str, method: str, path: str, body: Any = None) -> Answer:
-        """A stand-in's own routes below /local, for example its faults (see `local.faults`)."""
+        """Calls a stand-in's own route below /local, for example its faults (see
+        `local.faults`)."""
         parts = urlsplit(self.components[component].url)
         answer = self._tls.request(
             method,
@@ -343,7 +347,7 @@ class Stack:
             raise ValueError(f"the order was refused: {answer.body.decode()}")
 
     def restore(self) -> None:
-        """Every component up, no fault ordered, no rotation waiting: rejects those that do."""
+        """Starts what is down, takes back all faults, and rejects the rotations that wait."""
         for component in self.components.values():
             if not component.alive:
                 component.start()
@@ -370,7 +374,7 @@ class Stack:
     def request(
         self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
     ) -> Answer:
-        """Without a key of its own; `path` is below the host's URL."""
+        """Sends a request, without a key of its own; `path` is below the host's URL."""
         answer = self._http.request(
             method,
             self.components["host"].url + path,
@@ -383,13 +387,13 @@ class Stack:
         return Answer(answer.status, answer.headers, answer.data)
 
     def api(self, method: str, path: str, body: Any = None) -> Answer:
-        """With the function key, and where people sign in with an application's token as well;
-        `path` is below /api."""
+        """Sends a request with the function key, and where people sign in with an application's
+        token as well; `path` is below /api."""
         headers = {"x-functions-key": self.keys["function"], "X-Local-Sign-In": PROGRAM}
         return self.request(method, f"/api{path}", body, headers)
 
     def webhook(self, body: Any, kind: str) -> Answer:
-        """What Event Grid posts; `kind` is Notification or SubscriptionValidation."""
+        """Posts what Event Grid would; `kind` is Notification or SubscriptionValidation."""
         return self.request("POST", self.webhook_path, body, {"aeg-event-type": kind})
 
     @property
@@ -402,7 +406,7 @@ class Stack:
         return self.webhook([{**self.near_expiry(slot, kind), **event}], "Notification")
 
     def near_expiry(self, slot: str, kind: str = "SecretNearExpiry") -> dict[str, Any]:
-        """In the schema of https://learn.microsoft.com/azure/event-grid/event-schema-key-vault."""
+        """An event in the schema of https://learn.microsoft.com/azure/event-grid/event-schema-key-vault."""
         current = self.vault.current(SecretTarget(world.secret(slot)))
         assert current is not None  # noqa: S101 - the caller names a slot that has a secret
         expires = str(int(current.expires.timestamp())) if current.expires else None
