@@ -35,7 +35,7 @@ class Fault:
     kind: Kind
     before: float = 0.0
     after: float = 0.0
-    lasts: bool = False  # may outlast the patience of any retry
+    lasts: bool = False  # may outlast any retry timeout
 
 
 @dataclass(frozen=True)
