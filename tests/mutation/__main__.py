@@ -41,7 +41,7 @@ HEAVY = (
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Exit code 1 if a mutant survives that is not accepted, or an accepted one is gone."""
+    """The exit code: 1 if a mutant survives that is not accepted, or an accepted one is gone."""
     parser = argparse.ArgumentParser(prog="make mutate", description=__doc__)
     parser.add_argument("--room", action="append", choices=ROOMS, help="default: all four")
     parser.add_argument("--module", action="append", help="a path; in place of whole rooms")
@@ -78,7 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def tried(
     chosen: list[Mutant], tests: dict[tuple[str, int], list[str]]
 ) -> list[tuple[Mutant, str]]:
-    """Each with `killed`, `survived` or `unreached`."""
+    """The mutants, each with `killed`, `survived` or `unreached`."""
     results, began = [], time.monotonic()
     _control(chosen, tests)
     for number, mutant in enumerate(chosen, 1):
@@ -96,7 +96,7 @@ def tried(
 
 
 def _control(chosen: list[Mutant], tests: dict[tuple[str, int], list[str]]) -> None:
-    """A module without a fault must survive, or nothing that is killed says anything."""
+    """Checks that a module without a fault survives, or nothing that is killed says anything."""
     for mutant in {one.module: one for one in chosen}.values():
         same = replace(mutant, source=(ROOT / mutant.module).read_text(encoding="utf-8"))
         reaching = tests.get((mutant.module, mutant.line), [])

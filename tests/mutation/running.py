@@ -37,7 +37,7 @@ OWN = {"rotation", "local", "tests", "bench", "generate", "function_app"}
 
 
 def reached(suites: Sequence[str], data: Path) -> dict[tuple[str, int], list[str]]:
-    """Test functions by the file and line that they reach, the most specific ones first.
+    """The test functions by the file and line that they reach, the most specific ones first.
 
     `data` is the file that the measurement goes to; one that is there already is not made anew.
     Raises `RuntimeError` if a test fails without any mutant.
@@ -86,7 +86,7 @@ def _read(data: Path) -> dict[tuple[str, int], list[str]]:
 
 
 def _node(context: str) -> str:
-    """`tests.unit.test_plan.TestIt.test_one` as pytest names it."""
+    """The test `tests.unit.test_plan.TestIt.test_one`, as pytest names it."""
     parts = context.split(".")
     for length in range(len(parts), 0, -1):
         file = Path(*parts[:length]).with_suffix(".py")
@@ -96,7 +96,7 @@ def _node(context: str) -> str:
 
 
 class Finder(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
-    """Loads one module from a mutant's source."""
+    """An import hook that loads one module from a mutant's source."""
 
     def __init__(self, mutant: Mutant) -> None:
         self._path = ROOT / mutant.module
