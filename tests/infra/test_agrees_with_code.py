@@ -14,7 +14,7 @@ from rotation import settings
 from rotation.app import build
 from rotation.edges.azure import AzureEdges
 from rotation.front import rotations, triggers
-from rotation.model.catalogue import PREFIX, Announcement, Outcome, ending, told
+from rotation.model.catalogue import PREFIX, Announcement, Outcome, announcement_facts, ending
 from rotation.model.errors import ConfigurationError
 from tests.infra.bicep import Bicep, literal, text, walk
 
@@ -150,7 +150,7 @@ def test_subscribed_key_vault_events_are_those_that_the_code_knows() -> None:
 
 def test_subscribed_announcements_are_those_that_the_code_makes() -> None:
     subscribed = included_types(INFRA / "events.bicep")
-    assert subscribed == {PREFIX + kind for kind in Announcement if told(kind).mailed}
+    assert subscribed == {PREFIX + kind for kind in Announcement if announcement_facts(kind).mailed}
     assert PREFIX + "AwaitingApproval" in subscribed
 
 
