@@ -26,6 +26,11 @@ test: lint types imports units ## everything that CI checks
 units: $(VENV)/ready .venv-checkov/ready ## the tests; ARGS goes to pytest
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
+.PHONY: test-kubernetes
+test-kubernetes: $(VENV)/ready ## the tests on a real Kubernetes API server; builds it first, with Go
+	@folder=$$($(BIN)/python -m tests.kubernetes.build $(BUILD)) && if [ -n "$$folder" ]; then \
+	  CONTROL_PLANE=$$folder $(BIN)/python -m pytest tests/kubernetes $(ARGS); fi
+
 .PHONY: lint
 lint: $(VENV)/ready ## ruff: rules, security rules, format
 	$(BIN)/ruff check .
