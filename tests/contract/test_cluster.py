@@ -73,12 +73,22 @@ def api(kubeconfig: Path) -> Iterator[Any]:
 
 
 @pytest.fixture
-def space(api: Any, name: str) -> str:
-    """A namespace."""
-    if KUBECONFIG:
-        return os.environ["CONTRACT_NAMESPACE"]
-    apply(api, [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}])
-    return name
+def space(api: Any, name: str) -> Iterator[str]:
+    """A namespace. Of a cluster that is not ours, what the test made in it is taken away."""
+    if not KUBECONFIG:
+        apply(api, [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}])
+        yield name
+        return
+    space = os.environ["CONTRACT_NAMESPACE"]
+    yield space
+    for path in (f"/api/v1/namespaces/{space}", f"/apis/apps/v1/namespaces/{space}"):
+        kinds = ("services", "secrets") if path.startswith("/api/") else ("deployments",)
+        for kind in kinds:
+            parts = api.param_serialize(
+                "DELETE", f"{path}/{kind}/{name}", auth_settings=["BearerToken"]
+            )
+            status = api.call_api(*parts).response.status
+            assert status in {200, 202, 404}, f"{kind}/{name} is left in {space}: HTTP {status}"
 
 
 @pytest.fixture
@@ -551,6 +561,7 @@ subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: %s}]
 def test_entra_tokens_open_what_their_owner_was_granted(
     component: Component, api: Any, state: Path, space: str, name: str
 ) -> None:
+    needs_the_stand_in("CONTRACT_KUBECONFIG", "grants rights to a local identity")
     apply(api, [service(name)], namespace=space)
     apply(api, RIGHTS % READER.principal_id, namespace=space)
     reader = signed_in(component, token(state))

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
-from tests.kubernetes.control import ControlPlane
+from tests.kubernetes.control import ControlPlane, kubelet
 from tests.kubernetes.support import APP, RESCUER, TEAM, Guarded
 from tests.local.cluster.support import cluster_component
 
@@ -33,6 +34,23 @@ needs_binaries = pytest.mark.skipif(
 def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     assert BINARIES is not None
     with ControlPlane(Path(BINARIES), tmp_path_factory.mktemp("control"), USERS) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the pods of the contract tests run."""
+    echo = str(Path(__file__).parents[1] / "local" / "cluster" / "echo_app.py")
+    names = ("registry.k8s.io/e2e-test-images/agnhost:2.53", "echo:1", "echo:2")
+    path = tmp_path_factory.mktemp("images") / "images.json"
+    path.write_text(json.dumps({name: ["python", echo] for name in names}), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def node(control_plane: ControlPlane, images: Path) -> Iterator[Component]:
+    """The control plane's pods run."""
+    with kubelet(control_plane, images) as running:
         yield running
 
 
