@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import secrets
 import string
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NoReturn
 from urllib.parse import quote, unquote, urlsplit
+from weakref import WeakKeyDictionary
 
-from rotation.errors import Invalid
+from rotation.model.errors import Invalid
+from rotation.model.reasons import Code
 
 if TYPE_CHECKING:
-    from rotation.config import Database
+    from rotation.model.targets import ServerTarget
 
 Format = Literal["password", "url", "json"]
 
@@ -27,16 +29,20 @@ CONTENT_TYPES: dict[Format, str] = {
 
 
 class Secret:
-    """A value that cannot print, compare by accident, pickle or serialise."""
+    """A value that cannot print, compare by accident, copy, pickle or serialise.
 
-    __slots__ = ("_value",)
+    The object itself has nothing in it: what walks through its attributes, its state or a frame's
+    variables finds no value. tests/security/test_secret_values.py tries.
+    """
+
+    __slots__ = ("__weakref__",)
 
     def __init__(self, value: str) -> None:
-        self._value = value
+        _VALUES[self] = value
 
     def reveal(self) -> str:
         """The clear text, for the one call that sends it over the wire."""
-        return self._value
+        return _VALUES[self]
 
     def __repr__(self) -> str:
         return "Secret('***')"
@@ -46,15 +52,21 @@ class Secret:
     def __format__(self, spec: str) -> str:
         return repr(self)
 
-    def __reduce__(self) -> str:
+    def __reduce__(self) -> NoReturn:
         raise TypeError("a Secret is not serialised: pass the reference of its secret version")
+
+    __getstate__ = __reduce__
+
+
+# Each value lives as long as its Secret does.
+_VALUES: WeakKeyDictionary[Secret, str] = WeakKeyDictionary()
 
 
 def new_password() -> Secret:
     return Secret("".join(secrets.choice(ALPHABET) for _ in range(LENGTH)))
 
 
-def render(shape: Format, role: str, password: Secret, database: Database) -> Secret:
+def render(shape: Format, role: str, password: Secret, server: ServerTarget) -> Secret:
     """The secret's value in the credential's `format`."""
     clear = password.reveal()
     if shape == "password":
@@ -62,18 +74,18 @@ def render(shape: Format, role: str, password: Secret, database: Database) -> Se
     if shape == "url":
         return Secret(
             f"postgresql://{quote(role, safe='')}:{quote(clear, safe='')}"
-            f"@{database.host}:{database.port}/{quote(database.name, safe='')}"
-            f"?sslmode={database.sslmode}"
+            f"@{server.host}:{server.port}/{quote(server.database, safe='')}"
+            f"?sslmode={server.sslmode}"
         )
     return Secret(
         json.dumps(
             {
                 "username": role,
                 "password": clear,
-                "host": database.host,
-                "port": database.port,
-                "dbname": database.name,
-                "sslmode": database.sslmode,
+                "host": server.host,
+                "port": server.port,
+                "dbname": server.database,
+                "sslmode": server.sslmode,
             }
         )
     )
@@ -85,8 +97,9 @@ def extract(shape: Format, value: Secret, reference: str) -> Secret:
     found = readers[shape](value)
     if not found:
         raise Invalid(
+            Code.FORMAT,
             f"secret version {reference} holds no password in the format {shape!r}; "
-            "correct `format` in credentials.yaml or write the secret anew"
+            "correct `format` in credentials.yaml or write the secret anew",
         )
     return Secret(found)
 

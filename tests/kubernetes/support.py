@@ -12,8 +12,10 @@ from local import world
 from local.cluster.client import apply, connect, path_of, read_manifests, write_kubeconfig
 from local.process import wait_until
 from local.stack import APP as IDENTITY
-from rotation.cluster import Kubernetes
 from rotation.config import Cluster
+from rotation.edges.cluster.client import Api
+from rotation.edges.cluster.deployments import Deployments
+from rotation.edges.cluster.services import Services
 from rotation.secrecy import new_password
 from tests.kubernetes.control import ADMIN, ControlPlane, User
 
@@ -155,6 +157,14 @@ class Answer:
     document: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class Edge:
+    """Both edges of one cluster."""
+
+    traffic: Services
+    pods: Deployments
+
+
 class Guarded:
     """`kubeconfigs` by user name. The admin's client makes what is guarded, and ends it."""
 
@@ -271,10 +281,10 @@ class Guarded:
         message = str(document.get("message", "")) if document.get("kind") == "Status" else ""
         return Answer(response.status, message, document)
 
-    def edge(self, user: User = APP) -> Kubernetes:
-        """The product's own adapter, signed in as somebody."""
-        settings = Cluster(kubeconfig=str(self._kubeconfigs[user.name]))
-        return Kubernetes("guarded", settings, new_password)
+    def edge(self, user: User = APP) -> Edge:
+        """The product's own adapters, signed in as somebody."""
+        api = Api("guarded", Cluster(kubeconfig=str(self._kubeconfigs[user.name])), new_password)
+        return Edge(Services(api), Deployments(api))
 
 
 def path(kind: str, name: str, namespace: str) -> str:

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from local.process import wait_until
-from rotation.cluster import SEAL, VERSION
-from rotation.errors import Denied
+from rotation.edges.cluster.patches import SEAL, VERSION
+from rotation.model.errors import Denied
+from rotation.model.reasons import Code
+from rotation.model.targets import DeploymentTarget, SecretKeyTarget, ServiceTarget
 from rotation.secrecy import Secret
 from tests.kubernetes.conftest import needs_binaries
 from tests.kubernetes.control import ADMIN
@@ -31,6 +33,8 @@ def changed(guarded: Guarded) -> Iterator[Guarded]:
     guarded.restore()
 
 
+PRODUCTION = ServiceTarget(GUARDED, "api", "slot")
+STANDBY = DeploymentTarget(GUARDED, "api-green")
 SELECTOR = "this Service's selector belongs to credential rotation"
 EXTERNAL = "a Service of type ExternalName has none"
 METADATA = "changes no metadata but annotations"
@@ -49,18 +53,19 @@ def test_each_verb_of_the_app_passes(changed: Guarded) -> None:
     app = changed.edge()
     images = {"web": "orders:2", "proxy": "proxy:2", "init:first": "m:2", "init:second": "m:2"}
     for _ in range(2):
-        app.start(GUARDED, "api-green", replicas=2, images=images, version="v7")
-    app.scale(GUARDED, "api-green", 0)
-    app.put_secret(GUARDED, "orders-db-green", "password", Secret("hunter2"), "v7")
-    app.put_secret(GUARDED, "orders-db-green", "another", Secret("hunter2"), "v7")
-    app.select(GUARDED, "api", "slot", "blue", "green")
-    app.seal(GUARDED, "api", "orders-db-1")
-    app.seal(GUARDED, "api", "orders-db-2")
-    app.select(GUARDED, "api", "slot", "green", "blue")
-    found = app.deployment(GUARDED, "api-green")
+        app.pods.start(STANDBY, replicas=2, images=images, version="v7")
+    app.pods.scale(STANDBY, 0)
+    for key in ("password", "another"):
+        target = SecretKeyTarget(GUARDED, "orders-db-green", key)
+        app.pods.deliver(target, Secret("hunter2"), "v7")
+    app.traffic.move(PRODUCTION, "blue", "green")
+    app.traffic.seal(PRODUCTION, "orders-db-1")
+    app.traffic.seal(PRODUCTION, "orders-db-2")
+    app.traffic.move(PRODUCTION, "green", "blue")
+    found = app.pods.deployment(STANDBY)
     assert found is not None
     assert (found.replicas, found.images, found.version) == (0, images, "v7")
-    selected = app.service(GUARDED, "api", "slot")
+    selected = app.traffic.route(PRODUCTION)
     assert selected is not None
     assert selected.slot == "blue"
     assert changed.get("Service", "api")["metadata"]["annotations"][SEAL] == "orders-db-2"
@@ -373,10 +378,21 @@ def test_a_namespace_without_the_label_is_not_guarded(changed: Guarded) -> None:
         assert answer.status == 200, answer
 
 
-def test_the_adapter_says_denied(guarded: Guarded) -> None:
-    """What the guard refuses is no reason to try again: a swap by anybody but the app."""
-    with pytest.raises(Denied, match="HTTP 403 Forbidden"):
-        guarded.edge(TEAM).select(GUARDED, "api", "slot", "blue", "green")
+def test_the_adapter_names_the_guard_that_denied(guarded: Guarded) -> None:
+    """No reason to try again, and another one than a right that is missing."""
+    with pytest.raises(Denied, match="HTTP 403, denied by the guard's policy") as denied:
+        guarded.edge(TEAM).traffic.move(PRODUCTION, "blue", "green")
+    assert denied.value.code is Code.CLUSTER_GUARDED
+    assert "policy credential-rotation-traffic; put `identity`" in str(denied.value)
+
+
+def test_the_adapter_names_the_guard_for_a_label_that_is_not_its_own(changed: Guarded) -> None:
+    """`selectorLabel` of the workload and `slotLabel` of the guard differ."""
+    changed.patch(RESCUER, "Service", "api", {"spec": {"selector": {"colour": "blue"}}})
+    other = ServiceTarget(GUARDED, "api", "colour")
+    with pytest.raises(Denied, match="policy credential-rotation-services") as denied:
+        changed.edge().traffic.move(other, "blue", "green")
+    assert denied.value.code is Code.CLUSTER_GUARDED
 
 
 def test_without_its_settings_the_guard_refuses(changed: Guarded) -> None:
@@ -392,6 +408,9 @@ def test_without_its_settings_the_guard_refuses(changed: Guarded) -> None:
         while answer.status == 200:  # the API server hears of it by a watch
             answer = changed.patch(TEAM, "Service", "api", {"metadata": {"labels": {"a": "b"}}})
         assert (answer.status, "no params found" in answer.message) == (422, True), answer
+        with pytest.raises(Denied, match="HTTP 422, denied by the guard's policy") as denied:
+            changed.edge().traffic.move(PRODUCTION, "blue", "green")
+        assert denied.value.code is Code.CLUSTER_GUARDED
     finally:
         changed.apply({**settings, "data": stored["data"]}, namespace="credential-rotation")
 

@@ -22,11 +22,14 @@ from local.cluster.errors import ApiError
 from local.cluster.registry import Registry
 from local.cluster.requests import Target
 from local.cluster.store import Store
-from rotation import cluster as adapter
 from rotation.config import Cluster
-from rotation.patch_table import OURS, PATCHED, SEAL, SLOT, VERBS, VERSION
+from rotation.edges.cluster.client import Api
+from rotation.edges.cluster.deployments import Deployments
+from rotation.edges.cluster.patches import OURS, SLOT, VERBS, allowed
+from rotation.edges.cluster.services import Services
+from rotation.model.targets import DeploymentTarget, SecretKeyTarget, ServiceTarget
 from rotation.secrecy import Secret, new_password
-from tests.kubernetes.support import APP, GUARDED, deployment, guard, secret, service
+from tests.kubernetes.support import APP, GUARDED, Edge, deployment, guard, secret, service
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -34,13 +37,17 @@ if TYPE_CHECKING:
 
 Path_ = tuple[str, ...]
 IMAGES = {"web": "orders:2", "init:first": "migrate:2"}
-CALLS: dict[str, Callable[[adapter.Kubernetes], object]] = {
-    "select": lambda app: app.select(GUARDED, "api", "slot", "blue", "green", revision="7"),
-    "seal": lambda app: app.seal(GUARDED, "api", "orders-db-1"),
-    "start": lambda app: app.start(GUARDED, "api-blue", replicas=2, images=IMAGES, version="v7"),
-    "scale": lambda app: app.scale(GUARDED, "api-blue", 0),
-    "put_secret": lambda app: app.put_secret(GUARDED, "x", "password", Secret("hunter2"), "v7"),
+PRODUCTION = ServiceTarget(GUARDED, "api", "slot")
+STANDBY = DeploymentTarget(GUARDED, "api-blue")
+KEY = SecretKeyTarget(GUARDED, "x", "password")
+CALLS: dict[str, Callable[[Edge], object]] = {
+    "move": lambda app: app.traffic.move(PRODUCTION, "blue", "green", revision="7"),
+    "seal": lambda app: app.traffic.seal(PRODUCTION, "orders-db-1"),
+    "start": lambda app: app.pods.start(STANDBY, replicas=2, images=IMAGES, version="v7"),
+    "scale": lambda app: app.pods.scale(STANDBY, 0),
+    "deliver": lambda app: app.pods.deliver(KEY, Secret("hunter2"), "v7"),
 }
+ALLOWED = allowed()
 
 
 @pytest.fixture
@@ -108,29 +115,22 @@ def test_the_adapter_sends_what_the_table_says(
     verb: str, sent: tuple[str, list[tuple[str, Any]]]
 ) -> None:
     address, found = sent
-    CALLS[verb](adapter.Kubernetes("table", Cluster.model_construct(server=address), new_password))
+    api = Api("table", Cluster.model_construct(server=address), new_password)
+    CALLS[verb](Edge(Services(api), Deployments(api)))
     ((resource, body),) = found
-    assert (resource, changed(body)) == (VERBS[verb][0], set(VERBS[verb][1]))
+    assert (resource, changed(body)) == (VERBS[verb].resource, set(VERBS[verb].paths))
 
 
 def test_the_table_is_about_every_patch_of_the_adapter() -> None:
     """A verb that sends a patch and stands in no row would be one that nothing here looks at."""
     sending = {
         name
-        for name, verb in vars(adapter.Kubernetes).items()
+        for name, verb in [*vars(Services).items(), *vars(Deployments).items()]
         if callable(verb)
         and any("patch" in used.lower() for used in verb.__code__.co_names)
         and not name.startswith("_")
     }
     assert sending == set(VERBS) == set(CALLS)
-    assert {VERSION, SEAL} == {adapter.VERSION, adapter.SEAL}
-
-
-def test_each_row_is_used_or_is_an_annotation_of_ours() -> None:
-    for resource, rows in PATCHED.items():
-        used = {row for of, sent_rows in VERBS.values() if of == resource for row in sent_rows}
-        assert used <= set(rows)
-        assert set(rows) - used <= {("metadata", "annotations", OURS)}
 
 
 # -- the guard
@@ -238,7 +238,7 @@ def allows(admission: Admission, resource: str, new: dict[str, Any], old: dict[s
     return True
 
 
-@pytest.mark.parametrize("resource", PATCHED)
+@pytest.mark.parametrize("resource", ALLOWED)
 def test_the_guard_lets_through_what_the_table_says_and_nothing_else(
     admission: Admission, definitions: dict[str, Any], resource: str
 ) -> None:
@@ -247,19 +247,19 @@ def test_the_guard_lets_through_what_the_table_says_and_nothing_else(
     old = original(resource)
     asked = [
         path
-        for path in probes(schema, definitions, list(PATCHED[resource]))
+        for path in probes(schema, definitions, list(ALLOWED[resource]))
         if path not in {("apiVersion",), ("kind",), ("status",), ("stringData",)}
         and not (path[0] == "metadata" and path[1] in SERVERS_OWN)
     ]
     assert len(asked) > 15
     passed = [path for path in asked if allows(admission, resource, altered(old, path), old)]
-    assert {as_row(path) for path in passed} == set(PATCHED[resource])
+    assert {as_row(path) for path in passed} == set(ALLOWED[resource])
 
 
-@pytest.mark.parametrize("resource", PATCHED)
+@pytest.mark.parametrize("resource", ALLOWED)
 def test_a_field_of_a_later_kubernetes_is_closed(admission: Admission, resource: str) -> None:
     old = original(resource)
-    for row in PATCHED[resource]:
+    for row in ALLOWED[resource]:
         for depth in range(1, len(row)):
             if row[depth] in {OURS, "*"}:  # a key of a map, or an item of a list
                 continue
@@ -267,7 +267,7 @@ def test_a_field_of_a_later_kubernetes_is_closed(admission: Admission, resource:
             assert not allows(admission, resource, altered(old, later), old), later
 
 
-@pytest.mark.parametrize("resource", PATCHED)
+@pytest.mark.parametrize("resource", ALLOWED)
 def test_what_is_there_stays_there(admission: Admission, resource: str) -> None:
     """A field is not taken away either."""
     old = original(resource)

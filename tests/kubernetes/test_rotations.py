@@ -1,4 +1,4 @@
-"""Three whole rotations on a real API server, with rights and guard as infra/kubernetes has them."""
+"""Three whole rotations on a real API server, under the rights and guard of infra/kubernetes."""
 
 from __future__ import annotations
 
@@ -79,7 +79,8 @@ class RealStack(Stack):
             environment=self._environment(),
         )
         self.components["cluster"] = self.node.start()
-        self.node.facts |= {"kubeconfig": str(self.plane.kubeconfig(ADMIN))}
+        # Where the stack looks for the administrator's.
+        self.plane.kubeconfig(ADMIN).replace(self.directory / "cluster" / "kubeconfig")
         self._populate()
 
     def stop(self) -> None:
