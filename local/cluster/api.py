@@ -80,7 +80,8 @@ class Api:
             return web.Response(text="ok")
         if path == "/version":
             return web.json_response(VERSION)
-        user = self._authenticator.user(request.headers.get("Authorization"))
+        real = self._authenticator.user(request.headers.get("Authorization"))
+        user = self._authorizer.acting(real, request.headers)
         if (document := _discovery(path)) is not None:
             self._authorizer.check_path(user, "get", path)
             return web.json_response(document)
@@ -88,10 +89,10 @@ class Api:
             self._authorizer.check_path(user, "get", path)
             raise errors.no_such_path()
         target = parse(request.method, path, request.query)
-        return await self._audited(request, target, user)
+        return await self._audited(request, target, user, real)
 
     async def _audited(
-        self, request: web.Request, target: Target, user: User
+        self, request: web.Request, target: Target, user: User, real: User
     ) -> web.StreamResponse:
         """Anything but an ApiError ends as 500, in `answer_errors`, or with the connection."""
         received, code = datetime.now(UTC), 500
@@ -106,7 +107,7 @@ class Api:
             code = redirect.status
             raise
         finally:
-            self._audit.record(request, user, target, code, received)
+            self._audit.record(request, (real, user), target, code, received)
         return response
 
     async def _answer(self, request: web.Request, target: Target, user: User) -> web.StreamResponse:

@@ -10,7 +10,7 @@ import pytest
 from local import world
 from local.stack import APP, Options, Stack
 from tests.conftest import QUICK
-from tests.infra.test_rbac import granted, rotate, used
+from tests.infra.test_rbac import documented, granted, rotate, used, verbs
 from tests.kubernetes.conftest import BINARIES, needs_binaries
 from tests.kubernetes.control import ADMIN, ControlPlane, kubelet
 
@@ -109,4 +109,5 @@ def test_three_rotations_use_every_right_and_are_refused_nothing(real: RealStack
     seen = {used(event) for event in asked}
     assert sorted(granted() - seen) == [], "granted and never used"
     assert sorted(seen - granted()) == [], "used without a rule of its own"
+    assert verbs(seen) == {resource: found for resource, (found, _) in documented().items()}
     assert real.active_slots() == {"api": "blue", "web": "blue"}
