@@ -79,7 +79,7 @@ def used(event: dict[str, Any]) -> Use:
 
 
 def documented() -> dict[str, tuple[set[str], str]]:
-    """Verbs by resource, and the fields that are patched, as the table in docs/deploy.md has them."""
+    """By resource its verbs and the fields that are patched, from the table in docs/deploy.md."""
     rows = re.findall(
         r"^\| `([a-z/]+)` \| (`[a-z`, ]+`) \| [^|]+ \| ([^|]*) ?\|$",
         _section(ROOT / "docs" / "deploy.md", "#### What it may do in the cluster"),

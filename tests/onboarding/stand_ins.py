@@ -162,7 +162,6 @@ class Kubectl:
 
     def label(self) -> None:
         key, _, value = self.given.label.partition("=")
-        self.given.namespace = None
         self._ask("PATCH", NAMESPACE, MERGE, {"metadata": {"labels": {key: value}}})
 
     def rollout(self) -> None:
