@@ -22,7 +22,7 @@ MODULES = [(path, module) for path in FILES for module in Bicep(path).modules]
 
 # Functions of the language: https://learn.microsoft.com/azure/azure-resource-manager/bicep/bicep-functions
 FUNCTIONS = {
-    "contains", "empty", "environment", "fail", "filter", "guid", "indexOf", "join", "json", "last",
+    "concat", "contains", "empty", "environment", "fail", "filter", "guid", "indexOf", "join", "json", "last",
     "length", "map", "listCallbackUrl", "loadJsonContent", "range", "replace", "resourceGroup",
     "resourceId", "split", "string", "subscriptionResourceId", "substring", "take", "tenant",
     "toLower", "union", "uniqueString",
