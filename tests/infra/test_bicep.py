@@ -22,10 +22,10 @@ MODULES = [(path, module) for path in FILES for module in Bicep(path).modules]
 
 # Functions of the language: https://learn.microsoft.com/azure/azure-resource-manager/bicep/bicep-functions
 FUNCTIONS = {
-    "concat", "contains", "empty", "environment", "fail", "filter", "guid", "indexOf", "join", "json", "last",
-    "length", "map", "listCallbackUrl", "loadJsonContent", "range", "replace", "resourceGroup",
-    "resourceId", "split", "string", "subscriptionResourceId", "substring", "take", "tenant",
-    "toLower", "union", "uniqueString",
+    "concat", "contains", "empty", "environment", "fail", "filter", "guid", "indexOf", "join",
+    "json", "last", "length", "map", "listCallbackUrl", "loadJsonContent", "range", "replace",
+    "resourceGroup", "resourceId", "split", "string", "subscriptionResourceId", "substring",
+    "take", "tenant", "toLower", "union", "uniqueString",
 }  # fmt: skip
 NO_EXPRESSION = {
     "type",
