@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit code 0 for a valid file, with warnings or without, 1 for one with problems, 2 for a wrong
-    command line."""
+    """Exit code 0 for a valid file, even if it is warned of, 1 for one with problems, 2 for a
+    wrong command line."""
     parser = argparse.ArgumentParser(prog="python -m rotation", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     check = commands.add_parser("check", help="validate a configuration file; changes nothing")

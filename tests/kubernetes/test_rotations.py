@@ -81,7 +81,7 @@ class RealStack(Stack):
         self.components["cluster"] = self.node.start()
         # Where the stack looks for the administrator's.
         self.plane.kubeconfig(ADMIN).replace(self.directory / "cluster" / "kubeconfig")
-        self._populate()
+        self.provisioner.workloads(self.options.replicas)
 
     def stop(self) -> None:
         super().stop()
@@ -110,4 +110,4 @@ def test_three_rotations_use_every_right_and_are_refused_nothing(real: RealStack
     assert sorted(granted() - seen) == [], "granted and never used"
     assert sorted(seen - granted()) == [], "used without a rule of its own"
     assert verbs(seen) == {resource: found for resource, (found, _) in documented().items()}
-    assert real.active_slots() == {"api": "blue", "web": "blue"}
+    assert real.owner.active_slots() == {"api": "blue", "web": "blue"}
