@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
+import gc
 import inspect
 import json
+import logging
 import pickle
 import pprint
 import traceback
+import weakref
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+import pydantic_core
 import pytest
 
+from rotation import secrecy
 from rotation.secrecy import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 VALUE = "hunter2-and-more"
+
+
+@dataclasses.dataclass
+class Holder:
+    secret: Secret
 
 
 def with_locals(secret: Secret) -> str:
@@ -55,6 +67,18 @@ ATTACKS: dict[str, Callable[[Any], object]] = {
     "bytes": bytes,
     "iteration": list,
     "traceback with locals": with_locals,
+    "an exception's arguments": lambda secret: ExceptionGroup("x", [ValueError(secret)]),
+    "a log record": lambda secret: vars(logging.makeLogRecord({"msg": "%s", "args": (secret,)})),
+    "dataclass": lambda secret: repr(Holder(secret)),
+    "dataclass as dict": lambda secret: dataclasses.asdict(Holder(secret)),
+    "msgspec": msgspec.json.encode,
+    "msgspec of str": lambda secret: msgspec.json.encode(secret, enc_hook=repr),
+    "msgspec builtins": msgspec.to_builtins,
+    "pydantic": pydantic_core.to_jsonable_python,
+    "pydantic of whatever": lambda secret: pydantic_core.to_json(secret, fallback=vars),
+    "what it refers to": gc.get_referents,
+    "what its module has": lambda secret: vars(inspect.getmodule(type(secret))),
+    "what reveal closes over": lambda secret: inspect.getclosurevars(secret.reveal),
 }
 
 
@@ -62,10 +86,26 @@ ATTACKS: dict[str, Callable[[Any], object]] = {
 def test_a_value_is_not_shown_by_accident(attack: str) -> None:
     try:
         shown = ATTACKS[attack](Secret(VALUE))
-    except (AttributeError, TypeError) as refused:
+    except (AttributeError, TypeError, ValueError) as refused:
         shown = refused
     assert VALUE not in repr(shown), f"{attack} shows the value"
 
 
 def test_reveal_shows_it() -> None:
     assert Secret(VALUE).reveal() == VALUE
+
+
+def test_a_value_goes_with_its_secret() -> None:
+    secret = Secret("of this test alone")
+    values = secrecy._VALUES  # noqa: SLF001 - where they are
+    assert "of this test alone" in values.values()
+    gone = weakref.ref(secret)
+    del secret
+    assert gone() is None
+    assert "of this test alone" not in values.values()
+
+
+def test_a_secret_that_is_copied_is_refused_rather_than_empty() -> None:
+    for attempt in (copy.copy, copy.deepcopy, pickle.dumps):
+        with pytest.raises(TypeError, match="pass the reference of its secret version"):
+            attempt(Secret(VALUE))
