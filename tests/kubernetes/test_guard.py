@@ -274,6 +274,7 @@ FOREIGN: list[tuple[str, str, str, Any, str]] = [
 ]
 
 
+@pytest.mark.guarantee(2)
 @pytest.mark.parametrize(("kind", "name", "how", "body", "sentence"), FOREIGN)
 def test_the_app_does_no_more(
     guarded: Guarded, kind: str, name: str, how: str, body: Any, sentence: str
@@ -319,6 +320,7 @@ OTHERS: list[tuple[str, Any, str]] = [
 ]
 
 
+@pytest.mark.guarantee(2)
 @pytest.mark.parametrize(("how", "body", "sentence"), OTHERS)
 def test_nobody_else_moves_a_slot(guarded: Guarded, how: str, body: Any, sentence: str) -> None:
     if how == "apply":

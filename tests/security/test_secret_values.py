@@ -82,6 +82,7 @@ ATTACKS: dict[str, Callable[[Any], object]] = {
 }
 
 
+@pytest.mark.guarantee(3)
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_a_value_is_not_shown_by_accident(attack: str) -> None:
     try:
