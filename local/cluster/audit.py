@@ -39,8 +39,10 @@ class Audit:
         code: int,
         received: datetime,
     ) -> None:
-        """`users`: who asked, and as whom. Requests that end after the cluster was told to stop are
-        left out."""
+        """Writes one line for a request, unless it ends after the cluster was told to stop.
+
+        `users`: who asked, and as whom.
+        """
         if not self._file.closed:
             self._file.write(json.dumps(_event(request, users, target, code, received)) + "\n")
 

@@ -28,7 +28,10 @@ if TYPE_CHECKING:
 
 @dataclass
 class Options:
-    """What tests vary. `credential` is merged over the demo's credential in credentials.yaml."""
+    """The options of a stack, which tests vary.
+
+    `credential` is merged over the demo's credential in credentials.yaml.
+    """
 
     rbac: bool = True
     timers: bool = False
@@ -63,7 +66,10 @@ class Stack(Parts):
         return FaultDesk(self, self.client)
 
     def start(self, progress: Callable[[str], None] = lambda _: None) -> Self:
-        """`progress` is told what is being started. Raises `StartError`, `TimeoutError`."""
+        """Starts everything; `progress` is told what is being started.
+
+        Raises `StartError`, `TimeoutError`.
+        """
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
             self._start(progress)
@@ -90,7 +96,7 @@ class Stack(Parts):
         self.start_host()
 
     def _component(self, name: str, *arguments: str) -> Component:
-        """A component keeps its port, so that it can be stopped and started again."""
+        """A component, which keeps its port, so that it can be stopped and started again."""
         component = Component.module(
             name,
             *("--state", self._path(name), "--port", str(free_port())),
@@ -131,7 +137,7 @@ class Stack(Parts):
         self.provisioner.workloads(self.options.replicas)
 
     def start_host(self) -> None:
-        """The Functions host, on a port that stays the same when it is started again."""
+        """Starts the Functions host, on a port that stays the same when it is started again."""
         if "host" not in self.components:
             self.write_configuration()
             self.components["host"] = Component.module(
@@ -144,7 +150,7 @@ class Stack(Parts):
         self.components["host"].start()
 
     def write_configuration(self) -> None:
-        """credentials.yaml, as JSON: that is YAML too. The host reads it when it starts."""
+        """Writes credentials.yaml, as JSON: that is YAML too. The host reads it when it starts."""
         self._write("credentials.yaml", self._configuration(self.components["cluster"].url))
 
     def _configuration(self, cluster: str) -> dict[str, Any]:
@@ -172,7 +178,7 @@ class Stack(Parts):
         }
 
     def stop(self) -> None:
-        """In the reverse order of their start."""
+        """Stops the components, in the reverse order of their start."""
         for component in reversed(self.components.values()):
             component.stop()
 

@@ -16,7 +16,7 @@ NO_APPROVERS = (
 
 
 def doubts(configuration: Configuration) -> Iterator[tuple[str, str]]:
-    """Each with its path in the file."""
+    """Pairs of a path in the file and what is doubtful there, with what to do."""
     for name, credential in configuration.credentials.items():
         if not credential.approval.listed:
             yield f"credentials.{name}.approval.approvers", NO_APPROVERS

@@ -132,7 +132,7 @@ class AzureEdges:
 
 
 def _warn(configuration: config.Configuration) -> None:
-    """Once in each process, when it first reads the file."""
+    """Logs what is valid and hardly meant, once in each process: when it first reads the file."""
     from rotation.config.doubts import doubts
 
     for path, text in doubts(configuration):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from local.process import wait_until
-from rotation.edges.cluster.patches import SEAL, VERSION
+from rotation.edges.cluster.patches import FENCE, VERSION
 from rotation.model.errors import Denied
 from rotation.model.reasons import Code
 from rotation.model.targets import DeploymentTarget, SecretKeyTarget, ServiceTarget
@@ -59,8 +59,8 @@ def test_each_verb_of_the_app_passes(changed: Guarded) -> None:
         target = SecretKeyTarget(GUARDED, "orders-db-green", key)
         app.pods.deliver(target, Secret("hunter2"), "v7")
     app.traffic.move(PRODUCTION, "blue", "green")
-    app.traffic.seal(PRODUCTION, "orders-db-1")
-    app.traffic.seal(PRODUCTION, "orders-db-2")
+    app.traffic.fence(PRODUCTION, "orders-db-1")
+    app.traffic.fence(PRODUCTION, "orders-db-2")
     app.traffic.move(PRODUCTION, "green", "blue")
     found = app.pods.deployment(STANDBY)
     assert found is not None
@@ -68,7 +68,7 @@ def test_each_verb_of_the_app_passes(changed: Guarded) -> None:
     selected = app.traffic.route(PRODUCTION)
     assert selected is not None
     assert selected.slot == "blue"
-    assert changed.get("Service", "api")["metadata"]["annotations"][SEAL] == "orders-db-2"
+    assert changed.get("Service", "api")["metadata"]["annotations"][FENCE] == "orders-db-2"
     assert changed.get("Secret", "orders-db-green")["data"].keys() == {
         "another",
         "host",

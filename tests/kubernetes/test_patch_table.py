@@ -42,7 +42,7 @@ STANDBY = DeploymentTarget(GUARDED, "api-blue")
 KEY = SecretKeyTarget(GUARDED, "x", "password")
 CALLS: dict[str, Callable[[Edge], object]] = {
     "move": lambda app: app.traffic.move(PRODUCTION, "blue", "green", revision="7"),
-    "seal": lambda app: app.traffic.seal(PRODUCTION, "orders-db-1"),
+    "fence": lambda app: app.traffic.fence(PRODUCTION, "orders-db-1"),
     "start": lambda app: app.pods.start(STANDBY, replicas=2, images=IMAGES, version="v7"),
     "scale": lambda app: app.pods.scale(STANDBY, 0),
     "deliver": lambda app: app.pods.deliver(KEY, Secret("hunter2"), "v7"),

@@ -22,7 +22,7 @@ OURS = "credential-rotation/"
 SLOT = "<slot>"
 
 VERSION = f"{OURS}secret-version"  # of the secret that a slot's pods were started with
-SEAL = f"{OURS}went-back"  # makes a swap that was prepared before it come to nothing
+FENCE = f"{OURS}went-back"  # makes a swap that was prepared before it come to nothing
 
 ANNOTATION: Path = ("metadata", "annotations", OURS)
 REPLICAS: Path = ("spec", "replicas")
@@ -38,7 +38,7 @@ class Sent(NamedTuple):
 # By verb of `contracts.traffic` and `contracts.pods`; one that is not here sends no patch.
 VERBS: dict[str, Sent] = {
     "move": Sent("services", (("spec", "selector", SLOT),)),
-    "seal": Sent("services", (ANNOTATION,)),
+    "fence": Sent("services", (ANNOTATION,)),
     "start": Sent(
         "deployments",
         (
@@ -54,7 +54,8 @@ VERBS: dict[str, Sent] = {
 
 
 def allowed() -> dict[str, set[Path]]:
-    """By resource what the app may change: what a verb sends, and annotations of its own."""
+    """The paths that the app may change, by resource: what its verbs send, and annotations of its
+    own."""
     found: dict[str, set[Path]] = {}
     for sent in VERBS.values():
         found.setdefault(sent.resource, {ANNOTATION}).update(sent.paths)
@@ -62,7 +63,7 @@ def allowed() -> dict[str, set[Path]]:
 
 
 def move(label: str, came_from: str, to: Slot, revision: str | None) -> list[JsonObject]:
-    """A JSON patch that fails unless the selector, and the revision if there is one, are these."""
+    """The JSON patch that changes the slot, and fails unless selector and revision are these."""
     path = "/spec/selector/" + label.replace("~", "~0").replace("/", "~1")
     body: list[JsonObject] = [
         {"op": "test", "path": path, "value": came_from},
@@ -73,30 +74,30 @@ def move(label: str, came_from: str, to: Slot, revision: str | None) -> list[Jso
     return body
 
 
-def seal(token: str) -> JsonObject:
-    """A merge patch."""
-    return {"metadata": {"annotations": {SEAL: token}}}
+def fence(token: str) -> JsonObject:
+    """The merge patch of the annotation."""
+    return {"metadata": {"annotations": {FENCE: token}}}
 
 
 def start(replicas: int, images: dict[str, str], version: str) -> JsonObject:
-    """A strategic merge patch; `images` by container, those of init containers as `init:NAME`."""
+    """The strategic merge patch; `images` by container, those of init containers as `init:NAME`."""
     pod = {"metadata": {"annotations": {VERSION: version}}, "spec": _containers(images)}
     return {"spec": {"replicas": replicas, "template": pod}}
 
 
 def scale(replicas: int) -> JsonObject:
-    """A strategic merge patch."""
+    """The strategic merge patch of the replicas."""
     return {"spec": {"replicas": replicas}}
 
 
 def deliver(key: str, value: Secret, version: str) -> JsonObject:
-    """A merge patch, with the value in clear text as Kubernetes encodes it."""
+    """The merge patch of one key, with the value in clear text as Kubernetes encodes it."""
     encoded = base64.b64encode(value.reveal().encode()).decode()
     return {"metadata": {"annotations": {VERSION: version}}, "data": {key: encoded}}
 
 
 def _containers(images: dict[str, str]) -> JsonObject:
-    """For a strategic merge patch, in which containers merge by name."""
+    """A pod's containers for a strategic merge patch, in which they merge by name."""
     containers: dict[str, list[dict[str, str]]] = {}
     for key, image in images.items():
         kind = "initContainers" if key.startswith("init:") else "containers"

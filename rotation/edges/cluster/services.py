@@ -64,12 +64,12 @@ class Services:
         except (Invalid, Conflict):
             self._accept(target, came_from, to)
 
-    def seal(self, target: ServiceTarget, token: str) -> None:
-        with self._api.translated("seal", f"Service {target}"):
+    def fence(self, target: ServiceTarget, token: str) -> None:
+        with self._api.translated("fence", f"Service {target}"):
             self._api.core.patch_namespaced_service(
                 target.name,
                 target.namespace,
-                patches.seal(token),
+                patches.fence(token),
                 _content_type=MERGE,
                 _request_timeout=TIMEOUT,
             )
