@@ -38,8 +38,8 @@ class Authorizer:
         self._enforced = enforced
 
     def acting(self, user: User, headers: CIMultiDictProxy[str]) -> User:
-        """The user that the request is for: whom Impersonate-User and Impersonate-Group name, if they
-        do. Raises 400 and 403.
+        """The user that a request counts as: whom Impersonate-User and Impersonate-Group name, or
+        who asks. Raises 400 and 403.
 
         https://kubernetes.io/docs/reference/access-authn-authz/authentication/#user-impersonation
         """
