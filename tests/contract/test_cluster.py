@@ -687,7 +687,7 @@ def test_an_api_that_is_slow(
 
 def signed_in(component: Component, authenticate: Callable[[], Secret], **more: Any) -> Edge:
     authority = str(component.facts["ca"])
-    settings = Cluster(**{"server": component.url, "certificate_authority": authority, **more})
+    settings = Cluster(**{"server": component.url, "certificateAuthority": authority, **more})
     return edge_of(settings, authenticate)
 
 
@@ -756,7 +756,7 @@ def test_a_sign_in_that_fails_is_passed_on(component: Component, space: str) -> 
 
 def test_an_authority_may_be_given_as_text(component: Component, state: Path, space: str) -> None:
     pem = Path(str(component.facts["ca"])).read_text(encoding="utf-8")
-    reader = signed_in(component, token(state), certificate_authority=pem)
+    reader = signed_in(component, token(state), certificateAuthority=pem)
     with pytest.raises(Denied):
         reader.traffic.route(ServiceTarget(space, "x", SLOT))
 
@@ -771,7 +771,7 @@ def test_an_unknown_authority_is_refused(
         return token(state)()
 
     stranger = str(Authority(tmp_path / "tls").bundle)
-    refused = signed_in(component, authenticate, certificate_authority=stranger)
+    refused = signed_in(component, authenticate, certificateAuthority=stranger)
     with pytest.raises(Unavailable, match="is its API reachable"):
         refused.traffic.route(ServiceTarget(space, "x", SLOT))
 
@@ -779,7 +779,7 @@ def test_an_unknown_authority_is_refused(
 @pytest.mark.parametrize("authority", ["nothing.pem", "x" * 300])
 def test_an_authority_that_is_not_there(component: Component, authority: str) -> None:
     with pytest.raises(Invalid, match="is neither PEM text nor a file"):
-        signed_in(component, new_password, certificate_authority=authority)
+        signed_in(component, new_password, certificateAuthority=authority)
 
 
 def test_an_api_that_is_down(space: str) -> None:
