@@ -50,6 +50,7 @@ class AzureEdges:
         self._databases: dict[str, Database] = {}
         self._apis: dict[str, Api] = {}
         self._topics: dict[str, Topic] = {}
+        self._read: config.Configuration | None = None
 
     def report(self) -> None:
         """Sends the metrics to whatever receiver the environment names; without one loads nothing.
@@ -79,7 +80,11 @@ class AzureEdges:
     def configuration(self) -> config.Configuration:
         from rotation import config
 
-        return config.load(self.settings.config)
+        found = config.load(self.settings.config)
+        if found is not self._read:
+            self._read = found
+            _warn(found)
+        return found
 
     @cached_property
     def identity(self) -> Identity:
@@ -153,3 +158,11 @@ class AzureEdges:
 
 def _conflict(reason: str) -> None:
     log.event("telemetry.conflict", level=logging.WARNING, reason=reason)
+
+
+def _warn(configuration: config.Configuration) -> None:
+    """Logs what is valid and hardly meant, once in each process: when it first reads the file."""
+    from rotation.config.doubts import doubts
+
+    for path, text in doubts(configuration):
+        log.event("configuration.warning", level=logging.WARNING, path=path, text=text)

@@ -28,7 +28,8 @@ from rotation.config import Cluster
 from rotation.edges.azure import AKS_SCOPE
 from rotation.edges.cluster import services
 from rotation.edges.cluster.client import Api
-from rotation.edges.cluster.deployments import VERSION, Deployments
+from rotation.edges.cluster.deployments import Deployments
+from rotation.edges.cluster.patches import VERSION
 from rotation.edges.cluster.services import Services
 from rotation.model.errors import Conflict, Denied, EdgeError, Invalid, Missing, Unavailable
 from rotation.model.reasons import Code
@@ -85,12 +86,22 @@ def api(kubeconfig: Path) -> Iterator[Any]:
 
 
 @pytest.fixture
-def space(api: Any, name: str) -> str:
-    """A namespace."""
-    if KUBECONFIG:
-        return os.environ["CONTRACT_NAMESPACE"]
-    apply(api, [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}])
-    return name
+def space(api: Any, name: str) -> Iterator[str]:
+    """A namespace. Of a cluster that is not ours, what the test made in it is taken away."""
+    if not KUBECONFIG:
+        apply(api, [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}])
+        yield name
+        return
+    space = os.environ["CONTRACT_NAMESPACE"]
+    yield space
+    for path in (f"/api/v1/namespaces/{space}", f"/apis/apps/v1/namespaces/{space}"):
+        kinds = ("services", "secrets") if path.startswith("/api/") else ("deployments",)
+        for kind in kinds:
+            parts = api.param_serialize(
+                "DELETE", f"{path}/{kind}/{name}", auth_settings=["BearerToken"]
+            )
+            status = api.call_api(*parts).response.status
+            assert status in {200, 202, 404}, f"{kind}/{name} is left in {space}: HTTP {status}"
 
 
 @dataclass(frozen=True)
@@ -701,6 +712,7 @@ subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: %s}]
 def test_entra_tokens_open_what_their_owner_was_granted(
     component: Component, api: Any, state: Path, space: str, name: str
 ) -> None:
+    needs_the_stand_in("CONTRACT_KUBECONFIG", "grants rights to a local identity")
     apply(api, [service(name)], namespace=space)
     target = ServiceTarget(space, name, SLOT)
     apply(api, RIGHTS % READER.principal_id, namespace=space)
