@@ -31,6 +31,11 @@ units: $(VENV)/ready .venv-checkov/ready ## the tests; ARGS goes to pytest
 chaos: $(VENV)/ready ## kills, outages, a full disk, storms of events, under load; CHAOS=full for all of them
 	$(BIN)/python -m pytest -n 2 --dist loadfile tests/chaos $(ARGS)
 
+.PHONY: test-kubernetes
+test-kubernetes: $(VENV)/ready ## the tests on a real Kubernetes API server; builds it first, with Go
+	@folder=$$($(BIN)/python -m tests.kubernetes.build $(BUILD)) && if [ -n "$$folder" ]; then \
+	  CONTROL_PLANE=$$folder $(BIN)/python -m pytest tests/kubernetes $(ARGS); fi
+
 .PHONY: lint
 lint: $(VENV)/ready ## ruff: rules, security rules, format
 	$(BIN)/ruff check .
@@ -48,13 +53,27 @@ imports: $(VENV)/ready ## import rules: who may import whom
 infra: $(VENV)/ready .venv-checkov/ready ## the Bicep files: compiler, snapshots, security scan; ARGS="--write-snapshots"
 	$(BIN)/python -m tests.infra.check --checkov .venv-checkov/bin/checkov $(ARGS)
 
+.PHONY: kusto
+kusto: .kusto/ready ## Kusto's language service, by which tests read the alerts' queries; needs npm
+
 .PHONY: audit
 audit: $(VENV)/ready ## known vulnerabilities of what is pinned; needs the network
-	$(BIN)/pip-audit --strict --disable-pip --no-deps -r requirements.txt
+	@$(BIN)/python -m tests.infra.audit $(ARGS)
+
+.PHONY: sbom
+sbom: $(VENV)/ready .venv-app/ready ## what the deployed app is made of, as CycloneDX, and its licences
+	@mkdir -p var
+	@$(BIN)/cyclonedx-py environment --output-reproducible --pyproject pyproject.toml \
+	  --output-file var/sbom.cdx.json .venv-app
+	@$(BIN)/python -m tests.infra.licences var/sbom.cdx.json
 
 .PHONY: simulate
 simulate: $(VENV)/ready ## faulty runs on a virtual clock; ARGS="--runs N --seed S"
 	@$(BIN)/python -m tests.simulation $(ARGS)
+
+.PHONY: mutate
+mutate: $(VENV)/ready ## faults put into the code one at a time, to see that a test notices; ARGS="--sample N"
+	@$(BIN)/python -m tests.mutation $(ARGS)
 
 .PHONY: bench
 bench: $(VENV)/ready ## the measurements that README.md quotes
@@ -68,11 +87,18 @@ generated: $(VENV)/ready ## writes what must agree with the code: schemas, OpenA
 screenshots: $(VENV)/ready ## takes the pictures of the pages anew; needs chromium
 	$(BIN)/python -m tests.browser.screenshots docs/images
 
+# Each begins with --require-hashes, so that pip takes nothing else for it, on Azure neither.
+LOCKED = requirements requirements-dev requirements-checkov
+
 .PHONY: lock
-lock: $(VENV)/ready ## resolves requirements*.in into requirements*.txt
+lock: $(VENV)/ready ## resolves requirements*.in into requirements*.txt, with hashes
 	$(BIN)/python -m pip install --quiet uv==0.13.9
-	for set in requirements requirements-dev; do $(BIN)/uv pip compile --quiet --universal \
-	  --python-version 3.11 --no-header --no-annotate --no-emit-index-url $$set.in -o $$set.txt; done
+	for set in $(LOCKED); do \
+	  $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate \
+	    --no-emit-index-url --generate-hashes $$set.in -o $$set.txt && \
+	  { echo --require-hashes; grep -v '^--require-hashes$$' $$set.txt; } > $$set.new && \
+	  mv $$set.new $$set.txt || exit 1; \
+	done
 
 .PHONY: hooks
 hooks: $(VENV)/ready ## make lint before each commit, by pre-commit
@@ -80,13 +106,27 @@ hooks: $(VENV)/ready ## make lint before each commit, by pre-commit
 
 .PHONY: clean
 clean: ## removes what make made
-	rm -rf $(VENV) .venv-checkov .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .venv-checkov .venv-app .kusto .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 
 # checkov pins what the app pins otherwise: it has an environment of its own.
-.venv-checkov/ready:
+.venv-checkov/ready: requirements-checkov.txt
 	@$(PYTHON) -m venv .venv-checkov
 	@echo "installing checkov (once, about a minute)"
-	@.venv-checkov/bin/python -m pip install --quiet --disable-pip-version-check checkov==3.3.30
+	@.venv-checkov/bin/python -m pip install --quiet --disable-pip-version-check \
+	  --require-hashes -r requirements-checkov.txt
+	@touch $@
+
+# Just what Azure installs: nothing of the local stack, the tests or pip is in its list of parts.
+.venv-app/ready: requirements.txt $(VENV)/ready
+	@$(PYTHON) -m venv --without-pip .venv-app
+	@echo "installing what the app needs (once)"
+	@$(BIN)/python -m pip --python .venv-app install --quiet --disable-pip-version-check \
+	  --require-hashes -r requirements.txt
+	@touch $@
+
+.kusto/ready:
+	@npm install --prefix .kusto --silent --no-save --no-package-lock --ignore-scripts --no-audit --no-fund \
+	  @kusto/language-service-next@12.4.1
 	@touch $@
 
 # The stamp is newer than the requirements only once they are installed whole.
@@ -96,5 +136,6 @@ $(VENV)/ready: requirements-dev.txt
 	@$(PYTHON) -m venv $(VENV) || \
 	  { echo "$(PYTHON) cannot make a venv; on Debian: apt-get install python3-venv" >&2; exit 1; }
 	@echo "installing what is pinned in requirements-dev.txt (once, about a minute)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	  --require-hashes -r requirements-dev.txt
 	@touch $@

@@ -1,4 +1,4 @@
-"""What was measured on."""
+"""The machine that was measured on."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PACKAGES = ("azure-functions-durable", "kubernetes", "psycopg")
 
 
 def describe(stack: Stack) -> dict[str, Any]:
-    with psycopg.connect(stack.admin_dsn()) as connection:
+    with psycopg.connect(stack.owner.dsn()) as connection:
         server = connection.info.server_version
     return {
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
@@ -33,7 +33,7 @@ def describe(stack: Stack) -> dict[str, Any]:
 
 
 def processor(cpuinfo: str) -> str:
-    """The name of the first one; of some architectures there is none."""
+    """The name of the first processor; of some architectures there is none."""
     for line in cpuinfo.splitlines():
         key, _, value = line.partition(":")
         if key.strip() == "model name":

@@ -1,11 +1,11 @@
-"""Every file that is made, or has parts that are."""
+"""The files that are generated, or have parts that are."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from generate import bicep, events, openapi, recovery
+from generate import bicep, events, guarantees, openapi, recovery
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,19 +17,23 @@ EVENTS = ROOT / "docs" / "events"
 MADE: dict[Path, Callable[[str], str]] = {
     ROOT / "rotation" / "front" / "openapi.json": openapi.made,
     ROOT / "docs" / "recovery.md": recovery.made,
+    ROOT / "docs" / "guarantees.md": guarantees.made,
     ROOT / "infra" / "events.bicep": bicep.subscriptions,
     ROOT / "infra" / "modules" / "alerts.bicep": bicep.alerts,
 }
 
 
 def made() -> dict[Path, str]:
-    """Paths with their texts. Raises `LookupError` for a file without the place for its part."""
-    found = {path: make(path.read_text(encoding="utf-8")) for path, make in MADE.items()}
-    return found | {EVENTS / name: text for name, text in events.made().items()}
+    """The generated files: paths with texts.
+
+    Raises `LookupError` for a file without the place for its part.
+    """
+    texts = {path: make(path.read_text(encoding="utf-8")) for path, make in MADE.items()}
+    return texts | {EVENTS / name: text for name, text in events.made().items()}
 
 
 def differing() -> dict[Path, str]:
-    """Those of them that are not there, or not so."""
+    """The generated files that do not exist or have another text: paths with their texts."""
     return {
         path: text
         for path, text in made().items()

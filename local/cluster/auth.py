@@ -1,4 +1,4 @@
-"""Who asks: bearer tokens from a file, and tokens of the local identity endpoint."""
+"""Knows users by bearer tokens from a file, and tokens of the local identity endpoint."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 # The application id of every AKS cluster's API server in Entra.
 AKS_AUDIENCE = "6dae42f8-4368-4678-94ff-3960e28e3630"
 MASTERS = "system:masters"
+AUTHENTICATED = "system:authenticated"
 
 
 @dataclass(frozen=True)
@@ -53,12 +54,12 @@ class Authenticator:
         self._identity_state = identity_state
 
     def user(self, authorization: str | None) -> User:
-        """From the Authorization header's value. Raises 401."""
+        """The user that an Authorization header's value names. Raises 401."""
         scheme, _, token = (authorization or "").partition(" ")
         if scheme.lower() != "bearer" or not token:
             raise unauthorized()
         known = self._tokens.get(_digest(token)) or self._from_identity(token)
-        return User(known.name, known.groups | {"system:authenticated"})
+        return User(known.name, known.groups | {AUTHENTICATED})
 
     def _from_identity(self, token: str) -> User:
         if self._identity_state is None:

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from local.cluster import kinds
-from local.cluster.auth import MASTERS
-from local.cluster.errors import ApiError, forbidden
+from local.cluster.auth import AUTHENTICATED, MASTERS, User
+from local.cluster.errors import ApiError, bad_request, forbidden
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from local.cluster.auth import User
+    from multidict import CIMultiDictProxy
+
     from local.cluster.kinds import Object
     from local.cluster.requests import Target
     from local.cluster.store import Store
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Attributes:
-    """What is asked for. `resource` holds its subresource: `deployments/scale`."""
+    """A request to be authorised. `resource` holds its subresource: `deployments/scale`."""
 
     verb: str
     group: str
@@ -35,6 +36,24 @@ class Authorizer:
     def __init__(self, store: Store, *, enforced: bool) -> None:
         self._store = store
         self._enforced = enforced
+
+    def acting(self, user: User, headers: CIMultiDictProxy[str]) -> User:
+        """The user that a request counts as: whom Impersonate-User and Impersonate-Group name, or
+        who asks. Raises 400 and 403.
+
+        https://kubernetes.io/docs/reference/access-authn-authz/authentication/#user-impersonation
+        """
+        name, groups = headers.get("Impersonate-User"), headers.getall("Impersonate-Group", [])
+        if name is None:
+            if groups:
+                raise bad_request("requested groups without impersonating a user")
+            return user
+        for resource, wanted in [("users", name), *(("groups", group) for group in groups)]:
+            if not self.allows(user, Attributes("impersonate", "", resource, "", wanted)):
+                why = f'User "{user.name}" cannot impersonate resource "{resource}" in API group ""'
+                message = f'{resource} "{wanted}" is forbidden: {why} at the cluster scope'
+                raise ApiError(403, "Forbidden", message, {"name": wanted, "kind": resource})
+        return User(name, frozenset({*groups, AUTHENTICATED}))
 
     def check(self, user: User, target: Target) -> None:
         """Raises 403."""
@@ -53,7 +72,8 @@ class Authorizer:
         raise forbidden(target.kind, target.name, why)
 
     def check_path(self, user: User, verb: str, path: str) -> None:
-        """Discovery is open to whoever is authenticated, as upstream's default roles have it."""
+        """Raises 403 for a path; discovery is open to whoever is authenticated, as upstream's
+        default roles have it."""
         open_paths = ("/api", "/apis", "/healthz", "/livez", "/readyz", "/openapi", "/version")
         if any(path == each or path.startswith(f"{each}/") for each in open_paths):
             return
@@ -76,7 +96,7 @@ class Authorizer:
                 yield from self._role(binding["roleRef"], scope).get("rules") or []
 
     def _role(self, reference: Object, namespace: str) -> Object:
-        """A binding to a role that does not exist grants nothing."""
+        """The role of a binding; one that does not exist grants nothing."""
         if reference["kind"] == "ClusterRole":
             return self._store.get(kinds.CLUSTER_ROLE, "", reference["name"]) or {}
         return self._store.get(kinds.ROLE, namespace, reference["name"]) or {}

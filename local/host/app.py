@@ -123,7 +123,7 @@ def describe(function: Function) -> AppFunction:
 
 
 def _plain(binding: Mapping[str, Any]) -> dict[str, Any]:
-    """Enums as their names, as function.json has them."""
+    """The binding with enums as their names, as function.json has them."""
     return dict(json.loads(json.dumps(binding, cls=StringifyEnumJsonEncoder)))
 
 
@@ -143,7 +143,7 @@ def _client_parameters(
 
 
 def _check_signature(name: str, call: Callable[..., Any], bound: set[str]) -> bool:
-    """Parameters and bindings are matched by name. Returns whether `context` is asked for."""
+    """Matches parameters and bindings by name, and returns whether `context` is asked for."""
     parameters = set(inspect.signature(call).parameters)
     if missing := bound - parameters:
         raise LoadError(f"{name}: has no parameter for its binding {', '.join(sorted(missing))}")

@@ -104,8 +104,10 @@ class Plan:
 
 
 async def serve(plan: Plan, listening: Callable[[], None]) -> None:
-    """Until SIGTERM or SIGINT. Stops in the reverse order: the local RPC address outlives the
-    calls and activities that use it."""
+    """Serves until SIGTERM or SIGINT.
+
+    Stops in the reverse order: the local RPC address outlives the calls and activities that use it.
+    """
     loop, stop = asyncio.get_running_loop(), _stop_signal()
     worker = Worker(plan.app, loop, plan.addresses.binding, plan.host_file.timeout)
     async with AsyncExitStack() as stack:
@@ -134,7 +136,7 @@ async def serve(plan: Plan, listening: Callable[[], None]) -> None:
 def _setter(
     loop: asyncio.AbstractEventLoop, stop: asyncio.Event
 ) -> Callable[[BaseException], None]:
-    """For the engine's threads."""
+    """A callback that ends the host for an engine's error, for the engine's threads."""
 
     def failed(_: BaseException) -> None:
         loop.call_soon_threadsafe(stop.set)

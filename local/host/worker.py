@@ -93,7 +93,10 @@ class Worker:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     async def invoke(self, function: AppFunction, value: Datum) -> Datum | None:
-        """For triggers on the loop. Raises what the function raises, or `FunctionTimeoutError`."""
+        """Calls a function for triggers on the loop.
+
+        Raises what the function raises, or `FunctionTimeoutError`.
+        """
         arguments = self._arguments(function, value)
         if function.is_async:
             running = asyncio.ensure_future(function.call(**arguments))
@@ -108,7 +111,7 @@ class Worker:
         return encode(function, running.result())
 
     def invoke_blocking(self, function: AppFunction, value: Datum) -> Datum | None:
-        """For the durable runner's threads."""
+        """Calls a function for the durable runner's threads."""
         arguments = self._arguments(function, value)
         with self._overrun(function):
             if function.is_async:
@@ -121,7 +124,7 @@ class Worker:
 
     @contextmanager
     def _overrun(self, function: AppFunction) -> Iterator[None]:
-        """A thread cannot be ended from outside: what runs too long is reported."""
+        """Reports a function that runs too long: its thread cannot be ended from outside."""
         begun = time.monotonic()
         yield
         seconds = time.monotonic() - begun

@@ -1,4 +1,4 @@
-"""HTML from the templates, with headers that let a page do no more than it needs to."""
+"""HTML responses, with headers that let a page do no more than it needs to."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ ICON = (
 def page(
     template: str, status: int, now: datetime, set_cookie: str | None = None, **context: Any
 ) -> func.HttpResponse:
-    """`now` is what relative times on the page count from."""
+    """The HTML response of a template. Relative times on the page count from `now`."""
     body = _environment().get_template(template).render(now=now, icon=ICON, **context)
     headers = {**_headers(), **({"Set-Cookie": set_cookie} if set_cookie else {})}
     return func.HttpResponse(body, status_code=status, mimetype="text/html", headers=headers)
 
 
 def see_other(location: str) -> func.HttpResponse:
-    """Sends the browser to a page of its own, so that a reload repeats no decision."""
+    """A response that sends the browser to another page, so that a reload repeats no decision."""
     return func.HttpResponse("", status_code=303, headers={**_headers(), "Location": location})
 
 
@@ -66,7 +66,7 @@ def _asset(name: str) -> str:
 
 @cache
 def _headers() -> dict[str, str]:
-    """Style and script stand in the page and are allowed by their digests, nothing else is."""
+    """The headers of every page. Style and script stand in it and are allowed by their digests."""
     policy = [
         "default-src 'none'",
         f"style-src {_digest('page.css')}",

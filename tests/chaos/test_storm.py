@@ -138,6 +138,7 @@ def heard() -> Iterator[Heard]:
 class TestTenThousand:
     """The app's own functions on the engine, without HTTP in between."""
 
+    @pytest.mark.guarantee(5)
     def test_one_rotation_for_each_version_and_every_event_accounted_for(
         self, heard: Heard, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -209,16 +210,17 @@ def rotations(story: Story) -> list[dict[str, Any]]:
     return [found for found in page if found["name"] == "rotation"]
 
 
+@pytest.mark.guarantee(5)
 def test_a_few_hundred_over_http(chaos_stack: Stack) -> None:
     stack, draw = chaos_stack, drawn("http")
     before = active(stack)
-    known = {record["rotation"] for record in stack.rotations()}
-    due, ids = stack.near_expiry(before), [f"storm-{number}" for number in range(300)]
+    known = {record["rotation"] for record in stack.client.rotations()}
+    due, ids = stack.client.near_expiry(before), [f"storm-{number}" for number in range(300)]
     host = psutil.Process(stack.components["host"].pid)
     deliver(stack, due, draw, ids[:100])
     memory = host.memory_info().rss  # by now everything that is imported on first use is there
     deliver(stack, due, draw, ids[100:])
-    new = [record for record in stack.rotations() if record["rotation"] not in known]
+    new = [record for record in stack.client.rotations() if record["rotation"] not in known]
     asked = Counter((r["request"]["secret"], r["request"]["version"]) for r in new)
     assert asked
     assert set(asked.values()) == {1}
@@ -232,8 +234,10 @@ def deliver(stack: Stack, due: dict[str, Any], draw: random.Random, ids: list[st
     """Twenty at a time, and then as long as it takes until nothing moves any more."""
     for begin in range(0, len(ids), 20):
         batch = [{**event(due, draw), "id": identity} for identity in ids[begin : begin + 20]]
-        assert stack.webhook(batch, "Notification").status == 202
-    wait_until(lambda: all(map(waiting, stack.rotations())), 60, "each rotation's end or question")
+        assert stack.client.webhook(batch, "Notification").status == 202
+    wait_until(
+        lambda: all(map(waiting, stack.client.rotations())), 60, "each rotation's end or question"
+    )
 
 
 def event(due: dict[str, Any], draw: random.Random) -> dict[str, Any]:

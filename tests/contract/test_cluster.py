@@ -29,7 +29,8 @@ from rotation.config import Cluster
 from rotation.edges.azure import AKS_SCOPE
 from rotation.edges.cluster import services
 from rotation.edges.cluster.client import Api
-from rotation.edges.cluster.deployments import VERSION, Deployments
+from rotation.edges.cluster.deployments import Deployments
+from rotation.edges.cluster.patches import VERSION
 from rotation.edges.cluster.services import Services
 from rotation.model.errors import Conflict, Denied, EdgeError, Invalid, Missing, Unavailable
 from rotation.model.reasons import Code
@@ -86,12 +87,22 @@ def api(kubeconfig: Path) -> Iterator[Any]:
 
 
 @pytest.fixture
-def space(api: Any, name: str) -> str:
-    """A namespace."""
-    if KUBECONFIG:
-        return os.environ["CONTRACT_NAMESPACE"]
-    apply(api, [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}])
-    return name
+def space(api: Any, name: str) -> Iterator[str]:
+    """A namespace. Of a cluster that is not ours, what the test made in it is taken away."""
+    if not KUBECONFIG:
+        apply(api, [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}])
+        yield name
+        return
+    space = os.environ["CONTRACT_NAMESPACE"]
+    yield space
+    for path in (f"/api/v1/namespaces/{space}", f"/apis/apps/v1/namespaces/{space}"):
+        kinds = ("services", "secrets") if path.startswith("/api/") else ("deployments",)
+        for kind in kinds:
+            parts = api.param_serialize(
+                "DELETE", f"{path}/{kind}/{name}", auth_settings=["BearerToken"]
+            )
+            status = api.call_api(*parts).response.status
+            assert status in {200, 202, 404}, f"{kind}/{name} is left in {space}: HTTP {status}"
 
 
 @dataclass(frozen=True)
@@ -318,6 +329,7 @@ def test_move_may_be_repeated(place: Place, name: str) -> None:
     assert place.traffic.route(target) == Route("green", "http")
 
 
+@pytest.mark.guarantee(2)
 @pytest.mark.parametrize("slot", ["red", None])
 def test_move_is_a_compare_and_swap(place: Place, name: str, slot: str | None) -> None:
     target = place.service(name, slot)
@@ -335,6 +347,7 @@ def revision(place: Place, target: ServiceTarget) -> str:
     return found.revision
 
 
+@pytest.mark.guarantee(2)
 def test_move_refuses_a_service_that_was_changed_there_and_back(place: Place, name: str) -> None:
     target = place.service(name)
     seen = revision(place, target)
@@ -347,31 +360,31 @@ def test_move_refuses_a_service_that_was_changed_there_and_back(place: Place, na
     assert place.traffic.route(target) == Route("blue", "http")
 
 
-def test_a_seal_undoes_what_was_prepared_before_it(place: Place, name: str) -> None:
+def test_a_fence_undoes_what_was_prepared_before_it(place: Place, name: str) -> None:
     target = place.service(name)
     seen = revision(place, target)
-    place.traffic.seal(target, "orders-db-1")
+    place.traffic.fence(target, "orders-db-1")
     with pytest.raises(Unavailable, match="was changed meanwhile"):
         place.traffic.move(target, "blue", "green", revision=seen)
     assert place.traffic.route(target) == Route("blue", "http")
 
 
-def test_a_seal_that_is_repeated_changes_nothing(place: Place, name: str) -> None:
+def test_a_fence_that_is_repeated_changes_nothing(place: Place, name: str) -> None:
     target = place.service(name)
-    place.traffic.seal(target, "orders-db-1")
-    sealed = revision(place, target)
-    place.traffic.seal(target, "orders-db-1")
-    assert revision(place, target) == sealed
-    place.traffic.seal(target, "orders-db-2")
-    assert revision(place, target) != sealed
+    place.traffic.fence(target, "orders-db-1")
+    fenced = revision(place, target)
+    place.traffic.fence(target, "orders-db-1")
+    assert revision(place, target) == fenced
+    place.traffic.fence(target, "orders-db-2")
+    assert revision(place, target) != fenced
 
 
-@pytest.mark.parametrize("verb", ["move", "seal"])
+@pytest.mark.parametrize("verb", ["move", "fence"])
 def test_a_service_that_is_not_there(place: Place, verb: str) -> None:
     target = ServiceTarget(place.space, "nothing", SLOT)
     verbs: dict[str, Callable[[], None]] = {
         "move": lambda: place.traffic.move(target, "blue", "green"),
-        "seal": lambda: place.traffic.seal(target, "orders-db-1"),
+        "fence": lambda: place.traffic.fence(target, "orders-db-1"),
     }
     with pytest.raises(Missing, match=f"Service {target}") as caught:
         verbs[verb]()
@@ -623,7 +636,7 @@ PODS = DeploymentTarget("orders", "api")
 VERBS: dict[str, Callable[[Edge], object]] = {
     "route": lambda edge: edge.traffic.route(API),
     "move": lambda edge: edge.traffic.move(API, "blue", "green"),
-    "seal": lambda edge: edge.traffic.seal(API, "orders-db-1"),
+    "fence": lambda edge: edge.traffic.fence(API, "orders-db-1"),
     "deployment": lambda edge: edge.pods.deployment(PODS),
     "listed": lambda edge: edge.pods.listed(PODS),
     "deliver": lambda edge: edge.pods.deliver(
@@ -668,6 +681,7 @@ def test_a_lost_connection_is_worth_a_retry(cluster: Edge, admin: Admin, verb: s
         VERBS[verb](cluster)
 
 
+@pytest.mark.guarantee(4)
 def test_a_move_whose_answer_is_lost_was_made(real: RealPlace, name: str, admin: Admin) -> None:
     target = real.service(name)
     admin.fault(match={"method": "PATCH"}, drop="after")
@@ -688,7 +702,7 @@ def test_an_api_that_is_slow(
 
 def signed_in(component: Component, authenticate: Callable[[], Secret], **more: Any) -> Edge:
     authority = str(component.facts["ca"])
-    settings = Cluster(**{"server": component.url, "certificate_authority": authority, **more})
+    settings = Cluster(**{"server": component.url, "certificateAuthority": authority, **more})
     return edge_of(settings, authenticate)
 
 
@@ -713,6 +727,7 @@ subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: %s}]
 def test_entra_tokens_open_what_their_owner_was_granted(
     component: Component, api: Any, state: Path, space: str, name: str
 ) -> None:
+    needs_the_stand_in("CONTRACT_KUBECONFIG", "grants rights to a local identity")
     apply(api, [service(name)], namespace=space)
     target = ServiceTarget(space, name, SLOT)
     apply(api, RIGHTS % READER.principal_id, namespace=space)
@@ -756,7 +771,7 @@ def test_a_sign_in_that_fails_is_passed_on(component: Component, space: str) -> 
 
 def test_an_authority_may_be_given_as_text(component: Component, state: Path, space: str) -> None:
     pem = Path(str(component.facts["ca"])).read_text(encoding="utf-8")
-    reader = signed_in(component, token(state), certificate_authority=pem)
+    reader = signed_in(component, token(state), certificateAuthority=pem)
     with pytest.raises(Denied):
         reader.traffic.route(ServiceTarget(space, "x", SLOT))
 
@@ -771,7 +786,7 @@ def test_an_unknown_authority_is_refused(
         return token(state)()
 
     stranger = str(Authority(tmp_path / "tls").bundle)
-    refused = signed_in(component, authenticate, certificate_authority=stranger)
+    refused = signed_in(component, authenticate, certificateAuthority=stranger)
     with pytest.raises(Unavailable, match="is its API reachable"):
         refused.traffic.route(ServiceTarget(space, "x", SLOT))
 
@@ -779,7 +794,7 @@ def test_an_unknown_authority_is_refused(
 @pytest.mark.parametrize("authority", ["nothing.pem", "x" * 300])
 def test_an_authority_that_is_not_there(component: Component, authority: str) -> None:
     with pytest.raises(Invalid, match="is neither PEM text nor a file"):
-        signed_in(component, new_password, certificate_authority=authority)
+        signed_in(component, new_password, certificateAuthority=authority)
 
 
 def test_an_api_that_is_down(space: str) -> None:

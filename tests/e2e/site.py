@@ -17,7 +17,6 @@ import urllib3
 from local import world
 from local.process import wait_until
 from rotation.links import SignedLinks
-from rotation.model.targets import SecretTarget
 from rotation.secrecy import Secret
 from rotation.settings import Settings
 
@@ -48,7 +47,7 @@ def host_with(
         credential.clear()
         credential.update(before[1])
         _again(stack, before[0])
-        stack.restore()  # as an approver of the stack's own
+        stack.faults.restore()  # as an approver of the stack's own
 
 
 def _again(stack: Stack, environment: dict[str, str]) -> None:
@@ -62,15 +61,17 @@ def _again(stack: Stack, environment: dict[str, str]) -> None:
 @contextmanager
 def with_links(stack: Stack) -> Iterator[Stack]:
     """Approvers get signed links, with a key that the vault has."""
-    alphabet = string.ascii_letters + string.digits
-    value = Secret("".join(secrets.choice(alphabet) for _ in range(40)))
-    expires = datetime.now(UTC) + timedelta(days=365)
-    stack.vault.put(
-        SecretTarget(LINK_KEY), value, expires=expires, content_type="text/plain", tags={}
-    )
+    new_link_key(stack)
     settings = {"ROTATION_LINK_KEY": f"{stack.addresses.vault}/secrets/{LINK_KEY}"}
     with host_with(stack, {**settings, "ROTATION_PUBLIC_URL": stack.components["host"].url}):
         yield stack
+
+
+def new_link_key(stack: Stack) -> None:
+    """A version of the key's secret."""
+    alphabet = string.ascii_letters + string.digits
+    value = Secret("".join(secrets.choice(alphabet) for _ in range(40)))
+    stack.provisioner.put_secret(LINK_KEY, value, timedelta(days=365))
 
 
 @contextmanager
@@ -99,7 +100,7 @@ def minted(stack: Stack, rotation: str, recipient: str, life: timedelta) -> str:
             link_key=f"{stack.addresses.vault}/secrets/{LINK_KEY}",
             public_url=stack.components["host"].url,
         ),
-        vault=lambda _: stack.vault,
+        vault=lambda _: stack.owner.vault,
         now=lambda: datetime.now(UTC),
     )
     token = SignedLinks(edges).mint(rotation, recipient, datetime.now(UTC) + life)
@@ -138,10 +139,10 @@ def published(stack: Stack) -> list[dict[str, Any]]:
 def asked(stack: Stack, **body: Any) -> str:
     """A new rotation, once it waits for a decision."""
     request = {"credential": world.CREDENTIAL, "by": world.OPERATOR, **body}
-    answer = stack.api("POST", "/rotations", request)
+    answer = stack.client.api("POST", "/rotations", request)
     assert answer.status == 202, answer.json
     rotation = str(answer.json["rotation"])
-    record = stack.follow(rotation, waits_or_ended)
+    record = stack.client.follow(rotation, waits_or_ended)
     assert record["outcome"] is None, record["outcomeReason"]
     return rotation
 
@@ -151,4 +152,4 @@ def waits_or_ended(record: dict[str, Any]) -> bool:
 
 
 def ended(stack: Stack, rotation: str) -> dict[str, Any]:
-    return stack.follow(rotation, lambda record: record["outcome"], timeout=150)
+    return stack.client.follow(rotation, lambda record: record["outcome"], timeout=150)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from kubernetes.client.exceptions import ApiException
 
 from rotation.decisions.answers import Expectation, judge
-from rotation.decisions.verdict import known, verdict
+from rotation.decisions.verdict import identity_of, verdict
 from rotation.edges.cluster.client import _refusal, words
 from rotation.edges.cluster.services import _raise_own_status
 from rotation.edges.database import login, scram
@@ -40,7 +40,7 @@ JSON: Any = st.recursive(
     ),
     max_leaves=20,
 )
-ASKED = known(["ada@contoso.example"])
+ASKED = identity_of(["ada@contoso.example"])
 DEEP = [b"[" * 60_000, b'{"a":' * 60_000, b"\xff\xfe", b"", b"null", b"1" * 6000]
 ENCODED = JSON.map(lambda value: json.dumps(value).encode())
 BODIES = st.binary(max_size=200) | st.sampled_from(DEEP) | ENCODED

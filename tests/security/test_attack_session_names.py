@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 @contextmanager
 def session(stack: Stack, slot: str, application: str) -> Iterator[None]:
     """Somebody's who has the password: from 127.0.0.1, which is no pod's address."""
-    value = stack.vault.value(SecretTarget(world.secret(slot)))
+    value = stack.owner.vault.value(SecretTarget(world.secret(slot)))
     dsn = make_conninfo(
-        stack.admin_dsn(world.DATABASE),
+        stack.owner.dsn(world.DATABASE),
         user=f"orders_{slot}",
         password=extract("password", value, slot).reveal(),
         application_name=application,
@@ -42,7 +42,7 @@ def session(stack: Stack, slot: str, application: str) -> Iterator[None]:
 
 
 def evidence(stack: Stack, rotation: str) -> dict[str, Any]:
-    found: dict[str, Any] = stack.api("GET", f"/rotations/{rotation}/evidence").json
+    found: dict[str, Any] = stack.client.api("GET", f"/rotations/{rotation}/evidence").json
     return found
 
 
@@ -52,7 +52,7 @@ def test_it_is_still_in_use(stack: Stack, name: str) -> None:
     own = f"orders-{name}/{before}"
     with session(stack, before, own):
         rotation = started(stack)
-        stack.follow(rotation, waiting)
+        stack.client.follow(rotation, waiting)
         found = evidence(stack, rotation)
         strange = [
             (row["application"], row["client"], row["sessions"]) for row in found["stillInUse"]
@@ -65,7 +65,7 @@ def test_it_is_still_in_use(stack: Stack, name: str) -> None:
         assert own in {row["application"] for row in rows}
         assert all(row["client"].startswith("127.") for row in rows)
     wait_until(lambda: not evidence(stack, rotation)["stillInUse"], 20, "an end of it")
-    stack.reject(rotation)
+    stack.client.reject(rotation)
     assert ended(stack, rotation)["outcome"] == "rolled-back"
 
 
@@ -73,12 +73,12 @@ def test_each_pod_connects_from_an_address_of_its_own(stack: Stack) -> None:
     pods = [
         pod
         for name, space in world.WORKLOADS.items()
-        for pod in stack.kubernetes_get(f"/api/v1/namespaces/{space}/pods")["items"]
+        for pod in stack.owner.kubernetes_get(f"/api/v1/namespaces/{space}/pods")["items"]
         if name in pod["metadata"]["name"]
     ]
     addresses = [pod["status"]["podIP"] for pod in pods]
     assert len(set(addresses)) == len(addresses) > 1
-    with psycopg.connect(stack.admin_dsn(), autocommit=True) as connection:
+    with psycopg.connect(stack.owner.dsn(), autocommit=True) as connection:
         rows = connection.execute(
             "SELECT DISTINCT host(client_addr) FROM pg_stat_activity"
             " WHERE usename LIKE 'orders%' AND application_name LIKE 'orders-%'"

@@ -73,7 +73,7 @@ def send(
         answer = Answer(response.status, dict(response.headers), response.read())  # type: ignore[arg-type]  # read only
     finally:
         connection.close()
-    stack.answers.append(repr(answer.headers).encode() + answer.body)
+    stack.client.answers.append(repr(answer.headers).encode() + answer.body)
     return answer
 
 
@@ -85,16 +85,17 @@ def keyed(stack: Stack, **more: str) -> dict[str, str]:
 @pytest.fixture(scope="class")
 def gate(shared_stack: Stack) -> Iterator[str]:
     """A rotation that waits for its decision; no test here may make it."""
-    shared_stack.restore()
+    shared_stack.faults.restore()
     rotation = started(shared_stack, by="mallory@contoso.example")
-    assert shared_stack.follow(rotation, waiting)["outcome"] is None
+    assert shared_stack.client.follow(rotation, waiting)["outcome"] is None
     yield rotation
-    assert shared_stack.rotation(rotation)["decision"] is None
-    shared_stack.reject(rotation)
+    assert shared_stack.client.rotation(rotation)["decision"] is None
+    shared_stack.client.reject(rotation)
 
 
 @pytest.mark.usefixtures("gate")
 class TestFuzzed:
+    @pytest.mark.guarantee(8)
     @fuzzed
     @given(
         method=st.sampled_from(["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "HEAD"]),
@@ -120,6 +121,7 @@ class TestFuzzed:
         path = "/api/" + route.replace("{}", quote(segment, safe="", errors="replace"))
         harmless(send(shared_stack, method, path, body, headers=keyed(shared_stack, **headers)))
 
+    @pytest.mark.guarantee(8)
     @fuzzed
     @given(
         path=st.sampled_from(["rotations", "pages", "pages/decision", "credentials"]),
@@ -133,6 +135,7 @@ class TestFuzzed:
         encoded = urlencode(query, errors="replace")
         harmless(send(shared_stack, "GET", f"/api/{path}?{encoded}", headers=keyed(shared_stack)))
 
+    @pytest.mark.guarantee(8)
     @fuzzed
     @given(body=st.binary(max_size=40) | json_values.map(lambda value: json.dumps(value).encode()))
     def test_any_body_of_a_decision(self, shared_stack: Stack, gate: str, body: bytes) -> None:
@@ -141,6 +144,7 @@ class TestFuzzed:
         harmless(answer)
         assert answer.status == 400
 
+    @pytest.mark.guarantee(6)
     @fuzzed
     @given(
         document=st.fixed_dictionaries(
@@ -161,6 +165,7 @@ class TestFuzzed:
         harmless(answer)
         assert answer.status in {400, 403}
 
+    @pytest.mark.guarantee(8)
     @fuzzed
     @given(
         fields=st.dictionaries(
@@ -175,10 +180,11 @@ class TestFuzzed:
         harmless(answer)
         assert answer.status in {400, 403}
 
+    @pytest.mark.guarantee(8)
     @fuzzed
     @given(data=json_values, kind=st.text(max_size=40), name=st.text(max_size=40))
     def test_any_event(self, shared_stack: Stack, data: Any, kind: str, name: str) -> None:
-        event = shared_stack.near_expiry("blue")
+        event = shared_stack.client.near_expiry("blue")
         near = "Microsoft.KeyVault.SecretNearExpiry"
         for changes in (
             {"data": data},
@@ -188,9 +194,12 @@ class TestFuzzed:
         ):
             body = json.dumps([{**event, "id": "fuzzed", **changes}]).encode()
             more = {"aeg-event-type": "Notification"}
-            answer = send(shared_stack, "POST", shared_stack.webhook_path, body, headers=more)
+            answer = send(
+                shared_stack, "POST", shared_stack.client.webhook_path, body, headers=more
+            )
             harmless(answer)
 
+    @pytest.mark.guarantee(8)
     @fuzzed
     @given(
         body=st.binary(max_size=40),
@@ -198,7 +207,7 @@ class TestFuzzed:
     )
     def test_any_delivery(self, shared_stack: Stack, body: bytes, kind: str) -> None:
         more = {"aeg-event-type": kind}
-        harmless(send(shared_stack, "POST", shared_stack.webhook_path, body, headers=more))
+        harmless(send(shared_stack, "POST", shared_stack.client.webhook_path, body, headers=more))
 
 
 def claims(identity: str) -> str:
@@ -212,6 +221,7 @@ class TestForged:
         path = f"/api/rotations/{rotation}/approval"
         return send(stack, "POST", path, json.dumps(body).encode(), headers=given)
 
+    @pytest.mark.guarantee(6)
     @pytest.mark.parametrize("key", ["", "wrong", "system"])
     def test_without_the_function_key(self, shared_stack: Stack, gate: str, key: str) -> None:
         value = shared_stack.keys.get(key, key)
@@ -219,11 +229,13 @@ class TestForged:
         body = {"decision": "approve", "by": world.APPROVERS[0]}
         assert self.decide(shared_stack, gate, given, **body).status == 401
 
+    @pytest.mark.guarantee(6)
     @pytest.mark.parametrize("by", ["mallory@contoso.example", "MALLORY@contoso.example "])
     def test_whoever_asked_for_it(self, shared_stack: Stack, gate: str, by: str) -> None:
         answer = self.decide(shared_stack, gate, keyed(shared_stack), decision="approve", by=by)
         assert answer.status == 403
 
+    @pytest.mark.guarantee(6)
     def test_a_principal_that_no_platform_vouches_for(self, shared_stack: Stack, gate: str) -> None:
         """Without the platform's sign-in in front, the header is anybody's word: not even read."""
         spoofed = keyed(shared_stack, **{"X-MS-CLIENT-PRINCIPAL": claims(world.APPROVERS[0])})
@@ -232,6 +244,7 @@ class TestForged:
         page = send(shared_stack, "GET", f"/api/pages/rotations/{gate}", headers=spoofed)
         assert b"Signed in as" not in page.body
 
+    @pytest.mark.guarantee(6)
     def test_the_engine_itself_is_behind_another_key(self, shared_stack: Stack, gate: str) -> None:
         base = f"/runtime/webhooks/durabletask/instances/{gate}"
         for method, path in (
@@ -242,14 +255,16 @@ class TestForged:
             for key in ({}, keyed(shared_stack)):
                 assert send(shared_stack, method, path, b"{}", headers=key).status in {401, 403}
 
+    @pytest.mark.guarantee(6)
     @pytest.mark.parametrize("method", ["GET", "HEAD"])
     def test_reading_decides_nothing(self, shared_stack: Stack, gate: str, method: str) -> None:
         query = urlencode({"decision": "approve", "by": world.APPROVERS[0], "comment": "x"})
         for path in (f"rotations/{gate}/approval", f"rotations/{gate}", f"pages/rotations/{gate}"):
             given = keyed(shared_stack, **{"X-HTTP-Method-Override": "POST"})
             send(shared_stack, method, f"/api/{path}?{query}", headers=given)
-        assert shared_stack.rotation(gate)["decision"] is None
+        assert shared_stack.client.rotation(gate)["decision"] is None
 
+    @pytest.mark.guarantee(6)
     def test_a_form_from_another_site(self, shared_stack: Stack, gate: str) -> None:
         fields = {"decision": "approve", "by": world.APPROVERS[0], "token": "0" * 64}
         kind = {
@@ -262,28 +277,30 @@ class TestForged:
         assert answer.status == 403
 
 
+@pytest.mark.guarantee(6)
 def test_a_form_of_another_rotation(stack: Stack) -> None:
     """Its token is made for one rotation and gate; the one before this has ended."""
     first = started(stack)
-    stack.follow(first, waiting)
+    stack.client.follow(first, waiting)
     page = send(stack, "GET", f"/api/pages/rotations/{first}", headers=keyed(stack))
     token = page.body.partition(b'name="token" value="')[2].partition(b'"')[0].decode()
     assert len(token) == 64
-    stack.reject(first)
+    stack.client.reject(first)
     second = started(stack)
-    stack.follow(second, waiting)
+    stack.client.follow(second, waiting)
     fields = {"decision": "approve", "by": world.APPROVERS[0], "token": token}
     kind = keyed(stack, **{"Content-Type": "application/x-www-form-urlencoded"})
     for rotation, expected in ((second, 403), (first, 409)):
         path = f"/api/pages/rotations/{rotation}"
         answer = send(stack, "POST", path, urlencode(fields).encode(), headers=kind)
         assert answer.status == expected
-    assert stack.rotation(second)["decision"] is None
+    assert stack.client.rotation(second)["decision"] is None
 
 
+@pytest.mark.guarantee(6)
 def test_many_decisions_at_once_are_one(stack: Stack) -> None:
     rotation = started(stack)
-    stack.follow(rotation, waiting)
+    stack.client.follow(rotation, waiting)
     answers: list[Answer] = []
 
     def decide(choice: str) -> None:

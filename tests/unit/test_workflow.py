@@ -117,6 +117,7 @@ def test_the_result_of_the_credential_is_the_rotation(story: Story) -> None:
     assert story.world.show("orders-db")["output"] == story.shown["output"]
 
 
+@pytest.mark.guarantee(3)
 def test_activities_are_told_names_and_no_more(story: Story) -> None:
     story.approve()
     for _, name, reference in story.calls:
@@ -131,6 +132,7 @@ def test_activities_are_told_names_and_no_more(story: Story) -> None:
             }, name
 
 
+@pytest.mark.guarantee(1)
 def test_the_version_that_was_staged_is_the_one_that_counts(story: Story) -> None:
     story.script["stage"] = {"version": "v3"}
     story.approve()
@@ -169,6 +171,7 @@ def test_another_failure_of_activate_is_not_staged_around(story: Story) -> None:
     assert story.names().count("stage green") == 1
 
 
+@pytest.mark.guarantee(2)
 def test_workloads_are_prepared_side_by_side_and_swapped_once_all_are_ready() -> None:
     story = Story("api", "web", "jobs")
     story.script["await_ready"] = sequence({"done": False, "observed": "0 of 2"}, DONE)
@@ -177,6 +180,7 @@ def test_workloads_are_prepared_side_by_side_and_swapped_once_all_are_ready() ->
     assert [before.count(name) for name in PREPARED] == [3, 3, 4, 3]
 
 
+@pytest.mark.guarantee(4)
 @pytest.mark.parametrize("again", [1, 3])
 def test_a_turn_or_activity_that_is_lost_and_repeated_changes_nothing(again: int) -> None:
     """Each unit of work runs, and its outcome is lost, before it runs for good."""
@@ -327,6 +331,7 @@ def test_a_rejected_rotation_rolls_back(story: Story) -> None:
     assert story.told() == ["Started", "AwaitingApproval", "Rejected", "RolledBack"]
 
 
+@pytest.mark.guarantee(7)
 @pytest.mark.parametrize("step", ["confirm", "scale_down", "await_gone", "deactivate", "disable"])
 def test_a_retirement_that_fails_needs_attention(story: Story, step: str) -> None:
     story.script[step] = denied
@@ -341,6 +346,7 @@ def test_a_retirement_that_fails_needs_attention(story: Story, step: str) -> Non
     assert story.told()[-1] == "NeedsAttention"
 
 
+@pytest.mark.guarantee(1)
 def test_nothing_is_retired_unless_the_other_slot_is_seen_to_serve(story: Story) -> None:
     story.script["confirm"] = denied
     story.approve()
@@ -363,6 +369,7 @@ def test_sessions_that_stay_are_ended(story: Story) -> None:
     assert story.count("deactivate") == 1
 
 
+@pytest.mark.guarantee(7)
 @pytest.mark.parametrize("step", ["confirm", "scale_down", "deactivate", "disable"])
 def test_an_abort_that_fails_needs_attention(story: Story, step: str) -> None:
     story.script |= {"stage": denied, step: denied}
@@ -376,6 +383,7 @@ def test_an_abort_that_fails_needs_attention(story: Story, step: str) -> None:
     assert [found.code for found in output.reasons] == codes
 
 
+@pytest.mark.guarantee(7)
 @pytest.mark.parametrize("step", ["swap_back", "confirm", "disable"])
 def test_a_roll_back_that_fails_needs_attention(story: Story, step: str) -> None:
     story.to_approval()
@@ -421,7 +429,7 @@ def test_a_fault_that_passes_is_waited_for(story: Story, step: str, fault: Any) 
     assert story.times_of(step)[:3] == [1, 2, 4]
 
 
-def test_back_off_ends_at_a_minute_and_patience_at_its_time(story: Story) -> None:
+def test_back_off_ends_at_a_minute_and_retries_at_the_retry_timeout(story: Story) -> None:
     story.script["stage"] = unavailable
     output = story.run()
     assert (output.outcome, output.outcome_reason) == ("aborted", "stage: it is away")
@@ -437,20 +445,20 @@ def test_a_pause_that_was_asked_for_is_kept(story: Story) -> None:
     assert story.times_of("stage") == [90]
 
 
-def test_a_pause_longer_than_patience_is_not_begun(story: Story) -> None:
+def test_a_pause_longer_than_the_retry_timeout_is_not_begun(story: Story) -> None:
     story.script["stage"] = partial(unavailable, retry_after=3600)
     assert story.run().outcome == "aborted"
     assert story.count("stage") == 1
 
 
-def test_what_undoes_has_more_patience(story: Story) -> None:
+def test_what_undoes_has_a_longer_retry_timeout(story: Story) -> None:
     story.script |= {"stage": denied, "deactivate": unavailable}
     output = story.run()
     assert output.outcome == "needs-attention"
     assert 3500 < sum(story.times_of("deactivate")) <= 3600
 
 
-def test_what_undoes_meets_refusals_with_patience_too(story: Story) -> None:
+def test_what_undoes_retries_refusals_too(story: Story) -> None:
     """A grant may be on its way; going forward a refusal is final."""
     story.script |= {"stage": denied, "deactivate": denied}
     assert story.run().outcome == "needs-attention"
@@ -469,6 +477,7 @@ def test_an_activity_that_is_always_cut_off_says_so(story: Story) -> None:
     assert "the host ended it" not in json.dumps(wire.value_of(output))
 
 
+@pytest.mark.guarantee(7)
 def test_an_orchestrator_that_fails_itself_destroys_nothing(story: Story) -> None:
     story.script["stage"] = {"no version": "here"}
     output = story.run()
@@ -553,6 +562,7 @@ def test_a_history_stays_short() -> None:
     assert len(story.world.kinds("r-1")) < 1000 * 10 / 50
 
 
+@pytest.mark.guarantee(5)
 def test_one_rotation_at_a_time_and_each_stays_readable(story: Story) -> None:
     story.to_approval()
     with pytest.raises(InstanceRunning):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -37,6 +38,12 @@ CODES = http_status.Codes(
     conflict=Code.CLUSTER_CONFLICT,
     invalid=Code.CLUSTER_ERROR,
     token=Code.CLUSTER_TOKEN,
+)
+# What infra/kubernetes/guard.yaml denies, whatever status its policy has for it.
+GUARDED = replace(CODES, denied=Code.CLUSTER_GUARDED)
+POLICY = re.compile(
+    r"ValidatingAdmissionPolicy "
+    r"'(credential-rotation-(?:deployments|metadata|secrets|services|traffic))'"
 )
 
 
@@ -140,8 +147,13 @@ def _refusal(what: str, error: ApiException) -> EdgeError:
         document = json.loads(error.body or "")
     except (ValueError, RecursionError):
         document = None
+    status = int(error.status or 0)
+    message = document.get("message") if isinstance(document, dict) else None
+    if isinstance(message, str) and (policy := POLICY.search(message)):
+        text = f"{what}: HTTP {status}, denied by the guard's policy {policy[1]}"
+        return http_status.error(GUARDED, text, 403)
     headers = error.headers or {}
-    return refusal(what, int(error.status or 0), document, headers.get("Retry-After"))
+    return refusal(what, status, document, headers.get("Retry-After"))
 
 
 def _client(
