@@ -203,6 +203,7 @@ class Stack:
             "ROTATION_CA_BUNDLE": str(self.addresses.authority),
             "ROTATION_SWEEP_SCHEDULE": "0 0 6 * * *",
             "ROTATION_TOPIC_ENDPOINT": self.components["topic"].url,
+            "PYTHON_THREADPOOL_THREAD_COUNT": "32",  # as infra/ sets it
             "ROTATION_WATCH_SECONDS": str(self.options.watch_seconds),
             **self.options.environment,
         }

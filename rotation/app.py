@@ -50,7 +50,8 @@ def _durable(edges: Edges) -> df.Blueprint:
     @functions.activity_trigger("reference")
     @functions.durable_client_input("client")
     async def notify(
-        reference: dict[str, Any], client: df.DurableOrchestrationClient
+        reference: dict,  # type: ignore[type-arg]  # the platform's worker takes plain types only
+        client: df.DurableOrchestrationClient,
     ) -> dict[str, Any]:
         return await told(edges, client, reference)
 
@@ -69,7 +70,7 @@ async def told(
 
 
 def _bound(activity: Activity, edges: Edges) -> Any:
-    def bound(reference: dict[str, Any]) -> dict[str, Any]:
+    def bound(reference: dict) -> dict[str, Any]:  # type: ignore[type-arg]  # as for `notify`
         return run(activity, edges, reference)
 
     bound.__name__ = activity.__name__

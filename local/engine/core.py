@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from local.engine.errors import FunctionFailed
 from local.engine.events import CONTROL, Event, Kind, event, stamp
 from local.engine.replay import Action, Decision, Replay, ReplayError
 
@@ -150,9 +151,10 @@ def ask(name: str, argument: str, orchestrate: Callable[[str, str], str]) -> Res
 
 def raised(error: Exception) -> Response:
     """The function failed: with its state, or (the SDK itself failed) without."""
-    _, label, data = str(error).partition(OUT_OF_PROC)
+    message = FunctionFailed.of(error).message
+    _, label, data = message.partition(OUT_OF_PROC)
     if not label:
-        return Response([], error=str(error) or type(error).__name__, crashed=True)
+        return Response([], error=message, crashed=True)
     return response(json.loads(data))
 
 

@@ -7,13 +7,13 @@ outcome in one commit of the journal. A crash between the two loses the outcome,
 from __future__ import annotations
 
 import threading
-import traceback
 import uuid
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from local.engine import core, journal, status
 from local.engine.errors import (
+    FunctionFailed,
     InstanceFinished,
     InstanceNotFound,
     InstanceRunning,
@@ -212,8 +212,9 @@ class Engine:
         try:
             result = self.functions.activity(name, activity.input, activity.instance)
         except Exception as error:  # noqa: BLE001 - whatever user code raises fails its task
-            details = "".join(traceback.format_exception(error))
-            return self._task_failed(task, str(error) or type(error).__name__, details)
+            failure = FunctionFailed.of(error)
+            reason = f"Activity function '{name}' failed:  {failure.message}"
+            return self._task_failed(task, reason, failure.stack)
         return event(Kind.TASK_COMPLETED, self.clock(), TaskScheduledId=task, Result=result)
 
     def _task_failed(self, task: int, reason: str, details: str) -> Event:

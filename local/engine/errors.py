@@ -13,6 +13,8 @@ EngineError
 
 from __future__ import annotations
 
+import traceback
+
 
 class EngineError(Exception):
     """Base of everything the engine raises on purpose."""
@@ -43,6 +45,24 @@ class UnknownFunction(EngineError):
         super().__init__(
             f"no {kind} function is named {name!r}: check the name, and that the app registers it"
         )
+
+
+class FunctionFailed(Exception):
+    """What a function of the app raised, as a worker tells it: `message` is `Type: text`, `stack`
+    the traceback. Not the engine's own failure."""
+
+    def __init__(self, message: str, stack: str) -> None:
+        super().__init__(f"{message}\n{stack}")
+        self.message = message
+        self.stack = stack
+
+    @classmethod
+    def of(cls, error: Exception) -> FunctionFailed:
+        """Any exception as a worker tells it."""
+        if isinstance(error, FunctionFailed):
+            return error
+        stack = "".join(traceback.format_exception(error))
+        return cls(f"{type(error).__name__}: {error}", stack)
 
 
 class JournalError(EngineError):

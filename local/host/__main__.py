@@ -47,7 +47,6 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--app", type=Path, required=True, help="the app's Python file")
-    parser.add_argument("--app-attribute", default="app", help="its FunctionApp (default: app)")
     parser.add_argument("--journal", type=Path, required=True, help="the engine's SQLite file")
     parser.add_argument("--port", type=int, required=True, help="0 takes any free port")
     parser.add_argument("--settings", type=Path, help="app settings like local.settings.json")
@@ -65,7 +64,7 @@ def prepare(options: argparse.Namespace) -> Plan:
     os.environ["WEBSITE_HOSTNAME"] = url_of(public).removeprefix("http://")
     os.environ["WEBSITE_AUTH_ENABLED"] = str(switches.easy_auth)
     return Plan(
-        app=load(options.app, options.app_attribute),
+        app=load(options.app),
         switches=switches,
         host_file=settings.HostFile.read(options.app.resolve().parent / "host.json"),
         journal=options.journal,
