@@ -21,7 +21,7 @@ import yaml
 from azure.core.credentials import AccessToken
 from psycopg.conninfo import make_conninfo
 
-from local import world
+from local import engines, world
 from local.cluster.client import apply, connect
 from local.cluster.pods import PORT_ANNOTATION
 from local.identity import Identity, issue
@@ -66,6 +66,7 @@ class Options:
     credential: dict[str, Any] = field(default_factory=dict)
     clusters: dict[str, Any] = field(default_factory=dict)  # more than the stack's own
     environment: dict[str, str] = field(default_factory=dict)
+    engine: str = field(default_factory=engines.selected)
 
 
 class Stack:
@@ -83,6 +84,7 @@ class Stack:
 
     def start(self, progress: Callable[[str], None] = lambda _: None) -> Self:
         """`progress` is told what is being started. Raises `StartError`, `TimeoutError`."""
+        engines.demand(self.options.engine)
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
             self._start(progress)
@@ -105,13 +107,17 @@ class Stack:
         self._provision()
         progress("cluster with two workloads on the blue slot")
         self._start_cluster()
+        if self.options.engine == engines.AZURE:
+            progress("Azure Storage (Azurite), for Microsoft's durable extension")
+            ports = ("--queue-port", str(free_port()), "--table-port", str(free_port()))
+            self._component("storage", *ports, module="durable.storage")
         progress("Functions host with the app")
         self.start_host()
 
-    def _component(self, name: str, *arguments: str) -> Component:
+    def _component(self, name: str, *arguments: str, module: str = "") -> Component:
         """A component keeps its port, so that it can be stopped and started again."""
         component = Component.module(
-            name,
+            module or name,
             *("--state", self._path(name), "--port", str(free_port())),
             *arguments,
             log=self.directory / "logs" / f"{name}.log",
@@ -176,12 +182,18 @@ class Stack:
             self.write_configuration()
             self.components["host"] = Component.module(
                 "host",
-                *("--app", str(ROOT / "function_app.py"), "--journal", self._path("journal.db")),
+                *("--app", str(ROOT / "function_app.py"), *self._engine()),
                 *("--port", str(free_port()), "--timers", "on" if self.options.timers else "off"),
                 log=self.directory / "logs" / "host.log",
                 env=self._host_environment(),
             )
+            engines.be_patient(self.components["host"], self.options.engine)
         self.components["host"].start()
+
+    def _engine(self) -> tuple[str, ...]:
+        if self.options.engine == engines.AZURE:
+            return engines.arguments(self.components["storage"])
+        return ("--journal", self._path("journal.db"))
 
     def write_configuration(self) -> None:
         """credentials.yaml, as JSON: that is YAML too. The host reads it when it starts."""

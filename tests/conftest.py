@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from local import world
+from local import engines, world
 from local.stack import Options, Stack
 
 pytest_plugins = ["tests.canary"]
@@ -32,6 +33,19 @@ QUICK: dict[str, Any] = {
         },
     ],
 }
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--engine", choices=engines.ENGINES, help="what stacks run on; default: LOCAL_ENGINE"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Before any stack is made: each takes its engine from the environment."""
+    engine = config.getoption("--engine", None)
+    if engine:
+        os.environ[engines.SWITCH] = engine
 
 
 @pytest.fixture(scope="session")

@@ -56,6 +56,7 @@ def random_id() -> str:
 
 class Engine:
     """`clock` gives the time, `ids` the ids of instances and executions: pass both to simulate.
+    `version` is that of orchestrations which are started without one (host.json's defaultVersion).
 
     Safe to use from several threads. `changed` is notified after every commit.
     """
@@ -66,16 +67,24 @@ class Engine:
         journal: Journal,
         clock: Callable[[], datetime] = wall_clock,
         ids: Callable[[], str] = random_id,
+        version: str = "",
     ) -> None:
         self.functions = functions
         self.journal = journal
         self.clock = clock
         self.changed = threading.Condition(threading.RLock())
         self._ids = ids
+        self._version = version
 
     # Client operations
 
-    def start(self, name: str, instance_id: str | None = None, input: str | None = None) -> str:  # noqa: A002 - a published name
+    def start(
+        self,
+        name: str,
+        instance_id: str | None = None,
+        input: str | None = None,  # noqa: A002 - a published name
+        version: str | None = None,
+    ) -> str:
         """`input` is JSON. A finished instance of the same id is replaced, history and all."""
         key = self._ids() if instance_id is None else instance_id
         check_id(key)
@@ -86,7 +95,7 @@ class Engine:
             if known is not None and not known.finished:
                 raise InstanceRunning(key, known.status)
             recording = self._recording()
-            recording.start(key, name, input)
+            recording.start(key, name, input, version=version)
             self._commit(recording.change)
         return key
 
@@ -241,7 +250,7 @@ class Engine:
         def known(name: str) -> bool:
             return self.functions.known("orchestrator", name)
 
-        return Recording(self.journal, known, self.clock(), self._ids)
+        return Recording(self.journal, known, self.clock(), self._ids, self._version)
 
     def _commit(self, change: Change) -> None:
         self.journal.commit(change)

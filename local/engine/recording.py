@@ -51,6 +51,7 @@ class Recording:
         known: Callable[[str], bool],
         now: datetime,
         ids: Callable[[], str],
+        version: str = "",
     ) -> None:
         self.change = Change()
         self._journal = journal
@@ -58,9 +59,15 @@ class Recording:
         self._known = known
         self._now = now
         self._ids = ids
+        self._version = version
 
     def start(
-        self, instance_id: str, name: str, argument: str | None, parent: Parent | None = None
+        self,
+        instance_id: str,
+        name: str,
+        argument: str | None,
+        parent: Parent | None = None,
+        version: str | None = None,
     ) -> None:
         """A new instance; a finished one of that id gives way."""
         self.change.history_cleared.append(instance_id)
@@ -74,9 +81,9 @@ class Recording:
             created=self._now,
             updated=self._now,
         )
-        self._begin(summary)
+        self._begin(summary, self._version if version is None else version)
 
-    def _begin(self, summary: Summary) -> None:
+    def _begin(self, summary: Summary, version: str) -> None:
         self.change.saved[summary.id] = summary
         parent = summary.parent
         started = event(
@@ -85,7 +92,7 @@ class Recording:
             OrchestrationInstance={"InstanceId": summary.id, "ExecutionId": summary.execution},
             ParentInstance=None if parent is None else {"InstanceId": parent.instance},
             Name=summary.name,
-            Version="",
+            Version=version,
             Input=summary.input,
             Tags=None,
         )
@@ -159,7 +166,7 @@ class Recording:
         refusal = self._refusal(child_id, decision.name)
         if refusal is None:
             parent = Parent(summary.id, summary.execution, decision.id)
-            self.start(child_id, decision.name, decision.input, parent)
+            self.start(child_id, decision.name, decision.input, parent, decision.version)
         else:
             told = child_failed(decision.id, refusal, None, self._now)
             self.send(summary.id, summary.execution, told)
@@ -187,7 +194,8 @@ class Recording:
         self.change.inbox_cleared.append(before.id)
         self.change.timers_cleared.append(before.id)
         self._begin(
-            replace(before, execution=self._ids(), input=result.continue_input, created=self._now)
+            replace(before, execution=self._ids(), input=result.continue_input, created=self._now),
+            self._version,
         )
         for carried in result.carried:
             self.send(before.id, None, carried)

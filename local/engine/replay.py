@@ -85,6 +85,7 @@ class Decision:
     name: str = ""
     input: str | None = None
     instance_id: str | None = None
+    version: str | None = None
     fire_at: datetime | None = None
 
 
@@ -209,6 +210,7 @@ class Replay:
             name=action["functionName"],
             input=action.get("input"),
             instance_id=action.get("instanceId"),
+            version=action.get("version"),
         )
 
     def _timer(self, action: Action) -> Task:

@@ -51,7 +51,7 @@ NOT_DONE = ("rewind", "restart")
 
 @dataclass(frozen=True)
 class Addresses:
-    """Where the API is reached: `base` on the public server, `rpc` on the local one."""
+    """Where the API is reached: `base` on the public server, `rpc` on the local one, in full."""
 
     base: str
     rpc: str
@@ -87,7 +87,7 @@ class Addresses:
                 "managementUrls": self.management(PLACEHOLDER),
                 "baseUrl": f"{self.base}{WEBHOOK}",
                 "requiredQueryStringParameters": f"code={quote(self.system_key, safe='')}",
-                "rpcBaseUrl": f"{self.rpc}{RPC}/",
+                "rpcBaseUrl": f"{self.rpc}/",
             }
         )
 
@@ -122,8 +122,11 @@ class DurableApi:
     async def start(self, request: web.Request) -> web.Response:
         given_input = unwrapped(await _json_text(request))
         given, name = request.match_info.get("id"), request.match_info["name"]
+        version = request.query.get("version")
         try:
-            instance_id = await asyncio.to_thread(self._engine.start, name, given, given_input)
+            instance_id = await asyncio.to_thread(
+                self._engine.start, name, given, given_input, version
+            )
         except InstanceRunning as error:
             return problem(409, error)
         urls = self._addresses.management(instance_id)
