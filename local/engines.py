@@ -48,6 +48,12 @@ def arguments(storage: Component) -> tuple[str, ...]:
     return ("--storage", connection, "--host-file", str(HOST_FILE))
 
 
+def slack(engine: str) -> float:
+    """Seconds that a rotation may take longer than on the engine of our own: a message lies for a
+    second, and what a killed host was working on for a minute, twice if it was a parent's too."""
+    return 180.0 if engine == AZURE else 0.0
+
+
 def be_patient(host: Component, engine: str) -> None:
     """Microsoft's host unpacks itself the first time, and hands its leases back at its end."""
     if engine == AZURE:

@@ -435,7 +435,7 @@ class Stack:
         seen: Callable[[dict[str, Any]], None] = lambda _: None,
     ) -> dict[str, Any]:
         """Polls a rotation until `until` holds of its record; `seen` gets each one on the way."""
-        deadline = time.monotonic() + timeout
+        deadline = time.monotonic() + timeout + engines.slack(self.options.engine)
         while True:
             record = self.rotation(rotation)
             seen(record)

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 # azure-functions-durable puts this between an orchestrator's failure and its state.
 OUT_OF_PROC = "$OutOfProcData$:"
-TOO_LARGE = "its custom status is larger than 16 KB of UTF-16 text: put less into it"
+TOO_LARGE = (
+    "The UTF-16 size of the JSON-serialized payload must not exceed 16 KB: put less into its custom"
+    " status."
+)
 CUSTOM_STATUS_LIMIT = 16 * 1024  # bytes of UTF-16, as the extension counts
 SCHEMA = '"upperSchemaVersion": 1, "upperSchemaVersionNew": 2'
 
@@ -33,6 +36,7 @@ class TurnResult:
     output: str | None = None
     details: str | None = None
     custom: str | None = None
+    told: bool = True  # whether the orchestrator was asked: else the custom status stays
     continue_input: str | None = None
     carried: list[Event] = field(default_factory=list)
 
@@ -70,9 +74,10 @@ def turn(
 def controlled(message: Event) -> TurnResult:
     """Terminated, suspended or resumed: the orchestrator is not asked."""
     if message.kind is Kind.EXECUTION_TERMINATED:
-        return TurnResult(status="Terminated", output=message.fields["Input"])
-    suspended = message.kind is Kind.EXECUTION_SUSPENDED
-    return TurnResult(status="Suspended" if suspended else "Running")
+        return TurnResult(status="Terminated", output=message.fields["Input"], told=False)
+    if message.kind is Kind.EXECUTION_SUSPENDED:
+        return TurnResult(status="Suspended", output=message.fields["Reason"], told=False)
+    return TurnResult(status="Running", told=False)
 
 
 def played(
@@ -137,8 +142,15 @@ def context(summary: Summary, history: list[Event], new: list[Event]) -> str:
     return (
         f'{{"history": [{", ".join(texts)}], "instanceId": {json.dumps(summary.id)},'
         f' "isReplaying": {json.dumps(bool(history))}, "parentInstanceId": {json.dumps(parent)},'
-        f' "input": {json.dumps(summary.input)}, {SCHEMA}}}'
+        f' "input": {json.dumps(handed_on(summary.input))}, {SCHEMA}}}'
     )
+
+
+def handed_on(text: str | None) -> str | None:
+    """An input as the function is given it. The SDK sends JSON within a JSON text, and one layer
+    comes off here; what was sent as an object stays as it is."""
+    value = None if text is None else json.loads(text)
+    return value if isinstance(value, str) else text
 
 
 def ask(name: str, argument: str, orchestrate: Callable[[str, str], str]) -> Response:

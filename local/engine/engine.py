@@ -6,6 +6,7 @@ outcome in one commit of the journal. A crash between the two loses the outcome,
 
 from __future__ import annotations
 
+import json
 import threading
 import uuid
 from datetime import UTC, datetime
@@ -17,7 +18,6 @@ from local.engine.errors import (
     InstanceFinished,
     InstanceNotFound,
     InstanceRunning,
-    UnknownFunction,
 )
 from local.engine.events import Event, Kind, event, stamp
 from local.engine.recording import Recording, TurnOutcome, check_id
@@ -89,8 +89,6 @@ class Engine:
         key = self._ids() if instance_id is None else instance_id
         check_id(key)
         with self.changed:
-            if not self.functions.known("orchestrator", name):
-                raise UnknownFunction("orchestrator", name)
             known = self.journal.summary(key)
             if known is not None and not known.finished:
                 raise InstanceRunning(key, known.status)
@@ -169,7 +167,13 @@ class Engine:
         with self.changed:
             state = self.journal.state
             turns = [Turn(key) for key in state.turns]
-            return [*turns, *state.activities.values(), *state.due(self.clock())]
+            activities = filter(self.runnable, state.activities.values())
+            return [*turns, *activities, *state.due(self.clock())]
+
+    def runnable(self, activity: Activity) -> bool:
+        """One that the app does not have is scheduled all the same, and waits for a release that
+        has it: the extension tries it again for ever."""
+        return self.functions.known("activity", activity.name)
 
     def next_timer(self) -> datetime | None:
         """When the first armed timer fires: where a virtual clock may be moved to."""
@@ -210,20 +214,20 @@ class Engine:
         news = [message.event for message in messages]
         # Only a recorded turn changes the history, so it can be read without the lock: should
         # that happen meanwhile, this outcome is refused.
-        result = core.turn(instance, news, self.clock(), self.functions.orchestrator)
+        orchestrate = self.functions.orchestrator
+        if not self.functions.known("orchestrator", instance.summary.name):
+            orchestrate = absent
+        result = core.turn(instance, news, self.clock(), orchestrate)
         return TurnOutcome(result, messages, execution, past)
 
     def _run_activity(self, activity: Activity) -> Event:
         name, task = activity.name, activity.task
-        if not self.functions.known("activity", name):
-            reason = f"The function '{name}' doesn't exist, is disabled, or is not an activity"
-            return self._task_failed(task, reason, "")
         try:
             result = self.functions.activity(name, activity.input, activity.instance)
         except Exception as error:  # noqa: BLE001 - whatever user code raises fails its task
             failure = FunctionFailed.of(error)
             reason = f"Activity function '{name}' failed:  {failure.message}"
-            return self._task_failed(task, reason, failure.stack)
+            return self._task_failed(task, reason, dotnet(failure))
         return event(Kind.TASK_COMPLETED, self.clock(), TaskScheduledId=task, Result=result)
 
     def _task_failed(self, task: int, reason: str, details: str) -> Event:
@@ -255,6 +259,27 @@ class Engine:
     def _commit(self, change: Change) -> None:
         self.journal.commit(change)
         self.changed.notify_all()
+
+
+def absent(name: str, context: str) -> str:  # noqa: ARG001 - an orchestrator's form
+    raise FunctionFailed(
+        f"The function '{name}' doesn't exist, is disabled, or is not an orchestrator function.", ""
+    )
+
+
+def dotnet(failure: FunctionFailed) -> str:
+    """A failure's details: the extension serialises its exception, which holds the worker's."""
+    told = f"Result: Failure\nException: {failure.message}\nStack: {failure.stack}"
+    worker = {"$type": "Microsoft.Azure.WebJobs.Script.Workers.Rpc.RpcException", "Message": told}
+    return json.dumps(
+        {
+            "$type": "System.Exception, System.Private.CoreLib",
+            "ClassName": "System.Exception",
+            "Message": f" {failure.message}",
+            "Data": None,
+            "InnerException": worker,
+        }
+    )
 
 
 def recorded(recording: Recording, unit: Unit, outcome: Outcome) -> bool:

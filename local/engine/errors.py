@@ -6,7 +6,6 @@ EngineError
 ├── InstanceFinished   (410)
 ├── InstanceRunning    (409 for a start, 412 for a purge)
 ├── InvalidInstanceId  (400)
-├── UnknownFunction    (400)
 └── JournalError       nothing was stored; the call may be repeated
     └── JournalInUse   another process owns the journal
 """
@@ -33,18 +32,12 @@ class InstanceFinished(EngineError):
 class InstanceRunning(EngineError):
     def __init__(self, instance_id: str, status: str) -> None:
         super().__init__(f"instance {instance_id!r} is {status}: wait for its end, or terminate it")
+        self.status = status
 
 
 class InvalidInstanceId(EngineError):
     def __init__(self, instance_id: str, why: str) -> None:
         super().__init__(f"instance id {instance_id[:120]!r} {why}")
-
-
-class UnknownFunction(EngineError):
-    def __init__(self, kind: str, name: str) -> None:
-        super().__init__(
-            f"no {kind} function is named {name!r}: check the name, and that the app registers it"
-        )
 
 
 class FunctionFailed(Exception):

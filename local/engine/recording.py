@@ -80,10 +80,11 @@ class Recording:
             status="Pending",
             created=self._now,
             updated=self._now,
+            version=self._version if version is None else version,
         )
-        self._begin(summary, self._version if version is None else version)
+        self._begin(summary)
 
-    def _begin(self, summary: Summary, version: str) -> None:
+    def _begin(self, summary: Summary) -> None:
         self.change.saved[summary.id] = summary
         parent = summary.parent
         started = event(
@@ -92,7 +93,7 @@ class Recording:
             OrchestrationInstance={"InstanceId": summary.id, "ExecutionId": summary.execution},
             ParentInstance=None if parent is None else {"InstanceId": parent.instance},
             Name=summary.name,
-            Version=version,
+            Version=summary.version,
             Input=summary.input,
             Tags=None,
         )
@@ -136,7 +137,7 @@ class Recording:
             before,
             status=result.status,
             updated=self._now,
-            custom=before.custom if result.custom is None else result.custom,
+            custom=result.custom if result.told else before.custom,
             output=result.output,
         )
 
@@ -163,7 +164,9 @@ class Recording:
 
     def _start_child(self, summary: Summary, decision: Decision) -> None:
         child_id = decision.instance_id or ""
-        refusal = self._refusal(child_id, decision.name)
+        if not self._known(decision.name):
+            return  # as on Azure Storage: the parent waits, and nothing tells it why
+        refusal = self._refusal(child_id)
         if refusal is None:
             parent = Parent(summary.id, summary.execution, decision.id)
             self.start(child_id, decision.name, decision.input, parent, decision.version)
@@ -171,15 +174,13 @@ class Recording:
             told = child_failed(decision.id, refusal, None, self._now)
             self.send(summary.id, summary.execution, told)
 
-    def _refusal(self, child_id: str, name: str) -> str | None:
+    def _refusal(self, child_id: str) -> str | None:
         """Why a sub-orchestration cannot start. The back ends differ on an id in use; all that is
         safe everywhere is not to use one twice, so it fails."""
         try:
             check_id(child_id)
         except InvalidInstanceId as error:
             return str(error)
-        if not self._known(name):
-            return f"The function '{name}' doesn't exist, is disabled, or is not an orchestrator"
         if child_id in self.change.saved or child_id in self._state.instances:
             return f"An orchestration instance with the id '{child_id}' is already running"
         return None
@@ -194,8 +195,12 @@ class Recording:
         self.change.inbox_cleared.append(before.id)
         self.change.timers_cleared.append(before.id)
         self._begin(
-            replace(before, execution=self._ids(), input=result.continue_input, created=self._now),
-            self._version,
+            replace(
+                before,
+                execution=self._ids(),
+                input=result.continue_input,
+                created=self._now,
+            )
         )
         for carried in result.carried:
             self.send(before.id, None, carried)
