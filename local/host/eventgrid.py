@@ -98,7 +98,9 @@ def _events(body: object) -> list[dict[str, Any]]:
 
 def _validation_code(body: object) -> str:
     events = _events(body)
-    data = events[0].get("data") if events else None
+    if not events:
+        raise MalformedError("the validation has no event", 500)
+    data = events[0].get("data")
     code = data.get("validationCode") if isinstance(data, dict) else None
     if not isinstance(code, str):
         raise MalformedError("the validation event has no data.validationCode")

@@ -378,6 +378,10 @@ class TestEventGrid:
             ([1], "on_event", "Notification", 500),
             ({"specversion": "1.0", "id": "1", "type": "t"}, "on_event", "Notification", 202),
             ([], "on_event", "Unsubscribe", 202),
+            ([], "on_event", "Unknown", 400),
+            (5, "on_event", "Notification", 500),
+            ([], "on_event", "SubscriptionValidation", 500),
+            (b"", "on_event", "SubscriptionValidation", 500),
         ],
     )
     def test_other_deliveries(

@@ -93,6 +93,23 @@ def test_a_local_host_runs_on_the_storage_emulator() -> None:
     assert [key for key, value in values.items() if not isinstance(value, str)] == []
 
 
+def test_a_local_host_runs_on_the_scheduler_emulator() -> None:
+    """host.json has the back end already: the settings only say where it is, and without keys."""
+    values = load("local.settings.scheduler.example.json")["Values"]
+    name = durable(load("host.json"))["storageProvider"]["connectionStringName"]
+    assert values[name] == "Endpoint=http://localhost:8080;Authentication=None"
+    assert values["AzureWebJobsStorage"] == "UseDevelopmentStorage=true"
+    assert [key for key in values if key.startswith("AzureFunctionsJobHost__")] == []
+    assert values.keys() - {name} <= load("local.settings.example.json")["Values"].keys()
+
+
+def test_what_a_killed_host_worked_on_is_taken_up_after_a_minute() -> None:
+    """The least that Azure Storage's back end takes; five minutes are its own default."""
+    provider = durable(load("infra/host/azureStorage.json"))["storageProvider"]
+    for queue in ("controlQueue", "workItemQueue"):
+        assert provider[f"{queue}VisibilityTimeout"] == "00:01:00"
+
+
 def ignored(path: str) -> bool:
     lines = (ROOT / ".funcignore").read_text(encoding="utf-8").splitlines()
     patterns = [line.rstrip("/") for line in lines if line and not line.startswith("#")]
