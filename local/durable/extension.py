@@ -20,7 +20,7 @@ from yarl import URL
 
 from local.engine.errors import FunctionFailed
 from local.host import app as apps
-from local.host.access import Doorkeeper, Level
+from local.host.access import KEY_QUERY, Doorkeeper, Level
 from local.host.logs import event
 from local.process import StartError, free_port, set_death_signal
 
@@ -98,6 +98,7 @@ class Extension:
         return {
             **{name: os.environ[name] for name in kept if name in os.environ},
             "DOTNET_SYSTEM_GLOBALIZATION_INVARIANT": "1",
+            "Logging__LogLevel__Microsoft.AspNetCore": "Warning",  # else each request in two lines
             "FUNCTIONS_WORKER_RUNTIME": "python",
             "FUNCTIONS": str(functions),
             "BRIDGE": bridge,
@@ -197,7 +198,10 @@ class Forwarding:
         return await self._forward(request, self._extension.events)
 
     async def _forward(self, request: web.Request, target: str) -> web.Response:
-        url = URL(f"{target}?{request.rel_url.raw_query_string}", encoded=True)
+        """Without the key, which the extension does not check and its web server would log."""
+        url = URL(target, encoded=True).with_query(
+            request.rel_url.without_query_params(KEY_QUERY).query
+        )
         headers = [(n, v) for n, v in request.headers.items() if n.lower() not in HOP]
         body = await request.read()
         try:
