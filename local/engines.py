@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from local.durable import parts
@@ -17,6 +19,8 @@ LOCAL, AZURE = "local", "azure"
 ENGINES = (LOCAL, AZURE)
 SWITCH = "LOCAL_ENGINE"
 HOST_FILE = ROOT / "infra" / "host" / "azureStorage.json"  # what is deployed with this back end
+
+POLLING = "00:00:01"
 
 
 def selected() -> str:
@@ -43,9 +47,14 @@ def demand(engine: str) -> None:
 
 
 def arguments(storage: Component) -> tuple[str, ...]:
-    """Of the host, for Microsoft's engine on that storage."""
-    connection = str(storage.facts["connectionFile"])
-    return ("--storage", connection, "--host-file", str(HOST_FILE))
+    """Of the host, for Microsoft's engine on that storage. host.json is the one that is deployed
+    with it, but for the time between two looks into an idle queue: people wait for this one."""
+    connection = Path(str(storage.facts["connectionFile"]))
+    content = json.loads(HOST_FILE.read_text(encoding="utf-8"))
+    content["extensions"]["durableTask"]["storageProvider"]["maxQueuePollingInterval"] = POLLING
+    host_file = connection.with_name("host.json")
+    host_file.write_text(json.dumps(content), encoding="utf-8")
+    return ("--storage", str(connection), "--host-file", str(host_file))
 
 
 def slack(engine: str) -> float:
