@@ -48,6 +48,14 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ[engines.SWITCH] = engine
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Messages lie for a while on Microsoft's engine: more time, where a test sets none itself."""
+    extra = engines.slack(engines.selected())
+    for item in items:
+        if extra and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(120 + extra))
+
+
 @pytest.fixture(scope="session")
 def shared_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     options = Options(replicas=1, watch_seconds=2, credential=QUICK)
