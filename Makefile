@@ -1,5 +1,5 @@
 # make demo       one rotation on the local stack under load, start to finish (ARGS="--reject", ...)
-# make test       every check and test
+# make test       every check, and every test but those of `make chaos`
 # make help       the other targets
 
 PYTHON ?= python3
@@ -23,11 +23,16 @@ local: $(VENV)/ready ## the local stack, until Ctrl-C; prints its URLs and comma
 	@$(BIN)/python -m local.up $(ARGS)
 
 .PHONY: test
-test: lint types imports units ## everything that CI checks
+test: lint types imports units ## every check, and every test but those of `make chaos`
 
 .PHONY: units
 units: $(VENV)/ready .venv-checkov/ready ## the tests; ARGS goes to pytest
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	@# Four on two cores: whole rotations wait longer than they compute.
+	$(BIN)/python -m pytest -n 4 --dist loadfile --ignore=tests/chaos $(ARGS)
+
+.PHONY: chaos
+chaos: $(VENV)/ready ## kills, outages, a full disk, storms of events, under load; CHAOS=full for all of them
+	$(BIN)/python -m pytest -n 2 --dist loadfile tests/chaos $(ARGS)
 
 .PHONY: test-azure-engine
 test-azure-engine: $(VENV)/ready azurite ## demo and tests on Microsoft's durable extension; ENGINE_TESTS names fewer
@@ -55,8 +60,8 @@ imports: $(VENV)/ready ## import rules: who may import whom
 	$(BIN)/lint-imports
 
 .PHONY: infra
-infra: $(VENV)/ready .venv-checkov/ready ## the security scan of the Bicep files
-	$(BIN)/python -m tests.infra.check --checkov .venv-checkov/bin/checkov
+infra: $(VENV)/ready .venv-checkov/ready ## the Bicep files: compiler, snapshots, security scan; ARGS="--write-snapshots"
+	$(BIN)/python -m tests.infra.check --checkov .venv-checkov/bin/checkov $(ARGS)
 
 .PHONY: audit
 audit: $(VENV)/ready ## known vulnerabilities of what is pinned; needs the network
@@ -70,6 +75,10 @@ simulate: $(VENV)/ready ## faulty runs on a virtual clock; ARGS="--runs N --seed
 bench: $(VENV)/ready ## the measurements that README.md quotes
 	@$(BIN)/python -m bench $(ARGS)
 
+.PHONY: generated
+generated: $(VENV)/ready ## writes what must agree with the code: schemas, OpenAPI, lists, tables
+	@$(BIN)/python -m generate $(ARGS)
+
 .PHONY: screenshots
 screenshots: $(VENV)/ready ## takes the pictures of the pages anew; needs chromium
 	$(BIN)/python -m tests.browser.screenshots docs/images
@@ -79,6 +88,10 @@ lock: $(VENV)/ready ## resolves requirements*.in into requirements*.txt
 	$(BIN)/python -m pip install --quiet uv==0.13.9
 	for set in requirements requirements-dev; do $(BIN)/uv pip compile --quiet --universal \
 	  --python-version 3.11 --no-header --no-annotate --no-emit-index-url $$set.in -o $$set.txt; done
+
+.PHONY: hooks
+hooks: $(VENV)/ready ## make lint before each commit, by pre-commit
+	$(BIN)/pre-commit install
 
 .PHONY: clean
 clean: ## removes what make made

@@ -3,6 +3,6 @@
 import os
 
 from rotation.app import build
-from rotation.edges import AzureEdges
+from rotation.edges.azure import AzureEdges
 
 app = build(AzureEdges(os.environ))

@@ -2,7 +2,8 @@
 
     python -m bench [--quick] [--json FILE] [--markdown FILE]        (make bench)
 
-Minutes, on a busy machine up to seven, or two with `--quick`; progress goes to standard error.
+Minutes, on a busy machine up to seven; with `--quick` at most two. Progress goes to standard
+error. The exit code is not 0 when anything fails, a promise of this app included.
 """
 
 from __future__ import annotations
@@ -26,21 +27,50 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Scope:
-    """How much of each measurement; odd `rounds`, since a first rotation precedes them.
+    """How much of each measurement; none is left out, so that none can break unseen."""
 
-    No `sizes`: no fleet."""
-
-    rounds: int
+    replicas: int  # of the demo's Deployments
+    rounds: int  # rotations of the demo after a first one; odd
+    pace: methods.Pace
     fleet_rounds: int
-    sizes: tuple[int, ...]
-    listed: tuple[int, ...]
+    fleet_sizes: tuple[int, ...]  # workloads
+    fleet_start: int  # seconds until a pod is ready
+    histories: tuple[int, ...]  # workloads; two at least, for a slope
+    listed: tuple[int, ...]  # rotations; more than those before
     events: int
+    batches: int
     processes: int
     runs: int
 
 
-FULL = Scope(5, 3, fleet.SIZES, (20, 100, 300), 200, 7, 300)
-QUICK = Scope(1, 0, (), (20,), 50, 2, 50)
+FULL = Scope(
+    replicas=2,
+    rounds=5,
+    pace=methods.Pace(start=5, lame_duck=5, margin=2.0),
+    fleet_rounds=3,
+    fleet_sizes=(2, 4, 8),
+    fleet_start=3,
+    histories=(1, 10, 50, 100),
+    listed=(20, 100, 300),
+    events=200,
+    batches=5,
+    processes=7,
+    runs=300,
+)
+QUICK = Scope(
+    replicas=1,
+    rounds=1,
+    pace=methods.Pace(start=1, lame_duck=2, margin=0.5),
+    fleet_rounds=1,
+    fleet_sizes=(1, 2),
+    fleet_start=1,
+    histories=(1, 4),
+    listed=(8,),
+    events=20,
+    batches=2,
+    processes=1,
+    runs=20,
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -51,12 +81,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         sys.stderr.write("interrupted; everything is being ended\n")
         return 130
+    publish(found, given)
+    problems = list(methods.broken(found["methods"]))
+    sys.stderr.writelines(f"a promise is broken: {problem}\n" for problem in problems)
+    return 1 if problems else 0
+
+
+def publish(found: dict[str, Any], given: argparse.Namespace) -> None:
+    """To standard output, and to the files that were asked for."""
     sys.stdout.write(report.text(found))
     if given.json:
         given.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
     if given.markdown:
         given.markdown.write_text(report.markdown(found), encoding="utf-8")
-    return 0
 
 
 def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -65,7 +102,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--quick", action="store_true", help="less of everything")
+    parser.add_argument("--quick", action="store_true", help="all, at sizes that measure little")
     parser.add_argument("--json", type=Path, metavar="FILE", help="all that was measured")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="the tables, for the docs")
     return parser.parse_args(argv)
@@ -76,28 +113,30 @@ def measured(*, quick: bool) -> dict[str, Any]:
     found: dict[str, Any] = {
         "command": "make bench" + (" ARGS=--quick" if quick else ""),
         "startup": startup.measure(rounds=scope.processes),
-        "turns": history.turns(),
+        "turns": history.turns(scope.histories),
         "simulation": simulating.measure(runs=scope.runs),
     }
-    found |= on_the_stack(scope, quick=quick)
-    found["scaling"] = fleet.scaling(rounds=scope.fleet_rounds, sizes=scope.sizes)
+    found |= on_the_stack(scope)
+    found["scaling"] = fleet.scaling(
+        rounds=scope.fleet_rounds, sizes=scope.fleet_sizes, start=scope.fleet_start
+    )
     return {**found, "seconds": round(elapsed())}
 
 
-def on_the_stack(scope: Scope, *, quick: bool) -> dict[str, Any]:
+def on_the_stack(scope: Scope) -> dict[str, Any]:
     """In this order: the comparison leaves production on the other slot, the events on a
     rotation that is taken back."""
     with tempfile.TemporaryDirectory(prefix="rotation-") as directory:
         say("starting the local stack")
-        with Stack(Path(directory), Options()) as stack:
+        with Stack(Path(directory), Options(replicas=scope.replicas)) as stack:
             demo = fleet.demo(stack, rounds=scope.rounds)
             return {
                 "machine": machine.describe(stack),
                 "demo": demo,
                 "left": history.left_behind(stack, demo["last"]),
-                "methods": methods.compare(stack, quick=quick),
+                "methods": methods.compare(stack, scope.pace),
                 "listing": history.listing(stack, counts=scope.listed),
-                "events": intake.measure(stack, count=scope.events),
+                "events": intake.measure(stack, count=scope.events, batches=scope.batches),
             }
 
 

@@ -10,19 +10,19 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from bench import rotating
+from bench.product import SLOTS, other
 from bench.screen import say
 from local import world
 from local.cluster.client import apply
 from local.stack import Options, Stack
-from rotation.model import SLOTS, Slot, other
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from bench.product import Slot
+
 NAMESPACE = "fleet"
 ECHO = "registry.example/echo:1.0"
-SIZES = (2, 4, 8)
-START_SECONDS = 3  # waited, not worked: it shows whether workloads are prepared at once
 REQUEST = re.compile(r'"[A-Z]+ /secrets/')
 
 
@@ -57,15 +57,17 @@ def _medians(stack: Stack, rounds: int) -> dict[str, Any]:
     }
 
 
-def scaling(*, rounds: int, sizes: tuple[int, ...] = SIZES) -> dict[str, Any]:
-    """The same by number of workloads, whose pods cost next to nothing (`bench.echo`)."""
-    if not sizes:
-        return {}
+def scaling(*, rounds: int, sizes: tuple[int, ...], start: int) -> dict[str, Any]:
+    """The same by number of workloads, whose pods cost next to nothing (`bench.echo`).
+
+    They are ready after `start` seconds, which are waited and not worked: it shows whether
+    workloads are prepared at once.
+    """
     with tempfile.TemporaryDirectory(prefix="rotation-") as directory:
         stack = Stack(Path(directory), Options(replicas=0, rbac=False))
         with stack:
             _publish_image(stack)
-            apply(stack.kubernetes, _manifests(max(sizes), active="blue"))
+            apply(stack.kubernetes, _manifests(max(sizes), active="blue", start=start))
             return {str(size): _at(stack, size, rounds) for size in sizes}
 
 
@@ -107,14 +109,14 @@ def _workload(name: str) -> dict[str, Any]:
     }
 
 
-def _manifests(size: int, active: Slot) -> Iterator[dict[str, Any]]:
+def _manifests(size: int, active: Slot, start: int) -> Iterator[dict[str, Any]]:
     yield {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
     for number in range(size):
         name = f"w{number}"
         yield _service(name, name, active)
         yield _service(f"{name}-preview", name, other(active))
         for slot in SLOTS:
-            yield _deployment(name, slot, replicas=int(slot == active))
+            yield _deployment(name, slot, replicas=int(slot == active), start=start)
 
 
 def _service(name: str, app: str, slot: Slot) -> dict[str, Any]:
@@ -129,7 +131,7 @@ def _service(name: str, app: str, slot: Slot) -> dict[str, Any]:
     }
 
 
-def _deployment(app: str, slot: Slot, replicas: int) -> dict[str, Any]:
+def _deployment(app: str, slot: Slot, replicas: int, start: int) -> dict[str, Any]:
     labels = {"app": app, "slot": slot}
     container = {
         "name": "echo",
@@ -139,7 +141,7 @@ def _deployment(app: str, slot: Slot, replicas: int) -> dict[str, Any]:
         "readinessProbe": {
             "httpGet": {"path": "/", "port": "http"},
             "periodSeconds": 1,
-            "initialDelaySeconds": START_SECONDS,
+            "initialDelaySeconds": start,
         },
     }
     return {

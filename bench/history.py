@@ -7,41 +7,49 @@ import time
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote
 
-from azure.durable_functions import Orchestrator
-
 from bench.screen import say
+from function_app import app
 from local.engine import Engine, MemoryJournal, Turn
-from rotation import workflow
-from rotation.app import ORCHESTRATORS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from local.stack import Stack
 
-SIZES = (1, 10, 50, 100)
+    # What the SDK makes of a function: an orchestrator's takes a turn's JSON text.
+    Callables = Mapping[str, Callable[..., str]]
+
 DONE = {"done": True, "observed": "nothing left"}
 EVIDENCE = {"at": "2026-01-01T00:00:00Z", "complete": True, "passed": True}
 EVIDENCE |= {"stillInUse": [], "problems": []}
+ROTATION = "rotation"  # the orchestrator that is one rotation
 WEBHOOK = "/runtime/webhooks/durabletask"
 NAMES = {"rotation": "r-1", "credential": "orders-db"}
-REQUEST = {**NAMES, "origin": "manual", "requestedBy": "benchmark", "reason": "measured"}
+REQUEST = {
+    **NAMES,
+    "origin": "manual",
+    "requestedBy": "benchmark@contoso.example",
+    "reason": "measured",
+}
 
 
 class Scripted:
-    """Activities that answer what a healthy world does; notes each turn of the rotation."""
+    """The app's orchestrators over activities that answer what a healthy world does; notes each
+    turn of the rotation."""
 
-    def __init__(self, workloads: int) -> None:
+    def __init__(self, functions: Callables, workloads: int) -> None:
         self.turns: list[tuple[int, float]] = []  # events in the history, seconds of processor time
+        self._functions = functions
         self._workloads = [f"workload-{number}" for number in range(workloads)]
-        self._orchestrators = {each.__name__: Orchestrator.create(each) for each in ORCHESTRATORS}
 
-    def known(self, kind: Literal["orchestrator", "activity"], name: str) -> bool:
-        return kind == "activity" or name in self._orchestrators
+    def known(self, kind: Literal["orchestrator", "activity"], name: str) -> bool:  # noqa: ARG002 - the protocol's names
+        return name in self._functions
 
     def orchestrator(self, name: str, context: str) -> str:
         began = time.thread_time()  # what others do on this machine does not count
-        answer: str = self._orchestrators[name](context)
+        answer = self._functions[name](context)
         seconds = time.thread_time() - began
-        if name == workflow.rotation.__name__:
+        if name == ROTATION:
             self.turns.append((len(json.loads(context)["history"]), seconds))
         return answer
 
@@ -50,7 +58,6 @@ class Scripted:
             "plan": self._plan(),
             "stage": {"version": "v2"},
             "activate": {"version": "v2"},
-            "test": {"tests": []},
             "evidence": EVIDENCE,
         }
         return json.dumps(json.dumps(answers.get(name, DONE)))
@@ -58,12 +65,10 @@ class Scripted:
     def _plan(self) -> dict[str, Any]:
         approval = {"remind": 3600.0, "deadline": 86400.0, "onDeadline": "keep"}
         return {
-            "decision": "rotate",
             "active": "blue",
-            "workloads": self._workloads,
             "policy": {
-                "patience": 600.0,
-                "compensation": 3600.0,
+                "forward": {"transient": 600.0},
+                "undo": {"transient": 3600.0, "refusals": 120.0},
                 "drain": 60.0,
                 "workloads": {name: {"ready": 60.0, "drain": 60.0} for name in self._workloads},
                 "approval": {**approval, "soak": None, "fourEyes": False},
@@ -71,10 +76,11 @@ class Scripted:
         }
 
 
-def turns() -> dict[str, Any]:
+def turns(sizes: tuple[int, ...]) -> dict[str, Any]:
     """The last turn of a rotation by its number of workloads, and the cost of an event."""
-    say("replaying rotations with up to 100 workloads")
-    played = {size: _played(size) for size in SIZES}
+    say(f"replaying rotations with up to {max(sizes)} workloads")
+    functions = {one.get_function_name(): one.get_user_function() for one in app.get_functions()}
+    played = {size: _played(functions, size) for size in sizes}
     points = [point for found in played.values() for point in found]
     base, slope = fit(points)
     return {
@@ -91,20 +97,35 @@ def turns() -> dict[str, Any]:
     }
 
 
-def _played(workloads: int) -> list[tuple[int, float]]:
-    """Turns of one rotation, from its start to its end."""
-    functions = Scripted(workloads)
-    engine = Engine(functions, MemoryJournal())
-    engine.start("credential", "orders-db", json.dumps(REQUEST))
+def _played(functions: Callables, workloads: int) -> list[tuple[int, float]]:
+    """Turns of one rotation, from its start to its end. Raises `RuntimeError`."""
+    scripted = Scripted(functions, workloads)
+    engine = Engine(scripted, MemoryJournal())
+    engine.start("credential", NAMES["credential"], json.dumps(REQUEST))
     _settle(engine)
-    gate = json.loads(str(engine.journal.summary("r-1").custom))["approval"]["event"]  # type: ignore[union-attr]  # it was started
-    decision = {"decision": "approve", "by": "ada", "channel": "http", "comment": ""}
-    engine.raise_event("r-1", gate, json.dumps(decision))
+    gate = ((_told(engine, "customStatus") or {}).get("approval") or {}).get("event")
+    if not gate:
+        raise RuntimeError(f"the scripted rotation asks for no approval: {_all(engine)}")
+    decision = {
+        "decision": "approve",
+        "by": "ada@contoso.example",
+        "channel": "http",
+        "comment": "",
+    }
+    engine.raise_event(NAMES["rotation"], gate, json.dumps(decision))
     _settle(engine)
-    output = json.loads(engine.journal.summary("r-1").output or "{}")  # type: ignore[union-attr]  # as above
-    if output["outcome"] != "completed":
-        raise RuntimeError(f"the scripted rotation ended {output['outcome']}")
-    return functions.turns
+    if (_told(engine, "output") or {}).get("outcome") != "completed":
+        raise RuntimeError(f"the scripted rotation did not complete: {_all(engine)}")
+    return scripted.turns
+
+
+def _told(engine: Engine, part: str) -> Any:
+    return (engine.status(NAMES["rotation"]) or {}).get(part)
+
+
+def _all(engine: Engine) -> str:
+    """What the credential's orchestration and its rotation show."""
+    return json.dumps({key: engine.status(name) for key, name in NAMES.items()})
 
 
 def _settle(engine: Engine) -> None:
@@ -174,7 +195,7 @@ def _record(stack: Stack, missing: int) -> None:
     names = [f"listed-{began}-{number}" for number in range(missing)]
     for name in names:
         body = {**REQUEST, "rotation": name, "credential": "listed"}
-        path = f"{WEBHOOK}/orchestrators/rotation/{name}?{_code(stack)}"
+        path = f"{WEBHOOK}/orchestrators/{ROTATION}/{name}?{_code(stack)}"
         answer = stack.request("POST", path, body)
         if answer.status != 202:
             raise RuntimeError(f"rotation {name} was not started: HTTP {answer.status}")

@@ -15,22 +15,21 @@ if TYPE_CHECKING:
     from local.stack import Stack
 
 CLIENTS = 4
-BATCHES = 5  # of each kind, in turn: a busy moment of the machine hits all of them
 HEADERS = {"aeg-event-type": "Notification", "Content-Type": "application/json"}
 
 
-def measure(stack: Stack, *, count: int) -> dict[str, Any]:
+def measure(stack: Stack, *, count: int, batches: int) -> dict[str, Any]:
     """Events a second in the best and the worst batch of `count`, one in each request, from four
-    clients that keep their connections."""
+    clients that keep their connections. The kinds take turns: a busy moment hits all of them."""
     # The rotation that the duplicates name; it waits for its approval meanwhile, and for good.
     stack.announce(stack.active_slots()["api"])
     known = stack.near_expiry(stack.active_slots()["api"])
     foreign = {**known, "data": {**known["data"], "ObjectName": "somebody-elses"}}
     other = {**known, "eventType": "Microsoft.KeyVault.KeyNearExpiry"}
     kinds = {"duplicate": known, "foreign": foreign, "of another type": other}
-    say(f"posting {count} events of each kind, {BATCHES} times")
+    say(f"posting {count} events of each kind, {batches} times")
     rates: dict[str, list[float]] = {kind: [] for kind in kinds}
-    for _ in range(BATCHES):
+    for _ in range(batches):
         for kind, event in kinds.items():
             rates[kind].append(count / _post(stack, json.dumps([event]).encode(), count))
     return {kind: {"best": round(max(of)), "worst": round(min(of))} for kind, of in rates.items()}

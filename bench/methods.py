@@ -22,23 +22,31 @@ from local.process import wait_until
 from local.proof import Passwords, can_login
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
+    from bench.product import Secret
     from local.stack import Stack
-    from rotation.secrecy import Secret
 
 RATE = 40.0  # requests a second to each workload
 # Enough to keep the rate while requests hang; half of them with a fresh connection each. The kept
 # ones are used every 0.6 s, well within a lame duck's time.
 WORKERS = 24
-BEFORE, AFTER = 2.0, 2.0  # seconds of load before it, and once the replaced pods are gone
-START_SECONDS = 5  # until a new pod is ready
 RECYCLED = {"POOL_LIFETIME": "4"}
 LASTING = {"POOL_LIFETIME": "3600"}
 EACH_REQUEST = {"POOL_LIFETIME": "0.01"}
 # Most applications' readiness asks their pool; the sample's fresh login would count against
 # scripts, whose pods it takes out of their Services all at once.
-PODS = {"POOL_SECONDS": "1", "LOGIN_SECONDS": "3600", "LAME_DUCK_SECONDS": "5"}
+PODS = {"POOL_SECONDS": "1", "LOGIN_SECONDS": "3600"}
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Seconds: until a new pod is ready; that a stopping pod serves on; of load before the change,
+    and once the replaced pods are gone."""
+
+    start: int
+    lame_duck: int
+    margin: float
 
 
 @dataclass(frozen=True)
@@ -96,40 +104,50 @@ def this_app(script: Script) -> None:
 
 
 IN_PLACE = "in place, then rolling restart"
-RECYCLING = (
-    Method(IN_PLACE, "recycled", in_place),
-    Method("in place, while pods restart", "recycled", restart_first),
-    Method("two roles in turn, rolling restart", "recycled", alternate),
-    Method("this app: blue/green, tests, approval", "recycled", this_app),
-)
-OTHER_POOLS = (
-    (LASTING, Method(IN_PLACE, "lasting", in_place)),
-    (EACH_REQUEST, Method(IN_PLACE, "none", in_place)),
+THIS_APP = "this app: blue/green, tests, approval"
+# By the pods' pool. The app comes last: it leaves production on the other slot.
+METHODS = (
+    (LASTING, (Method(IN_PLACE, "lasting", in_place),)),
+    (EACH_REQUEST, (Method(IN_PLACE, "none", in_place),)),
+    (
+        RECYCLED,
+        (
+            Method(IN_PLACE, "recycled", in_place),
+            Method("in place, while pods restart", "recycled", restart_first),
+            Method("two roles in turn, rolling restart", "recycled", alternate),
+            Method(THIS_APP, "recycled", this_app),
+        ),
+    ),
 )
 
 
-def compare(stack: Stack, *, quick: bool) -> list[dict[str, Any]]:
-    """The app comes last: it leaves production on the other slot."""
+def compare(stack: Stack, pace: Pace) -> list[dict[str, Any]]:
+    """The results, as dictionaries, in the order of `METHODS`."""
     script = Script(stack)
     found: list[Result] = []
-    start = 2 if quick else START_SECONDS
-    if not quick:
-        for pool, method in OTHER_POOLS:
-            restart_pods(script, pool, start)
-            found.append(measure(script, method))
-    restart_pods(script, RECYCLED, start)
-    for method in RECYCLING:
-        if quick and method.run in (restart_first, alternate):
-            continue
-        found.append(measure(script, method))
-        if method.run is alternate:
-            undo_alternation(script)
+    for pool, methods in METHODS:
+        restart_pods(script, pool, pace)
+        for method in methods:
+            found.append(measure(script, method, pace))
+            if method.run is alternate:
+                undo_alternation(script)
     return [asdict(result) for result in found]
 
 
-def restart_pods(script: Script, pool: dict[str, str], start: int) -> None:
-    script.configure({**PODS, **pool})
-    script.start_slowly(start)
+def broken(results: list[dict[str, Any]]) -> Iterator[str]:
+    """What this app promises and did not do while it was measured."""
+    own = next(result for result in results if result["method"] == THIS_APP)
+    if not own["requests"]:
+        yield "no request was made while this app rotated"
+    if own["failed"]:
+        yield f"{own['failed']} of {own['requests']} requests failed: {own['kinds']}"
+    if own["old_refused"] is None:
+        yield "the password that this app replaced still logs in"
+
+
+def restart_pods(script: Script, pool: dict[str, str], pace: Pace) -> None:
+    script.configure({**PODS, "LAME_DUCK_SECONDS": str(pace.lame_duck), **pool})
+    script.start_slowly(pace.start)
     script.rollout_restart()
     script.rollout_status()
 
@@ -140,19 +158,19 @@ def undo_alternation(script: Script) -> None:
     script.stack.sql("ALTER ROLE orders_green NOLOGIN PASSWORD NULL")
 
 
-def measure(script: Script, method: Method) -> Result:
+def measure(script: Script, method: Method, pace: Pace) -> Result:
     stack = script.stack
     say(f"{method.name} ({method.pool} pool) under load")
     old = Passwords.read(stack).values["blue"]
     with ExitStack() as entered:
         loads = [entered.enter_context(load) for load in loads_on(stack)]
         refusal = entered.enter_context(Refusal(stack, old))
-        time.sleep(BEFORE)
+        time.sleep(pace.margin)
         began = time.monotonic()
         method.run(script)
         took = time.monotonic() - began
         wait_until(script.replaced_pods_are_gone, 60, "the end of the replaced pods")
-        time.sleep(AFTER)
+        time.sleep(pace.margin)
         reports = [load.stop() for load in loads]
     result = Result(
         method=method.name,
@@ -178,14 +196,18 @@ def loads_on(stack: Stack) -> list[Load]:
 
 
 class Refusal:
-    """Tries the old password of the blue role again and again; `at` is when it was refused."""
+    """Tries the old password of the blue role again and again; `at` is when it was refused.
+
+    Leaving it raises what a try raised that is no refusal.
+    """
 
     def __init__(self, stack: Stack, password: Secret) -> None:
         self.at: float | None = None
+        self._error: Exception | None = None
         self._stack = stack
         self._password = password
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._try, daemon=True)
+        self._thread = threading.Thread(target=self._run, daemon=True)
 
     def __enter__(self) -> Refusal:
         self._thread.start()
@@ -194,6 +216,14 @@ class Refusal:
     def __exit__(self, *exc: object) -> None:
         self._ended.set()
         self._thread.join()
+        if self._error is not None:
+            raise self._error
+
+    def _run(self) -> None:
+        try:
+            self._try()
+        except Exception as error:  # noqa: BLE001 - raised again in the thread that waits
+            self._error = error
 
     def _try(self) -> None:
         while self.at is None and not self._ended.wait(0.2):

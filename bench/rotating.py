@@ -30,7 +30,7 @@ def rotate(stack: Stack) -> dict[str, Any]:
 
 def _start(stack: Stack) -> str:
     """The one before may have shown its outcome a moment before its orchestration ends."""
-    body = {"credential": world.CREDENTIAL, "by": "benchmark", "reason": "measured"}
+    body = {"credential": world.CREDENTIAL, "by": "benchmark@contoso.example", "reason": "measured"}
     answers: list[Any] = []
 
     def started() -> bool:

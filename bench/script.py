@@ -13,14 +13,13 @@ import psycopg
 from kubernetes.client import AppsV1Api, CoreV1Api
 from psycopg import sql
 
+from bench.product import SLOTS, SecretTarget, new_password
 from local import world
 from local.process import wait_until
-from rotation.model import SLOTS
-from rotation.secrecy import Secret, new_password
 
 if TYPE_CHECKING:
+    from bench.product import Secret, Slot
     from local.stack import Stack
-    from rotation.model import Slot
 
 STRATEGIC = "application/strategic-merge-patch+json"
 # Of the one Deployment that each workload has for a script; the other slot's stays at zero.
@@ -49,7 +48,8 @@ class Script:
         """To Key Vault, which `api` mounts, and to the Kubernetes Secret that `web` reads."""
         name = world.secret(slot)
         expires = datetime.now(UTC) + timedelta(days=90)
-        self.stack.vault.put(name, password, expires=expires, content_type="text/plain", tags={})
+        secret, plain = SecretTarget(name), "text/plain"
+        self.stack.vault.put(secret, password, expires=expires, content_type=plain, tags={})
         body = {"stringData": {"password": password.reveal()}}
         self._core.patch_namespaced_secret(name, world.WORKLOADS["web"], body)
 

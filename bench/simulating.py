@@ -12,12 +12,15 @@ from local.process import ROOT
 
 
 def measure(*, runs: int) -> dict[str, Any]:
-    """`said` is its last line, which counts the violations."""
+    """`said` is its last line, which counts the violations. Raises `RuntimeError` if there are."""
     say(f"simulating {runs} runs")
     command = [sys.executable, "-m", "tests.simulation", "--runs", str(runs), "--seed", "1"]
     began = time.perf_counter()
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S603 - argv is written here
     seconds = time.perf_counter() - began
-    if not ended.stdout:
-        raise RuntimeError(f"the simulation did not run: {ended.stderr[-500:]}")
+    if ended.returncode or not ended.stdout:
+        raise RuntimeError(
+            f"`{' '.join(command[1:])}` ended with {ended.returncode}: "
+            f"{ended.stdout[-2000:]}{ended.stderr[-2000:]}"
+        )
     return {"runs_a_second": round(runs / seconds, 1), "said": ended.stdout.splitlines()[-1]}

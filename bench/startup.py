@@ -11,9 +11,15 @@ from typing import Any
 from bench.screen import say
 from local.process import ROOT
 
-SDKS = "identity vault database cluster notifications web config rendering"
 INDEX = "import function_app; function_app.app.get_functions()"
-EVERYTHING = f"{INDEX}; from rotation import {', '.join(SDKS.split())}"
+# Every module of the app, wherever it is, with what it imports at its top; and the template
+# engine, which is imported inside of a function.
+EVERYTHING = f"""{INDEX}
+import importlib, pkgutil, jinja2, rotation
+for module in pkgutil.walk_packages(rotation.__path__, "rotation."):
+    if not module.name.endswith(".__main__"):
+        importlib.import_module(module.name)
+"""
 PROGRAMS = {
     "python": "pass",
     "azure-functions-durable": "import azure.durable_functions",
@@ -59,14 +65,21 @@ def _once(program: str) -> tuple[float, float]:
 
 
 def _python(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(  # noqa: S603 - argv is written here
+    """Raises `RuntimeError` with what the program wrote at its end, if it failed."""
+    ended = subprocess.run(  # noqa: S603 - argv is written here
         [sys.executable, *arguments],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
-        check=True,
+        check=False,
     )
+    if ended.returncode:
+        raise RuntimeError(
+            f"a new process ended with {ended.returncode} while it imported the app:\n"
+            f"{arguments[-1].strip()}\n{ended.stderr[-1000:]}"
+        )
+    return ended
 
 
 def largest(report: str, count: int = 6) -> list[dict[str, Any]]:

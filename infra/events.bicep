@@ -1,41 +1,40 @@
 metadata name = 'Credential rotation: event subscriptions'
 metadata description = 'Deployed after the code: Event Grid refuses a destination function that does not exist yet.'
 
+import { texts } from 'types.bicep'
+
 targetScope = 'resourceGroup'
 
-@description('Tags of every resource.')
-param tags object = {}
+@description('Optional. Tags of every resource (output TAGS, as JSON).')
+param tags texts = {}
 
-@description('Name of the function app (output FUNCTION_APP_NAME of main.bicep).')
+@description('Required. Name of the function app (output FUNCTION_APP_NAME of main.bicep).')
 param functionAppName string
 
-@description('Name of its storage account (output STORAGE_ACCOUNT_NAME).')
+@description('Required. Name of its storage account (output STORAGE_ACCOUNT_NAME).')
 param storageAccountName string
 
-@description('Container of dead letters (output DEAD_LETTERS_CONTAINER).')
+@description('Required. Container of dead letters (output DEAD_LETTERS_CONTAINER).')
 param deadLettersContainer string
 
-@description('Resource id of the identity that writes dead letters (output EVENTS_IDENTITY_ID).')
-param eventsIdentityId string
-
-@description('Resource id of the action group (output ACTION_GROUP_ID).')
+@description('Required. Resource id of the action group (output ACTION_GROUP_ID).')
 param actionGroupId string
 
-@description('Name of the topic that announces rotations (output TOPIC_NAME).')
+@description('Required. Name of the topic that announces rotations (output TOPIC_NAME).')
 param topicName string
 
-@description('Name of the workflow that sends mail (output MAIL_WORKFLOW_NAME); empty for none.')
+@description('Optional. Name of the workflow that sends mail (output MAIL_WORKFLOW_NAME); empty for none.')
 param mailWorkflowName string = ''
 
-@description('Resource ids of the vaults (output VAULT_IDS, split at commas).')
+@description('Required. Resource ids of the vaults (output VAULT_IDS, split at commas).')
 @minLength(1)
 param vaultIds string[]
 
-@description('Names of their system topics, in the same order (output VAULT_TOPICS).')
+@description('Required. Names of the system topics that they have already, in the same order; empty where one is to be made (output VAULT_TOPICS).')
 @minLength(1)
 param vaultTopics string[]
 
-@description('Regions of the vaults, in the same order.')
+@description('Required. Regions of the vaults, in the same order.')
 @minLength(1)
 param vaultLocations string[]
 
@@ -51,22 +50,48 @@ resource topic 'Microsoft.EventGrid/topics@2025-02-15' existing = {
   name: topicName
 }
 
-module vaultEvents 'modules/vaultEvents.bicep' = [for (id, index) in vaultIds: {
-  name: 'vault-events-${uniqueString(id)}'
-  scope: resourceGroup(split(id, '/')[2], split(id, '/')[4])
-  params: {
-    location: vaultLocations[index]
-    tags: tags
-    vaultName: last(split(id, '/'))
-    topicName: vaultTopics[index]
-    subscriptionName: functionAppName
-    functionId: '${app.id}/functions/on_secret_event'
-    identityId: eventsIdentityId
-    storageAccountId: account.id
-    deadLettersContainer: deadLettersContainer
-    actionGroupId: actionGroupId
+module vaultTopic 'modules/vaultTopic.bicep' = [
+  for (id, index) in vaultIds: {
+    name: 'vault-topic-${uniqueString(id, functionAppName)}'
+    scope: resourceGroup(split(id, '/')[2], split(id, '/')[4])
+    params: {
+      location: vaultLocations[index]
+      tags: tags
+      vaultName: last(split(id, '/'))
+      existingName: vaultTopics[index]
+    }
   }
-}]
+]
+
+module deadLetterGrant 'modules/deadLetterGrant.bicep' = [
+  for (id, index) in vaultIds: {
+    name: 'dead-letter-grant-${uniqueString(id, functionAppName)}'
+    params: {
+      topicId: vaultTopic[index].outputs.id
+      principalId: vaultTopic[index].outputs.principalId
+      storageAccountName: storageAccountName
+      deadLettersContainer: deadLettersContainer
+    }
+  }
+]
+
+module vaultEvents 'modules/vaultEvents.bicep' = [
+  for (id, index) in vaultIds: {
+    name: 'vault-events-${uniqueString(id, functionAppName)}'
+    scope: resourceGroup(split(id, '/')[2], split(id, '/')[4])
+    dependsOn: [deadLetterGrant]
+    params: {
+      tags: tags
+      vaultName: last(split(id, '/'))
+      topicName: vaultTopic[index].outputs.name
+      functionAppName: functionAppName
+      functionId: '${app.id}/functions/on_secret_event'
+      storageAccountId: account.id
+      deadLettersContainer: deadLettersContainer
+      actionGroupId: actionGroupId
+    }
+  }
+]
 
 // The workflow's address carries its signature. It goes from Azure to Azure: it is neither an output
 // nor a parameter, and the deployment's history does not show it.
@@ -78,7 +103,10 @@ resource mail 'Microsoft.EventGrid/topics/eventSubscriptions@2025-02-15' = if (!
     destination: {
       endpointType: 'WebHook'
       properties: {
-        endpointUrl: listCallbackUrl(resourceId('Microsoft.Logic/workflows/triggers', mailWorkflowName, 'event'), '2019-05-01').value
+        endpointUrl: listCallbackUrl(
+          resourceId('Microsoft.Logic/workflows/triggers', mailWorkflowName, 'event'),
+          '2019-05-01'
+        ).value
         maxEventsPerBatch: 1
         preferredBatchSizeInKilobytes: 64
       }
@@ -87,11 +115,11 @@ resource mail 'Microsoft.EventGrid/topics/eventSubscriptions@2025-02-15' = if (!
       includedEventTypes: [
         'CredentialRotation.AwaitingApproval'
         'CredentialRotation.Reminder'
+        'CredentialRotation.StillInUse'
         'CredentialRotation.Completed'
         'CredentialRotation.RolledBack'
         'CredentialRotation.Aborted'
         'CredentialRotation.NeedsAttention'
-        'CredentialRotation.StillInUse'
       ]
     }
     retryPolicy: {
@@ -100,8 +128,7 @@ resource mail 'Microsoft.EventGrid/topics/eventSubscriptions@2025-02-15' = if (!
     }
     deadLetterWithResourceIdentity: {
       identity: {
-        type: 'UserAssigned'
-        userAssignedIdentity: eventsIdentityId
+        type: 'SystemAssigned'
       }
       deadLetterDestination: {
         endpointType: 'StorageBlob'

@@ -1,86 +1,107 @@
 metadata name = 'Credential rotation'
 metadata description = 'Everything that the app needs in Azure, except the subscriptions to events: see events.bicep.'
 
-import { cluster, database, network as networkType, secret, signIn as signInType, vault } from 'types.bicep'
+import { cluster, database, diagnosticSetting, secret, texts, vault } from 'types.bicep'
+import { lock as lockType, network as networkType, signIn as signInType } from 'types.bicep'
 
 targetScope = 'resourceGroup'
 
-@description('Name of this environment, part of the names of resources: lower-case letters and digits.')
-@minLength(2)
-@maxLength(12)
+@description('Required. Name of this environment. Its letters, digits and hyphens, in lower case and twelve at most, are part of the names of resources.')
+@minLength(1)
+@maxLength(64)
 param environmentName string
 
-@description('Region.')
+@description('Optional. Region, as `westeurope` or `West Europe`.')
 param location string = resourceGroup().location
 
-@description('Tags of every resource.')
-param tags object = {}
+@description('Optional. Tags of every resource.')
+param tags texts = {}
 
-@description('Key Vaults whose secrets are rotated or read. They must use Azure RBAC, and the secrets must exist.')
+@description('Required. Key Vaults whose secrets are rotated or read. They must use Azure RBAC, and the secrets must exist.')
 @minLength(1)
 param vaults vault[]
 
-@description('AKS clusters that workloads run in.')
+@description('Optional. AKS clusters that workloads run in.')
 param clusters cluster[] = []
 
-@description('PostgreSQL servers on which credentials are rotated.')
+@description('Optional. PostgreSQL servers on which credentials are rotated.')
 param databases database[] = []
 
-@description('Define a custom role with just the rights on secrets that a rotation uses. Where custom roles are not allowed, false grants Key Vault Secrets Officer on the same secrets.')
+@description('Optional. Define a custom role with just the rights on secrets that a rotation uses. Where custom roles are not allowed, false grants Key Vault Secrets Officer on the same secrets.')
 param leastSecretsRole bool = true
 
-@description('Which store keeps the orchestrations. host.json of the package must say the same (docs/deploy.md).')
+@description('Optional. Which store keeps the orchestrations. For azureStorage also copy infra/host/azureStorage.json to host.json.')
 @allowed(['durableTaskScheduler', 'azureStorage'])
 param durableBackend string = 'durableTaskScheduler'
 
-@description('Kind of Durable Task Scheduler.')
+@description('Optional. Kind of Durable Task Scheduler. Both forget finished rotations after 30 days.')
 @allowed(['Consumption', 'Dedicated'])
 param schedulerSku string = 'Consumption'
 
-@description('Address ranges that may connect to the scheduler, each with an Entra token. Ignored with `network`: then only a private endpoint may.')
+@description('Optional. Address ranges that may connect to the scheduler, each with an Entra token. Ignored with `network`: then only a private endpoint may.')
 @minLength(1)
 param schedulerAllowedAddresses string[] = ['0.0.0.0/0']
 
-@description('Python version of the app.')
+@description('Optional. Python version of the app.')
 @allowed(['3.11', '3.12', '3.13'])
 param pythonVersion string = '3.13'
 
-@description('Memory of one instance in MB.')
+@description('Optional. Memory of one instance in MB.')
 @allowed([512, 2048, 4096])
 param instanceMemory int = 2048
 
-@description('When the sweep looks for secrets whose event was lost: six fields, UTC.')
+@description('Optional. When the sweep looks for secrets whose event was lost: six fields of a cron expression, UTC.')
 param sweepSchedule string = '0 0 6 * * *'
 
-@description('Further app settings, for example ROTATION_CA_BUNDLE.')
-param extraSettings object = {}
+@description('Optional. Further app settings: ROTATION_CA_BUNDLE, ROTATION_WATCH_SECONDS, ROTATION_PUBLIC_URL.')
+param extraSettings texts = {}
 
-@description('Redundancy of the storage account.')
+@description('Optional. Redundancy of the storage account: Standard_LRS where there are no zones.')
 @allowed(['Standard_LRS', 'Standard_ZRS', 'Standard_GRS', 'Standard_GZRS'])
 param storageSku string = 'Standard_ZRS'
 
-@description('Days that logs are kept.')
+@description('Optional. Days that logs are kept.')
 @minValue(30)
 @maxValue(730)
 param logRetentionDays int = 90
 
-@description('Entra sign-in for pages and API. Without it people decide through signed links, which need `linkKey`.')
+@description('Optional. Entra sign-in for pages and API. Without it people decide through signed links, which need `linkKey`.')
 param signIn signInType?
 
-@description('Secret whose value signs approval links.')
+@description('Optional. Secret whose value signs approval links.')
 param linkKey secret?
 
-@description('Secret that holds the function key for decisions. With it the workflow that asks by mail is deployed.')
+@description('Optional. Secret that holds the function key for decisions, in a vault that is enabled for template deployment. With it the workflow that asks by mail is deployed.')
 param decisionKey secret?
 
-@description('A virtual network for the app. Without it everything is reached over public addresses.')
+@description('Optional. A virtual network for the app. Without it everything is reached over public addresses.')
 param network networkType?
 
-@description('Mail addresses for alerts, and for mail about credentials whose approvers have no address.')
+@description('Optional. Start no rotation from events and the sweep. Rotations under way go on. It is a parameter, since each deployment writes all app settings anew.')
+param paused bool = false
+
+@description('Optional. Lock of what holds state: the storage account, the scheduler, the topic and the workspace.')
+param lock lockType?
+
+@description('Optional. Further destinations for logs and metrics of the app, its blobs and the topic.')
+param diagnosticSettings diagnosticSetting[] = []
+
+@description('Optional. Days before the expiry of a live secret at which an alert is raised. Fewer than `rotateBefore`, or each rotation raises one.')
+@minValue(1)
+@maxValue(90)
+param expiryAlertDays int = 14
+
+@description('Required. Mail addresses for alerts, and for mail about credentials whose approvers have no address.')
 @minLength(1)
 param alertRecipients string[]
 
-var suffix = '${environmentName}-${take(uniqueString(resourceGroup().id, environmentName), 6)}'
+// A host name takes no other characters. The hash is of the whole name, so that `Prod_1` is not `prod1`.
+var letters = [for index in range(0, length(environmentName)): toLower(substring(environmentName, index, 1))]
+var allowedLetters = filter(letters, letter => contains('abcdefghijklmnopqrstuvwxyz0123456789-', letter))
+var label = take(join(allowedLetters, ''), 12)
+var suffix = '${label}-${take(uniqueString(resourceGroup().id, environmentName), 6)}'
+// Zones and the ids of connectors have the region in their names.
+var region = toLower(replace(location, ' ', ''))
 var allTags = union(tags, { 'azd-env-name': environmentName })
 var onScheduler = durableBackend == 'durableTaskScheduler'
 var mail = decisionKey != null
@@ -98,16 +119,21 @@ var linkVault = last(split(linkSecret.vaultId, '/'))
 var linkKeyUrl = linkKey == null ? '' : 'https://${linkVault}${vaultUrlEnd}/secrets/${linkSecret.name}'
 var decisionSecret = decisionKey ?? noSecret
 var decisionVault = last(split(decisionSecret.vaultId, '/'))
-var decisionKeyUrl = mail ? 'https://${decisionVault}${vaultUrlEnd}/secrets/${decisionSecret.name}' : ''
 
 var vaultIds = [for item in vaults: item.id]
-var vaultTopics = [for item in vaults: item.?systemTopic ?? 'evgt-${last(split(item.id, '/'))}']
-var vaultLocations = [for item in vaults: item.location]
+var vaultTopics = [for item in vaults: item.?systemTopic ?? '']
+var vaultLocations = [for item in vaults: toLower(replace(item.location, ' ', ''))]
+
+// Read by Azure Resource Manager, for which a closed vault opens if it is enabled for template deployment.
+resource decisionKeyVault 'Microsoft.KeyVault/vaults@2024-11-01' existing = {
+  name: decisionVault
+  scope: resourceGroup(split(decisionSecret.vaultId, '/')[2], split(decisionSecret.vaultId, '/')[4])
+}
 
 module identities 'modules/identities.bicep' = {
   name: 'identities-${suffix}'
   params: {
-    location: location
+    location: region
     tags: allTags
     suffix: suffix
     mail: mail
@@ -117,7 +143,7 @@ module identities 'modules/identities.bicep' = {
 module monitoring 'modules/monitoring.bicep' = {
   name: 'monitoring-${suffix}'
   params: {
-    location: location
+    location: region
     tags: allTags
     suffix: suffix
     retentionDays: logRetentionDays
@@ -127,7 +153,7 @@ module monitoring 'modules/monitoring.bicep' = {
 module storage 'modules/storage.bicep' = {
   name: 'storage-${suffix}'
   params: {
-    location: location
+    location: region
     tags: allTags
     name: take('strotation${uniqueString(resourceGroup().id, environmentName)}', 24)
     sku: storageSku
@@ -138,7 +164,7 @@ module storage 'modules/storage.bicep' = {
 module durable 'modules/durable.bicep' = if (onScheduler) {
   name: 'durable-${suffix}'
   params: {
-    location: location
+    location: region
     tags: allTags
     name: 'dts-rotation-${suffix}'
     sku: schedulerSku
@@ -150,10 +176,9 @@ module durable 'modules/durable.bicep' = if (onScheduler) {
 module topic 'modules/topic.bicep' = {
   name: 'topic-${suffix}'
   params: {
-    location: location
+    location: region
     tags: allTags
     name: 'evgt-rotation-${suffix}'
-    identityId: identities.outputs.eventsId
   }
 }
 
@@ -161,9 +186,7 @@ module grants 'modules/grants.bicep' = {
   name: 'grants-${suffix}'
   params: {
     appPrincipalId: identities.outputs.appPrincipalId
-    eventsPrincipalId: identities.outputs.eventsPrincipalId
     storageAccountName: storage.outputs.name
-    deadLettersContainer: storage.outputs.deadLettersContainer
     schedulerName: onScheduler ? durable!.outputs.name : ''
     hubName: onScheduler ? durable!.outputs.hub : 'rotation'
     topicName: topic.outputs.name
@@ -171,17 +194,29 @@ module grants 'modules/grants.bicep' = {
   }
 }
 
-module vaultGrants 'modules/vaultGrants.bicep' = [for item in vaults: {
-  name: 'vault-grants-${uniqueString(item.id, suffix)}'
-  scope: resourceGroup(split(item.id, '/')[2], split(item.id, '/')[4])
+module deadLetterGrant 'modules/deadLetterGrant.bicep' = {
+  name: 'dead-letter-grant-${suffix}'
   params: {
-    vaultName: last(split(item.id, '/'))
-    principalId: identities.outputs.appPrincipalId
-    rotated: item.rotated
-    read: item.?read ?? []
-    leastRole: leastSecretsRole
+    topicId: topic.outputs.id
+    principalId: topic.outputs.principalId
+    storageAccountName: storage.outputs.name
+    deadLettersContainer: storage.outputs.deadLettersContainer
   }
-}]
+}
+
+module vaultGrants 'modules/vaultGrants.bicep' = [
+  for item in vaults: {
+    name: 'vault-grants-${uniqueString(item.id, suffix)}'
+    scope: resourceGroup(split(item.id, '/')[2], split(item.id, '/')[4])
+    params: {
+      vaultName: last(split(item.id, '/'))
+      principalId: identities.outputs.appPrincipalId
+      rotated: item.rotated
+      read: item.?read ?? []
+      leastRole: leastSecretsRole
+    }
+  }
+]
 
 module linkKeyGrant 'modules/vaultGrants.bicep' = if (linkKey != null) {
   name: 'link-key-grant-${suffix}'
@@ -195,24 +230,12 @@ module linkKeyGrant 'modules/vaultGrants.bicep' = if (linkKey != null) {
   }
 }
 
-module decisionKeyGrant 'modules/vaultGrants.bicep' = if (mail) {
-  name: 'decision-key-grant-${suffix}'
-  scope: resourceGroup(split(decisionSecret.vaultId, '/')[2], split(decisionSecret.vaultId, '/')[4])
-  params: {
-    vaultName: decisionVault
-    principalId: identities.outputs.workflowPrincipalId
-    rotated: []
-    read: [decisionSecret.name]
-    leastRole: leastSecretsRole
-  }
-}
-
 module app 'modules/app.bicep' = {
   name: 'app-${suffix}'
   // It could not start without its roles and its way to the storage account.
   dependsOn: [grants, privateAccess]
   params: {
-    location: location
+    location: region
     tags: allTags
     name: appName
     pythonVersion: pythonVersion
@@ -233,20 +256,34 @@ module app 'modules/app.bicep' = {
     signIn: signIn
     workflowClientId: identities.outputs.workflowClientId
     subnetId: private ? privateNetwork!.outputs.appSubnetId : ''
+    paused: paused
     extraSettings: extraSettings
+  }
+}
+
+module governance 'modules/governance.bicep' = {
+  name: 'governance-${suffix}'
+  params: {
+    lock: lock
+    diagnosticSettings: diagnosticSettings
+    storageAccountName: storage.outputs.name
+    schedulerName: onScheduler ? durable!.outputs.name : ''
+    topicName: topic.outputs.name
+    workspaceName: monitoring.outputs.workspaceName
+    appName: app.outputs.name
   }
 }
 
 module mailWorkflow 'modules/mail.bicep' = if (mail) {
   name: 'mail-${suffix}'
   params: {
-    location: location
+    location: region
     tags: allTags
     suffix: suffix
     identityId: identities.outputs.workflowId
     appUrl: app.outputs.url
     audience: signIn == null ? '' : 'api://${signIn!.clientId}'
-    decisionKeyUrl: decisionKeyUrl
+    decisionKey: decisionKeyVault.getSecret(decisionSecret.name)
     fallbackRecipients: alertRecipients
   }
 }
@@ -254,11 +291,12 @@ module mailWorkflow 'modules/mail.bicep' = if (mail) {
 module alerts 'modules/alerts.bicep' = {
   name: 'alerts-${suffix}'
   params: {
-    location: location
+    location: region
     tags: allTags
     suffix: suffix
     insightsId: monitoring.outputs.id
     topicId: topic.outputs.id
+    expiryAlertDays: expiryAlertDays
     recipients: alertRecipients
   }
 }
@@ -266,7 +304,7 @@ module alerts 'modules/alerts.bicep' = {
 module privateNetwork 'modules/network.bicep' = if (private) {
   name: 'network-${suffix}'
   params: {
-    location: location
+    location: region
     tags: allTags
     suffix: suffix
     network: network!
@@ -276,7 +314,7 @@ module privateNetwork 'modules/network.bicep' = if (private) {
 module privateAccess 'modules/privateAccess.bicep' = if (private) {
   name: 'private-access-${suffix}'
   params: {
-    location: location
+    location: region
     tags: allTags
     suffix: suffix
     networkId: privateNetwork!.outputs.id
@@ -290,7 +328,7 @@ module privateAccess 'modules/privateAccess.bicep' = if (private) {
 }
 
 @description('Region; azd keeps it.')
-output AZURE_LOCATION string = location
+output AZURE_LOCATION string = region
 
 @description('Name of the function app.')
 output FUNCTION_APP_NAME string = app.outputs.name
@@ -306,9 +344,6 @@ output APP_IDENTITY_CLIENT_ID string = identities.outputs.appClientId
 
 @description('Object id of the app\'s identity: the user in Kubernetes RoleBindings.')
 output APP_IDENTITY_PRINCIPAL_ID string = identities.outputs.appPrincipalId
-
-@description('Resource id of the identity that writes dead letters.')
-output EVENTS_IDENTITY_ID string = identities.outputs.eventsId
 
 @description('Name of the storage account.')
 output STORAGE_ACCOUNT_NAME string = storage.outputs.name
@@ -328,6 +363,9 @@ output MAIL_WORKFLOW_NAME string = mail ? mailWorkflow!.outputs.name : ''
 @description('Name of the connection that needs consent; empty without one.')
 output MAIL_CONNECTION_NAME string = mail ? mailWorkflow!.outputs.connectionName : ''
 
+@description('Object id of the mail workflow\'s identity, which needs the app role where assignment is required; empty without one.')
+output MAIL_IDENTITY_PRINCIPAL_ID string = identities.outputs.workflowPrincipalId
+
 @description('Outgoing address of the app; empty without `network`.')
 output OUTGOING_ADDRESS string = private ? privateNetwork!.outputs.outgoingAddress : ''
 
@@ -336,8 +374,11 @@ output OUTGOING_ADDRESS string = private ? privateNetwork!.outputs.outgoingAddre
 @description('Resource ids of the vaults, between commas.')
 output VAULT_IDS string = join(vaultIds, ',')
 
-@description('Names of their system topics, between commas.')
+@description('Names of the system topics that they have already, between commas; empty between two where one is made.')
 output VAULT_TOPICS string = join(vaultTopics, ',')
 
 @description('Their regions, between commas.')
 output VAULT_LOCATIONS string = join(vaultLocations, ',')
+
+@description('Tags that were given, as JSON.')
+output TAGS string = string(tags)

@@ -4,7 +4,8 @@ using 'main.bicep'
 
 param environmentName = readEnvironmentVariable('AZURE_ENV_NAME', 'prod')
 
-param location = readEnvironmentVariable('AZURE_LOCATION', 'westeurope')
+// `azd env set ROTATION_PAUSED true` and `azd provision`: docs/operations.md, Pause.
+param paused = bool(readEnvironmentVariable('ROTATION_PAUSED', 'false'))
 
 param alertRecipients = [
   'oncall@example.com'

@@ -12,8 +12,9 @@ from urllib.parse import quote
 import psycopg
 
 from local import world
-from rotation.errors import Conflict
-from rotation.model import SLOTS, Slot, other
+from rotation.model.errors import Conflict
+from rotation.model.targets import SecretTarget
+from rotation.model.world import SLOTS, Slot, other
 from rotation.secrecy import Secret, extract
 
 if TYPE_CHECKING:
@@ -44,10 +45,10 @@ class Passwords:
         shape = stack.options.credential.get("format", "password")
         values: dict[Slot, Secret] = {}
         for slot in SLOTS:
-            current = stack.vault.current(world.secret(slot))
+            current = stack.vault.current(SecretTarget(world.secret(slot)))
             if current is None or not current.enabled:
                 continue
-            value = stack.vault.value(current.secret, current.version)
+            value = stack.vault.value(SecretTarget(current.secret, current.version))
             values[slot] = extract(shape, value, current.version)
         return cls(values)
 
@@ -102,10 +103,10 @@ def _selected(stack: Stack, slot: Slot) -> bool:
 
 
 def _disabled(stack: Stack, slot: Slot) -> bool:
-    versions = stack.vault.versions(world.secret(slot))
+    versions = stack.vault.versions(SecretTarget(world.secret(slot)))
     for version in versions:
         try:
-            stack.vault.value(version.secret, version.version)
+            stack.vault.value(SecretTarget(version.secret, version.version))
         except Conflict:
             continue
         return False

@@ -5,6 +5,7 @@ python -m local.stack [--directory DIR]      (make local) keeps it running until
 
 from __future__ import annotations
 
+import base64
 import json
 import secrets
 import time
@@ -29,8 +30,9 @@ from local.identity import environment as identity_environment
 from local.postgres.provision import Application, provision
 from local.process import ROOT, Component, free_port, wait_until
 from rotation import config
+from rotation.edges.vault import KeyVault
+from rotation.model.targets import SecretTarget
 from rotation.secrecy import Secret, new_password, render
-from rotation.vault import KeyVault
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,6 +40,20 @@ if TYPE_CHECKING:
     from kubernetes.client import ApiClient
 
 APP = Identity.named("credential-rotation")
+# What the platform says of an application that calls: its token is about itself.
+PROGRAM_ID = "90000000-0000-4000-8000-00000000ca11"
+PROGRAM = base64.b64encode(
+    json.dumps(
+        {
+            "auth_typ": "aad",
+            "claims": [
+                {"typ": "oid", "val": PROGRAM_ID},
+                {"typ": "sub", "val": PROGRAM_ID},
+                {"typ": "idtyp", "val": "app"},
+            ],
+        }
+    ).encode()
+).decode()
 TOPIC = "/subscriptions/0/resourceGroups/local/providers/Microsoft.KeyVault/vaults/kv-orders"
 PODS = Identity.named("orders-pods")
 
@@ -157,14 +173,14 @@ class Stack:
 
     def _populate(self) -> None:
         """The workloads, on the blue slot."""
-        current = self.vault.current(world.secret("blue"))
+        current = self.vault.current(SecretTarget(world.secret("blue")))
         assert current is not None  # noqa: S101 - provisioned before
         found = world.manifests(
             self.addresses,
             app=APP.principal_id,
             pods=PODS.client_id,
             replicas=self.options.replicas,
-            password=self.vault.value(current.secret, current.version),
+            password=self.vault.value(SecretTarget(current.secret, current.version)),
         )
         for manifest in found:
             metadata = manifest["metadata"]
@@ -246,13 +262,14 @@ class Stack:
         provision(self.admin_dsn(), Application(), password=blue, rotator_password=rotator)
         found = self._configuration("https://started.later")
         credential = config.parse(yaml.safe_dump(found)).credential(world.CREDENTIAL)
-        value = render(credential.format, credential.slots["blue"].role, blue, credential.database)
+        value = render(credential.format, credential.slots["blue"].role, blue, credential.server)
         self._put_secret("rotator", rotator, timedelta(days=365))
         self._put_secret(world.secret("blue"), value, timedelta(days=20))
 
     def _put_secret(self, name: str, value: Secret, life: timedelta) -> None:
         expires = datetime.now(UTC) + life
-        self.vault.put(name, value, expires=expires, content_type="text/plain", tags={})
+        secret, plain = SecretTarget(name), "text/plain"
+        self.vault.put(secret, value, expires=expires, content_type=plain, tags={})
 
     def admin_dsn(self, database: str = "postgres") -> str:
         """Of the server's administrator, which the app never uses."""
@@ -379,8 +396,10 @@ class Stack:
         return Answer(answer.status, answer.headers, answer.data)
 
     def api(self, method: str, path: str, body: Any = None) -> Answer:
-        """With the function key; `path` is below /api."""
-        return self.request(method, f"/api{path}", body, {"x-functions-key": self.keys["function"]})
+        """With the function key, and where people sign in with an application's token as well;
+        `path` is below /api."""
+        headers = {"x-functions-key": self.keys["function"], "X-Local-Sign-In": PROGRAM}
+        return self.request(method, f"/api{path}", body, headers)
 
     def webhook(self, body: Any, kind: str) -> Answer:
         """What Event Grid posts; `kind` is Notification or SubscriptionValidation."""
@@ -397,7 +416,7 @@ class Stack:
 
     def near_expiry(self, slot: str, kind: str = "SecretNearExpiry") -> dict[str, Any]:
         """In the schema of https://learn.microsoft.com/azure/event-grid/event-schema-key-vault."""
-        current = self.vault.current(world.secret(slot))
+        current = self.vault.current(SecretTarget(world.secret(slot)))
         assert current is not None  # noqa: S101 - the caller names a slot that has a secret
         expires = str(int(current.expires.timestamp())) if current.expires else None
         return {

@@ -55,7 +55,7 @@ def say(text: str) -> None:
 def usage(stack: Stack) -> str:
     """URLs, keys of this run, and commands to try."""
     host, key = stack.components["host"].url, stack.keys["function"]
-    asked = json.dumps({"credential": world.CREDENTIAL, "by": "me"})
+    asked = json.dumps({"credential": world.CREDENTIAL, "by": "me@contoso.example"})
     decided = json.dumps({"decision": "approve", "by": world.APPROVERS[0]})
     workloads = [stack.service_url(space, name) for name, space in world.WORKLOADS.items()]
     return f"""
@@ -75,9 +75,9 @@ curl -sS '{host}{stack.webhook_path}' \\
 
 Or ask for a rotation, look at it, and decide:
 
-curl -sS {host}/api/rotations -H 'x-functions-key: {key}' -d '{asked}'
+curl -sS {host}/api/rotations -H 'x-functions-key: {key}' --json '{asked}'
 curl -sS {host}/api/rotations -H 'x-functions-key: {key}'
-curl -sS {host}/api/rotations/ROTATION/approval -H 'x-functions-key: {key}' -d '{decided}'
+curl -sS {host}/api/rotations/ROTATION/approval -H 'x-functions-key: {key}' --json '{decided}'
 
 Ctrl-C ends everything."""
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from local.process import ROOT
-from rotation.model import SLOTS
+from rotation.model.world import SLOTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,6 +26,7 @@ WORKLOADS = {"api": "orders", "web": "shop"}  # name to namespace
 MANIFESTS = ROOT / "infra" / "kubernetes"
 IMAGES = {"registry.example/orders:1.0": ["python", "-m", "local.workload"]}
 APPROVERS = ["ada@contoso.example", "grace@contoso.example"]
+OPERATOR = "olga@contoso.example"  # asks for rotations, and decides none
 
 
 @dataclass(frozen=True)

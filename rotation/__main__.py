@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from rotation import config
-from rotation.errors import ConfigurationError
+from rotation.model.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,9 +23,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     given = parser.parse_args(arguments)
     try:
-        found = config.load(given.file)
+        found = config.load(given.file, given.file)
     except ConfigurationError as error:
-        sys.stderr.write(f"{error}\n")
+        sys.stderr.write(f"{error.code}: {error}\n")
         return 1
     for name, credential in found.credentials.items():
         workloads = ", ".join(workload.name for workload in credential.workloads)

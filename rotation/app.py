@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import azure.durable_functions as df
 import azure.functions as func
 
-from rotation import activities, api, events, log, workflow, workload
+from rotation import log
+from rotation.front import api, triggers
 from rotation.pages import routes as pages
-from rotation.step import run
+from rotation.steps.catalogue import ACTIVITIES, NOTIFY
+from rotation.steps.running import run
+from rotation.story import workflow, workload
 
 if TYPE_CHECKING:
-    from rotation.edges import Edges
-    from rotation.step import Activity
+    from collections.abc import Callable
+
+    from rotation.contracts.edges import Edges
+    from rotation.model.wire import JsonObject
+    from rotation.steps.running import Implementation
 
 ORCHESTRATORS = (
     workflow.credential,
@@ -21,6 +27,7 @@ ORCHESTRATORS = (
     workflow.publish,
     workload.prepare_workload,
     workload.swap_workload,
+    workload.swap_back_workload,
     workload.observe_workload,
     workload.retire_workload,
 )
@@ -30,9 +37,9 @@ def build(edges: Edges) -> df.DFApp:
     """The whole app on these edges. `get_functions` works once on what is returned."""
     log.quiet_sdks()
     app = df.DFApp(http_auth_level=func.AuthLevel.FUNCTION)
-    parts = (api.blueprint, pages.blueprint, events.blueprint, _durable)
-    for part in parts:
+    for part in (api.blueprint, pages.blueprint, triggers.blueprint):
         app.register_functions(part(edges))
+    app.register_functions(_durable(edges))
     return app
 
 
@@ -41,37 +48,34 @@ def _durable(edges: Edges) -> df.Blueprint:
     for orchestrator in ORCHESTRATORS:
         name = orchestrator.__name__
         functions.function_name(name)(functions.orchestration_trigger("context")(orchestrator))
-    for activity in activities.ACTIVITIES:
-        name = activity.__name__
+    for activity in ACTIVITIES:
         bound = _bound(activity, edges)
-        functions.function_name(name)(functions.activity_trigger("reference")(bound))
+        functions.function_name(activity.name)(functions.activity_trigger("reference")(bound))
 
-    @functions.function_name("notify")
+    # The platform's worker takes plain types only as annotations of a trigger's parameter.
+    @functions.function_name(NOTIFY.name)
     @functions.activity_trigger("reference")
     @functions.durable_client_input("client")
-    async def notify(
-        reference: dict,  # type: ignore[type-arg]  # the platform's worker takes plain types only
-        client: df.DurableOrchestrationClient,
-    ) -> dict[str, Any]:
+    async def notify(reference: dict, client: df.DurableOrchestrationClient) -> dict:  # type: ignore[type-arg]
         return await told(edges, client, reference)
 
     return functions
 
 
 async def told(
-    edges: Edges, client: df.DurableOrchestrationClient, reference: dict[str, Any]
-) -> dict[str, Any]:
+    edges: Edges, client: df.DurableOrchestrationClient, reference: object
+) -> JsonObject:
     """Publishing has an orchestration of its own: a topic that is down delays no rotation."""
-    answer = run(activities.notify, edges, reference)
+    answer = run(NOTIFY, edges, reference)
     event = answer.pop("event", None)
     if event is not None and not await client.get_status(event["id"]):
         await client.start_new("publish", event["id"], event)
     return answer
 
 
-def _bound(activity: Activity, edges: Edges) -> Any:
-    def bound(reference: dict) -> dict[str, Any]:  # type: ignore[type-arg]  # as for `notify`
+def _bound(activity: Implementation, edges: Edges) -> Callable[[JsonObject], JsonObject]:
+    def bound(reference: dict) -> dict:  # type: ignore[type-arg]
         return run(activity, edges, reference)
 
-    bound.__name__ = activity.__name__
+    bound.__name__ = activity.name
     return bound

@@ -1,33 +1,46 @@
-"""Signed links: the way in for a person who has neither Entra sign-in nor a function key.
+"""Links to a rotation, and signed links: the way in without Entra sign-in or function key.
 
-A link lets one recipient decide one rotation until it expires. It is made just before it is sent
-(`recipients`), so that it is stored nowhere here. The key is a Key Vault secret; its newest and its
-previous enabled version are accepted, so that writing a new one cuts off no link.
+A link lets one recipient decide one rotation of one app until it expires. It is made just before
+it is sent (`telling.recipients`), so that it is stored nowhere here. The key is a Key Vault secret;
+its newest and its previous enabled version are accepted: writing a new one cuts off no link.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from math import log2
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
 from itsdangerous import BadData, URLSafeSerializer
 
-from rotation.errors import ConfigurationError
-from rotation.messages import PREFIX
+from rotation.model.errors import ConfigurationError, EdgeError, RotationError, Unavailable
+from rotation.model.reasons import Code
+from rotation.model.targets import SecretTarget
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable, Iterable
+
     from rotation.config import Credential
-    from rotation.edges import Edges
+    from rotation.contracts.edges import Readers
 
 PURPOSE = "rotation: decide"
-CARRIERS = {PREFIX + "AwaitingApproval", PREFIX + "Reminder"}
 SHORTEST_KEY = 32  # characters
+LEAST_BITS = 72.0  # as `bits` estimates them; the least seen of 20 000 keys of 128 bits was 80
+REPEATED = 4  # characters that stand in a key twice say nothing the second time
 LONGEST_TOKEN = 1024
 SHORTEST_VALIDITY = timedelta(hours=1)
-KEYS_LIVE = timedelta(minutes=5)  # in memory, so that nobody can hammer the vault with bad links
+# In memory, so that nobody can hammer the vault with bad links: good keys, keys that a link which
+# they do not fit may be newer than, and that there were none.
+KEYS_LIVE = timedelta(minutes=5)
+KEYS_NEW = timedelta(seconds=30)
+FAILURES_LIVE = timedelta(seconds=30)
+LONGEST_WAIT = 20.0  # seconds, for somebody else who is reading the keys
 
 
 @dataclass(frozen=True)
@@ -48,92 +61,157 @@ class Expired:
 
 @dataclass(frozen=True)
 class Forged:
-    """Not made here, made for another purpose, cut off, or signed with a key that was withdrawn."""
+    """Not made here, for another purpose or app, cut off, or with a key that was withdrawn."""
 
 
-class Links:
-    """Makes and reads links with the keys that the vault has now."""
+class SignedLinks:
+    """Makes and reads links with the keys that the vault has now. Many threads may share one."""
 
-    def __init__(self, edges: Edges) -> None:
+    def __init__(self, edges: Readers) -> None:
         self._edges = edges
+        self._lock = Lock()
         self._keys: list[str] = []
-        self._until: datetime | None = None
+        self._read = self._failed = datetime.min.replace(tzinfo=UTC)
+        self._failure: RotationError | None = None
 
     def mint(self, rotation: str, recipient: str, expires: datetime) -> str:
         """The token. Raises `ConfigurationError`, and what the vault raises."""
         claims = {"rotation": rotation, "to": recipient, "exp": int(expires.timestamp())}
-        return str(self._serializer().dumps(claims))
+        return str(self._serializer(self._current(KEYS_LIVE)).dumps(claims))
 
     def read(self, token: str) -> Link | Expired | Forged:
         """Raises what `mint` raises."""
         if not token or len(token) > LONGEST_TOKEN or not token.isascii():
             return Forged()
-        try:
-            claims = self._serializer().loads(token)
-        except BadData:
+        claims = self._claims(token, KEYS_LIVE)
+        if claims is None:
+            # Another instance may have signed it with a key that is newer than ours.
+            claims = self._claims(token, KEYS_NEW)
+        if claims is None:
             return Forged()
         expires = datetime.fromtimestamp(claims["exp"], UTC)
         if self._edges.now() >= expires:
             return Expired(expires)
         return Link(claims["rotation"], claims["to"], expires)
 
-    def _serializer(self) -> URLSafeSerializer:
+    def _claims(self, token: str, live: timedelta) -> dict[str, Any] | None:
+        try:
+            claims: dict[str, Any] = self._serializer(self._current(live)).loads(token)
+        except BadData:
+            return None
+        return claims
+
+    def _serializer(self, keys: list[str]) -> URLSafeSerializer:
+        """What a test environment signs is worth nothing in production, whatever its key is."""
         return URLSafeSerializer(
-            self._current_keys(),
-            salt=PURPOSE,
+            keys,
+            salt=f"{PURPOSE} at {_audience(self._edges.settings.public_url)}",
             signer_kwargs={"key_derivation": "hmac", "digest_method": hashlib.sha256},
         )
 
-    def _current_keys(self) -> list[str]:
-        """The one that signs comes last, as itsdangerous wants it."""
-        now = self._edges.now()
-        if self._until is None or now >= self._until:
-            self._keys = read_keys(self._edges)
-            self._until = now + KEYS_LIVE
-        return self._keys
+    def _current(self, live: timedelta) -> list[str]:
+        """The one that signs comes last, as itsdangerous wants it. One thread reads for all."""
+        if not self._lock.acquire(timeout=LONGEST_WAIT):
+            raise Unavailable(
+                Code.LINKS_UNAVAILABLE, "the key that signs links is still being read"
+            )
+        try:
+            now = self._edges.now()
+            if self._keys and now < self._read + live:
+                return self._keys
+            if self._failure is None or now >= self._failed + FAILURES_LIVE:
+                self._renew(now)
+            if self._failure is not None and now >= self._read + KEYS_LIVE:
+                raise self._failure.with_traceback(None)
+            return self._keys
+        finally:
+            self._lock.release()
+
+    def _renew(self, now: datetime) -> None:
+        """That they cannot be read is remembered too."""
+        try:
+            self._keys, self._read, self._failure = read_keys(self._edges), now, None
+        except RotationError as error:
+            self._failure, self._failed = error, now
 
 
-def read_keys(edges: Edges) -> list[str]:
-    """The newest enabled version's value last, the previous one's before it."""
+def _audience(public_url: str | None) -> str:
+    """The app's own address, in one spelling."""
+    if public_url is None:
+        problem = "ROTATION_PUBLIC_URL: not set, and signed links need it"
+        raise ConfigurationError("app settings", [problem])
+    parts = urlsplit(public_url)
+    port = parts.port or {"https": 443}.get(parts.scheme, 80)
+    return f"{parts.scheme}://{parts.hostname}:{port}{parts.path.rstrip('/')}"
+
+
+def read_keys(edges: Readers) -> list[str]:
+    """The newest enabled version's value last, before it the previous one's if it is any good.
+
+    Raises `ConfigurationError`, and of the vault's errors the kind: where it looked is a setting.
+    """
     url = edges.settings.link_key
     if url is None:
         raise ConfigurationError(
             "app settings", ["ROTATION_LINK_KEY: not set, and signed links need it"]
         )
-    parts = urlsplit(url)
-    vault, name = edges.vault(f"https://{parts.netloc}"), parts.path.rpartition("/")[2]
-    enabled = [version for version in vault.versions(name) if version.enabled]
-    current = vault.current(name)
-    # Versions of the same second come in any order; which one is current is certain.
-    enabled.sort(key=lambda version: current is not None and version.version != current.version)
-    values = [vault.value(name, version.version).reveal() for version in enabled[:2]]
-    if not values or any(len(value) < SHORTEST_KEY for value in values):
+    try:
+        values = _values(edges, url)
+    except EdgeError as error:
+        text = "the secret that ROTATION_LINK_KEY names cannot be read"
+        raise type(error)(error.code, text, retry_after=error.retry_after) from error
+    if not values or not is_random(values[0]):
         problem = (
-            f"ROTATION_LINK_KEY: secret {name} needs an enabled version, and at least "
-            f"{SHORTEST_KEY} random characters in each"
+            "ROTATION_LINK_KEY: the secret that it names needs an enabled version of at least "
+            f"{SHORTEST_KEY} random characters, without spaces: openssl rand -base64 48"
         )
         raise ConfigurationError("app settings", [problem])
-    return values[::-1]
+    return [value for value in reversed(values) if is_random(value)]
 
 
-def recipients(edges: Edges, event: dict[str, Any], credential: Credential) -> dict[str, Any]:
-    """The event with a link for each approver who has a mail address, if it asks for a decision."""
-    settings = edges.settings
-    if event["eventType"] not in CARRIERS or settings.sign_in != "links" or not settings.link_key:
-        return event
-    links, expires = Links(edges), edges.now() + validity(credential)
-    addressed = [
-        {
-            "approver": approver,
-            "link": address(
-                links.mint(event["data"]["rotation"], approver, expires), settings.public_url
-            ),
-            "expires": expires.isoformat(timespec="seconds").replace("+00:00", "Z"),
-        }
-        for approver in credential.approval.approvers
-        if "@" in approver
-    ]
-    return {**event, "data": {**event["data"], "recipients": addressed}}
+def _values(edges: Readers, url: str) -> list[str]:
+    """Of the two newest enabled versions, the newest first."""
+    parts = urlsplit(url)
+    vault, name = edges.vault(f"https://{parts.netloc}"), parts.path.rpartition("/")[2]
+    secret = SecretTarget(name)
+    enabled = [version for version in vault.versions(secret) if version.enabled]
+    current = vault.current(secret)
+    # Versions of the same second come in any order; which one is current is certain.
+    enabled.sort(key=lambda version: current is not None and version.version != current.version)
+    return [vault.value(SecretTarget(name, version.version)).reveal() for version in enabled[:2]]
+
+
+def is_random(key: str) -> bool:
+    """Whether it may have been drawn by lot. It finds slips; somebody's clever idea may pass."""
+    if len(key) < SHORTEST_KEY or not key.isascii() or any(sign <= " " for sign in key):
+        return False
+    return bits(key) >= LEAST_BITS
+
+
+def bits(key: str) -> float:
+    """How much there is to guess: what its characters say, or the steps from one to the next if
+    these say less, without what stands there twice."""
+    steps = (ord(two) - ord(one) for one, two in pairwise(key))
+    return _fresh(key) * min(_entropy(key), _entropy(steps))
+
+
+def _entropy(signs: Iterable[Hashable]) -> float:
+    """Shannon's, in bits for each of them."""
+    counted = Counter(signs)
+    total = counted.total()
+    return sum(-count / total * log2(count / total) for count in counted.values())
+
+
+def _fresh(key: str) -> int:
+    """How many characters do not repeat a piece that stood before."""
+    seen: set[str] = set()
+    repeated: set[int] = set()
+    for start in range(len(key) - REPEATED + 1):
+        piece = key[start : start + REPEATED]
+        if piece in seen:
+            repeated.update(range(start, start + REPEATED))
+        seen.add(piece)
+    return len(key) - len(repeated)
 
 
 def validity(credential: Credential) -> timedelta:
@@ -144,3 +222,13 @@ def validity(credential: Credential) -> timedelta:
 def address(token: str, public_url: str | None) -> str:
     """In the query: the Functions host records the paths of requests, and no queries."""
     return f"{public_url or ''}/api/pages/decision?link={quote(token, safe='')}"
+
+
+def links(rotation: str, public_url: str | None) -> dict[str, str]:
+    """Paths only where the app does not know its own address (ROTATION_PUBLIC_URL)."""
+    base = public_url or ""
+    return {
+        "status": f"{base}/api/rotations/{rotation}",
+        "approval": f"{base}/api/rotations/{rotation}/approval",
+        "page": f"{base}/api/pages/rotations/{rotation}",
+    }

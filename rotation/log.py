@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import traceback
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from opentelemetry import metrics
 
@@ -36,7 +36,7 @@ def quiet_sdks() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
-def event(name: str, /, *, level: int = logging.INFO, **fields: Any) -> None:
+def event(name: str, /, *, level: int = logging.INFO, **fields: object) -> None:
     """`fields` are JSON values; whatever is not prints as its masked or plain `str`."""
     _logger.log(level, "%s", json.dumps({"event": name, **fields}, default=str, sort_keys=False))
 

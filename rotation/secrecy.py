@@ -8,10 +8,11 @@ import string
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import quote, unquote, urlsplit
 
-from rotation.errors import Invalid
+from rotation.model.errors import Invalid
+from rotation.model.reasons import Code
 
 if TYPE_CHECKING:
-    from rotation.config import Database
+    from rotation.model.targets import ServerTarget
 
 Format = Literal["password", "url", "json"]
 
@@ -54,7 +55,7 @@ def new_password() -> Secret:
     return Secret("".join(secrets.choice(ALPHABET) for _ in range(LENGTH)))
 
 
-def render(shape: Format, role: str, password: Secret, database: Database) -> Secret:
+def render(shape: Format, role: str, password: Secret, server: ServerTarget) -> Secret:
     """The secret's value in the credential's `format`."""
     clear = password.reveal()
     if shape == "password":
@@ -62,18 +63,18 @@ def render(shape: Format, role: str, password: Secret, database: Database) -> Se
     if shape == "url":
         return Secret(
             f"postgresql://{quote(role, safe='')}:{quote(clear, safe='')}"
-            f"@{database.host}:{database.port}/{quote(database.name, safe='')}"
-            f"?sslmode={database.sslmode}"
+            f"@{server.host}:{server.port}/{quote(server.database, safe='')}"
+            f"?sslmode={server.sslmode}"
         )
     return Secret(
         json.dumps(
             {
                 "username": role,
                 "password": clear,
-                "host": database.host,
-                "port": database.port,
-                "dbname": database.name,
-                "sslmode": database.sslmode,
+                "host": server.host,
+                "port": server.port,
+                "dbname": server.database,
+                "sslmode": server.sslmode,
             }
         )
     )
@@ -85,8 +86,9 @@ def extract(shape: Format, value: Secret, reference: str) -> Secret:
     found = readers[shape](value)
     if not found:
         raise Invalid(
+            Code.FORMAT,
             f"secret version {reference} holds no password in the format {shape!r}; "
-            "correct `format` in credentials.yaml or write the secret anew"
+            "correct `format` in credentials.yaml or write the secret anew",
         )
     return Secret(found)
 

@@ -1,6 +1,10 @@
 """The app settings (environment variables), parsed from a mapping that is passed in.
 
 Kept apart from `config` so that a cold start does not pay for the parsing of credentials.
+
+No problem quotes a value: a key may have been put where its address belongs, and problems are shown
+on pages that anybody can open. What is taken over goes into links and events, so an address with a
+user, a password, a query or a fragment in it is refused.
 """
 
 from __future__ import annotations
@@ -10,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 from urllib.parse import urlsplit
 
-from rotation.errors import ConfigurationError
+from rotation.model.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,7 +39,7 @@ class Settings:
 
 
 def parse(environment: Mapping[str, str]) -> Settings:
-    """Raises `ConfigurationError` naming every setting that is wrong."""
+    """Raises `ConfigurationError` naming every setting that is wrong, and none of their values."""
     problems: list[str] = []
     settings = Settings(
         config=environment.get("ROTATION_CONFIG") or "credentials.yaml",
@@ -43,7 +47,7 @@ def parse(environment: Mapping[str, str]) -> Settings:
         sign_in=_sign_in(environment, problems),
         link_key=_secret_url(environment, "ROTATION_LINK_KEY", problems),
         easy_auth=environment.get("WEBSITE_AUTH_ENABLED", "").lower() == "true",
-        topic=_url(environment, "ROTATION_TOPIC_ENDPOINT", problems),
+        topic=_url(environment, "ROTATION_TOPIC_ENDPOINT", problems, "https"),
         ca_bundle=environment.get("ROTATION_CA_BUNDLE") or None,
         watch_seconds=_watch_seconds(environment, problems),
     )
@@ -53,24 +57,27 @@ def parse(environment: Mapping[str, str]) -> Settings:
 
 
 def _public_url(environment: Mapping[str, str], problems: list[str]) -> str | None:
-    given = environment.get("ROTATION_PUBLIC_URL")
-    if given:
-        if not _is_url(given, "https", "http"):
-            problems.append(f"ROTATION_PUBLIC_URL: {given!r} is not an http(s):// URL")
-        return given.rstrip("/")
+    if environment.get("ROTATION_PUBLIC_URL"):
+        given = _url(environment, "ROTATION_PUBLIC_URL", problems, "https", "http")
+        return given.rstrip("/") if given else None
     host = environment.get("WEBSITE_HOSTNAME")
     return f"https://{host}" if host else None
 
 
-def _url(environment: Mapping[str, str], key: str, problems: list[str]) -> str | None:
+def _url(
+    environment: Mapping[str, str], key: str, problems: list[str], *schemes: str
+) -> str | None:
     value = environment.get(key) or None
-    if value is not None and not _is_url(value, "https"):
-        problems.append(f"{key}: {value!r} is not an https:// URL")
+    if value is not None and not _is_url(value, schemes):
+        kinds = " or ".join(f"{scheme}://" for scheme in schemes)
+        problems.append(f"{key}: is not an {kinds} address of a host and, at most, a path")
         return None
     return value
 
 
-def _is_url(value: str, *schemes: str) -> bool:
+def _is_url(value: str, schemes: tuple[str, ...]) -> bool:
+    if not value.isascii() or not value.isprintable() or set(value) & set(" @?#\\"):
+        return False
     try:
         parts = urlsplit(value)
         return bool(parts.scheme in schemes and parts.hostname and parts.port != 0)
@@ -80,10 +87,13 @@ def _is_url(value: str, *schemes: str) -> bool:
 
 def _secret_url(environment: Mapping[str, str], key: str, problems: list[str]) -> str | None:
     """Without a version: a new one must be taken up as soon as it is there."""
-    value = _url(environment, key, problems)
-    if value is not None and not re.fullmatch(r"/secrets/[0-9A-Za-z-]+/?", urlsplit(value).path):
-        problems.append(f"{key}: {value!r} is not https://<vault>/secrets/<name>")
-    return value.rstrip("/") if value else None
+    value = _url(environment, key, problems, "https")
+    if value is None:
+        return None
+    if not re.fullmatch(r"/secrets/[0-9A-Za-z-]+/?", urlsplit(value).path):
+        problems.append(f"{key}: is not https://<vault>/secrets/<name>, where the key is kept")
+        return None
+    return value.rstrip("/")
 
 
 def _sign_in(environment: Mapping[str, str], problems: list[str]) -> SignIn:
@@ -91,13 +101,13 @@ def _sign_in(environment: Mapping[str, str], problems: list[str]) -> SignIn:
     for known in get_args(SignIn):
         if value == known:
             return known  # type: ignore[no-any-return]
-    problems.append(f"ROTATION_SIGN_IN: {value!r} is neither 'entra' nor 'links'")
+    problems.append("ROTATION_SIGN_IN: is neither 'entra' nor 'links'")
     return "links"
 
 
 def _watch_seconds(environment: Mapping[str, str], problems: list[str]) -> int:
     value = environment.get("ROTATION_WATCH_SECONDS") or "20"
-    if value.isdecimal() and 1 <= int(value) <= 120:
+    if re.fullmatch(r"[0-9]{1,3}", value) and 1 <= int(value) <= 120:
         return int(value)
-    problems.append(f"ROTATION_WATCH_SECONDS: {value!r} is not a whole number from 1 to 120")
+    problems.append("ROTATION_WATCH_SECONDS: is not a whole number from 1 to 120")
     return 20

@@ -32,8 +32,8 @@ param vaults = [
 param clusters = [
   {
     id: '/subscriptions/11111111-1111-1111-1111-111111111111/resourceGroups/rg-aks/providers/Microsoft.ContainerService/managedClusters/prod-weu'
-    location: 'westeurope'
     private: true
+    ownerApproves: true
   }
 ]
 

@@ -1,21 +1,26 @@
 metadata description = 'What a person must hear of: read from the events that the app logs, one JSON object a line.'
 
-@description('Region.')
+import { texts } from '../types.bicep'
+
+@description('Required. Region.')
 param location string
 
-@description('Tags of every resource.')
-param tags object
+@description('Required. Tags of every resource.')
+param tags texts
 
-@description('Ends the names of the resources.')
+@description('Required. Ends the names of the resources.')
 param suffix string
 
-@description('Resource id of Application Insights.')
+@description('Required. Resource id of Application Insights.')
 param insightsId string
 
-@description('Resource id of the topic that announces rotations.')
+@description('Required. Resource id of the topic that announces rotations.')
 param topicId string
 
-@description('Mail addresses that alerts go to.')
+@description('Required. Days before the expiry of a live secret at which somebody is told.')
+param expiryAlertDays int
+
+@description('Required. Mail addresses that alerts go to.')
 param recipients string[]
 
 var logged = 'traces | extend entry = parse_json(message) | extend event = tostring(entry.event), outcome = tostring(entry.outcome), credential = tostring(entry.credential), rotation = tostring(entry.rotation)'
@@ -27,7 +32,8 @@ var rules = [
     text: 'A rotation stopped where only a person can decide. Both slots are kept. See docs/operations.md.'
     severity: 1
     silence: false
-    query: '${logged} | where event == "rotation.finished" and outcome == "needs-attention" | project timestamp, credential, rotation'
+    window: 'PT15M'
+    query: '${logged} | where event == "rotation.finished" and outcome in ("needs-attention") | project timestamp, credential, rotation'
   }
   {
     name: 'rotation-failed'
@@ -35,7 +41,8 @@ var rules = [
     text: 'A rotation was aborted or rolled back. The credential in use did not change. See docs/operations.md.'
     severity: 2
     silence: false
-    query: '${logged} | where event == "rotation.finished" and outcome in ("aborted", "rolled-back", "refused") | project timestamp, credential, rotation'
+    window: 'PT15M'
+    query: '${logged} | where event == "rotation.finished" and outcome in ("rolled-back", "aborted", "refused") | project timestamp, credential, rotation'
   }
   {
     name: 'approval-overdue'
@@ -43,7 +50,27 @@ var rules = [
     text: 'Nobody decided before the deadline. Both slots are kept unless the policy says otherwise. See docs/operations.md.'
     severity: 2
     silence: false
+    window: 'PT15M'
     query: '${logged} | where event == "approval.overdue" | project timestamp, credential, rotation'
+  }
+  {
+    name: 'live-secret-expiring'
+    title: 'A live secret expires soon'
+    text: 'The secret of a slot that serves expires within ${expiryAlertDays} days and was not rotated, whatever the reason. See docs/operations.md.'
+    severity: 1
+    silence: false
+    // The sweep says so once a day.
+    window: 'P1D'
+    query: '${logged} | where event == "secret.expires" and todouble(entry.days) < ${expiryAlertDays} | project timestamp, credential, rotation'
+  }
+  {
+    name: 'event-not-taken'
+    title: 'An event was not taken'
+    text: 'An event of Key Vault was not understood, or failed in the app. The daily sweep still finds the secret. See docs/operations.md.'
+    severity: 2
+    silence: false
+    window: 'PT15M'
+    query: '${logged} | where event in ("event.ignored", "event.failed") | project timestamp, credential, rotation'
   }
   {
     name: 'rotation-silent'
@@ -51,6 +78,7 @@ var rules = [
     text: 'No sweep in two days: the app does not run, or does not log. Fires once after the first deployment, until the first sweep. See docs/operations.md.'
     severity: 2
     silence: true
+    window: 'P2D'
     query: '${logged} | where event == "sweep.done" | project timestamp'
   }
 ]
@@ -75,49 +103,53 @@ resource people 'Microsoft.Insights/actionGroups@2023-01-01' = {
   properties: {
     enabled: true
     groupShortName: 'rotation'
-    emailReceivers: [for address in recipients: {
-      name: address
-      emailAddress: address
-      useCommonAlertSchema: true
-    }]
+    emailReceivers: [
+      for address in recipients: {
+        name: address
+        emailAddress: address
+        useCommonAlertSchema: true
+      }
+    ]
   }
 }
 
-resource logAlert 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = [for rule in rules: {
-  name: '${rule.name}-${suffix}'
-  location: location
-  tags: tags
-  kind: 'LogAlert'
-  properties: {
-    displayName: rule.title
-    description: rule.text
-    enabled: true
-    severity: rule.severity
-    scopes: [insightsId]
-    // The window is wider than the frequency: telemetry can be minutes late.
-    evaluationFrequency: rule.silence ? 'PT1H' : 'PT5M'
-    windowSize: rule.silence ? 'P2D' : 'PT15M'
-    autoMitigate: true
-    criteria: {
-      allOf: [
-        {
-          query: rule.query
-          timeAggregation: 'Count'
-          operator: rule.silence ? 'LessThan' : 'GreaterThan'
-          threshold: rule.silence ? 1 : 0
-          dimensions: rule.silence ? [] : byRotation
-          failingPeriods: {
-            numberOfEvaluationPeriods: 1
-            minFailingPeriodsToAlert: 1
+resource logAlert 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = [
+  for rule in rules: {
+    name: '${rule.name}-${suffix}'
+    location: location
+    tags: tags
+    kind: 'LogAlert'
+    properties: {
+      displayName: rule.title
+      description: rule.text
+      enabled: true
+      severity: rule.severity
+      scopes: [insightsId]
+      // The window is wider than the frequency: telemetry can be minutes late.
+      evaluationFrequency: rule.window == 'PT15M' ? 'PT5M' : 'PT1H'
+      windowSize: rule.window
+      autoMitigate: true
+      criteria: {
+        allOf: [
+          {
+            query: rule.query
+            timeAggregation: 'Count'
+            operator: rule.silence ? 'LessThan' : 'GreaterThan'
+            threshold: rule.silence ? 1 : 0
+            dimensions: rule.silence ? [] : byRotation
+            failingPeriods: {
+              numberOfEvaluationPeriods: 1
+              minFailingPeriodsToAlert: 1
+            }
           }
-        }
-      ]
-    }
-    actions: {
-      actionGroups: [people.id]
+        ]
+      }
+      actions: {
+        actionGroups: [people.id]
+      }
     }
   }
-}]
+]
 
 // An announcement that nobody took within a day.
 resource deadLetters 'Microsoft.Insights/metricAlerts@2018-03-01' = {

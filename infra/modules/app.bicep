@@ -1,75 +1,78 @@
 metadata description = 'The function app on Flex Consumption.'
 
-import { signIn as signInType } from '../types.bicep'
+import { signIn as signInType, texts } from '../types.bicep'
 
-@description('Region.')
+@description('Required. Region.')
 param location string
 
-@description('Tags of every resource.')
-param tags object
+@description('Required. Tags of every resource.')
+param tags texts
 
-@description('Name of the app, part of its host name.')
+@description('Required. Name of the app, part of its host name.')
 param name string
 
-@description('Python version of the app.')
+@description('Required. Python version of the app.')
 @allowed(['3.11', '3.12', '3.13'])
 param pythonVersion string
 
-@description('Memory of one instance in MB.')
+@description('Required. Memory of one instance in MB.')
 @allowed([512, 2048, 4096])
 param instanceMemory int
 
-@description('Resource id of the app\'s identity.')
+@description('Required. Resource id of the app\'s identity.')
 param identityId string
 
-@description('Client id of the app\'s identity.')
+@description('Required. Client id of the app\'s identity.')
 param identityClientId string
 
-@description('Blob endpoint of the host\'s storage account, with a slash at the end.')
+@description('Required. Blob endpoint of the host\'s storage account, with a slash at the end.')
 param blobEndpoint string
 
-@description('Its queue endpoint.')
+@description('Required. Its queue endpoint.')
 param queueEndpoint string
 
-@description('Its table endpoint.')
+@description('Required. Its table endpoint.')
 param tableEndpoint string
 
-@description('Container for the deployed package.')
+@description('Required. Container for the deployed package.')
 param packagesContainer string
 
-@description('Connection string of Application Insights (no key in it is accepted there).')
+@description('Required. Connection string of Application Insights (no key in it is accepted there).')
 param insightsConnectionString string
 
-@description('Which store keeps the orchestrations.')
+@description('Required. Which store keeps the orchestrations.')
 @allowed(['durableTaskScheduler', 'azureStorage'])
 param durableBackend string
 
-@description('Endpoint of the Durable Task Scheduler; empty with azureStorage.')
+@description('Required. Endpoint of the Durable Task Scheduler; empty with azureStorage.')
 param schedulerEndpoint string
 
-@description('Name of the task hub.')
+@description('Required. Name of the task hub.')
 param taskHub string
 
-@description('Where rotations are announced.')
+@description('Required. Where rotations are announced.')
 param topicEndpoint string
 
-@description('When the sweep runs: six fields, UTC.')
+@description('Required. When the sweep runs: six fields, UTC.')
 param sweepSchedule string
 
-@description('URL of the secret whose value signs approval links; empty for none.')
+@description('Required. URL of the secret whose value signs approval links; empty for none.')
 param linkKeyUrl string
 
-@description('Entra sign-in; null leaves people to signed links.')
+@description('Optional. Entra sign-in; null leaves people to signed links.')
 param signIn signInType?
 
-@description('Client id of the mail workflow\'s identity, which may call the API; empty for none.')
+@description('Required. Client id of the mail workflow\'s identity, which may call the API; empty for none.')
 param workflowClientId string
 
-@description('Subnet for outgoing traffic; empty for none.')
+@description('Required. Subnet for outgoing traffic; empty for none.')
 param subnetId string
 
-@description('Further app settings, for example ROTATION_CA_BUNDLE.')
-param extraSettings object
+@description('Required. Start no rotation from events and the sweep.')
+param paused bool
+
+@description('Required. Further app settings, for example ROTATION_CA_BUNDLE.')
+param extraSettings texts
 
 var onScheduler = durableBackend == 'durableTaskScheduler'
 
@@ -100,6 +103,12 @@ var rotationSettings = {
   ROTATION_SIGN_IN: signIn == null ? 'links' : 'entra'
 }
 var linkSettings = empty(linkKeyUrl) ? {} : { ROTATION_LINK_KEY: linkKeyUrl }
+
+// The names are Azure Functions' own.
+var pauseSettings = {
+  'AzureWebJobs.on_secret_event.Disabled': 'true'
+  'AzureWebJobs.sweep.Disabled': 'true'
+}
 
 // The identity stands in for a client secret of the app registration (a federated credential there).
 var signInSettings = signIn == null ? {} : { OVERRIDE_USE_MI_FIC_ASSERTION_CLIENTID: identityClientId }
@@ -168,7 +177,15 @@ resource site 'Microsoft.Web/sites@2025-03-01' = {
 resource settings 'Microsoft.Web/sites/config@2025-03-01' = {
   parent: site
   name: 'appsettings'
-  properties: union(hostSettings, onScheduler ? schedulerSettings : {}, rotationSettings, linkSettings, signInSettings, extraSettings)
+  properties: union(
+    hostSettings,
+    onScheduler ? schedulerSettings : {},
+    rotationSettings,
+    linkSettings,
+    signInSettings,
+    paused ? pauseSettings : {},
+    extraSettings
+  )
 }
 
 // Deployment goes through Entra: no publishing user and password.
@@ -201,8 +218,10 @@ resource auth 'Microsoft.Web/sites/config@2025-03-01' = if (signIn != null) {
       requireAuthentication: true
       unauthenticatedClientAction: 'RedirectToLoginPage'
       redirectToProvider: 'azureactivedirectory'
-      // Event Grid authenticates with a key of its own; a probe has no identity.
-      excludedPaths: ['/runtime/webhooks/*', '/api/health']
+      // Event Grid authenticates with a key of its own; a probe has no identity. No wildcard: the
+      // durable API, which can read and end every rotation, lies below /runtime/webhooks too. Event
+      // Grid has written its path both ways.
+      excludedPaths: ['/runtime/webhooks/eventgrid', '/runtime/webhooks/EventGrid', '/api/health']
     }
     httpSettings: {
       requireHttps: true
@@ -218,7 +237,11 @@ resource auth 'Microsoft.Web/sites/config@2025-03-01' = if (signIn != null) {
         validation: {
           allowedAudiences: [signIn!.clientId, 'api://${signIn!.clientId}']
           defaultAuthorizationPolicy: {
-            allowedApplications: union([signIn!.clientId], signIn!.?callers ?? [], empty(workflowClientId) ? [] : [workflowClientId])
+            allowedApplications: union(
+              [signIn!.clientId],
+              signIn!.?callers ?? [],
+              empty(workflowClientId) ? [] : [workflowClientId]
+            )
           }
         }
       }

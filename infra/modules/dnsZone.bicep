@@ -1,12 +1,14 @@
 metadata description = 'A private DNS zone, linked to the app\'s network.'
 
-@description('Tags of every resource.')
-param tags object
+import { texts } from '../types.bicep'
 
-@description('Name of the zone.')
+@description('Required. Tags of every resource.')
+param tags texts
+
+@description('Required. Name of the zone.')
 param name string
 
-@description('Network that resolves it.')
+@description('Required. Network that resolves it.')
 param networkId string
 
 resource zone 'Microsoft.Network/privateDnsZones@2024-06-01' = {
@@ -22,6 +24,9 @@ resource link 'Microsoft.Network/privateDnsZones/virtualNetworkLinks@2024-06-01'
   tags: tags
   properties: {
     registrationEnabled: false
+    // A name that the zone does not have is asked of the public DNS: the zone would hide each service
+    // of its kind that has no private endpoint here.
+    resolutionPolicy: 'NxDomainRedirect'
     virtualNetwork: {
       id: networkId
     }

@@ -1,23 +1,25 @@
 metadata description = 'Durable Task Scheduler with one task hub.'
 
-@description('Region.')
+import { texts } from '../types.bicep'
+
+@description('Required. Region.')
 param location string
 
-@description('Tags of every resource.')
-param tags object
+@description('Required. Tags of every resource.')
+param tags texts
 
-@description('Name of the scheduler.')
+@description('Required. Name of the scheduler.')
 param name string
 
-@description('Consumption bills per action; Dedicated has capacity of its own.')
+@description('Required. Consumption bills per action; Dedicated has capacity of its own.')
 @allowed(['Consumption', 'Dedicated'])
 param sku string
 
-@description('Address ranges that may connect. An empty list would refuse everybody.')
+@description('Required. Address ranges that may connect. An empty list would refuse everybody.')
 @minLength(1)
 param allowedAddresses string[]
 
-@description('Accept connections over private endpoints only.')
+@description('Required. Accept connections over private endpoints only.')
 param private bool
 
 resource scheduler 'Microsoft.DurableTask/schedulers@2026-02-01' = {

@@ -1,27 +1,21 @@
-metadata description = 'Every role of every identity on what the deployment itself creates. Roles on Key Vault secrets are in vaultGrants.bicep, since a vault may live elsewhere.'
+metadata description = 'Every role of every identity on what the deployment itself creates. Roles on Key Vault secrets are in vaultGrants.bicep, since a vault may live elsewhere, and those of Event Grid topics in deadLetterGrant.bicep, since each vault has one.'
 
-@description('Object id of the app\'s identity.')
+@description('Required. Object id of the app\'s identity.')
 param appPrincipalId string
 
-@description('Object id of the identity that writes dead letters.')
-param eventsPrincipalId string
-
-@description('Name of the host\'s storage account.')
+@description('Required. Name of the host\'s storage account.')
 param storageAccountName string
 
-@description('Container of dead letters.')
-param deadLettersContainer string
-
-@description('Name of the Durable Task Scheduler; empty when Azure Storage keeps the orchestrations.')
+@description('Required. Name of the Durable Task Scheduler; empty when Azure Storage keeps the orchestrations.')
 param schedulerName string
 
-@description('Name of its task hub.')
+@description('Required. Name of its task hub.')
 param hubName string
 
-@description('Name of the topic that announces rotations.')
+@description('Required. Name of the topic that announces rotations.')
 param topicName string
 
-@description('Name of Application Insights.')
+@description('Required. Name of Application Insights.')
 param insightsName string
 
 var roles = loadJsonContent('../roles.json')
@@ -29,16 +23,6 @@ var onStorage = empty(schedulerName)
 
 resource account 'Microsoft.Storage/storageAccounts@2025-01-01' existing = {
   name: storageAccountName
-}
-
-resource blobs 'Microsoft.Storage/storageAccounts/blobServices@2025-01-01' existing = {
-  parent: account
-  name: 'default'
-}
-
-resource deadLetters 'Microsoft.Storage/storageAccounts/blobServices/containers@2025-01-01' existing = {
-  parent: blobs
-  name: deadLettersContainer
 }
 
 resource scheduler 'Microsoft.DurableTask/schedulers@2026-02-01' existing = if (!onStorage) {
@@ -75,7 +59,10 @@ resource durableQueues 'Microsoft.Authorization/roleAssignments@2022-04-01' = if
   name: guid(account.id, appPrincipalId, roles.storageQueueDataContributor)
   scope: account
   properties: {
-    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles.storageQueueDataContributor)
+    roleDefinitionId: subscriptionResourceId(
+      'Microsoft.Authorization/roleDefinitions',
+      roles.storageQueueDataContributor
+    )
     principalId: appPrincipalId
     principalType: 'ServicePrincipal'
   }
@@ -86,7 +73,10 @@ resource durableTables 'Microsoft.Authorization/roleAssignments@2022-04-01' = if
   name: guid(account.id, appPrincipalId, roles.storageTableDataContributor)
   scope: account
   properties: {
-    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles.storageTableDataContributor)
+    roleDefinitionId: subscriptionResourceId(
+      'Microsoft.Authorization/roleDefinitions',
+      roles.storageTableDataContributor
+    )
     principalId: appPrincipalId
     principalType: 'ServicePrincipal'
   }
@@ -97,7 +87,10 @@ resource durableHub 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (!
   name: guid(hub.id, appPrincipalId, roles.durableTaskDataContributor)
   scope: hub
   properties: {
-    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles.durableTaskDataContributor)
+    roleDefinitionId: subscriptionResourceId(
+      'Microsoft.Authorization/roleDefinitions',
+      roles.durableTaskDataContributor
+    )
     principalId: appPrincipalId
     principalType: 'ServicePrincipal'
   }
@@ -119,19 +112,11 @@ resource telemetry 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   name: guid(insights.id, appPrincipalId, roles.monitoringMetricsPublisher)
   scope: insights
   properties: {
-    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles.monitoringMetricsPublisher)
+    roleDefinitionId: subscriptionResourceId(
+      'Microsoft.Authorization/roleDefinitions',
+      roles.monitoringMetricsPublisher
+    )
     principalId: appPrincipalId
-    principalType: 'ServicePrincipal'
-  }
-}
-
-// Event Grid puts undeliverable events into this container alone.
-resource buryEvents 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
-  name: guid(deadLetters.id, eventsPrincipalId, roles.storageBlobDataContributor)
-  scope: deadLetters
-  properties: {
-    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles.storageBlobDataContributor)
-    principalId: eventsPrincipalId
     principalType: 'ServicePrincipal'
   }
 }

@@ -1,26 +1,21 @@
 metadata description = 'One identity per duty, so that none has the rights of another.'
 
-@description('Region.')
+import { texts } from '../types.bicep'
+
+@description('Required. Region.')
 param location string
 
-@description('Tags of every resource.')
-param tags object
+@description('Required. Tags of every resource.')
+param tags texts
 
-@description('Ends the names of the identities.')
+@description('Required. Ends the names of the identities.')
 param suffix string
 
-@description('Whether the workflow that sends mail is deployed.')
+@description('Required. Whether the workflow that sends mail is deployed.')
 param mail bool
 
 resource app 'Microsoft.ManagedIdentity/userAssignedIdentities@2024-11-30' = {
   name: 'id-rotation-${suffix}'
-  location: location
-  tags: tags
-}
-
-// Of the Event Grid topics: writes dead letters and nothing else.
-resource events 'Microsoft.ManagedIdentity/userAssignedIdentities@2024-11-30' = {
-  name: 'id-rotation-events-${suffix}'
   location: location
   tags: tags
 }
@@ -44,12 +39,6 @@ output appClientId string = app.properties.clientId
 
 @description('Its object id: what a Kubernetes RoleBinding names as the user.')
 output appPrincipalId string = app.properties.principalId
-
-@description('Identity that writes dead letters.')
-output eventsId string = events.id
-
-@description('Its object id.')
-output eventsPrincipalId string = events.properties.principalId
 
 @description('Identity of the mail workflow; empty without one.')
 output workflowId string = mail ? workflow.id : ''

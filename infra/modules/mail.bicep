@@ -1,28 +1,31 @@
 metadata description = 'The workflow that asks approvers by mail, and its connection to Office 365.'
 
-@description('Region.')
+import { texts } from '../types.bicep'
+
+@description('Required. Region.')
 param location string
 
-@description('Tags of every resource.')
-param tags object
+@description('Required. Tags of every resource.')
+param tags texts
 
-@description('Ends the names of the resources.')
+@description('Required. Ends the names of the resources.')
 param suffix string
 
-@description('Resource id of the workflow\'s identity.')
+@description('Required. Resource id of the workflow\'s identity.')
 param identityId string
 
-@description('Address of the app.')
+@description('Required. Address of the app.')
 param appUrl string
 
-@description('Token audience of the app; empty without Entra sign-in.')
+@description('Required. Token audience of the app; empty without Entra sign-in.')
 param audience string
 
-@description('Who gets mail about credentials whose approvers have no address.')
+@description('Required. Who gets mail about credentials whose approvers have no address.')
 param fallbackRecipients string[]
 
-@description('URL of the secret that holds the function key for decisions. The workflow reads it when it needs it.')
-param decisionKeyUrl string
+@description('Required. The function key for decisions. Logic Apps could not read it from a closed vault: they are not among those that Key Vault trusts.')
+@secure()
+param decisionKey string
 
 var connectionName = 'office365-rotation-${suffix}'
 var officeApi = subscriptionResourceId('Microsoft.Web/locations/managedApis', location, 'office365')
@@ -69,17 +72,14 @@ resource workflow 'Microsoft.Logic/workflows@2019-05-01' = {
       audience: {
         value: audience
       }
-      decisionKeyUrl: {
-        value: decisionKeyUrl
+      decisionKey: {
+        value: decisionKey
       }
       fallbackRecipients: {
         value: fallbackRecipients
       }
       identity: {
         value: identityId
-      }
-      vaultAudience: {
-        value: 'https://${substring(environment().suffixes.keyvaultDns, 1)}'
       }
     }
   }

@@ -1,15 +1,17 @@
 metadata description = 'Log Analytics workspace and Application Insights. Ingestion needs an Entra token.'
 
-@description('Region.')
+import { texts } from '../types.bicep'
+
+@description('Required. Region.')
 param location string
 
-@description('Tags of every resource.')
-param tags object
+@description('Required. Tags of every resource.')
+param tags texts
 
-@description('Ends the names of the resources.')
+@description('Required. Ends the names of the resources.')
 param suffix string
 
-@description('Days that logs are kept.')
+@description('Required. Days that logs are kept.')
 @minValue(30)
 @maxValue(730)
 param retentionDays int
@@ -45,7 +47,10 @@ resource insights 'Microsoft.Insights/components@2020-02-02' = {
 @description('Resource id of Application Insights.')
 output id string = insights.id
 
-@description('Its name.')
+@description('Name of the workspace.')
+output workspaceName string = workspace.name
+
+@description('Name of Application Insights.')
 output name string = insights.name
 
 @description('Where telemetry goes. An address, not a key: ingestion needs an Entra token.')

@@ -1,17 +1,17 @@
 metadata description = 'A virtual network for the app, with a fixed outgoing address.'
 
-import { network as networkType } from '../types.bicep'
+import { network as networkType, texts } from '../types.bicep'
 
-@description('Region.')
+@description('Required. Region.')
 param location string
 
-@description('Tags of every resource.')
-param tags object
+@description('Required. Tags of every resource.')
+param tags texts
 
-@description('Ends the names of the resources.')
+@description('Required. Ends the names of the resources.')
 param suffix string
 
-@description('Address ranges.')
+@description('Required. Address ranges.')
 param network networkType
 
 // Subnets have no outgoing access of their own: telemetry and events leave through this address,

@@ -1,64 +1,67 @@
 metadata description = 'Private endpoints from the app\'s network to everything that the app talks to and that takes one.'
 
-import { cluster, database, vault } from '../types.bicep'
+import { cluster, database, vault, texts } from '../types.bicep'
 
-@description('Region of the network.')
+@description('Required. Region of the network.')
 param location string
 
-@description('Tags of every resource.')
-param tags object
+@description('Required. Tags of every resource.')
+param tags texts
 
-@description('Ends the names of the resources.')
+@description('Required. Ends the names of the resources.')
 param suffix string
 
-@description('Resource id of the network.')
+@description('Required. Resource id of the network.')
 param networkId string
 
-@description('Its subnet for private endpoints.')
+@description('Required. Its subnet for private endpoints.')
 param subnetId string
 
-@description('Resource id of the host\'s storage account.')
+@description('Required. Resource id of the host\'s storage account.')
 param storageAccountId string
 
-@description('Resource id of the Durable Task Scheduler; empty when Azure Storage keeps the orchestrations.')
+@description('Required. Resource id of the Durable Task Scheduler; empty when Azure Storage keeps the orchestrations.')
 param schedulerId string
 
-@description('Vaults; only those that are marked private get an endpoint.')
+@description('Required. Vaults; only those that are marked private get an endpoint.')
 param vaults vault[]
 
-@description('PostgreSQL servers; likewise.')
+@description('Required. PostgreSQL servers; likewise.')
 param databases database[]
 
-@description('Clusters; likewise.')
+@description('Required. Clusters; likewise.')
 param clusters cluster[]
 
 var privateVaults = filter(vaults, item => item.?private ?? false)
 var privateDatabases = filter(databases, item => item.?private ?? false)
 var privateClusters = filter(clusters, item => item.?private ?? false)
-var regionOfCluster = [for item in privateClusters: item.location]
-var clusterRegions = union([], regionOfCluster)
 
-module storageZone 'dnsZone.bicep' = [for part in ['blob', 'queue', 'table']: {
-  name: 'zone-${part}-${suffix}'
-  params: {
-    tags: tags
-    name: 'privatelink.${part}.${environment().suffixes.storage}'
-    networkId: networkId
+module storageZone 'dnsZone.bicep' = [
+  for part in ['blob', 'queue', 'table']: {
+    name: 'zone-${part}-${suffix}'
+    params: {
+      tags: tags
+      name: 'privatelink.${part}.${environment().suffixes.storage}'
+      networkId: networkId
+    }
   }
-}]
+]
 
-module privateStorage 'privateEndpoint.bicep' = [for (part, index) in ['blob', 'queue', 'table']: {
-  name: 'endpoint-${part}-${suffix}'
-  params: {
-    location: location
-    tags: tags
-    name: 'pep-${part}-${suffix}'
-    subnetId: subnetId
-    serviceId: storageAccountId
-    part: part
-    zoneId: storageZone[index].outputs.id
+module privateStorage 'privateEndpoint.bicep' = [
+  for (part, index) in ['blob', 'queue', 'table']: {
+    name: 'endpoint-${part}-${suffix}'
+    params: {
+      location: location
+      tags: tags
+      name: 'pep-${part}-${suffix}'
+      subnetId: subnetId
+      serviceId: storageAccountId
+      part: part
+      ownerApproves: false
+      zoneId: storageZone[index].outputs.id
+    }
   }
-}]
+]
 
 module schedulerZone 'dnsZone.bicep' = if (!empty(schedulerId)) {
   name: 'zone-scheduler-${suffix}'
@@ -78,6 +81,7 @@ module privateScheduler 'privateEndpoint.bicep' = if (!empty(schedulerId)) {
     subnetId: subnetId
     serviceId: schedulerId
     part: 'scheduler'
+    ownerApproves: false
     zoneId: schedulerZone!.outputs.id
   }
 }
@@ -91,18 +95,21 @@ module vaultZone 'dnsZone.bicep' = if (!empty(privateVaults)) {
   }
 }
 
-module privateVault 'privateEndpoint.bicep' = [for item in privateVaults: {
-  name: 'endpoint-vault-${uniqueString(item.id, suffix)}'
-  params: {
-    location: location
-    tags: tags
-    name: 'pep-${last(split(item.id, '/'))}-${suffix}'
-    subnetId: subnetId
-    serviceId: item.id
-    part: 'vault'
-    zoneId: vaultZone!.outputs.id
+module privateVault 'privateEndpoint.bicep' = [
+  for item in privateVaults: {
+    name: 'endpoint-vault-${uniqueString(item.id, suffix)}'
+    params: {
+      location: location
+      tags: tags
+      name: 'pep-vault-${take(last(split(item.id, '/')), 20)}-${take(uniqueString(item.id), 6)}-${suffix}'
+      subnetId: subnetId
+      serviceId: item.id
+      part: 'vault'
+      ownerApproves: item.?ownerApproves ?? false
+      zoneId: vaultZone!.outputs.id
+    }
   }
-}]
+]
 
 module databaseZone 'dnsZone.bicep' = if (!empty(privateDatabases)) {
   name: 'zone-database-${suffix}'
@@ -113,37 +120,58 @@ module databaseZone 'dnsZone.bicep' = if (!empty(privateDatabases)) {
   }
 }
 
-module privateDatabase 'privateEndpoint.bicep' = [for item in privateDatabases: {
-  name: 'endpoint-database-${uniqueString(item.id, suffix)}'
-  params: {
-    location: location
-    tags: tags
-    name: 'pep-${last(split(item.id, '/'))}-${suffix}'
-    subnetId: subnetId
-    serviceId: item.id
-    part: 'postgresqlServer'
-    zoneId: databaseZone!.outputs.id
+module privateDatabase 'privateEndpoint.bicep' = [
+  for item in privateDatabases: {
+    name: 'endpoint-database-${uniqueString(item.id, suffix)}'
+    params: {
+      location: location
+      tags: tags
+      name: 'pep-database-${take(last(split(item.id, '/')), 20)}-${take(uniqueString(item.id), 6)}-${suffix}'
+      subnetId: subnetId
+      serviceId: item.id
+      part: 'postgresqlServer'
+      ownerApproves: item.?ownerApproves ?? false
+      zoneId: databaseZone!.outputs.id
+    }
   }
-}]
+]
 
-module clusterZone 'dnsZone.bicep' = [for region in clusterRegions: {
-  name: 'zone-cluster-${region}-${suffix}'
-  params: {
-    tags: tags
-    name: 'privatelink.${region}.azmk8s.io'
-    networkId: networkId
+module clusterAddress 'clusterAddress.bicep' = [
+  for item in privateClusters: {
+    name: 'cluster-address-${uniqueString(item.id, suffix)}'
+    scope: resourceGroup(split(item.id, '/')[2], split(item.id, '/')[4])
+    params: {
+      name: last(split(item.id, '/'))
+    }
   }
-}]
+]
 
-module privateCluster 'privateEndpoint.bicep' = [for item in privateClusters: {
-  name: 'endpoint-cluster-${uniqueString(item.id, suffix)}'
-  params: {
-    location: location
-    tags: tags
-    name: 'pep-${last(split(item.id, '/'))}-${suffix}'
-    subnetId: subnetId
-    serviceId: item.id
-    part: 'management'
-    zoneId: clusterZone[indexOf(clusterRegions, item.location)].outputs.id
+module privateCluster 'privateEndpoint.bicep' = [
+  for item in privateClusters: {
+    name: 'endpoint-cluster-${uniqueString(item.id, suffix)}'
+    params: {
+      location: location
+      tags: tags
+      name: 'pep-cluster-${take(last(split(item.id, '/')), 20)}-${take(uniqueString(item.id), 6)}-${suffix}'
+      subnetId: subnetId
+      serviceId: item.id
+      part: 'management'
+      ownerApproves: item.?ownerApproves ?? false
+      zoneId: ''
+    }
   }
-}]
+]
+
+// One after the other: clusters with a zone of their owner's share one name.
+@batchSize(1)
+module clusterZone 'clusterZone.bicep' = [
+  for (item, index) in privateClusters: {
+    name: 'zone-cluster-${uniqueString(item.id, suffix)}'
+    params: {
+      tags: tags
+      host: clusterAddress[index].outputs.host
+      interfaceId: privateCluster[index].outputs.interfaceId
+      networkId: networkId
+    }
+  }
+]

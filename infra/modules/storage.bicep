@@ -1,18 +1,20 @@
 metadata description = 'The storage account of the Functions host: packages, leases, dead letters. No shared keys.'
 
-@description('Region.')
+import { texts } from '../types.bicep'
+
+@description('Required. Region.')
 param location string
 
-@description('Tags of every resource.')
-param tags object
+@description('Required. Tags of every resource.')
+param tags texts
 
-@description('Name of the account.')
+@description('Required. Name of the account.')
 param name string
 
-@description('Redundancy, for example Standard_ZRS or Standard_LRS.')
+@description('Required. Redundancy, for example Standard_ZRS or Standard_LRS.')
 param sku string
 
-@description('Refuse everything but private endpoints and trusted services.')
+@description('Required. Refuse everything but private endpoints and trusted services.')
 param private bool
 
 var packagesName = 'packages'

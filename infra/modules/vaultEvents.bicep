@@ -1,58 +1,38 @@
-metadata description = 'One vault\'s system topic with its subscription, deployed to the vault\'s resource group.'
+metadata description = 'The subscription to the events of one vault and the alert about lost ones, deployed to the vault\'s resource group.'
 
-@description('Region of the vault: a system topic lives where its source does.')
-param location string
+import { texts } from '../types.bicep'
 
-@description('Tags of every resource.')
-param tags object
+@description('Required. Tags of the alert.')
+param tags texts
 
-@description('Name of the vault.')
+@description('Required. Name of the vault.')
 param vaultName string
 
-@description('Name of the system topic.')
+@description('Required. Name of the vault\'s system topic.')
 param topicName string
 
-@description('Name of the subscription, unique in the topic.')
-param subscriptionName string
+@description('Required. Name of the function app: names the subscription and the alert, so that another environment on this vault has its own.')
+param functionAppName string
 
-@description('Resource id of the function that takes the events.')
+@description('Required. Resource id of the function that takes the events.')
 param functionId string
 
-@description('Identity that writes dead letters.')
-param identityId string
-
-@description('Resource id of the storage account for dead letters.')
+@description('Required. Resource id of the storage account for dead letters.')
 param storageAccountId string
 
-@description('Its container.')
+@description('Required. Its container.')
 param deadLettersContainer string
 
-@description('Action group for lost events.')
+@description('Required. Action group for lost events.')
 param actionGroupId string
 
-resource vault 'Microsoft.KeyVault/vaults@2024-11-01' existing = {
-  name: vaultName
-}
-
-resource topic 'Microsoft.EventGrid/systemTopics@2025-02-15' = {
+resource topic 'Microsoft.EventGrid/systemTopics@2025-02-15' existing = {
   name: topicName
-  location: location
-  tags: tags
-  identity: {
-    type: 'UserAssigned'
-    userAssignedIdentities: {
-      '${identityId}': {}
-    }
-  }
-  properties: {
-    source: vault.id
-    topicType: 'Microsoft.KeyVault.vaults'
-  }
 }
 
 resource subscription 'Microsoft.EventGrid/systemTopics/eventSubscriptions@2025-02-15' = {
   parent: topic
-  name: subscriptionName
+  name: functionAppName
   properties: {
     eventDeliverySchema: 'EventGridSchema'
     destination: {
@@ -74,8 +54,7 @@ resource subscription 'Microsoft.EventGrid/systemTopics/eventSubscriptions@2025-
     }
     deadLetterWithResourceIdentity: {
       identity: {
-        type: 'UserAssigned'
-        userAssignedIdentity: identityId
+        type: 'SystemAssigned'
       }
       deadLetterDestination: {
         endpointType: 'StorageBlob'
@@ -89,7 +68,7 @@ resource subscription 'Microsoft.EventGrid/systemTopics/eventSubscriptions@2025-
 }
 
 resource lost 'Microsoft.Insights/metricAlerts@2018-03-01' = {
-  name: 'rotation-event-lost-${vaultName}'
+  name: 'rotation-event-lost-${vaultName}-${functionAppName}'
   location: 'global'
   tags: tags
   properties: {

@@ -37,8 +37,9 @@ ENVIRONMENT = """environment:
   LOCAL_SYSTEM_KEY    opens /runtime/webhooks/eventgrid and /runtime/webhooks/durabletask
   LOCAL_EASY_AUTH     on: takes X-MS-CLIENT-PRINCIPAL* out of every request and sets them from the
                       header X-Local-Sign-In or the cookie LocalSignIn, the base64 of
-                      {"auth_typ": "aad", "claims": [{"typ": ..., "val": ...}]}; off (default):
-                      headers pass as they are, as on Azure without Easy Auth
+                      {"auth_typ": "aad", "claims": [{"typ": ..., "val": ...}]}; refuses a POST
+                      with that cookie that a browser sends from another site's page; off
+                      (default): headers pass as they are, as on Azure without Easy Auth
 Everything else in the environment is an app setting. The keys are not passed on to the app."""
 
 

@@ -8,6 +8,7 @@ import hmac
 import json
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from aiohttp import web
 
@@ -22,6 +23,7 @@ KEY_QUERY = "code"
 PRINCIPAL = "x-ms-client-principal"
 SIGN_IN_HEADER = "x-local-sign-in"
 SIGN_IN_COOKIE = "LocalSignIn"
+KNOWN_BROWSERS = ("Mozilla/", "Opera/")
 OBJECT_ID = "http://schemas.microsoft.com/identity/claims/objectidentifier"
 NAME_ID = "http://schemas.xmlsoap.org/ws/2005/05/identity/claims/nameidentifier"
 
@@ -89,6 +91,27 @@ def principal_headers(request: web.Request) -> dict[str, str]:
     if name := _claim(principal, str(principal.get("name_typ", "name"))):
         headers[f"{PRINCIPAL}-name"] = name
     return headers
+
+
+def is_forged_by_another_site(request: web.Request) -> bool:
+    """Whether the platform would refuse it as another site's, before the app hears of it.
+
+    As documented: a POST with the session's cookie, of a known browser by its `User-Agent`, whose
+    `Origin` or `Referer` is missing or another site's. A page without any referrer cannot post.
+    https://learn.microsoft.com/azure/app-service/overview-authentication-authorization
+    """
+    if request.method != "POST" or SIGN_IN_COOKIE not in request.cookies:
+        return False
+    if not request.headers.get("User-Agent", "").startswith(KNOWN_BROWSERS):
+        return False
+    return not all(_is_own(request, name) for name in ("Origin", "Referer"))
+
+
+def _is_own(request: web.Request, header: str) -> bool:
+    try:
+        return urlsplit(request.headers.get(header, "")).netloc.lower() == request.host.lower()
+    except ValueError:
+        return False
 
 
 def read_principal(text: str) -> dict[str, Any]:

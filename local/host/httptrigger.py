@@ -10,7 +10,14 @@ from aiohttp import web
 from azure.functions.meta import Datum
 
 from local.host import app as apps
-from local.host.access import PRINCIPAL, SIGN_IN_HEADER, Doorkeeper, SignInError, principal_headers
+from local.host.access import (
+    PRINCIPAL,
+    SIGN_IN_HEADER,
+    Doorkeeper,
+    SignInError,
+    is_forged_by_another_site,
+    principal_headers,
+)
 from local.host.logs import event
 from local.host.routing import Route
 
@@ -63,6 +70,8 @@ class HttpTriggers:
         if found is None:
             return web.Response(status=404)
         endpoint, parameters = found
+        if self._easy_auth and is_forged_by_another_site(request):
+            return web.Response(status=403)
         if not self._doors.opens_function(
             request, str(endpoint.function.trigger.get("authLevel", "FUNCTION"))
         ):

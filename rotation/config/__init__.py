@@ -13,7 +13,7 @@ from datetime import timedelta
 from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, assert_never
 
 from pydantic import (
     BaseModel,
@@ -38,6 +38,7 @@ from rotation.config.fields import (
     KubernetesName,
     LabelKey,
     Longer,
+    MailAddress,
     Name,
     Plain,
     Port,
@@ -48,9 +49,19 @@ from rotation.config.fields import (
     TestUrl,
     Text,
     VaultUrl,
+    is_object_id,
+    shown,
 )
-from rotation.errors import ConfigurationError
-from rotation.model import SLOTS, Slot
+from rotation.model.errors import ConfigurationError
+from rotation.model.reasons import Code
+from rotation.model.targets import (
+    DeploymentTarget,
+    SecretKeyTarget,
+    SecretTarget,
+    ServerTarget,
+    ServiceTarget,
+)
+from rotation.model.world import SLOTS, Slot
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -189,6 +200,33 @@ class Workload(Section):
             )
         return value
 
+    @property
+    def production(self) -> ServiceTarget:
+        return self._service(self.service)
+
+    @property
+    def standby(self) -> ServiceTarget:
+        """The preview Service, which always points at the standby slot."""
+        return self._service(self.preview)
+
+    def _service(self, name: str) -> ServiceTarget:
+        port = None if self.port is None else str(self.port)
+        return ServiceTarget(self.namespace, name, self.selector_label, port)
+
+    def deployment(self, slot: Slot) -> DeploymentTarget:
+        return DeploymentTarget(self.namespace, self.deployments[slot])
+
+    def secret_key(self, slot: Slot) -> SecretKeyTarget | None:
+        """None where pods fetch the secret themselves."""
+        match self.delivery:
+            case "csi":
+                return None
+            case "secret":
+                names = self.secrets or {}
+                return SecretKeyTarget(self.namespace, names[slot], self.key)
+            case _:
+                assert_never(self.delivery)
+
 
 def _both_slots(value: dict[Slot, Any]) -> dict[Slot, Any]:
     missing = [slot for slot in SLOTS if slot not in value]
@@ -197,15 +235,73 @@ def _both_slots(value: dict[Slot, Any]) -> dict[Slot, Any]:
     return value
 
 
+class Approver(Section):
+    """Who may decide: a person as `{id, address}`, or one of the two as a text.
+
+    A text with an @ is an address: whoever gets its mail. Any other one is for whoever signs in: an
+    Entra object id of a person or group, or an app role.
+    """
+
+    id: Text | None = None
+    address: MailAddress | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_text(cls, value: object) -> object:
+        if isinstance(value, str):
+            return {"address" if "@" in value else "id": value.strip()}
+        if isinstance(value, dict) and not {"id", "address"} <= value.keys():
+            raise ValueError("must be a text, or a person with both `id` and `address`")
+        return value
+
+    @model_validator(mode="after")
+    def _person(self) -> Self:
+        if self.id and self.address and not is_object_id(self.id):
+            raise ValueError(f"`id` must be the person's object id in Entra, not {shown(self.id)}")
+        return self
+
+
 class Approval(Section):
     """Who may decide, when they are reminded, and what happens when nobody does."""
 
-    approvers: list[Text] = []  # Entra object ids of people or groups, app roles, mail addresses
+    listed: list[Approver] = Field(default=[], alias="approvers")
     allow_requester: bool = False  # four eyes unless true
     remind: Duration = timedelta(hours=24)
     deadline: Longer = timedelta(days=7)
     on_deadline: Literal["keep", "roll-back", "approve"] = "keep"
     soak: Duration | None = None  # how long both must have run before `approve` may apply
+
+    @field_validator("listed")
+    @classmethod
+    def _one_person_each(cls, value: list[Approver]) -> list[Approver]:
+        ids: dict[str, str] = {}
+        for one in value:
+            if one.id and one.address:
+                address, own = one.address.casefold(), one.id.casefold()
+                if ids.setdefault(address, own) != own:
+                    raise ValueError(f"{shown(one.address)} stands there with two ids")
+        return value
+
+    @property
+    def approvers(self) -> list[str]:
+        """All of it as texts."""
+        return [text for one in self.listed for text in (one.id, one.address) if text]
+
+    @property
+    def addresses(self) -> list[str]:
+        """Who can be written to, and named by those who hold a function key."""
+        return list(dict.fromkeys(one.address for one in self.listed if one.address))
+
+    @property
+    def ids(self) -> list[str]:
+        """Object ids and app roles: who can sign in."""
+        return list(dict.fromkeys(one.id for one in self.listed if one.id))
+
+    def object_id(self, address: str) -> str | None:
+        """Of the person who is written down with this address."""
+        wanted = address.strip().casefold()
+        found = (one.id for one in self.listed if (one.address or "").casefold() == wanted)
+        return next((own for own in found if own), None)
 
     @field_validator("remind")
     @classmethod
@@ -268,12 +364,22 @@ class Credential(Section):
                 raise ValueError(f"the {slot} slot's role is `database.admin.role`")
         return value
 
+    def secret(self, slot: Slot) -> SecretTarget:
+        return SecretTarget(self.slots[slot].secret)
+
+    @property
+    def server(self) -> ServerTarget:
+        """What a secret's value says that applications connect to."""
+        found = self.database
+        return ServerTarget(found.host, found.port, found.name, found.sslmode)
+
     def workload(self, name: str) -> Workload:
         """Raises `ConfigurationError` if the file no longer has it."""
         for workload in self.workloads:
             if workload.name == name:
                 return workload
-        raise ConfigurationError("credentials.yaml", [f"workload {name!r} is no longer there"])
+        problem = f"workload {name!r} is no longer there"
+        raise ConfigurationError("credentials.yaml", [problem], Code.NOT_CONFIGURED)
 
 
 class Configuration(Section):
@@ -286,9 +392,8 @@ class Configuration(Section):
             return self.credentials[name]
         except KeyError:
             known = ", ".join(sorted(self.credentials))
-            raise ConfigurationError(
-                "credentials.yaml", [f"no credential {name!r}; there are: {known}"]
-            ) from None
+            problem = f"no credential {name!r}; there are: {known}"
+            raise ConfigurationError("credentials.yaml", [problem], Code.NOT_CONFIGURED) from None
 
     def owner(self, vault: str, secret: str) -> tuple[str, Slot] | None:
         """The credential and slot whose secret this is. Key Vault names ignore case."""
@@ -350,10 +455,15 @@ def _keys() -> list[str]:
 
 
 @lru_cache(maxsize=4)
-def load(path: str) -> Configuration:
-    """Read once per process: a new file comes with a new deployment."""
+def load(path: str, source: str = "the file of ROTATION_CONFIG") -> Configuration:
+    """Read once per process: a new file comes with a new deployment.
+
+    Problems name `source`. A path is not quoted: it is a setting's value, and nobody knows what may
+    have been written there by mistake.
+    """
     try:
         text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(path, [f"cannot be read: {error}"]) from None
-    return parse(text, path)
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise ConfigurationError(source, [f"cannot be read: {why}"]) from None
+    return parse(text, source)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 DURATION = re.compile(
     r"(?:([0-9]{1,9})\s*d)?\s*(?:([0-9]{1,9})\s*h)?\s*(?:([0-9]{1,9})\s*m)?\s*(?:([0-9]{1,9})\s*s)?"
 )
+OBJECT_ID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 UNITS = ("days", "hours", "minutes", "seconds")
 LONGEST = timedelta(days=3650)
 
@@ -119,6 +120,11 @@ def matching(pattern: str, meaning: str) -> Callable[[str], str]:
     return check
 
 
+def is_object_id(text: str) -> bool:
+    """Whether it looks like an id in Entra."""
+    return OBJECT_ID.fullmatch(text.strip()) is not None
+
+
 def role_name(value: str) -> str:
     if not 1 <= len(value.encode(errors="replace")) <= 63 or not value.isprintable():
         raise ValueError(f"{shown(value)} must be a role's name: 1 to 63 bytes, printable")
@@ -171,6 +177,12 @@ DatabaseName = Annotated[
     str, AfterValidator(matching(r"[^\x00-\x1f\x7f]{1,63}", "a database's name"))
 ]
 RoleName = Annotated[str, AfterValidator(role_name)]
+MailAddress = Annotated[
+    str,
+    AfterValidator(
+        matching(r"[^@\s\x00-\x1f\x7f]{1,200}@[^@\s\x00-\x1f\x7f]{1,200}", "a mail address")
+    ),
+]
 Duration = Annotated[timedelta, BeforeValidator(duration)]
 Longer = Annotated[Duration, AfterValidator(positive)]
 HttpsUrl = Annotated[str, BeforeValidator(https_url)]

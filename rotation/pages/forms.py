@@ -11,9 +11,10 @@ import hmac
 import secrets
 from http.cookies import CookieError, SimpleCookie
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
-from rotation.http import LONGEST_BODY, Problem
+from rotation.front.problems import LONGEST_BODY, Problem, media_type
+from rotation.model.reasons import Code
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,34 +53,24 @@ def fresh_cookie() -> tuple[str, str]:
     return value, f"{COOKIE}={value}; Path=/; Secure; HttpOnly; SameSite=Strict"
 
 
-def same_site(request: func.HttpRequest, public_url: str | None) -> bool:
-    """Whether the browser says that a page of ours sent this. Programs say nothing."""
-    site = request.headers.get("Sec-Fetch-Site")
-    if site is not None and site not in {"same-origin", "none"}:
-        return False
-    origin = request.headers.get("Origin")
-    # Our pages send no referrer, which makes their Origin `null`.
-    if origin is None or origin == "null":
-        return True
-    own = {urlsplit(request.url).netloc, request.headers.get("Host")}
-    own.add(urlsplit(public_url).netloc if public_url else None)
-    return urlsplit(origin).netloc in own
-
-
 def read(request: func.HttpRequest) -> dict[str, str]:
     """The fields, each given once. Raises `Problem`."""
-    kind = (request.headers.get("Content-Type") or "").partition(";")[0].strip().lower()
+    kind = media_type(request)
     if kind != MEDIA_TYPE:
-        raise Problem(415, f"a decision is sent as {MEDIA_TYPE}, not as {kind or 'nothing'}")
+        raise Problem(
+            415, Code.MEDIA_TYPE, f"a decision is sent as {MEDIA_TYPE}, not as {kind or 'nothing'}"
+        )
     body = request.get_body()
     if len(body) > LONGEST_BODY:
-        raise Problem(413, f"the form has {len(body)} bytes; at most {LONGEST_BODY} are read")
+        raise Problem(
+            413, Code.TOO_LARGE, f"the form has {len(body)} bytes; at most {LONGEST_BODY} are read"
+        )
     try:
         fields = parse_qs(
             body.decode(), keep_blank_values=True, strict_parsing=bool(body), max_num_fields=20
         )
     except ValueError:
-        raise Problem(400, "the form cannot be read") from None
+        raise Problem(400, Code.BAD_REQUEST, "the form cannot be read") from None
     if any(len(values) != 1 for values in fields.values()):
-        raise Problem(400, "a field of the form is given twice")
+        raise Problem(400, Code.BAD_REQUEST, "a field of the form is given twice")
     return {name: values[0] for name, values in fields.items()}

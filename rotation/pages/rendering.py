@@ -79,7 +79,8 @@ def _headers() -> dict[str, str]:
     ]
     return {
         "Content-Security-Policy": "; ".join(policy),
-        "Referrer-Policy": "no-referrer",
+        # With none, browsers send `Origin: null` with a form, and the platform refuses that.
+        "Referrer-Policy": "same-origin",
         "X-Frame-Options": "DENY",
         "X-Content-Type-Options": "nosniff",
         "Cross-Origin-Opener-Policy": "same-origin",

@@ -3,53 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal, assert_never
 
+from rotation.model.catalogue import Progress, Stage, StepName, line, progress_words
+from rotation.model.record import StepRecord
 from rotation.pages.wording import moment, span
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from datetime import datetime
 
-# One line for each step, with the slot that it is about in braces.
-STEPS = {
-    "plan": ("Plan", "look at every Service, role and secret, and decide"),
-    "stage": ("Stage", "write a new password as a version of the {slot} secret"),
-    "activate": ("Activate", "let the {slot} role log in with it"),
-    "verify": ("Verify", "log in as the {slot} role"),
-    "prepare": ("Prepare", "start the {slot} Deployments and run their tests"),
-    "swap": ("Swap", "point every Service at {slot}"),
-    "swap-back": ("Swap back", "point every Service at {slot} again"),
-    "observe": ("Observe", "run the tests again, through production"),
-    "evidence": ("Evidence", "collect what a person needs to see"),
-    "approval": ("Approval", "a person decides"),
-    "confirm": ("Confirm", "prove that the other slot serves everything"),
-    "retire": ("Retire", "let the {slot} pods end"),
-    "await_sessions": ("Drain", "let the last sessions of the {slot} role end"),
-    "deactivate": ("Deactivate", "take login and password from the {slot} role"),
-    "disable": ("Disable", "disable the versions of the {slot} secret"),
-}
-AHEAD = ("stage", "activate", "verify", "prepare", "swap", "observe", "approval", "retire")
-RETIRING = {"confirm", "retire", "await_sessions", "deactivate", "disable"}
-ACTIVITIES = {
-    "planned": "not begun",
-    "deliver": "delivering the secret",
-    "start": "starting pods",
-    "await_ready": "waiting for its pods",
-    "test": "running tests",
-    "prepared": "ready on the new login",
-    "swap": "traffic moved",
-    "swap-back": "traffic moved back",
-    "observed": "tests pass in production",
-    "scale_down": "scaling down",
-    "await_gone": "waiting for pods to end",
-    "retired": "its replaced pods are gone",
-    "failed": "failed",
-}
+    from rotation.model.record import Record
 
 
 @dataclass(frozen=True)
-class Line:
+class Entry:
     """One step of the timeline."""
 
     name: str
@@ -60,83 +27,91 @@ class Line:
     failure: str | None = None
 
 
-def timeline(record: Mapping[str, Any], now: datetime) -> list[Line]:
+def timeline(record: Record, now: datetime) -> list[Entry]:
     """What was done and is being done in its order, then what is still ahead."""
-    entries = [
-        {**step, "at": number} for number, step in enumerate([*record["steps"], *_waited(record)])
-    ]
-    entries.sort(key=lambda entry: (entry["since"], entry["at"]))
-    lines = [_line(record, entry, now) for entry in entries]
-    if record["outcome"] is None:
-        lines += _ahead(record, {entry["step"] for entry in entries})
-    return lines
+    # Sorting is stable: what began in the same moment stays in the order of the record.
+    steps = sorted([*record.steps, *_waited(record)], key=lambda step: step.since)
+    entries = [_entry(record, step, now) for step in steps]
+    if record.outcome is None:
+        entries += _ahead(record, {step.step for step in steps})
+    return entries
 
 
-def _waited(record: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _waited(record: Record) -> list[StepRecord]:
     """The wait for a person, as one more step; it begins once there is evidence to show."""
-    approval, decision = record["approval"], record["decision"]
-    if not approval or not (decision or approval["event"]):
+    approval, decision = record.approval, record.decision
+    if not approval or not (decision or approval.event):
         return []
-    until = decision["at"] if decision else None
-    return [{"step": "approval", "since": approval["requested"], "until": until}]
+    until = decision.at if decision else None
+    return [StepRecord(step=StepName.APPROVAL, since=approval.requested, until=until)]
 
 
-def _line(record: Mapping[str, Any], entry: Mapping[str, Any], now: datetime) -> Line:
-    step, since, until = entry["step"], entry["since"], entry["until"]
-    name, what = STEPS.get(step, (step, ""))
-    running: Literal["running", "waiting"] = "waiting" if step == "approval" else "running"
-    failure = entry.get("failure")
-    took = moment(until or now) - moment(since)
-    return Line(
-        name=name,
-        what=what.format(slot=_slot_of(record, entry)),
-        state="failed" if failure else "done" if until else running,
-        since=since,
+def _entry(record: Record, step: StepRecord, now: datetime) -> Entry:
+    words = line(step.step)
+    running: Literal["running", "waiting"] = (
+        "waiting" if step.step is StepName.APPROVAL else "running"
+    )
+    took = moment(step.until or now) - moment(step.since)
+    return Entry(
+        name=words.name,
+        what=words.what.format(slot=_slot_of(record, step)),
+        state="failed" if step.failure else "done" if step.until else running,
+        since=step.since,
         took=span(took),
-        failure=failure,
+        failure=step.failure,
     )
 
 
-def _slot_of(record: Mapping[str, Any], entry: Mapping[str, Any]) -> str:
-    step = entry["step"]
-    if step == "swap-back":
-        return str(record["active"])
-    if step in RETIRING:
-        return retiring(record)
-    went_back = next((s["since"] for s in record["steps"] if s["step"] == "swap-back"), None)
-    if step == "verify" and went_back and entry.get("until") and entry["until"] >= went_back:
-        return str(record["active"])
-    return str(record["standby"])
+def _slot_of(record: Record, step: StepRecord) -> str:
+    """The slot that a step was about."""
+    went_back = next((s.since for s in record.steps if s.step is StepName.SWAP_BACK), None)
+    if step.step is StepName.VERIFY and went_back and step.until and step.until >= went_back:
+        return str(record.active)
+    return _slot(record, step.step)
 
 
-def _ahead(record: Mapping[str, Any], done: set[str]) -> list[Line]:
+def _slot(record: Record, step: StepName) -> str:
+    match line(step).about:
+        case "active":
+            return record.active or "active"
+        case "retiring":
+            return retiring(record)
+        case "standby":
+            return record.standby or "standby"
+        case about:
+            assert_never(about)
+
+
+def _ahead(record: Record, done: set[StepName]) -> list[Entry]:
     """What will come, if nothing else happens; on the way back that is less."""
-    steps: tuple[str, ...] = AHEAD
-    decision = record["decision"]
-    goes_on = decision is None or decision["decision"] == "approve"
-    taking_back = decision is None and record["stage"] in {"swap-back", "retire"}
+    steps = [step for step in StepName if line(step).ahead]
+    slots = {StepName.RETIRE: record.active}
+    goes_on = record.decision is None or record.decision.decision == "approve"
+    taking_back = record.decision is None and record.stage in {Stage.SWAP_BACK, Stage.RETIRE}
     if taking_back or not goes_on:
-        steps = ("swap-back", "retire") if "swap" in done else ("retire",)
-    slots = {
-        "swap-back": record["active"],
-        "retire": record["active"] if steps is AHEAD else record["standby"],
-    }
+        swapped = StepName.SWAP in done
+        steps = [StepName.SWAP_BACK, StepName.RETIRE] if swapped else [StepName.RETIRE]
+        slots = {StepName.SWAP_BACK: record.active}
     return [
-        Line(name, what.format(slot=slots.get(step, record["standby"]) or "standby"), "ahead")
-        for step, (name, what) in STEPS.items()
-        if step in steps and step not in done
+        Entry(
+            line(step).name,
+            line(step).what.format(slot=slots.get(step, record.standby) or "standby"),
+            "ahead",
+        )
+        for step in steps
+        if step not in done
     ]
 
 
-def workloads(record: Mapping[str, Any]) -> list[tuple[str, str, bool]]:
+def workloads(record: Record) -> list[tuple[str, str, bool]]:
     """Name, how far it is in words, and whether that is a failure."""
     return [
-        (name, ACTIVITIES.get(state, state), state == "failed")
-        for name, state in record["workloads"].items()
+        (name, progress_words(progress), progress is Progress.FAILED)
+        for name, progress in record.workloads.items()
     ]
 
 
-def retiring(record: Mapping[str, Any]) -> str:
+def retiring(record: Record) -> str:
     """The slot that is being taken away: the replaced one, or the new one after a rejection."""
-    serving = bool(record["decision"] and record["decision"]["decision"] == "approve")
-    return str(record["active"] if serving else record["standby"])
+    approved = record.decision is not None and record.decision.decision == "approve"
+    return str(record.active if approved else record.standby)

@@ -1,25 +1,28 @@
 """What the pages say about a rotation's record: pure functions, the time passed in.
 
-A record is what `rotations.find` returns; evidence is what `observation.evidence` returns.
+A record is what `rotations.find` returns; evidence is what `proving.collect` returns.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING
 
-from rotation.deciders import waits
-from rotation.messages import DEADLINES
-from rotation.model import SLOTS
+from rotation.front.rotations import waits
+from rotation.model.catalogue import doing, ending, on_deadline_words
+from rotation.model.world import SLOTS
 from rotation.pages.timeline import retiring
 from rotation.pages.wording import clock, count, moment, span
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
     from datetime import datetime
 
-Tone = Literal["calm", "busy", "ask", "good", "bad"]
+    from rotation.front.credentials import SeenCredential
+    from rotation.model.catalogue import Listed, OnDeadline, Outcome, Tone
+    from rotation.model.record import Evidence, Record, SessionCount, ShownRecord
+    from rotation.model.world import Slot
 
 
 @dataclass(frozen=True)
@@ -31,59 +34,34 @@ class Headline:
     ask: str
 
 
-def headline(  # noqa: PLR0911 - one for each state
-    record: Mapping[str, Any], *, yours: bool = False
-) -> Headline:
+def headline(record: ShownRecord, *, yours: bool = False) -> Headline:
     """`yours`: whoever reads it may decide."""
-    if record["outcome"] is not None:
-        return _ended(record)
-    if waits(dict(record)):
+    if record.outcome is not None:
+        return _ended(record, record.outcome)
+    if waits(record):
         return _asked(record, "your" if yours else "a")
-    active, standby = record["active"], record["standby"]
-    nothing = "Nothing is asked of you."
-    match record["stage"]:
-        case "queued" | "plan":
-            return Headline("busy", "Looking at what is there", nothing)
-        case "stage" | "activate" | "verify" | "prepare":
-            title = f"Preparing {standby}, while {active} serves"
-            return Headline("busy", title, f"{nothing} Clients notice nothing of it.")
-        case "swap" | "observe":
-            return Headline("busy", f"Moving traffic from {active} to {standby}", nothing)
-        case "swap-back":
-            return Headline("busy", f"Going back to {active}", nothing)
-        case "approval":
-            return Headline("busy", "Collecting evidence for the decision", nothing)
-        case _:
-            return Headline("busy", f"Taking the {retiring(record)} login away", nothing)
+    now = doing(record.stage)
+    return Headline("busy", _filled(now.headline, record), now.asks)
 
 
-def _asked(record: Mapping[str, Any], whose: str) -> Headline:
-    standby, active = record["standby"], record["active"]
+def _filled(text: str, record: Record) -> str:
+    return text.format(active=record.active, standby=record.standby, retiring=retiring(record))
+
+
+def _asked(record: Record, whose: str) -> Headline:
+    standby, active = record.standby, record.active
     ask = (
-        f"{standby.capitalize()} serves all traffic. Approve takes the {active} login away. "
+        f"{str(standby).capitalize()} serves all traffic. Approve takes the {active} login away. "
         f"Reject goes back to {active}."
     )
-    if record["approval"]["overdue"]:
+    if record.approval and record.approval.overdue:
         return Headline("ask", f"{whose.capitalize()} decision is overdue", ask)
     return Headline("ask", f"Waiting for {whose} decision", ask)
 
 
-def _ended(record: Mapping[str, Any]) -> Headline:
-    active, standby, why = record["active"], record["standby"], _sentence(record["outcomeReason"])
-    match record["outcome"]:
-        case "completed":
-            return Headline("good", f"Done: {standby} serves, {active} is retired", why)
-        case "rolled-back":
-            return Headline("good", f"Rolled back: {active} serves as before", why)
-        case "aborted":
-            return Headline("bad", f"Aborted before the swap: {active} serves as before", why)
-        case "skipped":
-            return Headline("calm", "Skipped: there was nothing to do", why)
-        case "refused":
-            return Headline("bad", "Refused: nothing was changed", why)
-        case _:
-            ask = f"{why} Both slots were left alive; docs/recovery.md says what to do."
-            return Headline("bad", "Needs attention", ask)
+def _ended(record: Record, outcome: Outcome) -> Headline:
+    end, why = ending(outcome), _sentence(record.outcome_reason)
+    return Headline(end.tone, _filled(end.headline, record), f"{why} {end.asks}".strip())
 
 
 def _sentence(text: str | None) -> str:
@@ -100,55 +78,55 @@ class Point:
     more: list[str] = field(default_factory=list)
 
 
-def points(evidence: Mapping[str, Any], replaced: str, role: str | None) -> list[Point]:
+def points(evidence: Evidence, replaced: str, role: str | None) -> list[Point]:
     """What the evidence amounts to, each worth one line at the top.
 
     `replaced` is the slot that an approval retires, and `role` its role.
     """
-    tests = [test for found in evidence.get("tests", {}).values() for test in found]
-    failed = sum(not test["passed"] for test in tests)
-    found: list[Point] = []
+    tests = [test for results in evidence.tests.values() for test in results]
+    failed = sum(not test.passed for test in tests)
+    listed: list[Point] = []
     if not tests:
-        found.append(Point(False, "No test could be run"))
+        listed.append(Point(False, "No test could be run"))
     elif failed:
-        found.append(Point(False, f"{failed} of {count(len(tests), 'test')} failed"))
+        listed.append(Point(False, f"{failed} of {count(len(tests), 'test')} failed"))
     else:
-        found.append(Point(True, f"{count(len(tests), 'test')} passed through production"))
-    proved = sorted({test["role"] for test in tests if test["role"]})
+        listed.append(Point(True, f"{count(len(tests), 'test')} passed through production"))
+    proved = sorted({test.role for test in tests if test.role})
     if proved and not failed:
-        found.append(Point(True, f"Served by role {', '.join(proved)}"))
-    found.append(_use(evidence, replaced, role))
-    if not evidence["complete"]:
+        listed.append(Point(True, f"Served by role {', '.join(proved)}"))
+    listed.append(_use(evidence, replaced, role))
+    if not evidence.complete:
         text = "Not everything could be looked at"
-        found.append(Point(False, text, list(evidence["problems"])))
-    return found
+        listed.append(Point(False, text, list(evidence.problems)))
+    return listed
 
 
-def _use(evidence: Mapping[str, Any], replaced: str, role: str | None) -> Point:
+def _use(evidence: Evidence, replaced: str, role: str | None) -> Point:
     """Who is still on the replaced login."""
-    strange = evidence["stillInUse"]
+    strange = evidence.still_in_use
     if strange:
-        sessions = count(sum(row["sessions"] for row in strange), "session")
-        users = sorted({f"{_application(row)} at {row['client']}" for row in strange})
+        sessions = count(sum(row.sessions for row in strange), "session")
+        users = sorted({f"{_application(row)} at {row.client}" for row in strange})
         text = f"The {replaced} login is still in use by {users[0]}"
         if len(users) > 1:
             text += f" and {len(users) - 1} more"
         return Point(False, f"{text}: {sessions}, ended on approval")
-    if not evidence.get("sessions") and not evidence["complete"]:
+    if not evidence.sessions and not evidence.complete:
         return Point(False, f"Who uses the {replaced} login is not known")
     return Point(True, _own_use(evidence, replaced, role))
 
 
-def _own_use(evidence: Mapping[str, Any], replaced: str, role: str | None) -> str:
+def _own_use(evidence: Evidence, replaced: str, role: str | None) -> str:
     """Sessions of the replaced slot's own pods are expected; they end with the pods."""
-    left = sum(row["sessions"] for row in evidence["sessions"] if row["role"] == role)
+    left = sum(row.sessions for row in evidence.sessions if row.role == role)
     if left:
         return f"Only its own workloads still use the {replaced} login ({count(left, 'session')})"
     return f"No session is left on the {replaced} login"
 
 
-def _application(row: Mapping[str, Any]) -> str:
-    return str(row["application"]) or "an unnamed program"
+def _application(row: SessionCount) -> str:
+    return row.application or "an unnamed program"
 
 
 @dataclass(frozen=True)
@@ -168,41 +146,55 @@ def expiry(expires: str | None, now: datetime) -> Expiry:
     return Expiry(f"in {span(left)}", expires, "ask" if left < timedelta(days=7) else "calm")
 
 
-def deadline(record: Mapping[str, Any], policy: str, now: datetime) -> str:
+def deadline(due: datetime, policy: OnDeadline, now: datetime) -> str:
     """When the approval is due, and what the owner wrote down for then."""
-    due = moment(record["approval"]["deadline"])
-    then = DEADLINES[policy]
+    then = on_deadline_words(policy)
     if due <= now:
         return f"The deadline was {span(now - due)} ago: {then}."
     return f"{span(due - now).capitalize()} left until {clock(due, now)}. After that {then}."
 
 
-def needing(records: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+def needing(records: Iterable[ShownRecord]) -> list[ShownRecord]:
     """Those that ask for a person: waiting ones, and each credential's last if it went wrong."""
     seen: set[str] = set()
-    found = []
+    asking = []
     for record in records:  # the newest first
-        last = record["credential"] not in seen
-        if record["outcome"] != "skipped":
-            seen.add(record["credential"])
-        if waits(dict(record)) or (last and record["outcome"] in {"needs-attention", "refused"}):
-            found.append(record)
-    return found
+        last, listed = record.credential not in seen, where(record)
+        if listed != "nowhere":
+            seen.add(record.credential)
+        if waits(record) or (last and listed == "needing"):
+            asking.append(record)
+    return asking
 
 
-def slots(credential: Mapping[str, Any], now: datetime) -> list[dict[str, Any]]:
+def where(record: Record) -> Listed:
+    """Where the overview has a rotation; one that has not ended is among the recent ones."""
+    return ending(record.outcome).listed if record.outcome is not None else "recent"
+
+
+@dataclass(frozen=True)
+class ShownSlot:
+    """A slot in the overview; `expiry` only where its secret has a version."""
+
+    slot: Slot
+    role: str | None
+    active: bool
+    enabled: bool | None
+    version: str | None
+    expiry: Expiry | None
+
+
+def slots(credential: SeenCredential, now: datetime) -> list[ShownSlot]:
     """A credential's slots for the overview; empty when they could not be looked at."""
-    found = credential["slots"]
     return [
-        {
-            "slot": slot,
-            "role": found[slot]["role"],
-            "active": slot == credential["active"],
-            "login": found[slot]["login"],
-            "enabled": found[slot]["enabled"],
-            "version": found[slot]["version"],
-            "expiry": expiry(found[slot]["expires"], now) if found[slot]["version"] else None,
-        }
+        ShownSlot(
+            slot=slot,
+            role=seen.role,
+            active=slot == credential.active,
+            enabled=seen.enabled,
+            version=seen.version,
+            expiry=expiry(seen.expires, now) if seen.version else None,
+        )
         for slot in SLOTS
-        if slot in found
+        if (seen := credential.slots.get(slot)) is not None
     ]

@@ -9,17 +9,20 @@ from urllib.parse import quote, urlencode
 
 import azure.functions as func
 
-from rotation import deciders, log
-from rotation.errors import ConfigurationError, RotationError
-from rotation.http import Problem
-from rotation.links import Expired, Forged, Link, Links
+from rotation import log
+from rotation.front import approvers
+from rotation.front.principals import signed_in
+from rotation.front.problems import Problem
+from rotation.links import Expired, Forged, Link, SignedLinks
+from rotation.model.errors import ConfigurationError, RotationError
+from rotation.model.reasons import Code
 from rotation.pages import forms
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from rotation.deciders import Decider
-    from rotation.edges import Edges
+    from rotation.contracts.edges import Readers
+    from rotation.front.approvers import Decider
 
 PAGES = "/api/pages"
 
@@ -48,7 +51,7 @@ class Visitor:
         return f"{own}?{urlencode(self.query)}" if self.query else own
 
 
-def door(edges: Edges) -> func.AuthLevel:
+def door(edges: Readers) -> func.AuthLevel:
     """With Entra the platform signs people in, and they have no key. In doubt a key is needed."""
     try:
         signs_in = edges.settings.sign_in == "entra"
@@ -57,46 +60,48 @@ def door(edges: Edges) -> func.AuthLevel:
     return func.AuthLevel.ANONYMOUS if signs_in else func.AuthLevel.FUNCTION
 
 
-def visitor(edges: Edges, req: func.HttpRequest) -> Visitor:
+def visitor(edges: Readers, req: func.HttpRequest) -> Visitor:
     """Raises `Problem` for nobody."""
     if edges.settings.sign_in == "entra":
-        found = deciders.signed_in(edges.settings, req.headers)
-        if isinstance(found, str):
-            raise Problem(403, found)
+        principal = signed_in(edges.settings, req.headers)
+        if isinstance(principal, str):
+            raise Problem(403, Code.NOT_SIGNED_IN, principal)
         known, header = forms.cookie(req.headers), None
         if known is None:
             known, header = forms.fresh_cookie()
-        return Visitor(deciders.entra(found, "page"), known, "entra", set_cookie=header)
+        return Visitor(approvers.entra(principal, "page"), known, "entra", set_cookie=header)
     # The host let them in, so there was a key; as a header it needs no carrying on.
     code = req.params.get("code")
     key = req.headers.get("x-functions-key") or code or ""
     return Visitor(None, key, "key", {"code": code} if code else {})
 
 
-def addressee(edges: Edges, links: Links, req: func.HttpRequest) -> tuple[Visitor, str]:
+def addressee(edges: Readers, links: SignedLinks, req: func.HttpRequest) -> tuple[Visitor, str]:
     """Whoever holds a valid link, and the rotation that it is for. Raises `Problem`."""
     if edges.settings.sign_in != "links" or edges.settings.link_key is None:
-        raise Problem(403, "this app takes no signed links (ROTATION_SIGN_IN, ROTATION_LINK_KEY)")
+        detail = "this app takes no signed links (ROTATION_SIGN_IN, ROTATION_LINK_KEY)"
+        raise Problem(403, Code.LINK_INVALID, detail)
     token = req.params.get("link", "")
     match _read(links, token):
         case Forged():
-            raise Problem(
-                403, "this link is not valid: it may be cut off; open it from the mail again"
-            )
+            detail = "this link is not valid: it may be cut off; open it from the mail again"
+            raise Problem(403, Code.LINK_INVALID, detail)
         case Expired(at):
-            raise Problem(
-                410, f"this link expired at {at:%F %T} UTC; the next reminder brings a new one"
-            )
+            detail = f"this link expired at {at:%F %T} UTC; the next reminder brings a new one"
+            raise Problem(410, Code.LINK_EXPIRED, detail)
         case link:
-            who = deciders.recipient(link.recipient)
+            who = approvers.recipient(link.recipient)
             query, address = {"link": token}, f"{PAGES}/decision"
             return Visitor(who, token, "link", query, address), link.rotation
 
 
-def _read(links: Links, token: str) -> Link | Expired | Forged:
+def _read(links: SignedLinks, token: str) -> Link | Expired | Forged:
     """Anybody may ask for this page: why a link cannot be checked is only for the log."""
     try:
         return links.read(token)
     except RotationError as error:
-        log.event("links.unavailable", level=logging.ERROR, problem=error.message)
-        raise Problem(503, "links cannot be checked just now; try again in a minute") from None
+        log.event(
+            "links.unavailable", level=logging.ERROR, code=str(error.code), problem=error.message
+        )
+        detail = "links cannot be checked just now; try again in a minute"
+        raise Problem(503, Code.LINKS_UNAVAILABLE, detail) from None

@@ -16,6 +16,7 @@ import psycopg
 
 from local import world
 from local.stack import Stack
+from rotation.model.targets import SecretTarget
 from tests.browser import chromium
 from tests.e2e import site
 
@@ -70,14 +71,14 @@ def shoot(stack: Stack, browser: Browser, directory: Path) -> None:
 
 def stranger(stack: Stack) -> psycopg.Connection[Any]:
     """A session on the active login that belongs to no workload."""
-    current = stack.vault.current(world.secret("blue"))
+    current = stack.vault.current(SecretTarget(world.secret("blue")))
     assert current is not None  # the stack has provisioned it
     return psycopg.connect(
         host="127.0.0.1",
         port=stack.addresses.database_port,
         dbname=world.DATABASE,
         user="orders_blue",
-        password=stack.vault.value(current.secret, current.version).reveal(),
+        password=stack.vault.value(SecretTarget(current.secret, current.version)).reveal(),
         application_name="monthly-report",
     )
 

@@ -76,7 +76,7 @@ def test_progress_is_live_and_an_approval_by_form_is_carried_out(app: Stack, vis
     expect(page.get_by_text("tests passed through production")).to_be_visible()
     expect(page.get_by_role("table", name="Database sessions")).to_contain_text("orders-api")
 
-    page.get_by_label("Your mail address or id").fill(ADA)
+    page.get_by_label("Your mail address").fill(ADA)
     page.get_by_label("Comment").fill("seen on the page")
     page.get_by_role("button", name="Approve").click()
     decision = page.get_by_role("region", name="Decision")

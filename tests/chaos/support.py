@@ -15,14 +15,14 @@ import urllib3
 from local import engines, proof, world
 from local.load import Load
 from local.process import wait_until
-from rotation.model import other
+from rotation.model.world import other
 from tests.e2e.test_rotation import active, started
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from local.stack import Stack
-    from rotation.model import Slot
+    from rotation.model.world import Slot
 
 FULL = os.environ.get("CHAOS") == "full"
 SEED = int(os.environ.get("CHAOS_SEED", "1"))

@@ -13,9 +13,12 @@ import pytest
 
 from local import world
 from local.process import wait_until
-from rotation import activities, events, log
-from rotation.run import decoded
-from rotation.step import run
+from rotation import log
+from rotation.front import triggers
+from rotation.model import activities, wire
+from rotation.model.world import SLOTS
+from rotation.steps import planning
+from rotation.steps.running import implements, run
 from tests.chaos.support import drawn, patient
 from tests.e2e.test_rotation import active, waiting
 from tests.local.engine.support import sdk_warnings
@@ -28,6 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from local.stack import Stack
+    from rotation.contracts.edges import Readers
+    from tests.memory import MemoryEdges
 
 pytestmark = [patient, *sdk_warnings]
 
@@ -35,6 +40,7 @@ NEAR = "Microsoft.KeyVault.SecretNearExpiry"
 VAULT = "https://kv-orders.vault.azure.net"
 STORM = 10_000
 MEMORY = 64 * 2**20  # bytes that all of it may add to the process
+PLAN = implements(activities.PLAN, planning.plan)
 LONGEST_LINE = 2000  # characters of a log line, whatever an event holds
 
 
@@ -137,11 +143,9 @@ class TestTenThousand:
     ) -> None:
         metric = Metric()
         monkeypatch.setattr(log, "EVENTS", metric)
-        story, edges = Story("api"), people.FakeEdges()
-        versions = [(f"value {number}", True) for number in range(4)]
-        edges.vault_.secrets = {"orders-db-green": versions, "orders-db-blue": versions}
+        story, edges = Story("api"), with_versions(4)
         story.serving = "green"
-        story.script["plan"] = lambda reference: run(activities.plan, edges, reference)
+        story.script["plan"] = lambda reference: run(PLAN, edges, reference)
         story.script["swap"] = lambda reference: swap(edges, reference)
         memory = psutil.Process().memory_info().rss
         asyncio.run(self.deliver(story, edges))
@@ -152,12 +156,12 @@ class TestTenThousand:
         assert psutil.Process().memory_info().rss - memory < MEMORY
         self.check(story, heard)
 
-    async def deliver(self, story: Story, edges: Any) -> None:
+    async def deliver(self, story: Story, edges: Readers) -> None:
         """Work goes on between events; the decision comes in the middle of the storm."""
         client: Any = Client(lambda: story.world.engine, None)
         draw = drawn("storm")
         for number, (kind, data) in enumerate(storm(draw, STORM)):
-            await events.take(edges, client, kind, data, f"event-{number}")
+            await triggers.take(edges, client, kind, data, f"event-{number}")
             if number % 50 == 0:
                 story.wait(seconds=1)
             if number == STORM // 2:
@@ -170,7 +174,7 @@ class TestTenThousand:
         story.wait(seconds=1)
 
     def check(self, story: Story, heard: Heard) -> None:
-        requests = [decoded(found["input"]) for found in rotations(story)]
+        requests = [wire.decoded(found["input"]) for found in rotations(story)]
         asked = Counter((request["secret"], request["version"]) for request in requests)
         assert set(asked.values()) == {1}
         outcomes = Counter(found["output"]["outcome"] for found in rotations(story))
@@ -180,8 +184,23 @@ class TestTenThousand:
         assert set(heard.results) == {"started", "duplicate", "busy", "foreign", "ignored"}
 
 
-def swap(edges: people.FakeEdges, reference: dict[str, Any]) -> dict[str, Any]:
-    edges.cluster_.serving = reference["slot"]
+def with_versions(count: int) -> MemoryEdges:
+    """Green serves; each slot's secret has the versions v0, v1 and so on."""
+    edges = people.edges()
+    credential = edges.configuration.credential("orders-db")
+    vault = edges.world.vault(credential)
+    for slot in SLOTS:
+        secret = credential.slots[slot].secret
+        for number in range(len(vault.of(secret)), count):
+            edges.world.write(credential, slot, f"value {number}")
+        for number, version in enumerate(vault.of(secret)):
+            version.version = f"v{number}"
+    return edges
+
+
+def swap(edges: MemoryEdges, reference: dict[str, Any]) -> dict[str, Any]:
+    cluster = edges.world.clusters["weu"]
+    cluster.select(cluster.services["orders", "api"], reference["slot"])
     return {}
 
 

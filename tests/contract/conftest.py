@@ -1,6 +1,7 @@
 """The stand-ins that the edges are tested against, unless variables name the real thing.
 
-docs/testing.md lists the variables.
+docs/testing.md lists the variables. What the contracts promise is asked of the edges in memory too,
+so that what unit tests and the simulation rotate in is held to the same.
 """
 
 from __future__ import annotations
@@ -11,11 +12,15 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 from azure.core.credentials import AccessToken
 
 from local.identity import Identity, issue
 from local.process import Component
+from rotation.config import parse
 from tests.local.azure.support import ADMIN, APP, Admin
+from tests.memory import MemoryEdges
+from tests.unit.test_config import VALID
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -55,6 +60,11 @@ def identity(state: Path) -> Iterator[Component]:
 
 
 @pytest.fixture
+def memory() -> MemoryEdges:
+    return MemoryEdges(parse(yaml.safe_dump(VALID)))
+
+
+@pytest.fixture
 def name() -> str:
     """Of a thing that no other test uses, on a server that may be used by others too."""
     return f"contract-{secrets.token_hex(4)}"
@@ -72,6 +82,10 @@ def started() -> Iterator[Callable[[Component], Component]]:
     yield start
     for component in running:
         component.stop()
+
+
+# Where a promise is looked at: `real` is a stand-in, or what a variable names.
+PLACES = ("real", "memory")
 
 
 def needs_the_stand_in(variable: str) -> None:

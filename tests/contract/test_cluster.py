@@ -1,4 +1,6 @@
-"""`rotation.cluster` against a Kubernetes API: the local one, or CONTRACT_KUBECONFIG's.
+"""`rotation.edges.cluster` against a Kubernetes API: the local one, or CONTRACT_KUBECONFIG's.
+
+What `rotation.contracts.traffic` and `.pods` promise is asked of the cluster in memory too.
 
 With that variable, CONTRACT_NAMESPACE names a namespace to work in, and CONTRACT_IMAGE an image
 whose server answers on port 8080 to / and /healthz (default: a small public one).
@@ -12,9 +14,9 @@ import os
 import socket
 import threading
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 import yaml
@@ -22,18 +24,28 @@ import yaml
 from local.cluster.client import apply, connect
 from local.process import Component, wait_until
 from local.tls import Authority
-from rotation import cluster as edge
-from rotation.cluster import VERSION, Kubernetes
 from rotation.config import Cluster
-from rotation.edges import AKS_SCOPE
-from rotation.errors import Conflict, Denied, EdgeError, Invalid, Missing, Unavailable
-from rotation.model import Deployment, Service
+from rotation.edges.azure import AKS_SCOPE
+from rotation.edges.cluster import services
+from rotation.edges.cluster.client import Api
+from rotation.edges.cluster.deployments import VERSION, Deployments
+from rotation.edges.cluster.services import Services
+from rotation.model.errors import Conflict, Denied, EdgeError, Invalid, Missing, Unavailable
+from rotation.model.reasons import Code
+from rotation.model.targets import DeploymentTarget, SecretKeyTarget, ServiceTarget
+from rotation.model.world import Deployment, Route
 from rotation.secrecy import Secret, new_password
-from tests.contract.conftest import Tokens, faults, needs_the_stand_in
+from tests.contract.conftest import PLACES, Tokens, faults, needs_the_stand_in
 from tests.local.azure.support import ADMIN, READER, Admin
+from tests.memory.cluster import DeploymentState, SecretState, ServiceState
+from tests.memory.database import RoleState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from rotation.contracts.pods import Pods
+    from rotation.contracts.traffic import Traffic
+    from tests.memory import MemoryEdges
 
 KUBECONFIG = os.environ.get("CONTRACT_KUBECONFIG")
 IMAGE = os.environ.get("CONTRACT_IMAGE", "registry.k8s.io/e2e-test-images/agnhost:2.53")
@@ -81,9 +93,22 @@ def space(api: Any, name: str) -> str:
     return name
 
 
+@dataclass(frozen=True)
+class Edge:
+    """Both edges of one cluster."""
+
+    traffic: Services
+    pods: Deployments
+
+
+def edge_of(settings: Cluster, authenticate: Callable[[], Secret] = new_password) -> Edge:
+    api = Api("contract", settings, authenticate)
+    return Edge(Services(api), Deployments(api))
+
+
 @pytest.fixture
-def cluster(kubeconfig: Path) -> Kubernetes:
-    return Kubernetes("contract", Cluster(kubeconfig=str(kubeconfig)), new_password)
+def cluster(kubeconfig: Path) -> Edge:
+    return edge_of(Cluster(kubeconfig=str(kubeconfig)))
 
 
 @pytest.fixture
@@ -129,51 +154,265 @@ def service(name: str, slot: str | None = "blue", **selector: str) -> dict[str, 
     }
 
 
-@pytest.fixture
-def up(api: Any, space: str, name: str, cluster: Kubernetes) -> Iterator[str]:
-    """A Deployment with two ready pods and its Service, both of the test's name."""
-    apply(api, [deployment(name, 2), service(name)], namespace=space)
-    cluster.watch_deployment(space, name, ready, 60)
-    yield name
-    cluster.scale(space, name, 0)
+class Place(Protocol):
+    """A namespace of a cluster, where a test puts things that have its name."""
+
+    @property
+    def traffic(self) -> Traffic: ...
+
+    @property
+    def pods(self) -> Pods: ...
+
+    @property
+    def space(self) -> str: ...
+
+    def service(self, name: str, slot: str | None = "blue", **selector: str) -> ServiceTarget: ...
+
+    def deployment(self, name: str, replicas: int) -> DeploymentTarget:
+        """With a container `web` of `IMAGE`."""
+
+    def secret(self, name: str, **data: str) -> SecretKeyTarget:
+        """Its key `password`."""
+
+    def mounted(self, target: SecretKeyTarget) -> tuple[dict[str, str], str | None]:
+        """A Kubernetes Secret's data, and the version that it is annotated with."""
+
+
+class RealPlace:
+    def __init__(self, edge: Edge, api: Any, space: str) -> None:
+        self.traffic, self.pods, self.space = edge.traffic, edge.pods, space
+        self._api = api
+
+    def service(self, name: str, slot: str | None = "blue", **selector: str) -> ServiceTarget:
+        apply(self._api, [service(name, slot, **selector)], namespace=self.space)
+        return ServiceTarget(self.space, name, SLOT)
+
+    def deployment(self, name: str, replicas: int) -> DeploymentTarget:
+        apply(self._api, [deployment(name, replicas)], namespace=self.space)
+        return DeploymentTarget(self.space, name)
+
+    def secret(self, name: str, **data: str) -> SecretKeyTarget:
+        manifest = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}}
+        apply(self._api, [{**manifest, "stringData": data}], namespace=self.space)
+        return SecretKeyTarget(self.space, name, "password")
+
+    def mounted(self, target: SecretKeyTarget) -> tuple[dict[str, str], str | None]:
+        found = stored(self._api, f"/api/v1/namespaces/{self.space}/secrets/{target.name}")
+        data = {key: base64.b64decode(text).decode() for key, text in found["data"].items()}
+        return data, found["metadata"]["annotations"][VERSION]
+
+
+class MemoryPlace:
+    space = "contract"
+
+    def __init__(self, edges: MemoryEdges) -> None:
+        self.traffic, self.pods = edges.traffic("aks"), edges.pods("aks")
+        self._edges = edges
+        self._model = edges.world.clusters["aks"]
+        edges.world.database.roles["web"] = RoleState(login=True, password="mounted")
+
+    def service(self, name: str, slot: str | None = "blue", **selector: str) -> ServiceTarget:
+        labels = {"app": name, **selector, **({SLOT: slot} if slot else {})}
+        self._model.services[self.space, name] = ServiceState(
+            self.space, name, labels, SLOT, backends={"blue": name}
+        )
+        return ServiceTarget(self.space, name, SLOT)
+
+    def deployment(self, name: str, replicas: int) -> DeploymentTarget:
+        state = DeploymentState(
+            self.space, name, "web", lambda: "mounted", replicas, {"web": IMAGE}
+        )
+        self._model.deployments[self.space, name] = state
+        self._model.settle(state)
+        return DeploymentTarget(self.space, name)
+
+    def secret(self, name: str, **data: str) -> SecretKeyTarget:
+        self._model.secrets[self.space, name] = SecretState(dict(data))
+        return SecretKeyTarget(self.space, name, "password")
+
+    def mounted(self, target: SecretKeyTarget) -> tuple[dict[str, str], str | None]:
+        found = self._model.secrets[target.namespace, target.name]
+        return found.data, found.version
 
 
 @pytest.fixture
-def down(api: Any, space: str, name: str) -> str:
+def real(cluster: Edge, api: Any, space: str) -> RealPlace:
+    return RealPlace(cluster, api, space)
+
+
+@pytest.fixture(params=PLACES)
+def place(request: pytest.FixtureRequest, memory: MemoryEdges) -> Place:
+    if request.param == "memory":
+        return MemoryPlace(memory)
+    found: RealPlace = request.getfixturevalue("real")
+    return found
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A Service and the Deployment behind it, both of the test's name."""
+
+    service: ServiceTarget
+    deployment: DeploymentTarget
+
+
+def workload(place: Place, name: str, replicas: int) -> Workload:
+    return Workload(place.service(name), place.deployment(name, replicas))
+
+
+@pytest.fixture
+def up(place: Place, name: str) -> Iterator[Workload]:
+    """With two ready pods."""
+    found = workload(place, name, 2)
+    place.pods.watch(found.deployment, ready, 60)
+    yield found
+    place.pods.scale(found.deployment, 0)
+
+
+@pytest.fixture
+def down(place: Place, name: str) -> Workload:
     """The same at zero replicas: what a standby slot looks like."""
-    apply(api, [deployment(name, 0), service(name)], namespace=space)
-    return name
+    return workload(place, name, 0)
 
 
 def ready(found: Deployment) -> bool:
     return found.observed and found.ready == found.updated == found.total == found.replicas
 
 
-def test_what_is_not_there(cluster: Kubernetes, space: str) -> None:
-    assert cluster.service(space, "nothing", SLOT) is None
-    assert cluster.deployment(space, "nothing") is None
-    assert cluster.service("no-such-namespace", "nothing", SLOT) is None
+def stored(api: Any, path: str) -> dict[str, Any]:
+    method, url, headers, *_ = api.param_serialize("GET", path, auth_settings=["BearerToken"])
+    answer = api.call_api(method, url, headers).response
+    return dict(json.loads(answer.read()))
 
 
-def test_a_service_shows_its_slot_and_its_first_port(
-    cluster: Kubernetes, api: Any, space: str, name: str
-) -> None:
-    apply(api, [service(name)], namespace=space)
-    assert cluster.service(space, name, SLOT) == Service(space, name, "blue", "http")
-    assert cluster.service(space, name, "another") == Service(space, name, None, "http")
+# What the contract of traffic promises.
 
 
-def test_a_service_without_a_slot(cluster: Kubernetes, api: Any, space: str, name: str) -> None:
-    apply(api, [service(name, None)], namespace=space)
-    found = cluster.service(space, name, SLOT)
+def test_traffic_of_what_is_not_there(place: Place) -> None:
+    assert place.traffic.route(ServiceTarget(place.space, "nothing", SLOT)) is None
+    assert place.traffic.route(ServiceTarget("no-such-namespace", "nothing", SLOT)) is None
+
+
+def test_a_route_shows_its_slot_and_the_first_port(place: Place, name: str) -> None:
+    target = place.service(name)
+    assert place.traffic.route(target) == Route("blue", "http")
+    assert place.traffic.route(replace(target, label="another")) == Route(None, "http")
+
+
+def test_a_service_without_a_slot(place: Place, name: str) -> None:
+    assert place.traffic.route(place.service(name, None)) == Route(None, "http")
+
+
+def test_move_swaps_the_slot_and_nothing_else(place: Place, name: str) -> None:
+    target = place.service(name, "blue", tier="web")
+    place.traffic.move(target, "blue", "green")
+    for label, value in ((SLOT, "green"), ("app", name), ("tier", "web")):
+        assert place.traffic.route(replace(target, label=label)) == Route(value, "http")
+
+
+def test_move_may_be_repeated(place: Place, name: str) -> None:
+    target = place.service(name)
+    place.traffic.move(target, "blue", "green")
+    place.traffic.move(target, "blue", "green")
+    assert place.traffic.route(target) == Route("green", "http")
+
+
+@pytest.mark.parametrize("slot", ["red", None])
+def test_move_is_a_compare_and_swap(place: Place, name: str, slot: str | None) -> None:
+    target = place.service(name, slot)
+    text = f"selects {slot}, not blue; somebody else changed it"
+    with pytest.raises(Conflict, match=text) as caught:
+        place.traffic.move(target, "blue", "green")
+    assert caught.value.code is Code.TRAFFIC_ELSEWHERE
+    assert place.traffic.route(target) == Route(slot, "http")
+
+
+def revision(place: Place, target: ServiceTarget) -> str:
+    found = place.traffic.route(target)
     assert found is not None
-    assert found.slot is None
+    assert found.revision is not None
+    return found.revision
 
 
-def test_a_deployment_shows_its_rollout(cluster: Kubernetes, space: str, up: str) -> None:
-    assert cluster.deployment(space, up) == Deployment(
-        namespace=space,
-        name=up,
+def test_move_refuses_a_service_that_was_changed_there_and_back(place: Place, name: str) -> None:
+    target = place.service(name)
+    seen = revision(place, target)
+    place.traffic.move(target, "blue", "green", revision=seen)
+    place.traffic.move(target, "green", "blue")
+    with pytest.raises(Unavailable, match="was changed meanwhile") as caught:
+        place.traffic.move(target, "blue", "green", revision=seen)
+    assert caught.value.code is Code.TRAFFIC_CHANGED
+    place.traffic.move(target, "green", "blue", revision=seen)
+    assert place.traffic.route(target) == Route("blue", "http")
+
+
+def test_a_seal_undoes_what_was_prepared_before_it(place: Place, name: str) -> None:
+    target = place.service(name)
+    seen = revision(place, target)
+    place.traffic.seal(target, "orders-db-1")
+    with pytest.raises(Unavailable, match="was changed meanwhile"):
+        place.traffic.move(target, "blue", "green", revision=seen)
+    assert place.traffic.route(target) == Route("blue", "http")
+
+
+def test_a_seal_that_is_repeated_changes_nothing(place: Place, name: str) -> None:
+    target = place.service(name)
+    place.traffic.seal(target, "orders-db-1")
+    sealed = revision(place, target)
+    place.traffic.seal(target, "orders-db-1")
+    assert revision(place, target) == sealed
+    place.traffic.seal(target, "orders-db-2")
+    assert revision(place, target) != sealed
+
+
+@pytest.mark.parametrize("verb", ["move", "seal"])
+def test_a_service_that_is_not_there(place: Place, verb: str) -> None:
+    target = ServiceTarget(place.space, "nothing", SLOT)
+    verbs: dict[str, Callable[[], None]] = {
+        "move": lambda: place.traffic.move(target, "blue", "green"),
+        "seal": lambda: place.traffic.seal(target, "orders-db-1"),
+    }
+    with pytest.raises(Missing, match=f"Service {target}") as caught:
+        verbs[verb]()
+    assert caught.value.code is Code.CLUSTER_MISSING
+
+
+def test_ask_goes_through_the_service(place: Place, up: Workload) -> None:
+    assert place.traffic.ask(up.service, "/healthz", 10).status == 200
+    assert place.traffic.ask(replace(up.service, port="80"), "/healthz", 10).status == 200
+
+
+def test_ask_without_pods(place: Place, down: Workload) -> None:
+    with pytest.raises(Unavailable, match="HTTP 503 ServiceUnavailable") as caught:
+        place.traffic.ask(down.service, "/", 10)
+    assert caught.value.code is Code.CLUSTER_UNAVAILABLE
+
+
+def test_ask_of_a_service_that_is_not_there(place: Place) -> None:
+    target = ServiceTarget(place.space, "nothing", SLOT)
+    with pytest.raises(Missing, match=f"Service {target}") as caught:
+        place.traffic.ask(target, "/", 10)
+    assert caught.value.code is Code.SERVICE_MISSING
+
+
+@pytest.mark.parametrize("path", ["/a/../b", "/%2e%2e/b", "/./x", "/a/..?x=1"])
+def test_ask_of_a_path_that_leads_out_of_the_proxy(place: Place, name: str, path: str) -> None:
+    with pytest.raises(Invalid) as caught:
+        place.traffic.ask(place.service(name), path, 10)
+    assert caught.value.code is Code.TEST_PATH
+
+
+# What the contract of pods promises.
+
+
+def test_pods_of_what_is_not_there(place: Place) -> None:
+    assert place.pods.deployment(DeploymentTarget(place.space, "nothing")) is None
+
+
+def test_a_deployment_shows_its_rollout(place: Place, up: Workload) -> None:
+    assert place.pods.deployment(up.deployment) == Deployment(
+        namespace=place.space,
+        name=up.deployment.name,
         replicas=2,
         ready=2,
         updated=2,
@@ -184,217 +423,151 @@ def test_a_deployment_shows_its_rollout(cluster: Kubernetes, space: str, up: str
     )
 
 
-def test_pods_are_those_of_the_deployment(cluster: Kubernetes, space: str, up: str) -> None:
-    found = cluster.pods(space, up)
+def test_names_are_those_of_the_deployments_pods(place: Place, up: Workload) -> None:
+    found = place.pods.names(up.deployment)
     assert len(found) == 2
-    assert all(pod.startswith(f"{up}-") for pod in found)
+    assert all(pod.startswith(f"{up.deployment.name}-") for pod in found)
 
 
-def test_pods_of_what_is_not_there(cluster: Kubernetes, space: str) -> None:
-    with pytest.raises(Missing, match=f"could not read Deployment {space}/nothing: HTTP 404"):
-        cluster.pods(space, "nothing")
+MISSING: dict[str, Callable[[Place, DeploymentTarget], object]] = {
+    "names": lambda place, target: place.pods.names(target),
+    "watch": lambda place, target: place.pods.watch(target, ready, 5),
+    "watch_gone": lambda place, target: place.pods.watch_gone(target, 5),
+    "start": lambda place, target: place.pods.start(target, replicas=1, images={}, version="v7"),
+    "scale": lambda place, target: place.pods.scale(target, 0),
+    "deliver": lambda place, target: place.pods.deliver(
+        SecretKeyTarget(target.namespace, target.name, "password"), Secret("hunter2"), "v7"
+    ),
+}
 
 
-def test_select_swaps_the_slot_and_nothing_else(
-    cluster: Kubernetes, api: Any, space: str, name: str
-) -> None:
-    apply(api, [service(name, "blue", tier="web")], namespace=space)
-    cluster.select(space, name, SLOT, "blue", "green")
-    assert cluster.service(space, name, SLOT) == Service(space, name, "green", "http")
-    assert cluster.service(space, name, "app") == Service(space, name, name, "http")
-    assert cluster.service(space, name, "tier") == Service(space, name, "web", "http")
-
-
-def test_select_may_be_repeated(cluster: Kubernetes, api: Any, space: str, name: str) -> None:
-    apply(api, [service(name)], namespace=space)
-    cluster.select(space, name, SLOT, "blue", "green")
-    cluster.select(space, name, SLOT, "blue", "green")
-
-
-@pytest.mark.parametrize("slot", ["red", None])
-def test_select_is_a_compare_and_swap(
-    cluster: Kubernetes, api: Any, space: str, name: str, slot: str | None
-) -> None:
-    apply(api, [service(name, slot)], namespace=space)
-    with pytest.raises(Conflict, match=f"selects {slot}, not blue; somebody else changed it"):
-        cluster.select(space, name, SLOT, "blue", "green")
-    found = cluster.service(space, name, SLOT)
-    assert found is not None
-    assert found.slot == slot
-
-
-def test_select_refuses_a_service_that_was_changed_there_and_back(
-    cluster: Kubernetes, api: Any, space: str, name: str
-) -> None:
-    apply(api, [service(name)], namespace=space)
-    seen = cluster.service(space, name, SLOT)
-    assert seen is not None
-    cluster.select(space, name, SLOT, "blue", "green", revision=seen.revision)
-    cluster.select(space, name, SLOT, "green", "blue")
-    with pytest.raises(Unavailable, match="was changed meanwhile"):
-        cluster.select(space, name, SLOT, "blue", "green", revision=seen.revision)
-    cluster.select(space, name, SLOT, "green", "blue", revision=seen.revision)
-    assert cluster.service(space, name, SLOT) == seen
-
-
-def test_a_seal_undoes_what_was_prepared_before_it_and_is_harmless_when_repeated(
-    cluster: Kubernetes, api: Any, space: str, name: str
-) -> None:
-    apply(api, [service(name)], namespace=space)
-    seen = cluster.service(space, name, SLOT)
-    assert seen is not None
-    cluster.seal(space, name, "orders-db-1")
-    with pytest.raises(Unavailable, match="was changed meanwhile"):
-        cluster.select(space, name, SLOT, "blue", "green", revision=seen.revision)
-    sealed = cluster.service(space, name, SLOT)
-    assert sealed is not None
-    cluster.seal(space, name, "orders-db-1")
-    cluster.select(space, name, SLOT, "blue", "green", revision=sealed.revision)
-    with pytest.raises(Missing):
-        cluster.seal(space, "nothing", "orders-db-1")
-
-
-def test_select_of_what_is_not_there(cluster: Kubernetes, space: str) -> None:
-    with pytest.raises(Missing):
-        cluster.select(space, "nothing", SLOT, "blue", "green")
-
-
-def test_put_secret_replaces_one_key(cluster: Kubernetes, api: Any, space: str, name: str) -> None:
-    keep = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}}
-    apply(api, [{**keep, "stringData": {"other": "kept", "password": "former"}}], namespace=space)
-    value = new_password()
-    for _ in range(2):
-        cluster.put_secret(space, name, "password", value, "v7")
-    found = stored(api, f"/api/v1/namespaces/{space}/secrets/{name}")
-    decoded = {key: base64.b64decode(text).decode() for key, text in found["data"].items()}
-    assert decoded == {"other": "kept", "password": value.reveal()}
-    assert found["metadata"]["annotations"][VERSION] == "v7"
-
-
-def stored(api: Any, path: str) -> dict[str, Any]:
-    method, url, headers, *_ = api.param_serialize("GET", path, auth_settings=["BearerToken"])
-    answer = api.call_api(method, url, headers).response
-    return dict(json.loads(answer.read()))
-
-
-def test_put_secret_needs_the_secret(cluster: Kubernetes, space: str) -> None:
-    """The right to create one cannot be limited to a name."""
-    with pytest.raises(Missing) as caught:
-        cluster.put_secret(space, "nothing", "password", Secret("hunter2"), "v7")
+@pytest.mark.parametrize("verb", MISSING)
+def test_a_deployment_or_secret_that_is_not_there(place: Place, verb: str) -> None:
+    """The right to create a Kubernetes Secret cannot be limited to a name."""
+    target = DeploymentTarget(place.space, "nothing")
+    with pytest.raises(Missing, match=f"{target}") as caught:
+        MISSING[verb](place, target)
+    assert caught.value.code is Code.CLUSTER_MISSING
     assert "hunter2" not in str(caught.value)
     assert base64.b64encode(b"hunter2").decode() not in str(caught.value)
 
 
-def test_put_secret_under_a_key_that_is_none(
-    cluster: Kubernetes, api: Any, space: str, name: str
-) -> None:
-    apply(
-        api,
-        [{"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}}],
-        namespace=space,
-    )
+def test_deliver_replaces_one_key(place: Place, name: str) -> None:
+    target = place.secret(name, other="kept", password="former")
+    value = new_password()
+    for _ in range(2):
+        place.pods.deliver(target, value, "v7")
+    assert place.mounted(target) == ({"other": "kept", "password": value.reveal()}, "v7")
+
+
+def test_start_brings_up_what_it_is_told(place: Place, down: Workload) -> None:
+    for _ in range(2):
+        place.pods.start(down.deployment, replicas=1, images={"web": IMAGE}, version="v7")
+    found = place.pods.watch(down.deployment, ready, 60)
+    assert (found.replicas, found.ready, found.version) == (1, 1, "v7")
+    assert found.images == {"web": IMAGE}
+    place.pods.scale(down.deployment, 0)
+
+
+def test_start_with_another_version_replaces_the_pods(place: Place, up: Workload) -> None:
+    before = set(place.pods.names(up.deployment))
+    place.pods.start(up.deployment, replicas=2, images={"web": IMAGE}, version="v8")
+    found = place.pods.watch(up.deployment, lambda d: ready(d) and d.version == "v8", 60)
+    assert ready(found)
+    wait_until(lambda: len(place.pods.names(up.deployment)) == 2, 30, "the former pods' end")
+    assert not before & set(place.pods.names(up.deployment))
+
+
+def test_start_once_more_leaves_the_pods_alone(place: Place, up: Workload) -> None:
+    place.pods.start(up.deployment, replicas=2, images={"web": IMAGE}, version="v8")
+    place.pods.watch(up.deployment, lambda d: ready(d) and d.version == "v8", 60)
+    wait_until(lambda: len(place.pods.names(up.deployment)) == 2, 30, "the former pods' end")
+    before = place.pods.names(up.deployment)
+    place.pods.start(up.deployment, replicas=2, images={"web": IMAGE}, version="v8")
+    assert ready(place.pods.watch(up.deployment, ready, 60))
+    assert place.pods.names(up.deployment) == before
+
+
+def test_start_with_what_is_not_valid(place: Place, down: Workload) -> None:
+    with pytest.raises(Invalid, match=r"HTTP 422 Invalid .*spec\.replicas") as caught:
+        place.pods.start(down.deployment, replicas=-1, images={}, version="v7")
+    assert caught.value.code is Code.CLUSTER_ERROR
+
+
+def test_scale(place: Place, up: Workload) -> None:
+    for _ in range(2):
+        place.pods.scale(up.deployment, 0)
+    assert place.pods.watch_gone(up.deployment, 30) == []
+    assert place.pods.names(up.deployment) == []
+
+
+def test_watch_needs_no_change(place: Place, down: Workload) -> None:
+    begun = time.monotonic()
+    assert place.pods.watch(down.deployment, ready, 60).replicas == 0
+    assert time.monotonic() - begun < 30
+
+
+def test_watch_ends_without_what_it_waits_for(place: Place, down: Workload) -> None:
+    assert place.pods.watch(down.deployment, lambda _: False, 1).replicas == 0
+
+
+def test_watch_gone_tells_who_is_left(place: Place, up: Workload) -> None:
+    assert place.pods.watch_gone(up.deployment, 1) == place.pods.names(up.deployment)
+
+
+# What only a real API server can show.
+
+
+def test_deliver_under_a_key_that_is_none(real: RealPlace, name: str) -> None:
+    target = replace(real.secret(name), key="not a key")
     with pytest.raises(Invalid, match="HTTP 422 Invalid data") as caught:
-        cluster.put_secret(space, name, "not a key", Secret("hunter2"), "v7")
+        real.pods.deliver(target, Secret("hunter2"), "v7")
     assert base64.b64encode(b"hunter2").decode() not in str(caught.value)
 
 
-def test_start_brings_up_what_it_is_told(cluster: Kubernetes, space: str, down: str) -> None:
-    for _ in range(2):
-        cluster.start(space, down, replicas=1, images={"web": IMAGE}, version="v7")
-    found = cluster.watch_deployment(space, down, ready, 60)
-    assert (found.replicas, found.ready, found.version) == (1, 1, "v7")
-    assert found.images == {"web": IMAGE}
-
-
-def test_start_with_another_version_replaces_the_pods(
-    cluster: Kubernetes, space: str, up: str
-) -> None:
-    before = set(cluster.pods(space, up))
-    cluster.start(space, up, replicas=2, images={"web": IMAGE}, version="v8")
-    found = cluster.watch_deployment(space, up, lambda d: ready(d) and d.version == "v8", 60)
-    assert ready(found)
-    wait_until(lambda: len(cluster.pods(space, up)) == 2, 30, "the end of the former pods")
-    assert not before & set(cluster.pods(space, up))
-
-
-def test_start_sets_init_containers_too(
-    cluster: Kubernetes, api: Any, space: str, name: str
-) -> None:
+def test_start_sets_init_containers_too(real: RealPlace, api: Any, name: str) -> None:
     manifest = deployment(name, 0)
     pod = manifest["spec"]["template"]["spec"]
     pod["initContainers"] = [{"name": "migrate", "image": "echo:1", "args": ["keep"]}]
-    apply(api, [manifest], namespace=space)
+    apply(api, [manifest], namespace=real.space)
+    target = DeploymentTarget(real.space, name)
     images = {"web": "echo:2", "init:migrate": "echo:2"}
-    cluster.start(space, name, replicas=0, images=images, version="v7")
-    found = cluster.deployment(space, name)
+    real.pods.start(target, replicas=0, images=images, version="v7")
+    found = real.pods.deployment(target)
     assert found is not None
     assert found.images == images
-    kept = stored(api, f"/apis/apps/v1/namespaces/{space}/deployments/{name}")
+    kept = stored(api, f"/apis/apps/v1/namespaces/{real.space}/deployments/{name}")
     assert kept["spec"]["template"]["spec"]["initContainers"][0]["args"] == ["keep"]
     assert "readinessProbe" in kept["spec"]["template"]["spec"]["containers"][0]
 
 
-def test_start_of_what_is_not_there(cluster: Kubernetes, space: str) -> None:
-    with pytest.raises(Missing):
-        cluster.start(space, "nothing", replicas=1, images={}, version="v7")
-
-
-def test_start_with_what_is_not_valid(cluster: Kubernetes, space: str, down: str) -> None:
-    with pytest.raises(Invalid, match=r"HTTP 422 Invalid .*spec\.replicas"):
-        cluster.start(space, down, replicas=-1, images={}, version="v7")
-
-
-def test_an_image_that_is_not_there_never_gets_ready(
-    cluster: Kubernetes, space: str, down: str
-) -> None:
-    cluster.start(space, down, replicas=1, images={"web": "no.such/image:1"}, version="v7")
+def test_an_image_that_is_not_there_never_gets_ready(real: RealPlace, name: str) -> None:
+    target = real.deployment(name, 0)
+    real.pods.start(target, replicas=1, images={"web": "no.such/image:1"}, version="v7")
     begun = time.monotonic()
-    found = cluster.watch_deployment(space, down, ready, 2)
+    found = real.pods.watch(target, ready, 2)
     assert 1 <= time.monotonic() - begun < 20
     assert (found.ready, found.replicas) == (0, 1)
-    cluster.scale(space, down, 0)
+    real.pods.scale(target, 0)
 
 
-def test_scale(cluster: Kubernetes, space: str, up: str) -> None:
-    for _ in range(2):
-        cluster.scale(space, up, 0)
-    assert cluster.watch_gone(space, up, 30) == []
-    assert cluster.pods(space, up) == []
-
-
-def test_scale_of_what_is_not_there(cluster: Kubernetes, space: str) -> None:
-    with pytest.raises(Missing):
-        cluster.scale(space, "nothing", 0)
-
-
-def test_watch_deployment_sees_a_change_at_once(cluster: Kubernetes, space: str, down: str) -> None:
-    timer = threading.Timer(0.5, cluster.scale, (space, down, 1))
+def test_watch_sees_a_change_at_once(real: RealPlace, name: str) -> None:
+    target = real.deployment(name, 0)
+    timer = threading.Timer(0.5, real.pods.scale, (target, 1))
     timer.start()
     begun = time.monotonic()
-    found = cluster.watch_deployment(space, down, lambda d: d.replicas == 1, 60)
-    assert found.replicas == 1
+    assert real.pods.watch(target, lambda d: d.replicas == 1, 60).replicas == 1
     assert time.monotonic() - begun < 30
     timer.join()
-    cluster.scale(space, down, 0)
+    real.pods.scale(target, 0)
 
 
-def test_watch_deployment_needs_no_change(cluster: Kubernetes, space: str, down: str) -> None:
-    begun = time.monotonic()
-    assert cluster.watch_deployment(space, down, ready, 60).replicas == 0
-    assert time.monotonic() - begun < 30
+def test_watch_of_what_is_deleted(real: RealPlace, kubeconfig: Path, name: str) -> None:
+    target = real.deployment(name, 0)
 
-
-def test_watch_deployment_of_what_is_not_there(cluster: Kubernetes, space: str) -> None:
-    with pytest.raises(Missing):
-        cluster.watch_deployment(space, "nothing", ready, 5)
-
-
-def test_watch_deployment_of_what_is_deleted(
-    cluster: Kubernetes, kubeconfig: Path, space: str, down: str
-) -> None:
     def delete() -> None:
         client: Any = connect(kubeconfig)
-        path = f"/apis/apps/v1/namespaces/{space}/deployments/{down}"
+        path = f"/apis/apps/v1/namespaces/{target.namespace}/deployments/{target.name}"
         method, url, headers, *_ = client.param_serialize(
             "DELETE", path, auth_settings=["BearerToken"]
         )
@@ -404,130 +577,104 @@ def test_watch_deployment_of_what_is_deleted(
     timer = threading.Timer(0.5, delete)
     timer.start()
     with pytest.raises(Missing, match="was deleted"):
-        cluster.watch_deployment(space, down, lambda _: False, 60)
+        real.pods.watch(target, lambda _: False, 60)
     timer.join()
 
 
-def test_watch_gone_tells_who_is_left(cluster: Kubernetes, space: str, up: str) -> None:
-    assert cluster.watch_gone(space, up, 1) == cluster.pods(space, up)
+@pytest.fixture
+def echo(real: RealPlace, name: str, component: Component) -> Iterator[ServiceTarget]:
+    """A workload that tells what it was asked."""
+    found = workload(real, name, 1)
+    real.pods.watch(found.deployment, ready, 60)
+    yield found.service
+    real.pods.scale(found.deployment, 0)
 
 
-def test_fetch_goes_through_the_service(cluster: Kubernetes, space: str, up: str) -> None:
-    found = cluster.service(space, up, SLOT)
-    assert found is not None
-    assert cluster.fetch(found, "/healthz", 10).status == 200
-    assert cluster.fetch(replace(found, port="80"), "/healthz", 10).status == 200
-
-
-def test_fetch_keeps_path_and_query(
-    cluster: Kubernetes, space: str, up: str, component: Component
-) -> None:
-    """The echo server tells what it was asked."""
-    found = cluster.service(space, up, SLOT)
-    assert found is not None
-    asked = json.loads(cluster.fetch(found, "/a%20b/ü?x=1&y=%20", 10).body)
+def test_ask_keeps_path_and_query(cluster: Edge, echo: ServiceTarget) -> None:
+    asked = json.loads(cluster.traffic.ask(echo, "/a%20b/ü?x=1&y=%20", 10).body)
     assert (asked["path"], asked["query"]) == ("/a%20b/%C3%BC", "x=1&y= ")
     assert "Authorization" not in asked["headers"]
 
 
-def test_fetch_without_pods(cluster: Kubernetes, space: str, down: str) -> None:
-    found = cluster.service(space, down, SLOT)
-    assert found is not None
-    with pytest.raises(Unavailable, match="HTTP 503 ServiceUnavailable"):
-        cluster.fetch(found, "/", 10)
-
-
-def test_fetch_of_a_service_that_is_not_there(cluster: Kubernetes, space: str) -> None:
-    with pytest.raises((Missing, Unavailable)):
-        cluster.fetch(Service(space, "nothing", None, "http"), "/", 10)
-
-
-def test_fetch_does_not_wait_longer_than_told(
-    cluster: Kubernetes, space: str, up: str, component: Component
-) -> None:
-    found = cluster.service(space, up, SLOT)
-    assert found is not None
+def test_ask_does_not_wait_longer_than_told(cluster: Edge, echo: ServiceTarget) -> None:
     with pytest.raises(Unavailable):
-        cluster.fetch(found, "/slow?seconds=20", 0.5)
+        cluster.traffic.ask(echo, "/slow?seconds=20", 0.5)
 
 
-VERBS: dict[str, Callable[[Kubernetes, str, str], object]] = {
-    "service": lambda cluster, space, name: cluster.service(space, name, SLOT),
-    "deployment": lambda cluster, space, name: cluster.deployment(space, name),
-    "pods": lambda cluster, space, name: cluster.pods(space, name),
-    "put_secret": lambda cluster, space, name: cluster.put_secret(
-        space, name, "password", Secret("hunter2"), "v7"
+API = ServiceTarget("orders", "api", SLOT)
+PODS = DeploymentTarget("orders", "api")
+
+
+VERBS: dict[str, Callable[[Edge], object]] = {
+    "route": lambda edge: edge.traffic.route(API),
+    "move": lambda edge: edge.traffic.move(API, "blue", "green"),
+    "seal": lambda edge: edge.traffic.seal(API, "orders-db-1"),
+    "deployment": lambda edge: edge.pods.deployment(PODS),
+    "names": lambda edge: edge.pods.names(PODS),
+    "deliver": lambda edge: edge.pods.deliver(
+        SecretKeyTarget("orders", "api", "password"), Secret("hunter2"), "v7"
     ),
-    "start": lambda cluster, space, name: cluster.start(
-        space, name, replicas=0, images={}, version="v7"
-    ),
-    "scale": lambda cluster, space, name: cluster.scale(space, name, 0),
-    "watch_deployment": lambda cluster, space, name: cluster.watch_deployment(
-        space, name, ready, 1
-    ),
-    "watch_gone": lambda cluster, space, name: cluster.watch_gone(space, name, 1),
-    "select": lambda cluster, space, name: cluster.select(space, name, SLOT, "blue", "green"),
+    "start": lambda edge: edge.pods.start(PODS, replicas=0, images={}, version="v7"),
+    "scale": lambda edge: edge.pods.scale(PODS, 0),
+    "watch": lambda edge: edge.pods.watch(PODS, ready, 1),
+    "watch_gone": lambda edge: edge.pods.watch_gone(PODS, 1),
 }
-STATUSES: list[tuple[int, type[EdgeError]]] = [
-    (400, Invalid),
-    (401, Denied),
-    (403, Denied),
-    (429, Unavailable),
-    (500, Unavailable),
-    (503, Unavailable),
+STATUSES: list[tuple[int, type[EdgeError], Code]] = [
+    (400, Invalid, Code.CLUSTER_ERROR),
+    (401, Denied, Code.CLUSTER_TOKEN),
+    (403, Denied, Code.CLUSTER_DENIED),
+    (429, Unavailable, Code.CLUSTER_UNAVAILABLE),
+    (500, Unavailable, Code.CLUSTER_UNAVAILABLE),
+    (503, Unavailable, Code.CLUSTER_UNAVAILABLE),
 ]
 
 
 @pytest.mark.parametrize("verb", VERBS)
-@pytest.mark.parametrize(("status", "error"), STATUSES)
+@pytest.mark.parametrize(("status", "error", "code"), STATUSES)
 def test_a_refusal_says_what_it_is(
-    cluster: Kubernetes, admin: Admin, verb: str, status: int, error: type[EdgeError]
+    cluster: Edge, admin: Admin, verb: str, status: int, error: type[EdgeError], code: Code
 ) -> None:
     paths = {"path_prefix": "/api"}
     admin.fault(match=paths, status=status, times=50, retry_after=7)
     with pytest.raises(error, match=f"^cluster contract could not .* HTTP {status}") as caught:
-        VERBS[verb](cluster, "orders", "api")
+        VERBS[verb](cluster)
     # Nothing is repeated here: the orchestrator does, and its waits survive a restart.
     assert sum(fault["hits"] for fault in admin.faults()) <= 2
-    assert type(caught.value) is error
+    assert (type(caught.value), caught.value.code) == (error, code)
     assert caught.value.retry_after == (7 if error is Unavailable else None)
     assert caught.value.__cause__ is None
     assert "hunter2" not in str(caught.value)
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_a_lost_connection_is_worth_a_retry(cluster: Kubernetes, admin: Admin, verb: str) -> None:
+def test_a_lost_connection_is_worth_a_retry(cluster: Edge, admin: Admin, verb: str) -> None:
     admin.fault(match={"path_prefix": "/api"}, drop="before", times=50)
     with pytest.raises(Unavailable, match="is its API reachable"):
-        VERBS[verb](cluster, "orders", "api")
+        VERBS[verb](cluster)
 
 
-def test_a_swap_whose_answer_is_lost_was_made(
-    cluster: Kubernetes, api: Any, space: str, name: str, admin: Admin
-) -> None:
-    apply(api, [service(name)], namespace=space)
+def test_a_move_whose_answer_is_lost_was_made(real: RealPlace, name: str, admin: Admin) -> None:
+    target = real.service(name)
     admin.fault(match={"method": "PATCH"}, drop="after")
     with pytest.raises(Unavailable):
-        cluster.select(space, name, SLOT, "blue", "green")
-    cluster.select(space, name, SLOT, "blue", "green")
-    found = cluster.service(space, name, SLOT)
-    assert found is not None
-    assert found.slot == "green"
+        real.traffic.move(target, "blue", "green")
+    real.traffic.move(target, "blue", "green")
+    assert real.traffic.route(target) == Route("green", "http")
 
 
 def test_an_api_that_is_slow(
-    cluster: Kubernetes, admin: Admin, space: str, monkeypatch: pytest.MonkeyPatch
+    cluster: Edge, admin: Admin, space: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(edge, "TIMEOUT", (1.0, 0.5))
+    monkeypatch.setattr(services, "TIMEOUT", (1.0, 0.5))
     admin.fault(match={"path_prefix": "/api"}, delay=3, times=9)
     with pytest.raises(Unavailable):
-        cluster.service(space, "api", SLOT)
+        cluster.traffic.route(ServiceTarget(space, "api", SLOT))
 
 
-def signed_in(component: Component, authenticate: Callable[[], Secret], **more: Any) -> Kubernetes:
+def signed_in(component: Component, authenticate: Callable[[], Secret], **more: Any) -> Edge:
     authority = str(component.facts["ca"])
     settings = Cluster(**{"server": component.url, "certificate_authority": authority, **more})
-    return Kubernetes("contract", settings, authenticate)
+    return edge_of(settings, authenticate)
 
 
 def token(state: Path) -> Callable[[], Secret]:
@@ -552,11 +699,12 @@ def test_entra_tokens_open_what_their_owner_was_granted(
     component: Component, api: Any, state: Path, space: str, name: str
 ) -> None:
     apply(api, [service(name)], namespace=space)
+    target = ServiceTarget(space, name, SLOT)
     apply(api, RIGHTS % READER.principal_id, namespace=space)
     reader = signed_in(component, token(state))
-    assert reader.service(space, name, SLOT) is not None
+    assert reader.traffic.route(target) is not None
     with pytest.raises(Denied, match=r"HTTP 403 .*; apply infra/kubernetes/rbac\.yaml"):
-        reader.select(space, name, SLOT, "blue", "green")
+        reader.traffic.move(target, "blue", "green")
 
 
 def test_a_token_is_asked_for_with_each_request(
@@ -571,28 +719,31 @@ def test_a_token_is_asked_for_with_each_request(
     reader = signed_in(component, authenticate)
     for _ in range(2):
         with pytest.raises(Denied):
-            reader.deployment(space, "x")
+            reader.pods.deployment(DeploymentTarget(space, "x"))
     assert len(asked) >= 2
 
 
 def test_a_token_that_is_not_accepted(component: Component, space: str) -> None:
-    with pytest.raises(Denied, match=r"HTTP 401 .*the API server does not accept") as caught:
-        signed_in(component, lambda: Secret("hunter2")).service(space, "x", SLOT)
+    stranger = signed_in(component, lambda: Secret("hunter2"))
+    text = r"HTTP 401 .*; check `server` and the cluster's sign-in"
+    with pytest.raises(Denied, match=text) as caught:
+        stranger.traffic.route(ServiceTarget(space, "x", SLOT))
     assert "hunter2" not in str(caught.value)
 
 
 def test_a_sign_in_that_fails_is_passed_on(component: Component, space: str) -> None:
     def fails() -> Secret:
-        raise Unavailable("no identity")
+        raise Unavailable(Code.IDENTITY_MISSING, "no identity")
 
     with pytest.raises(Unavailable, match="no identity"):
-        signed_in(component, fails).service(space, "x", SLOT)
+        signed_in(component, fails).traffic.route(ServiceTarget(space, "x", SLOT))
 
 
 def test_an_authority_may_be_given_as_text(component: Component, state: Path, space: str) -> None:
     pem = Path(str(component.facts["ca"])).read_text(encoding="utf-8")
+    reader = signed_in(component, token(state), certificate_authority=pem)
     with pytest.raises(Denied):
-        signed_in(component, token(state), certificate_authority=pem).service(space, "x", SLOT)
+        reader.traffic.route(ServiceTarget(space, "x", SLOT))
 
 
 def test_an_unknown_authority_is_refused(
@@ -607,7 +758,7 @@ def test_an_unknown_authority_is_refused(
     stranger = str(Authority(tmp_path / "tls").bundle)
     refused = signed_in(component, authenticate, certificate_authority=stranger)
     with pytest.raises(Unavailable, match="is its API reachable"):
-        refused.service(space, "x", SLOT)
+        refused.traffic.route(ServiceTarget(space, "x", SLOT))
 
 
 @pytest.mark.parametrize("authority", ["nothing.pem", "x" * 300])
@@ -620,9 +771,9 @@ def test_an_api_that_is_down(space: str) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         server = f"https://127.0.0.1:{taken.getsockname()[1]}"
-        cluster = Kubernetes("contract", Cluster(server=server), new_password)
+        cluster = edge_of(Cluster(server=server))
         with pytest.raises(Unavailable, match="is its API reachable"):
-            cluster.service(space, "x", SLOT)
+            cluster.traffic.route(ServiceTarget(space, "x", SLOT))
 
 
 KUBECONFIGS: list[str | None] = [None, "", "{", "[]", "a: 1", "current-context: x\ncontexts: []"]
@@ -634,13 +785,13 @@ def test_a_kubeconfig_that_cannot_be_used(tmp_path: Path, content: str | None) -
     if content is not None:
         file.write_text(content, encoding="utf-8")
     with pytest.raises(Invalid, match=r"cannot be used: .*; check the path and the context"):
-        Kubernetes("contract", Cluster(kubeconfig=str(file)), new_password)
+        edge_of(Cluster(kubeconfig=str(file)))
 
 
 def test_a_context_that_is_not_there(kubeconfig: Path) -> None:
     settings = Cluster(kubeconfig=str(kubeconfig), context="nowhere")
     with pytest.raises(Invalid, match="check the path and the context"):
-        Kubernetes("contract", settings, new_password)
+        edge_of(settings)
 
 
 def test_the_first_context_is_not_the_only_one(
@@ -652,10 +803,8 @@ def test_the_first_context_is_not_the_only_one(
     config["current-context"] = "broken"
     file = tmp_path / "kubeconfig"
     file.write_text(yaml.safe_dump(config), encoding="utf-8")
-    cluster = Kubernetes(
-        "contract", Cluster(kubeconfig=str(file), context=known["name"]), new_password
-    )
-    assert cluster.service(space, "nothing", SLOT) is None
+    cluster = edge_of(Cluster(kubeconfig=str(file), context=known["name"]))
+    assert cluster.traffic.route(ServiceTarget(space, "nothing", SLOT)) is None
 
 
 def test_two_clusters_share_nothing(component: Component, state: Path, space: str) -> None:
@@ -663,4 +812,4 @@ def test_two_clusters_share_nothing(component: Component, state: Path, space: st
     one = signed_in(component, token(state))
     signed_in(component, lambda: Secret("hunter2"))
     with pytest.raises(Denied, match="HTTP 403"):
-        one.deployment(space, "x")
+        one.pods.deployment(DeploymentTarget(space, "x"))

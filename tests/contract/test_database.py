@@ -1,4 +1,6 @@
-"""`rotation.database` against PostgreSQL: each version at hand, TLS where the server has it.
+"""`rotation.edges.database` against PostgreSQL: each version at hand, TLS where the server has it.
+
+What `rotation.contracts.database` promises is asked of the database in memory too.
 
 With CONTRACT_POSTGRES_DSN (an administrator's connection string) the same tests run against that
 server instead; they make roles of their own and take them away again.
@@ -13,7 +15,7 @@ import threading
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import psycopg
 import pytest
@@ -24,15 +26,22 @@ from local.postgres import Postgres, installations
 from local.postgres.provision import run_sql
 from local.process import wait_until
 from local.tls import Authority
-from rotation import database as edge
 from rotation.config import Admin, Database
-from rotation.database import PostgreSQL
-from rotation.errors import Denied, Invalid, Missing, Unavailable
+from rotation.edges import database as edge
+from rotation.edges.database import PostgreSQL
+from rotation.model.errors import Denied, Invalid, Missing, Unavailable
+from rotation.model.reasons import Code
+from rotation.model.world import Session
 from rotation.secrecy import Secret, new_password
+from tests.memory.database import RoleState
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
     from pathlib import Path
+
+    from rotation.contracts import database as contract
+    from tests.memory import MemoryEdges
 
 DSN = os.environ.get("CONTRACT_POSTGRES_DSN")
 PARAMETERS = (
@@ -43,6 +52,10 @@ PARAMETERS = (
         for found in installations()
         for kind in (("", "-tls") if found.tls else ("",))
     )
+)
+# For what the contract promises: one more place.
+everywhere = pytest.mark.parametrize(
+    "server", [*PARAMETERS, "memory"], indirect=True, scope="module"
 )
 HOSTILE = "o\"; DROP ROLE x; --\n'ünïcode\\"
 
@@ -101,6 +114,30 @@ class World:
         settings = self.server.settings(**{"admin": admin, **more})
         return PostgreSQL(settings, lambda: self.password)
 
+    def database(self) -> PostgreSQL:
+        return self.edge()
+
+    @contextmanager
+    def open(
+        self, role: str, password: Secret, application: str = "orders-api/blue"
+    ) -> Iterator[Callable[[], bool]]:
+        with self.session(role, password, application) as connection:
+
+            def works() -> bool:
+                try:
+                    return connection.execute("SELECT 1").fetchone() == (1,)
+                except psycopg.OperationalError:
+                    return False
+
+            yield works
+
+    def expire(self, role: str, at: datetime) -> None:
+        statement = sql.SQL("ALTER ROLE {} VALID UNTIL {}")
+        self.server.tell(statement.format(sql.Identifier(role), at.isoformat()))
+
+    def allow(self, role: str) -> None:
+        self.server.execute("ALTER ROLE {} LOGIN", role)
+
     @contextmanager
     def session(
         self, role: str, password: Secret, application: str = "orders-api/blue"
@@ -115,10 +152,68 @@ class World:
             yield connection
 
 
+class Place(Protocol):
+    """Where there are two slots' roles, and somebody may log in as them."""
+
+    @property
+    def blue(self) -> str: ...
+
+    @property
+    def green(self) -> str: ...
+
+    def database(self) -> contract.Database: ...
+
+    def open(
+        self, role: str, password: Secret, application: str = "orders-api/blue"
+    ) -> AbstractContextManager[Callable[[], bool]]:
+        """A session of somebody's, and whether it still works."""
+
+    def expire(self, role: str, at: datetime) -> None: ...
+
+    def allow(self, role: str) -> None:
+        """LOGIN, and nothing else."""
+
+
+class MemoryPlace:
+    blue = "orders_blue"
+    green = "orders_green"
+
+    def __init__(self, edges: MemoryEdges) -> None:
+        self._edges = edges
+        self._model = edges.world.database
+        for role in (self.blue, self.green):
+            self._model.roles[role] = RoleState(login=False, password=None)
+        for cluster in edges.world.clusters.values():
+            cluster.deployments.clear()  # nobody but the tests has sessions
+
+    def database(self) -> contract.Database:
+        return self._edges.database(self._edges.configuration.credential("orders-db"))
+
+    @contextmanager
+    def open(
+        self, role: str, password: Secret, application: str = "orders-api/blue"
+    ) -> Iterator[Callable[[], bool]]:
+        assert self._model.accepts(role, password.reveal())
+        session = Session(role, application, "10.0.0.9", "idle", self._edges.now())
+        self._model.jobs.append(session)
+        yield lambda: any(job is session for job in self._model.jobs)
+        self._model.jobs = [job for job in self._model.jobs if job is not session]
+
+    def expire(self, role: str, at: datetime) -> None:
+        self._model.roles[role].valid_until = at
+
+    def allow(self, role: str) -> None:
+        self._model.roles[role].login = True
+
+
 @pytest.fixture(scope="module", params=PARAMETERS)
 def server(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Server]:
+) -> Iterator[Server | None]:
+    """None: in memory."""
+    if request.param == "memory":
+        yield None
+        return
     if DSN:
         yield Server(DSN, None)
         return
@@ -135,15 +230,24 @@ def server(
 
 
 @pytest.fixture(scope="module")
-def own(server: Server) -> Postgres:
+def own(server: Server | None) -> Postgres:
     """The server's process, for tests that stop it or read its log."""
-    if server.process is None:
+    if server is None or server.process is None:
         pytest.skip("needs a server of the test's own: CONTRACT_POSTGRES_DSN names another")
     return server.process
 
 
 @pytest.fixture
-def world(server: Server) -> Iterator[World]:
+def place(request: pytest.FixtureRequest, server: Server | None, memory: MemoryEdges) -> Place:
+    if server is None:
+        return MemoryPlace(memory)
+    found: World = request.getfixturevalue("world")
+    return found
+
+
+@pytest.fixture
+def world(server: Server | None) -> Iterator[World]:
+    assert server is not None
     world = World(server, f"contract_{secrets.token_hex(4)}", new_password())
     with psycopg.connect(server.admin) as connection:
         verifier = connection.pgconn.encrypt_password(
@@ -168,60 +272,80 @@ def database(world: World) -> PostgreSQL:
     return world.edge()
 
 
-def test_roles_shows_those_that_exist(world: World, database: PostgreSQL) -> None:
-    found = database.roles([world.blue, world.green, "nobody", HOSTILE])
-    assert set(found) == {world.blue, world.green}
-    assert not found[world.blue].login
+@everywhere
+def test_roles_shows_those_that_exist(place: Place) -> None:
+    found = place.database().roles([place.blue, place.green, "nobody", HOSTILE])
+    assert set(found) == {place.blue, place.green}
+    assert not found[place.blue].login
 
 
-def test_roles_shows_an_expiry_date(world: World, database: PostgreSQL) -> None:
-    world.server.execute("ALTER ROLE {} VALID UNTIL '2031-02-03T04:05:06Z'", world.blue)
-    assert database.roles([world.blue])[world.blue].valid_until == datetime(
-        2031, 2, 3, 4, 5, 6, tzinfo=UTC
-    )
+@everywhere
+def test_roles_shows_an_expiry_date(place: Place) -> None:
+    at = datetime(2031, 2, 3, 4, 5, 6, tzinfo=UTC)
+    place.expire(place.blue, at)
+    assert place.database().roles([place.blue])[place.blue].valid_until == at
 
 
-def test_activate_lets_the_role_log_in(world: World, database: PostgreSQL) -> None:
-    password = new_password()
-    database.activate(world.green, password)
-    database.login(world.green, password)
-    role = database.roles([world.green])[world.green]
+@everywhere
+def test_activate_lets_the_role_log_in(place: Place) -> None:
+    database, password = place.database(), new_password()
+    database.activate(place.green, password)
+    database.login(place.green, password)
+    role = database.roles([place.green])[place.green]
     assert role.login
     assert role.valid_until is None
 
 
-def test_activate_may_be_repeated(world: World, database: PostgreSQL) -> None:
-    password = new_password()
-    database.activate(world.green, password)
-    database.activate(world.green, password)
-    database.login(world.green, password)
+@everywhere
+def test_activate_may_be_repeated(place: Place) -> None:
+    database, password = place.database(), new_password()
+    database.activate(place.green, password)
+    database.activate(place.green, password)
+    database.login(place.green, password)
 
 
-def test_activate_replaces_the_password(world: World, database: PostgreSQL) -> None:
-    former, latter = new_password(), new_password()
-    database.activate(world.green, former)
-    database.activate(world.green, latter)
-    database.login(world.green, latter)
+@everywhere
+def test_activate_replaces_the_password(place: Place) -> None:
+    database, former, latter = place.database(), new_password(), new_password()
+    database.activate(place.green, former)
+    database.activate(place.green, latter)
+    database.login(place.green, latter)
     with pytest.raises(Denied):
-        database.login(world.green, former)
+        database.login(place.green, former)
 
 
-def test_activate_takes_an_expiry_date_away(world: World, database: PostgreSQL) -> None:
-    world.server.execute("ALTER ROLE {} VALID UNTIL '2001-01-01'", world.green)
-    password = new_password()
-    database.activate(world.green, password)
-    database.login(world.green, password)
+@everywhere
+def test_activate_takes_an_expiry_date_away(place: Place) -> None:
+    place.expire(place.green, datetime(2001, 1, 1, tzinfo=UTC))
+    database, password = place.database(), new_password()
+    database.activate(place.green, password)
+    database.login(place.green, password)
+    assert database.roles([place.green])[place.green].valid_until is None
 
 
-def test_activate_keeps_open_sessions(world: World, database: PostgreSQL) -> None:
-    password = new_password()
-    database.activate(world.green, password)
-    with world.session(world.green, password) as session:
-        database.activate(world.green, new_password())
-        assert session.execute("SELECT 1").fetchone() == (1,)
+@everywhere
+def test_activate_keeps_open_sessions(place: Place) -> None:
+    database, password = place.database(), new_password()
+    database.activate(place.green, password)
+    with place.open(place.green, password) as works:
+        database.activate(place.green, new_password())
+        assert works()
 
 
-def test_activate_of_a_role_that_is_not_there(database: PostgreSQL) -> None:
+@everywhere
+@pytest.mark.parametrize("verb", ["activate", "deactivate"])
+def test_a_role_that_is_not_there(place: Place, verb: str) -> None:
+    database = place.database()
+    verbs: dict[str, Callable[[], None]] = {
+        "activate": lambda: database.activate("nobody", new_password()),
+        "deactivate": lambda: database.deactivate("nobody"),
+    }
+    with pytest.raises(Missing, match="role nobody") as caught:
+        verbs[verb]()
+    assert caught.value.code is Code.DATABASE_MISSING
+
+
+def test_what_the_server_says_is_told(database: PostgreSQL) -> None:
     with pytest.raises(Missing, match="could not activate role nobody: UndefinedObject"):
         database.activate("nobody", new_password())
 
@@ -259,82 +383,89 @@ def test_the_password_is_kept_as_a_scram_verifier(
     assert str(row[0]).startswith("SCRAM-SHA-256$")
 
 
-def test_deactivate_refuses_new_logins_and_keeps_sessions(
-    world: World, database: PostgreSQL
-) -> None:
-    password = new_password()
-    database.activate(world.blue, password)
-    with world.session(world.blue, password) as session:
-        database.deactivate(world.blue)
-        assert session.execute("SELECT 1").fetchone() == (1,)
+@everywhere
+def test_deactivate_refuses_new_logins_and_keeps_sessions(place: Place) -> None:
+    database, password = place.database(), new_password()
+    database.activate(place.blue, password)
+    with place.open(place.blue, password) as works:
+        database.deactivate(place.blue)
+        assert works()
         with pytest.raises(Denied, match=r"is not permitted to log in|password authentication"):
-            database.login(world.blue, password)
-    assert not database.roles([world.blue])[world.blue].login
+            database.login(place.blue, password)
+    assert not database.roles([place.blue])[place.blue].login
 
 
-def test_deactivate_may_be_repeated(world: World, database: PostgreSQL) -> None:
-    database.deactivate(world.blue)
-    database.deactivate(world.blue)
+@everywhere
+def test_deactivate_may_be_repeated(place: Place) -> None:
+    place.database().deactivate(place.blue)
+    place.database().deactivate(place.blue)
 
 
-def test_deactivate_takes_the_password_away(world: World, database: PostgreSQL) -> None:
+@everywhere
+def test_deactivate_takes_the_password_away(place: Place) -> None:
     """Whoever gives the login back does not give the retired password back with it."""
-    password = new_password()
-    database.activate(world.blue, password)
-    database.deactivate(world.blue)
-    world.server.execute("ALTER ROLE {} LOGIN", world.blue)
+    database, password = place.database(), new_password()
+    database.activate(place.blue, password)
+    database.deactivate(place.blue)
+    place.allow(place.blue)
     with pytest.raises(Denied, match="password authentication failed"):
-        database.login(world.blue, password)
+        database.login(place.blue, password)
 
 
-def test_deactivate_of_a_role_that_is_not_there(database: PostgreSQL) -> None:
-    with pytest.raises(Missing):
-        database.deactivate("nobody")
-
-
-def test_terminate_ends_the_sessions_of_one_role(world: World, database: PostgreSQL) -> None:
-    passwords = {role: new_password() for role in (world.blue, world.green)}
+@everywhere
+def test_terminate_ends_the_sessions_of_one_role(place: Place) -> None:
+    database = place.database()
+    passwords = {role: new_password() for role in (place.blue, place.green)}
     for role, password in passwords.items():
         database.activate(role, password)
     with ExitStack() as open_:
         sessions = {
-            role: [open_.enter_context(world.session(role, passwords[role])) for _ in range(2)]
+            role: [open_.enter_context(place.open(role, passwords[role])) for _ in range(2)]
             for role in passwords
         }
-        assert database.terminate(world.blue) == 2
-        for session in sessions[world.blue]:
-            with pytest.raises(psycopg.OperationalError):
-                session.execute("SELECT 1")
-        for session in sessions[world.green]:
-            assert session.execute("SELECT 1").fetchone() == (1,)
+        assert database.terminate(place.blue) == 2
+        assert [works() for works in sessions[place.blue]] == [False, False]
+        assert [works() for works in sessions[place.green]] == [True, True]
 
 
-def test_terminate_of_a_role_without_sessions(world: World, database: PostgreSQL) -> None:
-    assert database.terminate(world.blue) == 0
-    assert database.terminate("nobody") == 0
+@everywhere
+def test_terminate_of_a_role_without_sessions(place: Place) -> None:
+    assert place.database().terminate(place.blue) == 0
+    assert place.database().terminate("nobody") == 0
 
 
-def test_sessions_are_those_of_the_roles(world: World, database: PostgreSQL) -> None:
-    password = new_password()
-    database.activate(world.blue, password)
-    before = datetime.now(UTC) - timedelta(minutes=5)
-    with world.session(world.blue, password, "orders-api/blue"):
-        found = database.sessions([world.blue, world.green])
+@everywhere
+def test_sessions_are_those_of_the_roles(place: Place) -> None:
+    database, password = place.database(), new_password()
+    database.activate(place.blue, password)
+    with place.open(place.blue, password, "orders-api/blue"):
+        found = database.sessions([place.blue, place.green])
+        assert database.sessions([place.green]) == []
     assert [(s.role, s.application, s.state) for s in found] == [
-        (world.blue, "orders-api/blue", "idle")
+        (place.blue, "orders-api/blue", "idle")
     ]
     assert found[0].since is not None
-    assert found[0].since > before
     assert found[0].client
     assert found[0].client != "local"
 
 
-def test_sessions_end(world: World, database: PostgreSQL) -> None:
+def test_a_session_says_since_when_it_is(world: World, database: PostgreSQL) -> None:
     password = new_password()
     database.activate(world.blue, password)
+    before = datetime.now(UTC) - timedelta(minutes=5)
     with world.session(world.blue, password):
-        database.terminate(world.blue)
-        wait_until(lambda: not database.sessions([world.blue]), 10, "the end of the session")
+        (found,) = database.sessions([world.blue])
+    assert found.since is not None
+    assert found.since > before
+
+
+@everywhere
+def test_sessions_end(place: Place) -> None:
+    database, password = place.database(), new_password()
+    database.activate(place.blue, password)
+    with place.open(place.blue, password):
+        database.terminate(place.blue)
+        wait_until(lambda: not database.sessions([place.blue]), 10, "the end of the session")
 
 
 def test_sessions_count_even_where_their_details_are_hidden(
@@ -359,18 +490,22 @@ def test_terminate_without_the_right(world: World, database: PostgreSQL) -> None
         database.terminate(world.blue)
 
 
-def test_login_with_a_wrong_password(world: World, database: PostgreSQL) -> None:
-    database.activate(world.green, new_password())
-    wrong = new_password()
+@everywhere
+def test_login_with_a_wrong_password(place: Place) -> None:
+    database, wrong = place.database(), new_password()
+    database.activate(place.green, new_password())
     with pytest.raises(Denied, match="password authentication failed") as caught:
-        database.login(world.green, wrong)
+        database.login(place.green, wrong)
+    assert caught.value.code is Code.LOGIN_REFUSED
     assert wrong.reveal() not in caught.value.message
     assert not caught.value.transient
 
 
-def test_login_as_a_role_that_is_not_there(database: PostgreSQL) -> None:
-    with pytest.raises(Denied):
-        database.login("nobody", new_password())
+@everywhere
+def test_login_as_a_role_that_is_not_there(place: Place) -> None:
+    with pytest.raises(Denied) as caught:
+        place.database().login("nobody", new_password())
+    assert caught.value.code is Code.LOGIN_REFUSED
 
 
 def test_login_to_a_database_that_is_not_there(world: World) -> None:
@@ -455,7 +590,7 @@ def test_a_refused_administrator(world: World) -> None:
 
 def test_an_authentication_that_fails_is_passed_on(world: World) -> None:
     def fails() -> Secret:
-        raise Missing("secret admin is not in its Key Vault")
+        raise Missing(Code.VAULT_MISSING, "secret admin is not in its Key Vault")
 
     with pytest.raises(Missing, match="secret admin"):
         PostgreSQL(world.server.settings(), fails).roles([world.blue])

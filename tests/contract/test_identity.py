@@ -1,4 +1,4 @@
-"""`rotation.identity` against the managed identity endpoint, with azure-identity as it is."""
+"""`rotation.edges.identity` against the managed identity endpoint, with azure-identity as it is."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import pytest
 from local.identity import Identity as Local
 from local.identity import environment, verify
 from local.process import Component
-from rotation.edges import AKS_SCOPE, POSTGRESQL_SCOPE
-from rotation.errors import Unavailable
-from rotation.identity import Identity
+from rotation.edges.azure import AKS_SCOPE, POSTGRESQL_SCOPE
+from rotation.edges.identity import Identity
+from rotation.model.errors import Unavailable
 from tests.contract.conftest import faults
 from tests.local.azure.support import ADMIN, APP, Admin
 

@@ -1,5 +1,8 @@
-"""`rotation.notifications` against an Event Grid custom topic: the local one, or
-CONTRACT_TOPIC_ENDPOINT's, where that an event arrived cannot be seen."""
+"""`rotation.edges.topic` against an Event Grid custom topic: the local one, or
+CONTRACT_TOPIC_ENDPOINT's, where that an event arrived cannot be seen.
+
+What `rotation.contracts.topic` promises is asked of the topic in memory too.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +16,19 @@ from azure.identity import DefaultAzureCredential
 
 from local.process import Component
 from local.tls import Authority
-from rotation.errors import Denied, EdgeError, Invalid, Missing, Unavailable
-from rotation.notifications import EventGridTopic
-from tests.contract.conftest import Tokens, faults, needs_the_stand_in
+from rotation.edges.topic import EventGridTopic
+from rotation.model.errors import Denied, EdgeError, Invalid, Missing, Unavailable
+from rotation.model.reasons import Code
+from tests.contract.conftest import PLACES, Tokens, faults, needs_the_stand_in
 from tests.local.azure.support import ADMIN, Admin, fetch_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from rotation.contracts.topic import Topic
+    from rotation.model.wire import JsonObject
+    from tests.memory import MemoryEdges
 
 ENDPOINT = os.environ.get("CONTRACT_TOPIC_ENDPOINT")
 
@@ -71,7 +79,7 @@ def admin(request: pytest.FixtureRequest) -> Iterator[Admin]:
     yield from faults(request.getfixturevalue("component"))
 
 
-def event(name: str, **changes: Any) -> dict[str, Any]:
+def event(name: str, **changes: Any) -> JsonObject:
     return {
         "id": f"{name}.1",
         "eventType": "CredentialRotation.Started",
@@ -83,46 +91,63 @@ def event(name: str, **changes: Any) -> dict[str, Any]:
     }
 
 
-def published(component: Component, name: str) -> list[dict[str, Any]]:
+def published(component: Component, name: str) -> list[JsonObject]:
     _, found = fetch_json(f"{component.facts['viewer']}/events?after=0")
     events = found["events"] if isinstance(found, dict) else found
     return [e for e in (each.get("event", each) for each in events) if e["id"] == f"{name}.1"]
 
 
-def test_an_event_arrives_as_it_is(topic: EventGridTopic, component: Component, name: str) -> None:
-    topic.publish(event(name))
-    (found,) = published(component, name)
+@dataclass(frozen=True)
+class Observed:
+    """A topic, and what arrived of the test's event."""
+
+    topic: Topic
+    arrived: Callable[[], list[JsonObject]]
+
+
+@pytest.fixture(params=PLACES)
+def observed(request: pytest.FixtureRequest, memory: MemoryEdges, name: str) -> Observed:
+    if request.param == "memory":
+        return Observed(memory.topic("https://topic.example"), lambda: memory.world.published)
+    component: Component = request.getfixturevalue("component")
+    topic: EventGridTopic = request.getfixturevalue("topic")
+    return Observed(topic, lambda: published(component, name))
+
+
+def test_an_event_arrives_as_it_is(observed: Observed, name: str) -> None:
+    observed.topic.publish(event(name))
+    (found,) = observed.arrived()
     assert found.items() >= {**event(name), "eventTime": found["eventTime"]}.items()
     assert found["eventTime"].startswith("2027-03-01T12:00:00")
 
 
-def test_an_event_may_be_repeated(topic: EventGridTopic, component: Component, name: str) -> None:
-    topic.publish(event(name))
-    topic.publish(event(name))
-    assert {found["id"] for found in published(component, name)} == {f"{name}.1"}
+def test_an_event_may_be_repeated(observed: Observed, name: str) -> None:
+    observed.topic.publish(event(name))
+    observed.topic.publish(event(name))
+    assert {found["id"] for found in observed.arrived()} == {f"{name}.1"}
 
 
-STATUSES: list[tuple[int, type[EdgeError]]] = [
-    (400, Invalid),
-    (401, Denied),
-    (403, Denied),
-    (404, Missing),
-    (408, Unavailable),
-    (413, Invalid),
-    (429, Unavailable),
-    (500, Unavailable),
-    (503, Unavailable),
+STATUSES: list[tuple[int, type[EdgeError], Code]] = [
+    (400, Invalid, Code.TOPIC_ERROR),
+    (401, Denied, Code.TOPIC_DENIED),
+    (403, Denied, Code.TOPIC_DENIED),
+    (404, Missing, Code.TOPIC_MISSING),
+    (408, Unavailable, Code.TOPIC_UNAVAILABLE),
+    (413, Invalid, Code.TOPIC_ERROR),
+    (429, Unavailable, Code.TOPIC_UNAVAILABLE),
+    (500, Unavailable, Code.TOPIC_UNAVAILABLE),
+    (503, Unavailable, Code.TOPIC_UNAVAILABLE),
 ]
 
 
-@pytest.mark.parametrize(("status", "error"), STATUSES)
+@pytest.mark.parametrize(("status", "error", "code"), STATUSES)
 def test_a_refusal_says_what_it_is(
-    topic: EventGridTopic, admin: Admin, name: str, status: int, error: type[EdgeError]
+    topic: EventGridTopic, admin: Admin, name: str, status: int, error: type[EdgeError], code: Code
 ) -> None:
     admin.fault(match={"path_prefix": "/api"}, status=status, times=9)
     with pytest.raises(error, match=f"did not take event {name}.1: HTTP {status}") as caught:
         topic.publish(event(name))
-    assert type(caught.value) is error
+    assert (type(caught.value), caught.value.code) == (error, code)
     assert [fault["hits"] for fault in admin.faults()] == [1]
 
 

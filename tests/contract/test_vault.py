@@ -1,4 +1,7 @@
-"""`rotation.vault` against a Key Vault: the local one, or CONTRACT_VAULT_URL's."""
+"""`rotation.edges.vault` against a Key Vault: the local one, or CONTRACT_VAULT_URL's.
+
+What `rotation.contracts.vault` promises is asked of the vault in memory too.
+"""
 
 from __future__ import annotations
 
@@ -16,11 +19,13 @@ from azure.identity import CredentialUnavailableError, DefaultAzureCredential
 from azure.keyvault.secrets import SecretClient
 
 from local.tls import Authority
-from rotation import vault as edge
-from rotation.errors import Conflict, Denied, EdgeError, Invalid, Missing, Unavailable
+from rotation.edges import vault as edge
+from rotation.edges.vault import KeyVault
+from rotation.model.errors import Conflict, Denied, EdgeError, Invalid, Missing, Unavailable
+from rotation.model.reasons import Code
+from rotation.model.targets import SecretTarget
 from rotation.secrecy import Secret, new_password
-from rotation.vault import KeyVault
-from tests.contract.conftest import Tokens, faults, needs_the_stand_in
+from tests.contract.conftest import PLACES, Tokens, faults, needs_the_stand_in
 from tests.local.azure.support import APP, READER, Admin, start_vault
 
 if TYPE_CHECKING:
@@ -28,6 +33,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from local.process import Component
+    from rotation.contracts.vault import Vault
+    from tests.memory import MemoryEdges
 
 URL = os.environ.get("CONTRACT_VAULT_URL")
 EXPIRES = (datetime.now(UTC) + timedelta(days=90)).replace(microsecond=0)
@@ -64,8 +71,16 @@ def place(request: pytest.FixtureRequest, state: Path) -> Place:
 
 
 @pytest.fixture
-def vault(place: Place) -> KeyVault:
+def key_vault(place: Place) -> KeyVault:
     return place.edge()
+
+
+@pytest.fixture(params=PLACES)
+def vault(request: pytest.FixtureRequest, memory: MemoryEdges) -> Vault:
+    if request.param == "memory":
+        return memory.vault("https://kv-contract.vault.azure.net")
+    found: KeyVault = request.getfixturevalue("key_vault")
+    return found
 
 
 @pytest.fixture
@@ -94,9 +109,9 @@ def _cleaned(name: str, request: pytest.FixtureRequest) -> Iterator[None]:
             request.getfixturevalue("sdk").begin_delete_secret(name)
 
 
-def put(vault: KeyVault, name: str, value: Secret | None = None, **tags: str) -> str:
+def put(vault: Vault, name: str, value: Secret | None = None, **tags: str) -> str:
     written = vault.put(
-        name,
+        SecretTarget(name),
         value or new_password(),
         expires=EXPIRES,
         content_type="text/plain",
@@ -105,164 +120,173 @@ def put(vault: KeyVault, name: str, value: Secret | None = None, **tags: str) ->
     return written.version
 
 
-def test_a_secret_that_is_not_there(vault: KeyVault, name: str) -> None:
-    assert vault.current(name) is None
-    assert vault.versions(name) == []
+def test_a_secret_that_is_not_there(vault: Vault, name: str) -> None:
+    assert vault.current(SecretTarget(name)) is None
+    assert vault.versions(SecretTarget(name)) == []
 
 
-def test_put_is_there_with_all_that_was_given(
-    vault: KeyVault, name: str, sdk: SecretClient
-) -> None:
+def test_put_is_there_with_all_that_was_given(vault: Vault, name: str) -> None:
     value = new_password()
     written = vault.put(
-        name,
+        SecretTarget(name),
         value,
         expires=EXPIRES,
         content_type="application/json",
         tags={"rotation": "r-1", "slot": "green"},
     )
-    assert written == vault.current(name)
+    assert written == vault.current(SecretTarget(name))
     assert (written.secret, written.enabled, written.expires) == (name, True, EXPIRES)
     assert written.tags == {"rotation": "r-1", "slot": "green"}
     assert written.created is not None
-    assert vault.value(name, written.version).reveal() == value.reveal()
-    assert sdk.get_secret(name).properties.content_type == "application/json"
+    assert vault.value(SecretTarget(name, written.version)).reveal() == value.reveal()
 
 
-def test_every_put_makes_another_version(vault: KeyVault, name: str) -> None:
+def test_the_content_type_is_as_given(key_vault: KeyVault, name: str, sdk: SecretClient) -> None:
+    put(key_vault, name)
+    assert sdk.get_secret(name).properties.content_type == "text/plain"
+
+
+def test_every_put_makes_another_version(vault: Vault, name: str) -> None:
     value = new_password()
     versions = {put(vault, name, value) for _ in range(3)}
     assert len(versions) == 3
-    assert {found.version for found in vault.versions(name)} == versions
+    assert {found.version for found in vault.versions(SecretTarget(name))} == versions
 
 
-def test_the_last_version_is_current_also_within_one_second(vault: KeyVault, name: str) -> None:
+def test_the_last_version_is_current_also_within_one_second(vault: Vault, name: str) -> None:
     for _ in range(4):
         written = put(vault, name)
-        current = vault.current(name)
+        current = vault.current(SecretTarget(name))
         assert current is not None
         assert current.version == written
 
 
-def test_names_ignore_case(vault: KeyVault, name: str) -> None:
+def test_names_ignore_case(vault: Vault, name: str) -> None:
     written = put(vault, name)
-    current = vault.current(name.upper())
+    current = vault.current(SecretTarget(name.upper()))
     assert current is not None
     assert current.version == written
 
 
-def test_there_may_be_many_versions(vault: KeyVault, name: str) -> None:
+def test_there_may_be_many_versions(vault: Vault, name: str) -> None:
     """More than a page."""
     written = {put(vault, name, number=str(number)) for number in range(28)}
-    found = vault.versions(name)
+    found = vault.versions(SecretTarget(name))
     assert {version.version for version in found} == written
     assert {version.tags["number"] for version in found} == {str(number) for number in range(28)}
 
 
 @pytest.mark.parametrize("text", ["x", "ü😀\n\t\"'{}%\\", "p" * 20_000])
-def test_values_come_back_as_they_were(vault: KeyVault, name: str, text: str) -> None:
+def test_values_come_back_as_they_were(vault: Vault, name: str, text: str) -> None:
     version = put(vault, name, Secret(text))
-    assert vault.value(name, version).reveal() == text
+    assert vault.value(SecretTarget(name, version)).reveal() == text
 
 
-def test_value_of_the_current_version(vault: KeyVault, name: str) -> None:
+def test_value_of_the_current_version(vault: Vault, name: str) -> None:
     for text in ("first", "second"):
         put(vault, name, Secret(text))
-        assert vault.value(name, "").reveal() == text
+        assert vault.value(SecretTarget(name)).reveal() == text
 
 
-def test_value_of_a_current_version_that_is_not_there(vault: KeyVault, name: str) -> None:
-    with pytest.raises(Missing, match=f"could not read secret {name}: it is not there"):
-        vault.value(name, "")
-
-
-def test_value_of_what_is_not_there(vault: KeyVault, name: str) -> None:
-    with pytest.raises(Missing, match=f"could not read secret {name}/0+: it is not there"):
-        vault.value(name, "0" * 32)
+def test_value_of_what_is_not_there(vault: Vault, name: str) -> None:
+    for secret in (SecretTarget(name), SecretTarget(name, "0" * 32)):
+        with pytest.raises(Missing, match=f"secret {secret}") as caught:
+            vault.value(secret)
+        assert caught.value.code is Code.VAULT_MISSING
     put(vault, name)
     with pytest.raises(Missing):
-        vault.value(name, "0" * 32)
+        vault.value(SecretTarget(name, "0" * 32))
 
 
-def test_a_disabled_version_is_seen_and_not_read(vault: KeyVault, name: str) -> None:
+def test_a_disabled_version_is_seen_and_not_read(vault: Vault, name: str) -> None:
     version = put(vault, name)
-    vault.disable(name, version)
-    current = vault.current(name)
+    vault.disable(SecretTarget(name, version))
+    current = vault.current(SecretTarget(name))
     assert current is not None
     assert (current.version, current.enabled) == (version, False)
-    with pytest.raises(Conflict, match="this version is disabled"):
-        vault.value(name, version)
+    for secret in (SecretTarget(name, version), SecretTarget(name)):
+        with pytest.raises(Conflict, match="this version is disabled") as caught:
+            vault.value(secret)
+        assert caught.value.code is Code.VAULT_DISABLED
 
 
-def test_disable_may_be_repeated(vault: KeyVault, name: str) -> None:
-    version = put(vault, name)
-    vault.disable(name, version)
-    vault.disable(name, version)
-    assert [found.enabled for found in vault.versions(name)] == [False]
+def test_disable_may_be_repeated(vault: Vault, name: str) -> None:
+    secret = SecretTarget(name, put(vault, name))
+    vault.disable(secret)
+    vault.disable(secret)
+    assert [found.enabled for found in vault.versions(SecretTarget(name))] == [False]
 
 
-def test_disable_takes_one_version_only(vault: KeyVault, name: str) -> None:
+def test_disable_takes_one_version_only(vault: Vault, name: str) -> None:
     first, second = put(vault, name), put(vault, name)
-    vault.disable(name, first)
-    assert {v.version: v.enabled for v in vault.versions(name)} == {first: False, second: True}
-    current = vault.current(name)
+    vault.disable(SecretTarget(name, first))
+    found = {version.version: version.enabled for version in vault.versions(SecretTarget(name))}
+    assert found == {first: False, second: True}
+    current = vault.current(SecretTarget(name))
     assert current is not None
     assert current.version == second
 
 
-def test_disable_of_what_is_not_there(vault: KeyVault, name: str) -> None:
-    with pytest.raises(Missing):
-        vault.disable(name, "0" * 32)
+def test_disable_of_what_is_not_there(vault: Vault, name: str) -> None:
+    with pytest.raises(Missing) as caught:
+        vault.disable(SecretTarget(name, "0" * 32))
+    assert caught.value.code is Code.VAULT_MISSING
 
 
 def test_put_under_the_name_of_a_deleted_secret(
-    vault: KeyVault, name: str, sdk: SecretClient
+    key_vault: KeyVault, name: str, sdk: SecretClient
 ) -> None:
-    put(vault, name)
+    put(key_vault, name)
     sdk.begin_delete_secret(name).wait()
-    with pytest.raises(Conflict, match="HTTP 409 ObjectIsDeletedButRecoverable"):
-        put(vault, name)
-    assert vault.current(name) is None
+    with pytest.raises(Conflict, match="HTTP 409 ObjectIsDeletedButRecoverable") as caught:
+        put(key_vault, name)
+    assert caught.value.code is Code.VAULT_CONFLICT
+    assert key_vault.current(SecretTarget(name)) is None
     if URL:
         sdk.begin_recover_deleted_secret(name).wait()
 
 
-def test_put_of_what_is_too_large(vault: KeyVault, name: str) -> None:
+def test_put_of_what_is_too_large(key_vault: KeyVault, name: str) -> None:
     value = "hunter2" * 5000
     with pytest.raises(Invalid, match="HTTP 4") as caught:
-        put(vault, name, Secret(value))
+        put(key_vault, name, Secret(value))
     assert "hunter2" not in caught.value.message
 
 
 VERBS: dict[str, Callable[[KeyVault, str, str], object]] = {
-    "current": lambda vault, name, _: vault.current(name),
-    "versions": lambda vault, name, _: vault.versions(name),
-    "value": lambda vault, name, version: vault.value(name, version),
+    "current": lambda vault, name, _: vault.current(SecretTarget(name)),
+    "versions": lambda vault, name, _: vault.versions(SecretTarget(name)),
+    "value": lambda vault, name, version: vault.value(SecretTarget(name, version)),
     "put": lambda vault, name, _: put(vault, name, Secret("hunter2")),
-    "disable": lambda vault, name, version: vault.disable(name, version),
+    "disable": lambda vault, name, version: vault.disable(SecretTarget(name, version)),
 }
-STATUSES: list[tuple[int, type[EdgeError]]] = [
-    (400, Invalid),
-    (401, Denied),
-    (403, Denied),
-    (408, Unavailable),
-    (409, Conflict),
-    (429, Unavailable),
-    (500, Unavailable),
-    (503, Unavailable),
+STATUSES: list[tuple[int, type[EdgeError], Code]] = [
+    (400, Invalid, Code.VAULT_ERROR),
+    (401, Denied, Code.VAULT_DENIED),
+    (403, Denied, Code.VAULT_DENIED),
+    (408, Unavailable, Code.VAULT_UNAVAILABLE),
+    (409, Conflict, Code.VAULT_CONFLICT),
+    (429, Unavailable, Code.VAULT_UNAVAILABLE),
+    (500, Unavailable, Code.VAULT_UNAVAILABLE),
+    (503, Unavailable, Code.VAULT_UNAVAILABLE),
 ]
 
 
 @pytest.mark.parametrize("verb", VERBS)
-@pytest.mark.parametrize(("status", "error"), STATUSES)
+@pytest.mark.parametrize("refusal", STATUSES, ids=lambda refusal: str(refusal[0]))
 def test_a_refusal_says_what_it_is(
-    vault: KeyVault, name: str, admin: Admin, verb: str, status: int, error: type[EdgeError]
+    key_vault: KeyVault,
+    name: str,
+    admin: Admin,
+    verb: str,
+    refusal: tuple[int, type[EdgeError], Code],
 ) -> None:
-    version = put(vault, name)
+    status, error, code = refusal
+    version = put(key_vault, name)
     admin.fault(match={"path_prefix": "/secrets"}, times=9, status=status, retry_after=7)
     with pytest.raises(error, match=rf"could not .* secret {name}.* HTTP {status}") as caught:
-        VERBS[verb](vault, name, version)
-    assert type(caught.value) is error
+        VERBS[verb](key_vault, name, version)
+    assert (type(caught.value), caught.value.code) == (error, code)
     assert caught.value.retry_after == (7 if error is Unavailable else None)
     assert caught.value.__cause__ is None
     assert "hunter2" not in str(caught.value)
@@ -271,34 +295,36 @@ def test_a_refusal_says_what_it_is(
 @pytest.mark.parametrize("verb", VERBS)
 @pytest.mark.parametrize("status", [429, 503])
 def test_nothing_is_repeated_here(
-    vault: KeyVault, name: str, admin: Admin, verb: str, status: int
+    key_vault: KeyVault, name: str, admin: Admin, verb: str, status: int
 ) -> None:
     """The orchestrator repeats, and its waits survive a restart."""
-    version = put(vault, name)
+    version = put(key_vault, name)
     admin.fault(match={"path_prefix": "/secrets"}, times=9, status=status)
     with pytest.raises(Unavailable):
-        VERBS[verb](vault, name, version)
+        VERBS[verb](key_vault, name, version)
     assert [fault["hits"] for fault in admin.faults()] == [1]
 
 
 @pytest.mark.parametrize("verb", VERBS)
 @pytest.mark.parametrize("drop", ["before", "after"])
 def test_a_lost_connection_is_worth_a_retry(
-    vault: KeyVault, name: str, admin: Admin, verb: str, drop: str
+    key_vault: KeyVault, name: str, admin: Admin, verb: str, drop: str
 ) -> None:
-    version = put(vault, name)
+    version = put(key_vault, name)
     admin.fault(match={"path_prefix": "/secrets"}, drop=drop)
     with pytest.raises(Unavailable, match="is it reachable"):
-        VERBS[verb](vault, name, version)
+        VERBS[verb](key_vault, name, version)
 
 
-def test_a_put_whose_answer_is_lost_was_made(vault: KeyVault, name: str, admin: Admin) -> None:
+def test_a_put_whose_answer_is_lost_was_made(key_vault: KeyVault, name: str, admin: Admin) -> None:
     """Why `stage` looks for its rotation's tag before it writes."""
-    vault.current(name)
+    key_vault.current(SecretTarget(name))
     admin.fault(match={"path_prefix": "/secrets", "method": "PUT"}, drop="after")
     with pytest.raises(Unavailable):
-        put(vault, name, rotation="r-1")
-    assert [version.tags for version in vault.versions(name)] == [{"rotation": "r-1"}]
+        put(key_vault, name, rotation="r-1")
+    assert [version.tags for version in key_vault.versions(SecretTarget(name))] == [
+        {"rotation": "r-1"}
+    ]
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -315,16 +341,16 @@ def test_a_vault_that_is_slow(
 ) -> None:
     monkeypatch.setitem(edge.TIMEOUTS, "read_timeout", 0.5)
     impatient = place.edge()
-    impatient.current(name)
+    impatient.current(SecretTarget(name))
     admin.fault(match={"path_prefix": "/secrets"}, delay=3)
     with pytest.raises(Unavailable, match="is it reachable"):
-        impatient.current(name)
+        impatient.current(SecretTarget(name))
 
 
 def test_an_unknown_authority_is_refused(place: Place, name: str, tmp_path: Path) -> None:
     stranger = Authority(tmp_path / "tls")
     with pytest.raises(Unavailable):
-        place.edge(ca_bundle=str(stranger.bundle)).current(name)
+        place.edge(ca_bundle=str(stranger.bundle)).current(SecretTarget(name))
 
 
 @pytest.mark.parametrize("verb", ["put", "versions", "disable"])
@@ -335,7 +361,7 @@ def test_an_identity_without_the_right(
     reader = place.edge(credential=Tokens(state, READER))
     with pytest.raises(Denied, match=r"HTTP 403 ForbiddenByRbac; grant .* docs/deploy\.md names"):
         VERBS[verb](reader, name, version)
-    assert reader.value(name, version).reveal()
+    assert reader.value(SecretTarget(name, version)).reveal()
 
 
 class Failing:
@@ -351,7 +377,7 @@ class Failing:
 @pytest.mark.parametrize("error", [ClientAuthenticationError, CredentialUnavailableError])
 def test_without_a_token(place: Place, name: str, error: type[ClientAuthenticationError]) -> None:
     with pytest.raises(Unavailable, match="no token; check the app's identity") as caught:
-        place.edge(credential=Failing(error)).current(name)
+        place.edge(credential=Failing(error)).current(SecretTarget(name))
     assert "hunter2" not in str(caught.value)
 
 
@@ -364,8 +390,8 @@ def test_after_a_restart(
     port = running.url.rpartition(":")[2]
     running.kill()
     with pytest.raises(Unavailable):
-        vault.current(name)
+        vault.current(SecretTarget(name))
     started(start_vault(state, "again/keyvault", "--port", port))
-    current = vault.current(name)
+    current = vault.current(SecretTarget(name))
     assert current is not None
     assert current.version == version

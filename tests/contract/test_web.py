@@ -1,4 +1,4 @@
-"""`rotation.web`: tests of a URL, over the wire."""
+"""`rotation.edges.web`: tests of a URL, over the wire."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from rotation.errors import Invalid, Unavailable
-from rotation.web import LONGEST_BODY, fetch
+from rotation.edges.web import LONGEST_BODY, fetch
+from rotation.model.errors import Invalid, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -16,7 +16,8 @@ import urllib3
 
 from local import world
 from local.process import wait_until
-from rotation.links import Links
+from rotation.links import SignedLinks
+from rotation.model.targets import SecretTarget
 from rotation.secrecy import Secret
 from rotation.settings import Settings
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 LINK_KEY = "link-key"
 ANNA = "10000000-0000-4000-8000-00000000a00a"
+OLGA = "20000000-0000-4000-8000-00000000b00b"  # as an object id: with sign-in these are compared
 APP_ROLE = "Rotation.Approve"
 
 
@@ -63,7 +65,9 @@ def with_links(stack: Stack) -> Iterator[Stack]:
     alphabet = string.ascii_letters + string.digits
     value = Secret("".join(secrets.choice(alphabet) for _ in range(40)))
     expires = datetime.now(UTC) + timedelta(days=365)
-    stack.vault.put(LINK_KEY, value, expires=expires, content_type="text/plain", tags={})
+    stack.vault.put(
+        SecretTarget(LINK_KEY), value, expires=expires, content_type="text/plain", tags={}
+    )
     settings = {"ROTATION_LINK_KEY": f"{stack.addresses.vault}/secrets/{LINK_KEY}"}
     with host_with(stack, {**settings, "ROTATION_PUBLIC_URL": stack.components["host"].url}):
         yield stack
@@ -91,11 +95,14 @@ def sign_in(name: str, *roles: str, oid: str = ANNA) -> dict[str, str]:
 def minted(stack: Stack, rotation: str, recipient: str, life: timedelta) -> str:
     """A link as the app makes it, for a time of the test's choice; below the host's URL."""
     edges: Any = SimpleNamespace(
-        settings=Settings(link_key=f"{stack.addresses.vault}/secrets/{LINK_KEY}"),
+        settings=Settings(
+            link_key=f"{stack.addresses.vault}/secrets/{LINK_KEY}",
+            public_url=stack.components["host"].url,
+        ),
         vault=lambda _: stack.vault,
         now=lambda: datetime.now(UTC),
     )
-    token = Links(edges).mint(rotation, recipient, datetime.now(UTC) + life)
+    token = SignedLinks(edges).mint(rotation, recipient, datetime.now(UTC) + life)
     return f"/api/pages/decision?link={token}"
 
 
@@ -130,7 +137,8 @@ def published(stack: Stack) -> list[dict[str, Any]]:
 
 def asked(stack: Stack, **body: Any) -> str:
     """A new rotation, once it waits for a decision."""
-    answer = stack.api("POST", "/rotations", {"credential": world.CREDENTIAL, **body})
+    request = {"credential": world.CREDENTIAL, "by": world.OPERATOR, **body}
+    answer = stack.api("POST", "/rotations", request)
     assert answer.status == 202, answer.json
     rotation = str(answer.json["rotation"])
     record = stack.follow(rotation, waits_or_ended)

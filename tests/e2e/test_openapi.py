@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, settings
 from schemathesis import checks
 from schemathesis.specs.openapi import checks as openapi_checks
 
-from rotation.api import description
+from rotation.front.api import description
 
 if TYPE_CHECKING:
     from local.stack import Stack

@@ -48,7 +48,7 @@ class Browser:
             "POST",
             self._url + path,
             body=urlencode(form),
-            headers={**self._headers, **kind, "Origin": "null"},
+            headers={**self._headers, **kind, "Origin": self._url},
             redirect=False,
         )
 
@@ -140,7 +140,7 @@ def test_whoever_asked_for_a_rotation_cannot_approve_it_by_link(linked: Stack) -
 
 
 def test_a_signed_in_approver_decides_and_others_do_not(signed: Stack) -> None:
-    rotation = site.asked(signed, by="somebody")
+    rotation = site.asked(signed, by=site.OLGA)
     path = f"/api/pages/rotations/{rotation}"
     nobody, reader = Browser(signed), Browser(signed, **site.sign_in("reader@contoso.example"))
     anna = Browser(signed, **site.sign_in("anna@contoso.example", site.APP_ROLE))
@@ -176,5 +176,5 @@ def test_the_overview_needs_a_key_and_is_locked_down(stack: Stack) -> None:
     answer = Browser(stack, **{"x-functions-key": stack.keys["function"]}).get("/api/pages")
     assert answer.status == 200
     assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
-    assert answer.headers["Referrer-Policy"] == "no-referrer"
+    assert answer.headers["Referrer-Policy"] == "same-origin"
     assert stack.keys["function"].encode() not in answer.data

@@ -11,7 +11,8 @@ import pytest
 from local import proof, world
 from local.load import Load
 from local.process import wait_until
-from rotation.model import SLOTS, Slot, other
+from rotation.model.targets import SecretTarget
+from rotation.model.world import SLOTS, Slot, other
 
 if TYPE_CHECKING:
     from local.stack import Stack
@@ -25,7 +26,8 @@ def active(stack: Stack) -> Slot:
 
 
 def started(stack: Stack, **body: Any) -> str:
-    answer = stack.api("POST", "/rotations", {"credential": world.CREDENTIAL, **body})
+    request = {"credential": world.CREDENTIAL, "by": world.OPERATOR, **body}
+    answer = stack.api("POST", "/rotations", request)
     assert answer.status == 202, answer.json
     assert answer.headers["Location"].endswith(answer.json["rotation"])
     return str(answer.json["rotation"])
@@ -52,6 +54,12 @@ def ended(stack: Stack, rotation: str) -> dict[str, Any]:
     return stack.follow(rotation, lambda record: record["outcome"], timeout=150)
 
 
+def codes(record: dict[str, Any]) -> set[str]:
+    """Why it ended as it did; each of these reasons says what to do about it as well."""
+    assert all(reason["text"] and reason["remedy"] for reason in record["reasons"])
+    return {reason["code"] for reason in record["reasons"]}
+
+
 def assert_proved(stack: Stack, record: dict[str, Any], serving: Slot, *seen: Any) -> None:
     failed = [c.what for c in proof.check(stack, record, serving, list(seen)) if not c.holds]
     assert not failed
@@ -70,7 +78,7 @@ class TestApproved:
             report = load.stop()
         assert decided.status == 200
         assert decided.json["decision"]["by"] == world.APPROVERS[0]
-        assert record["outcome"] == "completed"
+        assert (record["outcome"], codes(record)) == ("completed", {"approved"})
         assert (report.failed, report.failures) == (0, [])
         assert report.requests > 0
         assert_proved(stack, record, other(before), seen)
@@ -95,6 +103,7 @@ class TestApproved:
         assert (record["active"], record["standby"]) == (before, other(before))
         assert record["workloads"] == {"api": "retired", "web": "retired"}
         assert record["decision"]["comment"] == "decided by the local stack"
+        assert record["decision"]["knownAs"] == [world.APPROVERS[1]]
         assert [step["step"] for step in record["steps"]] == [
             *("plan", "stage", "activate", "verify", "prepare", "verify", "swap", "observe"),
             *("evidence", "evidence", "confirm", "retire", "await_sessions"),
@@ -118,6 +127,7 @@ class TestRejected:
             report = load.stop()
         assert record["outcome"] == "rolled-back"
         assert record["outcomeReason"] == f"rejected by {world.APPROVERS[0]}"
+        assert codes(record) == {"rejected"}
         assert (report.failed, report.failures) == (0, [])
         assert_proved(stack, record, before, seen)
 
@@ -146,23 +156,26 @@ class TestOneAtATime:
 
     def test_a_second_start_is_refused_with_the_id_of_the_first(self, stack: Stack) -> None:
         rotation = started(stack)
-        answer = stack.api("POST", "/rotations", {"credential": world.CREDENTIAL})
+        request = {"credential": world.CREDENTIAL, "by": world.OPERATOR}
+        answer = stack.api("POST", "/rotations", request)
         assert answer.status == 409
         assert answer.headers["Content-Type"] == "application/problem+json"
         assert answer.json["rotation"] == rotation
+        assert (answer.json["code"], bool(answer.json["remedy"])) == ("busy", True)
 
     def test_a_decision_counts_once(self, stack: Stack) -> None:
         rotation = started(stack)
         stack.follow(rotation, waiting)
         assert stack.decide(rotation, "reject").status == 200
         late = stack.decide(rotation, "approve", world.APPROVERS[1])
-        assert late.status == 409
+        assert (late.status, late.json["code"]) == (409, "already-decided")
+        assert late.json["decision"]["decision"] == "reject"
         assert ended(stack, rotation)["outcome"] == "rolled-back"
 
     def test_a_decision_before_it_is_asked_for_changes_nothing(self, stack: Stack) -> None:
         rotation = started(stack)
         early = stack.decide(rotation, "approve")
-        assert early.status == 409
+        assert (early.status, early.json["code"]) == (409, "not-waiting")
         assert early.json["stage"] in {"queued", "plan", "stage", "activate", "verify", "prepare"}
         assert stack.follow(rotation, waiting)["decision"] is None
 
@@ -172,7 +185,7 @@ class TestSkipped:
         serving = active(stack)
         rotation = started(stack)  # leaves the standby slot with a secret to announce
         stack.reject(rotation)
-        current = stack.vault.versions(world.secret(other(serving)))[0]
+        current = stack.vault.versions(SecretTarget(world.secret(other(serving))))[0]
         event = stack.near_expiry(serving)
         event["data"] |= {
             "Id": f"{stack.addresses.vault}/secrets/{current.secret}/{current.version}",
@@ -182,6 +195,7 @@ class TestSkipped:
         record = ended(stack, announced(stack, serving, **event))
         assert record["outcome"] == "skipped"
         assert "standby" in record["outcomeReason"]
+        assert codes(record) == {"event-about-standby"}
 
     def test_an_event_about_an_older_version(self, stack: Stack) -> None:
         serving = active(stack)
@@ -190,6 +204,7 @@ class TestSkipped:
         record = ended(stack, announced(stack, serving, **event))
         assert record["outcome"] == "skipped"
         assert "no longer current" in record["outcomeReason"]
+        assert codes(record) == {"event-about-old-version"}
 
     @pytest.mark.parametrize(
         "change",
@@ -220,51 +235,59 @@ class TestSkipped:
 class TestAborted:
     """What goes wrong before the swap is taken down again; the active slot never notices."""
 
-    def outcome(self, stack: Stack, rotation: str, serving: Slot) -> str:
+    def outcome(self, stack: Stack, rotation: str, serving: Slot) -> tuple[str, set[str]]:
+        """Why: the sentence and the codes."""
         record = stack.follow(rotation, waiting, timeout=150)
         assert record["outcome"] == "aborted", record["outcomeReason"]
         assert active(stack) == serving
         assert stack.ready("orders", f"api-{serving}")
         standby = stack.deployment("orders", f"api-{other(serving)}")
         assert standby["spec"]["replicas"] == 0
-        assert not any(v.enabled for v in stack.vault.versions(world.secret(other(serving))))
-        return str(record["outcomeReason"])
+        versions = stack.vault.versions(SecretTarget(world.secret(other(serving))))
+        assert not any(version.enabled for version in versions)
+        assert {step["code"] for step in record["steps"] if "code" in step} == codes(record)
+        return record["outcomeReason"], codes(record)
 
     def test_a_workload_test_that_fails(self, stack: Stack) -> None:
         serving = active(stack)
         with standby_environment(stack, "api", other(serving), SLOT="violet"):
-            reason = self.outcome(stack, started(stack), serving)
+            reason, why = self.outcome(stack, started(stack), serving)
         assert "JSON field 'slot' is not" in reason
+        assert why == {"tests-failed"}
 
     def test_a_standby_that_never_gets_ready(self, stack: Stack) -> None:
         serving = active(stack)
         with standby_environment(stack, "api", other(serving), DATABASE_PORT="1"):
-            reason = self.outcome(stack, started(stack), serving)
+            reason, why = self.outcome(stack, started(stack), serving)
         assert "0 of 1 pods are ready" in reason
+        assert why == {"pods-not-ready"}
 
     def test_postgresql_refusing(self, stack: Stack) -> None:
         serving = active(stack)
         role = f"orders_{other(serving)}"
         stack.sql(f"REVOKE {role} FROM rotator")
         try:
-            reason = self.outcome(stack, started(stack), serving)
+            reason, why = self.outcome(stack, started(stack), serving)
         finally:
             stack.sql(f"GRANT {role} TO rotator WITH ADMIN TRUE, INHERIT FALSE, SET FALSE")
         assert "rotator.sql" in reason
+        assert why == {"database-right-missing"}
 
     def test_key_vault_refusing(self, stack: Stack) -> None:
         serving = active(stack)
         match = {"method": "PUT", "path_prefix": f"/secrets/{world.secret(other(serving))}"}
         stack.fault("keyvault", match=match, times=50, status=403)
-        reason = self.outcome(stack, started(stack), serving)
+        reason, why = self.outcome(stack, started(stack), serving)
         assert "HTTP 403" in reason
+        assert why == {"vault-denied"}
 
     def test_a_key_vault_that_stays_down_longer_than_patience(self, stack: Stack) -> None:
         serving = active(stack)
         match = {"method": "PUT", "path_prefix": f"/secrets/{world.secret(other(serving))}"}
         stack.fault("keyvault", match=match, times=500, status=503)
-        reason = self.outcome(stack, started(stack), serving)
+        reason, why = self.outcome(stack, started(stack), serving)
         assert "HTTP 503" in reason
+        assert why == {"vault-unavailable"}
 
 
 def test_a_fault_that_passes_is_retried(stack: Stack) -> None:
@@ -284,6 +307,7 @@ def test_workloads_that_disagree_are_refused_with_the_list(stack: Stack) -> None
     assert record["outcome"] == "refused"
     assert f"Service orders/api selects {serving}" in record["outcomeReason"]
     assert f"Service shop/web selects {other(serving)}" in record["outcomeReason"]
+    assert codes(record) == {"workloads-disagree"}
 
 
 def select(stack: Stack, namespace: str, name: str, slot: Slot) -> None:
@@ -341,11 +365,12 @@ def test_traffic_comes_back_to_as_many_pods_as_it_left(stack: Stack) -> None:
 def test_the_sweep_finds_what_no_event_told(stack: Stack) -> None:
     """The active slot's secret of a fresh stack expires in 20 days; later ones in 90."""
     serving = active(stack)
-    current = stack.vault.current(world.secret(serving))
+    current = stack.vault.current(SecretTarget(world.secret(serving)))
     assert current is not None
-    value = stack.vault.value(current.secret, current.version)
+    value = stack.vault.value(SecretTarget(current.secret, current.version))
     soon = datetime.now(UTC) + timedelta(days=20)
-    stack.vault.put(current.secret, value, expires=soon, content_type="text/plain", tags={})
+    secret = SecretTarget(current.secret)
+    stack.vault.put(secret, value, expires=soon, content_type="text/plain", tags={})
     headers = {"x-functions-key": stack.keys["master"]}
     assert stack.request("POST", "/admin/functions/sweep", {}, headers).status == 202
     wait_until(lambda: stack.rotations()[0]["request"]["origin"] == "sweep", 20, "the sweep")

@@ -69,7 +69,7 @@ def test_workloads_of_two_clusters_move_together(two: Stack) -> None:
         two.deployment(ns, f"{name}-blue")["status"]["readyReplicas"]
         for name, ns in world.WORKLOADS.items()
     } == {1}
-    answer = two.api("POST", "/rotations", {"credential": world.CREDENTIAL})
+    answer = two.api("POST", "/rotations", {"credential": world.CREDENTIAL, "by": world.OPERATOR})
     rotation = answer.json["rotation"]
     two.follow(rotation, lambda record: (record["approval"] or {}).get("event"))
     seen = proof.Passwords.read(two)

@@ -27,7 +27,6 @@ FUNCTIONS: Scope = {
     "join": lambda values, between: between.join(values),
     "json": json.loads,
     "length": len,
-    "listCallbackUrl": lambda: "https://callback.example/run",
     "replace": lambda value, old, new: value.replace(old, new),
     "startsWith": lambda value, start: value.lower().startswith(start.lower()),
     "toLower": lambda value: value.lower(),

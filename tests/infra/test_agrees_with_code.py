@@ -7,20 +7,22 @@ import json
 import logging
 import re
 from pathlib import Path
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 import pytest
 
-from rotation import activities, events, messages, rotations, settings
+from rotation import settings
 from rotation.app import build
-from rotation.edges import AzureEdges
-from rotation.errors import ConfigurationError
-from rotation.step import Step
+from rotation.edges.azure import AzureEdges
+from rotation.front import rotations, triggers
+from rotation.model.activities import Notice, Reference
+from rotation.model.catalogue import PREFIX, Announcement, Origin, Outcome, ending, told
+from rotation.model.errors import ConfigurationError
+from rotation.model.record import Request
+from rotation.model.wire import Moment
+from rotation.steps.running import Step
+from rotation.steps.telling import notify
 from tests.infra.bicep import Bicep, literal, text, walk
-
-if TYPE_CHECKING:
-    from rotation.edges import Edges
 
 ROOT = Path(__file__).parents[2]
 INFRA = ROOT / "infra"
@@ -30,6 +32,8 @@ PLATFORM = {
     "APPLICATIONINSIGHTS_AUTHENTICATION_STRING",
     "APPLICATIONINSIGHTS_CONNECTION_STRING",
     "AZURE_CLIENT_ID",
+    "AzureWebJobs.on_secret_event.Disabled",
+    "AzureWebJobs.sweep.Disabled",
     "AzureWebJobsStorage__blobServiceUri",
     "AzureWebJobsStorage__clientId",
     "AzureWebJobsStorage__credential",
@@ -140,15 +144,14 @@ def test_subscribed_key_vault_events_are_those_that_the_code_knows() -> None:
     subscribed = included_types(INFRA / "modules/vaultEvents.bicep")
     data = {"Id": "https://kv.vault.azure.net/secrets/s/v", "ObjectName": "s", "Version": "v"}
     data |= {"VaultName": "kv", "ObjectType": "Secret"}
-    assert {kind for kind in subscribed if isinstance(events.read(kind, data), str)} == set()
-    assert isinstance(events.read("Microsoft.KeyVault.SecretNewVersionCreated", data), str)
+    assert {kind for kind in subscribed if isinstance(triggers.read(kind, data), str)} == set()
+    assert isinstance(triggers.read("Microsoft.KeyVault.SecretNewVersionCreated", data), str)
 
 
 def test_subscribed_announcements_are_those_that_the_code_makes() -> None:
-    known = {messages.PREFIX + kind for kind in messages.TYPES}
     subscribed = included_types(INFRA / "events.bicep")
-    assert subscribed - known == set()
-    assert messages.PREFIX + "AwaitingApproval" in subscribed
+    assert subscribed == {PREFIX + kind for kind in Announcement if told(kind).mailed}
+    assert PREFIX + "AwaitingApproval" in subscribed
 
 
 def routes() -> dict[str, set[str]]:
@@ -165,8 +168,11 @@ def routes() -> dict[str, set[str]]:
 def test_paths_without_sign_in_are_webhooks_and_health() -> None:
     excluded = re.search(r"excludedPaths: \[(.*?)\]", text(APP.root))
     assert excluded is not None
-    webhooks, *others = re.findall(r"'([^']+)'", excluded[1])
-    assert webhooks == "/runtime/webhooks/*"
+    paths = re.findall(r"'([^']+)'", excluded[1])
+    assert [path for path in paths if "*" in path] == []
+    webhooks = {path for path in paths if path.startswith("/runtime/")}
+    assert {path.lower() for path in webhooks} == {"/runtime/webhooks/eventgrid"}
+    others = set(paths) - webhooks
     assert {path.removeprefix("/api/") for path in others} - routes().keys() == set()
 
 
@@ -184,14 +190,14 @@ def test_the_function_that_takes_decisions_asks_for_a_key() -> None:
 
 
 def test_the_role_on_secrets_has_just_the_rights_that_the_code_uses() -> None:
-    """Each method of the SDK that `rotation.vault` calls, and the right that it needs."""
+    """Each method of the SDK that `rotation.edges.vault` calls, and the right that it needs."""
     needs = {
         "get_secret": "getSecret",
         "list_properties_of_secret_versions": "readMetadata",
         "set_secret": "setSecret",
         "update_secret_properties": "update",
     }
-    source = (ROOT / "rotation/vault.py").read_text(encoding="utf-8")
+    source = (ROOT / "rotation/edges/vault.py").read_text(encoding="utf-8")
     called = set(re.findall(r"self\._client\.(\w+)\(", source))
     assert called == needs.keys()
     granted = re.findall(
@@ -201,15 +207,18 @@ def test_the_role_on_secrets_has_just_the_rights_that_the_code_uses() -> None:
     assert sorted(granted) == sorted(needs[method] for method in called)
 
 
-def logged(caplog: pytest.LogCaptureFixture, kind: str, facts: dict[str, Any]) -> dict[str, Any]:
-    """The line that the app logs for one announcement."""
-    edges = SimpleNamespace(settings=SimpleNamespace(topic=None))
-    reference = {"rotation": "r", "credential": "c", "type": kind, "facts": facts}
+def logged(caplog: pytest.LogCaptureFixture, kind: Announcement | None, **facts: Any) -> Any:
+    """The line that the app logs for one announcement, where there is no topic."""
+    request = Request(
+        rotation="r", credential="c", origin=Origin.SWEEP, requested_by="sweep", reason="soon"
+    )
+    time = Moment("2026-11-24T03:00:00.000Z")
+    notice = Notice(kind=kind, number=1, time=time, request=request, **facts)
     caplog.clear()
     with caplog.at_level(logging.INFO, logger="rotation"):
-        activities.notify(Step(cast("Edges", edges), reference))
-    found: dict[str, Any] = json.loads(caplog.records[-1].getMessage())
-    return found
+        notify(Step(AzureEdges({}), Reference(rotation="r", credential="c", notice=notice)))
+    (record,) = caplog.records
+    return json.loads(record.getMessage())
 
 
 ALERTS = dict(
@@ -237,32 +246,66 @@ def matching(line: dict[str, Any]) -> set[str]:
     return found
 
 
+RULES = {"now": {"rotation-needs-attention"}, "soon": {"rotation-failed"}, None: set()}
+
+
+@pytest.mark.parametrize("outcome", Outcome)
+def test_alerts_fire_for_outcomes_that_raise_an_alarm(
+    caplog: pytest.LogCaptureFixture, outcome: Outcome
+) -> None:
+    end = ending(outcome)
+    line = logged(caplog, end.announcement, outcome=outcome, outcome_reason="because")
+    assert {"credential", "rotation"} <= line.keys()
+    assert matching(line) == RULES[end.alarm]
+
+
+def test_the_outcomes_that_raise_an_alarm() -> None:
+    assert {outcome: ending(outcome).alarm for outcome in Outcome if ending(outcome).alarm} == {
+        "needs-attention": "now",
+        "aborted": "soon",
+        "rolled-back": "soon",
+        "refused": "soon",
+    }
+
+
 @pytest.mark.parametrize(
-    ("kind", "facts", "alerts"),
+    ("kind", "overdue", "alerts"),
     [
-        ("NeedsAttention", {"outcome": "needs-attention"}, {"rotation-needs-attention"}),
-        ("Aborted", {"outcome": "aborted"}, {"rotation-failed"}),
-        ("RolledBack", {"outcome": "rolled-back"}, {"rotation-failed"}),
-        ("Refused", {"outcome": "refused"}, {"rotation-failed"}),
-        ("Completed", {"outcome": "completed"}, set()),
-        ("Skipped", {"outcome": "skipped"}, set()),
-        ("Reminder", {"overdue": True, "onDeadline": "keep"}, {"approval-overdue"}),
-        ("Reminder", {"overdue": False}, set()),
-        ("AwaitingApproval", {}, set()),
+        (Announcement.REMINDER, True, {"approval-overdue"}),
+        (Announcement.REMINDER, False, set()),
+        (Announcement.AWAITING_APPROVAL, None, set()),
     ],
 )
-def test_alerts_fire_for_what_the_app_logs(
-    caplog: pytest.LogCaptureFixture, kind: str, facts: dict[str, Any], alerts: set[str]
+def test_alerts_fire_for_an_overdue_approval(
+    caplog: pytest.LogCaptureFixture,
+    kind: Announcement,
+    overdue: bool | None,
+    alerts: set[str],
 ) -> None:
-    line = logged(caplog, kind, facts)
+    line = logged(caplog, kind, overdue=overdue)
     assert {"credential", "rotation"} <= line.keys()
     assert matching(line) == alerts
+
+
+def test_an_event_that_is_not_taken_is_known_by_what_the_app_logs(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    written = re.search(r"event in \(([^)]+)\)", ALERTS["event-not-taken"])
+    assert written is not None
+    for name in re.findall(r'"event\.(\w+)"', written[1]):
+        caplog.clear()
+        with caplog.at_level(logging.INFO, logger="rotation"):
+            triggers._account("e", name, "why")  # noqa: SLF001 - the one place that names them
+        assert json.loads(caplog.records[-1].getMessage())["event"] == f"event.{name}"
+        assert f'"{name}"' in (ROOT / "rotation/front/triggers.py").read_text(encoding="utf-8")
 
 
 def test_a_sweep_is_known_by_what_it_logs() -> None:
     """Even one that finds nothing due, which tests/unit/test_rotations.py proves to log this."""
     assert 'event == "sweep.done"' in ALERTS["rotation-silent"]
-    assert 'log.event("sweep.done"' in (ROOT / "rotation/events.py").read_text(encoding="utf-8")
+    assert 'log.event("sweep.done"' in (ROOT / "rotation/front/triggers.py").read_text(
+        encoding="utf-8"
+    )
 
 
 def test_finished_rotations_are_kept_for_as_long_as_they_are_listed() -> None:

@@ -15,9 +15,9 @@ from local.postgres.installations import default_binaries
 from local.process import ROOT
 from local.stack import Options, Stack
 from rotation.config import Admin, Database
-from rotation.database import PostgreSQL
-from rotation.edges import Database as Edge
-from rotation.errors import Denied
+from rotation.contracts.database import Database as Edge
+from rotation.edges.database import PostgreSQL
+from rotation.model.errors import Denied
 from rotation.secrecy import Secret, new_password
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def seen(edge: PostgreSQL) -> list[tuple[str, str]]:
 
 
 def test_every_verb_of_the_edge_is_looked_at_below() -> None:
-    verbs = {name for name in vars(Edge) if not name.startswith("_")}
+    verbs = {name for name in dir(Edge) if not name.startswith("_")}
     edge = PostgreSQL(Database(host="h", name="n", admin=Admin(role="r")), new_password)
     assert set(calls(edge, new_password())) == verbs
 
@@ -175,7 +175,9 @@ def test_a_whole_rotation_as_that_login(
     with Stack(tmp_path / "stack", Options(replicas=1, watch_seconds=2)) as stack:
         with psycopg.connect(stack.admin_dsn()) as connection:
             assert connection.info.server_version // 10000 == installation.major
-        started = stack.api("POST", "/rotations", {"credential": world.CREDENTIAL})
+        started = stack.api(
+            "POST", "/rotations", {"credential": world.CREDENTIAL, "by": world.OPERATOR}
+        )
         rotation = started.json["rotation"]
         stack.follow(rotation, lambda r: r["outcome"] or (r["approval"] or {}).get("event"))
         seen = proof.Passwords.read(stack)

@@ -1,8 +1,7 @@
-"""host.json, the settings for a local host, and what a deployment leaves out."""
+"""host.json, and the settings for a local host. What is deployed is in test_package.py."""
 
 from __future__ import annotations
 
-import fnmatch
 import json
 import re
 from pathlib import Path
@@ -110,27 +109,8 @@ def test_what_a_killed_host_worked_on_is_taken_up_after_a_minute() -> None:
         assert provider[f"{queue}VisibilityTimeout"] == "00:01:00"
 
 
-def ignored(path: str) -> bool:
-    lines = (ROOT / ".funcignore").read_text(encoding="utf-8").splitlines()
-    patterns = [line.rstrip("/") for line in lines if line and not line.startswith("#")]
-    return any(fnmatch.fnmatch(part, pattern) for part in path.split("/") for pattern in patterns)
-
-
-def test_the_package_has_the_app_and_nothing_else() -> None:
-    needed = ["function_app.py", "host.json", "requirements.txt", "credentials.yaml"]
-    product = [path for path in (ROOT / "rotation").rglob("*") if path.is_file()]
-    needed += [str(p.relative_to(ROOT)) for p in product if "__pycache__" not in p.parts]
-    assert [path for path in needed if ignored(path)] == []
-    kept_back = ["local/host/app.py", "tests/a.py", "infra/main.bicep", ".venv/x", "var/x"]
-    assert [path for path in [*kept_back, "local.settings.json"] if not ignored(path)] == []
-
-
-def test_azd_deploys_the_subscriptions_after_the_code() -> None:
+def test_azd_finds_the_template_and_the_app() -> None:
     project = yaml.safe_load((ROOT / "azure.yaml").read_text(encoding="utf-8"))
     assert (ROOT / project["infra"]["path"] / f"{project['infra']['module']}.bicep").exists()
     (service,) = project["services"]
     assert f"'azd-service-name': '{service}'" in APP
-    assert project["hooks"].keys() == {"postdeploy"}
-    for command in project["hooks"]["postdeploy"].values():
-        (parameters,) = re.findall(r"--parameters (\S+)", command["run"])
-        assert (ROOT / parameters).exists()

@@ -6,21 +6,31 @@ import asyncio
 import json
 import re
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from rotation import api, messages
-from rotation.http import Problem
+from rotation.edges.azure import AzureEdges
+from rotation.front import api
+from rotation.front.problems import Problem
+from rotation.links import links
+from rotation.model import wire
+from rotation.model.activities import Notice, Terms
+from rotation.model.catalogue import Announcement, Origin, Outcome, Stage
+from rotation.model.record import (
+    EvidenceSummary,
+    Request,
+    SessionCount,
+    ShownRecord,
+    born,
+)
+from rotation.model.wire import Moment
+from rotation.telling.messages import announcement
 from tests.infra.bicep import Bicep
-from tests.infra.workflow import Outcome, Workflow
+from tests.infra.workflow import Result, Workflow
 
 if TYPE_CHECKING:
     import azure.durable_functions as df
-
-    from rotation.config import Credential
-    from rotation.edges import Edges
 
 ROOT = Path(__file__).parents[2]
 DEFINITION = json.loads((ROOT / "infra/logic/approval.json").read_text(encoding="utf-8"))
@@ -29,57 +39,63 @@ PARAMETERS: dict[str, Any] = {
     "$connections": {"office365": {"connectionId": "/connections/office365"}},
     "appUrl": APP,
     "audience": "",
-    "decisionKeyUrl": "https://kv-orders.vault.azure.net/secrets/decision-key",
+    "decisionKey": "k-1",
     "fallbackRecipients": ["oncall@example.com"],
     "identity": "/identities/mail",
-    "vaultAudience": "https://vault.azure.net",
 }
 ANSWER = {"SelectedOption": "Approve", "UserEmailAddress": "ada@example.com", "UserId": "1234"}
 
 
-TERMS = {
-    "serves": "green",
-    "replaced": "blue",
-    "deadline": "2026-12-01T06:00:00Z",
-    "onDeadline": "keep",
-}
-EVIDENCE = {"complete": True, "passed": True, "stillInUse": [], "problems": []}
+NOW = Moment("2026-11-24T06:00:00.000Z")
+TERMS = Terms(
+    serves="green",
+    replaced="blue",
+    deadline=Moment("2026-12-01T06:00:00.000Z"),
+    on_deadline="keep",
+)
+EVIDENCE = EvidenceSummary(at=NOW, complete=True, passed=True, problems=[], still_in_use=[])
+STRANGERS = SessionCount(
+    role="orders_blue", application="psql", client="10.0.0.9", sessions=1, workload=None
+)
 FACTS: dict[str, dict[str, Any]] = {
-    "AwaitingApproval": {"evidence": EVIDENCE, **TERMS},
-    "Reminder": {"overdue": False, **TERMS},
-    "StillInUse": {"sessions": [{"application": "psql", "client": "10.0.0.9"}], **TERMS},
-    "Completed": {"outcome": "completed", "reason": "approved by ada@example.com"},
-    "NeedsAttention": {"outcome": "needs-attention", "reason": "rolling back failed"},
+    "AwaitingApproval": {"evidence": EVIDENCE, "terms": TERMS},
+    "Reminder": {"overdue": False, "terms": TERMS},
+    "StillInUse": {"sessions": [STRANGERS], "terms": TERMS},
+    "Completed": {
+        "outcome": Outcome.COMPLETED,
+        "outcome_reason": "approved by ada@example.com",
+    },
+    "NeedsAttention": {
+        "outcome": Outcome.NEEDS_ATTENTION,
+        "outcome_reason": "rolling back failed",
+    },
 }
 APPROVERS = ["ada@example.com", "00000000-0000-0000-0000-000000000000", "app-role"]
+REQUEST = Request(
+    rotation="orders-db-near-expiry-0123456789ab",
+    credential="orders-db",
+    origin=Origin.NEAR_EXPIRY,
+    requested_by="Key Vault",
+    reason="r",
+)
 
 
 def event(
-    kind: str = "AwaitingApproval", approvers: Any = APPROVERS, **data: Any
+    kind: str = "AwaitingApproval", approvers: list[str] = APPROVERS, **data: Any
 ) -> dict[str, Any]:
     """What the app publishes; `data` replaces parts of it."""
-    reference = {
-        "rotation": "orders-db-near-expiry-0123456789ab",
-        "credential": "orders-db",
-        "number": 4,
-        "type": kind,
-        "time": "2026-11-24T06:00:00Z",
-        "request": {"origin": "near-expiry", "requestedBy": "Key Vault", "reason": "r"},
-        "facts": FACTS[kind],
-    }
-    credential = SimpleNamespace(approval=SimpleNamespace(approvers=approvers))
-    made = messages.notification(reference, cast("Credential", credential), APP)
+    notice = Notice(kind=Announcement(kind), number=4, time=NOW, request=REQUEST, **FACTS[kind])
+    made = announcement(notice, approvers, APP)
     return {**made, "data": {**made["data"], **data}}
 
 
 def run(
     given: dict[str, Any],
-    answers: dict[str, Outcome] | None = None,
+    answers: dict[str, Result] | None = None,
     **parameters: Any,
 ) -> Workflow:
-    outcomes: dict[str, Outcome] = {
+    outcomes: dict[str, Result] = {
         "Ask": ("Succeeded", ANSWER),
-        "Read_key": ("Succeeded", {"value": "k-1"}),
         **(answers or {}),
     }
     workflow = Workflow(
@@ -98,18 +114,13 @@ def sent(workflow: Workflow, action: str) -> dict[str, Any]:
 
 def taken(document: dict[str, Any]) -> int:
     """The API's answer about a rotation that has ended: 409 to a decision that is well formed."""
-    record = {
-        "rotation": "r",
-        "credential": "orders-db",
-        "stage": "done",
-        "approval": None,
-        "decision": None,
-        "outcome": "completed",
-    }
-    edges = cast("Edges", None)
+    ended = born(REQUEST, Stage.DONE, NOW)
+    ended.outcome = Outcome.COMPLETED
+    shown = {"runtimeStatus": "Completed", "created": NOW, "updated": NOW}
+    record = wire.read(ShownRecord, wire.value_of(ended) | shown)
     client = cast("df.DurableOrchestrationClient", None)  # an ended rotation is not asked anything
     with pytest.raises(Problem) as caught:
-        asyncio.run(api.decision(edges, client, record, document))
+        asyncio.run(api.decision(AzureEdges({}), client, record, document))
     return caught.value.status
 
 
@@ -192,7 +203,7 @@ def test_the_answer_is_posted_to_the_rotation_and_the_api_takes_it(
     workflow = run(event(), {"Ask": ("Succeeded", {**ANSWER, "SelectedOption": option})})
     request = sent(workflow, "Decide")
     assert request["method"] == "POST"
-    assert request["uri"] == messages.links(event()["data"]["rotation"], APP)["approval"]
+    assert request["uri"] == links(event()["data"]["rotation"], APP)["approval"]
     assert request["body"] == {
         "decision": decision,
         "comment": "Answered in the approval mail.",
@@ -216,18 +227,18 @@ def test_a_member_of_a_group_is_known_by_id() -> None:
     assert sent(run(event(), {"Ask": ("Succeeded", answer)}), "Decide")["body"]["by"] == "1234"
 
 
-def test_the_key_is_read_when_it_is_needed_and_kept_out_of_the_history() -> None:
-    workflow = run(event())
-    asked = sent(workflow, "Read_key")
-    assert asked["uri"] == "https://kv-orders.vault.azure.net/secrets/decision-key?api-version=7.4"
-    assert asked["authentication"]["audience"] == "https://vault.azure.net"
-    assert sent(workflow, "Decide")["headers"]["x-functions-key"] == "k-1"
-    secured = {
-        name: action["runtimeConfiguration"]["secureData"]["properties"]
+def test_the_key_is_a_secure_parameter_and_kept_out_of_the_history() -> None:
+    """Shown neither in the workflow, nor in the inputs of the actions that send it."""
+    assert DEFINITION["parameters"]["decisionKey"] == {"type": "SecureString"}
+    sending = {
+        name: action
         for name, action in every_action(DEFINITION["actions"])
-        if "k-1" in json.dumps(dict(workflow.sent).get(name, {})) or name == "Read_key"
+        if "parameters('decisionKey')" in json.dumps(action.get("inputs", ""))
     }
-    assert secured == {"Read_key": ["inputs", "outputs"], "Decide": ["inputs"]}
+    assert sending.keys() == {"Decide", "Decide_signed_in"}
+    for action in sending.values():
+        assert action["runtimeConfiguration"]["secureData"]["properties"] == ["inputs"]
+    assert sent(run(event()), "Decide")["headers"]["x-functions-key"] == "k-1"
 
 
 def test_with_sign_in_the_workflow_shows_its_identity_too() -> None:
@@ -249,9 +260,8 @@ def test_both_ways_of_posting_differ_in_nothing_else() -> None:
     assert signed == plain
 
 
-@pytest.mark.parametrize("action", ["Decide", "Read_key"])
-def test_whoever_answered_hears_that_it_did_not_count(action: str) -> None:
-    workflow = run(event(), {action: ("Failed", {"detail": "somebody else's decision counted"})})
+def test_whoever_answered_hears_that_it_did_not_count() -> None:
+    workflow = run(event(), {"Decide": ("Failed", {"detail": "somebody else's decision counted"})})
     told = sent(workflow, "Tell_not_counted")["body"]
     assert told["Subject"].startswith("Not counted")
     assert told["To"] == "ada@example.com"

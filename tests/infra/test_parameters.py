@@ -37,7 +37,7 @@ class ParameterFile:
 def declared_types() -> dict[str, tree_sitter.Node]:
     declarations = Bicep(INFRA / "types.bicep").declarations("type_declaration")
     types = {text(node.named_children[0]): node for node, _ in declarations}
-    return types | {"networkType": types["network"], "signInType": types["signIn"]}
+    return types | {f"{name}Type": types[name] for name in ("lock", "network", "signIn")}
 
 
 def shape_problems(
@@ -51,6 +51,12 @@ def shape_problems(
         items = value.named_children if value.type == "array" else []
         wrong = [f"{text(value)[:40]} is no {kind}"] if value.type != "array" else []
         return wrong + [line for item in items for line in shape_problems(item, kind[:-2], types)]
+    if kind == "texts":  # `*: string`, which the grammar cannot read
+        return [
+            line
+            for item in properties(value).values()
+            for line in shape_problems(item, "string", types)
+        ]
     if kind in types:
         return _object_problems(value, types[kind], types)
     expected = {"string": "string", "int": "number", "bool": "boolean", "object": "object"}[kind]

@@ -76,7 +76,7 @@ def used(event: dict[str, Any]) -> Use:
 
 
 def rotate(stack: Stack, decision: str) -> str:
-    answer = stack.api("POST", "/rotations", {"credential": world.CREDENTIAL})
+    answer = stack.api("POST", "/rotations", {"credential": world.CREDENTIAL, "by": world.OPERATOR})
     rotation = str(answer.json["rotation"])
     stack.follow(rotation, lambda r: r["outcome"] or (r["approval"] or {}).get("event"))
     stack.decide(rotation, decision)

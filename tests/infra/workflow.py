@@ -11,15 +11,19 @@ from typing import Any
 
 from tests.infra.expressions import FUNCTIONS, Scope, resolve
 
-Outcome = tuple[str, Any]  # status, and the body of the action's answer
-Connector = Callable[[str, dict[str, Any]], Outcome]
+# Status, body of the action's answer, and its HTTP status (200 or 409 without one).
+Result = tuple[str, Any] | tuple[str, Any, int]
+Connector = Callable[[str, dict[str, Any]], Result]
 
 
 class Workflow:
     """One run: `connector(action, inputs)` stands for everything outside."""
 
     def __init__(
-        self, definition: dict[str, Any], parameters: dict[str, Any], connector: Connector
+        self,
+        definition: dict[str, Any],
+        parameters: dict[str, Any],
+        connector: Connector,
     ) -> None:
         self.definition = definition
         self.parameters = parameters
@@ -35,9 +39,14 @@ class Workflow:
         if missing or unknown:
             raise ValueError(f"parameters missing {missing} or unknown {unknown}")
 
+    def callback(self) -> str:
+        """Where the answer to one action goes: each has an address of its own."""
+        return "https://callback.example/run"
+
     def run(self, event: dict[str, Any]) -> None:
         self.scope: Scope = {
             "triggerBody": lambda: event,
+            "listCallbackUrl": self.callback,
             "parameters": lambda name: self.parameters[name],
             "body": lambda name: self._known(name).get("body"),
             "outputs": lambda name: self._known(name).get("outputs"),
@@ -84,8 +93,8 @@ class Workflow:
         if action["type"] not in {"Http", "ApiConnection", "ApiConnectionWebhook"}:
             raise ValueError(f"action {name} has type {action['type']!r}")
         self.sent.append((name, inputs))
-        status, body = self.connector(name, inputs)
-        code = 200 if status == "Succeeded" else 409
+        status, body, *codes = self.connector(name, inputs)
+        code = codes[0] if codes else 200 if status == "Succeeded" else 409
         self.outputs[name] = {"body": body, "outputs": {"statusCode": code, "body": body}}
         return status
 

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from rotation import web
 from rotation.config import fields
-from rotation.errors import Invalid, Unavailable
+from rotation.edges import web
+from rotation.model.errors import Invalid, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

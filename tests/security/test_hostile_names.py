@@ -5,8 +5,8 @@ The roles are really there, in a real PostgreSQL, and are rotated like any other
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 from urllib.parse import unquote, urlsplit
 
 import psycopg
@@ -16,13 +16,18 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from local.postgres.server import Postgres
-from rotation import config, observation
-from rotation.cluster import Kubernetes
+from rotation import config
 from rotation.config import Admin, Cluster, Database
-from rotation.database import PostgreSQL
-from rotation.errors import ConfigurationError, Denied, Invalid
-from rotation.model import Answer, Service
+from rotation.edges.cluster.client import Api
+from rotation.edges.cluster.services import Services
+from rotation.edges.database import PostgreSQL
+from rotation.model.errors import ConfigurationError, Denied, Invalid
+from rotation.model.targets import ServerTarget, ServiceTarget
+from rotation.model.world import Answer
 from rotation.secrecy import Secret, extract, new_password, render
+from rotation.steps.proving import run_tests
+from tests.memory import MemoryEdges
+from tests.memory.edges import MemoryTraffic
 from tests.unit import people
 
 if TYPE_CHECKING:
@@ -109,9 +114,9 @@ def others(server: Postgres, role: str) -> list[Any]:
 
 @pytest.mark.parametrize("name", ROLES)
 def test_a_url_with_a_hostile_role_and_database_is_read_as_it_was_meant(name: str) -> None:
-    database = Database(host="db", name=DATABASE, admin=Admin(role="postgres", secret="s"))
+    server = ServerTarget("db", 5432, DATABASE, "verify-full")
     password = new_password()
-    value = render("url", name, password, database)
+    value = render("url", name, password, server)
     parts = urlsplit(value.reveal())
     assert (parts.scheme, parts.hostname, parts.port) == ("postgresql", "db", 5432)
     assert unquote(parts.username or "") == name
@@ -125,8 +130,7 @@ class TestPaths:
 
     @pytest.mark.parametrize("name", ROLES)
     def test_a_role_stays_one_segment_of_a_path(self, name: str) -> None:
-        asked: list[str] = []
-        observation_of(name, "/of/{role}/is", asked)
+        asked = asked_for(name, "/of/{role}/is")
         assert len(asked) == 1
         assert asked[0].split("/")[:2] == ["", "of"]
         assert unquote(asked[0].removeprefix("/of/").removesuffix("/is")) == name
@@ -137,29 +141,28 @@ class TestPaths:
         "path", ["/../secrets", "/a/..", "/./a", "/%2e%2e/secrets", "/a/%2E%2e/b", "/.%2e/", "/.."]
     )
     def test_dots_never_lead_out_of_the_proxy(self, path: str) -> None:
-        cluster = Kubernetes("c", Cluster(server="https://127.0.0.1:1"), lambda: Secret("t"))
+        api = Api("c", Cluster(server="https://127.0.0.1:1"), lambda: Secret("t"))
         with pytest.raises(Invalid, match="dots would lead out"):
-            cluster.fetch(Service("orders", "api", "blue", "http"), path, 1)
+            Services(api).ask(ServiceTarget("orders", "api", "slot", "http"), path, 1)
 
 
-@dataclass
-class Noting(people.FakeCluster):
-    asked: list[str] = field(default_factory=list)
-
-    def fetch(self, service: Service, path: str, timeout: float) -> Answer:
-        self.asked.append(path)
-        return super().fetch(service, path, timeout)
-
-
-def observation_of(role: str, path: str, asked: list[str]) -> None:
-    """Runs one test of a workload whose credential has this role; `asked` gets the paths."""
-    edges = people.FakeEdges()
-    found = edges.configuration.credentials["orders-db"].model_dump(by_alias=True)
+def asked_for(role: str, path: str) -> list[str]:
+    """The paths that a workload is asked for by one test, whose credential has this role."""
+    document = people.configuration().model_dump(by_alias=True)
+    found = document["credentials"]["orders-db"]
     found["slots"]["blue"]["role"] = role
     found["workloads"][0]["tests"] = [{"path": path, "json": {"role": "{role}"}, "repeat": 1}]
-    credential = config.Credential.model_validate(found)
-    edges.cluster_ = Noting(asked=asked)
-    observation.run_tests(edges, credential, credential.workloads[0], "blue", "service")
+    edges = MemoryEdges(config.Configuration.model_validate(document))
+    credential = edges.configuration.credential("orders-db")
+    asked: list[str] = []
+
+    def ask(_: object, target: ServiceTarget, path: str, timeout: float) -> Answer:
+        asked.append(path)
+        return Answer(200, b"{}")
+
+    with mock.patch.object(MemoryTraffic, "ask", ask):
+        run_tests(edges, credential, credential.workloads[0], "blue", "service")
+    return asked
 
 
 BAD = [

@@ -78,7 +78,8 @@ def send(
 
 
 def keyed(stack: Stack, **more: str) -> dict[str, str]:
-    return {"x-functions-key": stack.keys["function"], **more}
+    kind = {"Content-Type": "application/json"}
+    return {"x-functions-key": stack.keys["function"], **kind, **more}
 
 
 @pytest.fixture(scope="class")
@@ -216,7 +217,7 @@ class TestForged:
     @pytest.mark.parametrize("key", ["", "wrong", "system"])
     def test_without_the_function_key(self, shared_stack: Stack, gate: str, key: str) -> None:
         value = shared_stack.keys.get(key, key)
-        given = {"x-functions-key": value} if key else {}
+        given = {"Content-Type": "application/json"} | ({"x-functions-key": value} if key else {})
         body = {"decision": "approve", "by": world.APPROVERS[0]}
         assert self.decide(shared_stack, gate, given, **body).status == 401
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from rotation import events, rotations
+from rotation.front import rotations, triggers
+from rotation.model.catalogue import Origin
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 HOSTILE = [
@@ -46,10 +47,10 @@ def test_an_id_that_is_none_finds_nothing_and_asks_nobody(hostile: str) -> None:
 
 def test_the_ids_that_are_made_here_are_ids() -> None:
     made = [
-        rotations.event_id("orders-db", "near-expiry", "a/b?c", "#"),
+        rotations.event_id("orders-db", Origin.NEAR_EXPIRY, "a/b?c", "#"),
         rotations.sweep_id("orders-db", NOW),
         rotations.manual_id("a" * 32, NOW),
-        rotations.event_id("a" * 32, "near-expiry", "s", "v"),
+        rotations.event_id("a" * 32, Origin.NEAR_EXPIRY, "s", "v"),
     ]
     assert all(rotations.ID.fullmatch(rotation) for rotation in made)
 
@@ -58,5 +59,5 @@ def test_the_ids_that_are_made_here_are_ids() -> None:
 @pytest.mark.parametrize("field", ["ObjectName", "Version"])
 def test_an_event_with_a_name_that_is_none_announces_nothing(field: str, hostile: str) -> None:
     data = {"Id": "https://kv.example/secrets/s/1", "ObjectName": "s", "Version": "1"}
-    found = events.read("Microsoft.KeyVault.SecretNearExpiry", {**data, field: hostile})
+    found = triggers.read("Microsoft.KeyVault.SecretNearExpiry", {**data, field: hostile})
     assert found == "the event names no secret and version"

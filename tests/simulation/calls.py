@@ -4,21 +4,30 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-from rotation.errors import Denied, Unavailable
+from rotation.model.errors import Denied, Unavailable
+from rotation.model.reasons import Code
 from tests.simulation.faults import STALE, Call, Fault
 from tests.simulation.fibers import Broken, CutOff, HostCrash
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tests.memory.calls import Change
+    from tests.memory.clock import Clock
+    from tests.memory.world import World
     from tests.simulation.checker import Checker
-    from tests.simulation.clock import Clock
     from tests.simulation.faults import Plan
     from tests.simulation.fibers import Fiber, Fibers
     from tests.simulation.story import Story
-    from tests.simulation.world import Owner, World
 
 T = TypeVar("T")
+CODES = {
+    "vault": (Code.VAULT_UNAVAILABLE, Code.VAULT_DENIED),
+    "database": (Code.DATABASE_UNREACHABLE, Code.LOGIN_REFUSED),
+    "cluster": (Code.CLUSTER_UNAVAILABLE, Code.CLUSTER_DENIED),
+    "topic": (Code.TOPIC_UNAVAILABLE, Code.TOPIC_DENIED),
+    "client": (Code.UNEXPECTED, Code.UNEXPECTED),
+}
 NONE = Fault("slow")  # held up for no time at all
 
 
@@ -26,8 +35,11 @@ class Unforeseen(Exception):  # noqa: N818 - what nobody thought of
     """Stands for a bug in an SDK, with whatever such an exception may quote."""
 
 
-class Calls:
-    """`number` counts the calls of a run. `spawn` starts a second execution of the same unit."""
+class FaultyCalls:
+    """Implements `tests.memory.calls.Calls`.
+
+    `number` counts the calls of a run. `spawn` starts a second execution of the same unit.
+    """
 
     def __init__(
         self,
@@ -50,51 +62,62 @@ class Calls:
         self._checker = checker
         self._story = story
 
-    def read(self, target: str, verb: str, effect: Callable[[float], T]) -> T:
+    def read(self, target: str, what: str, effect: Callable[[float], T]) -> T:
         """`effect` gets the age of the answer in seconds."""
-        fault = self._draw(target, verb, writes=False)
-        self._before(fault, f"{target} {verb}")
+        fault = self._draw(target, what, writes=False)
+        self._before(fault, f"{target} {what}")
         self.stale += fault.kind == "stale"
         result = effect(STALE if fault.kind == "stale" else 0.0)
-        self._after(fault, f"{target} {verb}")
+        if self.fibers.current is not None:
+            self.fibers.current.saw(what)
+        self._after(fault, f"{target} {what}")
         return result
 
     def write(
-        self,
-        target: str,
-        verb: str,
-        effect: Callable[[], T],
-        owner: Owner | None = None,
-        *,
-        destroys: bool = False,
+        self, target: str, what: str, effect: Callable[[], T], change: Change | None = None
     ) -> T:
-        """`owner` is the slot that is altered, if it is one slot that is."""
-        fault = self._draw(target, verb, writes=True)
-        self._before(fault, f"{target} {verb}")
+        fault = self._draw(target, what, writes=True)
+        self._before(fault, f"{target} {what}")
         fiber = self.fibers.current
-        if fiber is not None and fiber.late and verb.startswith("put "):
+        if fiber is not None and fiber.late and what.startswith("put "):
             raise CutOff  # Key Vault has no conditional write: see docs/simulation.md
-        before = owner and self._world.parts(owner)
-        serving = self._world.serving(owner) if owner else []
-        result = effect()
-        if owner is not None and fiber is not None and self._world.parts(owner) != before:
-            self._checker.touched(fiber, owner, verb, serving, destroys=destroys)
-        self._story.tell(_who(fiber), "did %s %s", target, verb)
-        self._checker.look(fiber, verb)
-        self._after(fault, f"{target} {verb}")
+        result = effect() if change is None else self._changed(fiber, what, effect, change)
+        if fiber is not None:
+            fiber.looks.clear()
+        self._story.tell(_who(fiber), "did %s %s", target, what)
+        self._checker.look(fiber, what)
+        self._after(fault, f"{target} {what}")
         return result
 
-    def _draw(self, target: str, verb: str, *, writes: bool) -> Fault:
+    def _changed(
+        self, fiber: Fiber | None, what: str, effect: Callable[[], T], change: Change
+    ) -> T:
+        owner = change.owner
+        before, serving = self._world.parts(owner), self._world.serving(owner)
+        result = effect()
+        if fiber is None:
+            return result
+        self._checker.guarded(fiber, change, what)
+        altered = self._world.parts(owner) != before and change.kind in {"alters", "destroys"}
+        if altered:
+            destroys = change.kind == "destroys"
+            self._checker.touched(fiber, owner, what, serving, destroys=destroys)
+        return result
+
+    def pause(self, seconds: float) -> None:
+        self.fibers.pause(seconds)
+
+    def _draw(self, target: str, what: str, *, writes: bool) -> Fault:
         self.number += 1
-        call = Call(self.number, target, verb, writes)
+        call = Call(self.number, target, what, writes)
         others = self.at.pop(self.number, None)
         if others is not None:
             self._disturb(others)
         fault = self.plan.call(call)
-        if fault is not None and fault.kind != "slow" and verb.startswith("fetch"):
+        if fault is not None and fault.kind != "slow" and what.startswith("ask"):
             self.untested += 1
         if fault is not None and fault.lasts:
-            self._checker.permanent(self.clock.now, f"{target} {verb}: {fault.kind}")
+            self._checker.permanent(self.clock.now, f"{target} {what}: {fault.kind}")
         return fault or NONE
 
     def _disturb(self, others: Callable[[], None]) -> None:
@@ -110,10 +133,11 @@ class Calls:
         if fault.kind == "duplicate" and fiber is not None:
             self.spawn(fiber, 0.0)
         self.fibers.pause(fault.before)
+        unavailable, denied = CODES[what.partition(" ")[0]]
         if fault.kind == "unavailable":
-            raise Unavailable(f"{what}: no answer")
+            raise Unavailable(unavailable, f"{what}: no answer")
         if fault.kind == "denied":
-            raise Denied(f"{what}: HTTP 403")
+            raise Denied(denied, f"{what}: HTTP 403")
         if fault.kind == "unexpected":
             # What the durable client says cannot hold a value: it never had one.
             values = [] if what.startswith("client") else self._world.values[-2:]
@@ -127,7 +151,8 @@ class Calls:
         if fault.after:
             self.fibers.pause(fault.after)
         if fault.kind == "lost":
-            raise Unavailable(f"{what}: the connection broke", retry_after=3.0)
+            unavailable, _ = CODES[what.partition(" ")[0]]
+            raise Unavailable(unavailable, f"{what}: the connection broke", retry_after=3.0)
         if fault.kind == "crash-after":
             raise HostCrash
         if fault.kind == "cut-after":

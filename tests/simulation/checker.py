@@ -10,16 +10,17 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tests.simulation.world import Owner
+from tests.memory.owner import Owner
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from rotation.config import Credential, Workload
-    from tests.simulation.clock import Clock
+    from tests.memory.calls import Change
+    from tests.memory.clock import Clock
+    from tests.memory.world import World
     from tests.simulation.fibers import Fiber
     from tests.simulation.story import Story
-    from tests.simulation.world import World
 
 INVARIANTS = {
     1: "the role that serves can log in with its secret's current version",
@@ -95,6 +96,17 @@ class Checker:
         if destroys:
             self._destroyed(fiber, owner, verb)
 
+    def guarded(self, fiber: Fiber, change: Change, verb: str) -> None:
+        """Right before a verb that changes a slot, the execution looks at what serves."""
+        if change.kind == "previews" and fiber.activity in {"swap", "swap_back"}:
+            return  # it has just moved the Service itself
+        slot, workloads = change.owner.slot, self.credential(change.owner.credential).workloads
+        if change.kind == "raises":  # of one workload; others may have been swapped already
+            workloads = [one for one in workloads if f" {one.deployment(slot)} " in verb]
+        unseen = {str(workload.production) for workload in workloads} - fiber.looks
+        if unseen:
+            self.fail(2, f"{fiber.name}: {verb} without a look at {', '.join(sorted(unseen))}")
+
     def _destroyed(self, fiber: Fiber, owner: Owner, verb: str) -> None:
         record = self.record(fiber.rotation)
         what = f"{fiber.name}: {verb} of {owner} by rotation {fiber.rotation}"
@@ -123,7 +135,7 @@ class Checker:
         found: list[tuple[int, str, Owner, str]] = []
         for name, _, workload in self.world.workloads():
             cluster = self.world.clusters[workload.cluster]
-            service = cluster.services.get((workload.namespace, workload.service))
+            service = cluster.service(workload.production)
             for owner in self._selected(name, workload):
                 key = f"{workload.name} {owner.slot}"
                 problem = self.world.logs_in(owner)
@@ -138,9 +150,7 @@ class Checker:
         return found
 
     def _selected(self, name: str, workload: Workload) -> list[Owner]:
-        service = self.world.clusters[workload.cluster].services.get(
-            (workload.namespace, workload.service)
-        )
+        service = self.world.clusters[workload.cluster].service(workload.production)
         if service is None or service.slot not in {"blue", "green"}:
             return []
         return [self._owner(name, service.slot)]

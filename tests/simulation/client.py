@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from local.engine import Engine
-    from tests.simulation.calls import Calls
+    from tests.simulation.calls import FaultyCalls
 
 
 class Client:
     """`calls` None: for a person's look, which takes no time and never fails."""
 
-    def __init__(self, engine: Callable[[], Engine], calls: Calls | None) -> None:
+    def __init__(self, engine: Callable[[], Engine], calls: FaultyCalls | None) -> None:
         self._engine = engine
         self._calls = calls
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from rotation import events
-from rotation.model import other
+from rotation.front import triggers
+from rotation.model.world import other
 from tests.simulation.client import Client, driven
 from tests.simulation.fibers import CutOff
 
@@ -30,7 +30,7 @@ class Deliveries:
     def announce(self, credential: str, *, confused: bool) -> None:
         """The event about the active slot's version. `confused`: and others."""
         world, rng = self._machine.world, self._rng
-        active = world.scenario.active[credential]
+        active = world.active[credential]
         configured = world.configuration.credential(credential)
         version = world.current(configured, active)
         assert version is not None
@@ -58,13 +58,13 @@ class Deliveries:
 
     def _send(self, when: float, kind: str, content: Any) -> None:
         def take() -> None:
-            driven(events.take(self._machine.edges, self._client, kind, content, "event"))
+            driven(triggers.take(self._machine.edges, self._client, kind, content, "event"))
 
         name = f"event {kind.rpartition('.')[2]}"
         self._deliver(when, take, name, ATTEMPTS)
 
     def _sweep(self) -> None:
-        driven(events.sweep_all(self._machine.edges, self._client))
+        driven(triggers.sweep_all(self._machine.edges, self._client))
 
     def _deliver(self, when: float, take: Callable[[], None], name: str, attempts: int) -> None:
         self.open += 1

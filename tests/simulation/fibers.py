@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from local.engine import Activity
-    from tests.simulation.clock import Clock
+    from tests.memory.clock import Clock
 
 
 class HostCrash(BaseException):
@@ -48,6 +48,7 @@ class Fiber:
         self.unit: Activity | None = None
         self.expires: datetime | None = None
         self.lost: Callable[[], None] | None = None  # what comes of its work in a crash
+        self.looks: set[str] = set()  # Services whose slot it has just looked at
         self.result: Any = None
         self._main = main
         # Its end leads back to the hub, and not to the fiber that may have started it.
@@ -55,6 +56,14 @@ class Fiber:
 
     def _run(self) -> None:
         self.result = self._main()
+
+    def saw(self, what: str) -> None:
+        """It has read this. Only looks at Services may come between a look and a change."""
+        verb, _, rest = what.partition(" ")
+        if verb == "route":
+            self.looks.add(rest.partition(" ")[0])
+        else:
+            self.looks.clear()
 
     @property
     def done(self) -> bool:

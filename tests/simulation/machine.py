@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 from local.engine import Activity, Engine, MemoryJournal, Timer, Turn
 from local.engine.core import handed_on
-from tests.simulation.calls import Calls
+from rotation.settings import Settings
+from tests.memory.clock import Agenda, Clock
+from tests.memory.edges import WorldEdges
+from tests.memory.world import World
+from tests.simulation.calls import FaultyCalls
 from tests.simulation.checker import Checker
-from tests.simulation.clock import Agenda, Clock
-from tests.simulation.edges import SimulatedEdges
 from tests.simulation.faults import LONGEST_STALL
 from tests.simulation.fibers import Fiber, Fibers, HostCrash
 from tests.simulation.program import Program
+from tests.simulation.scenario import TOPIC
 from tests.simulation.story import Story
-from tests.simulation.world import World
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,11 +60,22 @@ class Machine:
         self.agenda = Agenda(self.clock)
         self.fibers = Fibers(self.clock)
         self.story = Story(self.clock, keep=story)
-        self.world = World(scenario, self.clock, self.agenda)
+        self.world = World(
+            scenario.configuration,
+            self.clock,
+            self.agenda,
+            active=scenario.active,
+            replicas=scenario.replicas,
+            times=scenario.times,
+        )
+        self.world.flaw = scenario.flaw
         self.checker = Checker(self.world, self.clock, self.story)
-        self.calls = Calls(self.clock, self.fibers, plan, self.world, self.checker, self.story)
+        self.calls = FaultyCalls(
+            self.clock, self.fibers, plan, self.world, self.checker, self.story
+        )
         self.calls.spawn = self._spawn
-        self.edges = SimulatedEdges(self.world, self.calls)
+        settings = Settings(topic=TOPIC if scenario.topic else None)
+        self.edges = WorldEdges(self.world, self.calls, self.clock, settings)
         self.program = Program(self.edges, lambda: self.engine, self.calls, self.fibers)
         self.journal = Journal(self)
         self.on_gate: Callable[[str, str, dict[str, Any]], None] = lambda *_: None

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rotation.model import SLOTS, other
-from tests.simulation.cluster import BROKEN
-from tests.simulation.world import Owner
+from rotation.model.world import SLOTS, Session, other
+from tests.memory.cluster import BROKEN
+from tests.memory.owner import Owner
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from random import Random
 
     from rotation.config import Credential, Workload
-    from tests.simulation.cluster import ClusterModel, DeploymentState, ServiceState
+    from tests.memory.cluster import ClusterModel, DeploymentState, ServiceState
     from tests.simulation.machine import Machine
 
 
@@ -64,18 +64,26 @@ class Others:
 
     def _deployment(self) -> tuple[Owner, ClusterModel, DeploymentState]:
         owner, workload, cluster = self._workload()
-        found = cluster.deployments[workload.namespace, workload.deployments[owner.slot]]
+        found = cluster.find(workload.deployment(owner.slot))
+        assert found is not None
         return owner, cluster, found
 
     def _service(self) -> tuple[str, ClusterModel, ServiceState]:
         owner, workload, cluster = self._workload()
-        return owner.credential, cluster, cluster.services[workload.namespace, workload.service]
+        found = cluster.service(workload.production)
+        assert found is not None
+        return owner.credential, cluster, found
 
     # What they do
 
     def scales(self) -> None:
         owner, cluster, found = self._deployment()
         replicas = self._rng.choice([0, 1, 3, 5])
+        self._scale(owner, cluster, found, replicas)
+
+    def _scale(
+        self, owner: Owner, cluster: ClusterModel, found: DeploymentState, replicas: int
+    ) -> None:
         damaged = [owner] if replicas < max(found.replicas, 1) else []
         self._did(
             f"scale {found.name} to {replicas}",
@@ -83,6 +91,24 @@ class Others:
             lambda: cluster.scale(found, replicas),
             *damaged,
         )
+
+    def grows(self) -> None:
+        """The load does: each workload gets more pods in the slot that serves it."""
+        for name, _, workload in self._world.workloads():
+            cluster = self._world.clusters[workload.cluster]
+            service = cluster.service(workload.production)
+            slot = next((slot for slot in SLOTS if service and service.slot == slot), None)
+            found = cluster.find(workload.deployment(slot)) if slot else None
+            if slot is not None and found is not None:
+                self._scale(Owner(name, slot), cluster, found, found.replicas + 3)
+
+    def moves(self) -> None:
+        """Somebody is ahead of the rotation: the first workload goes to the other slot."""
+        name, _, workload = next(self._world.workloads())
+        cluster = self._world.clusters[workload.cluster]
+        service = cluster.service(workload.production)
+        assert service is not None
+        self.points(name, cluster, service, "green" if service.slot == "blue" else "blue")
 
     def deploys(self) -> None:
         owner, cluster, found = self._deployment()
@@ -98,7 +124,11 @@ class Others:
 
     def selects(self) -> None:
         credential, cluster, service = self._service()
-        slot = self._rng.choice([*SLOTS, "purple", None])
+        self.points(credential, cluster, service, self._rng.choice([*SLOTS, "purple", None]))
+
+    def points(
+        self, credential: str, cluster: ClusterModel, service: ServiceState, slot: str | None
+    ) -> None:
         self._did(
             f"point Service {service.name} at {slot}",
             Owner(credential, slot),  # type: ignore[arg-type]  # what they write may be no slot
@@ -109,7 +139,8 @@ class Others:
 
     def selects_preview(self) -> None:
         owner, workload, cluster = self._workload()
-        service = cluster.services[workload.namespace, workload.preview]
+        service = cluster.service(workload.standby)
+        assert service is not None
         self._did(
             f"point Service {service.name} at {owner.slot}",
             owner,
@@ -156,21 +187,22 @@ class Others:
 
     def overwrites(self) -> None:
         owner, workload, cluster = self._workload()
-        if workload.secrets is None:
+        target = workload.secret_key(owner.slot)
+        if target is None:
             return
-        key = (workload.namespace, workload.secrets[owner.slot])
 
         def effect() -> None:
-            cluster.secrets[key] = ("something", "something")
+            cluster.secrets[target.namespace, target.name].data[target.key] = "something"
 
-        self._did(f"overwrite Secret {key[1]}", owner, effect, owner)
+        self._did(f"overwrite Secret {target}", owner, effect, owner)
 
     def uses(self) -> None:
         owner, credential = self._owner()
         role = credential.slots[owner.slot].role
         if self._world.database.roles[role].login:
+            job = Session(role, "report", "10.0.0.9", "active", None)
             jobs = self._world.database.jobs
-            self._did(f"open a session as {role}", owner, lambda: jobs.append(role))
+            self._did(f"open a session as {role}", owner, lambda: jobs.append(job))
 
 
 def _both(credential: str) -> tuple[Owner, Owner]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from rotation import deciders, rotations
-from rotation.model import Request
+from rotation.front import approvers, rotations
+from rotation.model.catalogue import Origin
+from rotation.model.record import Decision, Request
+from rotation.model.wire import instant
 from tests.simulation.client import Client
 from tests.simulation.scenario import APPROVERS, REQUESTER
 
@@ -14,9 +16,9 @@ if TYPE_CHECKING:
     import asyncio
     from random import Random
 
+    from rotation.model.record import Choice
     from tests.simulation.machine import Machine
 
-Choice = Literal["approve", "reject"]
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
 
 
@@ -44,8 +46,10 @@ class People:
         if policy == "approve":
             soaked = credential.approval.soak
             assert soaked is not None
+            told = status["approval"]
+            due = max(instant(told["deadline"]), instant(told["requested"]) + soaked)
             machine.agenda.add(
-                max(credential.approval.deadline, soaked).total_seconds(),
+                (due - machine.clock.now).total_seconds(),
                 lambda: machine.checker.approved.add(rotation),
             )
         if policy != "keep" and rng.random() < 0.5:
@@ -77,21 +81,23 @@ class People:
     async def _decide(self, rotation: str, by: str, choice: Choice) -> None:
         machine = self._machine
         record = await rotations.find(self._client, rotation)
-        if record is None or not deciders.waits(record):
+        event = rotations.awaited(record) if record is not None else None
+        if record is None or event is None or record.outcome is not None:
             machine.story.tell(by, "finds nothing to decide for %s", rotation)
             return
-        approval = machine.world.configuration.credential(record["credential"]).approval
-        decider = deciders.keyed(by, "http")
-        requested_by = record["request"]["requestedBy"]
-        refused = deciders.refusal(decider, approval, requested_by, choice)
+        approval = machine.world.configuration.credential(record.credential).approval
+        decider = approvers.keyed(by, "http")
+        refused = approvers.refusal(decider, approval, record.request, choice)
         if refused is not None:
             machine.story.tell(by, "may not %s %s: %s", choice, rotation, refused)
             return
         machine.story.tell(by, "decides to %s %s", choice, rotation)
         if choice == "approve":
             machine.checker.approved.add(rotation)
-        decision = rotations.Decision(choice, by, "http", "", (by,))
-        await rotations.decide(self._client, record, decision, patience=-1.0)
+        decision = Decision(
+            decision=choice, by=by, channel="http", comment="", id=None, known_as=[by]
+        )
+        await rotations.submit(self._client, record, event, decision, grace=-1.0)
 
     def _raise(self, rotation: str, gate: str, data: dict[str, Any]) -> None:
         """An event that comes past the app, with the task hub's own key."""
@@ -103,6 +109,12 @@ class People:
     def ask(self, credential: str, rotation: str, by: str) -> None:
         """A rotation by hand."""
         machine = self._machine
-        request = Request(rotation, credential, "manual", by, "by hand")
+        request = Request(
+            rotation=rotation,
+            credential=credential,
+            origin=Origin.MANUAL,
+            requested_by=by,
+            reason="by hand",
+        )
         machine.story.tell(by, "asks for %s", rotation)
         self._loop.run_until_complete(rotations.start(self._client, request))

@@ -16,8 +16,9 @@ from azure.durable_functions.models.TaskOrchestrationExecutor import TaskOrchest
 from azure.functions import meta
 from azure.functions.durable_functions import ActivityTriggerConverter
 
-from rotation import activities, app
-from rotation.step import run
+from rotation import app
+from rotation.steps.catalogue import ACTIVITIES as CATALOGUE
+from rotation.steps.running import run
 from tests.simulation.client import Client, driven
 from tests.simulation.fibers import CutOff
 
@@ -25,17 +26,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from local.engine import Engine
-    from rotation.step import Activity
-    from tests.simulation.calls import Calls
-    from tests.simulation.edges import SimulatedEdges
+    from rotation.contracts.edges import Edges
+    from rotation.steps.running import Implementation
+    from tests.simulation.calls import FaultyCalls
     from tests.simulation.fibers import Fibers
 
 ORCHESTRATORS: dict[str, Callable[[str], str]] = {
     function.__name__: Orchestrator.create(function) for function in app.ORCHESTRATORS
 }
-ACTIVITIES: dict[str, Activity] = {
-    function.__name__: function for function in activities.ACTIVITIES
-}
+ACTIVITIES: dict[str, Implementation] = {activity.name: activity for activity in CATALOGUE}
 
 
 @lru_cache(maxsize=4096)
@@ -59,7 +58,7 @@ class Program:
     """Implements the engine's `Functions`. Activities run inside of fibers."""
 
     def __init__(
-        self, edges: SimulatedEdges, engine: Callable[[], Engine], calls: Calls, fibers: Fibers
+        self, edges: Edges, engine: Callable[[], Engine], calls: FaultyCalls, fibers: Fibers
     ) -> None:
         self._edges = edges
         self._client = Client(engine, calls)

@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from functools import cache
 from random import Random
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
+from rotation.front import triggers
 from tests.simulation import scenario as scenarios
 from tests.simulation.calls import Unforeseen
 from tests.simulation.deliveries import Deliveries
@@ -21,7 +23,7 @@ from tests.simulation.program import hasten
 from tests.simulation.verdict import judge_first, judge_second
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from tests.simulation.checker import Checker, Violation
     from tests.simulation.faults import Kind, Plan
@@ -110,7 +112,7 @@ def simulate(seed: int, options: Options) -> Result:
         run.machine.world.flaw = ""
     if options.others:
         run.others.schedule()
-    with logs_checked(run.machine.checker):
+    with surrounded(run.machine.checker):
         run.first(confused=True)
         # A world that was left in order is like the one that the run began in.
         orderly = "needs-attention" not in run.outcomes() and not run.others.damaging
@@ -152,9 +154,23 @@ class _Handler(logging.Handler):
             self._checker.crossed("the log", logging.Formatter().formatException(record.exc_info))
 
 
+class Inline:
+    """Instead of `asyncio` where a trigger hands work to a thread: the fiber is one."""
+
+    @staticmethod
+    async def to_thread(function: Callable[..., Any], *given: object) -> Any:
+        return function(*given)
+
+
 @contextmanager
-def logs_checked(checker: Checker) -> Iterator[None]:
-    """Every line that the app logs passes by the checker, and goes nowhere else."""
+def surrounded(checker: Checker) -> Iterator[None]:
+    """The app runs in fibers, and every line that it logs goes to the checker, and nowhere else."""
+    with mock.patch.object(triggers, "asyncio", Inline), _logs_to(checker):
+        yield
+
+
+@contextmanager
+def _logs_to(checker: Checker) -> Iterator[None]:
     logger = logging.getLogger("rotation")
     handler, before = _Handler(checker), (logger.level, logger.propagate)
     logger.addHandler(handler)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from rotation.config import Configuration
-from rotation.model import SLOTS, Slot
-from tests.simulation.cluster import Times
+from rotation.model.world import SLOTS, Slot
+from tests.memory.cluster import Times
 
 if TYPE_CHECKING:
     from random import Random

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tests.simulation.clock import Clock
+    from tests.memory.clock import Clock
 
 
 class Story:

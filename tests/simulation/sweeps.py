@@ -10,13 +10,14 @@ from functools import cache
 from random import Random
 from typing import TYPE_CHECKING, cast, get_args
 
+from rotation.model.record import Choice
 from tests.simulation import scenario
 from tests.simulation.faults import Fault, Scripted
-from tests.simulation.people import Choice
-from tests.simulation.run import Run, logs_checked
+from tests.simulation.others import Others
+from tests.simulation.run import Run, surrounded
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from tests.simulation.faults import Fate, Kind
 
@@ -33,12 +34,20 @@ KINDS: tuple[Kind, ...] = (
 )
 COMMIT_KINDS: tuple[Fate, ...] = ("before", "after")
 CHOICES: tuple[Choice, ...] = get_args(Choice)
+# What others do right before a call, and how a rotation may end for that.
+DEEDS: dict[str, tuple[Callable[[Others], None], frozenset[str]]] = {
+    "grows": (Others.grows, frozenset()),
+    "moves": (Others.moves, frozenset({"aborted", "rolled-back", "needs-attention", "refused"})),
+}
 ENDS: dict[Choice, str] = {"approve": "completed", "reject": "rolled-back"}
 
 
 @dataclass(frozen=True)
 class Case:
-    """`number` of the call, or of the commit for `before` and `after`."""
+    """`number` of the call, or of the commit for `before` and `after`.
+
+    `kind` is a fault's, or one of `DEEDS`.
+    """
 
     answer: Choice
     number: int
@@ -50,6 +59,8 @@ class Case:
 
     @property
     def plan(self) -> Scripted:
+        if self.kind in DEEDS:
+            return Scripted()
         if self.kind in COMMIT_KINDS:
             return Scripted(commits={self.number: self.kind})
         kind = cast("Kind", self.kind)
@@ -72,6 +83,14 @@ def commits() -> Iterator[Case]:
             yield from (Case(answer, number, kind) for kind in COMMIT_KINDS)
 
 
+def deeds() -> Iterator[Case]:
+    """Others do something right before every call of an edge."""
+    for answer in CHOICES:
+        count, _ = lengths(answer)
+        for number in range(1, count + 1):
+            yield from (Case(answer, number, kind) for kind in DEEDS)
+
+
 @cache
 def lengths(answer: Choice) -> tuple[int, int]:
     """How many calls and commits a rotation without a fault has."""
@@ -84,7 +103,10 @@ def problems(case: Case, *, again: bool = False) -> list[str]:
     """What is wrong with how the case ends; empty if nothing is. `again`: with a second half."""
     run = _run(case.plan, case.answer)
     checker = run.machine.checker
-    with logs_checked(checker):
+    if case.kind in DEEDS:
+        deed, _ = DEEDS[case.kind]
+        run.machine.calls.at[case.number] = lambda: run.others.do(deed)
+    with surrounded(checker):
         run.first(confused=False)
         outcomes = run.outcomes()
         if again and not checker.violations:
@@ -98,7 +120,9 @@ def problems(case: Case, *, again: bool = False) -> list[str]:
 
 
 def _allowed(case: Case) -> set[str]:
-    """A refusal stops what has not been swapped yet. Nothing else stops a rotation."""
+    """A refusal stops what has not been swapped yet; so does who moves traffic. Nothing else."""
+    if case.kind in DEEDS:
+        return {ENDS[case.answer], *DEEDS[case.kind][1]}
     if case.kind == "denied":
         return {ENDS[case.answer], "aborted", "rolled-back", "refused"}
     return {ENDS[case.answer]}

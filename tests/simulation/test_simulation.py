@@ -7,8 +7,8 @@ from dateutil.parser import parse  # type: ignore[import-untyped]  # no types
 
 from local.engine.events import stamp
 from tests.local.engine.support import sdk_warnings
+from tests.memory.clock import START
 from tests.simulation.__main__ import main
-from tests.simulation.clock import START
 from tests.simulation.mutations import MUTATIONS
 from tests.simulation.program import parsed
 from tests.simulation.run import Options, simulate

@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from rotation.model import Slot, other
-from tests.simulation.clock import START
-from tests.simulation.world import Owner
+from rotation.model.world import Slot, other
+from tests.memory.clock import START
+from tests.memory.owner import Owner
 
 if TYPE_CHECKING:
     from tests.simulation.run import Run
@@ -106,12 +106,12 @@ def left_of(run: Run, owner: Owner) -> list[str]:
     found = []
     if world.database.roles[login.role].login:
         found.append(f"role {login.role} can log in")
-    enabled = [v for v in world.vault(credential).secrets.get(login.secret, []) if not v.disabled]
+    enabled = [v for v in world.vault(credential).of(login.secret) if not v.disabled]
     if enabled:
         found.append(f"{len(enabled)} versions of secret {login.secret} are enabled")
     for workload in credential.workloads:
         cluster = world.clusters[workload.cluster]
-        pods = cluster.pods(workload.namespace, workload.deployments[owner.slot])
+        pods = cluster.pods(workload.deployment(owner.slot))
         if pods:
             found.append(f"pods are left: {', '.join(pods)}")
     return found

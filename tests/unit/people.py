@@ -1,4 +1,4 @@
-"""A durable client, edges and requests for tests of what people and programs reach over HTTP."""
+"""A durable client and requests for tests of what people and programs reach over HTTP."""
 
 # ruff: noqa: ARG002 - the fakes have the signatures of what they stand in for
 from __future__ import annotations
@@ -6,7 +6,7 @@ from __future__ import annotations
 import base64
 import inspect
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
@@ -15,20 +15,26 @@ import azure.functions as func
 from azure.durable_functions import OrchestrationRuntimeStatus as Status
 
 from rotation import config
-from rotation.errors import Missing
-from rotation.model import Answer, Deployment, Role, SecretVersion, Service, Session, Slot
-from rotation.planning import verdict
-from rotation.secrecy import Secret
+from rotation.decisions.verdict import requester, verdict
+from rotation.front.rotations import describe
+from rotation.model import wire
+from rotation.model.record import Request
 from rotation.settings import Settings
+from tests.memory import MemoryEdges
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
+
+    from rotation.model.record import ShownRecord
+    from rotation.model.world import Slot
 
 NOW = datetime(2026, 11, 24, 3, 0, tzinfo=UTC)
 ROTATION = "orders-db-near-expiry-0123456789ab"
 ANNA, BEN, GROUP = (f"{n}0000000-0000-4000-8000-000000000000" for n in (1, 2, 3))
+SERVING: dict[str, Slot] = {"orders-db": "green"}
 LINK_KEY = "https://kv-keys.vault.azure.net/secrets/link-key"
 ORIGIN = "https://rotation.example"
+STRONG_KEY = "q7Zr2LwPx9TfKj4VbN8mHc5sDy3GtRe6UaQo1WiE"
 
 
 def configuration(**approval: Any) -> config.Configuration:
@@ -62,98 +68,21 @@ def configuration(**approval: Any) -> config.Configuration:
     return config.Configuration.model_validate(document)
 
 
-@dataclass
-class FakeVault:
-    """Secrets by name, each version's value, the newest last."""
-
-    secrets: dict[str, list[tuple[str, bool]]] = field(default_factory=dict)
-    reads: int = 0
-
-    def _version(self, secret: str, number: int) -> SecretVersion:
-        _, enabled = self.secrets[secret][number]
-        expires = NOW + timedelta(days=20)
-        return SecretVersion(secret, f"v{number}", enabled, NOW, expires)
-
-    def current(self, secret: str) -> SecretVersion | None:
-        known = self.secrets.get(secret)
-        return self._version(secret, len(known) - 1) if known else None
-
-    def versions(self, secret: str) -> list[SecretVersion]:
-        self.reads += 1
-        return [self._version(secret, n) for n in range(len(self.secrets.get(secret, [])))][::-1]
-
-    def value(self, secret: str, version: str) -> Secret:
-        return Secret(self.secrets[secret][int(version[1:])][0])
-
-
-@dataclass
-class FakeDatabase:
-    sessions_: list[Session] = field(default_factory=list)
-
-    def roles(self, names: list[str]) -> dict[str, Role]:
-        return {name: Role(name, True, None) for name in names}
-
-    def sessions(self, roles: list[str]) -> list[Session]:
-        return [session for session in self.sessions_ if session.role in roles]
-
-
-@dataclass
-class FakeCluster:
-    serving: Slot = "green"
-
-    def service(self, namespace: str, name: str, label: str) -> Service:
-        return Service(namespace, name, self.serving, "http")
-
-    def deployment(self, namespace: str, name: str) -> Deployment:
-        return Deployment(namespace, name, 2, 2, 2, 2, True, {"app": "image"}, "v1")
-
-    def pods(self, namespace: str, deployment: str) -> list[str]:
-        return [f"{deployment}-1"]
-
-    def fetch(self, service: Service, path: str, timeout: float) -> Answer:
-        return Answer(200, json.dumps({"role": f"orders_{self.serving}"}).encode())
-
-
-@dataclass
-class FakeTopic:
-    published: list[Any] = field(default_factory=list)
-
-    def publish(self, event: Mapping[str, object]) -> None:
-        self.published.append(event)
-
-
-@dataclass
-class FakeEdges:
-    """`time` stands still until a test moves it."""
-
-    settings: Settings = field(default_factory=Settings)
-    configuration: config.Configuration = field(default_factory=configuration)
-    time: datetime = NOW
-    vault_: FakeVault = field(default_factory=FakeVault)
-    database_: FakeDatabase = field(default_factory=FakeDatabase)
-    cluster_: FakeCluster = field(default_factory=FakeCluster)
-    topic_: FakeTopic = field(default_factory=FakeTopic)
-
-    def now(self) -> datetime:
-        return self.time
-
-    def vault(self, url: str) -> Any:
-        return self.vault_
-
-    def database(self, credential: config.Credential) -> Any:
-        return self.database_
-
-    def cluster(self, name: str) -> Any:
-        return self.cluster_
-
-    def topic(self, endpoint: str) -> Any:
-        return self.topic_
-
-    def fetch(self, url: str, timeout: float) -> Answer:
-        raise Missing(url)
-
-    def sleep(self, seconds: float) -> None:
-        raise AssertionError("nothing here waits")
+def edges(
+    settings: Settings = Settings(),  # noqa: B008 - it is frozen
+    configured: config.Configuration | None = None,
+    link_keys: tuple[tuple[str, bool], ...] = ((STRONG_KEY, True),),
+    **approval: Any,
+) -> MemoryEdges:
+    """Green serves since the swap. `link_keys` are values of the link key, the newest last, and
+    whether each is enabled."""
+    memory = MemoryEdges(configured or configuration(**approval), settings, NOW, SERVING)
+    vault = memory.world.vault_at("https://kv-keys.vault.azure.net")
+    for age, (value, enabled) in zip(range(len(link_keys), 0, -1), link_keys, strict=True):
+        version = vault.put("link-key", value, value)
+        version.created = NOW - timedelta(days=age)
+        version.disabled = None if enabled else version.created
+    return memory
 
 
 def record(**changes: Any) -> dict[str, Any]:
@@ -162,7 +91,13 @@ def record(**changes: Any) -> dict[str, Any]:
     return {
         "rotation": ROTATION,
         "credential": "orders-db",
-        "request": {"requestedBy": "Key Vault", "reason": "near expiry", "origin": "near-expiry"},
+        "request": {
+            "rotation": ROTATION,
+            "credential": "orders-db",
+            "requestedBy": "Key Vault",
+            "reason": "near expiry",
+            "origin": "near-expiry",
+        },
         "stage": "approval",
         "since": "2026-11-24T02:55:00.000Z",
         "started": started,
@@ -190,6 +125,11 @@ def record(**changes: Any) -> dict[str, Any]:
     }
 
 
+def shown(**changes: Any) -> ShownRecord:
+    """The same as `rotations.find` returns it."""
+    return describe(FakeClient(record(**changes)).instance)
+
+
 @dataclass
 class Instance:
     """What the durable client answers about an instance."""
@@ -205,7 +145,7 @@ class Instance:
 
 
 class FakeClient:
-    """One rotation; a decision is taken as the orchestrator takes it, by `planning.verdict`."""
+    """One rotation; a decision is taken as the orchestrator takes it, by `verdict`."""
 
     def __init__(self, shown: dict[str, Any] | None = None, four_eyes: bool = True) -> None:
         self.shown = shown or record()
@@ -220,7 +160,7 @@ class FakeClient:
             self.shown["rotation"],
             "rotation",
             self.shown,
-            self.shown["request"] | {"credential": self.shown["credential"]},
+            self.shown["request"],
             output=self.shown if ended else None,
             runtime_status=Status.Completed if ended else Status.Running,
         )
@@ -238,9 +178,8 @@ class FakeClient:
         approval = self.shown["approval"]
         if self.deaf or event_name != approval["event"]:
             return
-        found = verdict(
-            event_data, self.shown["request"]["requestedBy"] if self.four_eyes else None
-        )
+        asked = requester(wire.read(Request, self.instance.input_)) if self.four_eyes else None
+        found = verdict(event_data, asked)
         if isinstance(found, str):
             approval["gate"] += 1
             approval |= {"event": f"decision-{approval['gate']}", "ignored": [found]}
@@ -249,7 +188,7 @@ class FakeClient:
         self.shown |= {
             "stage": "retire",
             "decision": {
-                **{key: event_data[key] for key in ("decision", "by", "channel", "comment", "id")},
+                **event_data,
                 "at": "2026-11-24T03:00:00.000Z",
             },
         }

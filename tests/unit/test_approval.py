@@ -5,12 +5,16 @@ from __future__ import annotations
 import itertools
 import json
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from local.engine import InstanceFinished, Timer, Turn
+from rotation.model import wire
 from tests.unit.virtual import DAY, EVIDENCE, HOUR, Story, denied, pytestmark, sequence
+
+if TYPE_CHECKING:
+    from rotation.model.record import Approval, Decision
 
 __all__ = ["pytestmark"]
 
@@ -25,22 +29,66 @@ def waiting(story: Story) -> Story:
     return story.to_approval()
 
 
+def asked(story: Story) -> Approval:
+    """The wait for a decision, as the status has it."""
+    found = story.status.approval
+    assert found is not None
+    return found
+
+
+def decided(story: Story) -> Decision:
+    found = story.run().decision
+    assert found is not None
+    return found
+
+
 def test_it_is_asked_with_evidence_and_a_deadline(waiting: Story) -> None:
-    approval = waiting.status["approval"]
-    requested, deadline = (
-        datetime.fromisoformat(approval[key]) for key in ("requested", "deadline")
+    approval = asked(waiting)
+    since = wire.instant(approval.requested)
+    assert wire.instant(approval.deadline) - since == timedelta(days=7)
+    assert (approval.event, approval.overdue, approval.reminders, approval.ignored) == (
+        "decision-1",
+        False,
+        0,
+        [],
     )
-    assert deadline - requested == timedelta(days=7)
-    assert approval == {
-        **approval,
-        "event": "decision-1",
-        "overdue": False,
-        "reminders": 0,
-        "ignored": [],
+    notice = waiting.notices()[-1]
+    assert notice["kind"] == "AwaitingApproval"
+    assert notice["evidence"] == EVIDENCE
+    assert notice["terms"] == {
+        "serves": "green",
+        "replaced": "blue",
+        "deadline": approval.deadline,
+        "onDeadline": "keep",
     }
-    asked = waiting.calls[-1][2]
-    assert asked["type"] == "AwaitingApproval"
-    assert asked["facts"]["evidence"] == EVIDENCE
+
+
+@pytest.mark.parametrize("minutes", [0, 4.05, 61])
+def test_the_deadline_that_was_told_is_obeyed_to_the_millisecond(
+    story: Story, minutes: float
+) -> None:
+    """However long the evidence takes, which is collected between asking and waiting."""
+    story.approval |= {"onDeadline": "roll-back"}
+    story.world.clock.now += timedelta(milliseconds=123)
+    began = story.world.clock.now
+
+    def slow(reference: dict[str, Any]) -> Any:
+        story.world.clock.now += timedelta(minutes=minutes)
+        return EVIDENCE
+
+    story.script["evidence"] = slow
+    story.to_approval()
+    told, shown = story.notices("AwaitingApproval")[0]["terms"]["deadline"], asked(story)
+    assert told == shown.deadline == wire.moment(began + timedelta(days=7))
+    story.wait(days=8)
+    (overdue,) = [notice for notice in story.notices("Reminder") if notice["overdue"]]
+    assert overdue["time"] == overdue["terms"]["deadline"] == told
+    assert decided(story).at == told
+    assert story.output.approval
+    assert story.output.approval.deadline == told
+    assert {notice["terms"]["deadline"] for notice in story.notices() if "terms" in notice} == {
+        told
+    }
 
 
 def test_nothing_happens_without_a_decision(waiting: Story) -> None:
@@ -48,17 +96,15 @@ def test_nothing_happens_without_a_decision(waiting: Story) -> None:
     waiting.wait(days=30)
     assert waiting.names() == before
     assert not waiting.ended
-    assert (waiting.serving, waiting.status["stage"]) == ("green", "approval")
+    assert (waiting.serving, waiting.status.stage) == ("green", "approval")
 
 
 def test_an_approval_is_recorded(waiting: Story) -> None:
     waiting.wait(hours=5)
     waiting.decide("approve", comment="looks good", id="abc", channel="page")
-    decision = waiting.run()["decision"]
-    at = datetime.fromisoformat(decision.pop("at"))
-    assert at == datetime.fromisoformat(waiting.output["approval"]["requested"]) + timedelta(
-        hours=5
-    )
+    decision = wire.value_of(decided(waiting))
+    since = wire.instant(asked(waiting).requested)
+    assert wire.instant(decision.pop("at")) == since + timedelta(hours=5)
     assert decision == {
         "decision": "approve",
         "by": "grace@contoso.example",
@@ -79,14 +125,15 @@ def test_a_decision_ends_the_wait_at_once(waiting: Story) -> None:
 def test_evidence_is_collected_again_for_the_decision(waiting: Story, decision: str) -> None:
     waiting.script["evidence"] = {**EVIDENCE, "at": "later"}
     waiting.decide(decision)
-    output = waiting.run()
-    assert output["evidence"]["requested"]["at"] == EVIDENCE["at"]
-    assert output["evidence"]["decided"]["at"] == "later"
+    evidence = waiting.run().evidence
+    assert evidence.requested
+    assert evidence.decided
+    assert (evidence.requested.at, evidence.decided.at) == (EVIDENCE["at"], "later")
 
 
 def test_an_event_that_is_json_in_json_counts(waiting: Story) -> None:
-    waiting.raise_event(json.dumps({"decision": "approve", "by": "grace"}))
-    assert waiting.output["outcome"] == "completed"
+    waiting.raise_event(json.dumps({"decision": "approve", "by": "grace@contoso.example"}))
+    assert waiting.output.outcome == "completed"
 
 
 INVALID: list[tuple[Any, str]] = [
@@ -95,7 +142,10 @@ INVALID: list[tuple[Any, str]] = [
     ("{", "it is not a JSON object"),
     (["approve"], "it is not a JSON object"),
     ({}, "its decision is neither approve nor reject"),
-    ({"decision": ["approve"], "by": "grace"}, "its decision is neither approve nor reject"),
+    (
+        {"decision": ["approve"], "by": "grace@contoso.example"},
+        "its decision is neither approve nor reject",
+    ),
     ({"decision": "approve"}, "it does not say who decided"),
     (
         {"decision": "approve", "by": "Ada@contoso.example"},
@@ -107,40 +157,41 @@ INVALID: list[tuple[Any, str]] = [
 @pytest.mark.parametrize(("event", "reason"), INVALID)
 def test_a_decision_that_does_not_count(waiting: Story, event: Any, reason: str) -> None:
     waiting.raise_event(event)
-    approval = waiting.status["approval"]
     assert not waiting.ended
-    assert (approval["ignored"], approval["event"]) == ([reason], "decision-2")
-    assert waiting.status["decision"] is None
+    assert (asked(waiting).ignored, waiting.gate) == ([reason], "decision-2")
+    assert waiting.status.decision is None
     waiting.decide("approve")
-    assert waiting.output["outcome"] == "completed"
+    assert waiting.output.outcome == "completed"
 
 
 def test_many_decisions_that_do_not_count_leave_the_last_five(waiting: Story) -> None:
     for number in range(12):
         waiting.decide("approve", by="ada@contoso.example", comment=str(number))
-    assert len(waiting.status["approval"]["ignored"]) == 5
-    assert waiting.status["approval"]["event"] == "decision-13"
+    assert len(asked(waiting).ignored) == 5
+    assert waiting.gate == "decision-13"
     waiting.decide("reject")
-    assert waiting.run()["outcome"] == "rolled-back"
+    assert waiting.run().outcome == "rolled-back"
 
 
 def test_an_event_for_a_gate_that_is_over_changes_nothing(waiting: Story) -> None:
     waiting.raise_event({})
-    waiting.raise_event({"decision": "approve", "by": "grace"}, gate="decision-1")
-    waiting.raise_event({"decision": "approve", "by": "grace"}, gate="something-else")
+    waiting.raise_event({"decision": "approve", "by": "grace@contoso.example"}, gate="decision-1")
+    waiting.raise_event(
+        {"decision": "approve", "by": "grace@contoso.example"}, gate="something-else"
+    )
     assert not waiting.ended
-    assert waiting.status["decision"] is None
+    assert waiting.status.decision is None
 
 
 def test_four_eyes_lets_the_requester_reject(waiting: Story) -> None:
     waiting.decide("reject", by="ada@contoso.example")
-    assert waiting.run()["outcome"] == "rolled-back"
+    assert waiting.run().outcome == "rolled-back"
 
 
 def test_without_four_eyes_the_requester_may_approve(story: Story) -> None:
     story.approval["fourEyes"] = False
     story.to_approval().decide("approve", by="ada@contoso.example")
-    assert story.output["outcome"] == "completed"
+    assert story.output.outcome == "completed"
 
 
 @pytest.mark.parametrize(
@@ -152,16 +203,18 @@ def test_of_two_decisions_the_first_counts(
 ) -> None:
     engine = waiting.world.engine
     for decision in (first, second):
-        event = json.dumps({"decision": decision, "by": "grace"})
+        event = json.dumps({"decision": decision, "by": "grace@contoso.example"})
         engine.raise_event("r-1", "decision-1", event)
-    assert waiting.run()["outcome"] == outcome
-    assert waiting.output["decision"]["decision"] == first
+    assert waiting.run().outcome == outcome
+    assert decided(waiting).decision == first
 
 
 def test_a_decision_after_the_end_is_refused(waiting: Story) -> None:
     waiting.decide("approve")
     with pytest.raises(InstanceFinished):
-        waiting.raise_event({"decision": "reject", "by": "grace"}, gate="decision-1")
+        waiting.raise_event(
+            {"decision": "reject", "by": "grace@contoso.example"}, gate="decision-1"
+        )
 
 
 @pytest.mark.parametrize("timer_first", [True, False])
@@ -173,29 +226,29 @@ def test_a_decision_in_the_moment_of_a_reminder(waiting: Story, timer_first: boo
     due = next(unit for unit in engine.ready() if isinstance(unit, Timer))
     if timer_first:
         engine.execute(due)
-    event = json.dumps({"decision": "approve", "by": "grace"})
+    event = json.dumps({"decision": "approve", "by": "grace@contoso.example"})
     engine.raise_event("r-1", "decision-1", event)
     if not timer_first:
         engine.execute(due)
     assert any(isinstance(unit, Turn) for unit in engine.ready())
-    assert waiting.run()["outcome"] == "completed"
+    assert waiting.run().outcome == "completed"
 
 
 def test_reminders_over_weeks(waiting: Story) -> None:
     """One a day; on the seventh it is overdue, which is told instead."""
     waiting.wait(days=6, hours=1)
-    assert waiting.status["approval"]["reminders"] == 6
-    assert not waiting.status["approval"]["overdue"]
+    assert asked(waiting).reminders == 6
+    assert not asked(waiting).overdue
     waiting.wait(days=1)
-    assert waiting.status["approval"]["reminders"] == 6
-    assert waiting.status["approval"]["overdue"]
+    assert asked(waiting).reminders == 6
+    assert asked(waiting).overdue
     waiting.wait(days=14)
-    assert waiting.status["approval"]["reminders"] == 20
+    assert asked(waiting).reminders == 20
     assert waiting.told().count("Reminder") == 21
-    overdue = [r["facts"]["overdue"] for _, n, r in waiting.calls if r.get("type") == "Reminder"]
+    overdue = [notice["overdue"] for notice in waiting.notices("Reminder")]
     assert overdue == [False] * 6 + [True] * 15
     waiting.decide("approve")
-    assert waiting.output["outcome"] == "completed"
+    assert waiting.output.outcome == "completed"
 
 
 def test_a_deadline_between_two_reminders(story: Story) -> None:
@@ -203,9 +256,8 @@ def test_a_deadline_between_two_reminders(story: Story) -> None:
     story.to_approval()
     start = story.world.clock.now
     story.wait(days=3, hours=1)
-    told = [
-        (at - start) / timedelta(hours=1) for at, n, r in story.calls if r.get("type") == "Reminder"
-    ]
+    moments = [wire.instant(notice["time"]) for notice in story.notices("Reminder")]
+    told = [(at - start) / timedelta(hours=1) for at in moments]
     assert told == [24, 36, 48, 72]
 
 
@@ -225,11 +277,11 @@ def test_overdue_rolls_back_if_the_owner_wrote_so(story: Story) -> None:
     story.approval |= {"onDeadline": "roll-back"}
     story.to_approval()
     story.wait(days=6, hours=23)
-    assert story.status["decision"] is None
+    assert story.status.decision is None
     story.wait(hours=2)
     output = story.run()
-    assert (output["outcome"], output["outcomeReason"]) == ("rolled-back", "rejected by policy")
-    assert output["decision"]["channel"] == "policy onDeadline: roll-back"
+    assert (output.outcome, output.outcome_reason) == ("rolled-back", "rejected by policy")
+    assert decided(story).channel == "policy onDeadline: roll-back"
     assert story.serving == "blue"
 
 
@@ -237,27 +289,34 @@ def test_overdue_approves_after_the_soak_if_the_owner_wrote_so(story: Story) -> 
     story.approval |= {"onDeadline": "approve", "deadline": DAY, "soak": 3 * DAY}
     story.to_approval()
     story.wait(days=2, hours=23)
-    assert story.status["approval"]["overdue"]
-    assert story.status["decision"] is None
+    assert asked(story).overdue
+    assert story.status.decision is None
     story.wait(hours=2)
     output = story.run()
-    assert (output["outcome"], output["outcomeReason"]) == ("completed", "approved by policy")
-    assert output["decision"]["channel"] == "policy onDeadline: approve"
+    assert (output.outcome, output.outcome_reason) == ("completed", "approved by policy")
+    assert decided(story).channel == "policy onDeadline: approve"
 
 
 def test_the_soak_alone_approves_nothing(story: Story) -> None:
     story.approval |= {"onDeadline": "approve", "deadline": 7 * DAY, "soak": 0}
     story.to_approval()
     story.wait(days=6, hours=23)
-    assert story.status["decision"] is None
+    assert story.status.decision is None
     story.wait(hours=2)
-    assert story.run()["outcome"] == "completed"
+    assert story.run().outcome == "completed"
 
 
+STRANGER = {
+    "role": "orders_blue",
+    "application": "psql",
+    "client": "10.0.0.9",
+    "sessions": 1,
+    "workload": None,
+}
 UNSAFE: list[dict[str, Any]] = [
     {"passed": False},
     {"complete": False},
-    {"stillInUse": [{"role": "orders_blue", "application": "psql"}]},
+    {"stillInUse": [STRANGER]},
 ]
 
 
@@ -269,11 +328,11 @@ def test_overdue_approves_nothing_that_is_not_proved(
     story.script["evidence"] = {**EVIDENCE, **evidence}
     story.to_approval()
     story.wait(days=10)
-    assert story.status["decision"] is None
+    assert story.status.decision is None
     assert story.serving == "green"
     story.script["evidence"] = EVIDENCE
     story.wait(days=1)
-    assert story.run()["outcome"] == "completed"
+    assert story.run().outcome == "completed"
 
 
 @pytest.mark.parametrize("decision", ["approve", "reject"])
@@ -282,7 +341,7 @@ def test_a_person_comes_before_the_policy(story: Story, decision: str) -> None:
     story.to_approval()
     story.wait(days=3)
     story.decide(decision)
-    assert story.run()["decision"]["by"] == "grace@contoso.example"
+    assert decided(story).by == "grace@contoso.example"
 
 
 @pytest.mark.parametrize("policy", ["approve", "roll-back"])
@@ -293,29 +352,29 @@ def test_a_person_who_decides_while_the_policy_looks_comes_first(story: Story, p
     given = "reject" if policy == "approve" else "approve"
 
     def meanwhile(reference: dict[str, Any]) -> Any:
-        if story.status["approval"]["overdue"] and story.status["approval"]["event"]:
-            event = json.dumps({"decision": given, "by": "grace"})
+        if asked(story).overdue and story.gate:
+            event = json.dumps({"decision": given, "by": "grace@contoso.example"})
             story.world.engine.raise_event("r-1", "decision-1", event)
         return EVIDENCE if "slot" in reference else {}
 
     story.script |= {"evidence": meanwhile} if policy == "approve" else {"notify": meanwhile}
     story.wait(days=2)
-    assert story.run()["decision"]["by"] == "grace"
+    assert decided(story).by == "grace@contoso.example"
 
 
 def test_evidence_that_cannot_be_collected_is_itself_evidence(story: Story) -> None:
     story.script["evidence"] = sequence(denied, EVIDENCE)
     story.to_approval()
-    asked = story.calls[-1][2]["facts"]["evidence"]
-    assert (asked["complete"], asked["passed"]) == (False, False)
-    assert asked["problems"] == ["evidence: it is refused"]
+    shown = story.notices()[-1]["evidence"]
+    assert (shown["complete"], shown["passed"]) == (False, False)
+    assert shown["problems"] == ["evidence: it is refused"]
     story.decide("approve")
-    assert story.output["outcome"] == "completed"
+    assert story.output.outcome == "completed"
 
 
 def test_who_still_uses_the_old_role_is_told(story: Story) -> None:
-    still = [{"role": "orders_blue", "application": "psql", "client": "10.0.0.9", "sessions": 1}]
+    still = [STRANGER]
     story.script["evidence"] = {**EVIDENCE, "stillInUse": still}
     story.to_approval()
-    told = [(r["type"], r["facts"].get("sessions")) for _, n, r in story.calls if n == "notify"]
+    told = [(notice["kind"], notice.get("sessions")) for notice in story.notices()]
     assert told == [("Started", None), ("AwaitingApproval", None), ("StillInUse", still)]

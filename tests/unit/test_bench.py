@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import json
+from typing import TYPE_CHECKING, Any
+
 import pytest
 
-from bench import report, rotating
-from bench.history import fit
+from bench import history, methods, report, rotating, startup
+from bench.__main__ import arguments, publish
 from bench.machine import processor
-from bench.startup import largest
+from tests.local.engine.support import sdk_warnings
+from tests.unit.test_coldstart import LATE, loaded_after
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = sdk_warnings  # of the replays
 
 STEPS = [
     {"step": "plan", "since": "2027-03-01T12:00:00.000Z", "until": "2027-03-01T12:00:01.500Z"},
@@ -61,7 +70,7 @@ def test_a_rotation_lasts_until_its_last_step_ends() -> None:
 
 
 def test_fit_finds_base_and_slope() -> None:
-    assert fit([(0, 1.0), (10, 3.0), (20, 5.0), (5, 2.0)]) == pytest.approx((1.0, 0.2))
+    assert history.fit([(0, 1.0), (10, 3.0), (20, 5.0), (5, 2.0)]) == pytest.approx((1.0, 0.2))
 
 
 def test_largest_adds_up_the_modules_of_a_package() -> None:
@@ -72,7 +81,7 @@ def test_largest_adds_up_the_modules_of_a_package() -> None:
         "import time:       500 |        500 | azure.functions.http",
         "import time:       900 |        900 | azure.durable_functions",
     ]
-    assert largest("\n".join(lines), 2) == [
+    assert startup.largest("\n".join(lines), 2) == [
         {"package": "azure.durable_functions", "ms": 0.9},
         {"package": "aiohttp", "ms": 0.7},
     ]
@@ -104,3 +113,58 @@ def test_both_reports_say_everything() -> None:
 def test_markdown_tables_have_as_many_cells_in_each_row() -> None:
     for table in report.tables(FOUND):
         assert {len(row) for row in table.rows} == {len(table.head)}
+
+
+def test_the_app_with_its_sdks_is_what_cold_starts_go_without() -> None:
+    loaded = loaded_after(startup.EVERYTHING)
+    assert [package for package in LATE if package not in loaded] == []
+
+
+def test_a_program_that_cannot_be_imported_is_named_with_its_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(startup, "PROGRAMS", {"gone": "import rotation.gone"})
+    with pytest.raises(RuntimeError, match=r"(?s)import rotation\.gone.*ModuleNotFoundError"):
+        startup.measure(rounds=0)
+
+
+def test_replays_are_of_the_apps_own_rotation_to_its_end() -> None:
+    """Its activities are scripted: this fails when they no longer answer what the story expects."""
+    found = history.turns((1, 3))
+    events = [one["events"] for one in found["rotations"]]
+    assert [one["workloads"] for one in found["rotations"]] == [1, 3]
+    assert events[0] < events[1]
+
+
+def of_this_app(**more: Any) -> list[dict[str, Any]]:
+    """What is measured, with other methods before it that may fail as they like."""
+    good = {"requests": 100, "failed": 0, "kinds": {}, "old_refused": 4.5}
+    other = {"method": methods.IN_PLACE, **good, "failed": 7, "old_refused": None}
+    return [other, {"method": methods.THIS_APP, **good, **more}]
+
+
+def test_no_promise_is_broken() -> None:
+    assert not list(methods.broken(of_this_app()))
+
+
+@pytest.mark.parametrize(
+    ("measured", "said"),
+    [
+        ({"requests": 0}, "no request was made"),
+        ({"failed": 2, "kinds": {"503": 2}}, "2 of 100 requests failed: {'503': 2}"),
+        ({"old_refused": None}, "still logs in"),
+    ],
+)
+def test_a_broken_promise_is_said(measured: dict[str, Any], said: str) -> None:
+    (problem,) = methods.broken(of_this_app(**measured))
+    assert said in problem
+
+
+def test_what_was_measured_is_printed_and_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    measured, tables = tmp_path / "measured.json", tmp_path / "tables.md"
+    publish(FOUND, arguments(["--json", str(measured), "--markdown", str(tables)]))
+    assert capsys.readouterr().out == report.text(FOUND)
+    assert json.loads(measured.read_text(encoding="utf-8")) == FOUND
+    assert tables.read_text(encoding="utf-8") == report.markdown(FOUND)

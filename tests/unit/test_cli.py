@@ -30,7 +30,7 @@ def test_a_file_with_problems(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert main(["check", str(file)]) == 1
     printed = capsys.readouterr()
     assert printed.out == ""
-    assert printed.err.splitlines()[0] == f"{file} has 5 problem(s):"
+    assert printed.err.splitlines()[0] == f"configuration-invalid: {file} has 5 problem(s):"
     assert "  credentials.orders.vault: is missing (line 2)" in printed.err.splitlines()
 
 

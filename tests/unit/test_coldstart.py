@@ -16,14 +16,14 @@ INDEXED = "import function_app; function_app.app.get_functions()"
 
 # Each with the statement that needs it, which proves that the name is the right one to look for.
 LATE = {
-    "azure.eventgrid": "import rotation.notifications",
-    "azure.identity": "import rotation.identity",
-    "azure.keyvault": "import rotation.vault",
+    "azure.eventgrid": "import rotation.edges.topic",
+    "azure.identity": "import rotation.edges.identity",
+    "azure.keyvault": "import rotation.edges.vault",
     "jinja2": "from rotation.pages import rendering; rendering._environment()",
-    "kubernetes": "import rotation.cluster",
-    "psycopg": "import rotation.database",
+    "kubernetes": "import rotation.edges.cluster.client",
+    "psycopg": "import rotation.edges.database",
     "pydantic": "import rotation.config",
-    "urllib3": "import rotation.web",
+    "urllib3": "import rotation.edges.web",
     "yaml": "import rotation.config",
 }
 
@@ -50,7 +50,8 @@ def test_app_is_indexed_without(package: str) -> None:
         name for name in loaded_after(INDEXED) if name == package or name.startswith(f"{package}.")
     )
     assert not found, (
-        f"import {package} where it is used, as rotation/edges.py does: a cold start loads {found}"
+        f"import {package} where it is used, as rotation/edges/azure.py does: "
+        f"a cold start loads {found}"
     )
 
 

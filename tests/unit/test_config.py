@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from rotation import config
 from rotation.config import Configuration, Credential, Section, fields, parse
-from rotation.errors import ConfigurationError
+from rotation.model.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -298,7 +298,11 @@ BAD: list[tuple[str, Any, str]] = [
     (f"{CREDENTIAL}.approval", {"onDeadline": "panic"}, f"{CREDENTIAL}.approval.onDeadline: Input"),
     (f"{CREDENTIAL}.approval", {"remind": "59m"}, f"{CREDENTIAL}.approval.remind: must be at leas"),
     (f"{CREDENTIAL}.approval", {"deadline": "0s"}, f"{CREDENTIAL}.approval.deadline: must be long"),
-    (f"{CREDENTIAL}.approval", {"approvers": [""]}, f"{CREDENTIAL}.approval.approvers.0: '' must"),
+    (
+        f"{CREDENTIAL}.approval",
+        {"approvers": [""]},
+        f"{CREDENTIAL}.approval.approvers.0.id: '' must",
+    ),
     (
         f"{WORKLOAD.removesuffix('.0')}.1",
         VALID["credentials"]["orders-db"]["workloads"][0],

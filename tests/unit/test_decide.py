@@ -4,30 +4,42 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+import secrets
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from rotation import rotations
-from tests.unit.people import ROTATION, FakeClient, Instance, record
+from rotation.front import rotations
+from rotation.model.record import Decision
+from tests.unit.people import ROTATION, FakeClient, Instance, record, shown
 
-GIVEN = rotations.Decision("approve", "anna@contoso.example", "http", "")
+if TYPE_CHECKING:
+    from rotation.model.record import ShownRecord
 
 
-def decide(client: FakeClient, seen: dict[str, Any] | None = None) -> Any:
+def decide(client: FakeClient, seen: ShownRecord | None = None) -> Any:
     """`seen` is what the caller saw before, which may be out of date."""
-    return asyncio.run(rotations.decide(client, seen or client.shown, GIVEN, patience=0))
+    given = Decision(
+        decision="approve",
+        by="anna@contoso.example",
+        channel="http",
+        comment="",
+        id=secrets.token_hex(8),
+    )
+    seen = seen or rotations.describe(client.instance)
+    event = rotations.awaited(seen) or "none"
+    return asyncio.run(rotations.submit(client, seen, event, given, grace=0))
 
 
 def test_a_decision_that_counts_is_recorded() -> None:
     result = decide(FakeClient())
     assert isinstance(result, rotations.Recorded)
-    assert result.record["decision"]["by"] == "anna@contoso.example"
+    assert result.decision.by == "anna@contoso.example"
 
 
 def test_of_two_decisions_the_first_counts() -> None:
     client = FakeClient()
-    seen = record()
+    seen = shown()
     decide(client)
     result = decide(client, seen)
     assert isinstance(result, rotations.TooLate)
@@ -39,7 +51,7 @@ def test_a_decision_for_one_that_has_ended_meanwhile_is_not_waited_for() -> None
             raise Exception("Instance is gone")  # noqa: TRY002 - what the SDK raises
 
     ended = record(outcome="needs-attention", outcomeReason="its orchestration was terminated")
-    result = decide(Ended(ended), record())
+    result = decide(Ended(ended), shown())
     assert isinstance(result, rotations.NotWaiting)
     with pytest.raises(Exception, match="gone"):
         decide(Ended(record()))
@@ -56,7 +68,7 @@ class Taken(FakeClient):
 
     def __init__(self, rotation: str) -> None:
         super().__init__()
-        self.request = {"rotation": rotation, "credential": "orders-db", "requestedBy": "anna"}
+        self.request = {**record()["request"], "rotation": rotation, "requestedBy": "anna"}
 
     async def get_status(self, instance_id: str, **_: Any) -> Instance | None:
         if instance_id != "orders-db":
@@ -76,8 +88,8 @@ class Taken(FakeClient):
 def test_a_rotation_can_be_read_as_soon_as_it_was_taken(rotation: str) -> None:
     found = asyncio.run(rotations.find(Taken(rotation), rotation))
     assert found is not None
-    assert (found["rotation"], found["credential"]) == (rotation, "orders-db")
-    assert (found["stage"], found["outcome"]) == ("queued", None)
+    assert (found.rotation, found.credential) == (rotation, "orders-db")
+    assert (found.stage, found.outcome) == ("queued", None)
 
 
 def test_a_rotation_that_was_never_taken_is_not_found() -> None:

@@ -11,27 +11,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rotation import rotations
-from rotation.deciders import (
-    Decider,
-    Principal,
-    Refused,
-    entra,
-    keyed,
-    principal,
-    recipient,
-    refusal,
-    signed_in,
-    submit,
-)
+from rotation.front import rotations
+from rotation.front.approvers import Decider, entra, keyed, recipient, refusal
+from rotation.front.principals import Principal, principal, signed_in
+from rotation.model import wire
+from rotation.model.record import Request
 from rotation.settings import Settings
 from tests.unit.people import (
     ANNA,
     BEN,
     GROUP,
     FakeClient,
-    FakeEdges,
     configuration,
+    edges,
     record,
 )
 from tests.unit.people import signed_in as header
@@ -81,7 +73,8 @@ def test_claims_are_read_under_their_short_and_their_long_names(
 
 def test_a_group_is_no_role_and_a_name_claim_no_object_id() -> None:
     found = anna(("name", BEN), ("groups", "Approvers"))
-    assert BEN not in entra(found, "page").entries | entra(found, "page").known_as
+    decider = entra(found, "page")
+    assert BEN not in decider.ids | decider.identity.names
     assert found.roles == set()
 
 
@@ -152,7 +145,10 @@ def why(
     **approval: Any,
 ) -> str | None:
     policy = configuration(approvers=approvers, **approval).credential("orders-db").approval
-    return refusal(decider, policy, requested_by, choice)
+    origin = "near-expiry" if requested_by == "Key Vault" else "manual"
+    known = {"rotation": "r", "credential": "c", "origin": origin, "reason": ""}
+    request = wire.read(Request, {**known, "requestedBy": requested_by})
+    return refusal(decider, policy, request, choice)
 
 
 @pytest.mark.parametrize("approvers", [[ANNA], [ANNA.upper()], [GROUP], ["Rotation.Approve"]])
@@ -204,21 +200,19 @@ def test_four_eyes_knows_whoever_is_recorded_by_a_display_name() -> None:
     assert "somebody else" in str(why(entra(found, "page"), [ANNA], requested_by=found.name))
 
 
-def edges() -> FakeEdges:
-    return FakeEdges(configuration=configuration(approvers=["anna@contoso.example"]))
-
-
 def submitted(
-    decider: Decider, client: FakeClient, found: FakeEdges | None = None
+    decider: Decider, client: FakeClient, **approval: Any
 ) -> tuple[Any, list[tuple[str, Any]]]:
     """What became of an approval, and the events that were raised for it."""
-    result = asyncio.run(submit(found or edges(), client, client.shown, decider, "approve", ""))
+    found = edges(**{"approvers": ["anna@contoso.example"], **approval})
+    seen = rotations.describe(client.instance)
+    result = asyncio.run(rotations.decide(found, client, seen, decider, "approve", ""))
     return result, client.raised
 
 
 def test_nothing_is_raised_for_a_refused_decision() -> None:
     result, raised = submitted(recipient("eve@x.example"), FakeClient())
-    assert isinstance(result, Refused)
+    assert isinstance(result, rotations.NotAllowed)
     assert raised == []
 
 
@@ -232,8 +226,8 @@ def test_nothing_is_raised_when_nothing_waits() -> None:
 def test_the_orchestrator_gets_every_name_of_the_decider() -> None:
     """It checks four eyes once more, where the decision counts."""
     client = FakeClient()
-    client.shown["request"]["requestedBy"] = ANNA
-    lenient = FakeEdges(configuration=configuration(approvers=[ANNA], allowRequester=True))
-    result, raised = submitted(entra(anna(), "page"), client, lenient)
+    client.shown["request"] |= {"requestedBy": ANNA, "origin": "manual"}
+    lenient = {"approvers": [ANNA], "allowRequester": True}
+    result, raised = submitted(entra(anna(), "page"), client, **lenient)
     assert isinstance(result, rotations.NotWaiting)  # the rotation began under four eyes
-    assert sorted(raised[0][1]["known_as"]) == sorted([ANNA, "anna@contoso.example"])
+    assert sorted(raised[0][1]["knownAs"]) == sorted([ANNA, "anna@contoso.example"])

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rotation.events import Announcement, read
+from rotation.front.triggers import Announcement, read
+from rotation.model.catalogue import Origin
 
 NEAR, EXPIRED = "Microsoft.KeyVault.SecretNearExpiry", "Microsoft.KeyVault.SecretExpired"
 VERSION = "5e1ed1c2b3a44f5e8a7b6c5d4e3f2a1b"
@@ -22,7 +23,7 @@ DATA: dict[str, Any] = {
     "NBF": "1559081980",
     "EXP": "1559082102",
 }
-FOUND = Announcement("near-expiry", "https://kv.vault.azure.net", "newsecret", VERSION)
+FOUND = Announcement(Origin.NEAR_EXPIRY, "https://kv.vault.azure.net", "newsecret", VERSION)
 
 
 def without(key: str) -> dict[str, Any]:
@@ -49,7 +50,7 @@ def test_read(data: dict[str, Any]) -> None:
 
 
 def test_read_the_late_one() -> None:
-    assert read(EXPIRED, DATA) == Announcement("expired", FOUND.vault, "newsecret", VERSION)
+    assert read(EXPIRED, DATA) == Announcement(Origin.EXPIRED, FOUND.vault, "newsecret", VERSION)
 
 
 def test_read_another_port() -> None:

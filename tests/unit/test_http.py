@@ -12,8 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rotation.errors import ConfigurationError, Unavailable
-from rotation.http import (
+from rotation.front.problems import (
     LONGEST_BODY,
     Problem,
     answer,
@@ -23,10 +22,13 @@ from rotation.http import (
     problem,
     text,
 )
+from rotation.model.errors import ConfigurationError, Unavailable
+from rotation.model.reasons import Code
 
 
 def request(body: bytes) -> func.HttpRequest:
-    return func.HttpRequest("POST", "/api/rotations", body=body)
+    kind = {"Content-Type": "application/json"}
+    return func.HttpRequest("POST", "/api/rotations", headers=kind, body=body)
 
 
 def raised(call: Any) -> Problem:
@@ -45,13 +47,15 @@ def test_an_answer_is_json_that_nobody_keeps() -> None:
 
 
 def test_a_problem_has_the_members_of_rfc_9457() -> None:
-    found = problem(409, "it runs", rotation="r-1")
+    found = problem(Problem(409, Code.BUSY, "it runs", rotation="r-1"))
     assert found.mimetype == "application/problem+json"
     assert json.loads(found.get_body()) == {
         "type": "about:blank",
         "title": "It is not in a state for this",
         "status": 409,
         "detail": "it runs",
+        "code": "busy",
+        "remedy": "wait for it; `rotation` names it",
         "rotation": "r-1",
     }
 
@@ -79,7 +83,7 @@ def test_a_body_is_an_object() -> None:
 )
 def test_a_body_is_an_object_bad(body: bytes, status: int, detail: str) -> None:
     found = raised(lambda: json_object(request(body)))
-    assert (found.status, found.detail) == (status, detail)
+    assert (found.status, found.reason.text) == (status, detail)
 
 
 @given(st.binary())
@@ -106,7 +110,7 @@ def test_text() -> None:
 def test_text_bad(value: Any) -> None:
     found = raised(lambda: text({"by": value}, "by", required=True))
     assert (found.status, found.more) == (400, {"field": "by"})
-    assert "'by'" in found.detail
+    assert "'by'" in found.reason.text
 
 
 def test_only() -> None:
@@ -117,7 +121,7 @@ def test_only() -> None:
 def test_only_bad() -> None:
     found = raised(lambda: only({"a": 1, "c": 2}, "a", "b"))
     assert (found.status, found.more) == (400, {"field": "c"})
-    assert found.detail == "'c' is not a field; there are: a, b"
+    assert found.reason.text == "'c' is not a field; there are: a, b"
 
 
 def served(error: Exception | None) -> tuple[int, dict[str, Any]]:
@@ -138,13 +142,25 @@ def test_answering() -> None:
 @pytest.mark.parametrize(
     ("error", "status", "members"),
     [
-        (Problem(404, "no such rotation", rotation="r"), 404, {"rotation": "r"}),
-        (Unavailable("the vault is away"), 503, {"detail": "the vault is away"}),
-        (ConfigurationError("file", ["a: b"]), 503, {"problems": ["a: b"]}),
+        (
+            Problem(404, Code.UNKNOWN_ROTATION, "no such rotation", rotation="r"),
+            404,
+            {"rotation": "r", "code": "unknown-rotation"},
+        ),
+        (
+            Unavailable(Code.VAULT_UNAVAILABLE, "the vault is away"),
+            503,
+            {"detail": "the vault is away", "code": "vault-unavailable"},
+        ),
+        (
+            ConfigurationError("file", ["a: b"]),
+            503,
+            {"problems": ["a: b"], "code": "configuration-invalid"},
+        ),
         (
             ZeroDivisionError("hunter2"),
             500,
-            {"detail": "unexpected ZeroDivisionError; the log says where"},
+            {"detail": "unexpected ZeroDivisionError; the log says where", "code": "unexpected"},
         ),
     ],
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -11,49 +11,58 @@ from hypothesis import given
 from hypothesis import strategies as st
 from itsdangerous import URLSafeSerializer
 
-from rotation import activities
-from rotation.errors import ConfigurationError
-from rotation.links import Expired, Forged, Link, Links, address, recipients, validity
-from rotation.messages import TYPES, notification
+from rotation.links import Expired, Forged, Link, SignedLinks, address, validity
+from rotation.model import wire
+from rotation.model.activities import Notice, Reference, Terms
+from rotation.model.catalogue import Announcement, Outcome
+from rotation.model.errors import ConfigurationError
+from rotation.model.record import Decision, Request
+from rotation.model.wire import Moment
 from rotation.settings import Settings
-from rotation.step import run
-from tests.unit.people import LINK_KEY, NOW, ROTATION, FakeEdges, FakeVault, configuration
+from rotation.steps import telling
+from rotation.steps.running import Implementation, run
+from rotation.telling.messages import announcement
+from rotation.telling.recipients import with_recipients
+from tests.unit import people
+from tests.unit.people import LINK_KEY, NOW, ROTATION, configuration
 
-OLD, NEW, NEWER = ("o" * 40, True), ("n" * 40, True), ("m" * 40, True)
+if TYPE_CHECKING:
+    from tests.memory import MemoryEdges
+
+OLD = ("Zk3Vw9Qe7Tb1Yn5Ux0Mr8Jc4Hd6Gf2SaLpKoIiEu", True)
+NEW = ("q7Zr2LwPx9TfKj4VbN8mHc5sDy3GtRe6UaQo1WiE", True)
+NEWER = ("b8Nf4Kx2Wq6Zt0Rj5Ly9Hm3Gc7Vd1SpAaEeUuOoIiQ", True)
 HOUR = timedelta(hours=1)
 
 
-def edges(*versions: tuple[str, bool], **approval: Any) -> FakeEdges:
-    return FakeEdges(
-        settings=Settings(
-            link_key=LINK_KEY,
-            topic="https://topic.example/api/events",
-            public_url="https://app.example",
-        ),
-        configuration=configuration(**approval),
-        vault_=FakeVault({"link-key": list(versions or [NEW])}),
+def edges(*versions: tuple[str, bool], **approval: Any) -> MemoryEdges:
+    settings = Settings(
+        link_key=LINK_KEY,
+        topic="https://topic.example/api/events",
+        public_url="https://app.example",
     )
+    return people.edges(settings, link_keys=versions or (NEW,), **approval)
 
 
 def test_a_link_says_who_may_decide_what_until_when() -> None:
-    links = Links(edges())
+    links = SignedLinks(edges())
     token = links.mint(ROTATION, "anna@x.example", NOW + HOUR)
     assert links.read(token) == Link(ROTATION, "anna@x.example", NOW + HOUR)
 
 
 def test_a_link_ends() -> None:
     found = edges()
-    links = Links(found)
+    links = SignedLinks(found)
     token = links.mint(ROTATION, "anna@x.example", NOW + HOUR)
-    found.time = NOW + HOUR - timedelta(seconds=1)
+    found.clock.now = NOW + HOUR - timedelta(seconds=1)
     assert isinstance(links.read(token), Link)
-    found.time = NOW + HOUR
+    found.clock.now = NOW + HOUR
     assert links.read(token) == Expired(NOW + HOUR)
 
 
 @pytest.mark.parametrize("position", range(0, 90, 7))
 def test_a_link_with_one_sign_changed_is_forged(position: int) -> None:
-    links = Links(edges())
+    links = SignedLinks(edges())
     token = links.mint(ROTATION, "anna@x.example", NOW + HOUR)
     sign = "A" if token[position] != "A" else "B"
     assert links.read(token[:position] + sign + token[position + 1 :]) == Forged()
@@ -61,80 +70,74 @@ def test_a_link_with_one_sign_changed_is_forged(position: int) -> None:
 
 @given(st.text(max_size=2000))
 def test_no_text_is_taken_for_a_link(text: str) -> None:
-    assert Links(edges()).read(text) == Forged()
+    assert SignedLinks(edges()).read(text) == Forged()
 
 
 def test_a_token_of_the_same_key_for_another_purpose_is_forged() -> None:
     other = URLSafeSerializer(NEW[0], salt="something else").dumps({"rotation": ROTATION})
-    assert Links(edges()).read(str(other)) == Forged()
+    assert SignedLinks(edges()).read(str(other)) == Forged()
 
 
 def test_links_outlive_one_new_key_and_no_second_one() -> None:
-    token = Links(edges(OLD)).mint(ROTATION, "anna@x.example", NOW + HOUR)
-    assert isinstance(Links(edges(OLD, NEW)).read(token), Link)
-    assert Links(edges(OLD, NEW, NEWER)).read(token) == Forged()
+    token = SignedLinks(edges(OLD)).mint(ROTATION, "anna@x.example", NOW + HOUR)
+    assert isinstance(SignedLinks(edges(OLD, NEW)).read(token), Link)
+    assert SignedLinks(edges(OLD, NEW, NEWER)).read(token) == Forged()
 
 
 def test_links_are_signed_with_the_newest_key() -> None:
-    token = Links(edges(OLD, NEW)).mint(ROTATION, "anna@x.example", NOW + HOUR)
-    assert isinstance(Links(edges(NEW)).read(token), Link)
-    assert Links(edges(OLD)).read(token) == Forged()
+    token = SignedLinks(edges(OLD, NEW)).mint(ROTATION, "anna@x.example", NOW + HOUR)
+    assert isinstance(SignedLinks(edges(NEW)).read(token), Link)
+    assert SignedLinks(edges(OLD)).read(token) == Forged()
 
 
 def test_a_disabled_key_withdraws_its_links() -> None:
-    token = Links(edges(OLD)).mint(ROTATION, "anna@x.example", NOW + HOUR)
-    assert Links(edges((OLD[0], False), NEW)).read(token) == Forged()
+    token = SignedLinks(edges(OLD)).mint(ROTATION, "anna@x.example", NOW + HOUR)
+    assert SignedLinks(edges((OLD[0], False), NEW)).read(token) == Forged()
 
 
 def test_a_disabled_newest_key_leaves_the_one_before_in_force() -> None:
     found = edges(OLD, NEW, (NEWER[0], False))
-    token = Links(found).mint(ROTATION, "anna@x.example", NOW + HOUR)
-    assert isinstance(Links(edges(NEW)).read(token), Link)
+    token = SignedLinks(found).mint(ROTATION, "anna@x.example", NOW + HOUR)
+    assert isinstance(SignedLinks(edges(NEW)).read(token), Link)
 
 
-@pytest.mark.parametrize(
-    "versions", [[("short", True)], [NEW, ("short", True)], [("n" * 40, False)]]
-)
+@pytest.mark.parametrize("versions", [[("short", True)], [NEW, ("short", True)], [(NEW[0], False)]])
 def test_read_keys_bad(versions: list[tuple[str, bool]]) -> None:
     with pytest.raises(ConfigurationError, match="ROTATION_LINK_KEY") as caught:
-        Links(edges(*versions)).mint(ROTATION, "anna@x.example", NOW)
+        SignedLinks(edges(*versions)).mint(ROTATION, "anna@x.example", NOW)
     assert "short" not in caught.value.message.replace("random", "")
 
 
 def test_bad_links_do_not_reach_the_vault_each_time() -> None:
     found = edges()
-    links = Links(found)
+    links = SignedLinks(found)
     for _ in range(50):
         links.read("a.b")
-    assert found.vault_.reads == 1
-    found.time += timedelta(minutes=5)
+    assert found.calls.reads.count("vault versions link-key") == 1
+    found.clock.now += timedelta(minutes=5)
     links.read("a.b")
-    assert found.vault_.reads == 2
+    assert found.calls.reads.count("vault versions link-key") == 2
 
 
-def event(kind: str, approvers: list[str] | None = None) -> dict[str, Any]:
-    terms = {
-        "serves": "green",
-        "replaced": "blue",
-        "deadline": "2026-12-01T03:00:00Z",
-        "onDeadline": "keep",
-        "overdue": False,
-        "sessions": [],
-        "outcome": "completed",
-        "reason": "approved",
-        "decision": {"decision": "approve", "by": "a", "channel": "page", "comment": ""},
-    }
-    reference = {
-        "rotation": ROTATION,
-        "credential": "orders-db",
-        "type": kind,
-        "number": 2,
-        "time": "2026-11-24T03:00:00.000Z",
-        "request": {"origin": "manual", "requestedBy": "x", "reason": ""},
-        "facts": terms,
-    }
-    credential = configuration(approvers=approvers or []).credential("orders-db")
-    return notification(reference, credential, "https://app.example")
+def event(kind: Announcement, approvers: list[str] | None = None) -> dict[str, Any]:
+    notice = Notice(
+        kind=kind,
+        number=2,
+        time=Moment("2026-11-24T03:00:00.000Z"),
+        request=wire.read(Request, people.record()["request"]),
+        terms=Terms(
+            serves="green",
+            replaced="blue",
+            deadline=Moment("2026-12-01T02:55:00.000Z"),
+            on_deadline="keep",
+        ),
+        overdue=False,
+        sessions=[],
+        decision=Decision(decision="approve", by="a", channel="page", comment="", id=None),
+        outcome=Outcome.COMPLETED,
+        outcome_reason="approved",
+    )
+    return announcement(notice, approvers or [], "https://app.example")
 
 
 def tokens(sent: dict[str, Any]) -> dict[str, str]:
@@ -148,18 +151,18 @@ def test_each_approver_with_an_address_gets_a_link_of_their_own() -> None:
     approvers = ["anna@x.example", "0c8e6f2c-0000-4000-8000-000000000000", "ben@x.example"]
     found = edges(approvers=approvers)
     credential = found.configuration.credential("orders-db")
-    sent = recipients(found, event("AwaitingApproval", approvers), credential)
-    read = {who: Links(found).read(token) for who, token in tokens(sent).items()}
+    sent = with_recipients(found, event(Announcement.AWAITING_APPROVAL, approvers), credential)
+    read = {who: SignedLinks(found).read(token) for who, token in tokens(sent).items()}
     expires = NOW + validity(credential)
     assert read == {
         who: Link(ROTATION, who, expires) for who in ("anna@x.example", "ben@x.example")
     }
 
 
-@pytest.mark.parametrize("kind", TYPES)
-def test_only_what_asks_for_a_decision_carries_links(kind: str) -> None:
+@pytest.mark.parametrize("kind", list(Announcement))
+def test_only_what_asks_for_a_decision_carries_links(kind: Announcement) -> None:
     found = edges(approvers=["anna@x.example"])
-    sent = recipients(found, event(kind), found.configuration.credential("orders-db"))
+    sent = with_recipients(found, event(kind), found.configuration.credential("orders-db"))
     assert ("recipients" in sent["data"]) is (kind in {"AwaitingApproval", "Reminder"})
 
 
@@ -172,14 +175,12 @@ def test_a_link_lives_longer_than_until_the_next_reminder() -> None:
 def test_the_record_of_an_event_holds_no_link() -> None:
     """The activity's input is what the task hub stores; the link is made after it."""
     found = edges(approvers=["anna@x.example"])
-    reference = {
-        "rotation": ROTATION,
-        "credential": "orders-db",
-        "event": event("AwaitingApproval", ["anna@x.example"]),
-    }
+    sent = event(Announcement.AWAITING_APPROVAL, ["anna@x.example"])
+    reference = wire.value_of(Reference(rotation=ROTATION, credential="orders-db", event=sent))
     before = repr(reference)
-    answer = run(activities.publish_event, found, reference)
-    assert tokens(found.topic_.published[0])
+    publish = Implementation("publish_event", telling.publish_event)
+    answer = run(publish, found, reference)
+    assert tokens(found.world.published[0])
     assert answer == {}
     assert repr(reference) == before
     assert "link=" not in before

@@ -10,13 +10,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 from jsonschema import Draft202012Validator, FormatChecker, ValidationError
 from referencing import Registry, Resource
 
-from rotation.links import recipients
-from rotation.messages import PREFIX, TYPES, log_line, notification
+from rotation.config import parse
+from rotation.model import wire
+from rotation.model.activities import Notice, Planned
+from rotation.model.catalogue import PREFIX, Announcement, Outcome
+from rotation.model.reasons import Code, reason
 from rotation.settings import Settings
-from tests.unit.people import LINK_KEY, FakeEdges, FakeVault, configuration
+from rotation.telling.messages import announcement, log_fields, log_line
+from rotation.telling.recipients import with_recipients
+from tests.memory import MemoryEdges
+from tests.unit.people import STRONG_KEY
+from tests.unit.test_config import CREDENTIAL, changed
 from tests.unit.virtual import DAY, EVIDENCE, Story, denied, pytestmark
 
 if TYPE_CHECKING:
@@ -26,6 +34,9 @@ __all__ = ["pytestmark"]
 
 SCHEMAS = Path(__file__).parents[2] / "docs" / "events"
 APP = "https://app.example"
+APPROVERS = ["anna@contoso.example", "Rotation.Approve"]
+CONFIGURATION = parse(yaml.safe_dump(changed((f"{CREDENTIAL}.approval.approvers", APPROVERS))))
+KEYS = "https://kv-keys.vault.azure.net"
 STRANGERS = [
     {
         "role": "orders_blue",
@@ -60,7 +71,8 @@ def completed(story: Story) -> None:
 
 
 def rejected(story: Story) -> None:
-    story.to_approval().decide("reject", comment="not yet")
+    known = ["grace@contoso.example", "10000000-0000-4000-8000-000000000000"]
+    story.to_approval().decide("reject", comment="not yet", knownAs=known)
 
 
 def aborted(story: Story) -> None:
@@ -69,7 +81,8 @@ def aborted(story: Story) -> None:
 
 
 def refused(story: Story) -> None:
-    story.script["plan"] = {"decision": "refused", "reason": "the workloads do not agree"}
+    why = reason(Code.SLOTS_DISAGREE, "the workloads do not agree")
+    story.script["plan"] = wire.value_of(Planned(outcome=Outcome.REFUSED, reasons=[why]))
     story.run()
 
 
@@ -116,20 +129,20 @@ STORIES = (
 )
 
 
-def edges() -> FakeEdges:
-    return FakeEdges(
-        settings=Settings(link_key=LINK_KEY, public_url=APP),
-        configuration=configuration(approvers=["anna@contoso.example", "Rotation.Approve"]),
-        vault_=FakeVault({"link-key": [("k" * 40, True)]}),
+def edges() -> MemoryEdges:
+    found = MemoryEdges(
+        CONFIGURATION, Settings(link_key=f"{KEYS}/secrets/link-key", public_url=APP)
     )
+    found.world.vault_at(KEYS).put("link-key", STRONG_KEY, STRONG_KEY)
+    return found
 
 
 @cache
-def references(tell: Callable[[Story], None]) -> tuple[dict[str, Any], ...]:
+def notices(tell: Callable[[Story], None]) -> tuple[Notice, ...]:
     """What the story asked the app to tell."""
     story = Story("api")
     tell(story)
-    return tuple(reference for _, name, reference in story.calls if name == "notify")
+    return tuple(wire.read(Notice, notice) for notice in story.notices())
 
 
 def events(tell: Callable[[Story], None], public_url: str | None = APP) -> list[dict[str, Any]]:
@@ -137,8 +150,8 @@ def events(tell: Callable[[Story], None], public_url: str | None = APP) -> list[
     found = edges()
     credential = found.configuration.credential("orders-db")
     return [
-        recipients(found, notification(reference, credential, public_url), credential)
-        for reference in copy.deepcopy(references(tell))
+        with_recipients(found, announcement(notice, APPROVERS, public_url), credential)
+        for notice in notices(tell)
     ]
 
 
@@ -159,8 +172,10 @@ def test_every_event_of_a_story_is_as_documented(
 
 def test_the_stories_tell_every_type_and_every_type_has_a_schema() -> None:
     told = {kind for tell in STORIES for kind in kinds(events(tell))}
-    assert told == set(TYPES)
-    assert {f"{kind}.schema.json" for kind in TYPES} == schemas().keys() - {"common.schema.json"}
+    assert told == set(Announcement)
+    assert {f"{kind}.schema.json" for kind in Announcement} == schemas().keys() - {
+        "common.schema.json"
+    }
 
 
 @pytest.mark.parametrize(
@@ -173,6 +188,9 @@ def test_the_stories_tell_every_type_and_every_type_has_a_schema() -> None:
         lambda event: event["data"].update(serves="red"),
         lambda event: event["data"]["evidence"].update(passed="yes"),
         lambda event: event["data"]["recipients"][0].pop("expires"),
+        lambda event: event["data"].update(outcome="completed"),
+        lambda event: event["data"].pop("evidence"),
+        lambda event: event.update(eventTime="yesterday"),
         lambda event: event.update(extra=1),
     ],
 )
@@ -182,6 +200,44 @@ def test_validate_bad(spoil: Callable[[dict[str, Any]], None]) -> None:
     spoil(event)
     with pytest.raises(ValidationError):
         validate(event)
+
+
+@pytest.mark.parametrize(
+    ("tell", "kind", "spoil"),
+    [
+        (aborted, "Aborted", lambda data: data.update(outcome="completed")),
+        (aborted, "Aborted", lambda data: data.pop("reasons")),
+        (aborted, "Aborted", lambda data: data["reasons"][0].pop("code")),
+        (rejected, "Rejected", lambda data: data["decision"].update(decision="approve")),
+        (rejected, "Rejected", lambda data: data["decision"].pop("at")),
+        (rejected, "Rejected", lambda data: data["decision"].update(knownAs="grace")),
+        (rejected, "RolledBack", lambda data: data["reasons"].clear()),
+        (overdue, "Reminder", lambda data: data.pop("overdue")),
+        (used_by_strangers, "StillInUse", lambda data: data["sessions"].clear()),
+        (used_by_strangers, "StillInUse", lambda data: data["sessions"][0].update(sessions=0)),
+        (used_by_strangers, "StillInUse", lambda data: data["sessions"][0].update(workload="api")),
+    ],
+)
+def test_validate_what_a_type_says_bad(
+    tell: Callable[[Story], None], kind: str, spoil: Callable[[dict[str, Any]], None]
+) -> None:
+    event = copy.deepcopy(next(e for e in events(tell) if e["eventType"] == PREFIX + kind))
+    validate(event)
+    spoil(event["data"])
+    with pytest.raises(ValidationError):
+        validate(event)
+
+
+def test_an_end_has_the_codes_of_what_it_is_made_of() -> None:
+    codes = [found["code"] for found in events(stuck)[-1]["data"]["reasons"]]
+    assert codes[0] == Code.ABORT_FAILED
+    assert len(codes) > 2
+    assert log_fields(notices(stuck)[-1])["codes"] == codes
+
+
+def test_a_decision_says_by_which_names_the_decider_is_known() -> None:
+    decided = next(e for e in events(rejected) if e["eventType"] == PREFIX + "Rejected")
+    assert "grace@contoso.example" in decided["data"]["decision"]["knownAs"]
 
 
 def test_an_approver_is_told_what_a_decision_means() -> None:
@@ -218,7 +274,7 @@ def test_no_event_carries_a_key() -> None:
 
 
 def test_an_overdue_approval_has_a_log_line_of_its_own_for_its_alert() -> None:
-    lines = [log_line(reference)[0] for reference in references(overdue)]
+    lines = [log_line(notice) for notice in notices(overdue)]
     assert lines.count("approval.requested") == 1
     assert "approval.overdue" in lines
 
@@ -227,4 +283,4 @@ def test_the_documented_example_is_valid() -> None:
     readme = (SCHEMAS / "README.md").read_text(encoding="utf-8")
     example = json.loads(readme.partition("```json")[2].partition("```")[0])
     validate(example)
-    assert set(re.findall(r"\((\w+)\.schema\.json\)", readme)) == {*TYPES, "common"}
+    assert set(re.findall(r"\((\w+)\.schema\.json\)", readme)) == {*Announcement, "common"}

@@ -2,114 +2,99 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
 
-from rotation.config import Credential, parse
-from rotation.errors import Denied, Unavailable
-from rotation.model import Answer, Service, Session
-from rotation.observation import evidence, run_tests, summary
+from rotation.config import parse
+from rotation.model.errors import Denied, Unavailable
+from rotation.model.reasons import Code
+from rotation.model.record import TestResult as Result
+from rotation.model.world import Answer, Session
+from rotation.steps.proving import collect, counted, run_tests
+from tests.memory import MemoryEdges
 from tests.unit.test_config import CREDENTIAL, WORKLOAD, changed
+
+if TYPE_CHECKING:
+    from rotation.config import Credential
+    from rotation.model.activities import Through
+    from rotation.model.record import Evidence
 
 GOOD = Answer(200, b'{"role": "orders_green"}')
 
 
-class Edges:
-    """Answers to tests in turn, the last one for ever; what was asked is in `asked`."""
-
-    def __init__(self, *answers: Answer | Exception) -> None:
-        self.answers = list(answers or (GOOD,))
-        self.asked: list[str] = []
-        self.found: list[Session] = []
-        self.refuses = False
-
-    def cluster(self, name: str) -> Edges:
-        assert name == "aks"
-        return self
-
-    def service(self, namespace: str, name: str, label: str) -> Service:
-        assert label == "slot"
-        return Service(namespace, name, "green", "http")
-
-    def pods(self, namespace: str, name: str) -> list[str]:
-        assert namespace == "orders"
-        return [f"{name}-1"]
-
-    def fetch(self, *request: Any) -> Answer:
-        *where, timeout = request
-        assert timeout == 10
-        match where:
-            case [Service() as service, path]:
-                self.asked.append(f"{service.name}:{service.port}{path}")
-            case [url]:
-                self.asked.append(url)
-        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-    def database(self, credential: Credential) -> Edges:
-        assert credential.database.name == "orders"
-        return self
-
-    def sessions(self, roles: list[str]) -> list[Session]:
-        assert roles == ["orders_blue", "orders_green"]
-        if self.refuses:
-            raise Denied("the database refuses")
-        return self.found
-
-    def now(self) -> datetime:
-        return datetime(2027, 3, 1, tzinfo=UTC)
+def edges(*changes: tuple[str, Any], answers: tuple[Answer | Exception, ...] = ()) -> MemoryEdges:
+    """Green serves, and blue is about to be retired. `answers` are given instead of its own."""
+    configuration = parse(yaml.safe_dump(changed(*changes)))
+    found = MemoryEdges(configuration, active={"orders-db": "green"})
+    found.world.scripted = list(answers)
+    return found
 
 
-def credential(*changes: tuple[str, Any]) -> Credential:
-    return parse(yaml.safe_dump(changed(*changes))).credential("orders-db")
+def credential(found: MemoryEdges) -> Credential:
+    return found.configuration.credential("orders-db")
 
 
-def round_of(
-    edges: Any, through: str = "preview", *changes: tuple[str, Any]
-) -> list[dict[str, Any]]:
-    found = credential(*changes)
-    return run_tests(edges, found, found.workloads[0], "green", through)
+def round_of(found: MemoryEdges, through: Through = "service") -> list[Result]:
+    configured = credential(found)
+    return run_tests(found, configured, configured.workloads[0], "green", through)
+
+
+def asked(found: MemoryEdges) -> list[str]:
+    return [what for what in found.calls.reads if " ask " in what or " fetch " in what]
 
 
 def test_a_test_passes_several_times_and_names_the_role() -> None:
-    edges = Edges()
-    assert round_of(edges) == [
-        {
-            "test": "/whoami",
-            "passed": True,
-            "problem": None,
-            "attempts": 3,
-            "role": "orders_green",
-        }
+    found = edges()
+    assert round_of(found) == [
+        Result(test="/whoami", passed=True, problem=None, attempts=3, role="orders_green")
     ]
-    assert edges.asked == ["api-preview:http/whoami"] * 3
+    assert asked(found) == ["cluster ask orders/api/whoami 10"] * 3
 
 
-def test_after_the_swap_it_goes_through_the_production_service() -> None:
-    edges = Edges()
-    round_of(edges, "service", (f"{WORKLOAD}.port", 8080))
-    assert edges.asked == ["api:8080/whoami"] * 3
+def test_before_the_swap_it_goes_through_the_preview_service() -> None:
+    found = edges(answers=(GOOD,))
+    round_of(found, "preview")
+    assert asked(found) == ["cluster ask orders/api-preview/whoami 10"] * 3
+
+
+def test_the_port_is_the_workloads() -> None:
+    found = edges((f"{WORKLOAD}.port", 8080))
+    round_of(found)
+    assert asked(found) == ["cluster ask orders/api:8080/whoami 10"] * 3
+
+
+def test_the_other_slot_does_not_pass_for_this_one() -> None:
+    found = edges()
+    found.world.clusters["aks"].services["orders", "api"].selector["slot"] = "blue"
+    (result,) = round_of(found)
+    assert (result.passed, result.attempts) == (False, 1)
+
+
+WRONG_ROLE = Answer(200, b'{"role": "orders_blue"}')
 
 
 @pytest.mark.parametrize(
-    ("answers", "attempts", "problem"),
+    ("answers", "attempts", "problem", "code"),
     [
-        ([Unavailable("no answer")], 1, "no answer"),
-        ([GOOD, Answer(503, b"")], 2, "answered 503, not 200"),
-        ([GOOD, GOOD, Answer(200, b'{"role": "orders_blue"}')], 3, "'role' is not 'orders_green'"),
+        (
+            (Unavailable(Code.CLUSTER_UNAVAILABLE, "no answer"),),
+            1,
+            "no answer",
+            Code.CLUSTER_UNAVAILABLE,
+        ),
+        ((GOOD, Answer(503, b"")), 2, "answered 503, not 200", Code.TEST_STATUS),
+        ((GOOD, GOOD, WRONG_ROLE), 3, "'role' is not 'orders_green'", Code.TEST_FIELD),
     ],
 )
 def test_one_failure_fails_the_test(
-    answers: list[Answer | Exception], attempts: int, problem: str
+    answers: tuple[Answer | Exception, ...], attempts: int, problem: str, code: Code
 ) -> None:
-    (found,) = round_of(Edges(*answers))
-    assert (found["passed"], found["attempts"], found["role"]) == (False, attempts, None)
-    assert problem in found["problem"]
+    (result,) = round_of(edges(answers=answers))
+    assert (result.passed, result.attempts, result.role) == (False, attempts, None)
+    assert problem in (result.problem or "")
+    assert result.code == code
 
 
 def test_before_the_swap_only_what_reaches_the_standby_is_asked() -> None:
@@ -117,28 +102,43 @@ def test_before_the_swap_only_what_reaches_the_standby_is_asked() -> None:
         (f"{WORKLOAD}.tests.1", {"url": "https://api.example/"}),
         (f"{WORKLOAD}.tests.2", {"url": "https://{slot}.api.example/"}),
     )
-    edges = Edges()
-    round_of(edges, "preview", *urls)
-    assert set(edges.asked) == {"api-preview:http/whoami", "https://green.api.example/"}
-    edges = Edges()
-    round_of(edges, "service", *urls)
-    assert "https://api.example/" in edges.asked
+    standby = {
+        "cluster ask orders/api-preview/whoami 10",
+        "web fetch https://green.api.example/ 10",
+    }
+    found = edges(*urls, answers=(GOOD,))
+    round_of(found, "preview")
+    assert set(asked(found)) == standby
+    found = edges(*urls, answers=(GOOD,))
+    round_of(found)
+    assert "web fetch https://api.example/ 10" in asked(found)
 
 
 def test_a_role_goes_into_an_address_escaped() -> None:
-    edges = Edges(Answer(200, b"{}"))
-    round_of(
-        edges,
-        "service",
-        (f"{CREDENTIAL}.slots.green.role", "a/../b?c#d@e ü"),
+    found = edges(
+        (f"{CREDENTIAL}.slots.green.role", "a/b?c#d@e ü"),
         (f"{WORKLOAD}.tests.0.path", "/is/{role}"),
         (f"{WORKLOAD}.tests.1", {"url": "https://api.example/{role}"}),
+        answers=(Answer(200, b"{}"),),
     )
-    escaped = "a%2F..%2Fb%3Fc%23d%40e%20%C3%BC"
-    assert set(edges.asked) == {f"api:http/is/{escaped}", f"https://api.example/{escaped}"}
+    round_of(found)
+    escaped = "a%2Fb%3Fc%23d%40e%20%C3%BC"
+    assert set(asked(found)) == {
+        f"cluster ask orders/api/is/{escaped} 10",
+        f"web fetch https://api.example/{escaped} 10",
+    }
 
 
-def session(role: str, application: str, client: str = "10.0.0.1") -> Session:
+def test_a_role_that_would_lead_out_of_the_proxy_fails_the_test() -> None:
+    found = edges(
+        (f"{CREDENTIAL}.slots.green.role", "a/../b"), (f"{WORKLOAD}.tests.0.path", "/is/{role}")
+    )
+    (result,) = round_of(found)
+    assert (result.passed, result.attempts) == (False, 1)
+    assert "dots would lead out" in (result.problem or "")
+
+
+def session(role: str, application: str, client: str = "10.0.0.9") -> Session:
     return Session(role, application, client, "idle", None)
 
 
@@ -150,11 +150,8 @@ def test_sessions_are_counted_and_told_apart() -> None:
         session("orders_green", "api"),
         session("orders_blue", ""),
     ]
-    found = [
-        (row["role"], row["application"], row["sessions"], row["workload"])
-        for row in summary(sessions, credential().workloads)
-    ]
-    assert found == [
+    rows = counted(sessions, credential(edges()).workloads)
+    assert [(row.role, row.application, row.sessions, row.workload) for row in rows] == [
         ("orders_blue", "", 1, None),
         ("orders_blue", "api/blue", 2, "api"),
         ("orders_blue", "apix", 1, None),
@@ -162,37 +159,43 @@ def test_sessions_are_counted_and_told_apart() -> None:
     ]
 
 
-def seen(edges: Any) -> dict[str, Any]:
-    return evidence(edges, credential(), "green")
+def seen(found: MemoryEdges) -> Evidence:
+    return collect(found, credential(found), "green")
 
 
 def test_evidence_that_is_complete() -> None:
-    edges = Edges()
-    edges.found = [session("orders_green", "api/green"), session("orders_blue", "api/blue")]
-    found = seen(edges)
-    assert (found["complete"], found["passed"], found["problems"]) == (True, True, [])
-    assert found["pods"] == {"api": {"blue": ["api-blue-1"], "green": ["api-green-1"]}}
-    assert found["stillInUse"] == []
-    assert len(found["sessions"]) == 2
-    assert found["at"] == "2027-03-01T00:00:00Z"
+    found = edges()
+    found.world.database.jobs = [session("orders_blue", "api/blue")]
+    evidence = seen(found)
+    assert (evidence.complete, evidence.passed, evidence.problems) == (True, True, [])
+    assert evidence.pods == {"api": {"blue": [], "green": ["api-green-1", "api-green-2"]}}
+    assert [(row.role, row.workload, row.sessions) for row in evidence.sessions] == [
+        ("orders_blue", "api", 1),
+        ("orders_green", "api", 2),
+    ]
+    assert evidence.still_in_use == []
+    assert evidence.at == "2027-03-01T12:00:00.000Z"
+    assert found.calls.writes == []
 
 
 def test_who_else_uses_the_replaced_role_is_evidence() -> None:
-    edges = Edges()
-    edges.found = [session("orders_blue", "psql"), session("orders_green", "psql")]
-    assert [(row["role"], row["application"]) for row in seen(edges)["stillInUse"]] == [
+    found = edges()
+    found.world.database.jobs = [session("orders_blue", "psql"), session("orders_green", "psql")]
+    assert [(row.role, row.application) for row in seen(found).still_in_use] == [
         ("orders_blue", "psql")
     ]
 
 
 def test_a_failing_test_is_evidence() -> None:
-    found = seen(Edges(Answer(500, b"")))
-    assert (found["complete"], found["passed"]) == (True, False)
+    evidence = seen(edges(answers=(Answer(500, b""),)))
+    assert (evidence.complete, evidence.passed) == (True, False)
 
 
 def test_what_cannot_be_looked_at_is_said() -> None:
-    edges = Edges()
-    edges.refuses = True
-    found = seen(edges)
-    assert (found["complete"], found["problems"]) == (False, ["the database refuses"])
-    assert found["tests"]["api"][0]["passed"]
+    found = edges()
+    refusal = Denied(Code.DATABASE_RIGHT, "the database refuses")
+    found.calls.failing["database sessions"] = refusal
+    evidence = seen(found)
+    assert (evidence.complete, evidence.problems) == (False, ["the database refuses"])
+    assert evidence.tests["api"][0].passed
+    assert evidence.pods["api"]

@@ -5,40 +5,40 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import azure.functions as func
 import pytest
-from jsonschema import Draft202012Validator, FormatChecker
+import yaml
+from jsonschema import Draft202012Validator, FormatChecker, ValidationError
 from openapi_spec_validator import validate as validate_description
 
-from rotation import api
-from rotation.errors import ConfigurationError
+import rotation
+from rotation.config import parse
+from rotation.edges.azure import AzureEdges
+from rotation.front import api
 from rotation.pages import routes as pages
 from rotation.settings import Settings
-from tests.unit.people import (
-    LINK_KEY,
-    NOW,
-    ROTATION,
-    FakeClient,
-    FakeEdges,
-    FakeVault,
-    configuration,
-    handlers,
-    record,
-    request,
-)
+from tests.memory import MemoryEdges
+from tests.unit.people import NOW, ROTATION, FakeClient, handlers, record, request
+from tests.unit.test_config import CREDENTIAL, REMOVED, changed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
 
 METHODS = {"get", "post", "put", "patch", "delete", "head", "options"}
 DESCRIPTION = api.description()
 
 
-def edges() -> FakeEdges:
-    secrets = {f"orders-db-{slot}": [("x", True)] for slot in ("blue", "green")}
-    return FakeEdges(
-        settings=Settings(link_key=LINK_KEY),
-        configuration=configuration(approvers=["anna@contoso.example"]),
-        vault_=FakeVault(secrets | {"link-key": [("k" * 40, True)]}),
-    )
+APPROVERS = (f"{CREDENTIAL}.approval.approvers", ["anna@contoso.example"])
+CONFIGURATION = parse(yaml.safe_dump(changed(APPROVERS)))
+# Green serves since the swap: the rotation of `whole` waits for a decision.
+SERVING: dict[str, Any] = {"orders-db": "green"}
+
+
+def edges() -> MemoryEdges:
+    return MemoryEdges(CONFIGURATION, Settings(), NOW, SERVING)
 
 
 def registered() -> dict[tuple[str, str], str]:
@@ -100,7 +100,8 @@ def call(operation: str, client: FakeClient | None = None, **given: Any) -> Any:
     function = handlers(api.blueprint(edges()))[operation]
     body = given.pop("body", None)
     raw = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
-    arguments: dict[str, Any] = {"req": request(body=raw, **given)}
+    kind = {"Content-Type": given.pop("kind", "application/json")}
+    arguments: dict[str, Any] = {"req": request(body=raw, headers=kind, **given)}
     if operation not in {"health", "openapi"}:
         arguments["client"] = client or FakeClient(whole())
     return asyncio.run(function(**arguments))
@@ -138,13 +139,16 @@ APPROVE = {"decision": "approve", "by": "anna@contoso.example"}
         ("start_rotation", {"body": {"credential": "none"}}, 404),
         ("start_rotation", {"body": {}}, 400),
         ("start_rotation", {"body": {"credential": "orders-db", "cause": "x"}}, 400),
+        ("start_rotation", {"body": {"credential": "orders-db", "by": "somebody"}}, 400),
         ("start_rotation", {"body": b"x" * 70_000}, 413),
+        ("start_rotation", {"body": {}, "kind": "text/plain"}, 415),
         ("decide", {"id": ROTATION, "body": APPROVE}, 200),
         ("decide", {"id": ROTATION, "body": {**APPROVE, "decision": ["approve"]}}, 400),
         ("decide", {"id": ROTATION, "body": {**APPROVE, "channel": "page"}}, 400),
         ("decide", {"id": ROTATION, "body": {**APPROVE, "by": "Policy"}}, 400),
         ("decide", {"id": ROTATION, "body": {**APPROVE, "by": "eve"}}, 403),
         ("decide", {"id": "none", "body": APPROVE}, 404),
+        ("decide", {"id": ROTATION, "body": APPROVE, "kind": "text/plain"}, 415),
         ("decide", {"id": ROTATION, "body": b"x" * 70_000}, 413),
     ],
 )
@@ -173,19 +177,96 @@ def test_a_decision_for_one_that_does_not_wait_is_answered_with_its_stage(stage:
     assert (answer.status_code, documented("decide", answer)["stage"]) == (409, stage)
 
 
-def test_an_ended_rotation_is_described_too() -> None:
-    ended = whole(stage="done", outcome="completed", outcomeReason="approved by anna")
-    documented("get_rotation", call("get_rotation", FakeClient(ended), id=ROTATION))
+def test_health_says_which_release_it_is() -> None:
+    assert documented("health", call("health"))["version"] == rotation.__version__
 
 
-class Misconfigured(FakeEdges):
-    def __getattribute__(self, name: str) -> Any:
-        if name == "configuration":
-            raise ConfigurationError("credentials.yaml", ["clusters: it is missing"])
-        return super().__getattribute__(name)
+def ended(**more: Any) -> dict[str, Any]:
+    """A rotation that has all that one can have."""
+    evidence = {
+        "at": "2026-11-24T02:55:00.000Z",
+        "complete": True,
+        "passed": True,
+        "problems": [],
+        "stillInUse": [],
+        "tests": {
+            "api": [
+                {
+                    "test": "/",
+                    "passed": True,
+                    "problem": None,
+                    "attempts": 1,
+                    "role": "orders_green",
+                }
+            ]
+        },
+        "pods": {"api": {"blue": [], "green": ["api-green-1"]}},
+        "sessions": [],
+    }
+    decision = {
+        "decision": "approve",
+        "by": "anna@contoso.example",
+        "channel": "page",
+        "comment": "",
+        "id": "1",
+        "at": "2026-11-24T03:00:00.000Z",
+        "knownAs": ["anna@contoso.example"],
+    }
+    reason = {"code": "approved", "text": "approved by anna", "remedy": "nothing"}
+    return whole(
+        stage="done",
+        outcome="completed",
+        outcomeReason="approved by anna",
+        reasons=[reason],
+        decision=decision,
+        evidence={"requested": evidence, "decided": evidence},
+        **more,
+    )
 
 
-def test_a_configuration_that_is_not_valid_is_answered_with_its_problems() -> None:
-    answer = asyncio.run(handlers(api.blueprint(Misconfigured()))["health"](req=request()))
-    assert documented("health", answer)["problems"] == ["clusters: it is missing"]
+def test_a_rotation_with_everything_is_described() -> None:
+    shown = documented("get_rotation", call("get_rotation", FakeClient(ended()), id=ROTATION))
+    assert shown["evidence"]["decided"]["tests"]["api"][0]["role"] == "orders_green"
+    assert shown["decision"]["knownAs"] == ["anna@contoso.example"]
+    assert shown["reasons"][0]["code"] == "approved"
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda shown: shown.update(password="hunter2"),
+        lambda shown: shown.pop("steps"),
+        lambda shown: shown.update(stage="lunch"),
+        lambda shown: shown.update(outcome="cancelled"),
+        lambda shown: shown.update(since="yesterday"),
+        lambda shown: shown.update(runtimeStatus="Asleep"),
+        lambda shown: shown["workloads"].update(api="lost"),
+        lambda shown: shown["steps"][0].update(step="lunch"),
+        lambda shown: shown["decision"].pop("at"),
+        lambda shown: shown["decision"].update(password="hunter2"),
+        lambda shown: shown["evidence"]["decided"].pop("pods"),
+        lambda shown: shown["reasons"][0].pop("code"),
+        lambda shown: shown["request"].update(origin="nowhere"),
+        lambda shown: shown["links"].pop("page"),
+    ],
+)
+def test_documented_bad(spoil: Callable[[dict[str, Any]], object]) -> None:
+    """The description refuses what it does not describe: the tests above mean something."""
+    answer = call("get_rotation", FakeClient(ended()), id=ROTATION)
+    shown = json.loads(answer.get_body())
+    spoil(shown)
+    spoilt = func.HttpResponse(json.dumps(shown), mimetype="application/json")
+    with pytest.raises(ValidationError):
+        documented("get_rotation", spoilt)
+
+
+def test_a_configuration_that_is_not_valid_is_answered_with_its_problems(tmp_path: Path) -> None:
+    file = tmp_path / "credentials.yaml"
+    file.write_text(yaml.safe_dump(changed((f"{CREDENTIAL}.validity", REMOVED))), encoding="utf-8")
+    wrong = AzureEdges({"ROTATION_CONFIG": str(file)})
+    answer = asyncio.run(handlers(api.blueprint(wrong))["health"](req=request()))
+    document = documented("health", answer)
+    (problem,) = document["problems"]
+    assert problem.startswith(f"{CREDENTIAL}.validity: ")
+    assert (document["code"], bool(document["remedy"])) == ("configuration-invalid", True)
     assert answer.status_code == 503

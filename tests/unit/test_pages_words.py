@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from rotation.model import wire
+from rotation.model.record import Evidence
 from rotation.pages import timeline, views, wording
-from tests.unit.people import NOW, record
+from tests.unit.people import NOW, record, shown
+
+if TYPE_CHECKING:
+    from rotation.model.record import ShownRecord
 
 
 def step(name: str, minute: int, **more: Any) -> dict[str, Any]:
@@ -48,15 +53,16 @@ def decided(decision: str) -> dict[str, Any]:
     ],
 )
 def test_headline(changes: dict[str, Any], tone: str, title: str) -> None:
-    found = views.headline(record(**{"approval": None, **changes}))
+    found = views.headline(shown(**{"approval": None, **changes}))
     assert (found.tone, found.title) == (tone, title)
 
 
 def test_the_headline_of_a_decision_says_whose_it_is_and_when_it_is_overdue() -> None:
-    asked = record()
+    asked = shown()
+    assert asked.approval is not None
     assert views.headline(asked, yours=True).title == "Waiting for your decision"
     assert views.headline(asked).title == "Waiting for a decision"
-    asked["approval"]["overdue"] = True
+    asked.approval.overdue = True
     assert views.headline(asked, yours=True).title == "Your decision is overdue"
 
 
@@ -65,7 +71,7 @@ SWAPPED = [*UP, step("verify", 6), step("swap", 7), step("observe", 8), step("ev
 
 
 def lines(**changes: Any) -> list[tuple[str, str, str]]:
-    found = timeline.timeline(record(**changes), NOW)
+    found = timeline.timeline(shown(**changes), NOW)
     return [(line.name, line.state, line.what) for line in found]
 
 
@@ -135,7 +141,7 @@ EVIDENCE: dict[str, Any] = {
 
 
 def said(**changes: Any) -> list[tuple[bool, str]]:
-    points = views.points({**EVIDENCE, **changes}, "blue", "b")
+    points = views.points(wire.read(Evidence, {**EVIDENCE, **changes}), "blue", "b")
     return [(point.good, point.text) for point in points]
 
 
@@ -213,7 +219,7 @@ def test_clock_shows_the_date_of_another_day_only() -> None:
     ],
 )
 def test_expiry(left: timedelta, text: str, tone: str) -> None:
-    found = views.expiry((NOW + left).isoformat(), NOW)
+    found = views.expiry(wire.moment(NOW + left), NOW)
     assert (found.text, found.tone) == (text, tone)
 
 
@@ -221,8 +227,8 @@ def test_a_version_without_expiry_is_said_to_have_none() -> None:
     assert views.expiry(None, NOW).text == "no expiry"
 
 
-def of(credential: str, outcome: str | None, **changes: Any) -> dict[str, Any]:
-    return record(credential=credential, outcome=outcome, approval=None, **changes)
+def of(credential: str, outcome: str | None, **changes: Any) -> ShownRecord:
+    return shown(credential=credential, outcome=outcome, approval=None, **changes)
 
 
 def test_only_the_last_word_on_a_credential_asks_for_a_person() -> None:
@@ -232,13 +238,13 @@ def test_only_the_last_word_on_a_credential_asks_for_a_person() -> None:
         of("b", "skipped"),
         of("b", "needs-attention"),
         of("c", None),
-        record(credential="d"),
+        shown(credential="d"),
     ]
-    assert [found["credential"] for found in views.needing(records)] == ["b", "d"]
+    assert [found.credential for found in views.needing(records)] == ["b", "d"]
 
 
 def test_deadlines_say_what_comes_then() -> None:
-    asked = record()
+    asked = datetime(2026, 12, 1, 2, 55, tzinfo=UTC)
     before = views.deadline(asked, "keep", NOW)
     assert before.startswith("6 days left until 1 Dec 2026, 02:55 UTC.")
     after = views.deadline(asked, "roll-back", datetime(2026, 12, 2, tzinfo=UTC))

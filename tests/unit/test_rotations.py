@@ -11,12 +11,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from azure.durable_functions import OrchestrationRuntimeStatus as Status
 
-from rotation import rotations
 from rotation.config import parse
-from rotation.errors import Unavailable
-from rotation.events import sweep_all, take
-from rotation.model import Request, SecretVersion
-from rotation.rotations import (
+from rotation.front import rotations
+from rotation.front.rotations import (
     PAGE,
     Busy,
     Known,
@@ -30,12 +27,33 @@ from rotation.rotations import (
     start,
     sweep_id,
 )
+from rotation.front.triggers import sweep_all, take
+from rotation.model import wire
+from rotation.model.catalogue import Origin, Outcome
+from rotation.model.errors import Unavailable
+from rotation.model.reasons import Code
+from rotation.model.record import Request
+from rotation.model.targets import SecretTarget
+from tests.memory import MemoryEdges
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from rotation.model.record import ShownRecord
+
 NOW = datetime(2027, 3, 1, 12, 0, tzinfo=UTC)
-REQUEST = Request("orders-db-1", "orders-db", "manual", "ada", "because")
+REQUEST = Request(
+    rotation="orders-db-1",
+    credential="orders-db",
+    origin=Origin.MANUAL,
+    requested_by="ada",
+    reason="because",
+)
+
+
+def asked(**changes: Any) -> dict[str, Any]:
+    """The input of a rotation, and of its credential's orchestration."""
+    return {**wire.value_of(REQUEST), **changes}
 
 
 @dataclass(frozen=True)
@@ -91,7 +109,7 @@ class Client:
 
 
 def running(rotation: str, credential: str = "orders-db", **more: Any) -> Instance:
-    return Instance(credential, "credential", json.dumps({"rotation": rotation}), **more)
+    return Instance(credential, "credential", json.dumps(asked(rotation=rotation)), **more)
 
 
 def begin(client: Client, request: Request = REQUEST) -> Started | Known | Busy:
@@ -101,8 +119,8 @@ def begin(client: Client, request: Request = REQUEST) -> Started | Known | Busy:
 def test_start() -> None:
     client = Client()
     assert begin(client) == Started("orders-db-1")
-    assert client.started == [REQUEST.as_value()]
-    assert Request.from_value(client.started[0]) == REQUEST
+    assert client.started == [wire.value_of(REQUEST)]
+    assert wire.read(Request, client.started[0]) == REQUEST
 
 
 def test_start_after_another_has_ended() -> None:
@@ -170,21 +188,28 @@ def test_current() -> None:
     assert asyncio.run(current(client, "c")) is None
 
 
+@pytest.mark.parametrize("damage", [None, "[", {"credential": "orders-db"}, "[" * 60_000])
+def test_what_runs_for_reasons_that_cannot_be_read_keeps_others_out(damage: Any) -> None:
+    client = Client(Instance("orders-db", "credential", damage))
+    assert begin(client) == Busy("orders-db")
+    assert client.started == []
+
+
 def test_ids() -> None:
-    near = event_id("orders-db", "near-expiry", "Orders-Blue", "v1")
-    assert near == event_id("orders-db", "near-expiry", "orders-blue", "v1")
+    near = event_id("orders-db", Origin.NEAR_EXPIRY, "Orders-Blue", "v1")
+    assert near == event_id("orders-db", Origin.NEAR_EXPIRY, "orders-blue", "v1")
     different = {
         near,
-        event_id("orders-db", "expired", "orders-blue", "v1"),
-        event_id("orders-db", "near-expiry", "orders-blue", "v2"),
-        event_id("orders-db", "near-expiry", "orders-green", "v1"),
+        event_id("orders-db", Origin.EXPIRED, "orders-blue", "v1"),
+        event_id("orders-db", Origin.NEAR_EXPIRY, "orders-blue", "v2"),
+        event_id("orders-db", Origin.NEAR_EXPIRY, "orders-green", "v1"),
         sweep_id("orders-db", NOW),
         sweep_id("orders-db", NOW + timedelta(days=1)),
         manual_id("orders-db", NOW),
         manual_id("orders-db", NOW),
     }
     assert len(different) == 8
-    longest = [event_id("x" * 32, "near-expiry", "s", "v"), manual_id("x" * 32, NOW)]
+    longest = [event_id("x" * 32, Origin.NEAR_EXPIRY, "s", "v"), manual_id("x" * 32, NOW)]
     assert all(len(f"{rotation}.prepare.{'w' * 32}") <= 100 for rotation in longest)
     assert not set("".join(different)) & set("/\\#? ")
 
@@ -195,13 +220,13 @@ def many(count: int, seconds: float) -> list[Instance]:
     for n in range(count):
         made, name = NOW + timedelta(seconds=seconds * n / count), f"orders-db-{n:05}"
         found += [
-            Instance(name, input_={"credential": "orders-db"}, created_time=made),
+            Instance(name, input_=asked(rotation=name), created_time=made),
             Instance(f"{name}.swap.api", "swap_workload", created_time=made),
         ]
     return found
 
 
-def listed(client: Client, credential: str | None = None) -> list[dict[str, Any]]:
+def listed(client: Client, credential: str | None = None) -> list[ShownRecord]:
     until = NOW + timedelta(days=1)
     return asyncio.run(listing(client, NOW - timedelta(days=29), until, credential))
 
@@ -209,7 +234,7 @@ def listed(client: Client, credential: str | None = None) -> list[dict[str, Any]
 @pytest.mark.parametrize("count", [0, 1, PAGE // 2, PAGE, 5 * PAGE + 7])
 def test_listing_has_all_though_a_host_answers_a_page(count: int) -> None:
     found = listed(Client(*many(count, 80_000)))
-    assert [record["rotation"] for record in found] == [
+    assert [record.rotation for record in found] == [
         f"orders-db-{n:05}" for n in reversed(range(count))
     ]
 
@@ -232,46 +257,74 @@ def test_listing_ends_though_too_many_were_made_in_one_moment() -> None:
 
 def test_listing_of_one_credential() -> None:
     others = [
-        Instance("orders-db-2-x", input_={"credential": "orders-db-2"}),
-        Instance("other-x", input_=json.dumps({"credential": "other"})),
+        Instance("orders-db-2-x", input_=asked(credential="orders-db-2")),
+        Instance("other-x", input_=json.dumps(asked(credential="other"))),
         running("orders-db-00000"),
     ]
     found = listed(Client(*many(2, 10), *others), "orders-db")
-    assert [record["rotation"] for record in found] == ["orders-db-00001", "orders-db-00000"]
+    assert [record.rotation for record in found] == ["orders-db-00001", "orders-db-00000"]
 
 
 def test_describe_one_that_has_not_begun() -> None:
-    record = describe(Instance("r-1", input_=json.dumps(REQUEST.as_value())))
-    assert (record["stage"], record["credential"], record["outcome"]) == (
-        "queued",
-        "orders-db",
-        None,
-    )
-    assert record["request"] == REQUEST.as_value()
-    assert record["runtimeStatus"] == "Running"
-    assert record["created"] == "2027-03-01T12:00:00.000Z"
+    record = describe(Instance("r-1", input_=json.dumps(asked())))
+    assert (record.stage, record.credential, record.outcome) == ("queued", "orders-db", None)
+    assert record.request == REQUEST
+    assert record.runtime_status == "Running"
+    assert record.created == "2027-03-01T12:00:00.000Z"
 
 
 @pytest.mark.parametrize("as_text", [True, False])
 def test_describe_one_that_has_ended(as_text: bool) -> None:
-    output: Any = {"stage": "done", "outcome": "completed", "evidence": {"requested": {}}}
+    evidence = {"at": "", "complete": True, "passed": True, "problems": [], "stillInUse": []}
+    output: Any = {"stage": "done", "outcome": "completed", "evidence": {"requested": evidence}}
     ended = Instance(
         "r-1",
+        input_=asked(),
         custom_status={"stage": "done", "outcome": "completed"},
         output=json.dumps(output) if as_text else output,
         runtime_status=Status.Completed,
     )
     record = describe(ended)
-    assert (record["outcome"], record["evidence"]) == ("completed", {"requested": {}})
+    assert record.outcome is Outcome.COMPLETED
+    assert record.evidence.requested is not None
+    assert record.evidence.requested.passed
 
 
 @pytest.mark.parametrize("status", [Status.Failed, Status.Terminated, Status.Canceled])
 def test_describe_one_that_was_ended_from_outside(status: Status) -> None:
     record = describe(
-        Instance("r-1", custom_status={"stage": "swap"}, output="x", runtime_status=status)
+        Instance(
+            "r-1",
+            input_=asked(),
+            custom_status={"stage": "swap"},
+            output="x",
+            runtime_status=status,
+        )
     )
-    assert (record["stage"], record["outcome"]) == ("swap", "needs-attention")
-    assert record["outcomeReason"] == f"its orchestration was {status.name.lower()}"
+    assert (record.stage, record.outcome) == ("swap", "needs-attention")
+    assert record.outcome_reason == f"its orchestration was {status.name.lower()}"
+    assert [reason.code for reason in record.reasons] == [Code.ENDED_OUTSIDE]
+
+
+DAMAGED = [
+    {"input_": None},
+    {"input_": "["},
+    {"input_": {"credential": "orders-db"}},
+    {"input_": asked(), "custom_status": {"stage": "a stage of another release"}},
+    {"input_": asked(), "custom_status": {"workloads": [1]}},
+    {"input_": asked(), "custom_status": "[" * 60_000},
+]
+
+
+@pytest.mark.parametrize("damage", DAMAGED, ids=range(len(DAMAGED)))
+def test_a_record_that_cannot_be_read_needs_attention_and_hides_no_other(
+    damage: dict[str, Any],
+) -> None:
+    found = listed(Client(Instance("damaged", **damage), *many(2, 10)))
+    assert len(found) == 3
+    record = next(one for one in found if one.rotation == "damaged")
+    assert record.outcome is Outcome.NEEDS_ATTENTION
+    assert [reason.code for reason in record.reasons] == [Code.UNREADABLE]
 
 
 def test_find_shows_what_its_parts_do() -> None:
@@ -280,19 +333,20 @@ def test_find_shows_what_its_parts_do() -> None:
         "workloads": {"api": "planned", "web": "planned", "jobs": "failed"},
     }
     parts = [
-        Instance("r-1.prepare.api", "prepare_workload", custom_status="await_ready"),
-        Instance("r-1.prepare.web", "prepare_workload"),
+        Instance("orders-db-1.prepare.api", "prepare_workload", custom_status="await_ready"),
+        Instance("orders-db-1.prepare.web", "prepare_workload"),
         Instance(
-            "r-1.prepare.jobs",
+            "orders-db-1.prepare.jobs",
             "prepare_workload",
             custom_status="start",
             runtime_status=Status.Completed,
         ),
     ]
-    client: Any = Client(Instance("r-1", custom_status=shown), *parts)
-    record = asyncio.run(find(client, "r-1"))
+    rotation = Instance("orders-db-1", input_=asked(), custom_status=shown)
+    client: Any = Client(rotation, *parts)
+    record = asyncio.run(find(client, "orders-db-1"))
     assert record is not None
-    assert record["workloads"] == {"api": "await_ready", "web": "planned", "jobs": "failed"}
+    assert record.workloads == {"api": "await_ready", "web": "planned", "jobs": "failed"}
 
 
 def test_find_takes_nothing_else_for_a_rotation() -> None:
@@ -331,40 +385,39 @@ credentials:
 """)
 
 
-class Edges:
-    """As much of the edges as triggers use. `days` until each secret's current version expires."""
+VAULT = "https://kv.vault.azure.net"
 
-    configuration = CONFIGURATION
 
-    def __init__(self, **days: float) -> None:
-        self.days = {name.replace("_", "-"): left for name, left in days.items()}
-        self.disabled: set[str] = set()
+def edges(**days: float) -> MemoryEdges:
+    """`days` until each secret's current version expires; it was never written unless given."""
+    memory = MemoryEdges(CONFIGURATION, now=NOW)
+    vault = memory.world.vault_at(VAULT)
+    vault.secrets.clear()
+    for name, left in days.items():
+        secret = name.replace("_", "-")
+        vault.put(secret, "x", "x", NOW + timedelta(days=left))
+    return memory
 
-    def now(self) -> datetime:
-        return NOW
 
-    def vault(self, url: str) -> Edges:
-        assert url == "https://kv.vault.azure.net"
-        return self
+def version(secret: str) -> str:
+    current = edges(orders_blue=20).vault(VAULT).current(SecretTarget(secret))
+    assert current is not None
+    return current.version
 
-    def current(self, secret: str) -> SecretVersion | None:
-        if secret not in self.days:
-            return None
-        if self.days[secret] < 0:
-            raise Unavailable("the vault is away")
-        expires = NOW + timedelta(days=self.days[secret])
-        return SecretVersion(secret, "v1", secret not in self.disabled, NOW, expires)
+
+VERSION = version("orders-blue")
 
 
 def announced(client: Client, **changes: Any) -> None:
     data = {
-        "Id": "https://kv.vault.azure.net/secrets/orders-blue/v1",
+        "Id": f"{VAULT}/secrets/orders-blue/{VERSION}",
         "ObjectName": "orders-blue",
-        "Version": "v1",
+        "Version": VERSION,
         **changes,
     }
     event_type = "Microsoft.KeyVault.SecretNearExpiry"
-    asyncio.run(take(Edges(), client, event_type, data, "e-1"))  # type: ignore[arg-type]  # as much as is used
+    hub: Any = client
+    asyncio.run(take(edges(orders_blue=20), hub, event_type, data, "e-1"))
 
 
 def accounted(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -417,26 +470,27 @@ def test_an_event_that_cannot_be_recorded_is_delivered_again() -> None:
         announced(client)
 
 
-def swept(client: Any, edges: Any) -> list[str]:
-    asyncio.run(sweep_all(edges, client))
+def swept(client: Any, found: MemoryEdges) -> list[str]:
+    asyncio.run(sweep_all(found, client))
     return [value["rotation"] for value in client.started]
 
 
 def test_the_sweep_asks_for_what_is_due_once_a_day(caplog: pytest.LogCaptureFixture) -> None:
-    client, edges = Client(), Edges(orders_blue=30, orders_green=80, second_blue=31)
+    client = Client()
+    found = edges(orders_blue=30, orders_green=80, second_blue=31)
     with caplog.at_level("INFO", "rotation"):
         for _ in range(2):
-            assert swept(client, edges) == ["orders-db-sweep-20270301"]
+            assert swept(client, found) == ["orders-db-sweep-20270301"]
     assert accounted(caplog) == ["event.started", "sweep.done", "event.duplicate", "sweep.done"]
 
 
 def test_the_sweep_passes_over_what_was_disabled_or_never_written(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    edges = Edges(orders_blue=1)
-    edges.disabled = {"orders-blue"}
+    found = edges(orders_blue=1)
+    found.world.vault_at(VAULT).secrets["orders-blue"][0].disabled = NOW
     with caplog.at_level("INFO", "rotation"):
-        assert swept(Client(), edges) == []
+        assert swept(Client(), found) == []
     assert accounted(caplog) == ["sweep.done"]  # an alert waits for its absence
 
 
@@ -444,7 +498,10 @@ def test_the_sweep_goes_on_after_one_that_cannot_be_seen(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     with caplog.at_level("INFO", "rotation"):
-        found = swept(Client(), Edges(orders_blue=-1, second_green=3))
+        memory = edges(orders_blue=1, second_green=3)
+        away = Unavailable(Code.VAULT_UNAVAILABLE, "the vault is away")
+        memory.calls.failing["vault current orders-blue"] = away
+        found = swept(Client(), memory)
     assert found == ["second-sweep-20270301"]
     assert accounted(caplog) == ["event.failed", "event.started", "sweep.done"]
 

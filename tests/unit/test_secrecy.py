@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rotation import log
-from rotation.config import Admin, Database
-from rotation.errors import Invalid
+from rotation.model.errors import Invalid
+from rotation.model.targets import ServerTarget
 from rotation.secrecy import (
     ALPHABET,
     CONTENT_TYPES,
@@ -31,7 +31,7 @@ from rotation.secrecy import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-DATABASE = Database(host="pg.example", name="orders", admin=Admin(role="rotator"))
+SERVER = ServerTarget("pg.example", 5432, "orders", "verify-full")
 SHAPES: tuple[Format, ...] = ("password", "url", "json")
 CLEAR = "hunter2-hunter2"
 
@@ -111,7 +111,7 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
 
 @given(st.sampled_from(SHAPES), TEXT, TEXT)
 def test_what_is_rendered_can_be_extracted(shape: Format, role: str, password: str) -> None:
-    value = render(shape, role, Secret(password), DATABASE)
+    value = render(shape, role, Secret(password), SERVER)
     assert extract(shape, value, "orders-blue/1").reveal() == password
 
 
@@ -119,13 +119,13 @@ def test_what_is_rendered_can_be_extracted(shape: Format, role: str, password: s
     ("role", "password"), [("orders_blue", "abc"), ("o@b:/?#[x]%", "p@:/?#[]%&=+ ü")]
 )
 def test_a_url_is_one_that_others_can_read(role: str, password: str) -> None:
-    parts = urlsplit(render("url", role, Secret(password), DATABASE).reveal())
+    parts = urlsplit(render("url", role, Secret(password), SERVER).reveal())
     assert (parts.scheme, parts.hostname, parts.port) == ("postgresql", "pg.example", 5432)
     assert (parts.path, parts.query) == ("/orders", "sslmode=verify-full")
 
 
 def test_json_has_what_a_driver_needs() -> None:
-    assert json.loads(render("json", "orders_blue", Secret("abc"), DATABASE).reveal()) == {
+    assert json.loads(render("json", "orders_blue", Secret("abc"), SERVER).reveal()) == {
         "username": "orders_blue",
         "password": "abc",
         "host": "pg.example",

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rotation.errors import ConfigurationError
+from rotation.model.errors import ConfigurationError
 from rotation.settings import Settings, parse
 
 NAMES = (
@@ -69,20 +69,20 @@ def test_sign_in_counts_only_when_the_platform_says_so(value: str) -> None:
 
 
 BAD = [
-    ("ROTATION_PUBLIC_URL", "rotation.example", "'rotation.example' is not an http(s):// URL"),
-    ("ROTATION_PUBLIC_URL", "https://[x", "'https://[x' is not an http(s):// URL"),
-    ("ROTATION_SIGN_IN", "Entra", "'Entra' is neither 'entra' nor 'links'"),
-    ("ROTATION_LINK_KEY", "http://kv/secrets/x", "'http://kv/secrets/x' is not an https:// URL"),
+    ("ROTATION_PUBLIC_URL", "rotation.example", "is not an https:// or http:// address"),
+    ("ROTATION_PUBLIC_URL", "https://[x", "is not an https:// or http:// address"),
+    ("ROTATION_SIGN_IN", "Entra", "is neither 'entra' nor 'links'"),
+    ("ROTATION_LINK_KEY", "http://kv/secrets/x", "is not an https:// address"),
     ("ROTATION_LINK_KEY", "https://kv/secrets/x/v1", "is not https://<vault>/secrets/<name>"),
     ("ROTATION_LINK_KEY", "https://kv", "is not https://<vault>/secrets/<name>"),
-    ("ROTATION_TOPIC_ENDPOINT", "https://", "'https://' is not an https:// URL"),
-    ("ROTATION_TOPIC_ENDPOINT", "https://[", "'https://[' is not an https:// URL"),
-    ("ROTATION_TOPIC_ENDPOINT", "https://x:99999", "is not an https:// URL"),
-    ("ROTATION_WATCH_SECONDS", "0", "'0' is not a whole number from 1 to 120"),
-    ("ROTATION_WATCH_SECONDS", "121", "'121' is not a whole number"),
-    ("ROTATION_WATCH_SECONDS", "-1", "'-1' is not a whole number"),
-    ("ROTATION_WATCH_SECONDS", "1.5", "'1.5' is not a whole number"),
-    ("ROTATION_WATCH_SECONDS", "²", "'²' is not a whole number"),
+    ("ROTATION_TOPIC_ENDPOINT", "https://", "is not an https:// address"),
+    ("ROTATION_TOPIC_ENDPOINT", "https://[", "is not an https:// address"),
+    ("ROTATION_TOPIC_ENDPOINT", "https://x:99999", "is not an https:// address"),
+    ("ROTATION_WATCH_SECONDS", "0", "is not a whole number from 1 to 120"),
+    ("ROTATION_WATCH_SECONDS", "121", "is not a whole number"),
+    ("ROTATION_WATCH_SECONDS", "-1", "is not a whole number"),
+    ("ROTATION_WATCH_SECONDS", "1.5", "is not a whole number"),
+    ("ROTATION_WATCH_SECONDS", "²", "is not a whole number"),
 ]
 
 

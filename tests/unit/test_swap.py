@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 import yaml
 
-from rotation.activities import await_gone, scale_down, swap
 from rotation.config import parse
-from rotation.errors import Conflict, Denied, Unavailable
-from rotation.model import Deployment, SecretVersion, Service, Slot, other
-from rotation.secrecy import Secret
-from rotation.settings import Settings
-from rotation.step import Step
+from rotation.model.activities import Reference
+from rotation.model.errors import Conflict, Denied, Unavailable
+from rotation.model.reasons import Code
+from rotation.model.world import Slot, other
+from rotation.steps.pods import await_gone, scale_down
+from rotation.steps.running import Step
+from rotation.steps.traffic import swap, swap_back
+from tests.memory import MemoryEdges
 from tests.unit.test_config import VALID, changed
 
 if TYPE_CHECKING:
-    from rotation.config import Credential
+    from collections.abc import Callable
+
+    from tests.memory.cluster import ClusterModel, DeploymentState
 
 SECOND = {
     **VALID["credentials"]["orders-db"]["workloads"][0],
@@ -28,210 +31,227 @@ SECOND = {
     "preview": "web-preview",
     "deployments": {"blue": "web-blue", "green": "web-green"},
 }
-CREDENTIAL = "credentials.orders-db.workloads.1"
+CONFIGURATION = parse(yaml.safe_dump(changed(("credentials.orders-db.workloads.1", SECOND))))
+CREDENTIAL = CONFIGURATION.credential("orders-db")
+CHANGES: list[Callable[[Step], None]] = [swap, swap_back]
 
 
-class Edges:
-    """Two workloads, `api` and `web`, and what was done to them."""
-
-    configuration = parse(yaml.safe_dump(changed((CREDENTIAL, SECOND))))
+class World:
+    """Two workloads, `api` and `web`, served by blue and ready to go to green."""
 
     def __init__(self) -> None:
-        self.selected = {
-            "api": "blue",
-            "web": "blue",
-            "api-preview": "green",
-            "web-preview": "green",
-        }
-        self.deployments = {
-            f"{name}-{slot}": deployment(f"{name}-{slot}")
-            for name in ("api", "web")
-            for slot in ("blue", "green")
-        }
-        self.done: list[Any] = []
-        self.sealed: list[str] = []
-        self.refuses_login = False
+        self.edges = MemoryEdges(CONFIGURATION)
+        self.edges.world.write(CREDENTIAL, "green", "a password of the slot")
+        self.allow_login("green")
+        for name in ("api", "web"):
+            self.scale(f"{name}-green", 2)
 
-    def cluster(self, name: str) -> Edges:
-        assert name == "aks"
-        return self
+    def allow_login(self, slot: Slot) -> None:
+        role = self.edges.world.database.roles[CREDENTIAL.slots[slot].role]
+        current = self.edges.world.current(CREDENTIAL, slot)
+        assert current is not None
+        role.login, role.password = True, current.password
 
-    def service(self, namespace: str, name: str, label: str) -> Service:
-        assert label == "slot"
-        return Service(namespace, name, self.selected[name], "http")
-
-    def deployment(self, namespace: str, name: str) -> Deployment | None:
-        assert namespace == "orders"
-        return self.deployments.get(name)
-
-    def scale(self, namespace: str, name: str, replicas: int) -> None:
-        assert namespace == "orders"
-        self.done.append(("scale", name, replicas))
-        self.deployments[name] = replace(self.deployments[name], replicas=replicas)
-
-    def seal(self, namespace: str, name: str, token: str) -> None:
-        assert (namespace, bool(token)) == ("orders", True)
-        self.sealed.append(name)
-
-    def select(
-        self, namespace: str, name: str, label: str, expected: str, slot: str, **_: object
-    ) -> None:
-        assert (namespace, label) == ("orders", "slot")
-        if self.selected[name] not in {expected, slot}:
-            raise Conflict(f"{name} selects {self.selected[name]}")
-        self.selected[name] = slot
+    def refuse_login(self) -> None:
+        self.edges.calls.failing["database login"] = Denied(Code.LOGIN_REFUSED, "refused")
 
     @property
-    def settings(self) -> Settings:
-        return Settings()
+    def cluster(self) -> ClusterModel:
+        return self.edges.world.clusters["aks"]
 
-    def watch_gone(self, namespace: str, name: str, seconds: float) -> list[str]:
-        assert (namespace, seconds) == ("orders", 20)
-        return [f"{name}-1"] if self.deployments[name].replicas else []
+    def deployment(self, name: str) -> DeploymentState:
+        return self.cluster.deployments["orders", name]
 
-    def vault(self, url: str) -> Edges:
-        assert url == "https://kv.vault.azure.net"
-        return self
+    def scale(self, name: str, replicas: int) -> None:
+        """By somebody else; its pods come up, or go, at once."""
+        self.cluster.scale(self.deployment(name), replicas)
+        self.edges.calls.pause(0.0)
 
-    def current(self, secret: str) -> SecretVersion:
-        now = datetime(2027, 3, 1, tzinfo=UTC)
-        return SecretVersion(secret, "v1", enabled=True, created=now, expires=now)
+    def point(self, **slots: Slot) -> None:
+        """Somebody else moves traffic."""
+        for name, slot in slots.items():
+            self.cluster.select(self.cluster.services["orders", name.replace("_", "-")], slot)
 
-    def value(self, secret: str, version: str) -> Secret:
-        return Secret(f"{secret}/{version}")
+    def slot_of(self, service: str) -> str | None:
+        return self.cluster.services["orders", service].slot
 
-    def database(self, credential: Credential) -> Edges:
-        assert credential.database.name == "orders"
-        return self
+    def seals(self) -> list[str | None]:
+        return [self.cluster.services["orders", name].seal for name in ("api", "web")]
 
-    def login(self, role: str, password: Secret) -> None:
-        self.done.append(("login", role))
-        if self.refuses_login or not password.reveal().endswith("/v1"):
-            raise Denied("refused")
+    def step(self, slot: Slot = "green") -> Step:
+        reference = Reference(rotation="r-1", credential="orders-db", workload="api", slot=slot)
+        return Step(self.edges, reference)
 
-
-def deployment(name: str, replicas: int = 2) -> Deployment:
-    return Deployment(
-        *("orders", name, replicas, replicas, replicas, replicas),
-        observed=True,
-        images={},
-        version="v1",
-    )
+    @property
+    def writes(self) -> list[str]:
+        return [what.removeprefix("cluster ") for what in self.edges.calls.writes]
 
 
-def step(edges: Any, workload: str = "api", slot: Slot = "green") -> Step:
-    names = {"rotation": "r-1", "credential": "orders-db", "workload": workload, "slot": slot}
-    return Step(edges, names)
+@pytest.fixture
+def world() -> World:
+    return World()
 
 
 @pytest.mark.parametrize("slot", ["green", "blue"])
-def test_the_service_and_then_the_preview_are_pointed(slot: Slot) -> None:
-    edges = Edges()
-    edges.selected |= {"api": other(slot), "api-preview": slot}
-    swap(step(edges, slot=slot))
-    assert (edges.selected["api"], edges.selected["api-preview"]) == (slot, other(slot))
-    assert edges.selected["web"] == "blue"
-    assert edges.done == [("login", f"orders_{slot}")]
+def test_the_service_and_then_the_preview_are_pointed(world: World, slot: Slot) -> None:
+    gone = other(slot)
+    world.point(api=gone, api_preview=slot)
+    swap(world.step(slot))
+    assert world.writes == [
+        f"move orders/api slot: {gone} -> {slot}",
+        f"move orders/api-preview slot: {slot} -> {gone}",
+    ]
+    assert (world.slot_of("api"), world.slot_of("api-preview")) == (slot, gone)
+    assert world.slot_of("web") == "blue"
+    assert f"database login orders_{slot}" in world.edges.calls.reads
 
 
-def test_it_may_be_repeated() -> None:
-    edges = Edges()
-    swap(step(edges))
-    edges.refuses_login = True
-    swap(step(edges))
-    assert edges.selected["api"] == "green"
+@pytest.mark.parametrize("change", CHANGES)
+def test_it_may_be_repeated(world: World, change: Callable[[Step], None]) -> None:
+    change(world.step())
+    world.refuse_login()
+    change(world.step())
+    assert (world.slot_of("api"), world.slot_of("api-preview")) == ("green", "blue")
 
 
-def test_only_going_back_seals_the_service_also_where_nothing_is_to_change() -> None:
-    edges = Edges()
-    swap(step(edges, slot="green"))
-    assert edges.sealed == []
-    back = step(edges, slot="green")
-    back.reference["compensating"] = True
-    swap(back)
-    assert edges.sealed == ["api"]
+def test_only_going_back_seals_the_service_also_where_nothing_is_to_change(world: World) -> None:
+    swap(world.step())
+    assert world.seals() == [None, None]
+    swap_back(world.step())
+    assert world.seals() == ["r-1", None]
+    assert world.slot_of("api") == "green"
 
 
-def test_a_login_that_fails_swaps_nothing() -> None:
-    edges = Edges()
-    edges.refuses_login = True
+def test_a_swap_that_is_held_up_comes_to_nothing_once_it_was_gone_back(world: World) -> None:
+    """It has looked at the Service; what it does next is too late."""
+    production = CREDENTIAL.workloads[0].production
+    traffic = world.edges.traffic("aks")
+    seen = traffic.route(production)
+    assert seen is not None
+    swap_back(world.step("blue"))
+    with pytest.raises(Unavailable) as caught:
+        traffic.move(production, "blue", "green", revision=seen.revision)
+    assert caught.value.code is Code.TRAFFIC_CHANGED
+    assert world.slot_of("api") == "blue"
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_login_that_fails_swaps_nothing(world: World, change: Callable[[Step], None]) -> None:
+    world.refuse_login()
     with pytest.raises(Denied):
-        swap(step(edges))
-    assert edges.selected["api"] == "blue"
+        change(world.step())
+    assert world.slot_of("api") == "blue"
 
 
-@pytest.mark.parametrize("state", [{"ready": 1}, {"observed": False}, {"total": 3}, {"updated": 1}])
-def test_pods_that_are_not_ready_are_waited_for(state: dict[str, Any]) -> None:
-    edges = Edges()
-    edges.deployments["api-green"] = replace(edges.deployments["api-green"], **state)
-    with pytest.raises(Unavailable, match="Deployment orders/api-green cannot serve now"):
-        swap(step(edges))
-    assert edges.selected["api"] == "blue"
+def test_traffic_that_goes_elsewhere_is_left_there(world: World) -> None:
+    world.cluster.select(world.cluster.services["orders", "api"], "purple")
+    with pytest.raises(Conflict) as caught:
+        swap(world.step())
+    assert caught.value.code is Code.TRAFFIC_ELSEWHERE
+    assert world.slot_of("api") == "purple"
 
 
-def test_a_deployment_that_is_gone_serves_nothing() -> None:
-    edges = Edges()
-    del edges.deployments["api-green"]
+def lacks_a_pod(deployment: DeploymentState) -> None:
+    deployment.pods.pop()
+
+
+def is_not_observed(deployment: DeploymentState) -> None:
+    deployment.changed = deployment.pods[0].ready_at
+
+
+def has_a_pod_that_starts(deployment: DeploymentState) -> None:
+    deployment.pods[0].ready_at = None
+
+
+def lacks_a_new_pod(deployment: DeploymentState) -> None:
+    deployment.pods[0].revision -= 1
+
+
+def has_a_former_pod_too(deployment: DeploymentState) -> None:
+    former = replace(deployment.pods[0], revision=deployment.revision - 1)
+    deployment.pods.append(former)
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize(
+    "state",
+    [
+        lacks_a_pod,
+        is_not_observed,
+        has_a_pod_that_starts,
+        lacks_a_new_pod,
+        has_a_former_pod_too,
+    ],
+)
+def test_pods_that_are_not_ready_are_waited_for(
+    world: World, state: Callable[[DeploymentState], None], change: Callable[[Step], None]
+) -> None:
+    state(world.deployment("api-green"))
+    with pytest.raises(Unavailable, match="Deployment orders/api-green cannot serve now") as caught:
+        change(world.step())
+    assert caught.value.code is Code.CANNOT_SERVE
+    assert world.slot_of("api") == "blue"
+
+
+def test_a_deployment_that_is_gone_serves_nothing(world: World) -> None:
+    del world.cluster.deployments["orders", "api-green"]
     with pytest.raises(Unavailable, match="it does not exist"):
-        swap(step(edges))
+        swap(world.step())
 
 
-def test_a_slot_with_too_few_pods_is_scaled_up_first() -> None:
-    edges = Edges()
-    edges.deployments["api-blue"] = deployment("api-blue", 5)
-    with pytest.raises(Unavailable, match="is being scaled up to 5 pods"):
-        swap(step(edges))
-    assert edges.done == [("scale", "api-green", 5)]
-    assert edges.selected["api"] == "blue"
+def test_a_slot_with_too_few_pods_is_scaled_up_first(world: World) -> None:
+    world.scale("api-blue", 5)
+    with pytest.raises(Unavailable, match="is being scaled up to 5 pods") as caught:
+        swap(world.step())
+    assert caught.value.code is Code.SCALING_UP
+    assert world.writes == ["scale orders/api-green to 5"]
+    assert world.slot_of("api") == "blue"
+    swap(world.step())
+    assert world.slot_of("api") == "green"
 
 
-def test_only_a_swap_back_starts_a_slot_that_was_stopped() -> None:
+def test_only_a_swap_back_starts_a_slot_that_was_stopped(world: World) -> None:
     """A swap that comes late would revive a slot that is retired by now."""
-    edges = Edges()
-    edges.deployments["api-green"] = deployment("api-green", 0)
-    late = step(edges)
+    world.scale("api-green", 0)
     with pytest.raises(Unavailable, match="cannot serve now: no pods"):
-        swap(late)
-    assert edges.done == []
-    late.reference["compensating"] = True
+        swap(world.step())
+    assert world.writes == []
     with pytest.raises(Unavailable, match="is being scaled up to 2 pods"):
-        swap(late)
-    assert edges.done == [("scale", "api-green", 2)]
+        swap_back(world.step())
+    assert world.writes == ["seal orders/api", "scale orders/api-green to 2"]
 
 
 @pytest.mark.parametrize("slot", ["green", "blue"])
-def test_it_is_scaled_up_though_another_workload_is_on_that_slot_already(slot: Slot) -> None:
+def test_it_is_scaled_up_though_another_workload_is_on_that_slot_already(
+    world: World, slot: Slot
+) -> None:
     """In a swap the other one was faster; in a swap back it had never left."""
-    edges = Edges()
-    edges.selected |= {"web": slot, "api": other(slot), "api-preview": slot}
-    edges.deployments[f"api-{other(slot)}"] = deployment(f"api-{other(slot)}", 5)
+    world.point(web=slot, api=other(slot), api_preview=slot)
+    world.scale(f"api-{other(slot)}", 5)
     with pytest.raises(Unavailable, match="is being scaled up to 5 pods"):
-        swap(step(edges, slot=slot))
-    edges.deployments[f"api-{slot}"] = deployment(f"api-{slot}", 5)
-    swap(step(edges, slot=slot))
-    assert edges.selected["api"] == slot
+        swap(world.step(slot))
+    swap(world.step(slot))
+    assert world.slot_of("api") == slot
 
 
 @pytest.mark.parametrize("serving", ["api", "web"])
-def test_nothing_that_serves_is_scaled_down(serving: str) -> None:
-    edges = Edges()
-    edges.selected[serving] = "green"
+def test_nothing_that_serves_is_scaled_down(world: World, serving: str) -> None:
+    moved: dict[str, Slot] = {serving: "green"}
+    world.point(**moved)
     with pytest.raises(Conflict, match=f"orders/{serving} routes to green: what serves traffic"):
-        scale_down(step(edges))
-    assert edges.done == []
+        scale_down(world.step())
+    assert world.writes == []
 
 
-def test_pods_that_came_back_are_scaled_down_once_more() -> None:
-    edges = Edges()
-    assert await_gone(step(edges))["done"]
-    assert edges.done == [("scale", "api-green", 0)]
-    assert await_gone(step(edges))["done"]
-    assert edges.done == [("scale", "api-green", 0)]
+def test_pods_that_came_back_are_scaled_down_once_more(world: World) -> None:
+    assert await_gone(world.step()).done
+    assert world.writes == ["scale orders/api-green to 0"]
+    assert await_gone(world.step()).done
+    assert world.writes == ["scale orders/api-green to 0"]
 
 
-def test_pods_that_came_back_and_serve_stay() -> None:
-    edges = Edges()
-    edges.selected["api"] = "green"
+def test_pods_that_came_back_and_serve_stay(world: World) -> None:
+    world.point(api="green")
     with pytest.raises(Conflict, match="what serves traffic is not touched"):
-        await_gone(step(edges))
-    assert edges.done == []
+        await_gone(world.step())
+    assert world.writes == []

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from local.engine import InstanceRunning
-from rotation import workflow
-from rotation.fitting import LIMIT
+from rotation.model import wire
+from rotation.model.reasons import Code
+from rotation.story import workflow
+from rotation.story.status import LIMIT
 from tests.unit.virtual import (
     DONE,
     EVIDENCE,
     HEALTHY,
+    REQUEST,
     Story,
     cut_off,
     denied,
@@ -22,6 +25,9 @@ from tests.unit.virtual import (
     sequence,
     unavailable,
 )
+
+if TYPE_CHECKING:
+    from rotation.model.record import Record
 
 __all__ = ["pytestmark"]
 
@@ -67,19 +73,23 @@ def test_an_approved_rotation(story: Story) -> None:
         "deactivate blue",
         "disable blue",
     ]
-    assert (output["outcome"], output["outcomeReason"]) == (
+    assert (output.outcome, output.outcome_reason) == (
         "completed",
         "approved by grace@contoso.example",
     )
-    assert (output["active"], output["standby"], output["version"]) == ("blue", "green", "v2")
-    assert output["workloads"] == {"api": "retired"}
-    assert set(output["evidence"]) == {"requested", "decided"}
+    assert (output.active, output.standby, output.version) == ("blue", "green", "v2")
+    assert output.workloads == {"api": "retired"}
+    assert [(found.code, found.text) for found in output.reasons] == [
+        ("approved", "approved by grace@contoso.example")
+    ]
+    assert output.evidence.requested
+    assert output.evidence.decided
     assert story.told() == ["Started", "AwaitingApproval", "Approved", "Completed"]
 
 
 def test_every_step_is_recorded_with_its_times(story: Story) -> None:
     output = story.approve()
-    assert [step["step"] for step in output["steps"]] == [
+    assert [step.step for step in output.steps] == [
         "plan",
         "stage",
         "activate",
@@ -96,13 +106,13 @@ def test_every_step_is_recorded_with_its_times(story: Story) -> None:
         "deactivate",
         "disable",
     ]
-    assert all(step["since"] and step["until"] for step in output["steps"])
-    assert not [step for step in output["steps"] if "failure" in step]
+    assert all(step.since and step.until for step in output.steps)
+    assert not [step for step in output.steps if step.failure or step.code]
 
 
 def test_the_result_of_the_credential_is_the_rotation(story: Story) -> None:
     story.approve()
-    assert story.world.show("orders-db")["output"] == story.output
+    assert story.world.show("orders-db")["output"] == story.shown["output"]
 
 
 def test_activities_are_told_names_and_no_more(story: Story) -> None:
@@ -116,7 +126,6 @@ def test_activities_are_told_names_and_no_more(story: Story) -> None:
                 "version",
                 "workload",
                 "through",
-                "compensating",
             }, name
 
 
@@ -148,25 +157,34 @@ def test_a_turn_or_activity_that_is_lost_and_repeated_changes_nothing(again: int
         engine = story.world.restart()
         if not engine.ready() and not asked:
             asked = True
-            decision = {"decision": "approve", "by": "grace"}
-            engine.raise_event("r-1", story.status["approval"]["event"], json.dumps(decision))
-    assert story.output["outcome"] == "completed"
+            decision = {"decision": "approve", "by": "grace@contoso.example"}
+            engine.raise_event("r-1", str(story.gate), json.dumps(decision))
+    assert story.output.outcome == "completed"
     assert story.serving == "green"
+
+
+NOT_DUE = [
+    {"code": "not-due", "text": "not due", "remedy": "nothing"},
+    {"code": "no-expiry", "text": "there is time", "remedy": "wait"},
+]
 
 
 @pytest.mark.parametrize(
     ("plan", "outcome", "told"),
     [
-        ({"decision": "skipped", "reason": "not due"}, "skipped", ["Skipped"]),
-        ({"decision": "refused", "reason": "not due"}, "refused", ["Refused"]),
+        ({"outcome": "skipped", "reasons": NOT_DUE}, "skipped", [None]),
+        ({"outcome": "refused", "reasons": NOT_DUE}, "refused", ["Refused"]),
     ],
 )
 def test_what_plan_declines(
-    story: Story, plan: dict[str, Any], outcome: str, told: list[str]
+    story: Story, plan: dict[str, Any], outcome: str, told: list[str | None]
 ) -> None:
+    """What is skipped is logged and not announced."""
     story.script["plan"] = plan
     output = story.run()
-    assert (output["outcome"], output["outcomeReason"]) == (outcome, "not due")
+    assert (output.outcome, output.outcome_reason) == (outcome, "not due; there is time")
+    assert [wire.value_of(found) for found in output.reasons] == NOT_DUE
+    assert [wire.value_of(output.request), output.active] == [REQUEST, None]
     assert story.names() == ["plan"]
     assert story.told() == told
 
@@ -174,34 +192,52 @@ def test_what_plan_declines(
 def test_a_world_that_cannot_be_seen_is_refused(story: Story) -> None:
     story.script["plan"] = denied
     output = story.run()
-    assert (output["outcome"], output["outcomeReason"]) == ("refused", "plan: it is refused")
+    assert (output.outcome, output.outcome_reason) == ("refused", "plan: it is refused")
+    assert failed(output) == [("plan", "it is refused", "vault-denied")]
     assert story.names() == ["plan"]
 
 
-BEFORE_THE_SWAP: list[tuple[str, Any, str]] = [
-    ("stage", denied, "stage: it is refused"),
-    ("activate", denied, "activate: it is refused"),
-    ("verify", denied, "verify: it is refused"),
-    ("deliver", denied, "prepare: workload api: deliver: it is refused"),
-    ("start", denied, "prepare: workload api: start: it is refused"),
-    ("await_ready", denied, "prepare: workload api: await_ready: it is refused"),
+def failed(output: Record) -> list[tuple[str, str | None, str | None]]:
+    """Step, text and code of each step that gave up."""
+    return [(step.step, step.failure, step.code) for step in output.steps if step.code]
+
+
+REFUSED = "it is refused"
+LATE = {"done": False, "observed": "1 of 2 pods are ready"}
+BEFORE_THE_SWAP: list[tuple[str, Any, tuple[str, str, str]]] = [
+    ("stage", denied, ("stage", REFUSED, "vault-denied")),
+    ("activate", denied, ("activate", REFUSED, "vault-denied")),
+    ("verify", denied, ("verify", REFUSED, "vault-denied")),
+    ("deliver", denied, ("prepare", f"workload api: deliver: {REFUSED}", "vault-denied")),
+    ("start", denied, ("prepare", f"workload api: start: {REFUSED}", "vault-denied")),
+    ("await_ready", denied, ("prepare", f"workload api: await_ready: {REFUSED}", "vault-denied")),
     (
         "await_ready",
-        {"done": False, "observed": "1 of 2 pods are ready"},
-        "prepare: workload api: await_ready: not done after 20 s: 1 of 2 pods are ready",
+        LATE,
+        (
+            "prepare",
+            "workload api: await_ready: not done after 20 s: 1 of 2 pods are ready",
+            "pods-not-ready",
+        ),
     ),
-    ("test", through("preview", denied), "prepare: workload api: test: it is refused"),
-    ("verify", sequence({}, denied), "verify: it is refused"),
+    (
+        "test",
+        through("preview", denied),
+        ("prepare", f"workload api: test: {REFUSED}", "vault-denied"),
+    ),
+    ("verify", sequence({}, denied), ("verify", REFUSED, "vault-denied")),
 ]
 
 
 @pytest.mark.parametrize(("step", "answer", "reason"), BEFORE_THE_SWAP)
 def test_before_the_swap_a_failure_aborts(
-    story: Story, step: str, answer: Any, reason: str
+    story: Story, step: str, answer: Any, reason: tuple[str, str, str]
 ) -> None:
     story.script[step] = for_slot("green", answer, otherwise={}) if step == "verify" else answer
     output = story.run()
-    assert (output["outcome"], output["outcomeReason"]) == ("aborted", reason)
+    assert (output.outcome, output.outcome_reason) == ("aborted", f"{reason[0]}: {reason[1]}")
+    assert [(found.code, found.text) for found in output.reasons] == [reason[:0:-1]]
+    assert failed(output) == [reason]
     assert story.names()[-6:] == [
         "confirm blue",
         "scale_down green",
@@ -215,22 +251,27 @@ def test_before_the_swap_a_failure_aborts(
     assert story.told() == ["Started", "Aborted"]
 
 
-AFTER_IT: list[tuple[str, Any, str]] = [
-    ("swap", for_slot("green", denied, otherwise={}), "swap: workload api: swap: it is refused"),
-    ("test", through("service", denied), "observe: workload api: test: it is refused"),
+AFTER_IT: list[tuple[str, Any, tuple[str, str, str]]] = [
+    ("swap", denied, ("swap", f"workload api: swap: {REFUSED}", "vault-denied")),
+    (
+        "test",
+        through("service", denied),
+        ("observe", f"workload api: test: {REFUSED}", "vault-denied"),
+    ),
 ]
 
 
 @pytest.mark.parametrize(("step", "answer", "reason"), AFTER_IT)
 def test_after_the_swap_a_failure_rolls_back(
-    story: Story, step: str, answer: Any, reason: str
+    story: Story, step: str, answer: Any, reason: tuple[str, str, str]
 ) -> None:
     story.script[step] = answer
     output = story.run()
-    assert (output["outcome"], output["outcomeReason"]) == ("rolled-back", reason)
+    assert (output.outcome, output.outcome_reason) == ("rolled-back", f"{reason[0]}: {reason[1]}")
+    assert failed(output) == [reason]
     names = story.names("verify")
-    assert names[names.index("swap blue") :] == [
-        "swap blue",
+    assert names[names.index("swap_back blue") :] == [
+        "swap_back blue",
         "confirm blue",
         "scale_down green",
         "await_gone green",
@@ -245,7 +286,7 @@ def test_after_the_swap_a_failure_rolls_back(
 def test_a_rejected_rotation_rolls_back(story: Story) -> None:
     story.to_approval().decide("reject")
     output = story.run()
-    assert (output["outcome"], output["outcomeReason"]) == (
+    assert (output.outcome, output.outcome_reason) == (
         "rolled-back",
         "rejected by grace@contoso.example",
     )
@@ -257,8 +298,11 @@ def test_a_rejected_rotation_rolls_back(story: Story) -> None:
 def test_a_retirement_that_fails_needs_attention(story: Story, step: str) -> None:
     story.script[step] = denied
     output = story.approve()
-    assert output["outcome"] == "needs-attention"
-    assert output["outcomeReason"].endswith(f"{step}: it is refused")
+    assert output.outcome == "needs-attention"
+    assert str(output.outcome_reason).endswith(f"{step}: it is refused")
+    assert [(found.code, found.text[-13:]) for found in output.reasons] == [
+        ("vault-denied", "it is refused")
+    ]
     assert story.names()[-1] == f"{step} {'green' if step == 'confirm' else 'blue'}"
     assert story.serving == "green"
     assert story.told()[-1] == "NeedsAttention"
@@ -273,14 +317,15 @@ def test_nothing_is_retired_unless_the_other_slot_is_seen_to_serve(story: Story)
 def test_pods_that_stay_keep_their_login(story: Story) -> None:
     story.script["await_gone"] = {"done": False, "observed": "1 pods left: api-blue-x"}
     output = story.approve()
-    assert output["outcome"] == "needs-attention"
-    assert "not done after 20 s: 1 pods left: api-blue-x" in output["outcomeReason"]
+    assert output.outcome == "needs-attention"
+    text = "workload api: await_gone: not done after 20 s: 1 pods left: api-blue-x"
+    assert failed(output) == [("retire", text, Code.PODS_LEFT)]
     assert story.count("deactivate") == 0
 
 
 def test_sessions_that_stay_are_ended(story: Story) -> None:
     story.script["await_sessions"] = {"done": False, "observed": "1 sessions"}
-    assert story.approve()["outcome"] == "completed"
+    assert story.approve().outcome == "completed"
     assert sum(story.times_of("await_sessions")) == pytest.approx(60, abs=1)
     assert story.count("deactivate") == 1
 
@@ -289,20 +334,26 @@ def test_sessions_that_stay_are_ended(story: Story) -> None:
 def test_an_abort_that_fails_needs_attention(story: Story, step: str) -> None:
     story.script |= {"stage": denied, step: denied}
     output = story.run()
-    assert output["outcome"] == "needs-attention"
-    assert output["outcomeReason"].startswith(
+    assert output.outcome == "needs-attention"
+    assert output.outcome_reason is not None
+    assert output.outcome_reason.startswith(
         "stage: it is refused; taking the standby slot down failed: "
     )
+    codes = ["taking-down-failed", "vault-denied", "vault-denied"]
+    assert [found.code for found in output.reasons] == codes
 
 
-@pytest.mark.parametrize("step", ["swap", "confirm", "disable"])
+@pytest.mark.parametrize("step", ["swap_back", "confirm", "disable"])
 def test_a_roll_back_that_fails_needs_attention(story: Story, step: str) -> None:
     story.to_approval()
     story.script[step] = denied
     story.decide("reject")
     output = story.run()
-    assert output["outcome"] == "needs-attention"
-    assert "rejected by grace@contoso.example; rolling back failed: " in output["outcomeReason"]
+    assert output.outcome == "needs-attention"
+    begins = "rejected by grace@contoso.example; rolling back failed: "
+    assert str(output.outcome_reason).startswith(begins)
+    codes = ["rolling-back-failed", "vault-denied", "rejected"]
+    assert [found.code for found in output.reasons] == codes
     if step != "disable":
         assert story.count("deactivate") == 0
 
@@ -316,9 +367,10 @@ def test_all_workloads_end_before_one_failure_counts() -> None:
     story.script["start"] = start
     story.script["await_ready"] = sequence(*[{"done": False, "observed": ""}] * 3, DONE)
     output = story.run()
-    assert output["outcomeReason"] == (
+    assert output.outcome_reason == (
         "prepare: workload api: start: it is refused; workload jobs: start: it is refused"
     )
+    assert [found.code for found in output.reasons] == ["vault-denied", "vault-denied"]
     names = story.names()
     assert names.index("scale_down green") > names.index("test green")
     assert story.count("scale_down") == 3
@@ -332,14 +384,14 @@ def test_a_fault_that_passes_is_waited_for(story: Story, step: str, fault: Any) 
     story.start()
     story.wait(seconds=20)
     story.decide("approve")
-    assert story.run()["outcome"] == "completed"
+    assert story.run().outcome == "completed"
     assert story.times_of(step)[:3] == [1, 2, 4]
 
 
 def test_back_off_ends_at_a_minute_and_patience_at_its_time(story: Story) -> None:
     story.script["stage"] = unavailable
     output = story.run()
-    assert (output["outcome"], output["outcomeReason"]) == ("aborted", "stage: it is away")
+    assert (output.outcome, output.outcome_reason) == ("aborted", "stage: it is away")
     pauses = story.times_of("stage")
     assert pauses[:8] == [1, 2, 4, 8, 16, 32, 60, 60]
     assert 540 < sum(pauses) <= 600
@@ -354,45 +406,66 @@ def test_a_pause_that_was_asked_for_is_kept(story: Story) -> None:
 
 def test_a_pause_longer_than_patience_is_not_begun(story: Story) -> None:
     story.script["stage"] = partial(unavailable, retry_after=3600)
-    assert story.run()["outcome"] == "aborted"
+    assert story.run().outcome == "aborted"
     assert story.count("stage") == 1
 
 
 def test_what_undoes_has_more_patience(story: Story) -> None:
     story.script |= {"stage": denied, "deactivate": unavailable}
     output = story.run()
-    assert output["outcome"] == "needs-attention"
+    assert output.outcome == "needs-attention"
     assert 3500 < sum(story.times_of("deactivate")) <= 3600
+
+
+def test_what_undoes_meets_refusals_with_patience_too(story: Story) -> None:
+    """A grant may be on its way; going forward a refusal is final."""
+    story.script |= {"stage": denied, "deactivate": denied}
+    assert story.run().outcome == "needs-attention"
+    assert story.count("stage") == 1
+    assert 60 < sum(story.times_of("deactivate")) <= 120
 
 
 def test_an_activity_that_is_always_cut_off_says_so(story: Story) -> None:
     story.script["stage"] = cut_off
     output = story.run()
-    assert output["outcome"] == "aborted"
-    assert output["outcomeReason"].startswith("stage: stage was cut off (timeout, crash or scale")
-    assert "the host ended it" not in json.dumps(output)
+    assert output.outcome == "aborted"
+    assert str(output.outcome_reason).startswith(
+        "stage: stage was cut off (timeout, crash or scale"
+    )
+    assert [found.code for found in output.reasons] == ["cut-off"]
+    assert "the host ended it" not in json.dumps(wire.value_of(output))
 
 
 def test_an_orchestrator_that_fails_itself_destroys_nothing(story: Story) -> None:
     story.script["stage"] = {"no version": "here"}
     output = story.run()
-    assert (output["outcome"], output["outcomeReason"]) == (
+    assert (output.outcome, output.outcome_reason) == (
         "needs-attention",
-        "unexpected KeyError; see the log",
+        "unexpected ValidationError; see the log",
     )
+    assert [found.code for found in output.reasons] == ["unexpected"]
     assert story.names() == ["plan", "stage green"]
 
 
 def test_telling_that_fails_delays_and_is_recorded(story: Story) -> None:
     story.script["notify"] = denied
     output = story.approve()
-    assert output["outcome"] == "completed"
-    assert output["untold"] == ["notify: it is refused"] * 4
+    assert output.outcome == "completed"
+    assert output.untold == ["notify: it is refused"] * 4
+
+
+def test_telling_that_fails_is_shown_at_once(story: Story) -> None:
+    story.to_approval()
+    story.script["notify"] = denied
+    story.wait(days=1, hours=2)
+    assert story.status.approval
+    assert story.status.approval.reminders == 1
+    assert story.status.untold == ["notify: it is refused"]
 
 
 def test_every_event_has_a_number_of_its_own(story: Story) -> None:
     story.approve()
-    assert [r["number"] for _, n, r in story.calls if n == "notify"] == [1, 2, 3, 4]
+    assert [notice["number"] for notice in story.notices()] == [1, 2, 3, 4]
 
 
 def test_the_status_fits_whatever_the_texts_are() -> None:
@@ -405,19 +478,39 @@ def test_the_status_fits_whatever_the_texts_are() -> None:
     story.script["start"] = start
     story.start(reason="𝄞" * 500, requestedBy="é" * 500)
     output = story.run()
-    assert output["outcome"] == "aborted"
-    assert output["outcomeReason"].count(message) == 10
-    assert len(json.dumps(story.status)) <= LIMIT
-    assert story.status["outcome"] == "aborted"
-    assert story.status["workloads"].keys() == output["workloads"].keys()
+    assert output.outcome == "aborted"
+    assert str(output.outcome_reason).count(message) == 10
+    assert [found.text.count(message) for found in output.reasons] == [1] * 10
+    assert len(json.dumps(story.shown["customStatus"])) <= LIMIT
+    assert story.status.outcome == "aborted"
+    assert story.status.workloads.keys() == output.workloads.keys()
+
+
+@pytest.mark.parametrize("text", ["x", "ü", "𝄞"])
+def test_the_status_fits_however_many_reasons_there_are(text: str) -> None:
+    """`plan` lists every problem of every workload at once; the output has all of them."""
+    story = Story("api")
+    reasons = [
+        {"code": "containers-differ", "text": f"{n}: {text * 600}", "remedy": "r" * 200}
+        for n in range(250)
+    ]
+    story.script["plan"] = {"outcome": "refused", "reasons": reasons}
+    output = story.run()
+    assert [wire.value_of(found) for found in output.reasons] == reasons
+    assert len(json.dumps(story.shown["customStatus"])) <= LIMIT
+    assert [found.code for found in story.status.reasons][:3] == ["containers-differ"] * 3
+    assert story.status.reasons[0].text.startswith(f"0: {text}")
+    assert story.status.outcome == "refused"
 
 
 def test_a_long_comment_is_shown_shortened_and_kept_in_full(story: Story) -> None:
     story.to_approval().decide("approve", comment="漢" * 2000)
     output = story.run()
-    assert output["decision"]["comment"] == "漢" * 2000
-    assert story.status["decision"]["comment"].startswith("漢漢")
-    assert len(json.dumps(story.status)) <= LIMIT
+    assert output.decision
+    assert output.decision.comment == "漢" * 2000
+    assert story.status.decision
+    assert story.status.decision.comment.startswith("漢漢")
+    assert len(json.dumps(story.shown["customStatus"])) <= LIMIT
 
 
 def test_a_history_stays_short() -> None:
@@ -432,10 +525,10 @@ def test_one_rotation_at_a_time_and_each_stays_readable(story: Story) -> None:
     with pytest.raises(InstanceRunning):
         story.start(rotation="r-2")
     story.decide("approve")
-    story.script["plan"] = {"decision": "skipped", "reason": "not due"}
+    story.script["plan"] = {"outcome": "skipped", "reasons": NOT_DUE}
     story.start(rotation="r-2")
     story.world.settle()
-    assert story.output["outcome"] == "completed"
+    assert story.output.outcome == "completed"
     assert story.world.show("r-2")["output"]["outcome"] == "skipped"
 
 
@@ -480,7 +573,11 @@ def test_giving_up_takes_a_week(story: Story) -> None:
 
 
 def test_the_evidence_is_in_the_output_and_not_in_the_status(story: Story) -> None:
-    story.script["evidence"] = {**EVIDENCE, "tests": {"api": [{"test": "/whoami"}]}}
+    result: dict[str, Any] = {"test": "/whoami", "passed": True, "problem": None, "code": None}
+    result |= {"attempts": 1, "role": "r"}
+    story.script["evidence"] = {**EVIDENCE, "tests": {"api": [result]}}
     output = story.approve()
-    assert output["evidence"]["decided"]["tests"] == {"api": [{"test": "/whoami"}]}
-    assert "evidence" not in story.status
+    assert output.evidence.decided
+    assert [wire.value_of(found) for found in output.evidence.decided.tests["api"]] == [result]
+    assert "/whoami" not in json.dumps(story.shown["customStatus"])
+    assert story.status.evidence.decided is None

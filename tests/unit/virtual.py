@@ -12,8 +12,12 @@ from collections import Counter
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from rotation import workflow, workload
-from rotation.errors import Denied, Unavailable
+from rotation.app import ORCHESTRATORS
+from rotation.model import activities, wire
+from rotation.model.activities import ApprovalPolicy, Planned, Policy, Retry, WorkloadTimes
+from rotation.model.errors import Denied, Unavailable
+from rotation.model.reasons import Code
+from rotation.model.record import Record
 from tests.local.engine.support import World, sdk_warnings
 
 if TYPE_CHECKING:
@@ -27,20 +31,14 @@ __all__ = ["Story", "cut_off", "denied", "pytestmark", "sequence", "unavailable"
 
 pytestmark = sdk_warnings
 
-ORCHESTRATORS = (
-    workflow.credential,
-    workflow.rotation,
-    workflow.publish,
-    workload.prepare_workload,
-    workload.swap_workload,
-    workload.observe_workload,
-    workload.retire_workload,
-)
-REQUEST = {
+REQUEST: dict[str, Any] = {
     "rotation": "r-1",
     "credential": "orders-db",
     "origin": "manual",
     "requestedBy": "ada@contoso.example",
+    "knownAs": [],
+    "objectId": None,
+    "signedIn": False,
     "reason": "because",
     "secret": None,
     "version": None,
@@ -57,38 +55,37 @@ EVIDENCE = {
     "at": "2027-03-01T12:00:00Z",
     "complete": True,
     "passed": True,
-    "stillInUse": [],
     "problems": [],
+    "stillInUse": [],
 }
 DONE = {"done": True, "observed": "nothing left"}
-HEALTHY: dict[str, Any] = {
+# Of those that answer with more than that they are done; `plan` is `Story.plan`.
+SAYING: dict[str, Any] = {
     "stage": {"version": "v2"},
     "activate": {"version": "v2"},
-    "verify": {},
-    "deliver": {},
-    "start": {},
     "await_ready": DONE,
-    "test": {"tests": []},
-    "swap": {},
-    "confirm": {},
-    "scale_down": {},
     "await_gone": DONE,
     "await_sessions": DONE,
-    "deactivate": {"terminated": 0},
-    "disable": {"disabled": ["v1"]},
     "evidence": EVIDENCE,
-    "notify": {},
 }
+NAMES = [
+    known.name for known in vars(activities).values() if isinstance(known, activities.Activity)
+]
+HEALTHY: dict[str, Any] = {name: SAYING.get(name, {}) for name in NAMES if name != "plan"}
 # What an orchestrator may do to a slot only while it does not serve.
 DESTRUCTIVE = {"stage", "activate", "deliver", "start", "scale_down", "deactivate", "disable"}
 
 
 def denied(reference: Reference) -> dict[str, Any]:
-    return {"error": Denied("it is refused").as_value()}
+    return _failed(Denied(Code.VAULT_DENIED, "it is refused"))
 
 
 def unavailable(reference: Reference, retry_after: float | None = None) -> dict[str, Any]:
-    return {"error": Unavailable("it is away", retry_after=retry_after).as_value()}
+    return _failed(Unavailable(Code.VAULT_UNAVAILABLE, "it is away", retry_after=retry_after))
+
+
+def _failed(error: Denied | Unavailable) -> dict[str, Any]:
+    return {"error": wire.value_of(error.as_failure())}
 
 
 def cut_off(reference: Reference) -> Any:
@@ -113,13 +110,14 @@ class Story:
         self.world = World()
         self.workloads = list(workloads or ("api", "web"))
         self.approval = dict(APPROVAL)
-        self.times = {"patience": 600.0, "compensation": HOUR, "drain": 60.0}
+        self.forward = Retry(600.0)
+        self.undo = Retry(HOUR, refusals=120.0)
         self.script: dict[str, Any] = {}
         self.calls: list[tuple[datetime, str, Reference]] = []
         self.serving = "blue"
         for orchestrator in ORCHESTRATORS:
             self.world.app.orchestration(orchestrator)
-        for name in ("plan", "publish_event", *HEALTHY):
+        for name in NAMES:
             self.world.app.activities[name] = self._activity(name)
 
     def _activity(self, name: str) -> Answer:
@@ -128,26 +126,24 @@ class Story:
             assert name not in DESTRUCTIVE or reference["slot"] != self.serving, (
                 f"{name} of {self.serving}"
             )
-            answer = self.script.get(name, self.plan() if name == "plan" else HEALTHY.get(name, {}))
+            healthy = self.plan() if name == "plan" else HEALTHY[name]
+            answer: Any = self.script.get(name, healthy)
             answer = answer(reference) if callable(answer) else answer
-            if name == "swap" and "error" not in answer:
+            if name in {"swap", "swap_back"} and "error" not in answer:
                 self.serving = reference["slot"]
             return answer
 
         return activity
 
     def plan(self) -> dict[str, Any]:
-        times = {"ready": 20.0, "drain": 20.0}
-        return {
-            "decision": "rotate",
-            "active": "blue",
-            "workloads": self.workloads,
-            "policy": {
-                **self.times,
-                "workloads": dict.fromkeys(self.workloads, times),
-                "approval": self.approval,
-            },
-        }
+        policy = Policy(
+            forward=self.forward,
+            undo=self.undo,
+            drain=60.0,
+            workloads=dict.fromkeys(self.workloads, WorkloadTimes(ready=20.0, drain=20.0)),
+            approval=wire.read(ApprovalPolicy, self.approval),
+        )
+        return wire.value_of(Planned(active="blue", policy=policy))
 
     def start(self, **request: Any) -> Story:
         self.world.engine.start("credential", "orders-db", json.dumps({**REQUEST, **request}))
@@ -157,7 +153,7 @@ class Story:
         """Everything up to the wait for a decision."""
         self.start()
         self.world.settle()
-        while not ((self.status or {}).get("approval") or {}).get("event"):
+        while not (self.shown["customStatus"] and self.gate):
             assert not self.ended, self.output
             fires = self.world.engine.next_timer()
             assert fires is not None, self.shown
@@ -165,14 +161,14 @@ class Story:
             self.world.settle()
         return self
 
-    def run(self) -> dict[str, Any]:
+    def run(self) -> Record:
         """The output of a rotation that ends by itself, whenever that is."""
         if self.world.engine.status("orders-db") is None:
             self.start()
         self.world.finish("orders-db")
         return self.output
 
-    def approve(self) -> dict[str, Any]:
+    def approve(self) -> Record:
         self.to_approval().decide("approve")
         return self.run()
 
@@ -180,7 +176,8 @@ class Story:
         self.raise_event({"decision": decision, "by": by, "channel": "page", "comment": "", **more})
 
     def raise_event(self, event: Any, gate: str | None = None) -> None:
-        name = gate or self.status["approval"]["event"]
+        name = gate or self.gate
+        assert name is not None, self.shown
         self.world.engine.raise_event("r-1", name, json.dumps(event))
         self.world.settle()
 
@@ -198,15 +195,18 @@ class Story:
         return self.world.show("r-1")
 
     @property
-    def status(self) -> dict[str, Any]:
-        found: dict[str, Any] = self.shown["customStatus"]
-        return found
+    def status(self) -> Record:
+        return wire.read(Record, self.shown["customStatus"])
 
     @property
-    def output(self) -> dict[str, Any]:
+    def gate(self) -> str | None:
+        """The event that is waited for."""
+        return self.status.approval.event if self.status.approval else None
+
+    @property
+    def output(self) -> Record:
         assert self.shown["runtimeStatus"] == "Completed", self.shown
-        found: dict[str, Any] = self.shown["output"]
-        return found
+        return wire.read(Record, self.shown["output"])
 
     @property
     def ended(self) -> bool:
@@ -228,5 +228,10 @@ class Story:
         moments = [moment for moment, called, _ in self.calls if called == name]
         return [(b - a).total_seconds() for a, b in itertools.pairwise(moments)]
 
+    def notices(self, kind: str | None = None) -> list[dict[str, Any]]:
+        """What was logged and announced; with `kind` those of one announcement."""
+        told = [reference["notice"] for _, name, reference in self.calls if name == "notify"]
+        return [notice for notice in told if kind is None or notice["kind"] == kind]
+
     def told(self) -> list[str]:
-        return [reference["type"] for _, name, reference in self.calls if name == "notify"]
+        return [notice["kind"] for notice in self.notices()]

@@ -189,6 +189,41 @@ def test_easy_auth_replaces_forged_principals(launch: Callable[..., Sample]) -> 
     assert environment["WEBSITE_AUTH_ENABLED"] == "True"
 
 
+BROWSER = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 Chrome/140.0 Safari/537.36"
+
+
+def test_easy_auth_refuses_what_a_browser_sends_from_another_site(
+    launch: Callable[..., Sample],
+) -> None:
+    """As the platform does it for a session: a page without a referrer cannot post either."""
+    host = launch(LOCAL_EASY_AUTH="on")
+    own, given = host.component.url, principal(name="ada@example.com")
+
+    def status(method: str = "POST", **headers: str) -> int:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        session = {"Cookie": f"LocalSignIn={given}", "User-Agent": BROWSER}
+        sent = {**session, **named}
+        return host.call(method, "/api/open", headers=sent, body=b"").status
+
+    ours = {"Origin": own, "Referer": f"{own}/api/pages"}
+    passed = status("GET")
+    assert passed not in {403, 404}
+    refused = [
+        {},
+        {"Origin": "null"},
+        {"Origin": own},
+        {"Referer": ours["Referer"]},
+        {**ours, "Origin": "null"},
+        {**ours, "Origin": "https://evil.example"},
+        {**ours, "Referer": "https://evil.example/"},
+        {**ours, "Origin": "https://[evil"},
+    ]
+    assert [status(**headers) for headers in refused] == [403] * len(refused)
+    assert status(**ours) != 403
+    assert status(User_Agent="curl/8.0") != 403
+    assert status(Cookie="", X_Local_Sign_In=given) != 403
+
+
 @pytest.mark.parametrize("given", ["%%%", "bm90IGpzb24=", "W10=", "eyJjbGFpbXMiOiA1fQ=="])
 def test_a_sign_in_that_is_none_is_400(launch: Callable[..., Sample], given: str) -> None:
     host = launch(LOCAL_EASY_AUTH="on")

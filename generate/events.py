@@ -1,0 +1,122 @@
+"""docs/events: a JSON schema for each type of event, and one for what they share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, assert_never
+
+import msgspec
+
+from generate.schemas import Schema, components
+from generate.text import document
+from rotation.model.catalogue import PREFIX, Announcement, Outcome, ending, told
+from rotation.telling.messages import Event, EventData
+
+if TYPE_CHECKING:
+    from rotation.model.wire import JsonObject
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+COMMON = "common.schema.json"
+TERMS = ("serves", "replaced", "deadline", "onDeadline")
+ENDED = ("outcome", "outcomeReason", "reasons")
+
+
+@dataclass(frozen=True)
+class Added:
+    """What a type says beyond what all say. `narrower`: which values of it, where not all."""
+
+    fields: tuple[str, ...] = ()
+    narrower: dict[str, Schema] | None = None
+
+
+def added(kind: Announcement) -> Added:
+    match kind:
+        case Announcement.STARTED:
+            return Added()
+        case Announcement.AWAITING_APPROVAL:
+            return Added((*TERMS, "evidence"))
+        case Announcement.REMINDER:
+            return Added((*TERMS, "overdue"))
+        case Announcement.STILL_IN_USE:
+            return Added((*TERMS, "sessions"), {"sessions": {"minItems": 1}})
+        case Announcement.APPROVED:
+            return Added((*TERMS, "decision"), {"decision": _decided("approve")})
+        case Announcement.REJECTED:
+            return Added((*TERMS, "decision"), {"decision": _decided("reject")})
+        case (
+            Announcement.COMPLETED
+            | Announcement.ROLLED_BACK
+            | Announcement.ABORTED
+            | Announcement.REFUSED
+            | Announcement.NEEDS_ATTENTION
+        ):
+            return _ended(kind)
+        case _:
+            assert_never(kind)
+
+
+def _decided(choice: str) -> Schema:
+    return {"properties": {"decision": {"const": choice}}}
+
+
+def _ended(kind: Announcement) -> Added:
+    outcomes = [outcome.value for outcome in Outcome if ending(outcome).announcement is kind]
+    return Added(ENDED, {"outcome": {"enum": outcomes}, "reasons": {"minItems": 1}})
+
+
+def made() -> dict[str, str]:
+    """File names with their texts. Raises `LookupError` for a field that no type says."""
+    schemas = {f"{kind}.schema.json": document(_type(kind)) for kind in Announcement}
+    unsaid = _optional() - {"recipients"}
+    unsaid -= {field for kind in Announcement for field in added(kind).fields}
+    if unsaid:
+        raise LookupError(f"no announcement has {sorted(unsaid)}: see `added` in {__name__}")
+    return {COMMON: document(_common()), **schemas}
+
+
+def _optional() -> set[str]:
+    fields = msgspec.structs.fields(EventData)
+    return {field.encode_name for field in fields if not field.required}
+
+
+def _common() -> JsonObject:
+    parts = components([Event], "#/$defs/{name}")
+    event, data = parts["Event"], parts["EventData"]
+    event["properties"] |= {"topic": {"type": "string"}, "metadataVersion": {"type": "string"}}
+    # Those whom no workload accounts for are the only sessions that an event tells of.
+    for sessions in (
+        data["properties"]["sessions"],
+        parts["EvidenceSummary"]["properties"]["stillInUse"],
+    ):
+        nobodys = {"properties": {"workload": {"type": "null"}}}
+        sessions["items"] = {"allOf": [sessions["items"], nobodys]}
+    # Each type says which of these it has: see below.
+    fields = {f"data.{name}": data["properties"].pop(name) for name in sorted(_optional())}
+    title = "Parts that the events share"
+    return {"$schema": DIALECT, "$id": COMMON, "title": title, "$defs": {**parts, **fields}}
+
+
+def _type(kind: Announcement) -> JsonObject:
+    says, narrower = added(kind), added(kind).narrower or {}
+    optional = ("recipients",) if told(kind).asks else ()
+    properties = {name: _field(name, narrower.get(name)) for name in (*says.fields, *optional)}
+    data: Schema = {"$ref": f"{COMMON}#/$defs/EventData"}
+    if says.fields:
+        data["required"] = list(says.fields)
+    if properties:
+        data["properties"] = properties
+    return {
+        "$schema": DIALECT,
+        "$id": f"{kind}.schema.json",
+        "title": PREFIX + kind,
+        "description": told(kind).meaning,
+        "$ref": f"{COMMON}#/$defs/Event",
+        "properties": {
+            "eventType": {"const": PREFIX + kind},
+            "data": {**data, "unevaluatedProperties": False},
+        },
+    }
+
+
+def _field(name: str, narrower: Schema | None) -> Schema:
+    return {"$ref": f"{COMMON}#/$defs/data.{name}", **(narrower or {})}

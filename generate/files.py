@@ -1,0 +1,37 @@
+"""Every file that is made, or has parts that are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from generate import bicep, events, openapi, recovery
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ROOT = Path(__file__).resolve().parents[1]
+EVENTS = ROOT / "docs" / "events"
+
+# Each is given the file as it stands, and answers with the file as it is to be.
+MADE: dict[Path, Callable[[str], str]] = {
+    ROOT / "rotation" / "front" / "openapi.json": openapi.made,
+    ROOT / "docs" / "recovery.md": recovery.made,
+    ROOT / "infra" / "events.bicep": bicep.subscriptions,
+    ROOT / "infra" / "modules" / "alerts.bicep": bicep.alerts,
+}
+
+
+def made() -> dict[Path, str]:
+    """Paths with their texts. Raises `LookupError` for a file without the place for its part."""
+    found = {path: make(path.read_text(encoding="utf-8")) for path, make in MADE.items()}
+    return found | {EVENTS / name: text for name, text in events.made().items()}
+
+
+def differing() -> dict[Path, str]:
+    """Those of them that are not there, or not so."""
+    return {
+        path: text
+        for path, text in made().items()
+        if not path.exists() or path.read_text(encoding="utf-8") != text
+    }

@@ -1,0 +1,268 @@
+"""JSON schemas of the product's structures, with words for those who read them from outside.
+
+A structure's docstring describes it, unless `DESCRIBED` has something for a reader who does not
+have the code. Fields get theirs from `FIELDS`; an entry that fits no field any more is an error.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from azure.durable_functions import OrchestrationRuntimeStatus
+
+from rotation.front.credentials import SeenCredential, SeenSlot
+from rotation.front.problems import Details
+from rotation.model.reasons import Code, Reason
+from rotation.model.record import (
+    Approval,
+    Decision,
+    Evidence,
+    EvidenceSummary,
+    Request,
+    SessionCount,
+    ShownRecord,
+    StepRecord,
+    TestResult,
+)
+from rotation.telling.messages import Event, EventData, Links, Recipient
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from rotation.model.wire import JsonObject
+
+Schema = dict[str, Any]
+
+# How they are called outside, where that is another name.
+NAMES: dict[type, str] = {
+    Details: "Problem",
+    SeenCredential: "Credential",
+    SeenSlot: "Slot",
+    SessionCount: "Sessions",
+    ShownRecord: "Rotation",
+}
+
+DESCRIBED: dict[type, str] = {
+    Approval: "The wait for a decision.",
+    Code: "Why something did not happen. docs/recovery.md explains each.",
+    Decision: "What a person, or the policy, decided.",
+    Details: "A problem as RFC 9457 has it. What comes after `remedy` is there where it applies.",
+    EvidenceSummary: "A summary; the page shows all of it, collected anew.",
+    Event: "An event in the Event Grid schema, as the app publishes it. Event Grid adds topic and "
+    "metadataVersion.",
+    EventData: "What every event says.",
+    Reason: "Why something happened or did not.",
+    Recipient: "A link of their own for an approver with a mail address. Whoever holds it can "
+    "decide until it expires: send each to its approver alone.",
+    SeenCredential: "A credential as it is now.",
+    SeenSlot: "A slot's role and the current version of its secret; null for what is not there.",
+    ShownRecord: "A rotation's record.",
+    StepRecord: "One step with its times.",
+}
+
+_EVIDENCE = {
+    "complete": "Whether everything could be looked at.",
+    "passed": "Whether every test passed.",
+    "problems": "What could not be looked at.",
+    "stillInUse": "Sessions of the replaced role that belong to no workload of the credential.",
+}
+FIELDS: dict[type, dict[str, str]] = {
+    Approval: {
+        "event": "Set while a decision is due.",
+        "ignored": "Why decisions did not count.",
+    },
+    Decision: {
+        "channel": "How it reached us: page, page with function key, link, policy..., or what a "
+        "program named.",
+        "id": "The caller's own, by which they can see whether theirs counted.",
+        "knownAs": "All names and ids of whoever decided.",
+    },
+    Details: {"field": "What is wrong in the request."},
+    Event: {"id": "The rotation's id and the event's number. A repeat has the same id."},
+    EventData: {
+        "rotation": "Id of the rotation.",
+        "credential": "Name of the credential in credentials.yaml.",
+        "requestedBy": "Who asked for the rotation.",
+        "reason": "Why the rotation was asked for; may be empty.",
+        "approvers": "As in credentials.yaml: mail addresses, object ids, app roles.",
+        "title": "One line, without markup: a mail's subject.",
+        "text": "A few sentences, without markup: a mail's body. Escape them before they go into "
+        "HTML.",
+        "serves": "The slot that serves since the swap.",
+        "replaced": "The slot that an approval retires.",
+        "onDeadline": "What happens without a decision.",
+        "sessions": "Database sessions of the replaced login that belong to no workload of the "
+        "credential.",
+        "outcomeReason": "Why it ended so, in a sentence.",
+        "reasons": "What that sentence is made of.",
+        "recipients": "With signed links only.",
+    },
+    Evidence: {**_EVIDENCE, "tests": "By workload.", "pods": "By workload and slot."},
+    EvidenceSummary: _EVIDENCE,
+    Links: {
+        "status": "GET: the rotation as JSON.",
+        "approval": "POST: a decision.",
+        "page": "The rotation's page, for people.",
+    },
+    Reason: {
+        "code": "One of those in docs/recovery.md, or of another release.",
+        "text": "What failed, and the value.",
+        "remedy": "What to do about it.",
+    },
+    Request: {
+        "secret": "For events: the secret that they are about.",
+        "version": "For events: the version that they are about.",
+    },
+    SeenCredential: {
+        "active": "Null when the workloads disagree, or when they cannot be looked at.",
+        "rotation": "The rotation under way.",
+        "problem": "Why it cannot be looked at.",
+        "reason": "The same with its code and remedy.",
+    },
+    SessionCount: {
+        "client": "Address, or local.",
+        "workload": "The workload of the credential that they belong to, if they do.",
+    },
+    ShownRecord: {
+        "active": "The slot that served when it began.",
+        "standby": "The slot that it brings up.",
+        "version": "The new secret version.",
+        "workloads": "How far each is.",
+        "outcomeReason": "Why it ended so, in a sentence.",
+        "reasons": "What that sentence is made of.",
+        "evidence": "Once it has ended: what there was when the decision was requested, and with "
+        "the decision.",
+        "untold": "Announcements that could not be handed over.",
+        "runtimeStatus": "What the durable engine says of it.",
+    },
+    StepRecord: {
+        "failure": "Why it gave up.",
+        "code": "The code of the first reason of that.",
+    },
+    TestResult: {
+        "problem": "Why it did not pass.",
+        "role": "The role that a field of the answer proved.",
+    },
+}
+
+# What no annotation says.
+NARROWER: dict[type, dict[str, Schema]] = {
+    SessionCount: {"sessions": {"minimum": 1}},
+    ShownRecord: {
+        "runtimeStatus": {"enum": [status.name for status in OrchestrationRuntimeStatus]}
+    },
+    Event: {
+        "id": {"pattern": r"^[a-z0-9-]+(T[0-9]{6}-[0-9a-f]{4})?\.[0-9]+$"},
+        "eventType": {"pattern": r"^CredentialRotation\.[A-Z][A-Za-z]+$"},
+        "subject": {"pattern": "^/credentials/[a-z][a-z0-9-]*$"},
+        "dataVersion": {"const": "1"},
+    },
+    Links: {name: {"format": "uri-reference"} for name in ("status", "approval", "page")},
+    Recipient: {"approver": {"format": "email"}, "link": {"format": "uri-reference"}},
+}
+# They have a value wherever they are shown, although they had none at first.
+SET: dict[type, set[str]] = {Decision: {"at"}}
+# Others add to them, and say themselves that there is no more.
+OPEN = {EventData, ShownRecord}
+
+
+def components(structures: Iterable[type], template: str) -> JsonObject:
+    """Schemas by the names that they have outside, those included that the structures refer to.
+
+    `template` makes a reference of a `{name}`.
+    """
+    known = {kind.__name__: kind for kind in _all(structures)}
+    _, found = msgspec.json.schema_components(list(known.values()), ref_template="{name}")
+    return {
+        _name(known[name]): _schema(known[name], schema, template, known)
+        for name, schema in found.items()
+    }
+
+
+def _all(structures: Iterable[type]) -> list[type]:
+    """The structures and enumerations that are reached from some."""
+    found: dict[type, None] = {}
+    waiting: list[object] = list(msgspec.inspect.multi_type_info(structures))
+    while waiting:
+        seen = waiting.pop(0)
+        match seen:
+            case msgspec.inspect.StructType(cls=cls) | msgspec.inspect.EnumType(cls=cls):
+                if cls in found:
+                    continue
+                found[cls] = None
+        if isinstance(seen, msgspec.inspect.Type | msgspec.inspect.Field):
+            parts = (getattr(seen, part.name) for part in msgspec.structs.fields(type(seen)))
+            waiting += [
+                one for part in parts for one in (part if isinstance(part, tuple) else [part])
+            ]
+    return list(found)
+
+
+def _name(kind: type) -> str:
+    return NAMES.get(kind, kind.__name__)
+
+
+def _schema(kind: type, schema: Schema, template: str, known: dict[str, type]) -> Schema:
+    described: Schema = _referring(schema, template, known)
+    described = {**described, "description": _description(kind)}
+    described.pop("title", None)
+    if issubclass(kind, msgspec.Struct):
+        _fields(kind, described)
+    elif "enum" in described:
+        described["enum"] = [member.value for member in kind]  # type: ignore[attr-defined]
+    return described
+
+
+def _description(kind: type) -> str:
+    text = DESCRIBED.get(kind) or inspect.getdoc(kind) or ""
+    return " ".join(text.split())
+
+
+def _referring(value: Any, template: str, known: dict[str, type]) -> Any:
+    """With references to the names outside, and without defaults: what is shown is there."""
+    if isinstance(value, dict):
+        return {
+            key: template.format(name=_name(known[child]))
+            if key == "$ref"
+            else _referring(child, template, known)
+            for key, child in value.items()
+            if key != "default"
+        }
+    return (
+        [_referring(child, template, known) for child in value]
+        if isinstance(value, list)
+        else value
+    )
+
+
+def _fields(kind: type[msgspec.Struct], schema: Schema) -> None:
+    properties: dict[str, Schema] = schema["properties"]
+    for table in (FIELDS, NARROWER, SET):
+        unknown = set(table.get(kind, ())) - properties.keys()
+        if unknown:
+            raise LookupError(
+                f"{kind.__name__} has no {', '.join(sorted(unknown))}: see schemas.py"
+            )
+    for name, more in NARROWER.get(kind, {}).items():
+        properties[name] = {**properties[name], **more}
+    left_out = _with_defaults(kind) if kind.__struct_config__.omit_defaults else set()
+    for name in left_out:
+        properties[name] = _set(properties[name])  # where it is shown, it is not null
+    optional = left_out - SET.get(kind, set())
+    for name, text in FIELDS.get(kind, {}).items():
+        properties[name] = {"description": text, **properties[name]}
+    schema["required"] = [name for name in properties if name not in optional]
+    if kind not in OPEN:
+        schema["additionalProperties"] = False
+
+
+def _with_defaults(kind: type[msgspec.Struct]) -> set[str]:
+    return {field.encode_name for field in msgspec.structs.fields(kind) if not field.required}
+
+
+def _set(schema: Schema) -> Schema:
+    """The same without null."""
+    left = [one for one in schema.get("anyOf", ()) if one != {"type": "null"}]
+    return left[0] if len(left) == 1 else schema

@@ -1,0 +1,58 @@
+"""Everything outside, for one call of an activity or of the HTTP API."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from rotation.config import Configuration, Credential
+    from rotation.contracts.database import Database, DatabaseReader
+    from rotation.contracts.pods import Pods, PodsReader
+    from rotation.contracts.topic import Topic
+    from rotation.contracts.traffic import Traffic, TrafficReader
+    from rotation.contracts.vault import Vault, VaultReader
+    from rotation.model.world import Answer
+    from rotation.settings import Settings
+
+
+class Readers(Protocol):
+    """What looks and changes nothing: all that most code is given."""
+
+    @property
+    def settings(self) -> Settings:
+        """Raises `ConfigurationError`."""
+
+    @property
+    def configuration(self) -> Configuration:
+        """Raises `ConfigurationError`."""
+
+    def vault(self, url: str) -> VaultReader: ...
+
+    def database(self, credential: Credential) -> DatabaseReader: ...
+
+    def traffic(self, cluster: str) -> TrafficReader: ...
+
+    def pods(self, cluster: str) -> PodsReader: ...
+
+    def fetch(self, url: str, timeout: float) -> Answer:
+        """GET of a test's URL. Raises `Unavailable` without an answer, `Invalid`."""
+
+    def now(self) -> datetime: ...
+
+    def sleep(self, seconds: float) -> None: ...
+
+
+class Edges(Readers, Protocol):
+    """The same, with what changes things: only the guards and the composition know it."""
+
+    def vault(self, url: str) -> Vault: ...
+
+    def database(self, credential: Credential) -> Database: ...
+
+    def traffic(self, cluster: str) -> Traffic: ...
+
+    def pods(self, cluster: str) -> Pods: ...
+
+    def topic(self, endpoint: str) -> Topic: ...

@@ -1,0 +1,51 @@
+"""The pods of a workload's slots: Deployments and Kubernetes Secrets, on one cluster."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rotation.model.targets import DeploymentTarget, SecretKeyTarget
+    from rotation.model.world import Deployment
+    from rotation.secrecy import Secret
+
+
+class PodsReader(Protocol):
+    """Looks at Deployments and their pods."""
+
+    def deployment(self, target: DeploymentTarget) -> Deployment | None:
+        """None if it does not exist."""
+
+    def names(self, target: DeploymentTarget) -> list[str]:
+        """The pods that the Deployment's selector matches, terminating ones included.
+
+        Raises `Missing`.
+        """
+
+    def watch(
+        self, target: DeploymentTarget, until: Callable[[Deployment], bool], seconds: float
+    ) -> Deployment:
+        """Its last state, as soon as `until` holds or after `seconds`. Raises `Missing`."""
+
+    def watch_gone(self, target: DeploymentTarget, seconds: float) -> list[str]:
+        """The pods that are left, as soon as there are none or after `seconds`."""
+
+
+class Pods(PodsReader, Protocol):
+    """Changes a slot's pods."""
+
+    def deliver(self, target: SecretKeyTarget, value: Secret, version: str) -> None:
+        """Replaces the key of a Kubernetes Secret, which must exist; `version` goes into an
+        annotation. Harmless when repeated. Raises `Missing`."""
+
+    def start(
+        self, target: DeploymentTarget, *, replicas: int, images: dict[str, str], version: str
+    ) -> None:
+        """Scales a Deployment and sets its images; an annotation of its pods names the secret
+        version, so that pods of an earlier version are replaced. Harmless when repeated.
+        Raises `Missing`, `Invalid`."""
+
+    def scale(self, target: DeploymentTarget, replicas: int) -> None:
+        """Harmless when repeated. Raises `Missing`."""

@@ -1,0 +1,43 @@
+"""One Key Vault."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from rotation.model.targets import SecretTarget
+    from rotation.model.world import SecretVersion
+    from rotation.secrecy import Secret
+
+
+class VaultReader(Protocol):
+    """Reads secrets and their versions."""
+
+    def current(self, secret: SecretTarget) -> SecretVersion | None:
+        """The newest version, enabled or not; None if the secret does not exist."""
+
+    def versions(self, secret: SecretTarget) -> list[SecretVersion]:
+        """All versions, the newest first; empty if the secret does not exist."""
+
+    def value(self, secret: SecretTarget) -> Secret:
+        """Raises `Missing`, and `Conflict` if the version is disabled."""
+
+
+class Vault(VaultReader, Protocol):
+    """Changes a slot's secret."""
+
+    def put(
+        self,
+        secret: SecretTarget,
+        value: Secret,
+        *,
+        expires: datetime,
+        content_type: str,
+        tags: dict[str, str],
+    ) -> SecretVersion:
+        """A new version. Every call makes another one."""
+
+    def disable(self, secret: SecretTarget) -> None:
+        """Harmless when the version is disabled already."""

@@ -1,0 +1,49 @@
+"""What a workload's answer to a test must be."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rotation.model.reasons import Code, Reason, reason
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from rotation.model.world import Slot
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """What a test's answer must be; `fields` with `{role}` and `{slot}` filled in."""
+
+    status: int
+    fields: Mapping[str, object]
+
+
+def fill(text: str, role: str, slot: Slot) -> str:
+    """`{role}` and `{slot}` only: a configuration file must not reach format's attribute access."""
+    return text.replace("{role}", role).replace("{slot}", slot)
+
+
+def judge(expected: Expectation, status: int, body: bytes) -> Reason | None:
+    """Why an answer does not pass, or None. Says keys and expected values, never the body."""
+    if status != expected.status:
+        return reason(Code.TEST_STATUS, f"answered {status}, not {expected.status}")
+    if not expected.fields:
+        return None
+    try:
+        document: object = json.loads(body)
+    except (ValueError, RecursionError):
+        return reason(Code.TEST_NOT_JSON, "did not answer JSON")
+    if not isinstance(document, dict):
+        return reason(Code.TEST_NOT_JSON, "did not answer a JSON object")
+    for key, expected_value in expected.fields.items():
+        answered = document.get(key)
+        equal = answered == expected_value and (
+            isinstance(answered, bool) is isinstance(expected_value, bool)
+        )
+        if key not in document or not equal:
+            return reason(Code.TEST_FIELD, f"JSON field {key!r} is not {expected_value!r}")
+    return None

@@ -1,0 +1,192 @@
+"""Whether a credential rotates now, and from which slot to which."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rotation.decisions.rollout import unready
+from rotation.model.catalogue import Origin
+from rotation.model.reasons import Code, Reason, reason
+from rotation.model.world import SLOTS, Deployment, Slot, Snapshot, WorkloadState, other
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime, timedelta
+
+    from rotation.model.record import Request
+
+
+@dataclass(frozen=True)
+class Rotate:
+    active: Slot
+
+
+@dataclass(frozen=True)
+class Skip:
+    reason: Reason
+
+
+@dataclass(frozen=True)
+class Refuse:
+    problems: tuple[Reason, ...]
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Nothing is wrong for good: look again soon."""
+
+    problems: tuple[Reason, ...]
+
+
+Plan = Rotate | Skip | Refuse | Wait
+
+
+def plan(world: Snapshot, request: Request, now: datetime, rotate_before: timedelta) -> Plan:
+    """Rotate from the active slot to the other, skip, refuse with all problems, or wait."""
+    active = active_slot(world)
+    if active is None:
+        return Refuse(tuple(_disagreement(world)))
+    not_due = _not_due(world, request, active, now, rotate_before)
+    if not_due is not None:
+        return Skip(not_due)
+    problems = tuple(_problems(world, active))
+    if problems:
+        return Refuse(problems)
+    unhealthy = tuple(_unhealthy(world, active))
+    return Wait(unhealthy) if unhealthy else Rotate(active)
+
+
+def active_slot(world: Snapshot) -> Slot | None:
+    """The slot that every workload's production Service selects, if they agree on one."""
+    selected = {
+        workload.production.slot if workload.production else None for workload in world.workloads
+    }
+    for slot in SLOTS:
+        if selected == {slot}:
+            return slot
+    return None
+
+
+def _disagreement(world: Snapshot) -> Iterator[Reason]:
+    yield reason(
+        Code.SLOTS_DISAGREE,
+        "the workloads do not agree on the active slot; point every production Service's "
+        "selector at the slot that is to serve",
+    )
+    for workload in world.workloads:
+        route = workload.production
+        if route is None:
+            text = f"workload {workload.name}: its Service does not exist"
+            yield reason(Code.SERVICE_MISSING, text)
+        else:
+            text = (
+                f"workload {workload.name}: Service {workload.at} selects {route.slot or 'no slot'}"
+            )
+            yield reason(Code.SLOTS_DISAGREE, text)
+
+
+def _not_due(
+    world: Snapshot, request: Request, active: Slot, now: datetime, rotate_before: timedelta
+) -> Reason | None:
+    current = world.slots[active].secret
+    if request.origin in {Origin.NEAR_EXPIRY, Origin.EXPIRED}:
+        return _stale_event(world, request, active)
+    if request.origin is Origin.SWEEP and current is not None:
+        if current.expires is None:
+            text = f"secret {current.secret} has no expiry date: nothing makes it due"
+            return reason(Code.NO_EXPIRY, text)
+        if current.expires > now + rotate_before:
+            due = current.expires - rotate_before
+            return reason(Code.NOT_DUE, f"secret {current.secret} is not due before {due:%F}")
+    return None
+
+
+def _stale_event(world: Snapshot, request: Request, active: Slot) -> Reason | None:
+    current, standby = world.slots[active].secret, world.slots[other(active)].secret
+    if standby and _same(standby.secret, request.secret):
+        return reason(
+            Code.STANDBY_EVENT,
+            f"the event is about the standby slot's secret {standby.secret}: nothing serves on it",
+        )
+    if current and not _same(current.secret, request.secret):
+        text = f"the event is about secret {request.secret}, not about {current.secret}"
+        return reason(Code.FOREIGN_EVENT, text)
+    if current and current.version != request.version:
+        return reason(
+            Code.STALE_EVENT,
+            f"the event is about version {request.version} of secret {current.secret}, "
+            f"which is no longer current: {current.version} is",
+        )
+    return None
+
+
+def _same(name: str, given: str | None) -> bool:
+    """Key Vault names ignore case."""
+    return given is not None and name.lower() == given.lower()
+
+
+def _problems(world: Snapshot, active: Slot) -> Iterator[Reason]:
+    yield from _slot_problems(world, active)
+    for workload in world.workloads:
+        for code, text in _workload(workload, active):
+            yield reason(code, f"workload {workload.name}: {text}")
+
+
+def _slot_problems(world: Snapshot, active: Slot) -> Iterator[Reason]:
+    serving = world.slots[active]
+    if serving.secret is None:
+        text = f"the {active} slot serves and its secret does not exist"
+        yield reason(Code.SECRET_MISSING, text)
+    elif not serving.secret.enabled:
+        yield reason(
+            Code.VERSION_DISABLED,
+            f"the {active} slot serves and the current version of its secret "
+            f"{serving.secret.secret} is disabled; enable it first",
+        )
+    if serving.role is not None and not serving.role.login:
+        text = f"the {active} slot serves and its role {serving.role.name} has NOLOGIN"
+        yield reason(Code.ROLE_NOLOGIN, text)
+    for slot in SLOTS:
+        if world.slots[slot].role is None:
+            text = f"the {slot} slot's role does not exist in the database; create it first"
+            yield reason(Code.ROLE_MISSING, text)
+
+
+def _workload(workload: WorkloadState, active: Slot) -> Iterator[tuple[Code, str]]:
+    if workload.preview is None:
+        yield Code.SERVICE_MISSING, "its preview Service does not exist"
+    for slot in SLOTS:
+        if workload.deployments[slot] is None:
+            yield Code.DEPLOYMENT_MISSING, f"its {slot} Deployment does not exist"
+    serving, standby = workload.deployments[active], workload.deployments[other(active)]
+    if serving is None or standby is None:
+        return
+    if set(serving.images) != set(standby.images):
+        yield (
+            Code.CONTAINERS_DIFFER,
+            (
+                f"Deployments {serving.name} and {standby.name} do not have the same containers: "
+                f"{_names(serving)} and {_names(standby)}"
+            ),
+        )
+    if serving.replicas == 0:
+        text = f"its active Deployment {serving.name} is scaled to zero"
+        yield Code.ACTIVE_AT_ZERO, text
+
+
+def _unhealthy(world: Snapshot, active: Slot) -> Iterator[Reason]:
+    """A deployment under way, a node being drained: it may be over in a minute."""
+    for workload in world.workloads:
+        serving = workload.deployments[active]
+        waiting = unready(serving) if serving else None
+        if serving and waiting:
+            yield reason(
+                Code.ACTIVE_UNHEALTHY,
+                f"workload {workload.name}: its active Deployment {serving.name} is not healthy: "
+                f"{waiting}",
+            )
+
+
+def _names(deployment: Deployment) -> str:
+    return ", ".join(sorted(deployment.images))

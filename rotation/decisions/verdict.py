@@ -1,0 +1,113 @@
+"""Whether a decision counts, and four eyes: whoever asked for a rotation does not approve it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rotation.model.catalogue import Origin
+from rotation.model.record import Decision
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from rotation.model.record import Request
+
+# A decision becomes part of the custom status, which is limited to 16 KB.
+LONGEST_NAME = 500
+LONGEST_COMMENT = 2000
+LONGEST_ID = 64
+MOST_NAMES = 10  # that are kept: all of them are looked at
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Under what somebody is known. `names` are all of it, folded, the object id included.
+
+    A person has one object id and any number of addresses. `signed_in`: the directory says so, and
+    nobody's word has to be taken for it.
+    """
+
+    names: frozenset[str]
+    object_id: str | None = None
+    signed_in: bool = False
+
+    @property
+    def has_address(self) -> bool:
+        return any("@" in name for name in self.names)
+
+
+def known(
+    names: Iterable[str], object_id: str | None = None, *, signed_in: bool = False
+) -> Identity:
+    """Mail addresses and object ids ignore case."""
+    own = _folded(object_id) if object_id else None
+    folded = {_folded(name) for name in names} - {""}
+    return Identity(frozenset(folded | ({own} if own else set())), own, signed_in)
+
+
+def _folded(name: str) -> str:
+    return name.strip().casefold()
+
+
+def requester(request: Request) -> Identity | None:
+    """Who asked for a rotation; None where no person did."""
+    if request.origin is not Origin.MANUAL:
+        return None
+    names = [*request.known_as, request.requested_by]
+    return known(names, request.object_id, signed_in=request.signed_in)
+
+
+def told_apart(asked: Identity, decider: Identity) -> bool | None:
+    """Whether these are two persons; None where nobody can tell.
+
+    Two object ids are two persons. Two addresses may be one, so they are taken for two only where
+    there is nothing better: no object id of whoever asked, and nobody has signed in.
+    """
+    if asked.names & decider.names:
+        return False
+    if asked.object_id is not None:
+        return True if decider.object_id is not None else None
+    if asked.signed_in or decider.signed_in:
+        return None
+    return True if asked.has_address and decider.has_address else None
+
+
+def verdict(event: object, asked: Identity | None) -> Decision | str:
+    """The decision in an event, checked again where it counts; or why it does not count.
+
+    `asked` is who must not approve (four eyes), or None where nobody asked or that is allowed.
+    """
+    if not isinstance(event, dict):
+        return "it is not a JSON object"
+    choice, by = event.get("decision"), event.get("by")
+    if choice not in ("approve", "reject"):  # a tuple: an event may hold what has no hash
+        return "its decision is neither approve nor reject"
+    if not isinstance(by, str) or not by.strip() or len(by) > LONGEST_NAME:
+        return "it does not say who decided"
+    given, own, identity = event.get("knownAs"), event.get("objectId"), event.get("id")
+    names = [str(name) for name in given] if isinstance(given, list) else []
+    object_id = own if isinstance(own, str) and own.strip() else None
+    decider = known([by, *names], object_id, signed_in=event.get("signedIn") is True)
+    if choice == "approve" and asked is not None:
+        apart = told_apart(asked, decider)
+        if not apart:
+            return _not_theirs(by, apart)
+    return Decision(
+        decision=choice,
+        by=by,
+        channel=str(event.get("channel") or "unknown")[:LONGEST_NAME],
+        comment=str(event.get("comment") or "")[:LONGEST_COMMENT],
+        id=None if identity is None else str(identity)[:LONGEST_ID],
+        known_as=[name[:LONGEST_NAME] for name in names[:MOST_NAMES]],
+        object_id=object_id[:LONGEST_ID] if object_id else None,
+        signed_in=decider.signed_in,
+    )
+
+
+def _not_theirs(by: str, apart: bool | None) -> str:
+    if apart is None:
+        return (
+            f"{by} cannot be compared with whoever asked for this rotation, and may not approve it"
+        )
+    return f"{by} asked for this rotation and may not approve it"

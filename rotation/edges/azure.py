@@ -1,0 +1,124 @@
+"""Opens the edges on Azure: each once per process, with its connection pool and token cache.
+
+The modules behind them are imported on first use, because their SDKs would cost every cold start
+half a second.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from rotation import settings as app_settings
+from rotation.model.targets import SecretTarget
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from rotation import config
+    from rotation.contracts.database import Database
+    from rotation.contracts.pods import Pods
+    from rotation.contracts.topic import Topic
+    from rotation.contracts.traffic import Traffic
+    from rotation.contracts.vault import Vault
+    from rotation.edges.cluster.client import Api
+    from rotation.edges.identity import Identity
+    from rotation.model.world import Answer
+    from rotation.secrecy import Secret
+    from rotation.settings import Settings
+
+# The Entra applications behind Azure Database for PostgreSQL and AKS.
+POSTGRESQL_SCOPE = "https://ossrdbms-aad.database.windows.net/.default"
+AKS_SCOPE = "6dae42f8-4368-4678-94ff-3960e28e3630/.default"
+
+
+class AzureEdges:
+    """Implements `contracts.edges.Edges`."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._environment = environment
+        self._vaults: dict[str, Vault] = {}
+        self._databases: dict[str, Database] = {}
+        self._apis: dict[str, Api] = {}
+        self._topics: dict[str, Topic] = {}
+
+    @cached_property
+    def settings(self) -> Settings:
+        return app_settings.parse(self._environment)
+
+    @property
+    def configuration(self) -> config.Configuration:
+        from rotation import config
+
+        return config.load(self.settings.config)
+
+    @cached_property
+    def identity(self) -> Identity:
+        from rotation.edges.identity import Identity
+
+        return Identity(self._environment)
+
+    def vault(self, url: str) -> Vault:
+        from rotation.edges.vault import KeyVault
+
+        if url not in self._vaults:
+            self._vaults[url] = KeyVault(url, self.identity.credential, self.settings.ca_bundle)
+        return self._vaults[url]
+
+    def database(self, credential: config.Credential) -> Database:
+        """Its admin's password or token is fetched anew for each connection."""
+        from rotation.edges.database import PostgreSQL
+
+        key = f"{credential.vault} {credential.database.model_dump_json()}"
+        if key not in self._databases:
+            self._databases[key] = PostgreSQL(
+                credential.database, lambda: self._admin_password(credential)
+            )
+        return self._databases[key]
+
+    def _admin_password(self, credential: config.Credential) -> Secret:
+        admin = credential.database.admin
+        if admin.secret is None:
+            return self.identity.token(POSTGRESQL_SCOPE)
+        vault = self.vault(admin.vault or credential.vault)
+        return vault.value(SecretTarget(admin.secret))
+
+    def traffic(self, cluster: str) -> Traffic:
+        from rotation.edges.cluster.services import Services
+
+        return Services(self._api(cluster))
+
+    def pods(self, cluster: str) -> Pods:
+        from rotation.edges.cluster.deployments import Deployments
+
+        return Deployments(self._api(cluster))
+
+    def _api(self, cluster: str) -> Api:
+        from rotation.edges.cluster.client import Api
+
+        if cluster not in self._apis:
+            settings = self.configuration.clusters[cluster]
+            self._apis[cluster] = Api(cluster, settings, lambda: self.identity.token(AKS_SCOPE))
+        return self._apis[cluster]
+
+    def topic(self, endpoint: str) -> Topic:
+        from rotation.edges.topic import EventGridTopic
+
+        if endpoint not in self._topics:
+            self._topics[endpoint] = EventGridTopic(
+                endpoint, self.identity.credential, self.settings.ca_bundle
+            )
+        return self._topics[endpoint]
+
+    def fetch(self, url: str, timeout: float) -> Answer:
+        from rotation.edges.web import fetch
+
+        return fetch(url, timeout)
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)

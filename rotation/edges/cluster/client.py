@@ -1,0 +1,161 @@
+"""The client of one API server, and what its refusals mean."""
+
+from __future__ import annotations
+
+import json
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import urllib3
+from kubernetes import client, watch
+from kubernetes.client.exceptions import ApiException
+from kubernetes.config import load_kube_config
+
+from rotation.edges import http_status
+from rotation.model.errors import EdgeError, Invalid, Unavailable
+from rotation.model.reasons import Code
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from rotation import config
+    from rotation.model.wire import JsonObject
+    from rotation.secrecy import Secret
+
+TIMEOUT = (10.0, 30.0)  # seconds to connect, to read
+# What a patch is: https://kubernetes.io/docs/reference/using-api/api-concepts/#patch-and-apply
+MERGE = "application/merge-patch+json"
+STRATEGIC = "application/strategic-merge-patch+json"
+JSON_PATCH = "application/json-patch+json"
+CODES = http_status.Codes(
+    unavailable=Code.CLUSTER_UNAVAILABLE,
+    denied=Code.CLUSTER_DENIED,
+    missing=Code.CLUSTER_MISSING,
+    conflict=Code.CLUSTER_CONFLICT,
+    invalid=Code.CLUSTER_ERROR,
+    token=Code.CLUSTER_TOKEN,
+)
+
+
+class Api:
+    """One API server. `authenticate` gives an Entra token for AKS, cached and refreshed."""
+
+    def __init__(
+        self, name: str, settings: config.Cluster, authenticate: Callable[[], Secret]
+    ) -> None:
+        self.name = name
+        self.client = _client(name, settings, authenticate)
+        self.core = client.CoreV1Api(self.client)
+        self.apps = client.AppsV1Api(self.client)
+
+    def watch(
+        self, listing: Any, namespace: str, seconds: float, **selection: str
+    ) -> Iterator[JsonObject]:
+        """Events until `seconds` are over, or the API server ends it: the caller repeats."""
+        follow: Any = watch.Watch
+        stream = follow().stream(
+            listing,
+            namespace,
+            timeout_seconds=max(1, int(seconds)),
+            _request_timeout=(TIMEOUT[0], seconds + TIMEOUT[1]),
+            **selection,
+        )
+        try:
+            yield from cast("Iterator[JsonObject]", stream)
+        except ApiException as error:
+            if error.status != 410:  # the history we asked from is gone
+                raise
+
+    @contextmanager
+    def translated(self, verb: str, thing: str) -> Iterator[None]:
+        """What the SDK raises in here becomes an `EdgeError` that says what was tried."""
+        what = f"cluster {self.name} could not {verb} {thing}"
+        try:
+            yield
+        except ApiException as error:
+            raise _refusal(what, error) from None
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            text = f"{what}: {type(error).__name__}; is its API reachable?"
+            raise Unavailable(Code.CLUSTER_UNAVAILABLE, text) from None
+
+
+def resource_version(metadata: Any) -> str:
+    return str(metadata.resource_version or "0")
+
+
+def refusal(what: str, status: int, reason: str, retry_after: str | None) -> EdgeError:
+    """`reason` is a word of the API server's, with the fields that it complains of."""
+    text = f"{what}: HTTP {status} {reason}".rstrip()
+    if status == 0:
+        text += "; is its API reachable, and its authority the right one?"
+    return http_status.error(CODES, text, status, retry_after)
+
+
+def _refusal(what: str, error: ApiException) -> EdgeError:
+    try:
+        document = json.loads(error.body or "")
+    except ValueError:
+        document = {}
+    # Of a failed TLS handshake the SDK makes a status 0 with the handshake's text.
+    reason = str(document.get("reason") or error.reason or "").partition("\n")[0]
+    causes = (document.get("details") or {}).get("causes") or []
+    fields = ", ".join(sorted({str(cause.get("field")) for cause in causes}))
+    headers = error.headers or {}
+    return refusal(
+        what, int(error.status or 0), f"{reason} {fields}".strip(), headers.get("Retry-After")
+    )
+
+
+def _client(
+    name: str, settings: config.Cluster, authenticate: Callable[[], Secret]
+) -> client.ApiClient:
+    # The orchestrator repeats: urllib3 would sleep for as long as a Retry-After says.
+    configuration = client.Configuration(retries=False)
+    if settings.kubeconfig is not None:
+        _read_kubeconfig(name, settings.kubeconfig, settings.context, configuration)
+        return client.ApiClient(configuration)
+    configuration.host = settings.server or ""
+    _trust(configuration, settings.certificate_authority)
+
+    def refresh(current: client.Configuration) -> None:
+        current.api_key["BearerToken"] = f"Bearer {authenticate().reveal()}"
+
+    # The SDK annotates the attribute as None.
+    configuration.refresh_api_key_hook = refresh  # type: ignore[assignment]
+    # The hook runs only where a key is set already; this one never leaves.
+    configuration.api_key["BearerToken"] = "unset"
+    return client.ApiClient(configuration)
+
+
+def _read_kubeconfig(
+    name: str, path: str, context: str | None, configuration: client.Configuration
+) -> None:
+    load: Callable[..., None] = load_kube_config
+    try:
+        load(path, context, client_configuration=configuration, persist_config=False)
+    except Exception as error:  # noqa: BLE001 - of a file that is not one, the SDK raises anything
+        raise Invalid(
+            Code.CLUSTER_SETTINGS,
+            f"cluster {name}: kubeconfig {path} cannot be used: "
+            f"{type(error).__name__}; check the path and the context",
+        ) from None
+
+
+def _trust(configuration: client.Configuration, authority: str | None) -> None:
+    if authority is None:
+        return
+    if authority.lstrip().startswith("-----BEGIN"):
+        configuration.ca_cert_data = authority
+        return
+    if not _is_file(authority):
+        text = f"certificateAuthority {authority} is neither PEM text nor a file"
+        raise Invalid(Code.CLUSTER_SETTINGS, text)
+    configuration.ssl_ca_cert = authority
+
+
+def _is_file(path: str) -> bool:
+    try:
+        return Path(path).is_file()
+    except OSError:  # too long for a path
+        return False

@@ -1,0 +1,190 @@
+"""Pods by Deployments, and the Kubernetes Secrets that they read."""
+
+from __future__ import annotations
+
+import base64
+from typing import TYPE_CHECKING
+
+from kubernetes import client
+
+from rotation.edges.cluster.client import MERGE, STRATEGIC, TIMEOUT, resource_version
+from rotation.model.errors import Invalid, Missing
+from rotation.model.reasons import Code
+from rotation.model.world import Deployment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rotation.edges.cluster.client import Api
+    from rotation.model.targets import DeploymentTarget, SecretKeyTarget
+    from rotation.model.wire import JsonObject
+    from rotation.secrecy import Secret
+
+VERSION = "credential-rotation/secret-version"
+
+
+class Deployments:
+    """Implements `contracts.pods.Pods`."""
+
+    def __init__(self, api: Api) -> None:
+        self._api = api
+
+    def deployment(self, target: DeploymentTarget) -> Deployment | None:
+        try:
+            with self._api.translated("read", f"Deployment {target}"):
+                return _deployment(self._read(target))
+        except Missing:
+            return None
+
+    def names(self, target: DeploymentTarget) -> list[str]:
+        names, _ = self._pods(target.namespace, self._selector(target))
+        return sorted(names)
+
+    def deliver(self, target: SecretKeyTarget, value: Secret, version: str) -> None:
+        """The Kubernetes Secret must exist: the right to create one cannot be limited to a name."""
+        encoded = base64.b64encode(value.reveal().encode()).decode()
+        body = {"metadata": {"annotations": {VERSION: version}}, "data": {target.key: encoded}}
+        with self._api.translated("write", f"Secret {target}"):
+            self._api.core.patch_namespaced_secret(
+                target.name,
+                target.namespace,
+                body,
+                _content_type=MERGE,
+                _request_timeout=TIMEOUT,
+            )
+
+    def start(
+        self, target: DeploymentTarget, *, replicas: int, images: dict[str, str], version: str
+    ) -> None:
+        pod = {"metadata": {"annotations": {VERSION: version}}, "spec": _containers(images)}
+        self._patch("start", target, {"spec": {"replicas": replicas, "template": pod}})
+
+    def scale(self, target: DeploymentTarget, replicas: int) -> None:
+        self._patch("scale", target, {"spec": {"replicas": replicas}})
+
+    def watch(
+        self, target: DeploymentTarget, until: Callable[[Deployment], bool], seconds: float
+    ) -> Deployment:
+        what = f"Deployment {target}"
+        with self._api.translated("watch", what):
+            seen = self._read(target)
+            if until(_deployment(seen)):
+                return _deployment(seen)
+            for event in self._api.watch(
+                self._api.apps.list_namespaced_deployment,
+                target.namespace,
+                seconds,
+                field_selector=f"metadata.name={target.name}",
+                resource_version=resource_version(seen.metadata),
+            ):
+                if event["type"] == "DELETED":
+                    text = f"cluster {self._api.name}: {what} was deleted"
+                    raise Missing(Code.CLUSTER_MISSING, text)
+                seen = event["object"]
+                if until(_deployment(seen)):
+                    break
+            return _deployment(seen)
+
+    def watch_gone(self, target: DeploymentTarget, seconds: float) -> list[str]:
+        selector = self._selector(target)
+        names, version = self._pods(target.namespace, selector)
+        if not names:
+            return []
+        with self._api.translated("watch", f"the pods of Deployment {target}"):
+            for event in self._api.watch(
+                self._api.core.list_namespaced_pod,
+                target.namespace,
+                seconds,
+                label_selector=selector,
+                resource_version=version,
+            ):
+                pod = event["object"].metadata.name
+                if event["type"] == "DELETED":
+                    names.discard(pod)
+                else:
+                    names.add(pod)
+                if not names:
+                    break
+        return sorted(names)
+
+    def _read(self, target: DeploymentTarget) -> client.V1Deployment:
+        return self._api.apps.read_namespaced_deployment(
+            target.name, target.namespace, _request_timeout=TIMEOUT
+        )
+
+    def _patch(self, verb: str, target: DeploymentTarget, body: JsonObject) -> None:
+        with self._api.translated(verb, f"Deployment {target}"):
+            self._api.apps.patch_namespaced_deployment(
+                target.name,
+                target.namespace,
+                body,
+                _content_type=STRATEGIC,
+                _request_timeout=TIMEOUT,
+            )
+
+    def _selector(self, target: DeploymentTarget) -> str:
+        with self._api.translated("read", f"Deployment {target}"):
+            deployment = self._read(target)
+        # The SDK takes it that there always is one; a server may say otherwise.
+        labels = getattr(getattr(deployment.spec, "selector", None), "match_labels", None)
+        if not labels:
+            text = f"Deployment {target} selects its pods by no matchLabels"
+            raise Invalid(Code.NO_MATCH_LABELS, text)
+        return ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
+
+    def _pods(self, namespace: str, selector: str) -> tuple[set[str], str]:
+        with self._api.translated("list pods in", f"namespace {namespace}"):
+            listed = self._api.core.list_namespaced_pod(
+                namespace, label_selector=selector, _request_timeout=TIMEOUT
+            )
+        names = {str(pod.metadata.name) for pod in listed.items if pod.metadata}
+        return names, resource_version(listed.metadata)
+
+
+def _deployment(seen: client.V1Deployment) -> Deployment:
+    metadata, spec = seen.metadata, seen.spec
+    status = seen.status or client.V1DeploymentStatus()
+    if metadata is None or spec is None:
+        text = "the API server answered a Deployment without metadata or spec"
+        raise Invalid(Code.CLUSTER_ANSWER, text)
+    labelled = spec.template.metadata or client.V1ObjectMeta()
+    return Deployment(
+        namespace=str(metadata.namespace),
+        name=str(metadata.name),
+        replicas=1 if spec.replicas is None else spec.replicas,
+        ready=status.ready_replicas or 0,
+        updated=status.updated_replicas or 0,
+        total=status.replicas or 0,
+        observed=(status.observed_generation or 0) >= (metadata.generation or 0),
+        images=_images(spec.template.spec),
+        version=(labelled.annotations or {}).get(VERSION),
+        failure=_failure(status),
+    )
+
+
+def _images(pod: client.V1PodSpec | None) -> dict[str, str]:
+    if pod is None:
+        return {}
+    images = {container.name: container.image or "" for container in pod.containers}
+    for container in pod.init_containers or []:
+        images[f"init:{container.name}"] = container.image or ""
+    return images
+
+
+def _containers(images: dict[str, str]) -> JsonObject:
+    """The reverse of `_images`, as a strategic merge patch (containers merge by name)."""
+    containers: dict[str, list[dict[str, str]]] = {}
+    for key, image in images.items():
+        kind = "initContainers" if key.startswith("init:") else "containers"
+        name = key.removeprefix("init:")
+        containers.setdefault(kind, []).append({"name": name, "image": image})
+    return containers
+
+
+def _failure(status: client.V1DeploymentStatus) -> str | None:
+    for condition in status.conditions or []:
+        if condition.type == "Progressing" and condition.status == "False":
+            return str(condition.reason or "not progressing")
+        if condition.type == "ReplicaFailure" and condition.status == "True":
+            return str(condition.reason or "replica failure")
+    return None

@@ -1,0 +1,144 @@
+"""Traffic by Services: selectors that name the slot, and the API server's service proxy."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+from urllib.parse import quote, unquote
+
+from rotation.edges.cluster.client import (
+    JSON_PATCH,
+    MERGE,
+    TIMEOUT,
+    refusal,
+    resource_version,
+)
+from rotation.model.errors import Conflict, Invalid, Missing, Unavailable
+from rotation.model.reasons import Code
+from rotation.model.world import Answer, Route
+
+if TYPE_CHECKING:
+    from rotation.edges.cluster.client import Api
+    from rotation.model.targets import ServiceTarget
+    from rotation.model.wire import JsonObject
+    from rotation.model.world import Slot
+
+SEAL = "credential-rotation/went-back"
+LONGEST_BODY = 64 * 1024
+
+
+class Services:
+    """Implements `contracts.traffic.Traffic`."""
+
+    def __init__(self, api: Api) -> None:
+        self._api = api
+
+    def route(self, target: ServiceTarget) -> Route | None:
+        try:
+            with self._api.translated("read", f"Service {target}"):
+                service = self._api.core.read_namespaced_service(
+                    target.name, target.namespace, _request_timeout=TIMEOUT
+                )
+        except Missing:
+            return None
+        spec = service.spec
+        ports = (spec.ports if spec else None) or []
+        return Route(
+            slot=((spec.selector if spec else None) or {}).get(target.label),
+            port=str(ports[0].name or ports[0].port) if ports else "",
+            revision=resource_version(service.metadata),
+        )
+
+    def move(
+        self, target: ServiceTarget, came_from: str, to: Slot, *, revision: str | None = None
+    ) -> None:
+        path = "/spec/selector/" + target.label.replace("~", "~0").replace("/", "~1")
+        body: list[JsonObject] = [
+            {"op": "test", "path": path, "value": came_from},
+            {"op": "replace", "path": path, "value": to},
+        ]
+        if revision is not None:
+            body.insert(0, {"op": "test", "path": "/metadata/resourceVersion", "value": revision})
+        try:
+            with self._api.translated("select a slot in", f"Service {target}"):
+                self._api.core.patch_namespaced_service(
+                    target.name,
+                    target.namespace,
+                    body,
+                    _content_type=JSON_PATCH,
+                    _request_timeout=TIMEOUT,
+                )
+        except (Invalid, Conflict):
+            self._accept(target, came_from, to)
+
+    def seal(self, target: ServiceTarget, token: str) -> None:
+        body = {"metadata": {"annotations": {SEAL: token}}}
+        with self._api.translated("seal", f"Service {target}"):
+            self._api.core.patch_namespaced_service(
+                target.name,
+                target.namespace,
+                body,
+                _content_type=MERGE,
+                _request_timeout=TIMEOUT,
+            )
+
+    def _accept(self, target: ServiceTarget, came_from: str, to: Slot) -> None:
+        """After a failed `test`: fine if it is where it should go, a conflict otherwise."""
+        route, what = self.route(target), f"cluster {self._api.name}: Service {target}"
+        if route is None:
+            raise Missing(Code.CLUSTER_MISSING, f"{what} is not there")
+        if route.slot == came_from:
+            text = f"{what} was changed meanwhile; it has to be looked at anew"
+            raise Unavailable(Code.TRAFFIC_CHANGED, text)
+        if route.slot != to:
+            text = f"{what} selects {route.slot}, not {came_from}; somebody else changed it"
+            raise Conflict(Code.TRAFFIC_ELSEWHERE, text)
+
+    def ask(self, target: ServiceTarget, path: str, timeout: float) -> Answer:
+        route, _, query = path.partition("?")
+        what = f"Service {target} at {path}"
+        if {".", ".."} & set(unquote(route).split("/")):
+            # The configuration refuses such a path, but a role's name in it may be dots too.
+            text = f"cluster {self._api.name}: {what}: dots would lead out of its proxy"
+            raise Invalid(Code.TEST_PATH, text)
+        url = f"{self._proxy(target)}{quote(route, safe='/%:@')}"
+        with self._api.translated("reach", what):
+            # Serialised by hand: the generated method escapes the slashes of the path.
+            method, address, headers, body, form = self._api.client.param_serialize(
+                "GET", url, auth_settings=["BearerToken"], header_params={"Accept": "*/*"}
+            )
+            answer = self._api.client.call_api(
+                method,
+                f"{address}?{query}" if query else address,
+                headers,
+                body,
+                form,
+                _request_timeout=timeout,
+            ).response
+            document = answer.read(LONGEST_BODY)
+            answer.release_conn()
+        _raise_own_status(what, answer.status, document)
+        return Answer(answer.status, document)
+
+    def _proxy(self, target: ServiceTarget) -> str:
+        """The path of the Service's proxy, by the target's port or its first one."""
+        port = target.port
+        if port is None:
+            route = self.route(target)
+            if route is None:
+                raise Missing(Code.SERVICE_MISSING, f"Service {target} does not exist")
+            port = route.port
+        where = f"/api/v1/namespaces/{target.namespace}/services"
+        return f"{where}/http:{target.name}:{port}/proxy"
+
+
+def _raise_own_status(what: str, status: int, document: bytes) -> None:
+    """Tells the API server's own refusal from an answer of the workload with the same status."""
+    if status < 400:
+        return
+    try:
+        answer = json.loads(document)
+    except ValueError:
+        return
+    if isinstance(answer, dict) and answer.get("kind") == "Status" and "apiVersion" in answer:
+        raise refusal(what, status, str(answer.get("reason") or ""), None)

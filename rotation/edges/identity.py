@@ -1,0 +1,55 @@
+"""Sole importer of azure.identity: the app's managed identity, or a developer's sign-in."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from azure.core.exceptions import AzureError, ClientAuthenticationError
+from azure.identity import (
+    CredentialUnavailableError,
+    DefaultAzureCredential,
+    ManagedIdentityCredential,
+)
+
+from rotation.model.errors import Denied, Unavailable
+from rotation.model.reasons import Code
+from rotation.secrecy import Secret
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from azure.core.credentials import TokenCredential
+
+
+class Identity:
+    """On Azure only the managed identity is tried: a chain would hide why it fails."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        client = environment.get("AZURE_CLIENT_ID") or None
+        self.credential: TokenCredential
+        if environment.get("IDENTITY_ENDPOINT"):
+            self.credential = ManagedIdentityCredential(client_id=client, retry_total=2)
+        else:
+            self.credential = DefaultAzureCredential(managed_identity_client_id=client)
+
+    def token(self, scope: str) -> Secret:
+        """An access token; azure-identity caches it and refreshes it before it expires."""
+        try:
+            return Secret(self.credential.get_token(scope).token)
+        except CredentialUnavailableError:
+            raise Unavailable(
+                Code.IDENTITY_MISSING,
+                f"no identity to sign in with for {scope}: assign the managed identity to the app "
+                "(AZURE_CLIENT_ID names it), or sign in with `az login` on a developer's machine",
+            ) from None
+        except ClientAuthenticationError:
+            # Its text quotes the identity endpoint's answer, which is not ours to vouch for.
+            raise Denied(
+                Code.IDENTITY_DENIED,
+                f"the identity endpoint gave no token for {scope}; check AZURE_CLIENT_ID and that "
+                "the identity is assigned to the app",
+            ) from None
+        except AzureError as error:
+            name = type(error).__name__
+            text = f"the identity endpoint did not answer for {scope}: {name}"
+            raise Unavailable(Code.IDENTITY_UNAVAILABLE, text) from None

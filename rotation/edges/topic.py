@@ -1,0 +1,70 @@
+"""Sole importer of azure.eventgrid: publishes to a custom topic with the app's identity."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from azure.core.exceptions import (
+    AzureError,
+    ClientAuthenticationError,
+    HttpResponseError,
+    ResourceNotFoundError,
+)
+from azure.eventgrid import EventGridEvent, EventGridPublisherClient
+
+from rotation.edges import http_status
+from rotation.model.errors import EdgeError, Missing, Unavailable
+from rotation.model.reasons import Code
+
+if TYPE_CHECKING:
+    from azure.core.credentials import TokenCredential
+
+    from rotation.model.wire import JsonObject
+
+CODES = http_status.Codes(
+    unavailable=Code.TOPIC_UNAVAILABLE,
+    denied=Code.TOPIC_DENIED,
+    missing=Code.TOPIC_MISSING,
+    conflict=Code.TOPIC_ERROR,
+    invalid=Code.TOPIC_ERROR,
+    token=Code.TOPIC_DENIED,
+)
+
+
+class EventGridTopic:
+    def __init__(self, endpoint: str, credential: TokenCredential, ca_bundle: str | None) -> None:
+        self._host = urlsplit(endpoint).hostname
+        self._client = EventGridPublisherClient(endpoint, credential)
+        # This client takes transport options with each call only.
+        self._options: JsonObject = {"retry_total": 0, "connection_verify": ca_bundle or True}
+
+    def publish(self, event: JsonObject) -> None:
+        message = EventGridEvent(
+            id=event["id"],
+            event_type=event["eventType"],
+            subject=event["subject"],
+            event_time=datetime.fromisoformat(event["eventTime"]),
+            data=event["data"],
+            data_version=event["dataVersion"],
+        )
+        what = f"Event Grid topic {self._host} did not take event {event['id']}"
+        try:
+            self._client.send(message, **self._options)
+        except ClientAuthenticationError as error:
+            if error.status_code is None:
+                raise Unavailable(Code.TOPIC_UNAVAILABLE, f"{what}: no token") from None
+            raise _refusal(what, error) from None
+        except ResourceNotFoundError:  # the SDK makes it anew, without its status
+            text = f"{what}: HTTP 404; check ROTATION_TOPIC_ENDPOINT"
+            raise Missing(Code.TOPIC_MISSING, text) from None
+        except HttpResponseError as error:
+            raise _refusal(what, error) from None
+        except AzureError as error:
+            text = f"{what}: {type(error).__name__}"
+            raise Unavailable(Code.TOPIC_UNAVAILABLE, text) from None
+
+
+def _refusal(what: str, error: HttpResponseError) -> EdgeError:
+    return http_status.error(CODES, f"{what}: HTTP {error.status_code}", error.status_code)

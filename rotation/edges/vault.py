@@ -1,0 +1,167 @@
+"""Sole importer of azure.keyvault: secrets and their versions.
+
+The SDK's own retries are off: the orchestrator retries, where the wait is recorded and survives a
+restart. Key Vault's error codes: https://learn.microsoft.com/azure/key-vault/general/rest-error-codes
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from azure.core.exceptions import (
+    AzureError,
+    ClientAuthenticationError,
+    HttpResponseError,
+    ResourceNotFoundError,
+    ServiceRequestError,
+    ServiceResponseError,
+)
+from azure.keyvault.secrets import SecretClient, SecretProperties
+
+from rotation.edges import http_status
+from rotation.model.errors import Conflict, Denied, EdgeError, Missing, Unavailable
+from rotation.model.reasons import Code
+from rotation.model.world import SecretVersion
+from rotation.secrecy import Secret
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+
+    from azure.core.credentials import TokenCredential
+
+    from rotation.model.targets import SecretTarget
+
+LOOPBACK = {"127.0.0.1", "localhost", "::1"}
+CODES = http_status.Codes(
+    unavailable=Code.VAULT_UNAVAILABLE,
+    denied=Code.VAULT_DENIED,
+    missing=Code.VAULT_MISSING,
+    conflict=Code.VAULT_CONFLICT,
+    invalid=Code.VAULT_ERROR,
+    token=Code.VAULT_DENIED,
+)
+TIMEOUTS = {"connection_timeout": 10, "read_timeout": 30}
+
+
+class KeyVault:
+    """One vault."""
+
+    def __init__(self, url: str, credential: TokenCredential, ca_bundle: str | None) -> None:
+        self.url = url
+        self._client = SecretClient(
+            url,
+            credential,
+            retry_total=0,
+            connection_verify=ca_bundle or True,
+            # The check keeps tokens from a foreign host; one on this machine is not foreign, and
+            # its name can never match.
+            verify_challenge_resource=urlsplit(url).hostname not in LOOPBACK,
+            **TIMEOUTS,
+        )
+
+    def current(self, secret: SecretTarget) -> SecretVersion | None:
+        try:
+            with self._translated("read", secret):
+                return _version(self._client.get_secret(secret.name).properties)
+        except Missing:
+            return None
+        except Conflict:  # disabled: the list tells which version that is
+            return next(iter(self.versions(secret)), None)
+
+    def versions(self, secret: SecretTarget) -> list[SecretVersion]:
+        try:
+            with self._translated("list the versions of", secret):
+                listed = list(self._client.list_properties_of_secret_versions(secret.name))
+        except Missing:
+            return []
+        versions = [_version(properties) for properties in listed]
+        # Creation times are whole seconds; `current` does not depend on this order.
+        return sorted(versions, key=lambda item: str(item.created), reverse=True)
+
+    def value(self, secret: SecretTarget) -> Secret:
+        with self._translated("read", secret):
+            return Secret(self._client.get_secret(secret.name, secret.version or "").value or "")
+
+    def put(
+        self,
+        secret: SecretTarget,
+        value: Secret,
+        *,
+        expires: datetime,
+        content_type: str,
+        tags: dict[str, str],
+    ) -> SecretVersion:
+        with self._translated("write", secret):
+            written = self._client.set_secret(
+                secret.name,
+                value.reveal(),
+                expires_on=expires,
+                content_type=content_type,
+                tags=tags,
+            )
+        return _version(written.properties)
+
+    def disable(self, secret: SecretTarget) -> None:
+        with self._translated("disable", secret):
+            self._client.update_secret_properties(secret.name, secret.version, enabled=False)
+
+    @contextmanager
+    def _translated(self, verb: str, secret: SecretTarget) -> Iterator[None]:
+        """The SDK's texts quote responses and requests: only codes are taken over from them."""
+        what = f"Key Vault {self.url} could not {verb} secret {secret}"
+        try:
+            yield
+        except ResourceNotFoundError:
+            raise Missing(Code.VAULT_MISSING, f"{what}: it is not there") from None
+        except ClientAuthenticationError as error:
+            raise _sign_in(what, error) from None
+        except HttpResponseError as error:
+            raise _refusal(what, error) from None
+        except (ServiceRequestError, ServiceResponseError) as error:
+            text = f"{what}: {type(error).__name__}; is it reachable?"
+            raise Unavailable(Code.VAULT_UNAVAILABLE, text) from None
+        except AzureError as error:
+            text = f"{what}: {type(error).__name__}"
+            raise Unavailable(Code.VAULT_UNAVAILABLE, text) from None
+
+
+def _version(properties: SecretProperties) -> SecretVersion:
+    return SecretVersion(
+        secret=properties.name or "",
+        version=properties.version or "",
+        enabled=properties.enabled is not False,
+        created=properties.created_on,
+        expires=properties.expires_on,
+        tags=dict(properties.tags or {}),
+    )
+
+
+def _sign_in(what: str, error: ClientAuthenticationError) -> EdgeError:
+    if error.status_code is None:  # no token could be had at all
+        text = f"{what}: no token; check the app's identity (AZURE_CLIENT_ID)"
+        return Unavailable(Code.VAULT_UNAVAILABLE, text)
+    text = f"{what}: HTTP {error.status_code}; the vault does not accept our token"
+    return Denied(Code.VAULT_DENIED, text)
+
+
+def _refusal(what: str, error: HttpResponseError) -> EdgeError:
+    status, code = error.status_code, _inner_code(error)
+    if status == 403 and code == "SecretDisabled":
+        return Conflict(Code.VAULT_DISABLED, f"{what}: this version is disabled")
+    headers = getattr(error.response, "headers", None) or {}
+    text = f"{what}: HTTP {status} {code}"
+    if status == 409:
+        text += "; it may be deleted and not purged: recover it"
+    return http_status.error(CODES, text, status, str(headers.get("Retry-After", "")))
+
+
+def _inner_code(error: HttpResponseError) -> str:
+    """`error.innererror.code`, or `error.code`, of the response; codes are fixed words."""
+    details = error.error
+    if details is None:
+        return ""
+    inner = getattr(details, "innererror", None) or {}
+    return str(inner.get("code") or details.code or "")

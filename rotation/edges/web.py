@@ -1,0 +1,126 @@
+"""GET of a test's URL: one request, no redirects, no proxy, and never the metadata service.
+
+The URLs come from credentials.yaml, which only its owner writes; still, an address that hands out
+tokens to whoever asks on this network is refused, whatever name it hides behind.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import time
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import urllib3
+from urllib3.connection import HTTPConnection, HTTPSConnection
+
+from rotation.model.errors import Invalid, Unavailable
+from rotation.model.reasons import Code
+from rotation.model.world import Answer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+LONGEST_BODY = 64 * 1024
+CHUNK = 16 * 1024
+SCHEMES = ("https", "http")
+METADATA = (
+    ipaddress.ip_network("169.254.0.0/16"),
+    ipaddress.ip_network("168.63.129.16/32"),  # Azure's own, which hosts ask for their goal state
+    ipaddress.ip_network("fe80::/10"),
+)
+
+
+def fetch(url: str, timeout: float) -> Answer:
+    """`timeout` is in seconds: for the answer to begin, and once more for all of its body."""
+    _check(url)
+    with urllib3.PoolManager(retries=False) as pool:
+        pool.pool_classes_by_scheme = POOLS
+        try:
+            response = pool.request(
+                "GET",
+                url,
+                headers={"User-Agent": "credential-rotation", "Connection": "close"},
+                timeout=urllib3.Timeout(total=timeout),
+                redirect=False,
+                preload_content=False,
+            )
+            with response:
+                return Answer(response.status, b"".join(_body(response, timeout)))
+        except MetadataError as error:
+            raise _refusal(url, str(error)) from None
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            text = f"GET {url} got no answer: {type(error).__name__}"
+            raise Unavailable(Code.TEST_NO_ANSWER, text) from None
+
+
+def _body(response: urllib3.BaseHTTPResponse, timeout: float) -> Iterator[bytes]:
+    """At most `LONGEST_BODY` bytes, from a server that may send one at a time."""
+    give_up, left = time.monotonic() + timeout, LONGEST_BODY
+    while left > 0 and (chunk := response.read1(min(CHUNK, left))):
+        yield chunk
+        left -= len(chunk)
+        if time.monotonic() >= give_up:
+            raise TimeoutError
+
+
+def _check(url: str) -> None:
+    """What can be told without connecting. Names may resolve to something else a moment later:
+    what counts is whom the connection reaches (`_checked_peer`)."""
+    parts = urlsplit(url)
+    if parts.scheme not in SCHEMES or not parts.hostname:
+        text = f"GET {url}: only http:// and https:// URLs with a host are fetched"
+        raise Invalid(Code.TEST_URL, text)
+    try:
+        addresses = socket.getaddrinfo(parts.hostname, parts.port or 443, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        text = f"GET {url}: its host name does not resolve"
+        raise Unavailable(Code.TEST_NO_ANSWER, text) from None
+    for *_, address in addresses:
+        if is_metadata(str(address[0])):
+            raise _refusal(url, str(address[0]))
+
+
+def _refusal(url: str, address: str) -> Invalid:
+    text = f"GET {url}: {address} is where the metadata service is; use another address"
+    return Invalid(Code.TEST_METADATA, text)
+
+
+def is_metadata(address: str) -> bool:
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    ip = getattr(ip, "ipv4_mapped", None) or ip
+    return any(ip in network for network in METADATA if network.version == ip.version)
+
+
+class MetadataError(Exception):
+    """A connection reached the address that the text names; nothing was sent over it."""
+
+
+def _checked_peer(connected: socket.socket) -> socket.socket:
+    address = str(connected.getpeername()[0])
+    if is_metadata(address):
+        connected.close()
+        raise MetadataError(address)
+    return connected
+
+
+class _CheckedHttp(HTTPConnection):
+    def _new_conn(self) -> socket.socket:
+        return _checked_peer(super()._new_conn())
+
+
+class _CheckedHttps(HTTPSConnection):
+    def _new_conn(self) -> socket.socket:
+        return _checked_peer(super()._new_conn())
+
+
+class _HttpPool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _CheckedHttp
+
+
+class _HttpsPool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _CheckedHttps
+
+
+POOLS = {"http": _HttpPool, "https": _HttpsPool}

@@ -1,0 +1,332 @@
+"""The HTTP API: JSON in, JSON or problem+json out, function keys in front."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, assert_never
+
+import azure.durable_functions as df
+import azure.functions as func
+
+from rotation import __version__
+from rotation.decisions.verdict import MOST_NAMES, known
+from rotation.front import approvers, rotations, sites
+from rotation.front.approvers import POLICY, Decider, entra, keyed
+from rotation.front.credentials import fresh_evidence, look
+from rotation.front.principals import Principal, signed_in
+from rotation.front.problems import (
+    Members,
+    Problem,
+    answer,
+    answering,
+    json_object,
+    only,
+    text,
+)
+from rotation.links import links
+from rotation.model import wire
+from rotation.model.catalogue import Origin
+from rotation.model.reasons import Code
+from rotation.model.record import Request
+
+if TYPE_CHECKING:
+    from rotation.config import Approval
+    from rotation.contracts.edges import Readers
+    from rotation.decisions.verdict import Identity
+    from rotation.model.record import ShownRecord
+    from rotation.model.wire import JsonObject
+
+LONGEST_SPAN = timedelta(days=90)
+NAMELESS = "somebody with the function key"
+OWN_CHANNELS = ("page", "link", "policy")  # how the record names ways that nobody may claim
+
+
+def blueprint(edges: Readers) -> df.Blueprint:
+    """The functions below, on these edges."""
+    routes = df.Blueprint()
+
+    @routes.function_name("start_rotation")
+    @routes.route("rotations", methods=["POST"])
+    @routes.durable_client_input("client")
+    @answering
+    async def start_rotation(
+        req: func.HttpRequest, client: df.DurableOrchestrationClient
+    ) -> func.HttpResponse:
+        sites.demand_own(req, edges.settings.public_url)
+        caller = _caller(edges, req)
+        return await start(edges, client, json_object(req), caller)
+
+    @routes.function_name("list_rotations")
+    @routes.route("rotations", methods=["GET"])
+    @routes.durable_client_input("client")
+    @answering
+    async def list_rotations(
+        req: func.HttpRequest, client: df.DurableOrchestrationClient
+    ) -> func.HttpResponse:
+        _caller(edges, req)
+        return await listing(edges, client, dict(req.params))
+
+    @routes.function_name("get_rotation")
+    @routes.route("rotations/{id}", methods=["GET"])
+    @routes.durable_client_input("client")
+    @answering
+    async def get_rotation(
+        req: func.HttpRequest, client: df.DurableOrchestrationClient
+    ) -> func.HttpResponse:
+        _caller(edges, req)
+        record = await existing(client, req.route_params["id"])
+        return answer({**wire.value_of(record), "links": _links(edges, record.rotation)})
+
+    @routes.function_name("get_evidence")
+    @routes.route("rotations/{id}/evidence", methods=["GET"])
+    @routes.durable_client_input("client")
+    @answering
+    async def get_evidence(
+        req: func.HttpRequest, client: df.DurableOrchestrationClient
+    ) -> func.HttpResponse:
+        _caller(edges, req)
+        record = await existing(client, req.route_params["id"])
+        return answer(wire.value_of(await fresh_evidence(edges, record)))
+
+    @routes.function_name("decide")
+    @routes.route("rotations/{id}/approval", methods=["POST"])
+    @routes.durable_client_input("client")
+    @answering
+    async def decide(
+        req: func.HttpRequest, client: df.DurableOrchestrationClient
+    ) -> func.HttpResponse:
+        sites.demand_own(req, edges.settings.public_url)
+        caller, document = _caller(edges, req), json_object(req)
+        record = await existing(client, req.route_params["id"])
+        return await decision(edges, client, record, document, caller)
+
+    @routes.function_name("list_credentials")
+    @routes.route("credentials", methods=["GET"])
+    @routes.durable_client_input("client")
+    @answering
+    async def list_credentials(
+        req: func.HttpRequest, client: df.DurableOrchestrationClient
+    ) -> func.HttpResponse:
+        _caller(edges, req)
+        names = sorted(edges.configuration.credentials)
+        seen = [wire.value_of(await look(edges, client, name)) for name in names]
+        return answer({"credentials": seen})
+
+    @routes.function_name("health")
+    @routes.route("health", methods=["GET"])
+    @answering
+    async def health(req: func.HttpRequest) -> func.HttpResponse:  # noqa: ARG001 - the binding's name
+        settings, configuration = edges.settings, edges.configuration
+        return answer(
+            {
+                "status": "ok",
+                "version": __version__,
+                "credentials": len(configuration.credentials),
+                "signIn": settings.sign_in,
+                "notifications": settings.topic is not None,
+            }
+        )
+
+    @routes.function_name("openapi")
+    @routes.route("openapi.json", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
+    @answering
+    async def openapi(req: func.HttpRequest) -> func.HttpResponse:  # noqa: ARG001 - the binding's name
+        return answer(description())
+
+    return routes
+
+
+@cache
+def description() -> JsonObject:
+    """OpenAPI 3.1 of these routes and of the pages."""
+    text = Path(__file__).with_name("openapi.json").read_text(encoding="utf-8")
+    document: JsonObject = json.loads(text)
+    return document
+
+
+def _links(edges: Readers, rotation: str) -> dict[str, str]:
+    return links(rotation, edges.settings.public_url)
+
+
+def _caller(edges: Readers, req: func.HttpRequest) -> Principal | None:
+    """Whom the platform has signed in; None where it does not do that and a key is all there is.
+
+    Raises `Problem` for nobody: with Entra sign-in a function key alone opens nothing.
+    """
+    if edges.settings.sign_in != "entra":
+        return None
+    found = signed_in(edges.settings, req.headers)
+    if isinstance(found, str):
+        raise Problem(403, Code.NOT_SIGNED_IN, found)
+    return found
+
+
+def _spoken_for(document: JsonObject, caller: Principal | None) -> str:
+    """Who is named in `by`. A person is who they are signed in as, and names nobody."""
+    by = text(document, "by")
+    if by and caller is not None and caller.person:
+        detail = f"you are signed in as {caller.name}: leave out 'by'"
+        raise Problem(403, Code.NOT_ALLOWED, detail, field="by")
+    return by
+
+
+def _asker(
+    edges: Readers, approval: Approval, document: JsonObject, caller: Principal | None
+) -> tuple[str, Identity]:
+    """Who asks for a rotation, for people and for four eyes. Raises `Problem`."""
+    by = _spoken_for(document, caller)
+    if caller is not None and not by:
+        return caller.name, known({*caller.names, caller.name}, caller.id, signed_in=True)
+    if not by:
+        by, who = NAMELESS, known([])
+    else:
+        who = approvers.identified(approvers.spoken(by), by, approval)
+    if not approval.allow_requester:
+        _comparable(edges, who)
+    return by, who
+
+
+def _comparable(edges: Readers, who: Identity) -> None:
+    """Found out now, rather than by those who are to approve it."""
+    if edges.settings.sign_in == "entra":
+        if who.object_id is None:
+            detail = (
+                "'by' must be the object id of whoever asks, or the address of an approver who is "
+                "written as {id, address}: nobody could approve the rotation otherwise"
+            )
+            raise Problem(400, Code.BAD_REQUEST, detail, field="by")
+    elif who.object_id is None and not who.has_address:
+        detail = (
+            "'by' must be the mail address or object id of whoever asks: nobody could approve the "
+            "rotation otherwise, unless the credential has allowRequester"
+        )
+        raise Problem(400, Code.BAD_REQUEST, detail, field="by")
+
+
+async def start(
+    edges: Readers,
+    client: df.DurableOrchestrationClient,
+    document: JsonObject,
+    caller: Principal | None = None,
+) -> func.HttpResponse:
+    only(document, "credential", "reason", "by")
+    name = text(document, "credential", required=True)
+    if name not in edges.configuration.credentials:
+        detail = f"there is no credential {name!r}"
+        raise Problem(404, Code.UNKNOWN_CREDENTIAL, detail, field="credential")
+    approval = edges.configuration.credential(name).approval
+    by, who = _asker(edges, approval, document, caller)
+    request = Request(
+        rotation=rotations.manual_id(name, edges.now()),
+        credential=name,
+        origin=Origin.MANUAL,
+        requested_by=by,
+        reason=text(document, "reason"),
+        known_as=sorted(who.names)[:MOST_NAMES],
+        object_id=who.object_id,
+        signed_in=who.signed_in,
+    )
+    match await rotations.start(client, request):
+        case rotations.Busy(rotation):
+            message = f"credential {name} has rotation {rotation} under way"
+            raise Problem(409, Code.BUSY, message, rotation=rotation)
+        case rotations.Started(rotation) | rotations.Known(rotation):
+            paths = _links(edges, rotation)
+            return answer(
+                {"rotation": rotation, "credential": name, "links": paths},
+                202,
+                Location=paths["status"],
+            )
+
+
+async def listing(
+    edges: Readers, client: df.DurableOrchestrationClient, query: dict[str, str]
+) -> func.HttpResponse:
+    now = edges.now()
+    since = _moment(query, "since", now - rotations.RETENTION)
+    until = _moment(query, "until", now + timedelta(minutes=5))
+    if not timedelta() < until - since <= LONGEST_SPAN:
+        detail = "'since' must be before 'until', by at most 90 days"
+        raise Problem(400, Code.BAD_REQUEST, detail, field="since")
+    records = await rotations.listing(client, since, until, query.get("credential"))
+    return answer(
+        {
+            "rotations": [wire.value_of(record) for record in records],
+            "since": wire.moment(since),
+            "until": wire.moment(until),
+        }
+    )
+
+
+def _moment(query: dict[str, str], field: str, default: datetime) -> datetime:
+    given = query.get(field)
+    if not given:
+        return default
+    try:
+        moment = datetime.fromisoformat(given)
+        # The durable client writes it as UTC without looking at its zone.
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        detail = f"{field!r} is not an ISO 8601 time"
+        raise Problem(400, Code.BAD_REQUEST, detail, field=field) from None
+
+
+async def existing(client: df.DurableOrchestrationClient, rotation: str) -> ShownRecord:
+    record = await rotations.find(client, rotation)
+    if record is None:
+        raise Problem(404, Code.UNKNOWN_ROTATION, f"there is no rotation {rotation!r}")
+    return record
+
+
+async def decision(
+    edges: Readers,
+    client: df.DurableOrchestrationClient,
+    record: ShownRecord,
+    document: JsonObject,
+    caller: Principal | None = None,
+) -> func.HttpResponse:
+    only(document, "decision", "comment", "by", "channel")
+    choice = document.get("decision")
+    if choice not in ("approve", "reject"):  # a tuple: a body may hold what has no hash
+        detail = "'decision' must be 'approve' or 'reject'"
+        raise Problem(400, Code.BAD_REQUEST, detail, field="decision")
+    comment = text(document, "comment", longest=2000)
+    who = _decider(document, caller)
+    result = await rotations.decide(edges, client, record, who, choice, comment)
+    match result:
+        case rotations.NotAllowed(reason):
+            raise Problem(403, Code.NOT_ALLOWED, reason)
+        case rotations.Recorded(record, decided):
+            value = wire.value_of(decided)
+            return answer({"rotation": record.rotation, "decision": value})
+        case rotations.Accepted(record):
+            return answer({"rotation": record.rotation, "decision": None}, 202)
+        case rotations.TooLate(record, decided):
+            detail, code = rotations.why_not(record), Code.ALREADY_DECIDED
+            raise Problem(409, code, detail, decision=decided, stage=record.stage)
+        case rotations.NotWaiting(record):
+            more: Members = {"stage": record.stage}
+            code = Code.NOT_WAITING
+            if record.decision:
+                code, more["decision"] = Code.ALREADY_DECIDED, record.decision
+            raise Problem(409, code, rotations.why_not(record), **more)
+        case _:
+            assert_never(result)
+
+
+def _decider(document: JsonObject, caller: Principal | None) -> Decider:
+    channel = text(document, "channel", longest=40) or "http"
+    if channel.lower().startswith(OWN_CHANNELS):
+        detail = f"'channel' may not be {channel!r}: the app itself uses it"
+        raise Problem(400, Code.BAD_REQUEST, detail, field="channel")
+    _spoken_for(document, caller)
+    if caller is not None and caller.person:
+        return entra(caller, channel)
+    by = text(document, "by", required=True)
+    if by.casefold() == POLICY:
+        detail = f"'by' may not be {by!r}: the app itself uses it"
+        raise Problem(400, Code.BAD_REQUEST, detail, field="by")
+    return keyed(by, channel)

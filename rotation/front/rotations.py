@@ -1,0 +1,355 @@
+"""Rotations as a caller sees them: start one, find them, decide one. HTTP and HTML come on top.
+
+All of it goes through the durable client, whose statuses are the only record there is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import re
+import secrets
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from azure.durable_functions import OrchestrationRuntimeStatus as Status
+
+from rotation.front.approvers import identity, refusal
+from rotation.model import wire
+from rotation.model.catalogue import Outcome, Progress, Stage
+from rotation.model.reasons import Code, reason
+from rotation.model.record import Decision, Request, ShownRecord, born
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from azure.durable_functions import DurableOrchestrationClient as Client
+
+    from rotation.contracts.edges import Readers
+    from rotation.front.approvers import Decider
+    from rotation.model.catalogue import Origin
+    from rotation.model.record import Choice
+    from rotation.model.wire import JsonObject
+
+RUNNING = {Status.Running, Status.Pending, Status.ContinuedAsNew, Status.Suspended}
+PAGE = 100  # instances that a host answers with at once
+MOMENT = timedelta(milliseconds=2)  # a sweep of a fleet makes hundreds in one second
+RETENTION = timedelta(days=30)
+GRACE = 8.0  # seconds to look whether a decision counted, before answering `Accepted`
+
+# The durable client puts ids into its URLs as they are: what comes from a caller must not be able
+# to lead such a request elsewhere.
+ID = re.compile(r"[A-Za-z0-9-]{1,100}")
+
+
+def event_id(credential: str, origin: Origin, secret: str, version: str) -> str:
+    """One rotation for all deliveries of an event about a secret version."""
+    digest = hashlib.sha256(f"{secret.lower()}/{version}".encode()).hexdigest()
+    return f"{credential}-{origin}-{digest[:12]}"
+
+
+def sweep_id(credential: str, day: datetime) -> str:
+    return f"{credential}-sweep-{day:%Y%m%d}"
+
+
+def manual_id(credential: str, now: datetime) -> str:
+    return f"{credential}-{now:%Y%m%dT%H%M%S}-{secrets.token_hex(2)}"
+
+
+@dataclass(frozen=True)
+class Started:
+    rotation: str
+
+
+@dataclass(frozen=True)
+class Known:
+    """This very request was taken before; it may have ended."""
+
+    rotation: str
+
+
+@dataclass(frozen=True)
+class Busy:
+    """The credential has another rotation under way."""
+
+    rotation: str
+
+
+async def start(client: Client, request: Request) -> Started | Known | Busy:
+    """Starts the credential's orchestration, unless it runs or this request was taken before."""
+    if await client.get_status(request.rotation):
+        return Known(request.rotation)
+    running = await current(client, request.credential)
+    if running is not None:
+        return _as_seen(request, running)
+    try:
+        await client.start_new("credential", request.credential, wire.value_of(request))
+    except Exception:
+        # The SDK raises bare exceptions: that another one was first is seen by looking.
+        running = await current(client, request.credential)
+        if running is None:
+            raise
+        return _as_seen(request, running)
+    # Two callers can both have seen nothing: the one whose request did not get in hears of it.
+    running = await current(client, request.credential)
+    if running in {None, request.rotation}:
+        return Started(request.rotation)
+    return Busy(str(running))
+
+
+def _as_seen(request: Request, running: str) -> Known | Busy:
+    return Known(running) if running == request.rotation else Busy(running)
+
+
+async def current(client: Client, credential: str) -> str | None:
+    """The id of the credential's rotation that is under way.
+
+    Its own id where what it was asked for cannot be read: whatever runs there keeps others out.
+    """
+    status = await client.get_status(credential, show_input=True)
+    if not status or status.runtime_status not in RUNNING:
+        return None
+    try:
+        return wire.read(Request, status.input_).rotation
+    except (ValueError, RecursionError):
+        return credential
+
+
+async def find(client: Client, rotation: str) -> ShownRecord | None:
+    """A rotation's whole record, with what its workloads do just now; None if there is none."""
+    if not ID.fullmatch(rotation):
+        return None
+    status = await client.get_status(rotation, show_input=True)
+    if not status:
+        return await _queued(client, rotation)
+    if status.name != "rotation":
+        return None
+    record = describe(status)
+    if record.outcome is None:
+        record.workloads = await _progress(client, record)
+    return record
+
+
+async def _queued(client: Client, rotation: str) -> ShownRecord | None:
+    """One that was taken, and that its credential's orchestration has yet to begin.
+
+    The id begins with the credential's name and ends with two or three parts of its own.
+    """
+    for parts in (2, 3):
+        credential = rotation.rsplit("-", parts)[0]
+        status = await client.get_status(credential, show_input=True)
+        if not status or status.name != "credential" or status.runtime_status not in RUNNING:
+            continue
+        if wire.read(Request, status.input_).rotation == rotation:
+            return describe(status)
+    return None
+
+
+async def _progress(client: Client, record: ShownRecord) -> dict[str, Progress]:
+    """The parts show more than their rotation does while they run: which activity they are in."""
+    names = list(record.workloads)
+    parts = await asyncio.gather(
+        *(client.get_status(f"{record.rotation}.{record.stage}.{name}") for name in names)
+    )
+    return {
+        name: Progress(part.custom_status)
+        if part and part.runtime_status in RUNNING and part.custom_status
+        else record.workloads[name]
+        for name, part in zip(names, parts, strict=True)
+    }
+
+
+def describe(status: Any) -> ShownRecord:
+    """One record for a rotation that waits, runs, has ended, or was ended from outside."""
+    try:
+        record = _read(status)
+    except (ValueError, RecursionError):
+        # Of another release, or damaged: seen as what it is, instead of hiding all the others.
+        record = _unreadable(status)
+    if status.runtime_status in {Status.Failed, Status.Terminated, Status.Canceled}:
+        # Ended from outside or by a fault of the engine: nothing was taken back.
+        text = f"its orchestration was {status.runtime_status.name.lower()}"
+        record.outcome, record.outcome_reason = Outcome.NEEDS_ATTENTION, text
+        record.reasons = [reason(Code.ENDED_OUTSIDE, text)]
+    return record
+
+
+def _read(status: Any) -> ShownRecord:
+    request = wire.read(Request, status.input_)
+    created = _moment(status.created_time)
+    value = wire.value_of(born(request, Stage.QUEUED, created))
+    value |= wire.decoded(status.custom_status) or {}
+    if status.runtime_status == Status.Completed:
+        value |= wire.decoded(status.output) or {}
+    value["request"] = wire.value_of(request)  # whole: a status may have shortened it
+    return wire.read(ShownRecord, {**value, **_instance(status)})
+
+
+def _instance(status: Any) -> JsonObject:
+    return {
+        "runtimeStatus": status.runtime_status.name,
+        "created": _moment(status.created_time),
+        "updated": _moment(status.last_updated_time),
+    }
+
+
+def _unreadable(status: Any) -> ShownRecord:
+    known = {"rotation": status.instance_id, "credential": "", "requestedBy": "", "reason": ""}
+    request = wire.read(Request, {**known, "origin": "manual"})
+    value = wire.value_of(born(request, Stage.DONE, _moment(status.created_time)))
+    record = wire.read(ShownRecord, {**value, **_instance(status)})
+    text = "its record cannot be read by this release"
+    record.outcome, record.outcome_reason = Outcome.NEEDS_ATTENTION, text
+    record.reasons = [reason(Code.UNREADABLE, text)]
+    return record
+
+
+def _moment(at: datetime | None) -> wire.Moment | None:
+    return wire.moment(at) if at else None
+
+
+async def listing(
+    client: Client, since: datetime, until: datetime, credential: str | None = None
+) -> list[ShownRecord]:
+    """The rotations created in a span of time, the newest first."""
+    if credential is not None and not ID.fullmatch(credential):
+        return []
+    statuses = await _between(client, since, until, credential)
+    rotations = {status.instance_id: status for status in statuses if status.name == "rotation"}
+    records = [describe(status) for status in rotations.values()]
+    if credential is not None:
+        records = [record for record in records if record.credential == credential]
+    return sorted(records, key=lambda record: str(record.created), reverse=True)
+
+
+async def _between(
+    client: Client, since: datetime, until: datetime, prefix: str | None
+) -> list[Any]:
+    """Statuses. A host answers with one page, and the SDK does not ask for the next: halve it."""
+    page: list[Any] = await client.get_status_by(
+        created_time_from=since, created_time_to=until, instance_id_prefix=prefix
+    )
+    if len(page) < PAGE or until - since < MOMENT:
+        return page
+    middle = since + (until - since) / 2
+    halves = await asyncio.gather(
+        _between(client, since, middle, prefix), _between(client, middle, until, prefix)
+    )
+    return [*halves[0], *halves[1]]
+
+
+def waits(record: ShownRecord) -> bool:
+    """Whether the rotation takes a decision now."""
+    return awaited(record) is not None and record.outcome is None
+
+
+def awaited(record: ShownRecord) -> str | None:
+    """The name of the event that it waits for."""
+    return record.approval.event if record.approval else None
+
+
+@dataclass(frozen=True)
+class NotWaiting:
+    """The rotation is not at its approval (any more); `record` says where it is."""
+
+    record: ShownRecord
+
+
+@dataclass(frozen=True)
+class Recorded:
+    record: ShownRecord
+    decision: Decision
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """Handed over; it is not recorded yet."""
+
+    record: ShownRecord
+
+
+@dataclass(frozen=True)
+class TooLate:
+    """Somebody else's decision counted."""
+
+    record: ShownRecord
+    decision: Decision
+
+
+@dataclass(frozen=True)
+class NotAllowed:
+    """They may not decide this; nothing was changed."""
+
+    reason: str
+
+
+Decided = NotWaiting | Recorded | Accepted | TooLate | NotAllowed
+
+
+async def decide(
+    edges: Readers,
+    client: Client,
+    record: ShownRecord,
+    decider: Decider,
+    choice: Choice,
+    comment: str,
+) -> Decided:
+    """Hands a decision over if it may count, and says what became of it."""
+    event = awaited(record)
+    if event is None or record.outcome is not None:
+        return NotWaiting(record)
+    approval = edges.configuration.credential(record.credential).approval
+    why_not = refusal(decider, approval, record.request, choice)
+    if why_not is not None:
+        return NotAllowed(why_not)
+    who = identity(decider, approval)
+    decision = Decision(
+        decision=choice,
+        by=decider.by,
+        channel=decider.channel,
+        comment=comment,
+        id=secrets.token_hex(8),
+        known_as=sorted(who.names),
+        object_id=who.object_id,
+        signed_in=who.signed_in,
+    )
+    return await submit(client, record, event, decision)
+
+
+async def submit(
+    client: Client, record: ShownRecord, event: str, decision: Decision, grace: float = GRACE
+) -> Decided:
+    """Raises the decision and looks for `grace` seconds whether it is the one that counted."""
+    rotation = record.rotation
+    try:
+        await client.raise_event(rotation, event, wire.value_of(decision))
+    except Exception:
+        # The SDK raises bare exceptions: that it has ended meanwhile is seen by looking.
+        ended = await find(client, rotation)
+        if ended is None or ended.outcome is None:
+            raise
+        return NotWaiting(ended)
+    deadline = asyncio.get_running_loop().time() + grace
+    while True:
+        seen = await find(client, rotation) or record
+        if seen.decision is not None:
+            won = seen.decision.id == decision.id
+            return Recorded(seen, seen.decision) if won else TooLate(seen, seen.decision)
+        if awaited(seen) != event:
+            return NotWaiting(seen)  # it was looked at and did not count: `ignored` says why
+        if asyncio.get_running_loop().time() > deadline:
+            return Accepted(seen)
+        await asyncio.sleep(0.2)
+
+
+def why_not(record: ShownRecord) -> str:
+    """Why a decision did not count."""
+    decided = record.decision
+    if decided:
+        word = "approved" if decided.decision == "approve" else "rejected"
+        at = f" at {decided.at[:19]}Z" if decided.at else ""
+        return f"it was {word} already, by {decided.by}{at}: one decision counts"
+    if record.approval and record.approval.ignored:
+        return f"the decision did not count: {record.approval.ignored[-1]}"
+    return f"the rotation does not wait for a decision: its stage is {record.stage}"

@@ -1,0 +1,204 @@
+"""What starts rotations by itself: Key Vault's events, and a daily sweep for those that got lost.
+
+The triggers only start orchestrations: Event Grid waits 30 seconds and delivers at least once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, assert_never
+from urllib.parse import urlsplit
+
+import azure.durable_functions as df
+import azure.functions as func
+
+from rotation import log
+from rotation.front import rotations
+from rotation.model.catalogue import Origin
+from rotation.model.errors import RotationError
+from rotation.model.record import Request
+from rotation.model.world import SLOTS
+
+if TYPE_CHECKING:
+    from rotation.contracts.edges import Readers
+
+ORIGINS: dict[str, Origin] = {
+    "Microsoft.KeyVault.SecretNearExpiry": Origin.NEAR_EXPIRY,
+    "Microsoft.KeyVault.SecretExpired": Origin.EXPIRED,
+}
+
+# Names and versions of secrets as Key Vault has them: they go into ids, reasons and the log.
+NAME = re.compile(r"[0-9A-Za-z-]{1,127}")
+LONGEST_REASON = 500
+
+
+@dataclass(frozen=True)
+class Announcement:
+    """A secret version that expires soon, or has. `vault` is the vault's URL."""
+
+    origin: Origin
+    vault: str
+    secret: str
+    version: str
+
+
+def read(event_type: str, data: object) -> Announcement | str:
+    """The announcement, or why this is none.
+
+    In the wild keys come with a trailing space, values padded, and numbers as text; see
+    https://learn.microsoft.com/azure/event-grid/event-schema-key-vault for the schema.
+    """
+    origin = ORIGINS.get(event_type)
+    if origin is None:
+        return f"events of type {event_type!r} start nothing"
+    if not isinstance(data, dict):
+        return "the event's data is not an object"
+    fields = {str(key).strip().lower(): value for key, value in data.items()}
+    secret, version, location = (_text(fields, key) for key in ("objectname", "version", "id"))
+    if not NAME.fullmatch(secret) or not NAME.fullmatch(version):
+        return "the event names no secret and version"
+    host = _host(location)
+    if host is None:
+        return "the event's Id is not the URL of a secret version"
+    return Announcement(origin, f"https://{host}", secret, version)
+
+
+def _text(fields: dict[str, object], key: str) -> str:
+    value = fields.get(key)
+    return value.strip() if isinstance(value, str) else ""
+
+
+def _host(location: str) -> str | None:
+    """Host and port: the vault's name alone would not tell a sovereign cloud's vault apart."""
+    try:
+        parts = urlsplit(location)
+        port = f":{parts.port}" if parts.port not in (None, 443) else ""
+    except ValueError:
+        return None
+    return f"{parts.hostname}{port}" if parts.scheme == "https" and parts.hostname else None
+
+
+def blueprint(edges: Readers) -> df.Blueprint:
+    """The functions below, on these edges."""
+    triggers = df.Blueprint()
+
+    @triggers.function_name("on_secret_event")
+    @triggers.event_grid_trigger("event")
+    @triggers.durable_client_input("client")
+    async def on_secret_event(
+        event: func.EventGridEvent, client: df.DurableOrchestrationClient
+    ) -> None:
+        try:
+            data = event.get_json()
+        except ValueError:
+            data = None
+        await take(edges, client, str(event.event_type), data, str(event.id))
+
+    @triggers.function_name("sweep")
+    @triggers.timer_trigger("timer", "%ROTATION_SWEEP_SCHEDULE%")
+    @triggers.durable_client_input("client")
+    async def sweep(
+        timer: func.TimerRequest,  # noqa: ARG001 - the binding's name
+        client: df.DurableOrchestrationClient,
+    ) -> None:
+        await sweep_all(edges, client)
+
+    return triggers
+
+
+async def take(
+    edges: Readers,
+    client: df.DurableOrchestrationClient,
+    event_type: str,
+    data: object,
+    event_id: str,
+) -> None:
+    """Starts a rotation, or records why not. What cannot be recorded raises: Event Grid retries."""
+    announced = read(event_type, data)
+    if isinstance(announced, str):
+        _account(event_id, "ignored", announced)
+        return
+    owner = edges.configuration.owner(announced.vault, announced.secret)
+    if owner is None:
+        text = f"no credential has secret {announced.secret} of {announced.vault}"
+        _account(event_id, "foreign", text)
+        return
+    credential, _ = owner
+    request = Request(
+        rotation=rotations.event_id(
+            credential, announced.origin, announced.secret, announced.version
+        ),
+        credential=credential,
+        origin=announced.origin,
+        requested_by="Key Vault",
+        reason=f"version {announced.version} of secret {announced.secret}: {announced.origin}",
+        secret=announced.secret,
+        version=announced.version,
+    )
+    _account_start(event_id, await rotations.start(client, request))
+
+
+async def sweep_all(edges: Readers, client: df.DurableOrchestrationClient) -> None:
+    """Asks for each credential with a current version that is due; `plan` looks at the rest.
+
+    One credential that cannot be looked at does not keep the others waiting.
+    """
+    now, credentials, asked = edges.now(), sorted(edges.configuration.credentials), 0
+    for credential in credentials:
+        rotation = rotations.sweep_id(credential, now)
+        try:
+            is_due = await asyncio.to_thread(due, edges, credential)
+        except RotationError as error:
+            _account(rotation, "failed", error.message)
+            continue
+        if is_due:
+            asked += 1
+            request = Request(
+                rotation=rotation,
+                credential=credential,
+                origin=Origin.SWEEP,
+                requested_by="daily sweep",
+                reason="expires soon",
+            )
+            _account_start(rotation, await rotations.start(client, request))
+    # On quiet days too: that it is missing is what an alert waits for.
+    log.event("sweep.done", credentials=len(credentials), due=asked)
+
+
+def due(edges: Readers, name: str) -> bool:
+    """A version that is disabled is of the slot that does not serve."""
+    credential = edges.configuration.credential(name)
+    vault = edges.vault(credential.vault)
+    versions = [vault.current(credential.secret(slot)) for slot in SLOTS]
+    limit = edges.now() + credential.rotate_before
+    return any(v.enabled and v.expires is not None and v.expires <= limit for v in versions if v)
+
+
+def _account_start(
+    event_id: str, result: rotations.Started | rotations.Known | rotations.Busy
+) -> None:
+    match result:
+        case rotations.Started(rotation):
+            _account(event_id, "started", f"rotation {rotation}", rotation)
+        case rotations.Known(rotation):
+            _account(event_id, "duplicate", f"rotation {rotation} was started before", rotation)
+        case rotations.Busy(rotation):
+            _account(event_id, "busy", f"rotation {rotation} is under way", rotation)
+        case _:
+            assert_never(result)
+
+
+def _account(event_id: str, result: str, reason: str, rotation: str | None = None) -> None:
+    """Every event is accounted for: in the log with its reason, in the metric by its kind."""
+    log.EVENTS.add(1, {"result": result})
+    level = logging.WARNING if result in {"busy", "failed"} else logging.INFO
+    log.event(
+        f"event.{result}",
+        level=level,
+        eventId=event_id[:200],
+        reason=reason[:LONGEST_REASON],
+        rotation=rotation,
+    )

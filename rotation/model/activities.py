@@ -1,0 +1,177 @@
+"""What crosses the activity boundary: one reference there, one typed answer back.
+
+The orchestrators call activities and sub-orchestrators by the symbols below. Names only cross,
+never a value that is secret: all of it is stored in clear text.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Generic, Literal, TypeVar
+
+from msgspec import Struct, field
+
+from rotation.model.catalogue import Announcement, OnDeadline, Outcome, Progress
+from rotation.model.reasons import Reason
+from rotation.model.record import Decision, Evidence, EvidenceSummary, Request, SessionCount
+from rotation.model.wire import JsonObject, Moment
+from rotation.model.world import Slot
+
+Through = Literal["service", "preview"]
+
+
+class Retry(Struct, frozen=True, rename="camel"):
+    """For how many seconds faults that pass, and refusals, are met with another try."""
+
+    transient: float
+    refusals: float = 0.0
+
+
+class WorkloadTimes(Struct, frozen=True, rename="camel"):
+    """Longest waits in seconds: for the standby Deployment, and for its pods to be gone."""
+
+    ready: float
+    drain: float
+
+
+class ApprovalPolicy(Struct, frozen=True, kw_only=True, rename="camel"):
+    """Times in seconds. `four_eyes`: whoever asked for the rotation may not approve it."""
+
+    remind: float
+    deadline: float
+    on_deadline: OnDeadline
+    soak: float | None
+    four_eyes: bool
+
+
+class Policy(Struct, frozen=True, kw_only=True, rename="camel"):
+    """What orchestrators need of the configuration, fixed for the whole rotation.
+
+    `forward` holds while stopping is still possible, `undo` where there is no way but on.
+    """
+
+    forward: Retry
+    undo: Retry
+    drain: float  # seconds, for the replaced role's sessions
+    workloads: dict[str, WorkloadTimes]
+    approval: ApprovalPolicy
+
+
+class Terms(Struct, frozen=True, kw_only=True, rename="camel"):
+    """What a decision is about: `serves` does so since the swap, an approval retires `replaced`."""
+
+    serves: Slot
+    replaced: Slot
+    deadline: Moment
+    on_deadline: OnDeadline
+
+
+class Notice(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """What happened, to be logged and announced. `number` makes a repeat the same event."""
+
+    kind: Announcement | None  # None: it is only logged
+    number: int
+    time: Moment
+    request: Request
+    terms: Terms | None = None
+    evidence: EvidenceSummary | None = None
+    sessions: list[SessionCount] | None = None
+    overdue: bool | None = None
+    decision: Decision | None = None
+    outcome: Outcome | None = None
+    outcome_reason: str | None = None
+    reasons: list[Reason] = field(default_factory=list)
+
+
+class Reference(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """What an activity is told. `slot` is the slot that the step is about."""
+
+    rotation: str
+    credential: str
+    slot: Slot | None = None
+    workload: str | None = None
+    version: str | None = None  # of the slot's secret
+    through: Through | None = None  # which Service tests go through
+    request: Request | None = None
+    notice: Notice | None = None
+    event: JsonObject | None = None  # to publish
+
+
+class Nothing(Struct, frozen=True):
+    """It is done, and there is nothing to say."""
+
+
+class Planned(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """Rotate away from `active` under `policy`, or end with `outcome` for the reasons."""
+
+    active: Slot | None = None
+    policy: Policy | None = None
+    outcome: Outcome | None = None
+    reasons: list[Reason] = field(default_factory=list)
+
+
+class Staged(Struct, frozen=True):
+    """The secret version that holds the new password."""
+
+    version: str
+
+
+class Watched(Struct, frozen=True):
+    """One bounded watch: whether it is `done`, and what was seen last."""
+
+    done: bool
+    observed: str = ""
+
+
+class Ready(Struct, frozen=True):
+    """An announcement to publish, in the Event Grid schema; None if nobody wants one."""
+
+    event: JsonObject | None = None
+
+
+A = TypeVar("A", bound=Struct)
+
+
+@dataclass(frozen=True)
+class Activity(Generic[A]):
+    """An activity's name in the app, the structure that it answers with, and what a workload's part
+    shows while it runs."""
+
+    name: str
+    answer: type[A]
+    progress: Progress | None = None
+
+
+PLAN = Activity("plan", Planned)
+STAGE = Activity("stage", Staged)
+ACTIVATE = Activity("activate", Staged)
+VERIFY = Activity("verify", Nothing)
+DELIVER = Activity("deliver", Nothing, Progress.DELIVER)
+START = Activity("start", Nothing, Progress.START)
+AWAIT_READY = Activity("await_ready", Watched, Progress.AWAIT_READY)
+TEST = Activity("test", Nothing, Progress.TEST)
+SWAP = Activity("swap", Nothing, Progress.SWAP)
+SWAP_BACK = Activity("swap_back", Nothing, Progress.SWAP_BACK)
+CONFIRM = Activity("confirm", Nothing)
+SCALE_DOWN = Activity("scale_down", Nothing, Progress.SCALE_DOWN)
+AWAIT_GONE = Activity("await_gone", Watched, Progress.AWAIT_GONE)
+AWAIT_SESSIONS = Activity("await_sessions", Watched)
+DEACTIVATE = Activity("deactivate", Nothing)
+DISABLE = Activity("disable", Nothing)
+EVIDENCE = Activity("evidence", Evidence)
+NOTIFY = Activity("notify", Ready)
+PUBLISH_EVENT = Activity("publish_event", Nothing)
+
+
+class Part(Struct, frozen=True, rename="camel"):
+    """The input of one workload's part of a step."""
+
+    reference: Reference
+    retry: Retry
+    times: WorkloadTimes
+
+
+class PartEnded(Struct, frozen=True, omit_defaults=True):
+    """How a part ended: why it failed is an answer, so that the other parts end on their own."""
+
+    reasons: list[Reason] = field(default_factory=list)

@@ -1,0 +1,396 @@
+"""Every outcome, stage, step, progress of a workload, and announcement: once, with its words.
+
+What must agree with it is made from it by `make generated`; CONTRIBUTING.md says what a change of
+it takes. Words in braces are filled in: `{active}` served when the rotation began, `{standby}` is
+the slot that it brings up, `{slot}` the slot that a step is about, `{retiring}` the one that is
+being taken away.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal, assert_never
+
+Tone = Literal["calm", "busy", "ask", "good", "bad"]
+Listed = Literal["needing", "recent", "nowhere"]
+
+NOTHING_ASKED = "Nothing is asked of you."
+
+
+class Origin(StrEnum):
+    """Why a rotation was asked for."""
+
+    NEAR_EXPIRY = "near-expiry"
+    EXPIRED = "expired"
+    SWEEP = "sweep"
+    MANUAL = "manual"
+
+
+class Announcement(StrEnum):
+    """The types of the events that are published, each below `CredentialRotation.`"""
+
+    STARTED = "Started"
+    AWAITING_APPROVAL = "AwaitingApproval"
+    REMINDER = "Reminder"
+    STILL_IN_USE = "StillInUse"
+    APPROVED = "Approved"
+    REJECTED = "Rejected"
+    COMPLETED = "Completed"
+    ROLLED_BACK = "RolledBack"
+    ABORTED = "Aborted"
+    REFUSED = "Refused"
+    NEEDS_ATTENTION = "NeedsAttention"
+
+
+PREFIX = "CredentialRotation."
+
+
+@dataclass(frozen=True)
+class Told:
+    """What an announcement says (for its schema), and the log event that goes with it.
+
+    `asks`: it asks a person to decide, and signed links go along. `mailed`: the mail workflow gets
+    it.
+    """
+
+    meaning: str
+    line: str
+    asks: bool = False
+    mailed: bool = False
+
+
+def told(announcement: Announcement) -> Told:
+    match announcement:
+        case Announcement.STARTED:
+            return Told(
+                "A rotation has begun; the active slot goes on serving.", "rotation.started"
+            )
+        case Announcement.AWAITING_APPROVAL:
+            meaning = "The workloads run on the new login, and a person must decide."
+            return Told(meaning, "approval.requested", asks=True, mailed=True)
+        case Announcement.REMINDER:
+            return Told("Nobody has decided yet.", "approval.reminder", asks=True, mailed=True)
+        case Announcement.STILL_IN_USE:
+            meaning = "Somebody whom no workload accounts for uses the replaced login."
+            return Told(meaning, "approval.still-in-use", mailed=True)
+        case Announcement.APPROVED:
+            return Told("The decision was to retire the replaced slot.", "approval.decided")
+        case Announcement.REJECTED:
+            return Told("The decision was to go back.", "approval.decided")
+        case Announcement.COMPLETED:
+            meaning = "The new login serves; the old one is retired."
+            return Told(meaning, "rotation.finished", mailed=True)
+        case Announcement.ROLLED_BACK:
+            meaning = "Traffic is back on the slot that served before."
+            return Told(meaning, "rotation.finished", mailed=True)
+        case Announcement.ABORTED:
+            meaning = "It stopped before the swap; the active slot never noticed."
+            return Told(meaning, "rotation.finished", mailed=True)
+        case Announcement.REFUSED:
+            meaning = "What was found allows no rotation; nothing was changed."
+            return Told(meaning, "rotation.finished")
+        case Announcement.NEEDS_ATTENTION:
+            meaning = "It could neither go on nor go back; both slots were left alive."
+            return Told(meaning, "rotation.finished", mailed=True)
+        case _:
+            assert_never(announcement)
+
+
+OVERDUE_LINE = "approval.overdue"
+
+
+class Outcome(StrEnum):
+    """How a rotation ends."""
+
+    COMPLETED = "completed"
+    ROLLED_BACK = "rolled-back"
+    ABORTED = "aborted"
+    SKIPPED = "skipped"
+    REFUSED = "refused"
+    NEEDS_ATTENTION = "needs-attention"
+
+
+@dataclass(frozen=True)
+class Ending:
+    """An outcome's facts.
+
+    `headline` and `tone` are a page's, `level` the log line's, `alarm` whether an alert looks for
+    it. `listed` is where the overview has it: with what needs a person, for as long as it is its
+    credential's last; among the recent ones; or nowhere. `production`, `left` and `to_do` are
+    docs/recovery.md's: what production runs on, what is left, what to do.
+    """
+
+    announcement: Announcement | None
+    level: int
+    tone: Tone
+    headline: str
+    listed: Listed
+    production: str
+    left: str
+    to_do: str
+    alarm: Literal["now", "soon"] | None = None
+    asks: str = ""  # of whoever reads the page
+
+
+def ending(outcome: Outcome) -> Ending:
+    match outcome:
+        case Outcome.COMPLETED:
+            return Ending(
+                announcement=Announcement.COMPLETED,
+                level=logging.INFO,
+                tone="good",
+                headline="Done: {standby} serves, {active} is retired",
+                listed="recent",
+                production="the new slot",
+                left="replaced slot: no pods, NOLOGIN, no password, all versions of its secret "
+                "disabled",
+                to_do="nothing",
+            )
+        case Outcome.ROLLED_BACK:
+            return Ending(
+                announcement=Announcement.ROLLED_BACK,
+                level=logging.INFO,
+                tone="good",
+                headline="Rolled back: {active} serves as before",
+                listed="recent",
+                production="the slot that served before",
+                left="the other slot taken down in the same way",
+                to_do="read the reason. The credential still expires: start again once the cause "
+                "is gone",
+                alarm="soon",
+            )
+        case Outcome.ABORTED:
+            return Ending(
+                announcement=Announcement.ABORTED,
+                level=logging.ERROR,
+                tone="bad",
+                headline="Aborted before the swap: {active} serves as before",
+                listed="recent",
+                production="the slot that served before; it was never touched",
+                left="the standby slot taken down",
+                to_do="the same",
+                alarm="soon",
+            )
+        case Outcome.SKIPPED:
+            return Ending(
+                announcement=None,
+                level=logging.INFO,
+                tone="calm",
+                headline="Skipped: there was nothing to do",
+                listed="nowhere",
+                production="unchanged",
+                left="nothing",
+                to_do="nothing: there was nothing to do",
+            )
+        case Outcome.REFUSED:
+            return Ending(
+                announcement=Announcement.REFUSED,
+                level=logging.ERROR,
+                tone="bad",
+                headline="Refused: nothing was changed",
+                listed="needing",
+                production="unchanged",
+                left="nothing: `plan` reads only",
+                to_do="correct what the reason lists, start again",
+                alarm="soon",
+            )
+        case Outcome.NEEDS_ATTENTION:
+            return Ending(
+                announcement=Announcement.NEEDS_ATTENTION,
+                level=logging.ERROR,
+                tone="bad",
+                headline="Needs attention",
+                listed="needing",
+                production="see the record",
+                left="both slots as the last step left them",
+                to_do="[below](#needs-attention)",
+                alarm="now",
+                asks="Both slots were left alive; docs/recovery.md says what to do.",
+            )
+        case _:
+            assert_never(outcome)
+
+
+class Stage(StrEnum):
+    """Where a rotation is."""
+
+    QUEUED = "queued"
+    PLAN = "plan"
+    STAGE = "stage"
+    ACTIVATE = "activate"
+    VERIFY = "verify"
+    PREPARE = "prepare"
+    SWAP = "swap"
+    SWAP_BACK = "swap-back"
+    OBSERVE = "observe"
+    APPROVAL = "approval"
+    RETIRE = "retire"
+    DONE = "done"
+
+
+@dataclass(frozen=True)
+class Doing:
+    """What a page says of a stage while the rotation is in it."""
+
+    headline: str
+    asks: str = NOTHING_ASKED
+
+
+def doing(stage: Stage) -> Doing:
+    match stage:
+        case Stage.QUEUED | Stage.PLAN:
+            return Doing("Looking at what is there")
+        case Stage.STAGE | Stage.ACTIVATE | Stage.VERIFY | Stage.PREPARE:
+            asks = f"{NOTHING_ASKED} Clients notice nothing of it."
+            return Doing("Preparing {standby}, while {active} serves", asks)
+        case Stage.SWAP | Stage.OBSERVE:
+            return Doing("Moving traffic from {active} to {standby}")
+        case Stage.SWAP_BACK:
+            return Doing("Going back to {active}")
+        case Stage.APPROVAL:
+            return Doing("Collecting evidence for the decision")
+        case Stage.RETIRE | Stage.DONE:
+            return Doing("Taking the {retiring} login away")
+        case _:
+            assert_never(stage)
+
+
+class StepName(StrEnum):
+    """A line of a rotation's record: what was done, in its order."""
+
+    PLAN = "plan"
+    STAGE = "stage"
+    ACTIVATE = "activate"
+    VERIFY = "verify"
+    PREPARE = "prepare"
+    SWAP = "swap"
+    SWAP_BACK = "swap-back"
+    OBSERVE = "observe"
+    EVIDENCE = "evidence"
+    APPROVAL = "approval"
+    CONFIRM = "confirm"
+    RETIRE = "retire"
+    AWAIT_SESSIONS = "await_sessions"
+    DEACTIVATE = "deactivate"
+    DISABLE = "disable"
+
+
+@dataclass(frozen=True)
+class Line:
+    """A step's words. `about` says which slot `{slot}` is; `ahead`: a page lists it beforehand."""
+
+    name: str
+    what: str
+    about: Literal["standby", "active", "retiring"] = "standby"
+    ahead: bool = False
+
+
+def line(step: StepName) -> Line:
+    match step:
+        case StepName.PLAN:
+            return Line("Plan", "look at every Service, role and secret, and decide")
+        case StepName.STAGE:
+            what = "write a new password as a version of the {slot} secret"
+            return Line("Stage", what, ahead=True)
+        case StepName.ACTIVATE:
+            return Line("Activate", "let the {slot} role log in with it", ahead=True)
+        case StepName.VERIFY:
+            return Line("Verify", "log in as the {slot} role", ahead=True)
+        case StepName.PREPARE:
+            what = "start the {slot} Deployments and run their tests"
+            return Line("Prepare", what, ahead=True)
+        case StepName.SWAP:
+            return Line("Swap", "point every Service at {slot}", ahead=True)
+        case StepName.SWAP_BACK:
+            return Line("Swap back", "point every Service at {slot} again", about="active")
+        case StepName.OBSERVE:
+            return Line("Observe", "run the tests again, through production", ahead=True)
+        case StepName.EVIDENCE:
+            return Line("Evidence", "collect what a person needs to see")
+        case StepName.APPROVAL:
+            return Line("Approval", "a person decides", ahead=True)
+        case StepName.CONFIRM:
+            what = "prove that the other slot serves everything"
+            return Line("Confirm", what, about="retiring")
+        case StepName.RETIRE:
+            return Line("Retire", "let the {slot} pods end", about="retiring", ahead=True)
+        case StepName.AWAIT_SESSIONS:
+            what = "let the last sessions of the {slot} role end"
+            return Line("Drain", what, about="retiring")
+        case StepName.DEACTIVATE:
+            what = "take login and password from the {slot} role"
+            return Line("Deactivate", what, about="retiring")
+        case StepName.DISABLE:
+            return Line("Disable", "disable the versions of the {slot} secret", about="retiring")
+        case _:
+            assert_never(step)
+
+
+class Progress(StrEnum):
+    """How far a workload is: what it has done last, or, while its part runs, what it does."""
+
+    PLANNED = "planned"
+    DELIVER = "deliver"
+    START = "start"
+    AWAIT_READY = "await_ready"
+    TEST = "test"
+    PREPARED = "prepared"
+    SWAP = "swap"
+    SWAP_BACK = "swap-back"
+    OBSERVED = "observed"
+    SCALE_DOWN = "scale_down"
+    AWAIT_GONE = "await_gone"
+    RETIRED = "retired"
+    FAILED = "failed"
+
+
+def progress_words(progress: Progress) -> str:
+    match progress:
+        case Progress.PLANNED:
+            return "not begun"
+        case Progress.DELIVER:
+            return "delivering the secret"
+        case Progress.START:
+            return "starting pods"
+        case Progress.AWAIT_READY:
+            return "waiting for its pods"
+        case Progress.TEST:
+            return "running tests"
+        case Progress.PREPARED:
+            return "ready on the new login"
+        case Progress.SWAP:
+            return "traffic moved"
+        case Progress.SWAP_BACK:
+            return "traffic moved back"
+        case Progress.OBSERVED:
+            return "tests pass in production"
+        case Progress.SCALE_DOWN:
+            return "scaling down"
+        case Progress.AWAIT_GONE:
+            return "waiting for pods to end"
+        case Progress.RETIRED:
+            return "its replaced pods are gone"
+        case Progress.FAILED:
+            return "failed"
+        case _:
+            assert_never(progress)
+
+
+OnDeadline = Literal["keep", "roll-back", "approve"]
+
+
+def on_deadline_words(policy: OnDeadline) -> str:
+    """What happens without a decision."""
+    match policy:
+        case "keep":
+            return "both logins stay and reminders go on"
+        case "roll-back":
+            return "the rotation goes back by itself"
+        case "approve":
+            return (
+                "the rotation goes on by itself once it is proved that nothing uses the old login"
+            )
+        case _:
+            assert_never(policy)

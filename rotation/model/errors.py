@@ -1,0 +1,113 @@
+"""What can go wrong, and whether trying again can help.
+
+    RotationError
+    ├── ConfigurationError     the file or a setting is wrong: every problem at once
+    └── EdgeError              another system answered, or did not
+        ├── Unavailable        it did not answer, throttled us, or failed: worth a retry
+        ├── Denied             it knows us and refuses
+        ├── Missing            the thing is not there
+        ├── Conflict           somebody changed it meanwhile, or it is not in the expected state
+        └── Invalid            it does not accept what we sent, or we do not accept what it says
+
+`StepFailed` stands apart: it is raised and caught inside orchestrators only.
+
+Each carries a reason's code (`reasons`). Messages name what failed, a value that is no secret, and
+what to do. They cross activity boundaries and are stored in clear text, so an edge never copies a
+third party's message into one without having looked at what that party puts there.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from rotation.model.reasons import Code, Reason, reason
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+class Failure(Struct, frozen=True, rename="camel", omit_defaults=True):
+    """How an error crosses an activity boundary; `retry_after` is in seconds."""
+
+    code: str
+    message: str
+    transient: bool
+    remedy: str = ""
+    retry_after: float | None = None
+
+    @property
+    def reason(self) -> Reason:
+        return Reason(self.code, self.message, self.remedy)
+
+
+class RotationError(Exception):
+    """Base of everything this package raises on purpose."""
+
+    transient = False
+
+    def __init__(self, code: Code, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.retry_after = retry_after
+
+    @property
+    def reason(self) -> Reason:
+        return reason(self.code, self.message)
+
+    def as_failure(self) -> Failure:
+        return Failure(
+            code=str(self.code),
+            message=self.message,
+            transient=self.transient,
+            remedy=self.code.remedy,
+            retry_after=self.retry_after,
+        )
+
+
+class ConfigurationError(RotationError):
+    """Holds `problems`: `path: what is wrong` lines."""
+
+    def __init__(self, source: str, problems: list[str], code: Code = Code.CONFIGURATION) -> None:
+        self.problems = problems
+        listed = "\n".join(f"  {problem}" for problem in problems)
+        super().__init__(code, f"{source} has {len(problems)} problem(s):\n{listed}")
+
+
+class StepFailed(Exception):
+    """A step gave up: `reasons` has at least one; `message` names the step, `text` does not."""
+
+    def __init__(self, step: str, reasons: Iterable[Reason]) -> None:
+        self.step = step
+        self.reasons = tuple(reasons)
+        self.text = "; ".join(found.text for found in self.reasons)
+        self.message = f"{step}: {self.text}"
+        super().__init__(self.message)
+
+
+class EdgeError(RotationError):
+    """Base of what another system made us raise."""
+
+
+class Unavailable(EdgeError):
+    """Worth a retry; `retry_after` seconds if the other side asked for that."""
+
+    transient = True
+
+
+class Denied(EdgeError):
+    """The other side knows us and refuses."""
+
+
+class Missing(EdgeError):
+    """The thing is not there."""
+
+
+class Conflict(EdgeError):
+    """Somebody changed it meanwhile, or it is not in the expected state."""
+
+
+class Invalid(EdgeError):
+    """It does not accept what we sent, or we do not accept what it says."""

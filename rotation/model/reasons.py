@@ -1,0 +1,609 @@
+"""Why something did not happen: a code for programs, a sentence for people, and what to do.
+
+`Code` is the catalogue. docs/recovery.md is made from it (`make generated`), so that each code that
+a record, an event, a log line or an HTTP answer carries is explained there.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum, unique
+from typing import Self
+
+from msgspec import Struct
+
+
+class Area(StrEnum):
+    """The parts of docs/recovery.md, in its order."""
+
+    NOTHING_TO_DO = "Nothing to do"
+    DECIDED = "Somebody or something decided"
+    WORLD = "The world is not as it must be"
+    PODS = "Waiting for pods"
+    OTHERS = "Somebody else was there"
+    TESTS = "Tests"
+    SERVERS = "Databases, vaults and clusters"
+    APP = "The app itself"
+    REQUESTS = "Answers of the HTTP API"
+
+
+@unique
+class Code(StrEnum):
+    """A reason's code, with its cause and the remedy, in Markdown that also reads as plain text."""
+
+    area: Area
+    cause: str
+    remedy: str
+
+    def __new__(cls, code: str, area: Area, cause: str, remedy: str) -> Self:
+        member = str.__new__(cls, code)
+        member._value_ = code
+        member.area, member.cause, member.remedy = area, cause, remedy
+        return member
+
+    STANDBY_EVENT = (
+        "event-about-standby",
+        Area.NOTHING_TO_DO,
+        "an old version of the slot that was replaced nears its end",
+        "nothing",
+    )
+    STALE_EVENT = (
+        "event-about-old-version",
+        Area.NOTHING_TO_DO,
+        "the credential was rotated after the event was sent",
+        "nothing",
+    )
+    FOREIGN_EVENT = (
+        "event-about-other-secret",
+        Area.NOTHING_TO_DO,
+        "`credentials.yaml` names another secret by now",
+        "nothing",
+    )
+    NO_EXPIRY = (
+        "no-expiry",
+        Area.NOTHING_TO_DO,
+        "the sweep looked at a version without an expiry date",
+        (
+            "give the version an expiry date if it should be rotated: "
+            "`az keyvault secret set-attributes --expires`"
+        ),
+    )
+    NOT_DUE = (
+        "not-due",
+        Area.NOTHING_TO_DO,
+        "the sweep looked, and there is time",
+        "nothing; `POST /api/rotations` rotates it now",
+    )
+
+    APPROVED = ("approved", Area.DECIDED, "an approver, or the policy, approved", "nothing")
+    REJECTED = (
+        "rejected",
+        Area.DECIDED,
+        "an approver, or the policy, rejected",
+        "the comment of the decision says why; start again once the cause is gone",
+    )
+
+    SLOTS_DISAGREE = (
+        "workloads-disagree",
+        Area.WORLD,
+        "selectors of the production Services differ, or have no slot; a list follows",
+        (
+            "point every production Service's selector at the slot that is to serve: "
+            "[move traffic](#move-traffic)"
+        ),
+    )
+    SERVICE_MISSING = (
+        "service-missing",
+        Area.WORLD,
+        "onboarding is not finished, or the Service was deleted",
+        "apply it: [onboarding.md](onboarding.md), step 5",
+    )
+    DEPLOYMENT_MISSING = (
+        "deployment-missing",
+        Area.WORLD,
+        "onboarding is not finished, or the Deployment was deleted",
+        "apply it: [onboarding.md](onboarding.md), step 5",
+    )
+    SECRET_MISSING = (
+        "active-secret-missing",
+        Area.WORLD,
+        "wrong name in `credentials.yaml`, or the secret was deleted",
+        "correct it; recover the secret: `az keyvault secret recover`",
+    )
+    VERSION_DISABLED = (
+        "active-version-disabled",
+        Area.WORLD,
+        "somebody disabled the version that production runs on; new pods cannot mount it",
+        "enable it: `az keyvault secret set-attributes --enabled true`",
+    )
+    ROLE_NOLOGIN = (
+        "active-role-nologin",
+        Area.WORLD,
+        "somebody took the login away; new connections fail now",
+        "`ALTER ROLE ... LOGIN`",
+    )
+    ROLE_MISSING = (
+        "role-missing",
+        Area.WORLD,
+        "onboarding is not finished, or wrong `database.name`",
+        "create it: [onboarding.md](onboarding.md), step 3",
+    )
+    CONTAINERS_DIFFER = (
+        "containers-differ",
+        Area.WORLD,
+        "the two Deployments drifted apart",
+        "give the standby the same containers",
+    )
+    ACTIVE_AT_ZERO = (
+        "active-scaled-to-zero",
+        Area.WORLD,
+        "the active Deployment has no pods: production is down already",
+        "scale it up",
+    )
+    ACTIVE_UNHEALTHY = (
+        "active-not-healthy",
+        Area.WORLD,
+        "the active Deployment was in a rollout, or not ready, for as long as a rotation waits",
+        "finish or undo the rollout, start again",
+    )
+    NOT_CONFIGURED = (
+        "not-in-configuration",
+        Area.WORLD,
+        "`credentials.yaml` lost the credential or workload while it was rotated",
+        "deploy the file with it, start again",
+    )
+    CONFIGURATION = (
+        "configuration-invalid",
+        Area.WORLD,
+        "`credentials.yaml` or an app setting is wrong; every problem is listed",
+        "correct what is listed; `python -m rotation check FILE` tries a file",
+    )
+
+    NOT_COMING_UP = (
+        "pods-not-coming-up",
+        Area.PODS,
+        "Kubernetes gave up: `ProgressDeadlineExceeded`, `FailedCreate` (quota, admission)",
+        "`kubectl describe` the Deployment and its newest pod",
+    )
+    NOT_READY = (
+        "pods-not-ready",
+        Area.PODS,
+        "pods crash, do not fit on a node, or cannot mount (FailedMount) within `ready`",
+        "look at the pods' events: `kubectl get events`",
+    )
+    CANNOT_SERVE = (
+        "target-cannot-serve",
+        Area.PODS,
+        "pods were lost between `prepare` and `swap`, or before a swap back",
+        "find out what happened to the pods",
+    )
+    SCALING_UP = (
+        "target-scaling-up",
+        Area.PODS,
+        "the load had grown, and the pods to match it did not become ready in time",
+        "capacity of the node pool",
+    )
+    NOT_SERVING = (
+        "slot-not-serving",
+        Area.PODS,
+        "the slot that should serve has no ready pod when the other is to be retired",
+        "production: look at once",
+    )
+    ACTIVE_GONE = (
+        "active-gone",
+        Area.PODS,
+        "the active Deployment was deleted or scaled down in the middle",
+        "production: look at once",
+    )
+    PODS_LEFT = (
+        "pods-left",
+        Area.PODS,
+        "pods do not end within `drain`: a longer grace period, a finalizer, a node that is gone",
+        "`kubectl get pods`; then [take the slot down](#take-a-slot-down)",
+    )
+
+    SERVES_TRAFFIC = (
+        "serves-traffic",
+        Area.OTHERS,
+        "production selects the slot that was about to be changed: somebody moved traffic",
+        "[look](#look); if it serves well, nothing; start a rotation later",
+    )
+    FOREIGN_VERSION = (
+        "foreign-version",
+        Area.OTHERS,
+        "a version of the standby's secret was written by hand or by another tool",
+        "find it and stop it; start again",
+    )
+    VERSION_GONE = (
+        "version-gone",
+        Area.OTHERS,
+        "the current version of the secret was disabled or deleted in the middle",
+        "start again; of the active slot: enable it at once",
+    )
+    TRAFFIC_ELSEWHERE = (
+        "traffic-elsewhere",
+        Area.OTHERS,
+        "a selector is neither where it was nor where it goes, or the Service is gone",
+        "[look](#look), [move traffic](#move-traffic)",
+    )
+    TRAFFIC_CHANGED = (
+        "traffic-changed",
+        Area.OTHERS,
+        "the Service was edited between the look at it and the swap, several times in a row",
+        "find out what edits it (a deployment, a controller), wait for it, start again",
+    )
+    PREVIEW_GONE = (
+        "preview-gone",
+        Area.OTHERS,
+        "the preview Service was changed or deleted",
+        "apply it again",
+    )
+
+    TESTS_FAILED = (
+        "tests-failed",
+        Area.TESTS,
+        "the tests of a workload did not pass; the text says why for each, evidence has its code",
+        "the pods' log says why",
+    )
+    TEST_STATUS = ("test-status", Area.TESTS, "another HTTP status", "the pods' log says why")
+    TEST_FIELD = (
+        "test-field",
+        Area.TESTS,
+        "not what was expected; for the role: the wrong login serves",
+        "see `DATABASE_ROLE` and the secret that the Deployment mounts",
+    )
+    TEST_NOT_JSON = (
+        "test-not-json",
+        Area.TESTS,
+        "another page in between: an ingress, a sign-in",
+        "correct the test's `path` or `url`",
+    )
+    TEST_NO_ANSWER = (
+        "test-no-answer",
+        Area.TESTS,
+        "a `url` that the app cannot reach: private network, DNS",
+        "make it reachable from the app, or test through `path`",
+    )
+    TEST_METADATA = (
+        "test-metadata-address",
+        Area.TESTS,
+        "link-local addresses are refused: they hand out tokens",
+        "use another address",
+    )
+    TEST_URL = (
+        "test-url",
+        Area.TESTS,
+        "only http:// and https:// URLs with a host are fetched",
+        "correct the URL",
+    )
+    TEST_PATH = (
+        "test-path",
+        Area.TESTS,
+        "`{role}` in a test's `path` made `.` or `..` of it, which would lead out of the proxy",
+        "correct the path",
+    )
+
+    DATABASE_UNREACHABLE = (
+        "database-unreachable",
+        Area.SERVERS,
+        "network, firewall, server down",
+        "make the server reachable from the app",
+    )
+    DATABASE_BUSY = (
+        "database-busy",
+        Area.SERVERS,
+        "the server had no resources, or was shutting down",
+        "look at the server",
+    )
+    LOGIN_REFUSED = (
+        "login-refused",
+        Area.SERVERS,
+        "the server's words follow: wrong password, NOLOGIN, `pg_hba.conf`, certificate",
+        (
+            "of the slot's role in `verify`: start again, which makes a new password; "
+            "of the rotating login: its secret in Key Vault is not its password"
+        ),
+    )
+    DATABASE_RIGHT = (
+        "database-right-missing",
+        Area.SERVERS,
+        "a right is missing, on PostgreSQL 16 most often `rotator-slot.sql`",
+        (
+            "give the rotating login the rights in infra/database/rotator.sql: "
+            "[onboarding.md](onboarding.md), step 3"
+        ),
+    )
+    DATABASE_MISSING = (
+        "database-object-missing",
+        Area.SERVERS,
+        "the role or database is not there",
+        "create it: [onboarding.md](onboarding.md), step 3",
+    )
+    DATABASE_ERROR = (
+        "database-error",
+        Area.SERVERS,
+        "the server refused the statement; its SQLSTATE follows",
+        "look it up in PostgreSQL's list of error codes, and in the server's log",
+    )
+    FORMAT = (
+        "secret-format",
+        Area.SERVERS,
+        "`format` does not fit the secret's value",
+        "correct `format` in credentials.yaml, or write the secret anew",
+    )
+    VAULT_DENIED = (
+        "vault-denied",
+        Area.SERVERS,
+        (
+            "Key Vault refuses: a grant is missing, or not in force for ten minutes yet; "
+            "or its firewall; or the vault is of another tenant"
+        ),
+        "grant the app's identity the role that docs/deploy.md names",
+    )
+    VAULT_CONFLICT = (
+        "vault-conflict",
+        Area.SERVERS,
+        "the secret's name is taken by a deleted one",
+        "`az keyvault secret recover`",
+    )
+    VAULT_MISSING = (
+        "vault-missing",
+        Area.SERVERS,
+        "the secret or this version was deleted in the middle",
+        "recover it, start again",
+    )
+    VAULT_DISABLED = (
+        "vault-version-disabled",
+        Area.SERVERS,
+        "somebody disabled this version in the middle",
+        "start again",
+    )
+    VAULT_UNAVAILABLE = (
+        "vault-unavailable",
+        Area.SERVERS,
+        "the vault's firewall, DNS, a private endpoint, throttling; or no token could be had",
+        "make the vault reachable from the app; check the app's identity (AZURE_CLIENT_ID)",
+    )
+    VAULT_ERROR = (
+        "vault-error",
+        Area.SERVERS,
+        "the vault did not accept the request; its status and code follow",
+        "look the code up in Key Vault's list of error codes",
+    )
+    CLUSTER_TOKEN = (
+        "cluster-token-refused",
+        Area.SERVERS,
+        "another tenant, or the cluster has no Entra integration",
+        "check `server` and the cluster's sign-in",
+    )
+    CLUSTER_DENIED = (
+        "cluster-denied",
+        Area.SERVERS,
+        "the Role or its binding is missing, or names other objects",
+        "apply infra/kubernetes/rbac.yaml in the namespace: [onboarding.md](onboarding.md), step 6",
+    )
+    CLUSTER_MISSING = (
+        "cluster-object-missing",
+        Area.SERVERS,
+        "a Deployment, Service or Secret was deleted in the middle",
+        "apply it again, start again",
+    )
+    CLUSTER_CONFLICT = (
+        "cluster-conflict",
+        Area.SERVERS,
+        "somebody else changed the object at the same moment",
+        "start again",
+    )
+    CLUSTER_UNAVAILABLE = (
+        "cluster-unavailable",
+        Area.SERVERS,
+        "private cluster without a route, authorised ranges, cluster stopped or overloaded",
+        "make the API server reachable from the app; check `certificateAuthority`",
+    )
+    CLUSTER_ERROR = (
+        "cluster-error",
+        Area.SERVERS,
+        "the API server did not accept the request; its status and reason follow",
+        "look at the named fields of the object",
+    )
+    CLUSTER_ANSWER = (
+        "cluster-answer",
+        Area.SERVERS,
+        "something that is no Kubernetes API answers at `server`",
+        "correct it",
+    )
+    NO_MATCH_LABELS = (
+        "no-match-labels",
+        Area.SERVERS,
+        "the Deployment uses matchExpressions only",
+        "give it `slot` in matchLabels",
+    )
+    CLUSTER_SETTINGS = (
+        "cluster-settings",
+        Area.SERVERS,
+        "`certificateAuthority` or `kubeconfig` in `credentials.yaml`",
+        "check the path and the context",
+    )
+    IDENTITY_MISSING = (
+        "identity-missing",
+        Area.SERVERS,
+        "the managed identity is not assigned, or nobody is signed in on a developer's machine",
+        (
+            "assign the managed identity to the app (AZURE_CLIENT_ID names it), "
+            "or sign in with `az login` on a developer's machine"
+        ),
+    )
+    IDENTITY_DENIED = (
+        "identity-denied",
+        Area.SERVERS,
+        "the identity endpoint gave no token: `AZURE_CLIENT_ID` names another identity",
+        "check AZURE_CLIENT_ID and that the identity is assigned to the app",
+    )
+    IDENTITY_UNAVAILABLE = (
+        "identity-unavailable",
+        Area.SERVERS,
+        "the identity endpoint did not answer",
+        "restart the app if it stays so",
+    )
+    TOPIC_DENIED = (
+        "topic-denied",
+        Area.SERVERS,
+        "Event Grid refuses: a grant is missing",
+        "grant the app's identity EventGrid Data Sender on the topic",
+    )
+    TOPIC_MISSING = (
+        "topic-missing",
+        Area.SERVERS,
+        "there is no such topic",
+        "check ROTATION_TOPIC_ENDPOINT",
+    )
+    TOPIC_UNAVAILABLE = (
+        "topic-unavailable",
+        Area.SERVERS,
+        "the topic did not answer",
+        "announcements wait for a week, rotations do not",
+    )
+    TOPIC_ERROR = (
+        "topic-error",
+        Area.SERVERS,
+        "the topic did not accept the event; its status follows",
+        "report it",
+    )
+
+    CUT_OFF = (
+        "cut-off",
+        Area.APP,
+        "the app died in the middle of a step (timeout, crash or scale-in), again and again",
+        "see its log; give it more memory",
+    )
+    UNEXPECTED = (
+        "unexpected",
+        Area.APP,
+        "a fault of the app; the log line `step.unexpected` or `http.unexpected` says where",
+        "report it",
+    )
+    ENDED_OUTSIDE = (
+        "ended-from-outside",
+        Area.APP,
+        "somebody terminated the orchestration, or the engine failed it; nothing was undone",
+        "[look](#look), then start a rotation or tidy up by hand",
+    )
+    UNREADABLE = (
+        "record-unreadable",
+        Area.APP,
+        "the record was written by a release that this one does not understand",
+        "read it in the task hub; [look](#look)",
+    )
+    NO_TOPIC = (
+        "topic-not-set",
+        Area.APP,
+        "the topic was taken away: announcements wait for a week, rotations do not",
+        "set ROTATION_TOPIC_ENDPOINT again",
+    )
+    ABORT_FAILED = (
+        "taking-down-failed",
+        Area.APP,
+        "aborted before the swap, and then the clean-up failed; production is untouched",
+        "the cause away, then [take the standby slot down](#take-a-slot-down), or start a rotation",
+    )
+    ROLLING_BACK_FAILED = (
+        "rolling-back-failed",
+        Area.APP,
+        "the way back failed: each workload is on the slot that its Service selects",
+        "[look](#look), decide for one slot, [move traffic](#move-traffic) of the others",
+    )
+
+    BAD_REQUEST = (
+        "request-invalid",
+        Area.REQUESTS,
+        "a field is missing, too long, of the wrong type, or not known; `field` names it",
+        "correct the field",
+    )
+    TOO_LARGE = ("request-too-large", Area.REQUESTS, "the body is too large", "send less")
+    MEDIA_TYPE = (
+        "media-type",
+        Area.REQUESTS,
+        "the body is of another kind; other sites can make a browser send some of those",
+        "send application/json to the API; the page sends its form by itself",
+    )
+    UNKNOWN_CREDENTIAL = (
+        "unknown-credential",
+        Area.REQUESTS,
+        "`credentials.yaml` has no such credential",
+        "`GET /api/credentials` lists them",
+    )
+    UNKNOWN_ROTATION = (
+        "unknown-rotation",
+        Area.REQUESTS,
+        "there is none of this id, or it ended more than 30 days ago",
+        "`GET /api/rotations` lists them",
+    )
+    UNKNOWN_PAGE = ("unknown-page", Area.REQUESTS, "the overview has fewer pages", "go to page 1")
+    BUSY = (
+        "busy",
+        Area.REQUESTS,
+        "the credential has another rotation under way",
+        "wait for it; `rotation` names it",
+    )
+    NOT_WAITING = (
+        "not-waiting",
+        Area.REQUESTS,
+        "the rotation does not wait for a decision (any more), or the decision did not count",
+        "read its record",
+    )
+    ALREADY_DECIDED = (
+        "already-decided",
+        Area.REQUESTS,
+        "somebody else's decision was first: one counts",
+        "read `decision`",
+    )
+    NOT_ALLOWED = (
+        "not-allowed",
+        Area.REQUESTS,
+        "whoever asks may not decide this, or may not speak for somebody else",
+        "ask one of the approvers",
+    )
+    NOT_SIGNED_IN = (
+        "not-signed-in",
+        Area.REQUESTS,
+        "the platform's sign-in names nobody, or is not in force",
+        "sign in; turn on App Service authentication, or set ROTATION_SIGN_IN to links",
+    )
+    LINK_INVALID = (
+        "link-invalid",
+        Area.REQUESTS,
+        "the signed link is cut off, forged, or its key was withdrawn; or the app takes none",
+        "open it from the mail again",
+    )
+    LINK_EXPIRED = (
+        "link-expired",
+        Area.REQUESTS,
+        "the signed link has expired",
+        "the next reminder brings a new one",
+    )
+    LINKS_UNAVAILABLE = (
+        "links-unavailable",
+        Area.REQUESTS,
+        "the key that signs links cannot be read; the log line `links.unavailable` says why",
+        "try again in a minute",
+    )
+    FORM_FOREIGN = (
+        "form-foreign",
+        Area.REQUESTS,
+        "a page of another site sent the form or request",
+        "open the page and decide there; a program sends no Origin, Referer or Sec-Fetch-Site",
+    )
+
+
+class Reason(Struct, frozen=True):
+    """`text` says what failed and the non-secret value; `remedy` what to do about it.
+
+    `code` is a `Code`, or a text that another release had.
+    """
+
+    code: str
+    text: str
+    remedy: str = ""
+
+
+def reason(code: Code, text: str) -> Reason:
+    return Reason(str(code), text, code.remedy)

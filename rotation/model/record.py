@@ -1,0 +1,203 @@
+"""A rotation's record: its custom status while it runs, its output at the end.
+
+`born` is its only birth. Old records stay readable: no field is ever taken away, one that a record
+lacks has the value that `born` gives it, and a new one of the other structures has a default.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import Struct, field
+
+from rotation.model.catalogue import Origin, Outcome, Progress, Stage, StepName
+from rotation.model.reasons import Reason
+from rotation.model.wire import Moment
+from rotation.model.world import Slot
+
+Choice = Literal["approve", "reject"]
+
+
+class Request(Struct, frozen=True, kw_only=True, rename="camel"):
+    """Why a rotation was asked for. `secret` and `version` are set for events.
+
+    Of a person who asked, `known_as` are all names and ids, `object_id` is Entra's; `signed_in`:
+    the platform vouches for them, and it is nobody's word. Four eyes compares these.
+    """
+
+    rotation: str
+    credential: str
+    origin: Origin
+    requested_by: str
+    reason: str
+    secret: str | None = None
+    version: str | None = None
+    known_as: list[str] = field(default_factory=list)
+    object_id: str | None = None
+    signed_in: bool = False
+
+
+class StepRecord(Struct, kw_only=True, rename="camel", omit_defaults=True):
+    """One step with its times; `failure` and `code` if it gave up."""
+
+    step: StepName
+    since: Moment
+    until: Moment | None
+    failure: str | None = None
+    code: str | None = None
+
+
+class Decision(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """What a person, or the policy, decided; `channel` says how it reached us.
+
+    The same structure is raised as an event, checked by the orchestrator and kept in the record;
+    `at` is when it was recorded. `known_as` are all names and ids of theirs, `object_id` and
+    `signed_in` as in a request, for four eyes. `id` is the caller's, who can see by it whether this
+    one counted.
+    """
+
+    decision: Choice
+    by: str
+    channel: str
+    comment: str
+    id: str | None
+    at: Moment | None = None
+    known_as: list[str] = field(default_factory=list)
+    object_id: str | None = None
+    signed_in: bool = False
+
+
+class Approval(Struct, kw_only=True, rename="camel"):
+    """The wait for a decision. `event` is set while one is due; `deadline` is obeyed as it stands.
+
+    `ignored` says why decisions did not count.
+    """
+
+    event: str | None
+    requested: Moment
+    deadline: Moment
+    overdue: bool = False
+    reminders: int = 0
+    gate: int = 0
+    ignored: list[str] = field(default_factory=list)
+
+
+class TestResult(Struct, frozen=True, kw_only=True, rename="camel"):
+    """A test in one round. `role` where a JSON field proved it; `problem` and its `code` are None
+    where it passed."""
+
+    test: str
+    passed: bool
+    problem: str | None
+    attempts: int
+    role: str | None
+    code: str | None = None
+
+
+class SessionCount(Struct, frozen=True, kw_only=True, rename="camel"):
+    """Sessions of one role, application and client address; `workload` if it is a known one."""
+
+    role: str
+    application: str
+    client: str
+    sessions: int
+    workload: str | None
+
+
+class EvidenceSummary(Struct, frozen=True, kw_only=True, rename="camel"):
+    """`complete` is false where something could not be looked at: `problems` says what.
+
+    `still_in_use` are sessions of the replaced role that belong to no workload of the credential.
+    """
+
+    at: Moment
+    complete: bool
+    passed: bool
+    problems: list[str]
+    still_in_use: list[SessionCount]
+
+
+class Evidence(EvidenceSummary, frozen=True, kw_only=True, rename="camel"):
+    """What a person needs to see before the replaced slot is retired: tests, pods by workload."""
+
+    tests: dict[str, list[TestResult]] = field(default_factory=dict)
+    pods: dict[str, dict[Slot, list[str]]] = field(default_factory=dict)
+    sessions: list[SessionCount] = field(default_factory=list)
+
+    def summary(self) -> EvidenceSummary:
+        return EvidenceSummary(
+            at=self.at,
+            complete=self.complete,
+            passed=self.passed,
+            problems=self.problems,
+            still_in_use=self.still_in_use,
+        )
+
+
+def no_evidence(at: Moment, problem: str) -> Evidence:
+    """That it could not be collected is itself evidence."""
+    return Evidence(at=at, complete=False, passed=False, problems=[problem], still_in_use=[])
+
+
+class EvidenceKept(Struct, kw_only=True, rename="camel", omit_defaults=True):
+    """What there was when the decision was asked for, and with the decision."""
+
+    requested: Evidence | None = None
+    decided: Evidence | None = None
+
+
+class Record(Struct, kw_only=True, rename="camel"):
+    """`active` served when it began, `standby` is the slot that it brings up.
+
+    `version` is the new secret version, `workloads` how far each is, `untold` the announcements
+    that could not be handed over. `outcome_reason` is a sentence, `reasons` what it is made of.
+    Evidence is too large for a custom status: it is there once the rotation has ended.
+    """
+
+    rotation: str
+    credential: str
+    request: Request
+    stage: Stage
+    since: Moment
+    started: Moment | None
+    active: Slot | None
+    standby: Slot | None
+    version: str | None
+    workloads: dict[str, Progress]
+    steps: list[StepRecord]
+    approval: Approval | None
+    decision: Decision | None
+    outcome: Outcome | None
+    outcome_reason: str | None
+    reasons: list[Reason] = field(default_factory=list)
+    evidence: EvidenceKept = field(default_factory=EvidenceKept)
+    untold: list[str] = field(default_factory=list)
+
+
+def born(request: Request, stage: Stage, at: Moment | None) -> Record:
+    """The record of a rotation that has just been asked for, or has just begun."""
+    return Record(
+        rotation=request.rotation,
+        credential=request.credential,
+        request=request,
+        stage=stage,
+        since=at or Moment(""),
+        started=at if stage is Stage.PLAN else None,
+        active=None,
+        standby=None,
+        version=None,
+        workloads={},
+        steps=[],
+        approval=None,
+        decision=None,
+        outcome=None,
+        outcome_reason=None,
+    )
+
+
+class ShownRecord(Record, kw_only=True, rename="camel"):
+    """A record with what the durable engine says of its instance."""
+
+    runtime_status: str
+    created: Moment | None
+    updated: Moment | None

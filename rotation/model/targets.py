@@ -1,0 +1,60 @@
+"""What the verbs of an edge are about: names that belong together, so that none is mixed up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class SecretTarget:
+    """A secret of a vault; without `version`, its current one."""
+
+    name: str
+    version: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.name}/{self.version}" if self.version else self.name
+
+
+@dataclass(frozen=True)
+class ServiceTarget:
+    """A Service whose selector has a slot under `label`; `port` is the one that tests use."""
+
+    namespace: str
+    name: str
+    label: str
+    port: str | None = None  # name or number; the Service's first one unless given
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+@dataclass(frozen=True)
+class DeploymentTarget:
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+@dataclass(frozen=True)
+class SecretKeyTarget:
+    """A key of a Kubernetes Secret."""
+
+    namespace: str
+    name: str
+    key: str
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+@dataclass(frozen=True)
+class ServerTarget:
+    """What a login connects to, as a secret's value names it."""
+
+    host: str
+    port: int
+    database: str
+    sslmode: str

@@ -1,0 +1,107 @@
+"""The world as it was observed, without any value that is secret."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+Slot = Literal["blue", "green"]
+SLOTS: tuple[Slot, Slot] = ("blue", "green")
+
+
+def other(slot: Slot) -> Slot:
+    return "green" if slot == "blue" else "blue"
+
+
+@dataclass(frozen=True)
+class SecretVersion:
+    """A Key Vault secret version: the reference that crosses activities, never its value."""
+
+    secret: str
+    version: str
+    enabled: bool
+    created: datetime | None
+    expires: datetime | None
+    tags: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Role:
+    """A PostgreSQL login role, as `pg_roles` shows it."""
+
+    name: str
+    login: bool
+    valid_until: datetime | None
+
+
+@dataclass(frozen=True)
+class Session:
+    """One row of `pg_stat_activity`."""
+
+    role: str
+    application: str
+    client: str  # address, or "local"
+    state: str
+    since: datetime | None
+
+
+@dataclass(frozen=True)
+class Route:
+    """Where a Service's traffic goes."""
+
+    slot: str | None  # its selector's slot label
+    port: str  # name or number of its first port
+    revision: str | None = field(default=None, compare=False)  # changes with every change of it
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """`images` maps container to image, init containers included as `init:<name>`."""
+
+    namespace: str
+    name: str
+    replicas: int
+    ready: int
+    updated: int
+    total: int  # pods that exist, old template included
+    observed: bool  # the controller has seen the latest change
+    images: dict[str, str]
+    version: str | None  # secret version that its pods were started with, by annotation
+    failure: str | None = None  # why it does not progress, in Kubernetes' words
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a workload answered to a test. `body` is cut after 64 KiB."""
+
+    status: int
+    body: bytes
+
+
+@dataclass(frozen=True)
+class WorkloadState:
+    """`at` is the production Service's namespace and name, for messages."""
+
+    name: str
+    at: str
+    production: Route | None
+    preview: Route | None
+    deployments: dict[Slot, Deployment | None]
+
+
+@dataclass(frozen=True)
+class SlotState:
+    role: Role | None
+    secret: SecretVersion | None  # the current version
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """One credential's world at one moment."""
+
+    credential: str
+    slots: dict[Slot, SlotState]
+    workloads: tuple[WorkloadState, ...]

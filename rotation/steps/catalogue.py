@@ -1,0 +1,31 @@
+"""Every activity of the catalogue with the function behind it."""
+
+from __future__ import annotations
+
+from rotation.model import activities as known
+from rotation.steps import login, planning, pods, proving, telling, traffic
+from rotation.steps.running import implements
+
+# Its answer needs the durable client: see `rotation.app`.
+NOTIFY = implements(known.NOTIFY, telling.notify)
+
+ACTIVITIES = (
+    implements(known.PLAN, planning.plan),
+    implements(known.STAGE, login.stage),
+    implements(known.ACTIVATE, login.activate),
+    implements(known.VERIFY, login.verify),
+    implements(known.DELIVER, pods.deliver),
+    implements(known.START, pods.start),
+    implements(known.AWAIT_READY, pods.await_ready),
+    implements(known.TEST, proving.test),
+    implements(known.SWAP, traffic.swap),
+    implements(known.SWAP_BACK, traffic.swap_back),
+    implements(known.CONFIRM, traffic.confirm),
+    implements(known.SCALE_DOWN, pods.scale_down),
+    implements(known.AWAIT_GONE, pods.await_gone),
+    implements(known.AWAIT_SESSIONS, login.await_sessions),
+    implements(known.DEACTIVATE, login.deactivate),
+    implements(known.DISABLE, login.disable),
+    implements(known.EVIDENCE, proving.evidence),
+    implements(known.PUBLISH_EVENT, telling.publish_event),
+)

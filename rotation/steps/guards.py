@@ -1,0 +1,134 @@
+"""The verbs that change a slot, each behind a look at what serves.
+
+There is no other way to them: activities get readers of the edges, and these. The look comes right
+before the change, so that an execution that was held up cannot act on what was true before.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rotation.model.errors import Conflict
+from rotation.model.reasons import Code
+from rotation.model.targets import SecretTarget
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from rotation.config import Credential, Workload
+    from rotation.contracts.database import Database
+    from rotation.contracts.edges import Edges, Readers
+    from rotation.contracts.pods import Pods
+    from rotation.contracts.vault import Vault
+    from rotation.model.targets import DeploymentTarget
+    from rotation.model.world import SecretVersion, Slot
+    from rotation.secrecy import Secret
+
+
+class Standby:
+    """Changes a slot that serves nothing of its credential. Each verb raises `Conflict` if it does.
+
+    `_vault`, `_database` and `_pods` look before they hand out what changes something.
+    """
+
+    def __init__(self, edges: Edges, credential: Credential, slot: Slot) -> None:
+        self._edges = edges
+        self._credential = credential
+        self._slot = slot
+
+    def put(
+        self, value: Secret, *, expires: datetime, content_type: str, tags: dict[str, str]
+    ) -> SecretVersion:
+        """A new version of the slot's secret."""
+        secret = self._credential.secret(self._slot)
+        return self._vault.put(secret, value, expires=expires, content_type=content_type, tags=tags)
+
+    def disable(self, version: str) -> None:
+        name = self._credential.secret(self._slot).name
+        self._vault.disable(SecretTarget(name, version))
+
+    def activate(self, password: Secret) -> None:
+        self._database.activate(self._role, password)
+
+    def deactivate(self) -> None:
+        self._database.deactivate(self._role)
+
+    def terminate(self) -> int:
+        """How many sessions of the slot's role were ended."""
+        return self._database.terminate(self._role)
+
+    def deliver(self, workload: Workload, value: Secret, version: str) -> None:
+        """Only for workloads whose pods read a Kubernetes Secret."""
+        target = workload.secret_key(self._slot)
+        if target is not None:
+            self._pods(workload).deliver(target, value, version)
+
+    def start(
+        self, workload: Workload, *, replicas: int, images: dict[str, str], version: str
+    ) -> None:
+        target = workload.deployment(self._slot)
+        self._pods(workload).start(target, replicas=replicas, images=images, version=version)
+
+    def scale_down(self, workload: Workload) -> None:
+        self._pods(workload).scale(workload.deployment(self._slot), 0)
+
+    def preview(self, workload: Workload, came_from: str) -> None:
+        """The preview Service goes to the slot."""
+        self._look()
+        self._edges.traffic(workload.cluster).move(workload.standby, came_from, self._slot)
+
+    @property
+    def _role(self) -> str:
+        return self._credential.slots[self._slot].role
+
+    @property
+    def _vault(self) -> Vault:
+        self._look()
+        return self._edges.vault(self._credential.vault)
+
+    @property
+    def _database(self) -> Database:
+        self._look()
+        return self._edges.database(self._credential)
+
+    def _pods(self, workload: Workload) -> Pods:
+        self._look()
+        return self._edges.pods(workload.cluster)
+
+    def _look(self) -> None:
+        for workload in self._credential.workloads:
+            _refuse_what_serves(self._edges, workload, self._slot)
+
+
+class Arriving:
+    """Changes the slot that one workload's traffic is about to go to, and does not yet.
+
+    Other workloads may have been moved already, so that `Standby` would refuse.
+    """
+
+    def __init__(self, edges: Edges, workload: Workload, slot: Slot) -> None:
+        self._edges = edges
+        self._workload = workload
+        self._slot = slot
+
+    def scale_up(self, replicas: int) -> None:
+        """Raises `Conflict` if this workload's traffic goes there already."""
+        self._pods.scale(self._deployment, replicas)
+
+    @property
+    def _deployment(self) -> DeploymentTarget:
+        return self._workload.deployment(self._slot)
+
+    @property
+    def _pods(self) -> Pods:
+        _refuse_what_serves(self._edges, self._workload, self._slot)
+        return self._edges.pods(self._workload.cluster)
+
+
+def _refuse_what_serves(edges: Readers, workload: Workload, slot: Slot) -> None:
+    route = edges.traffic(workload.cluster).route(workload.production)
+    if route is not None and route.slot == slot:
+        raise Conflict(
+            Code.SERVES_TRAFFIC,
+            f"Service {workload.production} routes to {slot}: what serves traffic is not touched",
+        )

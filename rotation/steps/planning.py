@@ -1,0 +1,93 @@
+"""Plans a rotation from a snapshot of the credential's world."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, assert_never
+
+from rotation.decisions.plan import Refuse, Rotate, Skip, Wait
+from rotation.decisions.plan import plan as decide
+from rotation.model.activities import ApprovalPolicy, Planned, Policy, Retry, WorkloadTimes
+from rotation.model.catalogue import Outcome
+from rotation.model.errors import Unavailable
+from rotation.model.reasons import Code
+from rotation.model.world import SLOTS, SlotState, Snapshot, WorkloadState
+
+if TYPE_CHECKING:
+    from rotation.config import Credential, Workload
+    from rotation.contracts.edges import Readers
+    from rotation.steps.running import Step
+
+# Where there is no way but on even a refusal is asked about again for this long, in seconds: a
+# grant may be on its way, an answer outdated, and a person would try it once more as well.
+REFUSALS = 120.0
+
+
+def plan(step: Step) -> Planned:
+    request = step.reference.request
+    if request is None:
+        raise LookupError("the reference of plan has no request")
+    credential = step.credential
+    world = snapshot(step.edges, step.name, credential)
+    decision = decide(world, request, step.edges.now(), credential.rotate_before)
+    match decision:
+        case Rotate(active):
+            return Planned(active=active, policy=_policy(credential))
+        case Skip(reason):
+            return Planned(outcome=Outcome.SKIPPED, reasons=[reason])
+        case Refuse(problems):
+            return Planned(outcome=Outcome.REFUSED, reasons=list(problems))
+        case Wait(problems):
+            text = "; ".join(problem.text for problem in problems)
+            raise Unavailable(Code.ACTIVE_UNHEALTHY, text)
+        case _:
+            assert_never(decision)
+
+
+def _policy(credential: Credential) -> Policy:
+    approval, retry = credential.approval, credential.retry
+    return Policy(
+        forward=Retry(retry.patience.total_seconds()),
+        undo=Retry(retry.compensation.total_seconds(), REFUSALS),
+        drain=credential.drain.total_seconds(),
+        workloads={
+            workload.name: WorkloadTimes(
+                workload.ready.total_seconds(), workload.drain.total_seconds()
+            )
+            for workload in credential.workloads
+        },
+        approval=ApprovalPolicy(
+            remind=approval.remind.total_seconds(),
+            deadline=approval.deadline.total_seconds(),
+            on_deadline=approval.on_deadline,
+            soak=approval.soak.total_seconds() if approval.soak else None,
+            four_eyes=not approval.allow_requester,
+        ),
+    )
+
+
+def snapshot(edges: Readers, name: str, credential: Credential) -> Snapshot:
+    """Raises what the edges raise: a half-seen world is no ground for a decision."""
+    vault = edges.vault(credential.vault)
+    roles = edges.database(credential).roles([credential.slots[slot].role for slot in SLOTS])
+    return Snapshot(
+        credential=name,
+        slots={
+            slot: SlotState(
+                role=roles.get(credential.slots[slot].role),
+                secret=vault.current(credential.secret(slot)),
+            )
+            for slot in SLOTS
+        },
+        workloads=tuple(_workload_state(edges, workload) for workload in credential.workloads),
+    )
+
+
+def _workload_state(edges: Readers, workload: Workload) -> WorkloadState:
+    traffic, pods = edges.traffic(workload.cluster), edges.pods(workload.cluster)
+    return WorkloadState(
+        name=workload.name,
+        at=str(workload.production),
+        production=traffic.route(workload.production),
+        preview=traffic.route(workload.standby),
+        deployments={slot: pods.deployment(workload.deployment(slot)) for slot in SLOTS},
+    )

@@ -1,0 +1,69 @@
+"""The slot's pods in one workload: delivered to, started, waited for, scaled down."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rotation.decisions.rollout import unready
+from rotation.model.activities import Watched
+from rotation.model.errors import Conflict, Invalid
+from rotation.model.reasons import Code
+from rotation.model.targets import SecretTarget
+from rotation.model.world import other
+from rotation.steps.traffic import preview_slot
+
+if TYPE_CHECKING:
+    from rotation.model.world import Deployment
+    from rotation.steps.running import Step
+
+
+def deliver(step: Step) -> None:
+    """Pods with `delivery: csi` fetch the secret themselves, from Key Vault, when they start."""
+    workload = step.workload
+    if workload.secret_key(step.slot) is None:
+        return
+    secret = SecretTarget(step.login.secret, step.version)
+    step.standby.deliver(workload, step.vault.value(secret), step.version)
+
+
+def start(step: Step) -> None:
+    """The standby Deployment gets what the active one runs; the preview Service points at it."""
+    workload = step.workload
+    came_from = preview_slot(step)
+    if came_from != step.slot:
+        step.standby.preview(workload, came_from)
+    active = step.pods.deployment(workload.deployment(other(step.slot)))
+    if active is None or active.replicas == 0:
+        text = f"the active Deployment of workload {workload.name} is gone or at zero"
+        raise Conflict(Code.ACTIVE_GONE, text)
+    step.standby.start(
+        workload, replicas=active.replicas, images=active.images, version=step.version
+    )
+
+
+def await_ready(step: Step) -> Watched:
+    """Whether the standby Deployment is ready on the version. Raises `Invalid` if it fails."""
+    version, target = step.version, step.deployment
+
+    def settled(deployment: Deployment) -> bool:
+        return unready(deployment, version) is None or deployment.failure is not None
+
+    seen = step.pods.watch(target, settled, step.edges.settings.watch_seconds)
+    waiting = unready(seen, version)
+    if waiting is not None and seen.failure is not None:
+        text = f"Deployment {target} does not come up: {seen.failure}; {waiting}"
+        raise Invalid(Code.NOT_COMING_UP, text)
+    return Watched(waiting is None, waiting or "")
+
+
+def scale_down(step: Step) -> None:
+    step.standby.scale_down(step.workload)
+
+
+def await_gone(step: Step) -> Watched:
+    """Scales down once more where a `start` that came late, or somebody else, has undone that."""
+    deployment = step.pods.deployment(step.deployment)
+    if deployment is not None and deployment.replicas > 0:
+        scale_down(step)
+    left = step.pods.watch_gone(step.deployment, step.edges.settings.watch_seconds)
+    return Watched(not left, f"{len(left)} pods left: {', '.join(left[:5])}")

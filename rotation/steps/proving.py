@@ -1,0 +1,155 @@
+"""Tests of a workload, and the evidence for a person who decides."""
+
+from __future__ import annotations
+
+from collections import Counter
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from rotation.decisions.answers import Expectation, fill, judge
+from rotation.model import wire
+from rotation.model.errors import EdgeError, Invalid
+from rotation.model.reasons import Code, Reason
+from rotation.model.record import Evidence, SessionCount, TestResult
+from rotation.model.world import SLOTS, other
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from rotation.config import Credential, Workload, WorkloadTest
+    from rotation.contracts.edges import Readers
+    from rotation.model.activities import Through
+    from rotation.model.world import Answer, Session, Slot
+    from rotation.steps.running import Step
+
+
+def test(step: Step) -> None:
+    """Tests need not pass at once, since routes take a moment to settle, but all in one round."""
+    through = step.reference.through or "service"
+    give_up = step.edges.now().timestamp() + step.edges.settings.watch_seconds
+    while True:
+        results = run_tests(step.edges, step.credential, step.workload, step.slot, through)
+        failed = [f"{result.test}: {result.problem}" for result in results if not result.passed]
+        if not failed:
+            return
+        if step.edges.now().timestamp() >= give_up:
+            text = f"tests of the {step.slot} slot failed: {'; '.join(failed)}"
+            raise Invalid(Code.TESTS_FAILED, text)
+        step.edges.sleep(1)
+
+
+def evidence(step: Step) -> Evidence:
+    return collect(step.edges, step.credential, step.slot)
+
+
+def run_tests(
+    edges: Readers, credential: Credential, workload: Workload, slot: Slot, through: Through
+) -> list[TestResult]:
+    """One round of a workload's tests through its production Service, or the preview one."""
+    role = credential.slots[slot].role
+    return [
+        _run(edges, workload, test, role, slot, through)
+        for test in workload.tests
+        if through == "service" or test.reaches_standby
+    ]
+
+
+def _run(
+    edges: Readers, workload: Workload, test: WorkloadTest, role: str, slot: Slot, through: Through
+) -> TestResult:
+    fields = {
+        key: fill(value, role, slot) if isinstance(value, str) else value
+        for key, value in (test.expect or {}).items()
+    }
+    problem: Reason | None = None
+    attempts = 0
+    while problem is None and attempts < test.repeat:
+        attempts += 1
+        try:
+            answer = _ask(edges, workload, test, role, slot, through)
+        except EdgeError as error:
+            problem = error.reason
+        else:
+            problem = judge(Expectation(test.status, fields), answer.status, answer.body)
+    return TestResult(
+        test=test.path or test.url or "",
+        passed=problem is None,
+        problem=problem.text if problem else None,
+        attempts=attempts,
+        role=role if problem is None and role in fields.values() else None,
+        code=problem.code if problem else None,
+    )
+
+
+def _ask(
+    edges: Readers, workload: Workload, test: WorkloadTest, role: str, slot: Slot, through: Through
+) -> Answer:
+    timeout = test.timeout.total_seconds()
+    if test.url is not None:
+        return edges.fetch(fill(test.url, quote(role, safe=""), slot), timeout)
+    target = workload.production if through == "service" else workload.standby
+    path = fill(test.path or "/", quote(role, safe=""), slot)
+    return edges.traffic(workload.cluster).ask(target, path, timeout)
+
+
+def collect(edges: Readers, credential: Credential, slot: Slot) -> Evidence:
+    """What a person needs to see before the slot replaced by `slot` is retired."""
+    problems: list[str] = []
+    tests: dict[str, list[TestResult]] = {}
+    pods: dict[str, dict[Slot, list[str]]] = {}
+    sessions: list[SessionCount] = []
+    for workload in credential.workloads:
+        with _noted(problems):
+            tests[workload.name] = run_tests(edges, credential, workload, slot, "service")
+        with _noted(problems):
+            pods[workload.name] = _pods(edges, workload)
+    with _noted(problems):
+        sessions = _sessions(edges, credential)
+    replaced = credential.slots[other(slot)].role
+    return Evidence(
+        at=wire.moment(edges.now()),
+        complete=not problems,
+        passed=all(result.passed for results in tests.values() for result in results),
+        problems=problems,
+        still_in_use=[row for row in sessions if row.role == replaced and row.workload is None],
+        tests=tests,
+        pods=pods,
+        sessions=sessions,
+    )
+
+
+@contextmanager
+def _noted(problems: list[str]) -> Iterator[None]:
+    """A look that fails is told to the person instead of hiding all the others."""
+    try:
+        yield
+    except EdgeError as error:
+        problems.append(error.message)
+
+
+def _pods(edges: Readers, workload: Workload) -> dict[Slot, list[str]]:
+    pods = edges.pods(workload.cluster)
+    return {slot: pods.names(workload.deployment(slot)) for slot in SLOTS}
+
+
+def _sessions(edges: Readers, credential: Credential) -> list[SessionCount]:
+    roles = [credential.slots[slot].role for slot in SLOTS]
+    return counted(edges.database(credential).sessions(roles), credential.workloads)
+
+
+def counted(sessions: Iterable[Session], workloads: Iterable[Workload]) -> list[SessionCount]:
+    """Sessions counted by role, application and client address."""
+    known = {workload.application or workload.name: workload.name for workload in workloads}
+    counts = Counter((s.role, s.application, s.client) for s in sessions)
+    return [
+        SessionCount(
+            role=role,
+            application=application,
+            client=client,
+            sessions=count,
+            # `orders-api` and `orders-api/blue` are workload orders-api; `orders-apix` is not.
+            workload=known.get(application.partition("/")[0]),
+        )
+        for (role, application, client), count in sorted(counts.items())
+    ]

@@ -1,0 +1,174 @@
+"""How an activity runs: what its reference stands for, and its failures as values.
+
+What an activity raises is stored with its text, so an expected failure is answered as a value and
+an unexpected one by its type.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+from msgspec import Struct
+
+from rotation import log
+from rotation.model import wire
+from rotation.model.activities import Nothing, Reference
+from rotation.model.errors import Failure, RotationError
+from rotation.model.reasons import Code
+from rotation.steps.guards import Arriving, Standby
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rotation.config import Credential, SlotLogin, Workload
+    from rotation.contracts.edges import Edges, Readers
+    from rotation.contracts.pods import PodsReader
+    from rotation.contracts.topic import Topic
+    from rotation.contracts.traffic import Traffic
+    from rotation.contracts.vault import VaultReader
+    from rotation.model.activities import Activity
+    from rotation.model.targets import DeploymentTarget
+    from rotation.model.wire import JsonObject
+    from rotation.model.world import Slot
+
+A = TypeVar("A", bound=Struct)
+
+
+class Step:
+    """What one run of an activity works on, looked up from its reference."""
+
+    def __init__(self, edges: Edges, reference: Reference) -> None:
+        self._edges = edges
+        self.reference = reference
+        self.rotation = reference.rotation
+        self.name = reference.credential
+
+    @property
+    def edges(self) -> Readers:
+        return self._edges
+
+    @property
+    def credential(self) -> Credential:
+        return self.edges.configuration.credential(self.name)
+
+    @property
+    def slot(self) -> Slot:
+        return _given(self.reference.slot, "slot")
+
+    @property
+    def version(self) -> str:
+        return _given(self.reference.version, "version")
+
+    @property
+    def login(self) -> SlotLogin:
+        return self.credential.slots[self.slot]
+
+    @property
+    def workload(self) -> Workload:
+        return self.credential.workload(_given(self.reference.workload, "workload"))
+
+    @property
+    def deployment(self) -> DeploymentTarget:
+        """The slot's Deployment in this workload."""
+        return self.workload.deployment(self.slot)
+
+    @property
+    def vault(self) -> VaultReader:
+        return self.edges.vault(self.credential.vault)
+
+    @property
+    def pods(self) -> PodsReader:
+        return self.edges.pods(self.workload.cluster)
+
+    @property
+    def traffic(self) -> Traffic:
+        """Each of its verbs is a compare-and-swap."""
+        return self._edges.traffic(self.workload.cluster)
+
+    @property
+    def standby(self) -> Standby:
+        """The verbs that change the slot, for as long as it serves nothing."""
+        return Standby(self._edges, self.credential, self.slot)
+
+    @property
+    def arriving(self) -> Arriving:
+        """The verbs that change the slot right before this workload's traffic goes there."""
+        return Arriving(self._edges, self.workload, self.slot)
+
+    def topic(self, endpoint: str) -> Topic:
+        return self._edges.topic(endpoint)
+
+
+T = TypeVar("T")
+
+
+def _given(value: T | None, name: str) -> T:
+    if value is None:
+        raise LookupError(f"the reference of this activity has no {name}")
+    return value
+
+
+@dataclass(frozen=True)
+class Implementation:
+    """An activity of the catalogue with the function behind it."""
+
+    name: str
+    run: Callable[[Step], Struct | None]
+
+
+@overload
+def implements(activity: Activity[Nothing], run: Callable[[Step], None]) -> Implementation: ...
+@overload
+def implements(activity: Activity[A], run: Callable[[Step], A]) -> Implementation: ...
+def implements(activity: Activity[Any], run: Callable[[Step], Struct | None]) -> Implementation:
+    return Implementation(activity.name, run)
+
+
+def run(activity: Implementation, edges: Edges, reference: object) -> JsonObject:
+    """The answer as a value, or `{"error": ...}` for what the activity raised; logs either."""
+    step = Step(edges, wire.read(Reference, reference))
+    names = _names(step.reference)
+    started = time.monotonic()
+    failure: Failure | None = None
+    answer: JsonObject = {}
+    try:
+        answer = wire.value_of(activity.run(step) or Nothing())
+    except RotationError as error:
+        failure = error.as_failure()
+        log.event(
+            "step.failed",
+            level=logging.WARNING,
+            step=activity.name,
+            error=wire.value_of(failure),
+            **names,
+        )
+    except Exception as error:  # noqa: BLE001 - its text may quote anything, so it is not raised on
+        failure = _unexpected(activity, error, names)
+    seconds = time.monotonic() - started
+    log.STEP_SECONDS.record(seconds, {"step": activity.name, "ok": failure is None})
+    if failure is not None:
+        return {"error": wire.value_of(failure)}
+    log.event("step.done", step=activity.name, seconds=round(seconds, 3), **names)
+    return answer
+
+
+def _names(reference: Reference) -> JsonObject:
+    value = wire.value_of(reference)
+    return {key: name for key, name in value.items() if isinstance(name, str)}
+
+
+def _unexpected(activity: Implementation, error: Exception, names: JsonObject) -> Failure:
+    kind = type(error).__name__
+    log.event(
+        "step.unexpected",
+        level=logging.ERROR,
+        step=activity.name,
+        exception=kind,
+        where=log.where(error.__traceback__),
+        **names,
+    )
+    text = f"unexpected {kind} in {activity.name}; its log line step.unexpected says where"
+    return Failure(Code.UNEXPECTED, text, transient=True, remedy=Code.UNEXPECTED.remedy)

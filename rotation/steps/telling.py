@@ -1,0 +1,47 @@
+"""What happened is logged, and announced where there is a topic."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rotation import log
+from rotation.model.activities import Ready
+from rotation.model.errors import Unavailable
+from rotation.model.reasons import Code
+from rotation.telling.messages import announcement, level, log_fields, log_line
+from rotation.telling.recipients import with_recipients
+
+if TYPE_CHECKING:
+    from rotation.steps.running import Step
+
+
+def notify(step: Step) -> Ready:
+    """Logs a notice; the answer holds the event to publish if there is a topic."""
+    notice = step.reference.notice
+    if notice is None:
+        raise LookupError("the reference of notify has no notice")
+    log.event(
+        log_line(notice),
+        level=level(notice),
+        rotation=step.rotation,
+        credential=step.name,
+        **log_fields(notice),
+    )
+    if notice.outcome is not None:
+        log.OUTCOMES.add(1, {"outcome": notice.outcome, "credential": step.name})
+    if step.edges.settings.topic is None or notice.kind is None:
+        return Ready()
+    approvers = step.credential.approval.approvers
+    return Ready(announcement(notice, approvers, step.edges.settings.public_url))
+
+
+def publish_event(step: Step) -> None:
+    """Raises `Unavailable` where there is no topic any more: the event waits."""
+    topic, event = step.edges.settings.topic, step.reference.event
+    if event is None:
+        raise LookupError("the reference of publish_event has no event")
+    if topic is None:
+        text = "ROTATION_TOPIC_ENDPOINT is no longer set, and an event waits for it"
+        raise Unavailable(Code.NO_TOPIC, text)
+    # A signed link is made now, so that the engine's record of this event holds none.
+    step.topic(topic).publish(with_recipients(step.edges, event, step.credential))

@@ -1,0 +1,85 @@
+"""Where a workload's traffic goes: moved to the slot, moved back, and confirmed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rotation.decisions.rollout import unready
+from rotation.model.errors import Conflict, Unavailable
+from rotation.model.reasons import Code
+from rotation.model.world import other
+from rotation.steps.login import verify
+
+if TYPE_CHECKING:
+    from rotation.steps.running import Step
+
+
+def swap(step: Step) -> None:
+    """Points the production Service at `slot`, once that has as many ready pods as the other."""
+    _move(step, revive=False)
+
+
+def swap_back(step: Step) -> None:
+    """The same on the way back, where a slot that is at zero by now is worth starting again.
+
+    There may be nothing to change; a swap forward that is held up must still fail.
+    """
+    step.traffic.seal(step.workload.production, step.rotation)
+    _move(step, revive=True)
+
+
+def _move(step: Step, *, revive: bool) -> None:
+    """The slot's login is proved here too: the wait for pods may have been long."""
+    production, came_from = step.workload.production, other(step.slot)
+    route = step.traffic.route(production)
+    if route is None or route.slot != step.slot:
+        _ensure_capacity(step, revive=revive)
+        verify(step)
+    # Held up since the look, it must not undo a move to the other slot.
+    revision = route.revision if route else None
+    step.traffic.move(production, came_from, step.slot, revision=revision)
+    previewed = preview_slot(step)
+    if previewed != came_from:
+        step.traffic.move(step.workload.standby, previewed, came_from)
+
+
+def _ensure_capacity(step: Step, *, revive: bool) -> None:
+    """The load may have grown since the slot was started, or left. Raises `Unavailable`."""
+    workload, at = step.workload, step.deployment
+    target = step.pods.deployment(at)
+    serving = step.pods.deployment(workload.deployment(other(step.slot)))
+    wanted = max(serving.replicas if serving else 0, 1)
+    if target is not None and target.replicas < wanted and (target.replicas or revive):
+        step.arriving.scale_up(wanted)
+        text = f"Deployment {at} is being scaled up to {wanted} pods"
+        raise Unavailable(Code.SCALING_UP, text)
+    waiting = unready(target) if target else "it does not exist"
+    if target is None or target.replicas == 0 or waiting is not None:
+        text = f"Deployment {at} cannot serve now: {waiting or 'no pods'}"
+        raise Unavailable(Code.CANNOT_SERVE, text)
+
+
+def preview_slot(step: Step) -> str:
+    """Where the preview Service goes. Raises `Conflict`."""
+    preview = step.workload.standby
+    route = step.traffic.route(preview)
+    if route is None or route.slot is None:
+        raise Conflict(Code.PREVIEW_GONE, f"Service {preview} is gone or selects no slot")
+    return route.slot
+
+
+def confirm(step: Step) -> None:
+    """The slot serves every workload, with ready pods and a login that works."""
+    for workload in step.credential.workloads:
+        route = step.edges.traffic(workload.cluster).route(workload.production)
+        if route is None or route.slot != step.slot:
+            selected = "is gone" if route is None else f"selects {route.slot}"
+            text = f"Service {workload.production} {selected}, not {step.slot}"
+            raise Conflict(Code.TRAFFIC_ELSEWHERE, text)
+        at = workload.deployment(step.slot)
+        deployment = step.edges.pods(workload.cluster).deployment(at)
+        waiting = unready(deployment) if deployment else "it does not exist"
+        if deployment is None or deployment.ready == 0:
+            text = f"Deployment {at} does not serve: {waiting or 'no pods'}"
+            raise Unavailable(Code.NOT_SERVING, text)
+    verify(step)

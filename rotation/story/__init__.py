@@ -1,0 +1,1 @@
+"""The orchestrators: replayed from their history, so that they reach nothing but the model."""

@@ -1,0 +1,96 @@
+"""How an orchestrator calls an activity: retries, and waits.
+
+Retries live here rather than in the SDK's RetryOptions, which know neither back-off nor the
+difference between a fault that passes and one that does not.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Generator
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from rotation.model import wire
+from rotation.model.errors import Failure, StepFailed
+from rotation.model.reasons import Code, reason
+
+if TYPE_CHECKING:
+    import azure.durable_functions as df
+    from msgspec import Struct
+
+    from rotation.model.activities import Activity, Reference, Retry, Watched
+
+T = TypeVar("T")
+A = TypeVar("A", bound="Struct")
+# What an orchestrator's generator yields are the SDK's tasks; it returns a T.
+Steps = Generator[Any, Any, T]
+
+FIRST_DELAY = timedelta(seconds=1)
+LONGEST_DELAY = timedelta(minutes=1)
+
+
+def delay(number: int, retry_after: float | None) -> timedelta:
+    """1 s, 2 s, 4 s ... up to a minute, or longer if the other side asked for that."""
+    backed_off: timedelta = min(FIRST_DELAY * 2 ** min(number, 10), LONGEST_DELAY)
+    return max(backed_off, timedelta(seconds=retry_after or 0))
+
+
+def call(
+    context: df.DurableOrchestrationContext,
+    activity: Activity[A],
+    reference: Reference,
+    retry: Retry,
+) -> Steps[A]:
+    """The activity's answer, asked for again as long as `retry` allows. Raises `StepFailed`."""
+    began = context.current_utc_datetime
+    for number in itertools.count():
+        answer = yield from attempt(context, activity, reference)
+        if not isinstance(answer, Failure):
+            return answer
+        pause = delay(number, answer.retry_after)
+        longest = timedelta(seconds=retry.transient if answer.transient else retry.refusals)
+        if context.current_utc_datetime + pause > began + longest:
+            raise StepFailed(activity.name, [answer.reason])
+        yield context.create_timer(context.current_utc_datetime + pause)
+    raise AssertionError("unreachable")
+
+
+def attempt(
+    context: df.DurableOrchestrationContext, activity: Activity[A], reference: Reference
+) -> Steps[A | Failure]:
+    """One call of the activity: its answer, or why it has none."""
+    try:
+        given = wire.value_of(reference)
+        value = wire.decoded((yield context.call_activity(activity.name, given)))
+    except Exception:  # noqa: BLE001 - its type differs between 1.x and 2.x
+        # Activities answer with their failures: this one was cut off before it could answer.
+        text = f"{activity.name} was cut off (timeout, crash or scale-in); see its log"
+        return Failure(Code.CUT_OFF, text, transient=True, remedy=Code.CUT_OFF.remedy)
+    if "error" in value:
+        return wire.read(Failure, value["error"])
+    return wire.read(activity.answer, value)
+
+
+def wait(
+    context: df.DurableOrchestrationContext,
+    activity: Activity[Watched],
+    reference: Reference,
+    seconds: float,
+    retry: Retry,
+) -> Steps[Watched]:
+    """The last answer of a bounded watch, repeated until it is `done` or `seconds` are over."""
+    deadline = context.current_utc_datetime + timedelta(seconds=seconds)
+    while True:
+        watched = yield from call(context, activity, reference, retry)
+        if watched.done or context.current_utc_datetime >= deadline:
+            return watched
+        # The watch itself lasts; the pause only keeps one that returns early from spinning.
+        yield context.create_timer(context.current_utc_datetime + FIRST_DELAY)
+
+
+def overdue(
+    activity: Activity[Watched], code: Code, seconds: float, watched: Watched
+) -> StepFailed:
+    text = f"not done after {seconds:.0f} s: {watched.observed}"
+    return StepFailed(activity.name, [reason(code, text)])

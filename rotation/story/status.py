@@ -1,0 +1,45 @@
+"""Keeps a custom status within 16 KB of UTF-16, which is all that Azure Storage takes of one.
+
+An orchestration whose status is larger fails at once, so the limit is kept whatever the texts are.
+The output of the orchestration has everything in full.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, TypeVar
+
+from rotation.model.wire import truncated
+
+if TYPE_CHECKING:
+    from rotation.model.wire import JsonObject
+
+V = TypeVar("V")
+
+LIMIT = 8000  # characters of JSON, all of it ASCII
+# Tried in this order: how long a text may be, how many of the last steps and of the reasons are
+# shown.
+TIGHTER = ((1000, 50, 20), (300, 50, 10), (110, 50, 2), (110, 8, 1))
+
+
+def fitting(status: JsonObject) -> JsonObject:
+    """The same status with shorter texts and only its last steps, where it is too long.
+
+    Ids and names have at most a hundred characters and stay whole.
+    """
+    shown = status
+    for longest, steps, reasons in TIGHTER:
+        if len(json.dumps(shown)) <= LIMIT:
+            break
+        kept = {"steps": status["steps"][-steps:], "reasons": status["reasons"][:reasons]}
+        shown = _cut({**status, **kept}, longest)
+    return shown
+
+
+def _cut(value: V, longest: int) -> V:
+    """The same value with each text in it truncated."""
+    if isinstance(value, dict):
+        return {key: _cut(child, longest) for key, child in value.items()}  # type: ignore[return-value]
+    if isinstance(value, list):
+        return [_cut(child, longest) for child in value]  # type: ignore[return-value]
+    return truncated(value, longest) if isinstance(value, str) else value  # type: ignore[return-value]

@@ -1,0 +1,220 @@
+"""The orchestrators: the whole story of a rotation.
+
+They decide nothing about the world and call no edge: activities do, and return references and
+expected failures as values (see `rotation.steps`). The code keeps to the subset that
+azure-functions-durable 1.x and 2.x both run: functions called by name, at least one task in each
+`task_all`, one wait for each event name, timers of at most a day that are cancelled when they
+lose.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from rotation.model import activities, wire
+from rotation.model.activities import Reference
+from rotation.model.catalogue import Announcement, Outcome, Progress, Stage, StepName, ending
+from rotation.model.errors import Failure, StepFailed
+from rotation.model.reasons import Code, Reason, reason
+from rotation.model.record import Request
+from rotation.model.world import Slot, other
+from rotation.story.approval import approval
+from rotation.story.progress import Run
+from rotation.story.retrying import Steps, attempt
+from rotation.story.workload import (
+    observe_workload,
+    prepare_workload,
+    retire_workload,
+    swap_back_workload,
+    swap_workload,
+)
+
+if TYPE_CHECKING:
+    import azure.durable_functions as df
+
+    from rotation.model.wire import JsonObject
+
+    # How a rotation ends: its outcome, in a sentence, and the reasons that the sentence is made of.
+    End = tuple[Outcome, str, list[Reason]]
+
+
+def credential(context: df.DurableOrchestrationContext) -> Steps[JsonObject]:
+    """Its instance id is the credential's name: one rotation of it at a time.
+
+    The rotation has an id of its own, so that it stays readable when the next one starts.
+    """
+    request = wire.read(Request, context.get_input())
+    record: JsonObject = wire.decoded(
+        (
+            yield context.call_sub_orchestrator(
+                rotation.__name__, wire.value_of(request), request.rotation
+            )
+        )
+    )
+    return record
+
+
+def rotation(context: df.DurableOrchestrationContext) -> Steps[JsonObject]:
+    run = Run(context)
+    try:
+        end = yield from story(run)
+    except Exception as error:  # noqa: BLE001 - whatever it is: both slots stay, and we say so
+        text = f"unexpected {type(error).__name__}; see the log"
+        end = Outcome.NEEDS_ATTENTION, text, [reason(Code.UNEXPECTED, text)]
+    return (yield from finish(run, *end))
+
+
+def story(run: Run) -> Steps[End]:  # noqa: PLR0911 - one line for each way a rotation ends
+    try:
+        plan = yield from run.plan()
+    except StepFailed as failure:
+        return Outcome.REFUSED, failure.message, list(failure.reasons)
+    if plan.active is None or plan.policy is None:
+        text = "; ".join(found.text for found in plan.reasons)
+        return plan.outcome or Outcome.REFUSED, text, plan.reasons
+    run.begin(plan.active, plan.policy)
+    yield from run.tell(run.notice(Announcement.STARTED))
+    try:
+        yield from bring_up(run)
+    except StepFailed as failure:
+        return (yield from abort(run, failure.message, list(failure.reasons)))
+    try:
+        yield from swap(run)
+        yield from observe(run)
+    except StepFailed as failure:
+        return (yield from roll_back(run, failure.message, list(failure.reasons)))
+    decision = yield from approval(run)
+    if decision.decision == "reject":
+        why = reason(Code.REJECTED, f"rejected by {decision.by}")
+        return (yield from roll_back(run, why.text, [why]))
+    try:
+        yield from retire(run, run.active)
+    except StepFailed as failure:
+        return Outcome.NEEDS_ATTENTION, failure.message, list(failure.reasons)
+    approved = reason(Code.APPROVED, f"approved by {decision.by}")
+    return Outcome.COMPLETED, approved.text, [approved]
+
+
+def bring_up(run: Run) -> Steps[None]:
+    """The standby slot gets a new password and runs on it, unseen by any client."""
+    slot = run.standby
+    run.stage(Stage.STAGE)
+    staged = yield from run.step(StepName.STAGE, activities.STAGE, slot)
+    run.stage(Stage.ACTIVATE)
+    # Whatever version is current by now is the one that pods will read.
+    activated = yield from run.step(
+        StepName.ACTIVATE, activities.ACTIVATE, slot, version=staged.version
+    )
+    version = run.record.version = activated.version
+    run.stage(Stage.VERIFY)
+    yield from run.step(StepName.VERIFY, activities.VERIFY, slot, version=version)
+    run.stage(Stage.PREPARE)
+    yield from run.each(
+        StepName.PREPARE,
+        prepare_workload,
+        run.reference(slot, version=version),
+        done=Progress.PREPARED,
+    )
+    # Minutes may have passed: what traffic will depend on is proved once more before the swap.
+    yield from run.step(StepName.VERIFY, activities.VERIFY, slot, version=version)
+
+
+def swap(run: Run) -> Steps[None]:
+    """Every workload's traffic goes to the standby slot, all at once."""
+    run.stage(Stage.SWAP)
+    reference = run.reference(run.standby)
+    yield from run.each(StepName.SWAP, swap_workload, reference, done=Progress.SWAP)
+
+
+def swap_back(run: Run) -> Steps[None]:
+    """Every workload's traffic goes to the slot that served before."""
+    run.stage(Stage.SWAP_BACK)
+    reference = run.reference(run.active)
+    yield from run.each(StepName.SWAP_BACK, swap_back_workload, reference, done=Progress.SWAP_BACK)
+
+
+def observe(run: Run) -> Steps[None]:
+    run.stage(Stage.OBSERVE)
+    reference = run.reference(run.standby)
+    yield from run.each(StepName.OBSERVE, observe_workload, reference, done=Progress.OBSERVED)
+
+
+def retire(run: Run, slot: Slot) -> Steps[None]:
+    """Takes away what a slot had, once it is proved that the other one serves."""
+    run.persist()
+    run.stage(Stage.RETIRE)
+    yield from run.step(StepName.CONFIRM, activities.CONFIRM, other(slot))
+    yield from run.each(
+        StepName.RETIRE, retire_workload, run.reference(slot), done=Progress.RETIRED
+    )
+    # Sessions that are still there after this are ended by `deactivate`.
+    yield from run.wait(StepName.AWAIT_SESSIONS, activities.AWAIT_SESSIONS, slot, run.policy.drain)
+    yield from run.step(StepName.DEACTIVATE, activities.DEACTIVATE, slot)
+    yield from run.step(StepName.DISABLE, activities.DISABLE, slot)
+
+
+def abort(run: Run, why: str, reasons: list[Reason]) -> Steps[End]:
+    """Before the swap: the standby slot goes down again and the active one never noticed."""
+    try:
+        yield from retire(run, run.standby)
+    except StepFailed as failure:
+        failed = reason(
+            Code.ABORT_FAILED, f"taking the standby slot down failed: {failure.message}"
+        )
+        text = f"{why}; {failed.text}"
+        return Outcome.NEEDS_ATTENTION, text, [failed, *failure.reasons, *reasons]
+    return Outcome.ABORTED, why, reasons
+
+
+def roll_back(run: Run, why: str, reasons: list[Reason]) -> Steps[End]:
+    """After the swap: back to the slot that served before, then the other one goes down."""
+    run.persist()
+    try:
+        yield from run.step(StepName.VERIFY, activities.VERIFY, run.active)
+        yield from swap_back(run)
+        yield from retire(run, run.standby)
+    except StepFailed as failure:
+        failed = reason(Code.ROLLING_BACK_FAILED, f"rolling back failed: {failure.message}")
+        text = f"{why}; {failed.text}"
+        return Outcome.NEEDS_ATTENTION, text, [failed, *failure.reasons, *reasons]
+    return Outcome.ROLLED_BACK, why, reasons
+
+
+def finish(run: Run, outcome: Outcome, why: str, reasons: list[Reason]) -> Steps[JsonObject]:
+    notice = msgspec.structs.replace(
+        run.notice(ending(outcome).announcement),
+        outcome=outcome,
+        outcome_reason=why,
+        reasons=reasons,
+    )
+    yield from run.tell(notice)
+    # Shown together with the end: who sees an outcome may start the next rotation.
+    record = run.record
+    record.outcome, record.outcome_reason, record.reasons = outcome, why, reasons
+    run.stage(Stage.DONE)
+    return wire.value_of(record)
+
+
+PUBLISH_ATTEMPTS = 200  # about a week
+LONGEST_PAUSE = timedelta(hours=1)
+
+
+def publish(context: df.DurableOrchestrationContext) -> Steps[JsonObject]:
+    """Delivers one event to the topic, whatever stands in the way for up to a week.
+
+    A refusal is repeated too: somebody may grant the missing right meanwhile.
+    """
+    event: JsonObject = wire.decoded(context.get_input())
+    reference = Reference(
+        rotation=event["data"]["rotation"], credential=event["data"]["credential"], event=event
+    )
+    for number in range(PUBLISH_ATTEMPTS):
+        answer = yield from attempt(context, activities.PUBLISH_EVENT, reference)
+        if not isinstance(answer, Failure):
+            return {"attempts": number + 1}
+        pause = min(timedelta(seconds=2 ** min(number, 12)), LONGEST_PAUSE)
+        yield context.create_timer(context.current_utc_datetime + pause)
+    raise RuntimeError(f"event {event['id']} could not be published; the step's log says why")

@@ -1,0 +1,105 @@
+"""One workload's part of a rotation's step: an orchestrator each.
+
+Each answers with its failure instead of raising it, so that the other workloads come to an end of
+their own and the rotation sees all of them.
+"""
+
+from __future__ import annotations
+
+from functools import wraps
+from typing import TYPE_CHECKING, TypeVar
+
+import msgspec
+
+from rotation.model import activities, wire
+from rotation.model.activities import Part, PartEnded
+from rotation.model.errors import StepFailed
+from rotation.model.reasons import Code, Reason
+from rotation.story.retrying import Steps, call, overdue, wait
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import azure.durable_functions as df
+    from msgspec import Struct
+
+    from rotation.model.activities import Activity, Through, Watched
+    from rotation.model.wire import JsonObject
+
+    Orchestrator = Callable[[df.DurableOrchestrationContext], Steps[JsonObject]]
+
+A = TypeVar("A", bound="Struct")
+
+
+class Task:
+    """A workload's part under way."""
+
+    def __init__(self, context: df.DurableOrchestrationContext, part: Part) -> None:
+        self.context = context
+        self.reference = part.reference
+        self.retry = part.retry
+        self.times = part.times
+
+    def step(self, activity: Activity[A], *, through: Through | None = None) -> Steps[A]:
+        """The activity's answer. Raises `StepFailed`."""
+        self._show(activity)
+        reference = msgspec.structs.replace(self.reference, through=through)
+        return (yield from call(self.context, activity, reference, self.retry))
+
+    def wait(self, activity: Activity[Watched], seconds: float, late: Code) -> Steps[None]:
+        """Raises `StepFailed` for `late` when it is not done after `seconds`."""
+        self._show(activity)
+        watched = yield from wait(self.context, activity, self.reference, seconds, self.retry)
+        if not watched.done:
+            raise overdue(activity, late, seconds, watched)
+
+    def _show(self, activity: Activity[A]) -> None:
+        self.context.set_custom_status(activity.progress)
+
+
+def workload(part: Callable[[Task], Steps[None]]) -> Orchestrator:
+    @wraps(part)
+    def orchestrator(context: df.DurableOrchestrationContext) -> Steps[JsonObject]:
+        task = Task(context, wire.read(Part, context.get_input()))
+        try:
+            yield from part(task)
+        except StepFailed as failure:
+            # By the time that a person reads it, which activity it was is known nowhere else.
+            reasons = [
+                Reason(why.code, f"{failure.step}: {why.text}", why.remedy)
+                for why in failure.reasons
+            ]
+            return wire.value_of(PartEnded(reasons))
+        return wire.value_of(PartEnded())
+
+    return orchestrator
+
+
+@workload
+def prepare_workload(task: Task) -> Steps[None]:
+    """The standby Deployment runs on the staged version and passes its tests."""
+    yield from task.step(activities.DELIVER)
+    yield from task.step(activities.START)
+    yield from task.wait(activities.AWAIT_READY, task.times.ready, Code.NOT_READY)
+    yield from task.step(activities.TEST, through="preview")
+
+
+@workload
+def swap_workload(task: Task) -> Steps[None]:
+    yield from task.step(activities.SWAP)
+
+
+@workload
+def swap_back_workload(task: Task) -> Steps[None]:
+    yield from task.step(activities.SWAP_BACK)
+
+
+@workload
+def observe_workload(task: Task) -> Steps[None]:
+    yield from task.step(activities.TEST, through="service")
+
+
+@workload
+def retire_workload(task: Task) -> Steps[None]:
+    yield from task.step(activities.SCALE_DOWN)
+    yield from task.wait(activities.AWAIT_GONE, task.times.drain, Code.PODS_LEFT)

@@ -1,0 +1,205 @@
+"""What is told about a rotation: the log line, and the event for the Event Grid topic.
+
+docs/events has the schema of each event, made from what is here (`make generated`). None carries a
+key: the links need a sign-in of their own, and the signed ones are added on the way out
+(`recipients`).
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, assert_never
+
+from msgspec import Struct, field
+
+from rotation.links import links
+from rotation.model import wire
+from rotation.model.catalogue import (
+    OVERDUE_LINE,
+    PREFIX,
+    Announcement,
+    OnDeadline,
+    Origin,
+    Outcome,
+    ending,
+    on_deadline_words,
+    told,
+)
+from rotation.model.reasons import Reason
+from rotation.model.record import Decision, EvidenceSummary, SessionCount
+from rotation.model.wire import Moment
+from rotation.model.world import Slot
+
+if TYPE_CHECKING:
+    from rotation.model.activities import Notice, Terms
+    from rotation.model.wire import JsonObject
+
+
+class Recipient(Struct, frozen=True, kw_only=True, rename="camel"):
+    """A link of their own for an approver with a mail address, who can decide until it expires."""
+
+    approver: str
+    link: str
+    expires: Moment
+
+
+class Links(Struct, frozen=True, kw_only=True, rename="camel"):
+    """Each needs a sign-in or a function key. Without ROTATION_PUBLIC_URL they are paths."""
+
+    status: str
+    approval: str
+    page: str
+
+
+class EventData(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """The `data` of an event. `title` and `text` are a mail's subject and body, without markup.
+
+    `reason` is why the rotation was asked for, `outcome_reason` why it ended as it did.
+    """
+
+    rotation: str
+    credential: str
+    origin: Origin
+    requested_by: str
+    reason: str
+    approvers: list[str]
+    links: Links
+    title: str
+    text: str
+    serves: Slot | None = None
+    replaced: Slot | None = None
+    deadline: Moment | None = None
+    on_deadline: OnDeadline | None = None
+    evidence: EvidenceSummary | None = None
+    sessions: list[SessionCount] | None = None
+    overdue: bool | None = None
+    decision: Decision | None = None
+    outcome: Outcome | None = None
+    outcome_reason: str | None = None
+    reasons: list[Reason] = field(default_factory=list)
+    recipients: list[Recipient] | None = None
+
+
+class Event(Struct, frozen=True, kw_only=True, rename="camel"):
+    """An event in the Event Grid schema. `id` is the same for a repeat of it."""
+
+    id: str
+    event_type: str
+    subject: str
+    event_time: Moment
+    data_version: str
+    data: EventData
+
+
+def log_line(notice: Notice) -> str:
+    """The log event's name. What has an outcome is `rotation.finished`, announced or not."""
+    if notice.overdue:
+        return OVERDUE_LINE
+    return told(notice.kind).line if notice.kind else "rotation.finished"
+
+
+def level(notice: Notice) -> int:
+    return ending(notice.outcome).level if notice.outcome else logging.INFO
+
+
+def log_fields(notice: Notice) -> JsonObject:
+    """The facts of a notice; a reason's text is the sentence, `codes` are those in it."""
+    fields = wire.value_of(notice)
+    for known in ("kind", "number", "time", "request"):
+        fields.pop(known, None)
+    fields |= fields.pop("terms", {})
+    reasons = fields.pop("reasons", [])
+    if notice.outcome is not None:
+        fields["reason"] = fields.pop("outcomeReason", "")
+        fields["codes"] = [found["code"] for found in reasons]
+    return fields
+
+
+def announcement(notice: Notice, approvers: list[str], public_url: str | None) -> JsonObject:
+    """An event in the Event Grid schema. Raises `LookupError` for what is not announced."""
+    if notice.kind is None:
+        raise LookupError("this notice is only logged")
+    request, terms = notice.request, notice.terms
+    title, text = words(notice.kind, notice)
+    data = EventData(
+        rotation=request.rotation,
+        credential=request.credential,
+        origin=request.origin,
+        requested_by=request.requested_by,
+        reason=request.reason,
+        approvers=approvers,
+        links=Links(**links(request.rotation, public_url)),
+        title=f"{request.credential}: {title}",
+        text=text,
+        serves=terms.serves if terms else None,
+        replaced=terms.replaced if terms else None,
+        deadline=terms.deadline if terms else None,
+        on_deadline=terms.on_deadline if terms else None,
+        evidence=notice.evidence,
+        sessions=notice.sessions,
+        overdue=notice.overdue,
+        decision=notice.decision,
+        outcome=notice.outcome,
+        outcome_reason=notice.outcome_reason,
+        reasons=notice.reasons,
+    )
+    event = Event(
+        id=f"{request.rotation}.{notice.number}",
+        event_type=PREFIX + notice.kind,
+        subject=f"/credentials/{request.credential}",
+        event_time=notice.time,
+        data_version="1",
+        data=data,
+    )
+    return wire.value_of(event)
+
+
+def words(kind: Announcement, notice: Notice) -> tuple[str, str]:
+    """One line for a subject and a few sentences for a body, both without markup."""
+    match kind:
+        case Announcement.STARTED:
+            return "rotation started", "Nothing is asked of you; the active slot goes on serving."
+        case Announcement.AWAITING_APPROVAL:
+            return "please approve the rotation", _request(notice.terms)
+        case Announcement.REMINDER:
+            overdue, please = "the decision is overdue", "reminder: please approve the rotation"
+            return overdue if notice.overdue else please, _request(notice.terms)
+        case Announcement.STILL_IN_USE:
+            replaced = notice.terms.replaced if notice.terms else "replaced"
+            return f"the {replaced} login is still in use", _still_in_use(notice.sessions or [])
+        case Announcement.APPROVED | Announcement.REJECTED:
+            return f"rotation {kind.lower()}", _decided(notice.decision)
+        case (
+            Announcement.COMPLETED
+            | Announcement.ROLLED_BACK
+            | Announcement.ABORTED
+            | Announcement.REFUSED
+            | Announcement.NEEDS_ATTENTION
+        ):
+            outcome = str(notice.outcome or "").replace("-", " ")
+            return f"rotation {outcome}", notice.outcome_reason or ""
+        case _:
+            assert_never(kind)
+
+
+def _request(terms: Terms | None) -> str:
+    if terms is None:
+        return ""
+    return (
+        f"The workloads run on the {terms.serves} slot. Approve takes the {terms.replaced} login "
+        f"away; reject goes back to it. Without a decision by {terms.deadline}, "
+        f"{on_deadline_words(terms.on_deadline)}."
+    )
+
+
+def _decided(decision: Decision | None) -> str:
+    if decision is None:
+        return ""
+    said = f" Comment: {decision.comment}" if decision.comment else ""
+    return f"{decision.by} decided through {decision.channel}.{said}"
+
+
+def _still_in_use(sessions: list[SessionCount]) -> str:
+    users = sorted({f"{row.application or 'unnamed'} at {row.client}" for row in sessions})
+    listed = ", ".join(users[:5]) + (f" and {len(users) - 5} more" if len(users) > 5 else "")
+    return f"Sessions that belong to no known workload, and would be ended on approval: {listed}."

@@ -1,0 +1,37 @@
+"""Who is asked to decide by mail: a signed link for each, made just before it is sent."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rotation.links import SignedLinks, address, validity
+from rotation.model import wire
+from rotation.model.catalogue import PREFIX, Announcement, told
+from rotation.telling.messages import Recipient
+
+if TYPE_CHECKING:
+    from rotation.config import Credential
+    from rotation.contracts.edges import Readers
+    from rotation.model.wire import JsonObject
+
+CARRIERS = {PREFIX + kind for kind in Announcement if told(kind).asks}
+
+
+def with_recipients(edges: Readers, event: JsonObject, credential: Credential) -> JsonObject:
+    """The event with a link for each approver who has a mail address, if it asks for a decision."""
+    settings = edges.settings
+    if event["eventType"] not in CARRIERS or settings.sign_in != "links" or not settings.link_key:
+        return event
+    signed, expires = SignedLinks(edges), edges.now() + validity(credential)
+    rotation = event["data"]["rotation"]
+    recipients = [
+        wire.value_of(
+            Recipient(
+                approver=approver,
+                link=address(signed.mint(rotation, approver, expires), settings.public_url),
+                expires=wire.moment(expires),
+            )
+        )
+        for approver in credential.approval.addresses
+    ]
+    return {**event, "data": {**event["data"], "recipients": recipients}}

@@ -1,0 +1,21 @@
+// Orchestrations in Azure Storage instead of the scheduler.
+using '../../../infra/main.bicep'
+
+param environmentName = 'prod'
+
+param alertRecipients = [
+  'oncall@example.com'
+]
+
+param vaults = [
+  {
+    id: '/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/rg-orders/providers/Microsoft.KeyVault/vaults/kv-orders'
+    location: 'westeurope'
+    rotated: [
+      'orders-db-blue'
+      'orders-db-green'
+    ]
+  }
+]
+
+param durableBackend = 'azureStorage'

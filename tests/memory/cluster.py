@@ -1,0 +1,274 @@
+"""Kubernetes as far as a rotation sees it: rollouts that take time, pods that read their password
+once, Services whose routes settle a moment after their selector."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from rotation.model.world import Deployment, Route
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from rotation.model.targets import DeploymentTarget, ServiceTarget
+    from tests.memory.clock import Agenda, Clock
+
+BROKEN = "broken"  # an image of this tag never comes up
+
+
+@dataclass(frozen=True)
+class Times:
+    """All in seconds. Routes settle before a pod's grace period is over, as they must."""
+
+    controller: float  # from a change until the controller acts on it
+    startup: float  # of a pod
+    grace: float  # from SIGTERM until a pod is gone
+    routes: float  # from a change of the selector until traffic follows it
+    progress: float  # deadline of a rollout
+
+
+AT_ONCE = Times(controller=0.0, startup=0.0, grace=0.0, routes=0.0, progress=300.0)
+
+
+@dataclass
+class Pod:
+    name: str
+    revision: int
+    password: str | None  # what it was started with; None: there was nothing to mount
+    ready_at: datetime | None
+    connected: bool = False  # holds sessions
+    gone_at: datetime | None = None  # terminating
+
+
+@dataclass
+class DeploymentState:
+    """`mount` reads the password that a pod starting now would get."""
+
+    namespace: str
+    name: str
+    role: str
+    mount: Callable[[], str | None]
+    replicas: int
+    images: dict[str, str]
+    version: str | None = None
+    revision: int = 1
+    changed: datetime | None = None  # until the controller has acted on it
+    rolling_since: datetime | None = None
+    pods: list[Pod] = field(default_factory=list)
+    created: int = 0
+
+
+@dataclass
+class ServiceState:
+    """`backends` are the Deployments whose pods a slot's selector finds."""
+
+    namespace: str
+    name: str
+    selector: dict[str, str]
+    label: str = "slot"
+    backends: dict[str, str] = field(default_factory=dict)
+    preview: bool = False
+    before: str | None = None
+    settles: datetime | None = None
+    revision: int = 1
+    seal: str | None = None
+
+    @property
+    def slot(self) -> str | None:
+        return self.selector.get(self.label)
+
+
+@dataclass
+class SecretState:
+    """A Kubernetes Secret."""
+
+    data: dict[str, str] = field(default_factory=dict)
+    version: str | None = None  # by annotation
+
+
+class ClusterModel:
+    """`accepts` asks the database: a pod that cannot log in is not ready."""
+
+    def __init__(
+        self, clock: Clock, agenda: Agenda, times: Times, accepts: Callable[[str, str | None], bool]
+    ) -> None:
+        self._clock = clock
+        self._agenda = agenda
+        self._accepts = accepts
+        self.times = times
+        self.services: dict[tuple[str, str], ServiceState] = {}
+        self.deployments: dict[tuple[str, str], DeploymentState] = {}
+        self.secrets: dict[tuple[str, str], SecretState] = {}
+
+    # What is seen from outside
+
+    def service(self, target: ServiceTarget) -> ServiceState | None:
+        return self.services.get((target.namespace, target.name))
+
+    def route(self, target: ServiceTarget) -> Route | None:
+        found = self.service(target)
+        if found is None:
+            return None
+        return Route(found.selector.get(target.label), "http", str(found.revision))
+
+    def find(self, target: DeploymentTarget) -> DeploymentState | None:
+        return self.deployments.get((target.namespace, target.name))
+
+    def deployment(self, target: DeploymentTarget) -> Deployment | None:
+        found = self.find(target)
+        if found is None:
+            return None
+        alive = [pod for pod in found.pods if pod.gone_at is None]
+        return Deployment(
+            namespace=found.namespace,
+            name=found.name,
+            replicas=found.replicas,
+            ready=sum(self.ready(found, pod) for pod in alive),
+            updated=sum(pod.revision == found.revision for pod in alive),
+            total=len(alive),
+            observed=found.changed is None,
+            images=dict(found.images),
+            version=found.version,
+            failure=self._failure(found),
+        )
+
+    def pods(self, target: DeploymentTarget) -> list[str]:
+        found = self.find(target)
+        return [pod.name for pod in found.pods] if found else []
+
+    def answers(self, service: ServiceState) -> DeploymentState | None:
+        """The Deployment whose pods are ready behind it."""
+        found = self.deployments.get(
+            (service.namespace, service.backends.get(service.slot or "", ""))
+        )
+        return found if found and any(self.ready(found, pod) for pod in found.pods) else None
+
+    def ready(self, deployment: DeploymentState, pod: Pod) -> bool:
+        return pod.gone_at is None and self.works(deployment, pod)
+
+    def works(self, deployment: DeploymentState, pod: Pod) -> bool:
+        """Answers requests, as a terminating pod does until its grace period is over."""
+        started = pod.ready_at is not None and pod.ready_at <= self._clock.now
+        return started and self._accepts(deployment.role, pod.password)
+
+    def sessions(self) -> list[tuple[str, DeploymentState]]:
+        """Role and Deployment of each pod that holds one."""
+        return [
+            (deployment.role, deployment)
+            for deployment in self.deployments.values()
+            for pod in deployment.pods
+            if pod.connected
+        ]
+
+    def routed(self, service: ServiceState) -> str | None:
+        """The slot that traffic goes to just now."""
+        if service.settles is not None and service.settles > self._clock.now:
+            return service.before
+        return service.slot
+
+    # What is changed
+
+    def select(self, service: ServiceState, slot: str | None) -> None:
+        if service.slot != slot:
+            service.before = self.routed(service)
+            service.selector.pop(service.label, None)
+            if slot is not None:
+                service.selector[service.label] = slot
+            service.revision += 1
+            service.settles = self._clock.after(self.times.routes)
+            self._agenda.add(self.times.routes, lambda: None)
+
+    def seal(self, service: ServiceState, token: str) -> None:
+        if service.seal != token:
+            service.seal = token
+            service.revision += 1
+
+    def scale(self, deployment: DeploymentState, replicas: int) -> None:
+        if deployment.replicas != replicas:
+            deployment.replicas = replicas
+            self._changed(deployment)
+
+    def roll(
+        self, deployment: DeploymentState, images: dict[str, str], version: str | None
+    ) -> None:
+        merged = {**deployment.images, **images}
+        if (deployment.images, deployment.version) != (merged, version):
+            deployment.images, deployment.version = merged, version
+            deployment.revision += 1
+            self._changed(deployment)
+
+    def drop_sessions(self, role: str) -> int:
+        """Pods that can still log in are back at once."""
+        ended = 0
+        for deployment in self.deployments.values():
+            for pod in deployment.pods:
+                if pod.connected and deployment.role == role:
+                    ended += 1
+                    pod.connected = self.works(deployment, pod)
+        return ended
+
+    # The controller
+
+    def settle(self, deployment: DeploymentState) -> None:
+        """As if all that was asked for had been there for long."""
+        deployment.changed = None
+        deployment.pods = []
+        self.reconcile(deployment, startup=0.0)
+
+    def _changed(self, deployment: DeploymentState) -> None:
+        deployment.changed = deployment.rolling_since = self._clock.now
+        self._agenda.add(self.times.controller, lambda: self._observe(deployment))
+
+    def _observe(self, deployment: DeploymentState) -> None:
+        deployment.changed = None
+        self.reconcile(deployment, self.times.startup)
+
+    def reconcile(self, deployment: DeploymentState, startup: float) -> None:
+        """Surges first; earlier pods leave once the new ones are ready, broken ones at once."""
+        deployment.pods = [
+            pod for pod in deployment.pods if not pod.gone_at or pod.gone_at > self._clock.now
+        ]
+        alive = [pod for pod in deployment.pods if pod.gone_at is None]
+        new = [pod for pod in alive if pod.revision == deployment.revision]
+        for _ in range(deployment.replicas - len(new)):
+            self._create(deployment, startup)
+        for pod in new[deployment.replicas :]:
+            self._terminate(deployment, pod)
+        replaced = sum(self.ready(deployment, pod) for pod in new) >= deployment.replicas
+        for pod in alive:
+            if pod.revision != deployment.revision and (
+                replaced or not self.ready(deployment, pod)
+            ):
+                self._terminate(deployment, pod)
+        for pod in deployment.pods:
+            pod.connected = pod.connected or self.works(deployment, pod)
+
+    def _create(self, deployment: DeploymentState, startup: float) -> None:
+        broken = any(image.endswith(BROKEN) for image in deployment.images.values())
+        deployment.created += 1
+        name = f"{deployment.name}-{deployment.created}"
+        ready_at = None if broken else self._clock.after(startup)
+        pod = Pod(name, deployment.revision, deployment.mount(), ready_at)
+        pod.connected = self.works(deployment, pod)
+        deployment.pods.append(pod)
+        self._agenda.add(startup, lambda: self.reconcile(deployment, self.times.startup))
+
+    def _terminate(self, deployment: DeploymentState, pod: Pod) -> None:
+        if pod.gone_at is None:
+            pod.gone_at = self._clock.after(self.times.grace)
+            self._agenda.add(
+                self.times.grace, lambda: self.reconcile(deployment, self.times.startup)
+            )
+
+    def _failure(self, deployment: DeploymentState) -> str | None:
+        if deployment.rolling_since is None or deployment.changed is not None:
+            return None
+        alive = [pod for pod in deployment.pods if pod.gone_at is None]
+        ready = sum(self.ready(deployment, pod) for pod in alive)
+        if ready >= deployment.replicas and len(alive) == deployment.replicas:
+            return None
+        late = self._clock.now > deployment.rolling_since + timedelta(seconds=self.times.progress)
+        return "ProgressDeadlineExceeded" if late else None

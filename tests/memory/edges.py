@@ -1,0 +1,429 @@
+"""The edges on the models: what `rotation.contracts` promises, without a network.
+
+A call takes its effect in one moment. Between two calls anything else may happen.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+from rotation.model.errors import Conflict, Denied, Invalid, Missing, Unavailable
+from rotation.model.reasons import Code
+from rotation.model.world import Answer, Role, Session
+from rotation.secrecy import Secret
+from rotation.settings import Settings
+from tests.memory.calls import Change, Direct
+from tests.memory.clock import START, Agenda, Clock
+from tests.memory.world import World
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+    from typing import Literal
+
+    from rotation.config import Configuration, Credential
+    from rotation.model.targets import (
+        DeploymentTarget,
+        SecretKeyTarget,
+        SecretTarget,
+        ServiceTarget,
+    )
+    from rotation.model.wire import JsonObject
+    from rotation.model.world import Deployment, Route, SecretVersion, Slot
+    from tests.memory.calls import Calls
+    from tests.memory.cluster import DeploymentState, ServiceState
+
+
+class WorldEdges:
+    """Implements `rotation.contracts.edges.Edges` on a world, by way of `calls`."""
+
+    def __init__(self, world: World, calls: Calls, clock: Clock, settings: Settings) -> None:
+        self.world = world
+        self.clock = clock
+        self.configuration = world.configuration
+        self.settings = settings
+        self._calls = calls
+
+    def vault(self, url: str) -> MemoryVault:
+        return MemoryVault(self.world, self._calls, self.clock, url)
+
+    def database(self, credential: Credential) -> MemoryDatabase:  # noqa: ARG002 - one for all
+        return MemoryDatabase(self.world, self._calls)
+
+    def traffic(self, cluster: str) -> MemoryTraffic:
+        return MemoryTraffic(self.world, self._calls, cluster)
+
+    def pods(self, cluster: str) -> MemoryPods:
+        return MemoryPods(self.world, self._calls, self.clock, cluster)
+
+    def topic(self, endpoint: str) -> MemoryTopic:  # noqa: ARG002 - there is one
+        return MemoryTopic(self.world, self._calls)
+
+    def fetch(self, url: str, timeout: float) -> Answer:
+        def effect(_: float) -> Answer:
+            if not self.world.scripted:
+                raise Unavailable(Code.TEST_NO_ANSWER, f"GET {url} got no answer")
+            return scripted(self.world)
+
+        return self._calls.read("web", f"fetch {url} {timeout:g}", effect)
+
+    def now(self) -> datetime:
+        return self.clock.now
+
+    def sleep(self, seconds: float) -> None:
+        self._calls.pause(seconds)
+
+
+class MemoryEdges(WorldEdges):
+    """For unit tests: every credential whole and served by blue, unless `active` says otherwise.
+
+    What was called is in `calls`, what there is in `world`; both may be changed, and `clock` set.
+    """
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        settings: Settings = Settings(),  # noqa: B008 - it is frozen
+        now: datetime = START,
+        active: dict[str, Slot] | None = None,
+    ) -> None:
+        clock = Clock(now)
+        agenda = Agenda(clock)
+        self.calls = Direct(clock, agenda)
+        world = World(configuration, clock, agenda, active=active)
+        super().__init__(world, self.calls, clock, settings)
+        self.calls.pause(0.0)  # until all pods are up
+
+
+class MemoryVault:
+    """Implements `contracts.vault.Vault`."""
+
+    def __init__(self, world: World, calls: Calls, clock: Clock, url: str) -> None:
+        self._world, self._calls, self._clock, self._url = world, calls, clock, url
+        self._model = world.vault_at(url)
+
+    def current(self, secret: SecretTarget) -> SecretVersion | None:
+        return self._calls.read(
+            "vault", f"current {secret.name}", lambda age: self._model.current(secret.name, age)
+        )
+
+    def versions(self, secret: SecretTarget) -> list[SecretVersion]:
+        return self._calls.read(
+            "vault", f"versions {secret.name}", lambda age: self._model.listed(secret.name, age)
+        )
+
+    def value(self, secret: SecretTarget) -> Secret:
+        def effect(_: float) -> Secret:
+            found = (
+                self._model.find(secret.name, secret.version)
+                if secret.version
+                else self._model.latest(secret.name)
+            )
+            if found is None:
+                raise Missing(Code.VAULT_MISSING, f"secret {secret} is not there")
+            if found.disabled is not None:
+                raise Conflict(Code.VAULT_DISABLED, f"secret {secret}: this version is disabled")
+            return Secret(found.value)
+
+        return self._calls.read("vault", f"value {secret}", effect)
+
+    def put(
+        self,
+        secret: SecretTarget,
+        value: Secret,
+        *,
+        expires: datetime,
+        content_type: str,
+        tags: dict[str, str],
+    ) -> SecretVersion:
+        def effect() -> SecretVersion:
+            owner = self._world.owners.get(secret.name)
+            if owner is None:
+                clear = value.reveal()
+                made = self._model.put(secret.name, clear, clear, expires, dict(tags))
+            else:
+                credential = self._world.configuration.credential(owner.credential)
+                made = self._world.put(
+                    credential, owner.slot, value.reveal(), expires=expires, tags=dict(tags)
+                )
+            return made.seen(self._clock.now)
+
+        what = f"put {secret.name} {content_type}"
+        return self._calls.write("vault", what, effect, _change(self._world, secret.name))
+
+    def disable(self, secret: SecretTarget) -> None:
+        def effect() -> None:
+            found = self._model.find(secret.name, secret.version or "")
+            if found is None:
+                raise Missing(Code.VAULT_MISSING, f"secret {secret} is not there")
+            found.disabled = found.disabled or self._clock.now
+
+        change = _change(self._world, secret.name, "destroys")
+        self._calls.write("vault", f"disable {secret}", effect, change)
+
+
+class MemoryDatabase:
+    """Implements `contracts.database.Database`."""
+
+    def __init__(self, world: World, calls: Calls) -> None:
+        self._world, self._calls = world, calls
+        self._model = world.database
+
+    def roles(self, names: list[str]) -> dict[str, Role]:
+        def effect(_: float) -> dict[str, Role]:
+            known = {name: self._model.roles[name] for name in names if name in self._model.roles}
+            return {
+                name: Role(name, found.login, found.valid_until) for name, found in known.items()
+            }
+
+        return self._calls.read("database", f"roles {' '.join(names)}", effect)
+
+    def activate(self, role: str, password: Secret) -> None:
+        def effect() -> None:
+            if role not in self._model.roles:
+                raise _no_role(role)
+            found = self._model.roles[role]
+            found.login, found.password, found.valid_until = True, password.reveal(), None
+
+        self._calls.write("database", f"activate {role}", effect, _change(self._world, role))
+
+    def deactivate(self, role: str) -> None:
+        def effect() -> None:
+            if role not in self._model.roles:
+                raise _no_role(role)
+            found = self._model.roles[role]
+            found.login, found.password = False, None
+
+        change = _change(self._world, role, "destroys")
+        self._calls.write("database", f"deactivate {role}", effect, change)
+
+    def terminate(self, role: str) -> int:
+        def effect() -> int:
+            left = [job for job in self._model.jobs if job.role != role]
+            ended = len(self._model.jobs) - len(left)
+            self._model.jobs = left
+            ended += sum(cluster.drop_sessions(role) for cluster in self._world.clusters.values())
+            self._model.ended[role] = self._model.ended.get(role, 0) + ended
+            return ended
+
+        change = _change(self._world, role, "destroys")
+        return self._calls.write("database", f"terminate {role}", effect, change)
+
+    def sessions(self, roles: list[str]) -> list[Session]:
+        def effect(_: float) -> list[Session]:
+            pods = [
+                Session(role, deployment.name.rpartition("-")[0], "10.0.0.1", "idle", None)
+                for cluster in self._world.clusters.values()
+                for role, deployment in cluster.sessions()
+            ]
+            return [session for session in pods + self._model.jobs if session.role in roles]
+
+        return self._calls.read("database", f"sessions {' '.join(roles)}", effect)
+
+    def login(self, role: str, password: Secret) -> None:
+        def effect(_: float) -> None:
+            if not self._model.accepts(role, password.reveal()):
+                text = f"the server says of role {role}: password authentication failed"
+                raise Denied(Code.LOGIN_REFUSED, text)
+
+        self._calls.read("database", f"login {role}", effect)
+
+
+def _no_role(role: str) -> Missing:
+    return Missing(Code.DATABASE_MISSING, f"role {role} does not exist")
+
+
+class MemoryTraffic:
+    """Implements `contracts.traffic.Traffic`."""
+
+    def __init__(self, world: World, calls: Calls, cluster: str) -> None:
+        self._world, self._calls = world, calls
+        self._model = world.clusters[cluster]
+
+    def route(self, target: ServiceTarget) -> Route | None:
+        what = f"route {target} {target.label}"
+        return self._calls.read("cluster", what, lambda _: self._model.route(target))
+
+    def move(
+        self, target: ServiceTarget, came_from: str, to: Slot, *, revision: str | None = None
+    ) -> None:
+        def effect() -> None:
+            found = self._service(target)
+            selected = found.selector.get(target.label)
+            if selected not in {to, came_from}:
+                text = f"Service {target} selects {selected}, not {came_from}"
+                raise Conflict(Code.TRAFFIC_ELSEWHERE, f"{text}; somebody else changed it")
+            if selected == came_from and revision not in {None, str(found.revision)}:
+                raise Unavailable(Code.TRAFFIC_CHANGED, f"Service {target} was changed meanwhile")
+            self._model.select(found, to)
+
+        what = f"move {target} {target.label}: {came_from} -> {to}"
+        self._calls.write("cluster", what, effect, self._previewed(target, to))
+
+    def _previewed(self, target: ServiceTarget, to: Slot) -> Change | None:
+        """Production traffic may always move: that is what a swap is."""
+        found = self._model.service(target)
+        backend = found.backends.get(to) if found and found.preview else None
+        return _change(self._world, f"{target.namespace}/{backend}", "previews")
+
+    def seal(self, target: ServiceTarget, token: str) -> None:
+        def effect() -> None:
+            self._model.seal(self._service(target), token)
+
+        self._calls.write("cluster", f"seal {target}", effect)
+
+    def ask(self, target: ServiceTarget, path: str, timeout: float) -> Answer:
+        def effect(_: float) -> Answer:
+            if {".", ".."} & set(unquote(path.partition("?")[0]).split("/")):
+                raise Invalid(Code.TEST_PATH, f"Service {target} at {path}: dots would lead out")
+            found = self._service(target, Code.SERVICE_MISSING)
+            if self._world.scripted:
+                return scripted(self._world)
+            deployment = self._model.answers(found)
+            if deployment is None:
+                text = f"cluster could not reach Service {target}: HTTP 503 ServiceUnavailable"
+                raise Unavailable(Code.CLUSTER_UNAVAILABLE, text)
+            return self._answer(found, deployment)
+
+        port = f":{target.port}" if target.port else ""
+        return self._calls.read("cluster", f"ask {target}{port}{path} {timeout:g}", effect)
+
+    def _answer(self, service: ServiceState, deployment: DeploymentState) -> Answer:
+        """What a workload says of itself."""
+        if self._world.flaw == ("preview" if service.preview else "service"):
+            owner = self._world.owners[deployment.role]
+            if self._world.active[owner.credential] != owner.slot:
+                return Answer(500, b"{}")
+        return Answer(200, json.dumps({"role": deployment.role}).encode())
+
+    def _service(self, target: ServiceTarget, code: Code = Code.CLUSTER_MISSING) -> ServiceState:
+        found = self._model.service(target)
+        if found is None:
+            raise Missing(code, f"Service {target} is not there")
+        return found
+
+
+class MemoryPods:
+    """Implements `contracts.pods.Pods`."""
+
+    def __init__(self, world: World, calls: Calls, clock: Clock, cluster: str) -> None:
+        self._world, self._calls, self._clock = world, calls, clock
+        self._model = world.clusters[cluster]
+
+    def deployment(self, target: DeploymentTarget) -> Deployment | None:
+        what = f"deployment {target}"
+        return self._calls.read("cluster", what, lambda _: self._model.deployment(target))
+
+    def names(self, target: DeploymentTarget) -> list[str]:
+        def effect(_: float) -> list[str]:
+            self._find(target)
+            return sorted(self._model.pods(target))
+
+        return self._calls.read("cluster", f"names {target}", effect)
+
+    def watch(
+        self, target: DeploymentTarget, until: Callable[[Deployment], bool], seconds: float
+    ) -> Deployment:
+        def look(_: float) -> Deployment:
+            found = self._model.deployment(target)
+            if found is None:
+                raise _gone(target)
+            return found
+
+        end = self._clock.after(seconds)
+        state = self._calls.read("cluster", f"watch {target}", look)
+        while not until(state) and self._clock.now < end:
+            self._calls.pause(1.0)
+            state = look(0.0)
+        return state
+
+    def watch_gone(self, target: DeploymentTarget, seconds: float) -> list[str]:
+        def look(_: float) -> list[str]:
+            self._find(target)
+            return sorted(self._model.pods(target))
+
+        end = self._clock.after(seconds)
+        left = self._calls.read("cluster", f"watch_gone {target}", look)
+        while left and self._clock.now < end:
+            self._calls.pause(1.0)
+            left = look(0.0)
+        return left
+
+    def deliver(self, target: SecretKeyTarget, value: Secret, version: str) -> None:
+        def effect() -> None:
+            found = self._model.secrets.get((target.namespace, target.name))
+            if found is None:
+                raise Missing(Code.CLUSTER_MISSING, f"Secret {target} is not there")
+            found.data[target.key], found.version = value.reveal(), version
+
+        change = _change(self._world, str(target))
+        self._calls.write("cluster", f"deliver {target} {target.key} {version}", effect, change)
+
+    def start(
+        self, target: DeploymentTarget, *, replicas: int, images: dict[str, str], version: str
+    ) -> None:
+        def effect() -> None:
+            found = self._find(target)
+            if replicas < 0:
+                text = f"Deployment {target}: HTTP 422 Invalid spec.replicas"
+                raise Invalid(Code.CLUSTER_ERROR, text)
+            self._model.roll(found, images, version)
+            self._model.scale(found, replicas)
+
+        change = _change(self._world, str(target))
+        self._calls.write("cluster", f"start {target} {replicas} {version}", effect, change)
+
+    def scale(self, target: DeploymentTarget, replicas: int) -> None:
+        found = self._model.find(target)
+        kind: Literal["destroys", "alters", "raises"] = "destroys" if replicas == 0 else "raises"
+        if found and 0 < replicas < found.replicas:
+            kind = "alters"
+        self._calls.write(
+            "cluster",
+            f"scale {target} to {replicas}",
+            lambda: self._model.scale(self._find(target), replicas),
+            _change(self._world, str(target), kind),
+        )
+
+    def _find(self, target: DeploymentTarget) -> DeploymentState:
+        found = self._model.find(target)
+        if found is None:
+            raise _gone(target)
+        return found
+
+
+def _gone(target: DeploymentTarget) -> Missing:
+    return Missing(Code.CLUSTER_MISSING, f"Deployment {target} is not there")
+
+
+class MemoryTopic:
+    """Implements `contracts.topic.Topic`."""
+
+    def __init__(self, world: World, calls: Calls) -> None:
+        self._world, self._calls = world, calls
+
+    def publish(self, event: JsonObject) -> None:
+        def effect() -> None:
+            self._world.published.append(dict(event))
+
+        self._calls.write("topic", f"publish {event['id']} {event['eventType']}", effect)
+
+
+def scripted(world: World) -> Answer:
+    """The next one of `world.scripted`."""
+    found = world.scripted.pop(0) if len(world.scripted) > 1 else world.scripted[0]
+    if isinstance(found, Exception):
+        raise found
+    return found
+
+
+def _change(
+    world: World,
+    thing: str,
+    kind: Literal["alters", "destroys", "raises", "previews"] = "alters",
+) -> Change | None:
+    """None of a thing that belongs to no slot."""
+    owner = world.owners.get(thing)
+    return Change(owner, kind) if owner else None

@@ -1,0 +1,207 @@
+"""Everything outside the app: the models, whose they are, and what is true of them just now."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from rotation.model.errors import Invalid
+from rotation.model.world import SLOTS, Answer, Slot, other
+from rotation.secrecy import Secret, extract, render
+from tests.memory.cluster import AT_ONCE, ClusterModel, DeploymentState, SecretState, ServiceState
+from tests.memory.database import DatabaseModel, RoleState
+from tests.memory.owner import Owner
+from tests.memory.vault import VaultModel, Version
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from rotation.config import Configuration, Credential, Workload
+    from rotation.model.wire import JsonObject
+    from tests.memory.clock import Agenda, Clock
+    from tests.memory.cluster import Times
+
+AGE, LEFT = timedelta(days=70), timedelta(days=20)  # of the versions that serve
+
+
+class World:
+    """Each credential is whole, and served by its slot in `active`, which is blue unless given.
+
+    `values` are all secret values there have ever been: none may be seen anywhere. `flaw` is a
+    fault of the workloads' own: with `preview` or `service`, tests that go through such a Service
+    fail on a slot that did not serve at first. `scripted` are answers to tests instead of the
+    workloads' own, one after the other, the last one for ever.
+    """
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        clock: Clock,
+        agenda: Agenda,
+        *,
+        active: Mapping[str, Slot] | None = None,
+        replicas: int = 2,
+        times: Times = AT_ONCE,
+    ) -> None:
+        self.configuration = configuration
+        self.active: dict[str, Slot] = dict.fromkeys(configuration.credentials, "blue")
+        self.active |= active or {}
+        self.replicas = replicas
+        self.values: list[str] = []
+        self.flaw = ""
+        self.scripted: list[Answer | Exception] = []
+        self.database = DatabaseModel()
+        self.vaults: dict[str, VaultModel] = {}
+        self.published: list[JsonObject] = []
+        self.owners: dict[str, Owner] = {}  # of roles, secrets, and namespace/name of the rest
+        self.clusters = {
+            name: ClusterModel(clock, agenda, times, self.database.accepts)
+            for name in configuration.clusters
+        }
+        self._clock = clock
+        for name, credential in configuration.credentials.items():
+            self._provision(name, credential)
+
+    # As it was before anything began
+
+    def _provision(self, name: str, credential: Credential) -> None:
+        active = self.active[name]
+        for slot in SLOTS:
+            login = credential.slots[slot]
+            owner = Owner(name, slot)
+            self.owners |= {login.role: owner, login.secret: owner}
+            self.database.roles[login.role] = RoleState(login=slot == active, password=None)
+            if slot == active:
+                version = self.write(credential, slot, f"first{name}{slot}".ljust(40, "0"))
+                version.created, version.expires = version.created - AGE, version.created + LEFT
+                self.database.roles[login.role].password = version.password
+        for workload in credential.workloads:
+            self._provision_workload(name, credential, workload, active)
+
+    def _provision_workload(
+        self, name: str, credential: Credential, workload: Workload, active: Slot
+    ) -> None:
+        cluster, space = self.clusters[workload.cluster], workload.namespace
+        for service, slot in ((workload.service, active), (workload.preview, other(active))):
+            cluster.services[space, service] = ServiceState(
+                space,
+                service,
+                {"app": workload.name, workload.selector_label: slot},
+                workload.selector_label,
+                backends={slot: workload.deployments[slot] for slot in SLOTS},
+                preview=service == workload.preview,
+            )
+        for slot in SLOTS:
+            owner = Owner(name, slot)
+            self._provision_secret(credential, workload, owner)
+            deployment = DeploymentState(
+                namespace=space,
+                name=workload.deployments[slot],
+                role=credential.slots[slot].role,
+                mount=self._mount(credential, workload, slot),
+                replicas=self.replicas if slot == active else 0,
+                images={"app": "app:1", "init:wait": "wait:1"},
+            )
+            self.owners[f"{space}/{deployment.name}"] = owner
+            cluster.deployments[space, deployment.name] = deployment
+            if slot == active:
+                cluster.settle(deployment)
+
+    def _provision_secret(self, credential: Credential, workload: Workload, owner: Owner) -> None:
+        """Empty in a slot that does not serve."""
+        target = workload.secret_key(owner.slot)
+        if target is not None:
+            self.owners[str(target)] = owner
+            latest = self.current(credential, owner.slot)
+            self.clusters[workload.cluster].secrets[target.namespace, target.name] = SecretState(
+                {target.key: latest.value} if latest else {}
+            )
+
+    def _mount(
+        self, credential: Credential, workload: Workload, slot: Slot
+    ) -> Callable[[], str | None]:
+        """What a pod that starts now reads: the secret's current version, or the Kubernetes
+        Secret."""
+
+        def from_vault() -> str | None:
+            current = self.current(credential, slot)
+            return None if current is None or current.disabled else current.password
+
+        def from_secret() -> str | None:
+            target = workload.secret_key(slot)
+            assert target is not None
+            found = self.clusters[workload.cluster].secrets.get((target.namespace, target.name))
+            value = found.data.get(target.key) if found else None
+            try:
+                return extract(credential.format, Secret(value or ""), "mounted").reveal()
+            except Invalid:
+                return None
+
+        return from_vault if workload.delivery == "csi" else from_secret
+
+    def write(self, credential: Credential, slot: Slot, password: str) -> Version:
+        """A new version of the slot's secret, as somebody else than the app writes it."""
+        login = credential.slots[slot]
+        value = render(credential.format, login.role, Secret(password), credential.server)
+        return self.put(credential, slot, value.reveal())
+
+    def put(self, credential: Credential, slot: Slot, value: str, **more: Any) -> Version:
+        password = extract(credential.format, Secret(value), "new").reveal()
+        for secret in {value, password}:
+            self.values.append(secret)
+        vault = self.vault(credential)
+        return vault.put(credential.slots[slot].secret, value, password, **more)
+
+    # What is true now
+
+    def vault(self, credential: Credential) -> VaultModel:
+        return self.vault_at(credential.vault)
+
+    def vault_at(self, url: str) -> VaultModel:
+        return self.vaults.setdefault(url, VaultModel(self._clock))
+
+    def current(self, credential: Credential, slot: Slot) -> Version | None:
+        return self.vault(credential).latest(credential.slots[slot].secret)
+
+    def serving(self, owner: Owner) -> list[str]:
+        """The production Services that select the slot."""
+        found = []
+        for workload in self.configuration.credential(owner.credential).workloads:
+            cluster = self.clusters[workload.cluster]
+            service = cluster.service(workload.production)
+            if service is not None and service.slot == owner.slot:
+                found.append(str(workload.production))
+        return found
+
+    def parts(self, owner: Owner) -> tuple[object, ...]:
+        """All that a slot is made of, to be compared with itself later."""
+        credential = self.configuration.credential(owner.credential)
+        login = credential.slots[owner.slot]
+        role = self.database.roles[login.role]
+        versions = self.vault(credential).of(login.secret)
+        parts: list[object] = [role.login, role.password, self.database.ended.get(login.role)]
+        parts += [(v.version, v.disabled) for v in versions]
+        for workload in credential.workloads:
+            cluster, space = self.clusters[workload.cluster], workload.namespace
+            found = cluster.deployments[space, workload.deployments[owner.slot]]
+            parts.append((found.replicas, dict(found.images), found.version))
+            target = workload.secret_key(owner.slot)
+            if target is not None:
+                mounted = cluster.secrets[target.namespace, target.name]
+                parts.append((dict(mounted.data), mounted.version))
+        return tuple(parts)
+
+    def logs_in(self, owner: Owner) -> str | None:
+        """Why the slot's role cannot log in with its secret's current version, or None."""
+        credential = self.configuration.credential(owner.credential)
+        current = self.current(credential, owner.slot)
+        if current is None or current.disabled is not None:
+            return "its secret's current version is missing or disabled"
+        if not self.database.accepts(credential.slots[owner.slot].role, current.password):
+            return f"its role is refused with the current version {current.version}"
+        return None
+
+    def workloads(self) -> Iterator[tuple[str, Credential, Workload]]:
+        for name, credential in self.configuration.credentials.items():
+            for workload in credential.workloads:
+                yield name, credential, workload
