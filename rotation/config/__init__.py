@@ -49,9 +49,9 @@ from rotation.config.fields import (
     TestUrl,
     Text,
     VaultUrl,
-    is_object_id,
     shown,
 )
+from rotation.decisions.verdict import is_object_id
 from rotation.model.errors import ConfigurationError
 from rotation.model.reasons import Code
 from rotation.model.targets import (

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 DURATION = re.compile(
     r"(?:([0-9]{1,9})\s*d)?\s*(?:([0-9]{1,9})\s*h)?\s*(?:([0-9]{1,9})\s*m)?\s*(?:([0-9]{1,9})\s*s)?"
 )
-OBJECT_ID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 UNITS = ("days", "hours", "minutes", "seconds")
 LONGEST = timedelta(days=3650)
 
@@ -118,11 +117,6 @@ def matching(pattern: str, meaning: str) -> Callable[[str], str]:
         return value
 
     return check
-
-
-def is_object_id(text: str) -> bool:
-    """Whether it looks like an id in Entra."""
-    return OBJECT_ID.fullmatch(text.strip()) is not None
 
 
 def role_name(value: str) -> str:

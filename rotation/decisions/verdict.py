@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from rotation.model.record import Request
+
+OBJECT_ID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 # A decision becomes part of the custom status, which is limited to 16 KB.
 LONGEST_NAME = 500
@@ -44,6 +47,11 @@ def known(
     own = _folded(object_id) if object_id else None
     folded = {_folded(name) for name in names} - {""}
     return Identity(frozenset(folded | ({own} if own else set())), own, signed_in)
+
+
+def is_object_id(text: str) -> bool:
+    """Whether it has the form of an object id in Entra."""
+    return OBJECT_ID.fullmatch(text.strip()) is not None
 
 
 def _folded(name: str) -> str:

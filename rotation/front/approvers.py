@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rotation.config.fields import is_object_id
-from rotation.decisions.verdict import Identity, known, requester, told_apart
+from rotation.decisions.verdict import Identity, is_object_id, known, requester, told_apart
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -24,6 +24,7 @@ KILLS = 12 if FULL else 4
 ROUNDS = range(6 if FULL else 1)
 
 
+@pytest.mark.guarantee(2, 4)
 @pytest.mark.parametrize("number", ROUNDS)
 def test_a_host_killed_at_random_moments_fails_no_request(chaos_stack: Stack, number: int) -> None:
     draw = drawn(f"kills {number}")
@@ -60,6 +61,7 @@ class TestFullDisk:
     """A limit on the size of the host's files stands for a disk without space: it works without
     being root, and the kernel refuses the write just as well."""
 
+    @pytest.mark.guarantee(4)
     def test_space_that_comes_back_soon_is_all_it_needs(self, chaos_stack: Stack) -> None:
         with clients(chaos_stack) as callers:
             story = begin_on_new_files(chaos_stack)
@@ -74,6 +76,7 @@ class TestFullDisk:
         assert record["outcome"] == "completed"
         story.prove(record)
 
+    @pytest.mark.guarantee(4)
     def test_a_disk_that_stays_full_ends_the_host_loudly_and_loses_nothing(
         self, chaos_stack: Stack
     ) -> None:

@@ -70,6 +70,7 @@ CASES = [
 ][: 6 if FULL else 3]
 
 
+@pytest.mark.guarantee(2)
 @pytest.mark.parametrize(("name", "decision"), CASES)
 def test_a_rotation_outlasts_outages_and_fails_no_request(
     chaos_stack: Stack, name: str, decision: str

@@ -138,6 +138,7 @@ def heard() -> Iterator[Heard]:
 class TestTenThousand:
     """The app's own functions on the engine, without HTTP in between."""
 
+    @pytest.mark.guarantee(5)
     def test_one_rotation_for_each_version_and_every_event_accounted_for(
         self, heard: Heard, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -209,6 +210,7 @@ def rotations(story: Story) -> list[dict[str, Any]]:
     return [found for found in page if found["name"] == "rotation"]
 
 
+@pytest.mark.guarantee(5)
 def test_a_few_hundred_over_http(chaos_stack: Stack) -> None:
     stack, draw = chaos_stack, drawn("http")
     before = active(stack)

@@ -317,6 +317,7 @@ def test_move_may_be_repeated(place: Place, name: str) -> None:
     assert place.traffic.route(target) == Route("green", "http")
 
 
+@pytest.mark.guarantee(2)
 @pytest.mark.parametrize("slot", ["red", None])
 def test_move_is_a_compare_and_swap(place: Place, name: str, slot: str | None) -> None:
     target = place.service(name, slot)
@@ -334,6 +335,7 @@ def revision(place: Place, target: ServiceTarget) -> str:
     return found.revision
 
 
+@pytest.mark.guarantee(2)
 def test_move_refuses_a_service_that_was_changed_there_and_back(place: Place, name: str) -> None:
     target = place.service(name)
     seen = revision(place, target)
@@ -653,6 +655,7 @@ def test_a_lost_connection_is_worth_a_retry(cluster: Edge, admin: Admin, verb: s
         VERBS[verb](cluster)
 
 
+@pytest.mark.guarantee(4)
 def test_a_move_whose_answer_is_lost_was_made(real: RealPlace, name: str, admin: Admin) -> None:
     target = real.service(name)
     admin.fault(match={"method": "PATCH"}, drop="after")

@@ -296,6 +296,7 @@ def test_activate_lets_the_role_log_in(place: Place) -> None:
     assert role.valid_until is None
 
 
+@pytest.mark.guarantee(4)
 @everywhere
 def test_activate_may_be_repeated(place: Place) -> None:
     database, password = place.database(), new_password()
@@ -304,6 +305,7 @@ def test_activate_may_be_repeated(place: Place) -> None:
     database.login(place.green, password)
 
 
+@pytest.mark.guarantee(1)
 @everywhere
 def test_activate_replaces_the_password(place: Place) -> None:
     database, former, latter = place.database(), new_password(), new_password()
@@ -314,6 +316,7 @@ def test_activate_replaces_the_password(place: Place) -> None:
         database.login(place.green, former)
 
 
+@pytest.mark.guarantee(1)
 @everywhere
 def test_activate_takes_an_expiry_date_away(place: Place) -> None:
     place.expire(place.green, datetime(2001, 1, 1, tzinfo=UTC))
@@ -357,6 +360,7 @@ def test_activate_of_a_role_that_is_not_ours(world: World, database: PostgreSQL)
         database.activate(admin, new_password())
 
 
+@pytest.mark.guarantee(3)
 @pytest.mark.parametrize("logged", ["ddl", "all"])
 def test_no_clear_password_reaches_the_server_log(
     world: World, database: PostgreSQL, own: Postgres, logged: str
@@ -383,6 +387,7 @@ def test_the_password_is_kept_as_a_scram_verifier(
     assert str(row[0]).startswith("SCRAM-SHA-256$")
 
 
+@pytest.mark.guarantee(2)
 @everywhere
 def test_deactivate_refuses_new_logins_and_keeps_sessions(place: Place) -> None:
     database, password = place.database(), new_password()
@@ -395,6 +400,7 @@ def test_deactivate_refuses_new_logins_and_keeps_sessions(place: Place) -> None:
     assert not database.roles([place.blue])[place.blue].login
 
 
+@pytest.mark.guarantee(4)
 @everywhere
 def test_deactivate_may_be_repeated(place: Place) -> None:
     place.database().deactivate(place.blue)
@@ -596,6 +602,7 @@ def test_an_authentication_that_fails_is_passed_on(world: World) -> None:
         PostgreSQL(world.server.settings(), fails).roles([world.blue])
 
 
+@pytest.mark.guarantee(3)
 def test_a_server_that_asks_for_the_password_itself_does_not_get_it(world: World) -> None:
     """What somebody in between would try: ask in clear text, where SCRAM sends none."""
     password = new_password()

@@ -210,6 +210,7 @@ def test_a_disabled_version_is_seen_and_not_read(vault: Vault, name: str) -> Non
         assert caught.value.code is Code.VAULT_DISABLED
 
 
+@pytest.mark.guarantee(4)
 def test_disable_may_be_repeated(vault: Vault, name: str) -> None:
     secret = SecretTarget(name, put(vault, name))
     vault.disable(secret)
@@ -316,6 +317,7 @@ def test_a_lost_connection_is_worth_a_retry(
         VERBS[verb](key_vault, name, version)
 
 
+@pytest.mark.guarantee(4)
 def test_a_put_whose_answer_is_lost_was_made(key_vault: KeyVault, name: str, admin: Admin) -> None:
     """Why `stage` looks for its rotation's tag before it writes."""
     key_vault.current(SecretTarget(name))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import pytest
 import schemathesis
 from hypothesis import HealthCheck, settings
 from schemathesis import checks
@@ -28,6 +29,7 @@ CHECKS: list[Any] = [
 ]
 
 
+@pytest.mark.guarantee(8)
 @schema.parametrize()
 @settings(
     max_examples=25,

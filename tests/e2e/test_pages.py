@@ -73,6 +73,7 @@ def signed(stack: Stack) -> Iterator[Stack]:
         yield found
 
 
+@pytest.mark.guarantee(6)
 def test_a_mailed_link_decides_once_and_is_kept_nowhere(linked: Stack) -> None:
     rotation = site.asked(linked, by=GRACE)
     link, browser = site.mailed(linked, rotation), Browser(linked)
@@ -162,6 +163,7 @@ def test_a_signed_in_approver_decides_and_others_do_not(signed: Stack) -> None:
     assert site.ended(signed, rotation)["outcome"] == "completed"
 
 
+@pytest.mark.guarantee(6)
 def test_without_the_platforms_sign_in_a_forged_principal_is_nobody(stack: Stack) -> None:
     principal = site.sign_in("anna@contoso.example", site.APP_ROLE)["X-Local-Sign-In"]
     with site.host_with(stack, {"ROTATION_SIGN_IN": "entra"}, [site.APP_ROLE]):

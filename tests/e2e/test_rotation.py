@@ -66,6 +66,7 @@ def assert_proved(stack: Stack, record: dict[str, Any], serving: Slot, *seen: An
 
 
 class TestApproved:
+    @pytest.mark.guarantee(1, 2)
     def test_an_event_moves_the_credential_and_fails_no_request(self, stack: Stack) -> None:
         before = active(stack)
         urls = [stack.service_url(space, name) for name, space in world.WORKLOADS.items()]
@@ -83,6 +84,7 @@ class TestApproved:
         assert report.requests > 0
         assert_proved(stack, record, other(before), seen)
 
+    @pytest.mark.guarantee(1)
     def test_two_in_a_row_come_back_to_the_first_slot(self, stack: Stack) -> None:
         before = active(stack)
         for serving in (other(before), before):
@@ -115,6 +117,7 @@ class TestApproved:
 
 
 class TestRejected:
+    @pytest.mark.guarantee(2)
     def test_traffic_goes_back_and_fails_no_request(self, stack: Stack) -> None:
         before = active(stack)
         urls = [stack.service_url(space, name) for name, space in world.WORKLOADS.items()]
@@ -142,6 +145,7 @@ class TestRejected:
 
 
 class TestOneAtATime:
+    @pytest.mark.guarantee(5)
     def test_duplicate_deliveries_are_one_rotation(self, stack: Stack) -> None:
         serving = active(stack)
         first = announced(stack, serving)
@@ -154,6 +158,7 @@ class TestOneAtATime:
         assert stack.announce(serving).status == 202
         assert len(stack.rotations()) == known
 
+    @pytest.mark.guarantee(5)
     def test_a_second_start_is_refused_with_the_id_of_the_first(self, stack: Stack) -> None:
         rotation = started(stack)
         request = {"credential": world.CREDENTIAL, "by": world.OPERATOR}
@@ -163,6 +168,7 @@ class TestOneAtATime:
         assert answer.json["rotation"] == rotation
         assert (answer.json["code"], bool(answer.json["remedy"])) == ("busy", True)
 
+    @pytest.mark.guarantee(6)
     def test_a_decision_counts_once(self, stack: Stack) -> None:
         rotation = started(stack)
         stack.follow(rotation, waiting)
@@ -172,6 +178,7 @@ class TestOneAtATime:
         assert late.json["decision"]["decision"] == "reject"
         assert ended(stack, rotation)["outcome"] == "rolled-back"
 
+    @pytest.mark.guarantee(6)
     def test_a_decision_before_it_is_asked_for_changes_nothing(self, stack: Stack) -> None:
         rotation = started(stack)
         early = stack.decide(rotation, "approve")
@@ -297,6 +304,7 @@ def test_a_fault_that_passes_is_retried(stack: Stack) -> None:
     assert stack.follow(started(stack), waiting)["outcome"] is None
 
 
+@pytest.mark.guarantee(7)
 def test_workloads_that_disagree_are_refused_with_the_list(stack: Stack) -> None:
     serving = active(stack)
     select(stack, "shop", "web", other(serving))

@@ -150,6 +150,7 @@ def ask_everything(stack: Stack, rotation: str) -> None:
     assert stack.request("GET", f"{base}?{shown}&{key}").status == 200
 
 
+@pytest.mark.guarantee(3)
 def test_no_password_is_written_logged_answered_published_or_passed(secret_stack: Stack) -> None:
     stack = secret_stack
     with Processes() as processes:
@@ -181,6 +182,7 @@ def all_published(stack: Stack) -> bool:
 class TestTheSearchFinds:
     """What is planted; a search that finds nothing proves nothing without this."""
 
+    @pytest.mark.guarantee(3)
     @pytest.mark.parametrize("number", range(7))
     @pytest.mark.parametrize("name", ["logs/host.log", "journal.db-wal", "topic/topic.db-wal", "x"])
     def test_a_file(self, tmp_path: Path, name: str, number: int) -> None:
@@ -190,11 +192,13 @@ class TestTheSearchFinds:
         (tmp_path / name).write_bytes(b'{"a": "' + form + b'"}')
         assert places(stack, [form]) == [name]
 
+    @pytest.mark.guarantee(3)
     def test_an_answer(self, tmp_path: Path) -> None:
         stack, form = planted(tmp_path, 0)
         stack.answers.append(b"x" + form + b"y")
         assert places(stack, [form]) == ["an answer"]
 
+    @pytest.mark.guarantee(3)
     def test_an_argument_and_a_variable_of_a_process(self, tmp_path: Path) -> None:
         _, form = planted(tmp_path, 0)
         argv = [sys.executable, "-c", "input()", form.decode()]

@@ -44,6 +44,7 @@ def refused(app: App, rotation: str, headers: dict[str, str], **body: Any) -> st
     return str(found.json["detail"])
 
 
+@pytest.mark.guarantee(6)
 def test_started_signed_in_and_approved_by_mail_under_another_address() -> None:
     app = entra_app([ADA_ID, OTHER])
     rotation = app.start(person(ADA_ID, ADA))
@@ -102,6 +103,7 @@ class TestWhoMay:
     def app(self) -> App:
         return entra_app([*self.APPROVERS, "joan@contoso.example"])
 
+    @pytest.mark.guarantee(6)
     def test_whoever_asked_may_under_no_name(self) -> None:
         app = self.app()
         rotation = app.start(person(ADA_ID, ADA))
@@ -197,6 +199,7 @@ class TestWhereItCounts:
     def event(self, by: str, **more: Any) -> dict[str, Any]:
         return {"decision": "approve", "by": by, "channel": "x", **more}
 
+    @pytest.mark.guarantee(6)
     @pytest.mark.parametrize(
         "event",
         [

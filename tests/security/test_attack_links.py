@@ -54,6 +54,7 @@ def place(*keys: str, public_url: str = ORIGIN) -> MemoryEdges:
     return with_key(edges([ADA, GRACE], environment), *keys)
 
 
+@pytest.mark.guarantee(6)
 @pytest.mark.parametrize(
     "elsewhere",
     [
@@ -81,6 +82,7 @@ def test_without_an_address_of_its_own_the_app_makes_no_links() -> None:
         SignedLinks(with_key(found, STRONG)).mint("r-1", ADA, NOW + HOUR)
 
 
+@pytest.mark.guarantee(6)
 @pytest.mark.parametrize("key", GUESSED.values(), ids=list(GUESSED))
 def test_a_key_that_can_be_guessed_signs_nothing(key: str) -> None:
     with pytest.raises(ConfigurationError) as caught:

@@ -30,6 +30,7 @@ def asked(app: App, headers: dict[str, str]) -> str:
     return rotation
 
 
+@pytest.mark.guarantee(6)
 @pytest.mark.parametrize("by", CANNOT)
 @pytest.mark.parametrize("choice", ["approve", "reject"])
 def test_over_the_api(by: str, choice: str) -> None:
@@ -49,6 +50,7 @@ def test_over_the_api_with_the_token_of_an_application(by: str) -> None:
     assert app.client.events == []
 
 
+@pytest.mark.guarantee(6)
 @pytest.mark.parametrize("by", CANNOT)
 def test_on_the_page(by: str) -> None:
     app = links_app(LISTED)

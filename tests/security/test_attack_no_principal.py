@@ -46,6 +46,7 @@ def test_nobody_starts_a_rotation(app: App, headers: dict[str, str]) -> None:
     assert app.client.instances == {}
 
 
+@pytest.mark.guarantee(6)
 @pytest.mark.parametrize("headers", NOBODIES.values(), ids=list(NOBODIES))
 def test_nobody_decides(app: App, headers: dict[str, str]) -> None:
     rotation = app.start(person(ADA_ID, ADA))

@@ -41,6 +41,7 @@ def app() -> App:
     return entra_app([GRACE_ID])
 
 
+@pytest.mark.guarantee(6)
 @pytest.mark.parametrize("kind", PLAIN)
 def test_a_decision_of_another_kind(app: App, kind: str) -> None:
     rotation = app.start(person(ADA_ID, ADA))
@@ -57,6 +58,7 @@ def test_a_start_of_another_kind(app: App, kind: str) -> None:
     assert app.client.instances == {}
 
 
+@pytest.mark.guarantee(6)
 @pytest.mark.parametrize("headers", FOREIGN.values(), ids=list(FOREIGN))
 def test_a_decision_from_another_site(app: App, headers: dict[str, str]) -> None:
     rotation = app.start(person(ADA_ID, ADA))
@@ -76,6 +78,7 @@ def test_a_start_from_another_site(app: App, headers: dict[str, str]) -> None:
     assert app.client.instances == {}
 
 
+@pytest.mark.guarantee(6)
 @pytest.mark.parametrize("headers", FOREIGN.values(), ids=list(FOREIGN))
 def test_a_form_from_another_site(headers: dict[str, str]) -> None:
     app = links_app([GRACE])

@@ -52,6 +52,7 @@ def refused(environment: dict[str, str]) -> ConfigurationError | None:
     return None
 
 
+@pytest.mark.guarantee(8)
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("secret", SECRETS)
 def test_no_page_and_no_answer_shows_it(name: str, secret: str) -> None:

@@ -33,6 +33,7 @@ LEAKS = {
 }
 
 
+@pytest.mark.guarantee(3)
 def test_tests_that_leak_fail_and_their_reports_do_not(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:

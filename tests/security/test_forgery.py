@@ -86,6 +86,7 @@ def resolve(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
 
 
 class TestRefusedBeforeConnecting:
+    @pytest.mark.guarantee(8)
     @pytest.mark.parametrize(
         "url",
         [
@@ -148,6 +149,7 @@ class TestRefusedBeforeConnecting:
 class TestRefusedOnceConnected:
     """Between the look at a name and the connection, the name may have come to lead elsewhere."""
 
+    @pytest.mark.guarantee(8)
     @pytest.mark.parametrize("scheme", ["http", "https"])
     def test_a_name_that_changes_meanwhile_gets_not_one_byte(
         self,
@@ -182,6 +184,7 @@ def settled(condition: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
+@pytest.mark.guarantee(8)
 def test_redirects_are_an_answer_and_not_followed() -> None:
     with listening(saying(OK)) as inner:
         location = f"http://127.0.0.1:{inner.port}/inner".encode()

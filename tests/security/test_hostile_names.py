@@ -80,6 +80,7 @@ def settings(server: Postgres) -> Database:
     )
 
 
+@pytest.mark.guarantee(1)
 def test_a_hostile_role_is_rotated_and_nothing_else_is_touched(server: Postgres, role: str) -> None:
     database = PostgreSQL(settings(server), lambda: Secret(server.admin_password))
     password = new_password()
@@ -128,6 +129,7 @@ def test_a_url_with_a_hostile_role_and_database_is_read_as_it_was_meant(name: st
 class TestPaths:
     """A test's path with the role in it goes to the API server with a token of the cluster."""
 
+    @pytest.mark.guarantee(8)
     @pytest.mark.parametrize("name", ROLES)
     def test_a_role_stays_one_segment_of_a_path(self, name: str) -> None:
         asked = asked_for(name, "/of/{role}/is")
@@ -137,6 +139,7 @@ class TestPaths:
         assert asked[0].count("/") == 3
         assert not {"?", "#"} & set(asked[0])
 
+    @pytest.mark.guarantee(8)
     @pytest.mark.parametrize(
         "path", ["/../secrets", "/a/..", "/./a", "/%2e%2e/secrets", "/a/%2E%2e/b", "/.%2e/", "/.."]
     )
@@ -187,6 +190,7 @@ PLACES = [
 ]
 
 
+@pytest.mark.guarantee(8)
 @pytest.mark.parametrize("bad", BAD)
 @pytest.mark.parametrize("place", PLACES, ids=lambda place: ".".join(map(str, place)))
 def test_kubernetes_names_that_are_none_are_refused_with_their_place(

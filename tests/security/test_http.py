@@ -95,6 +95,7 @@ def gate(shared_stack: Stack) -> Iterator[str]:
 
 @pytest.mark.usefixtures("gate")
 class TestFuzzed:
+    @pytest.mark.guarantee(8)
     @fuzzed
     @given(
         method=st.sampled_from(["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "HEAD"]),
@@ -120,6 +121,7 @@ class TestFuzzed:
         path = "/api/" + route.replace("{}", quote(segment, safe="", errors="replace"))
         harmless(send(shared_stack, method, path, body, headers=keyed(shared_stack, **headers)))
 
+    @pytest.mark.guarantee(8)
     @fuzzed
     @given(
         path=st.sampled_from(["rotations", "pages", "pages/decision", "credentials"]),
@@ -133,6 +135,7 @@ class TestFuzzed:
         encoded = urlencode(query, errors="replace")
         harmless(send(shared_stack, "GET", f"/api/{path}?{encoded}", headers=keyed(shared_stack)))
 
+    @pytest.mark.guarantee(8)
     @fuzzed
     @given(body=st.binary(max_size=40) | json_values.map(lambda value: json.dumps(value).encode()))
     def test_any_body_of_a_decision(self, shared_stack: Stack, gate: str, body: bytes) -> None:
@@ -141,6 +144,7 @@ class TestFuzzed:
         harmless(answer)
         assert answer.status == 400
 
+    @pytest.mark.guarantee(6)
     @fuzzed
     @given(
         document=st.fixed_dictionaries(
@@ -161,6 +165,7 @@ class TestFuzzed:
         harmless(answer)
         assert answer.status in {400, 403}
 
+    @pytest.mark.guarantee(8)
     @fuzzed
     @given(
         fields=st.dictionaries(
@@ -175,6 +180,7 @@ class TestFuzzed:
         harmless(answer)
         assert answer.status in {400, 403}
 
+    @pytest.mark.guarantee(8)
     @fuzzed
     @given(data=json_values, kind=st.text(max_size=40), name=st.text(max_size=40))
     def test_any_event(self, shared_stack: Stack, data: Any, kind: str, name: str) -> None:
@@ -191,6 +197,7 @@ class TestFuzzed:
             answer = send(shared_stack, "POST", shared_stack.webhook_path, body, headers=more)
             harmless(answer)
 
+    @pytest.mark.guarantee(8)
     @fuzzed
     @given(
         body=st.binary(max_size=40),
@@ -214,6 +221,7 @@ class TestForged:
         path = f"/api/rotations/{rotation}/approval"
         return send(stack, "POST", path, json.dumps(body).encode(), headers=given)
 
+    @pytest.mark.guarantee(6)
     @pytest.mark.parametrize("key", ["", "wrong", "system"])
     def test_without_the_function_key(self, shared_stack: Stack, gate: str, key: str) -> None:
         value = shared_stack.keys.get(key, key)
@@ -221,11 +229,13 @@ class TestForged:
         body = {"decision": "approve", "by": world.APPROVERS[0]}
         assert self.decide(shared_stack, gate, given, **body).status == 401
 
+    @pytest.mark.guarantee(6)
     @pytest.mark.parametrize("by", ["mallory@contoso.example", "MALLORY@contoso.example "])
     def test_whoever_asked_for_it(self, shared_stack: Stack, gate: str, by: str) -> None:
         answer = self.decide(shared_stack, gate, keyed(shared_stack), decision="approve", by=by)
         assert answer.status == 403
 
+    @pytest.mark.guarantee(6)
     def test_a_principal_that_no_platform_vouches_for(self, shared_stack: Stack, gate: str) -> None:
         """Without the platform's sign-in in front, the header is anybody's word: not even read."""
         spoofed = keyed(shared_stack, **{"X-MS-CLIENT-PRINCIPAL": claims(world.APPROVERS[0])})
@@ -234,6 +244,7 @@ class TestForged:
         page = send(shared_stack, "GET", f"/api/pages/rotations/{gate}", headers=spoofed)
         assert b"Signed in as" not in page.body
 
+    @pytest.mark.guarantee(6)
     def test_the_engine_itself_is_behind_another_key(self, shared_stack: Stack, gate: str) -> None:
         base = f"/runtime/webhooks/durabletask/instances/{gate}"
         for method, path in (
@@ -244,6 +255,7 @@ class TestForged:
             for key in ({}, keyed(shared_stack)):
                 assert send(shared_stack, method, path, b"{}", headers=key).status in {401, 403}
 
+    @pytest.mark.guarantee(6)
     @pytest.mark.parametrize("method", ["GET", "HEAD"])
     def test_reading_decides_nothing(self, shared_stack: Stack, gate: str, method: str) -> None:
         query = urlencode({"decision": "approve", "by": world.APPROVERS[0], "comment": "x"})
@@ -252,6 +264,7 @@ class TestForged:
             send(shared_stack, method, f"/api/{path}?{query}", headers=given)
         assert shared_stack.rotation(gate)["decision"] is None
 
+    @pytest.mark.guarantee(6)
     def test_a_form_from_another_site(self, shared_stack: Stack, gate: str) -> None:
         fields = {"decision": "approve", "by": world.APPROVERS[0], "token": "0" * 64}
         kind = {
@@ -264,6 +277,7 @@ class TestForged:
         assert answer.status == 403
 
 
+@pytest.mark.guarantee(6)
 def test_a_form_of_another_rotation(stack: Stack) -> None:
     """Its token is made for one rotation and gate; the one before this has ended."""
     first = started(stack)
@@ -283,6 +297,7 @@ def test_a_form_of_another_rotation(stack: Stack) -> None:
     assert stack.rotation(second)["decision"] is None
 
 
+@pytest.mark.guarantee(6)
 def test_many_decisions_at_once_are_one(stack: Stack) -> None:
     rotation = started(stack)
     stack.follow(rotation, waiting)

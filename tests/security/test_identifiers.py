@@ -38,6 +38,7 @@ class Untouchable:
         raise AssertionError(f"the durable client was asked: {name}")
 
 
+@pytest.mark.guarantee(8)
 @pytest.mark.parametrize("hostile", HOSTILE)
 def test_an_id_that_is_none_finds_nothing_and_asks_nobody(hostile: str) -> None:
     client: Any = Untouchable()

@@ -184,6 +184,7 @@ def test_too_many_groups_are_explained() -> None:
     assert "too many groups" in str(why(entra(found, "page"), [GROUP]))
 
 
+@pytest.mark.guarantee(6)
 @pytest.mark.parametrize(
     "requested_by", [ANNA.upper(), "Anna@contoso.example", " anna@contoso.example"]
 )

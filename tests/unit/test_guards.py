@@ -123,6 +123,7 @@ def test_each_verb_is_tried_here() -> None:
     assert [str(verb) for verb in GUARDED] == list(CALLS)
 
 
+@pytest.mark.guarantee(2)
 @pytest.mark.parametrize("verb", GUARDED, ids=str)
 def test_a_slot_that_serves_is_not_changed(verb: Guarded) -> None:
     check_that_it_refuses(verb)
@@ -193,6 +194,7 @@ def taken(module: Path) -> Iterator[str]:
                 yield "_edges"
 
 
+@pytest.mark.guarantee(2)
 def test_only_the_guards_and_what_hands_them_out_name_what_changes_a_slot() -> None:
     found = {module.name: set(taken(module)) for module in MODULES}
     assert {name for name, names in found.items() if names} == GIVES_ACCESS

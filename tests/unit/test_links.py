@@ -60,6 +60,7 @@ def test_a_link_ends() -> None:
     assert links.read(token) == Expired(NOW + HOUR)
 
 
+@pytest.mark.guarantee(6)
 @pytest.mark.parametrize("position", range(0, 90, 7))
 def test_a_link_with_one_sign_changed_is_forged(position: int) -> None:
     links = SignedLinks(edges())

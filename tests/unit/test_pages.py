@@ -504,6 +504,7 @@ def test_nothing_is_loaded_from_elsewhere_and_nothing_is_inline(way: str) -> Non
     assert not re.search(r"\son\w+=|\sstyle=|javascript:", body.split("</style>")[1])
 
 
+@pytest.mark.guarantee(8)
 @ways
 def test_hostile_values_are_shown_as_they_are(way: str) -> None:
     hostile = record(

@@ -108,6 +108,7 @@ def test_it_rotates_back_too() -> None:
     assert decision(world(green, green=login)) == Rotate("green")
 
 
+@pytest.mark.guarantee(4)
 @pytest.mark.parametrize(
     ("changed", "standby"),
     [

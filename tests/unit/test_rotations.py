@@ -148,6 +148,7 @@ def test_start_again_before_the_rotation_itself_exists() -> None:
     assert begin(Client(running("orders-db-1"))) == Known("orders-db-1")
 
 
+@pytest.mark.guarantee(5)
 @pytest.mark.parametrize(
     ("winner", "expected"),
     [("orders-db-0", Busy("orders-db-0")), ("orders-db-1", Known("orders-db-1"))],
@@ -291,6 +292,7 @@ def test_describe_one_that_has_ended(as_text: bool) -> None:
     assert record.evidence.requested.passed
 
 
+@pytest.mark.guarantee(7)
 @pytest.mark.parametrize("status", [Status.Failed, Status.Terminated, Status.Canceled])
 def test_describe_one_that_was_ended_from_outside(status: Status) -> None:
     record = describe(
@@ -425,6 +427,7 @@ def accounted(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [json.loads(record.getMessage())["event"] for record in caplog.records]
 
 
+@pytest.mark.guarantee(5)
 def test_an_event_delivered_often_makes_one_rotation(caplog: pytest.LogCaptureFixture) -> None:
     client = Client()
     with caplog.at_level("INFO", "rotation"):

@@ -78,6 +78,7 @@ LEAKING: list[Callable[[Secret], object]] = [
 ]
 
 
+@pytest.mark.guarantee(3)
 @pytest.mark.parametrize("leak", LEAKING)
 def test_a_secret_is_not_serialised(leak: Callable[[Secret], object]) -> None:
     with pytest.raises((TypeError, AttributeError)) as caught:

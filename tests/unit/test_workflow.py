@@ -115,6 +115,7 @@ def test_the_result_of_the_credential_is_the_rotation(story: Story) -> None:
     assert story.world.show("orders-db")["output"] == story.shown["output"]
 
 
+@pytest.mark.guarantee(3)
 def test_activities_are_told_names_and_no_more(story: Story) -> None:
     story.approve()
     for _, name, reference in story.calls:
@@ -129,6 +130,7 @@ def test_activities_are_told_names_and_no_more(story: Story) -> None:
             }, name
 
 
+@pytest.mark.guarantee(1)
 def test_the_version_that_is_current_is_the_one_that_counts(story: Story) -> None:
     story.script["activate"] = {"version": "v3"}
     story.approve()
@@ -136,6 +138,7 @@ def test_the_version_that_is_current_is_the_one_that_counts(story: Story) -> Non
     assert versions == [("start", "v3"), ("await_ready", "v3")]
 
 
+@pytest.mark.guarantee(2)
 def test_workloads_are_prepared_side_by_side_and_swapped_once_all_are_ready() -> None:
     story = Story("api", "web", "jobs")
     story.script["await_ready"] = sequence({"done": False, "observed": "0 of 2"}, DONE)
@@ -144,6 +147,7 @@ def test_workloads_are_prepared_side_by_side_and_swapped_once_all_are_ready() ->
     assert [before.count(name) for name in PREPARED] == [3, 3, 4, 3]
 
 
+@pytest.mark.guarantee(4)
 @pytest.mark.parametrize("again", [1, 3])
 def test_a_turn_or_activity_that_is_lost_and_repeated_changes_nothing(again: int) -> None:
     """Each unit of work runs, and its outcome is lost, before it runs for good."""
@@ -294,6 +298,7 @@ def test_a_rejected_rotation_rolls_back(story: Story) -> None:
     assert story.told() == ["Started", "AwaitingApproval", "Rejected", "RolledBack"]
 
 
+@pytest.mark.guarantee(7)
 @pytest.mark.parametrize("step", ["confirm", "scale_down", "await_gone", "deactivate", "disable"])
 def test_a_retirement_that_fails_needs_attention(story: Story, step: str) -> None:
     story.script[step] = denied
@@ -308,6 +313,7 @@ def test_a_retirement_that_fails_needs_attention(story: Story, step: str) -> Non
     assert story.told()[-1] == "NeedsAttention"
 
 
+@pytest.mark.guarantee(1)
 def test_nothing_is_retired_unless_the_other_slot_is_seen_to_serve(story: Story) -> None:
     story.script["confirm"] = denied
     story.approve()
@@ -330,6 +336,7 @@ def test_sessions_that_stay_are_ended(story: Story) -> None:
     assert story.count("deactivate") == 1
 
 
+@pytest.mark.guarantee(7)
 @pytest.mark.parametrize("step", ["confirm", "scale_down", "deactivate", "disable"])
 def test_an_abort_that_fails_needs_attention(story: Story, step: str) -> None:
     story.script |= {"stage": denied, step: denied}
@@ -343,6 +350,7 @@ def test_an_abort_that_fails_needs_attention(story: Story, step: str) -> None:
     assert [found.code for found in output.reasons] == codes
 
 
+@pytest.mark.guarantee(7)
 @pytest.mark.parametrize("step", ["swap_back", "confirm", "disable"])
 def test_a_roll_back_that_fails_needs_attention(story: Story, step: str) -> None:
     story.to_approval()
@@ -436,6 +444,7 @@ def test_an_activity_that_is_always_cut_off_says_so(story: Story) -> None:
     assert "the host ended it" not in json.dumps(wire.value_of(output))
 
 
+@pytest.mark.guarantee(7)
 def test_an_orchestrator_that_fails_itself_destroys_nothing(story: Story) -> None:
     story.script["stage"] = {"no version": "here"}
     output = story.run()
@@ -520,6 +529,7 @@ def test_a_history_stays_short() -> None:
     assert len(story.world.kinds("r-1")) < 1000 * 10 / 50
 
 
+@pytest.mark.guarantee(5)
 def test_one_rotation_at_a_time_and_each_stays_readable(story: Story) -> None:
     story.to_approval()
     with pytest.raises(InstanceRunning):

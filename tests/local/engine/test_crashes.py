@@ -32,6 +32,7 @@ def lives(directory: Path, mode: str) -> list[list[int]]:
     return found
 
 
+@pytest.mark.guarantee(4)
 @pytest.mark.parametrize("mode", ["after", "inside"])
 def test_a_kill_at_any_commit_changes_nothing(tmp_path: Path, mode: str) -> None:
     found = lives(tmp_path, mode)
