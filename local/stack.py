@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import psycopg
 import urllib3
@@ -365,6 +365,15 @@ class Stack:
         for record in self.rotations():
             if record["outcome"] is None:
                 self.reject(record["rotation"])
+        # Whoever stops the host next may take with it, for a minute, the news of a rotation's end.
+        patience = 60 + engines.slack(self.options.engine)
+        wait_until(self.free, patience, "the end of the credential's orchestration")
+
+    def free(self) -> bool:
+        """Whether the credential can be rotated: no orchestration of it is under way."""
+        code = quote(self.keys["system"], safe="")
+        path = f"/runtime/webhooks/durabletask/instances/{world.CREDENTIAL}?code={code}"
+        return self.request("GET", path).status in {200, 404}
 
     def reject(self, rotation: str) -> None:
         found = self.follow(
