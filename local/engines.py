@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 LOCAL, AZURE = "local", "azure"
 ENGINES = (LOCAL, AZURE)
 SWITCH = "LOCAL_ENGINE"
-HOST_FILE = ROOT / "infra" / "host" / "azureStorage.json"  # what is deployed with this back end
+HOST_FILE = Path("infra/host/azureStorage.json")  # what is deployed with this back end
 
 POLLING = "00:00:01"
 
@@ -46,11 +46,12 @@ def demand(engine: str) -> None:
         parts.demand()
 
 
-def arguments(storage: Component) -> tuple[str, ...]:
+def arguments(storage: Component, release: Path = ROOT) -> tuple[str, ...]:
     """Of the host, for Microsoft's engine on that storage. host.json is the one that is deployed
-    with it, but for the time between two looks into an idle queue: people wait for this one."""
+    with that release, but for the time between two looks into an idle queue: people wait for this
+    one."""
     connection = Path(str(storage.facts["connectionFile"]))
-    content = json.loads(HOST_FILE.read_text(encoding="utf-8"))
+    content = json.loads((release / HOST_FILE).read_text(encoding="utf-8"))
     content["extensions"]["durableTask"]["storageProvider"]["maxQueuePollingInterval"] = POLLING
     host_file = connection.with_name("host.json")
     host_file.write_text(json.dumps(content), encoding="utf-8")

@@ -95,6 +95,7 @@ class Stack:
         self.keys = {
             name: secrets.token_urlsafe(24) for name in ("function", "master", "system", "admin")
         }
+        self.release = ROOT  # the folder of the app that runs
         self.answers: list[bytes] = []  # what the app answered, for those who search it
         self._http = urllib3.PoolManager(retries=False, maxsize=16)
 
@@ -196,20 +197,32 @@ class Stack:
         """The Functions host, on a port that stays the same when it is started again."""
         if "host" not in self.components:
             self.write_configuration()
-            self.components["host"] = Component.module(
-                "host",
-                *("--app", str(ROOT / "function_app.py"), *self._engine()),
-                *("--port", str(free_port()), "--timers", "on" if self.options.timers else "off"),
-                log=self.directory / "logs" / "host.log",
-                env=self._host_environment(),
-            )
-            engines.be_patient(self.components["host"], self.options.engine)
+            self.components["host"] = self._host(free_port())
         self.components["host"].start()
+
+    def _host(self, port: int) -> Component:
+        host = Component.module(
+            "host",
+            *("--app", str(self.release / "function_app.py"), *self._engine()),
+            *("--port", str(port), "--timers", "on" if self.options.timers else "off"),
+            log=self.directory / "logs" / "host.log",
+            env=self._host_environment(),
+        )
+        engines.be_patient(host, self.options.engine)
+        return host
 
     def _engine(self) -> tuple[str, ...]:
         if self.options.engine == engines.AZURE:
-            return engines.arguments(self.components["storage"])
+            return engines.arguments(self.components["storage"], self.release)
         return ("--journal", self._path("journal.db"))
+
+    def replace(self, release: Path) -> None:
+        """Another release of the app, in that folder, in the place of the one that runs."""
+        before = self.components["host"]
+        before.stop()
+        self.release = release
+        self.components["host"] = self._host(urlsplit(before.url).port or 0)
+        self.start_host()
 
     def write_configuration(self) -> None:
         """credentials.yaml, as JSON: that is YAML too. The host reads it when it starts."""

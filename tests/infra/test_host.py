@@ -7,8 +7,10 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
+from rotation.story.version import VERSION
 from tests.infra.bicep import Bicep, text
 
 ROOT = Path(__file__).parents[2]
@@ -45,6 +47,11 @@ def test_both_back_ends_differ_in_nothing_else() -> None:
     durable(scheduler).pop("storageProvider")
     durable(storage).pop("storageProvider")
     assert storage == scheduler
+
+
+@pytest.mark.parametrize("file", ["host.json", "infra/host/azureStorage.json"])
+def test_instances_are_started_with_the_version_of_the_story(file: str) -> None:
+    assert durable(load(file))["defaultVersion"] == VERSION
 
 
 def test_azure_storage_is_polled_at_least_every_ten_seconds() -> None:
