@@ -9,6 +9,7 @@ import base64
 import json
 import secrets
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -35,7 +36,7 @@ from rotation.model.targets import SecretTarget
 from rotation.secrecy import Secret, new_password, render
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from kubernetes.client import ApiClient
 
@@ -368,12 +369,29 @@ class Stack:
         if answer.status >= 300:
             raise ValueError(f"the order was refused: {answer.body.decode()}")
 
+    @contextmanager
+    def without_storage(self) -> Iterator[None]:
+        """The task hub's storage is away: Azurite ends and comes back, or our engine fails as it
+        would. Afterwards the app answers again."""
+        if self.options.engine == engines.AZURE:
+            self.components["storage"].stop()
+        else:
+            self.fault("host", times=1_000_000, status=500)
+        yield
+        if self.options.engine == engines.AZURE:
+            self.components["storage"].start()
+        else:
+            self.admin("host", "DELETE", "/local/faults")
+        patience = 60 + engines.slack(self.options.engine)
+        wait_until(lambda: self.api("GET", "/rotations").status == 200, patience, "the task hub")
+
     def restore(self) -> None:
         """Every component up, no fault ordered, no rotation waiting: rejects those that do."""
         for component in self.components.values():
             if not component.alive:
                 component.start()
-        for name in ("keyvault", "cluster", "topic"):
+        own = ("host",) if self.options.engine == engines.LOCAL else ()
+        for name in ("keyvault", "cluster", "topic", *own):
             self.admin(name, "DELETE", "/local/faults")
         for record in self.rotations():
             if record["outcome"] is None:

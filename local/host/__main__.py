@@ -40,6 +40,7 @@ ENVIRONMENT = """environment:
                       {"auth_typ": "aad", "claims": [{"typ": ..., "val": ...}]}; refuses a POST
                       with that cookie that a browser sends from another site's page; off
                       (default): headers pass as they are, as on Azure without Easy Auth
+  LOCAL_ADMIN_KEY     opens /local/faults, by which the durable API fails the app (local/faults.py)
 Everything else in the environment is an app setting. The keys are not passed on to the app."""
 
 

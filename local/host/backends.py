@@ -13,8 +13,9 @@ from local.durable.extension import EVENTS_PATH, Bridge, Extension, Forwarding, 
 from local.engine.engine import Engine
 from local.engine.runner import Runner
 from local.engine.sqlite import SqliteJournal
+from local.faults import Faults
 from local.host.access import Doorkeeper, Level
-from local.host.durable import RPC, WEBHOOK, DurableApi
+from local.host.durable import RPC, WEBHOOK, DurableApi, storage_failure
 from local.host.eventgrid import EventGridWebhook
 from local.host.logs import event
 from local.host.serving import BODY_LIMIT, GRACE, listen, url_of
@@ -57,6 +58,7 @@ class OwnEngine:
         self._ended = ended
         self._runner: Runner | None = None
         self._api: DurableApi | None = None
+        self._faults = Faults(storage_failure)
 
     @property
     def rpc(self) -> str:
@@ -77,8 +79,10 @@ class OwnEngine:
         engine = Engine(worker, journal, version=self._plan.host_file.version)
         self._api = DurableApi(engine, self._plan.addresses(self.rpc))
         self._runner = Runner(engine, on_failure=failed)
-        # For the SDK's client in this process: no key, no log line.
-        own = web.Application(client_max_size=BODY_LIMIT)
+        # For the SDK's client in this process: no key, no log line. It can be made to fail, as the
+        # extension does whose storage is away.
+        middlewares = [self._faults.middleware()]
+        own = web.Application(client_max_size=BODY_LIMIT, middlewares=middlewares)
         own.add_routes(self._api.routes(RPC, lambda handler: handler))
         await listen(stack, own, self._plan.rpc)
         self._runner.start()
@@ -97,6 +101,7 @@ class OwnEngine:
         return [
             *self._api.routes(WEBHOOK, with_system_key(doors)),
             web.route("*", EVENTS_PATH, events.handle),
+            *self._faults.routes(),
         ]
 
 

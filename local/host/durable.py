@@ -11,7 +11,7 @@ import asyncio
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from aiohttp import web
@@ -257,6 +257,14 @@ def problem(status: int, error: EngineError) -> web.Response:
         "ExceptionType": type(error).__name__,
     }
     return web.json_response(body, status=status)
+
+
+def storage_failure(status: int) -> dict[str, Any]:
+    """What the extension answers to whatever it is asked while its storage is away; read off it,
+    with 500."""
+    failure = {"ExceptionMessage": "Retry failed after 4 tries. (Connection refused)"}
+    kind = {"ExceptionType": "System.AggregateException", "Status": status}
+    return {"Message": "Something went wrong while processing your request", **failure, **kind}
 
 
 async def _json_text(request: web.Request, *, empty: bool = True) -> str:
