@@ -71,6 +71,10 @@ audit: $(VENV)/ready ## known vulnerabilities of what is pinned; needs the netwo
 simulate: $(VENV)/ready ## faulty runs on a virtual clock; ARGS="--runs N --seed S"
 	@$(BIN)/python -m tests.simulation $(ARGS)
 
+.PHONY: mutate
+mutate: $(VENV)/ready ## faults put into the code one at a time, to see that a test notices; ARGS="--sample N"
+	@$(BIN)/python -m tests.mutation $(ARGS)
+
 .PHONY: bench
 bench: $(VENV)/ready ## the measurements that README.md quotes
 	@$(BIN)/python -m bench $(ARGS)

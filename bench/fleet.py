@@ -67,7 +67,7 @@ def scaling(*, rounds: int, sizes: tuple[int, ...], start: int) -> dict[str, Any
         stack = Stack(Path(directory), Options(replicas=0, rbac=False))
         with stack:
             _publish_image(stack)
-            apply(stack.kubernetes, _manifests(max(sizes), active="blue", start=start))
+            apply(stack.owner.kubernetes, _manifests(max(sizes), active="blue", start=start))
             return {str(size): _at(stack, size, rounds) for size in sizes}
 
 

@@ -165,13 +165,13 @@ def left_behind(stack: Stack, rotation: str) -> dict[str, Any]:
 def _parts(stack: Stack, rotation: str) -> list[str]:
     """Its sub-orchestrations, which are named after it."""
     path = f"{WEBHOOK}/instances?instanceIdPrefix={quote(rotation)}.&{_code(stack)}"
-    return [found["instanceId"] for found in stack.request("GET", path).json]
+    return [found["instanceId"] for found in stack.client.request("GET", path).json]
 
 
 def _shown(stack: Stack, instance: str) -> dict[str, Any]:
     show = "showInput=true&showHistory=true&showHistoryOutput=true"
     path = f"{WEBHOOK}/instances/{quote(instance)}?{show}&{_code(stack)}"
-    found: dict[str, Any] = stack.request("GET", path).json
+    found: dict[str, Any] = stack.client.request("GET", path).json
     return found
 
 
@@ -184,7 +184,7 @@ def listing(stack: Stack, *, counts: tuple[int, ...]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for count in counts:
         say(f"listing {count} rotations")
-        _record(stack, count - len(stack.rotations()))
+        _record(stack, count - len(stack.client.rotations()))
         found[str(count)] = round(min(_timed_listing(stack, count) for _ in range(10)) * 1e3, 1)
     return found
 
@@ -196,16 +196,16 @@ def _record(stack: Stack, missing: int) -> None:
     for name in names:
         body = {**REQUEST, "rotation": name, "credential": "listed"}
         path = f"{WEBHOOK}/orchestrators/{ROTATION}/{name}?{_code(stack)}"
-        answer = stack.request("POST", path, body)
+        answer = stack.client.request("POST", path, body)
         if answer.status != 202:
             raise RuntimeError(f"rotation {name} was not started: HTTP {answer.status}")
     for name in names:
-        stack.follow(name, lambda record: record["outcome"], timeout=60)
+        stack.client.follow(name, lambda record: record["outcome"], timeout=60)
 
 
 def _timed_listing(stack: Stack, count: int) -> float:
     began = time.perf_counter()
-    listed = len(stack.rotations())
+    listed = len(stack.client.rotations())
     seconds = time.perf_counter() - began
     if listed < count:
         raise RuntimeError(f"{listed} rotations are listed of {count}")

@@ -22,8 +22,8 @@ def measure(stack: Stack, *, count: int, batches: int) -> dict[str, Any]:
     """Events a second in the best and the worst batch of `count`, one in each request, from four
     clients that keep their connections. The kinds take turns: a busy moment hits all of them."""
     # The rotation that the duplicates name; it waits for its approval meanwhile, and for good.
-    stack.announce(stack.active_slots()["api"])
-    known = stack.near_expiry(stack.active_slots()["api"])
+    stack.client.announce(stack.owner.active_slots()["api"])
+    known = stack.client.near_expiry(stack.owner.active_slots()["api"])
     foreign = {**known, "data": {**known["data"], "ObjectName": "somebody-elses"}}
     other = {**known, "eventType": "Microsoft.KeyVault.KeyNearExpiry"}
     kinds = {"duplicate": known, "foreign": foreign, "of another type": other}
@@ -60,7 +60,7 @@ def _client(stack: Stack, body: bytes, count: int) -> list[int]:
     connection = http.client.HTTPConnection(parts.netloc, timeout=30)
     statuses = []
     for _ in range(count):
-        connection.request("POST", stack.webhook_path, body, HEADERS)
+        connection.request("POST", stack.client.webhook_path, body, HEADERS)
         with connection.getresponse() as response:
             response.read()
             statuses.append(response.status)

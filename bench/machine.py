@@ -18,7 +18,7 @@ PACKAGES = ("azure-functions-durable", "kubernetes", "psycopg")
 
 
 def describe(stack: Stack) -> dict[str, Any]:
-    with psycopg.connect(stack.admin_dsn()) as connection:
+    with psycopg.connect(stack.owner.dsn()) as connection:
         server = connection.info.server_version
     return {
         "date": f"{datetime.now(UTC):%Y-%m-%d}",

@@ -155,7 +155,7 @@ def restart_pods(script: Script, pool: dict[str, str], pace: Pace) -> None:
 def undo_alternation(script: Script) -> None:
     script.set_login("blue")
     script.rollout_status()
-    script.stack.sql("ALTER ROLE orders_green NOLOGIN PASSWORD NULL")
+    script.stack.owner.sql("ALTER ROLE orders_green NOLOGIN PASSWORD NULL")
 
 
 def measure(script: Script, method: Method, pace: Pace) -> Result:
@@ -190,7 +190,7 @@ def measure(script: Script, method: Method, pace: Pace) -> Result:
 def loads_on(stack: Stack) -> list[Load]:
     """One for each workload, so that no kept connection waits long for its turn."""
     return [
-        Load([stack.service_url(space, name)], rate=RATE, workers=WORKERS)
+        Load([stack.owner.service_url(space, name)], rate=RATE, workers=WORKERS)
         for name, space in world.WORKLOADS.items()
     ]
 

@@ -19,10 +19,10 @@ class RotationFailed(Exception):  # noqa: N818 - what happened, not a kind of er
 def rotate(stack: Stack) -> dict[str, Any]:
     """Its record. Raises `RotationFailed`."""
     rotation = _start(stack)
-    record = stack.follow(rotation, _waits_or_ended, timeout=60)
+    record = stack.client.follow(rotation, _waits_or_ended, timeout=60)
     if record["outcome"] is None:
-        stack.decide(rotation, "approve")
-        record = stack.follow(rotation, lambda found: found["outcome"], timeout=60)
+        stack.client.decide(rotation, "approve")
+        record = stack.client.follow(rotation, lambda found: found["outcome"], timeout=60)
     if record["outcome"] != "completed":
         raise RotationFailed(f"{rotation}: {record['outcome']}: {record['outcomeReason']}")
     return record
@@ -34,7 +34,7 @@ def _start(stack: Stack) -> str:
     answers: list[Any] = []
 
     def started() -> bool:
-        answers.append(stack.api("POST", "/rotations", body))
+        answers.append(stack.client.api("POST", "/rotations", body))
         return bool(answers[-1].status == 202)
 
     wait_until(started, 10, "the start of a rotation")

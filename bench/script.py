@@ -29,15 +29,15 @@ DEPLOYMENTS = {name: (space, f"{name}-blue") for name, space in world.WORKLOADS.
 class Script:
     def __init__(self, stack: Stack) -> None:
         self.stack = stack
-        self._apps = AppsV1Api(stack.kubernetes)
-        self._core = CoreV1Api(stack.kubernetes)
+        self._apps = AppsV1Api(stack.owner.kubernetes)
+        self._core = CoreV1Api(stack.owner.kubernetes)
 
     def new_password(self) -> Secret:
         return new_password()
 
     def alter_role(self, slot: Slot, password: Secret) -> None:
         role = f"orders_{slot}"
-        with psycopg.connect(self.stack.admin_dsn(), autocommit=True) as connection:
+        with psycopg.connect(self.stack.owner.dsn(), autocommit=True) as connection:
             verifier = connection.pgconn.encrypt_password(
                 password.reveal().encode(), role.encode(), b"scram-sha-256"
             ).decode()
@@ -49,7 +49,7 @@ class Script:
         name = world.secret(slot)
         expires = datetime.now(UTC) + timedelta(days=90)
         secret, plain = SecretTarget(name), "text/plain"
-        self.stack.vault.put(secret, password, expires=expires, content_type=plain, tags={})
+        self.stack.owner.vault.put(secret, password, expires=expires, content_type=plain, tags={})
         body = {"stringData": {"password": password.reveal()}}
         self._core.patch_namespaced_secret(name, world.WORKLOADS["web"], body)
 
@@ -107,16 +107,16 @@ class Script:
         return not any(
             pod["metadata"].get("deletionTimestamp")
             for space in world.WORKLOADS.values()
-            for pod in self.stack.kubernetes_get(f"/api/v1/namespaces/{space}/pods")["items"]
+            for pod in self.stack.owner.kubernetes_get(f"/api/v1/namespaces/{space}/pods")["items"]
         )
 
     def _rolled_out(self, name: str) -> bool:
-        found = self.stack.deployment(*DEPLOYMENTS[name])
+        found = self.stack.owner.deployment(*DEPLOYMENTS[name])
         status, wanted = found.get("status", {}), found["spec"]["replicas"]
         observed = status.get("observedGeneration", 0) >= found["metadata"]["generation"]
         counts = ("updatedReplicas", "replicas", "availableReplicas")
         return observed and all(status.get(count, 0) == wanted for count in counts)
 
     def _status(self, name: str) -> dict[str, Any]:
-        found: dict[str, Any] = self.stack.deployment(*DEPLOYMENTS[name]).get("status", {})
+        found: dict[str, Any] = self.stack.owner.deployment(*DEPLOYMENTS[name]).get("status", {})
         return found

@@ -108,7 +108,7 @@ def run(stack: Stack, given: argparse.Namespace) -> int:
     screen = Screen()
     stack.start(lambda what: screen.say(f"starting {what}"))
     passwords = [proof.Passwords.read(stack)]
-    urls = [stack.service_url(space, name) for name, space in world.WORKLOADS.items()]
+    urls = [stack.owner.service_url(space, name) for name, space in world.WORKLOADS.items()]
     load = Load(urls, rate=RATE).start()
     try:
         screen.say(f"{RATE:.0f} requests a second to {' and '.join(urls)}")
@@ -157,17 +157,17 @@ def rotate(
     """From the event to the rotation's end; its record. Adds what is read on the way."""
     rotation = announce(stack, screen)
     if given.crash:
-        stack.follow(rotation, lambda r: r["stage"] == "prepare", seen=screen.record)
+        stack.client.follow(rotation, lambda r: r["stage"] == "prepare", seen=screen.record)
         stack.components["host"].kill()
         screen.say("killed the Functions host (SIGKILL) in the middle of `prepare`", "33")
         stack.start_host()
         screen.say("started it again: the rotation goes on", "33")
-    record = stack.follow(rotation, waits_or_ended, seen=screen.record)
+    record = stack.client.follow(rotation, waits_or_ended, seen=screen.record)
     if record["outcome"] is None:
         passwords.append(proof.Passwords.read(stack))
         show_evidence(stack, screen, record)
         decide(stack, screen, record, given)
-    return stack.follow(rotation, lambda r: r["outcome"], seen=screen.record)
+    return stack.client.follow(rotation, lambda r: r["outcome"], seen=screen.record)
 
 
 def waits_or_ended(record: dict[str, Any]) -> bool:
@@ -177,16 +177,16 @@ def waits_or_ended(record: dict[str, Any]) -> bool:
 def announce(stack: Stack, screen: Screen) -> str:
     """Subscribes and delivers as Event Grid does; the id of the rotation that it starts."""
     code = "validation-of-the-demo"
-    event = {**stack.near_expiry("blue"), "data": {"validationCode": code}}
+    event = {**stack.client.near_expiry("blue"), "data": {"validationCode": code}}
     event["eventType"] = "Microsoft.EventGrid.SubscriptionValidationEvent"
-    shaken = stack.webhook([event], "SubscriptionValidation")
+    shaken = stack.client.webhook([event], "SubscriptionValidation")
     if shaken.json != {"validationResponse": code}:
         raise SystemExit(f"the webhook refused the handshake: HTTP {shaken.status}")
-    answer = stack.announce("blue")
+    answer = stack.client.announce("blue")
     screen.say(f"Event Grid delivered SecretNearExpiry of orders-db-blue: HTTP {answer.status}")
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
-        found = [record["rotation"] for record in stack.rotations()]
+        found = [record["rotation"] for record in stack.client.rotations()]
         if found:
             screen.say(f"rotation {found[0]}")
             return str(found[0])
@@ -196,7 +196,7 @@ def announce(stack: Stack, screen: Screen) -> str:
 
 def show_evidence(stack: Stack, screen: Screen, record: dict[str, Any]) -> None:
     screen.say("evidence: both slots are up, production is on the new one")
-    found = stack.api("GET", f"/rotations/{record['rotation']}/evidence").json
+    found = stack.client.api("GET", f"/rotations/{record['rotation']}/evidence").json
     for name, tests in found["tests"].items():
         for test in tests:
             served = f", served by role {test['role']}" if test["role"] else ""
@@ -216,7 +216,7 @@ def decide(stack: Stack, screen: Screen, record: dict[str, Any], given: argparse
             return
         choice = answer
     body = {"decision": choice, "by": PERSON, "comment": "decided in the demo"}
-    decided = stack.api("POST", f"/rotations/{record['rotation']}/approval", body)
+    decided = stack.client.api("POST", f"/rotations/{record['rotation']}/approval", body)
     screen.say(f"{choice} over HTTP as {PERSON}: HTTP {decided.status}")
 
 
@@ -225,7 +225,9 @@ def ask(stack: Stack, screen: Screen, record: dict[str, Any]) -> str | None:
     page = f"{stack.components['host'].url}/api/pages/rotations/{record['rotation']}"
     screen.say(f"decide on the page {page}?code={stack.keys['function']}", "1")
     screen.say("or here: [a]pprove or [r]eject, then Enter", "1")
-    while waits_or_ended(found := stack.rotation(record["rotation"])) and not found["decision"]:
+    while (
+        waits_or_ended(found := stack.client.rotation(record["rotation"])) and not found["decision"]
+    ):
         readable, _, _ = select.select([sys.stdin], [], [], 0.5)
         answer = sys.stdin.readline().strip().lower() if readable else ""
         for choice in ("approve", "reject"):

@@ -45,10 +45,10 @@ class Passwords:
         shape = stack.options.credential.get("format", "password")
         values: dict[Slot, Secret] = {}
         for slot in SLOTS:
-            current = stack.vault.current(SecretTarget(world.secret(slot)))
+            current = stack.owner.vault.current(SecretTarget(world.secret(slot)))
             if current is None or not current.enabled:
                 continue
-            value = stack.vault.value(SecretTarget(current.secret, current.version))
+            value = stack.owner.vault.value(SecretTarget(current.secret, current.version))
             values[slot] = extract(shape, value, current.version)
         return cls(values)
 
@@ -99,14 +99,14 @@ def can_login(stack: Stack, slot: Slot, password: Secret) -> bool:
 
 
 def _selected(stack: Stack, slot: Slot) -> bool:
-    return set(stack.active_slots().values()) == {slot}
+    return set(stack.owner.active_slots().values()) == {slot}
 
 
 def _disabled(stack: Stack, slot: Slot) -> bool:
-    versions = stack.vault.versions(SecretTarget(world.secret(slot)))
+    versions = stack.owner.vault.versions(SecretTarget(world.secret(slot)))
     for version in versions:
         try:
-            stack.vault.value(SecretTarget(version.secret, version.version))
+            stack.owner.vault.value(SecretTarget(version.secret, version.version))
         except Conflict:
             continue
         return False
@@ -115,7 +115,7 @@ def _disabled(stack: Stack, slot: Slot) -> bool:
 
 def _sessions(stack: Stack, slot: Slot) -> int:
     query = "SELECT count(*) FROM pg_stat_activity WHERE usename = %s"
-    with psycopg.connect(stack.admin_dsn()) as connection:
+    with psycopg.connect(stack.owner.dsn()) as connection:
         row = connection.execute(query, [f"orders_{slot}"]).fetchone()
     return int(row[0]) if row else 0
 
@@ -124,7 +124,7 @@ def _pods(stack: Stack, slot: Slot) -> int:
     found = [
         pod
         for namespace in world.WORKLOADS.values()
-        for pod in stack.kubernetes_get(f"/api/v1/namespaces/{namespace}/pods")["items"]
+        for pod in stack.owner.kubernetes_get(f"/api/v1/namespaces/{namespace}/pods")["items"]
         if pod["metadata"]["labels"].get("slot") == slot
     ]
     return len(found)

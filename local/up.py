@@ -57,7 +57,7 @@ def usage(stack: Stack) -> str:
     host, key = stack.components["host"].url, stack.keys["function"]
     asked = json.dumps({"credential": world.CREDENTIAL, "by": "me@contoso.example"})
     decided = json.dumps({"decision": "approve", "by": world.APPROVERS[0]})
-    workloads = [stack.service_url(space, name) for name, space in world.WORKLOADS.items()]
+    workloads = [stack.owner.service_url(space, name) for name, space in world.WORKLOADS.items()]
     return f"""
 pages       {host}/api/pages?code={key}
 API         {host}/api/openapi.json
@@ -69,9 +69,9 @@ logs        {stack.directory / "logs"}
 
 Announce that the secret nears its expiry, as Event Grid does:
 
-curl -sS '{host}{stack.webhook_path}' \\
+curl -sS '{host}{stack.client.webhook_path}' \\
   -H 'aeg-event-type: Notification' -H 'Content-Type: application/json' \\
-  -d '{json.dumps([stack.near_expiry("blue")])}'
+  -d '{json.dumps([stack.client.near_expiry("blue")])}'
 
 Or ask for a rotation, look at it, and decide:
 

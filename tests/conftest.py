@@ -68,4 +68,4 @@ def shared_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 def stack(shared_stack: Stack) -> Iterator[Stack]:
     """No rotation under way, before and after; whatever a test ordered or stopped is undone."""
     yield shared_stack
-    shared_stack.restore()
+    shared_stack.faults.restore()

@@ -71,14 +71,14 @@ def shoot(stack: Stack, browser: Browser, directory: Path) -> None:
 
 def stranger(stack: Stack) -> psycopg.Connection[Any]:
     """A session on the active login that belongs to no workload."""
-    current = stack.vault.current(SecretTarget(world.secret("blue")))
+    current = stack.owner.vault.current(SecretTarget(world.secret("blue")))
     assert current is not None  # the stack has provisioned it
     return psycopg.connect(
         host="127.0.0.1",
         port=stack.addresses.database_port,
         dbname=world.DATABASE,
         user="orders_blue",
-        password=stack.vault.value(SecretTarget(current.secret, current.version)).reveal(),
+        password=stack.owner.vault.value(SecretTarget(current.secret, current.version)).reveal(),
         application_name="monthly-report",
     )
 

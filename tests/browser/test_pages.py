@@ -67,7 +67,7 @@ def headline(page: Page) -> Any:
 def test_progress_is_live_and_an_approval_by_form_is_carried_out(app: Stack, visit: Open) -> None:
     overview = visit(with_key(app, ""))
     expect(headline(overview)).to_have_text("Nothing needs you")
-    answer = app.api("POST", "/rotations", {"credential": world.CREDENTIAL, "by": GRACE})
+    answer = app.client.api("POST", "/rotations", {"credential": world.CREDENTIAL, "by": GRACE})
     page = visit(with_key(app, f"/rotations/{answer.json['rotation']}"))
 
     # Neither page is reloaded by the test from here on.
@@ -189,7 +189,7 @@ def test_a_page_of_another_site_cannot_frame_or_post(app: Stack, visit: Open, as
     page.goto("http://evil.example/")
     page.get_by_role("button").click()
     expect(page.get_by_text("The form was sent from another site")).to_be_visible()
-    assert app.rotation(asked)["decision"] is None
+    assert app.client.rotation(asked)["decision"] is None
 
 
 def test_somebody_who_is_signed_in_approves(app: Stack, visit: Open, asked: str) -> None:

@@ -25,4 +25,4 @@ def shared_chaos_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sta
 @pytest.fixture
 def chaos_stack(shared_chaos_stack: Stack) -> Iterator[Stack]:
     yield shared_chaos_stack
-    shared_chaos_stack.restore()
+    shared_chaos_stack.faults.restore()

@@ -71,7 +71,7 @@ def serves(url: str) -> bool:
 @contextmanager
 def clients(stack: Stack, rate: float = 40.0) -> Iterator[Clients]:
     """Load on the production Services, half of it over kept connections."""
-    urls = [stack.service_url(space, name) for name, space in world.WORKLOADS.items()]
+    urls = [stack.owner.service_url(space, name) for name, space in world.WORKLOADS.items()]
     # An odd number: with an even one each worker would keep to one of the two, and leave its
     # connection to the other idle for longer than a server that ends may wait.
     with Load(urls, workers=7, rate=rate) as load:
@@ -99,7 +99,7 @@ class Story:
         """Looks at the record again and again, decides when asked; the record of the end."""
         deadline = time.monotonic() + seconds + SLACK / 2
         while True:
-            record = self.stack.rotation(self.rotation)
+            record = self.stack.client.rotation(self.rotation)
             if record["outcome"] is not None:
                 return record
             if time.monotonic() > deadline:
@@ -111,7 +111,7 @@ class Story:
 
     def _decide(self) -> None:
         self.passwords.append(proof.Passwords.read(self.stack))
-        assert self.stack.decide(self.rotation, self.decision).status in {200, 202}
+        assert self.stack.client.decide(self.rotation, self.decision).status in {200, 202}
 
     def prove(self, record: dict[str, Any]) -> None:
         """The world is as the outcome says, whatever was broken on the way."""
@@ -132,5 +132,5 @@ def running(record: dict[str, Any]) -> tuple[int, str] | None:
 def slow(stack: Stack) -> None:
     """Every request to the vault and the API takes a while, so that a step can be met half way."""
     for name, seconds in SLOW.items():
-        stack.admin(name, "DELETE", "/local/faults")
-        stack.fault(name, times=100_000, delay=seconds)
+        stack.faults.admin(name, "DELETE", "/local/faults")
+        stack.faults.order(name, times=100_000, delay=seconds)

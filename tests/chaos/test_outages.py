@@ -37,14 +37,14 @@ def vault_away(stack: Stack, _: Clients) -> None:
 
 def api_away(stack: Stack, _: Clients) -> None:
     """Pods and Services go on: on a real cluster, too, they need no API server to serve."""
-    assert stack.admin("cluster", "POST", "/local/outage", {"seconds": AWAY}).status == 202
+    assert stack.faults.admin("cluster", "POST", "/local/outage", {"seconds": AWAY}).status == 202
     time.sleep(AWAY)
     wait_until(lambda: answers(stack), 20, "the API being back")
 
 
 def answers(stack: Stack) -> bool:
     try:
-        return stack.admin("cluster", "GET", "/local/faults").status == 200
+        return stack.faults.admin("cluster", "GET", "/local/faults").status == 200
     except HTTPError:
         return False
 

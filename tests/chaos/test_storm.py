@@ -214,13 +214,13 @@ def rotations(story: Story) -> list[dict[str, Any]]:
 def test_a_few_hundred_over_http(chaos_stack: Stack) -> None:
     stack, draw = chaos_stack, drawn("http")
     before = active(stack)
-    known = {record["rotation"] for record in stack.rotations()}
-    due, ids = stack.near_expiry(before), [f"storm-{number}" for number in range(300)]
+    known = {record["rotation"] for record in stack.client.rotations()}
+    due, ids = stack.client.near_expiry(before), [f"storm-{number}" for number in range(300)]
     host = psutil.Process(stack.components["host"].pid)
     deliver(stack, due, draw, ids[:100])
     memory = host.memory_info().rss  # by now everything that is imported on first use is there
     deliver(stack, due, draw, ids[100:])
-    new = [record for record in stack.rotations() if record["rotation"] not in known]
+    new = [record for record in stack.client.rotations() if record["rotation"] not in known]
     asked = Counter((r["request"]["secret"], r["request"]["version"]) for r in new)
     assert asked
     assert set(asked.values()) == {1}
@@ -234,8 +234,10 @@ def deliver(stack: Stack, due: dict[str, Any], draw: random.Random, ids: list[st
     """Twenty at a time, and then as long as it takes until nothing moves any more."""
     for begin in range(0, len(ids), 20):
         batch = [{**event(due, draw), "id": identity} for identity in ids[begin : begin + 20]]
-        assert stack.webhook(batch, "Notification").status == 202
-    wait_until(lambda: all(map(waiting, stack.rotations())), 60, "each rotation's end or question")
+        assert stack.client.webhook(batch, "Notification").status == 202
+    wait_until(
+        lambda: all(map(waiting, stack.client.rotations())), 60, "each rotation's end or question"
+    )
 
 
 def event(due: dict[str, Any], draw: random.Random) -> dict[str, Any]:

@@ -48,7 +48,7 @@ def host_with(
         credential.clear()
         credential.update(before[1])
         _again(stack, before[0])
-        stack.restore()  # as an approver of the stack's own
+        stack.faults.restore()  # as an approver of the stack's own
 
 
 def _again(stack: Stack, environment: dict[str, str]) -> None:
@@ -65,7 +65,7 @@ def with_links(stack: Stack) -> Iterator[Stack]:
     alphabet = string.ascii_letters + string.digits
     value = Secret("".join(secrets.choice(alphabet) for _ in range(40)))
     expires = datetime.now(UTC) + timedelta(days=365)
-    stack.vault.put(
+    stack.owner.vault.put(
         SecretTarget(LINK_KEY), value, expires=expires, content_type="text/plain", tags={}
     )
     settings = {"ROTATION_LINK_KEY": f"{stack.addresses.vault}/secrets/{LINK_KEY}"}
@@ -99,7 +99,7 @@ def minted(stack: Stack, rotation: str, recipient: str, life: timedelta) -> str:
             link_key=f"{stack.addresses.vault}/secrets/{LINK_KEY}",
             public_url=stack.components["host"].url,
         ),
-        vault=lambda _: stack.vault,
+        vault=lambda _: stack.owner.vault,
         now=lambda: datetime.now(UTC),
     )
     token = SignedLinks(edges).mint(rotation, recipient, datetime.now(UTC) + life)
@@ -138,10 +138,10 @@ def published(stack: Stack) -> list[dict[str, Any]]:
 def asked(stack: Stack, **body: Any) -> str:
     """A new rotation, once it waits for a decision."""
     request = {"credential": world.CREDENTIAL, "by": world.OPERATOR, **body}
-    answer = stack.api("POST", "/rotations", request)
+    answer = stack.client.api("POST", "/rotations", request)
     assert answer.status == 202, answer.json
     rotation = str(answer.json["rotation"])
-    record = stack.follow(rotation, waits_or_ended)
+    record = stack.client.follow(rotation, waits_or_ended)
     assert record["outcome"] is None, record["outcomeReason"]
     return rotation
 
@@ -151,4 +151,4 @@ def waits_or_ended(record: dict[str, Any]) -> bool:
 
 
 def ended(stack: Stack, rotation: str) -> dict[str, Any]:
-    return stack.follow(rotation, lambda record: record["outcome"], timeout=150)
+    return stack.client.follow(rotation, lambda record: record["outcome"], timeout=150)

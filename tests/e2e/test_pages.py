@@ -80,11 +80,11 @@ def test_a_mailed_link_decides_once_and_is_kept_nowhere(linked: Stack) -> None:
     # Mail scanners look at links, again and again.
     for method in ("GET", "GET", "HEAD", "OPTIONS"):
         browser.get(link, method)
-    assert linked.rotation(rotation)["decision"] is None
+    assert linked.client.rotation(rotation)["decision"] is None
 
     token = browser.token(link)
     assert browser.post(link, token=token, decision="approve", comment="fine").status == 303
-    decision = linked.rotation(rotation)["decision"]
+    decision = linked.client.rotation(rotation)["decision"]
     assert (decision["by"], decision["channel"], decision["comment"]) == (ADA, "link", "fine")
 
     assert browser.post(link, token=token, decision="reject").status == 409
@@ -125,7 +125,7 @@ def test_links_that_are_not_good_show_and_change_nothing(linked: Stack) -> None:
             assert rotation.encode() not in answer.data
     foreign = site.minted(linked, rotation, "eve@contoso.example", hour)
     assert b"<form" not in browser.get(foreign).data
-    assert linked.rotation(rotation)["decision"] is None
+    assert linked.client.rotation(rotation)["decision"] is None
 
 
 def test_whoever_asked_for_a_rotation_cannot_approve_it_by_link(linked: Stack) -> None:
@@ -134,7 +134,7 @@ def test_whoever_asked_for_a_rotation_cannot_approve_it_by_link(linked: Stack) -
     answer = browser.decide(link, "approve")
     assert answer.status == 403
     assert b"omebody else must approve it" in answer.data
-    assert linked.rotation(rotation)["decision"] is None
+    assert linked.client.rotation(rotation)["decision"] is None
     other = site.mailed(linked, rotation, GRACE)
     assert browser.decide(other, "reject").status == 303
     assert site.ended(linked, rotation)["outcome"] == "rolled-back"
@@ -155,10 +155,10 @@ def test_a_signed_in_approver_decides_and_others_do_not(signed: Stack) -> None:
     ben = Browser(signed, **site.sign_in("ben@contoso.example", site.APP_ROLE, oid="b" * 36))
     ben.get(path)
     assert ben.post(path, token=stolen, decision="approve").status == 403
-    assert signed.rotation(rotation)["decision"] is None
+    assert signed.client.rotation(rotation)["decision"] is None
 
     assert anna.decide(path, "approve").status == 303
-    decision = signed.rotation(rotation)["decision"]
+    decision = signed.client.rotation(rotation)["decision"]
     assert (decision["by"], decision["channel"]) == ("anna@contoso.example", "page")
     assert site.ended(signed, rotation)["outcome"] == "completed"
 

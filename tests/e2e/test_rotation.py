@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 def active(stack: Stack) -> Slot:
     """The slot that serves; the tests before may have left either."""
-    selected = set(stack.active_slots().values())
+    selected = set(stack.owner.active_slots().values())
     found: list[Slot] = [slot for slot in SLOTS if selected == {slot}]
     return found[0]
 
 
 def started(stack: Stack, **body: Any) -> str:
     request = {"credential": world.CREDENTIAL, "by": world.OPERATOR, **body}
-    answer = stack.api("POST", "/rotations", request)
+    answer = stack.client.api("POST", "/rotations", request)
     assert answer.status == 202, answer.json
     assert answer.headers["Location"].endswith(answer.json["rotation"])
     return str(answer.json["rotation"])
@@ -39,11 +39,11 @@ def waiting(record: dict[str, Any]) -> bool:
 
 def announced(stack: Stack, slot: Slot, **event: Any) -> str:
     """The rotation that an event about the slot's current version starts."""
-    known = {record["rotation"] for record in stack.rotations()}
-    assert stack.announce(slot, **event).status == 202
+    known = {record["rotation"] for record in stack.client.rotations()}
+    assert stack.client.announce(slot, **event).status == 202
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
-        new = {record["rotation"] for record in stack.rotations()} - known
+        new = {record["rotation"] for record in stack.client.rotations()} - known
         if new:
             return str(new.pop())
         time.sleep(0.05)
@@ -51,7 +51,7 @@ def announced(stack: Stack, slot: Slot, **event: Any) -> str:
 
 
 def ended(stack: Stack, rotation: str) -> dict[str, Any]:
-    return stack.follow(rotation, lambda record: record["outcome"], timeout=150)
+    return stack.client.follow(rotation, lambda record: record["outcome"], timeout=150)
 
 
 def codes(record: dict[str, Any]) -> set[str]:
@@ -69,12 +69,12 @@ class TestApproved:
     @pytest.mark.guarantee(1, 2)
     def test_an_event_moves_the_credential_and_fails_no_request(self, stack: Stack) -> None:
         before = active(stack)
-        urls = [stack.service_url(space, name) for name, space in world.WORKLOADS.items()]
+        urls = [stack.owner.service_url(space, name) for name, space in world.WORKLOADS.items()]
         with Load(urls, rate=40) as load:
             rotation = announced(stack, before)
-            stack.follow(rotation, waiting)
+            stack.client.follow(rotation, waiting)
             seen = proof.Passwords.read(stack)
-            decided = stack.decide(rotation, "approve")
+            decided = stack.client.decide(rotation, "approve")
             record = ended(stack, rotation)
             report = load.stop()
         assert decided.status == 200
@@ -89,17 +89,17 @@ class TestApproved:
         before = active(stack)
         for serving in (other(before), before):
             rotation = started(stack, by="ada@contoso.example")
-            record = stack.follow(rotation, waiting)
+            record = stack.client.follow(rotation, waiting)
             assert record["outcome"] is None
             seen = proof.Passwords.read(stack)
-            assert stack.decide(rotation, "approve", world.APPROVERS[1]).status == 200
+            assert stack.client.decide(rotation, "approve", world.APPROVERS[1]).status == 200
             assert_proved(stack, ended(stack, rotation), serving, seen)
 
     def test_the_record_tells_the_whole_story(self, stack: Stack) -> None:
         before = active(stack)
         rotation = started(stack, by="ada@contoso.example", reason="a drill")
-        stack.follow(rotation, waiting)
-        stack.decide(rotation, "approve", world.APPROVERS[1])
+        stack.client.follow(rotation, waiting)
+        stack.client.decide(rotation, "approve", world.APPROVERS[1])
         record = ended(stack, rotation)
         assert record["request"]["reason"] == "a drill"
         assert (record["active"], record["standby"]) == (before, other(before))
@@ -120,12 +120,12 @@ class TestRejected:
     @pytest.mark.guarantee(2)
     def test_traffic_goes_back_and_fails_no_request(self, stack: Stack) -> None:
         before = active(stack)
-        urls = [stack.service_url(space, name) for name, space in world.WORKLOADS.items()]
+        urls = [stack.owner.service_url(space, name) for name, space in world.WORKLOADS.items()]
         with Load(urls, rate=40) as load:
             rotation = started(stack)
-            stack.follow(rotation, waiting)
+            stack.client.follow(rotation, waiting)
             seen = proof.Passwords.read(stack)
-            assert stack.decide(rotation, "reject").status == 200
+            assert stack.client.decide(rotation, "reject").status == 200
             record = ended(stack, rotation)
             report = load.stop()
         assert record["outcome"] == "rolled-back"
@@ -138,8 +138,8 @@ class TestRejected:
         versions = []
         for _ in range(2):
             rotation = started(stack)
-            versions.append(stack.follow(rotation, waiting)["version"])
-            stack.decide(rotation, "reject")
+            versions.append(stack.client.follow(rotation, waiting)["version"])
+            stack.client.decide(rotation, "reject")
             assert ended(stack, rotation)["outcome"] == "rolled-back"
         assert versions[0] != versions[1]
 
@@ -149,20 +149,20 @@ class TestOneAtATime:
     def test_duplicate_deliveries_are_one_rotation(self, stack: Stack) -> None:
         serving = active(stack)
         first = announced(stack, serving)
-        known = len(stack.rotations())
+        known = len(stack.client.rotations())
         for _ in range(5):
-            assert stack.announce(serving).status == 202
-        assert len(stack.rotations()) == known
-        stack.reject(first)
+            assert stack.client.announce(serving).status == 202
+        assert len(stack.client.rotations()) == known
+        stack.client.reject(first)
         # The very same announcement after its rotation has ended starts nothing either.
-        assert stack.announce(serving).status == 202
-        assert len(stack.rotations()) == known
+        assert stack.client.announce(serving).status == 202
+        assert len(stack.client.rotations()) == known
 
     @pytest.mark.guarantee(5)
     def test_a_second_start_is_refused_with_the_id_of_the_first(self, stack: Stack) -> None:
         rotation = started(stack)
         request = {"credential": world.CREDENTIAL, "by": world.OPERATOR}
-        answer = stack.api("POST", "/rotations", request)
+        answer = stack.client.api("POST", "/rotations", request)
         assert answer.status == 409
         assert answer.headers["Content-Type"] == "application/problem+json"
         assert answer.json["rotation"] == rotation
@@ -171,9 +171,9 @@ class TestOneAtATime:
     @pytest.mark.guarantee(6)
     def test_a_decision_counts_once(self, stack: Stack) -> None:
         rotation = started(stack)
-        stack.follow(rotation, waiting)
-        assert stack.decide(rotation, "reject").status == 200
-        late = stack.decide(rotation, "approve", world.APPROVERS[1])
+        stack.client.follow(rotation, waiting)
+        assert stack.client.decide(rotation, "reject").status == 200
+        late = stack.client.decide(rotation, "approve", world.APPROVERS[1])
         assert (late.status, late.json["code"]) == (409, "already-decided")
         assert late.json["decision"]["decision"] == "reject"
         assert ended(stack, rotation)["outcome"] == "rolled-back"
@@ -181,19 +181,19 @@ class TestOneAtATime:
     @pytest.mark.guarantee(6)
     def test_a_decision_before_it_is_asked_for_changes_nothing(self, stack: Stack) -> None:
         rotation = started(stack)
-        early = stack.decide(rotation, "approve")
+        early = stack.client.decide(rotation, "approve")
         assert (early.status, early.json["code"]) == (409, "not-waiting")
         assert early.json["stage"] in {"queued", "plan", "stage", "activate", "verify", "prepare"}
-        assert stack.follow(rotation, waiting)["decision"] is None
+        assert stack.client.follow(rotation, waiting)["decision"] is None
 
 
 class TestSkipped:
     def test_an_event_about_the_standby_slot(self, stack: Stack) -> None:
         serving = active(stack)
         rotation = started(stack)  # leaves the standby slot with a secret to announce
-        stack.reject(rotation)
-        current = stack.vault.versions(SecretTarget(world.secret(other(serving))))[0]
-        event = stack.near_expiry(serving)
+        stack.client.reject(rotation)
+        current = stack.owner.vault.versions(SecretTarget(world.secret(other(serving))))[0]
+        event = stack.client.near_expiry(serving)
         event["data"] |= {
             "Id": f"{stack.addresses.vault}/secrets/{current.secret}/{current.version}",
             "ObjectName": current.secret,
@@ -206,7 +206,7 @@ class TestSkipped:
 
     def test_an_event_about_an_older_version(self, stack: Stack) -> None:
         serving = active(stack)
-        event = stack.near_expiry(serving)
+        event = stack.client.near_expiry(serving)
         event["data"] |= {"Version": "0" * 32}
         record = ended(stack, announced(stack, serving, **event))
         assert record["outcome"] == "skipped"
@@ -231,10 +231,10 @@ class TestSkipped:
     def test_what_is_none_of_ours_is_accounted_for_in_the_log(
         self, stack: Stack, change: dict[str, Any]
     ) -> None:
-        known = len(stack.rotations())
-        event = {**stack.near_expiry(active(stack)), **change}
-        assert stack.webhook([event], "Notification").status == 202
-        assert len(stack.rotations()) == known
+        known = len(stack.client.rotations())
+        event = {**stack.client.near_expiry(active(stack)), **change}
+        assert stack.client.webhook([event], "Notification").status == 202
+        assert len(stack.client.rotations()) == known
         log = stack.components["host"].log.read_text(encoding="utf-8")
         assert any(event["id"] in line and "reason" in line for line in log.splitlines())
 
@@ -244,13 +244,13 @@ class TestAborted:
 
     def outcome(self, stack: Stack, rotation: str, serving: Slot) -> tuple[str, set[str]]:
         """Why: the sentence and the codes."""
-        record = stack.follow(rotation, waiting, timeout=150)
+        record = stack.client.follow(rotation, waiting, timeout=150)
         assert record["outcome"] == "aborted", record["outcomeReason"]
         assert active(stack) == serving
-        assert stack.ready("orders", f"api-{serving}")
-        standby = stack.deployment("orders", f"api-{other(serving)}")
+        assert stack.owner.ready("orders", f"api-{serving}")
+        standby = stack.owner.deployment("orders", f"api-{other(serving)}")
         assert standby["spec"]["replicas"] == 0
-        versions = stack.vault.versions(SecretTarget(world.secret(other(serving))))
+        versions = stack.owner.vault.versions(SecretTarget(world.secret(other(serving))))
         assert not any(version.enabled for version in versions)
         assert {step["code"] for step in record["steps"] if "code" in step} == codes(record)
         return record["outcomeReason"], codes(record)
@@ -272,18 +272,18 @@ class TestAborted:
     def test_postgresql_refusing(self, stack: Stack) -> None:
         serving = active(stack)
         role = f"orders_{other(serving)}"
-        stack.sql(f"REVOKE {role} FROM rotator")
+        stack.owner.sql(f"REVOKE {role} FROM rotator")
         try:
             reason, why = self.outcome(stack, started(stack), serving)
         finally:
-            stack.sql(f"GRANT {role} TO rotator WITH ADMIN TRUE, INHERIT FALSE, SET FALSE")
+            stack.owner.sql(f"GRANT {role} TO rotator WITH ADMIN TRUE, INHERIT FALSE, SET FALSE")
         assert "rotator.sql" in reason
         assert why == {"database-right-missing"}
 
     def test_key_vault_refusing(self, stack: Stack) -> None:
         serving = active(stack)
         match = {"method": "PUT", "path_prefix": f"/secrets/{world.secret(other(serving))}"}
-        stack.fault("keyvault", match=match, times=50, status=403)
+        stack.faults.order("keyvault", match=match, times=50, status=403)
         reason, why = self.outcome(stack, started(stack), serving)
         assert "HTTP 403" in reason
         assert why == {"vault-denied"}
@@ -291,7 +291,7 @@ class TestAborted:
     def test_a_key_vault_that_stays_down_longer_than_patience(self, stack: Stack) -> None:
         serving = active(stack)
         match = {"method": "PUT", "path_prefix": f"/secrets/{world.secret(other(serving))}"}
-        stack.fault("keyvault", match=match, times=500, status=503)
+        stack.faults.order("keyvault", match=match, times=500, status=503)
         reason, why = self.outcome(stack, started(stack), serving)
         assert "HTTP 503" in reason
         assert why == {"vault-unavailable"}
@@ -300,8 +300,8 @@ class TestAborted:
 def test_a_fault_that_passes_is_retried(stack: Stack) -> None:
     standby = other(active(stack))
     match = {"method": "PUT", "path_prefix": f"/secrets/{world.secret(standby)}"}
-    stack.fault("keyvault", match=match, times=2, status=503)
-    assert stack.follow(started(stack), waiting)["outcome"] is None
+    stack.faults.order("keyvault", match=match, times=2, status=503)
+    assert stack.client.follow(started(stack), waiting)["outcome"] is None
 
 
 @pytest.mark.guarantee(7)
@@ -321,7 +321,7 @@ def test_workloads_that_disagree_are_refused_with_the_list(stack: Stack) -> None
 def select(stack: Stack, namespace: str, name: str, slot: Slot) -> None:
     from kubernetes import client  # noqa: PLC0415 - half a second, for one test
 
-    client.CoreV1Api(stack.kubernetes).patch_namespaced_service(
+    client.CoreV1Api(stack.owner.kubernetes).patch_namespaced_service(
         name, namespace, {"spec": {"selector": {"slot": slot}}}
     )
 
@@ -339,7 +339,7 @@ class standby_environment:  # noqa: N801 - used like a function
         self._patch([{"name": key, "value": value} for key, value in self._variables.items()])
 
     def __exit__(self, *exc: object) -> None:
-        found = self._stack.deployment(self._namespace, self._name)
+        found = self._stack.owner.deployment(self._namespace, self._name)
         slot = found["spec"]["selector"]["matchLabels"]["slot"]
         back = {"SLOT": {"name": "SLOT", "value": slot}}
         self._patch([back.get(key, {"name": key, "$patch": "delete"}) for key in self._variables])
@@ -348,7 +348,7 @@ class standby_environment:  # noqa: N801 - used like a function
         from kubernetes import client  # noqa: PLC0415 - half a second, for few tests
 
         containers = [{"name": self._container, "env": variables}]
-        client.AppsV1Api(self._stack.kubernetes).patch_namespaced_deployment(
+        client.AppsV1Api(self._stack.owner.kubernetes).patch_namespaced_deployment(
             self._name,
             self._namespace,
             {"spec": {"template": {"spec": {"containers": containers}}}},
@@ -359,36 +359,36 @@ def test_traffic_comes_back_to_as_many_pods_as_it_left(stack: Stack) -> None:
     """The load grew, or somebody scaled the replaced slot, while the approval was pending."""
     before = active(stack)
     rotation = started(stack)
-    stack.follow(rotation, waiting)
+    stack.client.follow(rotation, waiting)
     scale(stack, "orders", f"api-{other(before)}", 2)
     scale(stack, "shop", f"web-{before}", 0)
-    stack.decide(rotation, "reject")
+    stack.client.decide(rotation, "reject")
     assert ended(stack, rotation)["outcome"] == "rolled-back"
-    assert stack.deployment("orders", f"api-{before}")["status"]["readyReplicas"] == 2
-    assert stack.deployment("shop", f"web-{before}")["status"]["readyReplicas"] == 1
+    assert stack.owner.deployment("orders", f"api-{before}")["status"]["readyReplicas"] == 2
+    assert stack.owner.deployment("shop", f"web-{before}")["status"]["readyReplicas"] == 1
     scale(stack, "orders", f"api-{before}", 1)
-    wait_until(lambda: stack.ready("orders", f"api-{before}"), 30, "one pod")
+    wait_until(lambda: stack.owner.ready("orders", f"api-{before}"), 30, "one pod")
 
 
 def test_the_sweep_finds_what_no_event_told(stack: Stack) -> None:
     """The active slot's secret of a fresh stack expires in 20 days; later ones in 90."""
     serving = active(stack)
-    current = stack.vault.current(SecretTarget(world.secret(serving)))
+    current = stack.owner.vault.current(SecretTarget(world.secret(serving)))
     assert current is not None
-    value = stack.vault.value(SecretTarget(current.secret, current.version))
+    value = stack.owner.vault.value(SecretTarget(current.secret, current.version))
     soon = datetime.now(UTC) + timedelta(days=20)
     secret = SecretTarget(current.secret)
-    stack.vault.put(secret, value, expires=soon, content_type="text/plain", tags={})
+    stack.owner.vault.put(secret, value, expires=soon, content_type="text/plain", tags={})
     headers = {"x-functions-key": stack.keys["master"]}
-    assert stack.request("POST", "/admin/functions/sweep", {}, headers).status == 202
-    wait_until(lambda: stack.rotations()[0]["request"]["origin"] == "sweep", 20, "the sweep")
-    record = stack.follow(stack.rotations()[0]["rotation"], waiting)
+    assert stack.client.request("POST", "/admin/functions/sweep", {}, headers).status == 202
+    wait_until(lambda: stack.client.rotations()[0]["request"]["origin"] == "sweep", 20, "the sweep")
+    record = stack.client.follow(stack.client.rotations()[0]["rotation"], waiting)
     assert (record["outcome"], record["active"]) == (None, serving)
 
 
 def scale(stack: Stack, namespace: str, name: str, replicas: int) -> None:
     from kubernetes import client  # noqa: PLC0415 - half a second, for one test
 
-    client.AppsV1Api(stack.kubernetes).patch_namespaced_deployment(
+    client.AppsV1Api(stack.owner.kubernetes).patch_namespaced_deployment(
         name, namespace, {"spec": {"replicas": replicas}}
     )

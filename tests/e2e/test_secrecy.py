@@ -94,7 +94,7 @@ def places(stack: Stack, needles: list[bytes]) -> list[str]:
         name = path.relative_to(stack.directory).as_posix()
         if path.is_file() and not name.startswith(BELONGS) and holds(content(path), needles):
             found.append(name)
-    if any(holds(answer, needles) for answer in stack.answers):
+    if any(holds(answer, needles) for answer in stack.client.answers):
         found.append("an answer")
     return found
 
@@ -118,9 +118,9 @@ def secret_stack(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(world, "manifests", reading(world.manifests, VARIABLES[shape]))
         with Stack(directory, options) as stack:
-            stack.sql("ALTER SYSTEM SET log_statement = 'all'")
-            stack.sql("ALTER SYSTEM SET log_min_duration_statement = 0")
-            stack.sql("SELECT pg_reload_conf()")
+            stack.owner.sql("ALTER SYSTEM SET log_statement = 'all'")
+            stack.owner.sql("ALTER SYSTEM SET log_min_duration_statement = 0")
+            stack.owner.sql("SELECT pg_reload_conf()")
             yield stack
 
 
@@ -141,13 +141,17 @@ def ask_everything(stack: Stack, rotation: str) -> None:
     """Every way to be told about a rotation; `stack` keeps the answers."""
     pages = [f"/rotations/{rotation}/evidence", "/credentials", "/health", "/pages"]
     for path in (*pages, f"/pages/rotations/{rotation}", "/rotations/unknown"):
-        stack.api("GET", path)
+        stack.client.api("GET", path)
     key = f"code={stack.keys['system']}"
     shown = "showInput=true&showHistory=true&showHistoryOutput=true"
     base = "/runtime/webhooks/durabletask/instances"
     for instance in (rotation, world.CREDENTIAL, f"{rotation}.prepare.api"):
-        assert stack.request("GET", f"{base}/{instance}?{shown}&{key}").status in {200, 202, 404}
-    assert stack.request("GET", f"{base}?{shown}&{key}").status == 200
+        assert stack.client.request("GET", f"{base}/{instance}?{shown}&{key}").status in {
+            200,
+            202,
+            404,
+        }
+    assert stack.client.request("GET", f"{base}?{shown}&{key}").status == 200
 
 
 @pytest.mark.guarantee(3)
@@ -156,14 +160,14 @@ def test_no_password_is_written_logged_answered_published_or_passed(secret_stack
     with Processes() as processes:
         for decision, outcome in (("approve", "completed"), ("reject", "rolled-back")):
             rotation = announced(stack, active(stack))
-            record = stack.follow(rotation, waiting)
+            record = stack.client.follow(rotation, waiting)
             assert record["outcome"] is None, record["outcomeReason"]
             ask_everything(stack, rotation)
-            assert stack.decide(rotation, decision).status == 200
+            assert stack.client.decide(rotation, decision).status == 200
             assert ended(stack, rotation)["outcome"] == outcome
             ask_everything(stack, rotation)
         wait_until(lambda: all_published(stack), 30, "the events being published")
-    stack.sql("CHECKPOINT")
+    stack.owner.sql("CHECKPOINT")
     needles = needles_of(stack)
     assert places(stack, needles) == []
     allowed = f"orders-web: variable {VARIABLES[stack.options.credential['format']]}"
@@ -174,7 +178,7 @@ def all_published(stack: Stack) -> bool:
     """Nothing is on its way any more that could still be written somewhere."""
     key = f"code={stack.keys['system']}"
     running = "runtimeStatus=Running,Pending"
-    answer = stack.request("GET", f"/runtime/webhooks/durabletask/instances?{running}&{key}")
+    answer = stack.client.request("GET", f"/runtime/webhooks/durabletask/instances?{running}&{key}")
     return bool(answer.json == [])
 
 
@@ -195,7 +199,7 @@ class TestTheSearchFinds:
     @pytest.mark.guarantee(3)
     def test_an_answer(self, tmp_path: Path) -> None:
         stack, form = planted(tmp_path, 0)
-        stack.answers.append(b"x" + form + b"y")
+        stack.client.answers.append(b"x" + form + b"y")
         assert places(stack, [form]) == ["an answer"]
 
     @pytest.mark.guarantee(3)

@@ -10,7 +10,7 @@ import pytest
 from local import proof, world
 from local.cluster.client import connect
 from local.process import Component, free_port
-from local.stack import Options, Stack
+from local.stack import Options, Owner, Stack
 from tests.conftest import QUICK
 
 if TYPE_CHECKING:
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kubernetes.client import ApiClient
+
+    from local.stack import Parts
+
 
 ELSEWHERE = "shop"  # the namespace that is in the second cluster
 
@@ -41,10 +44,20 @@ class TwoClusters(Stack):
         super()._start_cluster()
 
     @cached_property
-    def second(self) -> ApiClient:
-        return connect(self.directory / "second" / "cluster" / "kubeconfig")
+    def owner(self) -> Owner:
+        return OwnerOfTwo(self)
 
-    def client(self, namespace: str) -> ApiClient:
+
+class OwnerOfTwo(Owner):
+    def __init__(self, parts: Parts) -> None:
+        super().__init__(parts)
+        self._kubeconfig = parts.directory / "second" / "cluster" / "kubeconfig"
+
+    @cached_property
+    def second(self) -> ApiClient:
+        return connect(self._kubeconfig)
+
+    def api_client(self, namespace: str) -> ApiClient:
         return self.second if namespace == ELSEWHERE else self.kubernetes
 
 
@@ -66,15 +79,17 @@ def two(tmp_path: Path) -> Iterator[Stack]:
 
 def test_workloads_of_two_clusters_move_together(two: Stack) -> None:
     assert {
-        two.deployment(ns, f"{name}-blue")["status"]["readyReplicas"]
+        two.owner.deployment(ns, f"{name}-blue")["status"]["readyReplicas"]
         for name, ns in world.WORKLOADS.items()
     } == {1}
-    answer = two.api("POST", "/rotations", {"credential": world.CREDENTIAL, "by": world.OPERATOR})
+    answer = two.client.api(
+        "POST", "/rotations", {"credential": world.CREDENTIAL, "by": world.OPERATOR}
+    )
     rotation = answer.json["rotation"]
-    two.follow(rotation, lambda record: (record["approval"] or {}).get("event"))
+    two.client.follow(rotation, lambda record: (record["approval"] or {}).get("event"))
     seen = proof.Passwords.read(two)
-    assert two.decide(rotation, "approve").status == 200
-    record = two.follow(rotation, lambda record: record["outcome"])
+    assert two.client.decide(rotation, "approve").status == 200
+    record = two.client.follow(rotation, lambda record: record["outcome"])
     assert record["outcome"] == "completed"
     checks = proof.check(two, record, "green", [seen])
     assert [check.what for check in checks if not check.holds] == []

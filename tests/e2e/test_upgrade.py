@@ -80,7 +80,7 @@ def edit(file: Path, *changes: tuple[str, str]) -> None:
 
 def waits(stack: Stack) -> str:
     rotation = started(stack)
-    record = stack.follow(rotation, waiting)
+    record = stack.client.follow(rotation, waiting)
     assert record["outcome"] is None, record["outcomeReason"]
     return rotation
 
@@ -88,7 +88,7 @@ def waits(stack: Stack) -> str:
 def decided(stack: Stack, rotation: str, decision: str, serving: str) -> dict[str, Any]:
     """The record at the end, proved in the world."""
     seen = proof.Passwords.read(stack)
-    assert stack.decide(rotation, decision).status in {200, 202}
+    assert stack.client.decide(rotation, decision).status in {200, 202}
     record = ended(stack, rotation)
     failed = [c.what for c in proof.check(stack, record, serving, [seen]) if not c.holds]  # type: ignore[arg-type]  # one of the slots
     assert failed == []
@@ -98,13 +98,13 @@ def decided(stack: Stack, rotation: str, decision: str, serving: str) -> dict[st
 def instance(stack: Stack, name: str) -> dict[str, Any]:
     code = quote(stack.keys["system"], safe="")
     path = f"/runtime/webhooks/durabletask/instances/{quote(name)}?showHistory=true&code={code}"
-    found: dict[str, Any] = stack.request("GET", path).json
+    found: dict[str, Any] = stack.client.request("GET", path).json
     return found
 
 
 def test_rotations_that_wait_are_decided_under_the_next_release(tmp_path: Path) -> None:
     with Stack(tmp_path / "stack", Options(replicas=1, watch_seconds=2, credential=QUICK)) as stack:
-        urls = [stack.service_url(space, name) for name, space in world.WORKLOADS.items()]
+        urls = [stack.owner.service_url(space, name) for name, space in world.WORKLOADS.items()]
         with Load(urls, rate=20) as load:
             before = active(stack)
             first = waits(stack)
@@ -125,7 +125,7 @@ def test_rotations_that_wait_are_decided_under_the_next_release(tmp_path: Path) 
 def told(stack: Stack, rotation: str, version: str) -> tuple[list[str], int]:
     """The steps that differ between the versions, and the calls of a part that began late."""
     assert instance(stack, rotation)["version"] == version
-    steps = [step["step"] for step in stack.rotation(rotation)["steps"]]
+    steps = [step["step"] for step in stack.client.rotation(rotation)["steps"]]
     part = instance(stack, f"{rotation}.retire.api")
     assert part["version"] == version
     return [step for step in steps if step == "verify"], calls(part, "scale_down")

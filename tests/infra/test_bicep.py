@@ -6,19 +6,16 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pytest
-
-from tests.infra.bicep import Bicep, Module, text, walk
+from tests.infra.bicep import Bicep, text, walk
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     import tree_sitter
 
 ROOT = Path(__file__).parents[2]
 INFRA = ROOT / "infra"
 FILES = sorted(INFRA.rglob("*.bicep"))
-MODULES = [(path, module) for path in FILES for module in Bicep(path).modules]
 
 # Functions of the language: https://learn.microsoft.com/azure/azure-resource-manager/bicep/bicep-functions
 FUNCTIONS = {
@@ -41,12 +38,14 @@ def name(path: Path) -> str:
     return str(path.relative_to(INFRA))
 
 
-each_file = pytest.mark.parametrize("path", FILES, ids=name)
+def faults(look: Callable[[Bicep], Collection[str]]) -> dict[str, Collection[str]]:
+    """What `look` finds wrong, by file."""
+    by_file = {name(path): look(Bicep(path)) for path in FILES}
+    return {file: wrong for file, wrong in by_file.items() if wrong}
 
 
-@each_file
-def test_it_parses(path: Path) -> None:
-    assert Bicep(path).errors == []
+def test_every_file_parses() -> None:
+    assert faults(lambda bicep: bicep.errors) == {}
 
 
 def test_what_is_broken_does_not_parse(tmp_path: Path) -> None:
@@ -55,38 +54,47 @@ def test_what_is_broken_does_not_parse(tmp_path: Path) -> None:
     assert Bicep(broken).errors != []
 
 
-@pytest.mark.parametrize(
-    ("path", "module"), MODULES, ids=[f"{path.stem}-{module.name}" for path, module in MODULES]
-)
-def test_a_module_gets_the_parameters_that_it_has(path: Path, module: Module) -> None:
-    parameters = Bicep(module.path).parameters
-    assert set(module.params) - set(parameters) == set()
-    required = {item.name for item in parameters.values() if item.required}
-    assert required - set(module.params) == set()
+def wrong_parameters(bicep: Bicep) -> set[str]:
+    wrong = set()
+    for module in bicep.modules:
+        parameters = Bicep(module.path).parameters
+        required = {item.name for item in parameters.values() if item.required}
+        wrong |= {f"{module.name} has no {one}" for one in set(module.params) - set(parameters)}
+        wrong |= {f"{module.name} lacks {one}" for one in required - set(module.params)}
+    return wrong
 
 
-@each_file
-def test_what_is_imported_is_exported(path: Path) -> None:
-    for names, source in Bicep(path).imports:
+def test_each_module_gets_the_parameters_that_it_has() -> None:
+    assert faults(wrong_parameters) == {}
+
+
+def not_exported(bicep: Bicep) -> set[str]:
+    missing = set()
+    for names, source in bicep.imports:
         exported = {
             text(node.named_children[0])
             for node, decorators in Bicep(source).declarations("type_declaration")
             if "@export()" in decorators
         }
-        assert set(names) - exported == set()
+        missing |= set(names) - exported
+    return missing
 
 
-@each_file
-def test_outputs_of_modules_that_are_used_exist(path: Path) -> None:
-    bicep = Bicep(path)
+def test_what_is_imported_is_exported() -> None:
+    assert faults(not_exported) == {}
+
+
+def missing_outputs(bicep: Bicep) -> set[str]:
     sources = {module.name: module.path for module in bicep.modules}
-    used = set(OUTPUT.findall(text(bicep.root)))
-    missing = {
+    return {
         f"{module}.outputs.{output}"
-        for module, output in used
+        for module, output in set(OUTPUT.findall(text(bicep.root)))
         if output not in Bicep(sources[module]).outputs
     }
-    assert missing == set()
+
+
+def test_outputs_of_modules_that_are_used_exist() -> None:
+    assert faults(missing_outputs) == {}
 
 
 def references(node: tree_sitter.Node) -> Iterator[str]:
@@ -117,66 +125,69 @@ def declared(bicep: Bicep) -> set[str]:
     return names
 
 
-@each_file
-def test_every_name_is_declared(path: Path) -> None:
-    bicep = Bicep(path)
+def test_every_name_is_declared() -> None:
     # In an array the grammar takes `f().x` for two items, so that a function looks like a name.
-    assert set(references(bicep.root)) - declared(bicep) - FUNCTIONS == set()
+    assert faults(lambda one: set(references(one.root)) - declared(one) - FUNCTIONS) == {}
 
 
-@each_file
-def test_every_parameter_and_variable_is_used(path: Path) -> None:
-    bicep = Bicep(path)
+def unused(bicep: Bicep) -> set[str]:
     times = list(references(bicep.root))
     names = bicep.named("parameter_declaration") | bicep.named("variable_declaration")
-    assert {found for found in names if times.count(found) < 2} == set()
+    return {one for one in names if times.count(one) < 2}
 
 
-@each_file
-def test_every_function_is_one_of_the_language(path: Path) -> None:
+def test_every_parameter_and_variable_is_used() -> None:
+    assert faults(unused) == {}
+
+
+def unknown_functions(bicep: Bicep) -> set[str]:
     calls = {
         text(node.named_children[0])
-        for node in walk(Bicep(path).root)
+        for node in walk(bicep.root)
         if node.type == "call_expression" and node.parent and node.parent.type != "decorator"
     }
-    assert {call for call in calls if "." not in call} - FUNCTIONS == set()
+    return {call for call in calls if "." not in call} - FUNCTIONS
 
 
-@each_file
-def test_every_parameter_and_output_is_described(path: Path) -> None:
-    bicep = Bicep(path)
-    for kind in ("parameter_declaration", "output_declaration", "type_declaration"):
-        bare = [
-            text(node)
-            for node, decorators in bicep.declarations(kind)
-            if not any(item.startswith("@description(") for item in decorators)
-        ]
-        assert bare == []
+def test_every_function_is_one_of_the_language() -> None:
+    assert faults(unknown_functions) == {}
 
 
-@each_file
-def test_modules_are_local(path: Path) -> None:
+def not_described(bicep: Bicep) -> list[str]:
+    return [
+        text(node)
+        for kind in ("parameter_declaration", "output_declaration", "type_declaration")
+        for node, decorators in bicep.declarations(kind)
+        if not any(item.startswith("@description(") for item in decorators)
+    ]
+
+
+def test_every_parameter_and_output_is_described() -> None:
+    assert faults(not_described) == {}
+
+
+def test_modules_are_local() -> None:
     """A module of a registry would need the network at build time."""
-    assert [module.path for module in Bicep(path).modules if not module.path.exists()] == []
+    assert faults(lambda one: [m.name for m in one.modules if not m.path.exists()]) == {}
 
 
-@each_file
-def test_api_versions_are_not_previews_and_one_for_each_type(path: Path) -> None:
-    used = {(item.type, item.version) for item in Bicep(path).resources}
-    everywhere = {(item.type, item.version) for file in FILES for item in Bicep(file).resources}
+def test_api_versions_are_no_previews_and_one_for_each_type() -> None:
+    versions: dict[str, set[str]] = {}
+    for path in FILES:
+        for item in Bicep(path).resources:
+            versions.setdefault(item.type, set()).add(item.version)
+    previews = {kind for kind, used in versions.items() if any("preview" in one for one in used)}
     # Diagnostic settings with groups of categories have never had another version.
-    previews = {kind for kind, version in used if "preview" in version}
     assert previews <= {"Microsoft.Insights/diagnosticSettings"}
-    assert [kind for kind, _ in used if len({v for k, v in everywhere if k == kind}) > 1] == []
+    assert {kind: used for kind, used in versions.items() if len(used) > 1} == {}
 
 
-@each_file
-def test_no_output_is_a_secret(path: Path) -> None:
-    secret = re.compile(
-        r"list\w*\(|\.value\b|password|accountKey|sharedAccess|\bsig=", re.IGNORECASE
-    )
-    outputs = Bicep(path).outputs.values()
-    assert [item.name for item in outputs if secret.search(item.value)] == []
+SECRET = re.compile(r"list\w*\(|\.value\b|password|accountKey|sharedAccess|\bsig=", re.IGNORECASE)
+
+
+def test_no_output_is_a_secret() -> None:
+    found = faults(lambda one: [o.name for o in one.outputs.values() if SECRET.search(o.value)])
+    assert found == {}
 
 
 def test_keys_are_listed_nowhere_but_for_the_address_of_the_workflow() -> None:

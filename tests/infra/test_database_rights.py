@@ -173,16 +173,16 @@ def test_a_whole_rotation_as_that_login(
     """On the versions that the stack does not run by default; tests/e2e rotates on that one."""
     monkeypatch.setenv("LOCAL_POSTGRES_BIN", str(installation.binaries))
     with Stack(tmp_path / "stack", Options(replicas=1, watch_seconds=2)) as stack:
-        with psycopg.connect(stack.admin_dsn()) as connection:
+        with psycopg.connect(stack.owner.dsn()) as connection:
             assert connection.info.server_version // 10000 == installation.major
-        started = stack.api(
+        started = stack.client.api(
             "POST", "/rotations", {"credential": world.CREDENTIAL, "by": world.OPERATOR}
         )
         rotation = started.json["rotation"]
-        stack.follow(rotation, lambda r: r["outcome"] or (r["approval"] or {}).get("event"))
+        stack.client.follow(rotation, lambda r: r["outcome"] or (r["approval"] or {}).get("event"))
         seen = proof.Passwords.read(stack)
-        stack.decide(rotation, "approve")
-        record = stack.follow(rotation, lambda r: r["outcome"])
+        stack.client.decide(rotation, "approve")
+        record = stack.client.follow(rotation, lambda r: r["outcome"])
         assert record["outcome"] == "completed"
         failed = [c.what for c in proof.check(stack, record, "green", [seen]) if not c.holds]
         assert not failed

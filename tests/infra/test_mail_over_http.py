@@ -171,7 +171,7 @@ def run(stack: Stack, event: dict[str, Any], clicks: dict[str, list[str]], **mor
 def test_the_first_click_decides_and_every_later_one_is_told_so(stack: Stack) -> None:
     rotation, event = asking(stack)
     done = run(stack, event, {ADA: ["Approve", "Reject"], GRACE: ["Reject"]})
-    record = stack.follow(rotation, lambda r: r["outcome"], timeout=150)
+    record = stack.client.follow(rotation, lambda r: r["outcome"], timeout=150)
     assert record["outcome"] == "completed"
     assert record["decision"]["by"] == ADA
     assert sorted(done.office.answers) == [200, 200, 404]  # Ada's second click came to nothing
@@ -189,8 +189,8 @@ def test_a_mail_that_nobody_answers_decides_nothing_and_a_rejection_rolls_back(
     rotation, event = asking(stack)
     silent = run(stack, event, {}, patience=0.2)
     assert silent.decided == []
-    assert stack.rotation(rotation)["decision"] is None
+    assert stack.client.rotation(rotation)["decision"] is None
     done = run(stack, event, {ADA: ["Reject"]}, patience=3)
-    record = stack.follow(rotation, lambda r: r["outcome"], timeout=150)
+    record = stack.client.follow(rotation, lambda r: r["outcome"], timeout=150)
     assert record["outcome"] == "rolled-back"
     assert done.decided == [200]

@@ -76,11 +76,13 @@ def used(event: dict[str, Any]) -> Use:
 
 
 def rotate(stack: Stack, decision: str) -> str:
-    answer = stack.api("POST", "/rotations", {"credential": world.CREDENTIAL, "by": world.OPERATOR})
+    answer = stack.client.api(
+        "POST", "/rotations", {"credential": world.CREDENTIAL, "by": world.OPERATOR}
+    )
     rotation = str(answer.json["rotation"])
-    stack.follow(rotation, lambda r: r["outcome"] or (r["approval"] or {}).get("event"))
-    stack.decide(rotation, decision)
-    return str(stack.follow(rotation, lambda record: record["outcome"])["outcome"])
+    stack.client.follow(rotation, lambda r: r["outcome"] or (r["approval"] or {}).get("event"))
+    stack.client.decide(rotation, decision)
+    return str(stack.client.follow(rotation, lambda record: record["outcome"])["outcome"])
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +91,7 @@ def asked(shared_stack: Stack) -> list[dict[str, Any]]:
 
     The first leaves the slots reversed, so that each has been the standby one.
     """
-    shared_stack.restore()
+    shared_stack.faults.restore()
     since = audit_log(shared_stack).stat().st_size
     outcomes = [rotate(shared_stack, decision) for decision in ("approve", "reject")]
     assert outcomes == ["completed", "rolled-back"]

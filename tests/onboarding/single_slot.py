@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -14,12 +15,15 @@ from psycopg.conninfo import make_conninfo
 from local import world
 from local.cluster.client import apply, read_manifests
 from local.process import wait_until
-from local.stack import APP, PODS, Stack
+from local.stack import APP, PODS, Provisioner, Stack
 from rotation.secrecy import Secret, new_password
 from tests.onboarding import guide
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from local.stack import Owner, Parts
+    from rotation.config import Credential
 
 ADMIN = "pgadmin"
 OWNED = """
@@ -35,47 +39,58 @@ CREATE FUNCTION total() RETURNS bigint LANGUAGE sql AS 'SELECT sum(quantity) FRO
 """
 
 
-class SingleSlot(Stack):
-    """The host starts when the guide has written credentials.yaml.
+class OneSlot(Provisioner):
+    """The database's administrator is no superuser: on Azure nobody is one."""
 
-    The database's administrator is no superuser: on Azure nobody is one.
-    """
-
-    def __init__(self, directory: Path) -> None:
-        super().__init__(directory)
-        self.administrator = new_password()
+    def __init__(self, parts: Parts, owner: Owner, password: Secret) -> None:
+        super().__init__(parts, owner)
+        self.admin_password = password
         self.first = new_password()
-        self.credentials: dict[str, Any] | None = None
 
-    def login(self, role: str, password: Secret) -> str:
-        return make_conninfo(
-            self.admin_dsn("orders"), user=role, password=password.reveal(), sslmode="disable"
-        )
+    def as_role(self, role: str, password: Secret) -> str:
+        dsn = self.owner.dsn("orders")
+        return make_conninfo(dsn, user=role, password=password.reveal(), sslmode="disable")
 
-    def _provision(self) -> None:
-        with psycopg.connect(self.admin_dsn(), autocommit=True) as superuser:
-            _create(superuser, ADMIN, "LOGIN CREATEROLE CREATEDB", self.administrator)
+    def login(self, credential: Credential) -> None:  # noqa: ARG002 - the guide writes one later
+        with psycopg.connect(self.owner.dsn(), autocommit=True) as superuser:
+            _create(superuser, ADMIN, "LOGIN CREATEROLE CREATEDB", self.admin_password)
             grant = "GRANT pg_signal_backend, pg_read_all_stats TO {} WITH ADMIN OPTION"
             superuser.execute(sql.SQL(grant).format(sql.Identifier(ADMIN)))
-        own = make_conninfo(self.login(ADMIN, self.administrator), dbname="postgres")
+        own = make_conninfo(self.as_role(ADMIN, self.admin_password), dbname="postgres")
         with psycopg.connect(own, autocommit=True) as admin:
             _create(admin, "orders_app", "LOGIN", self.first)
             admin.execute("CREATE DATABASE orders")
-        with psycopg.connect(self.login(ADMIN, self.administrator)) as admin:
+        with psycopg.connect(self.as_role(ADMIN, self.admin_password)) as admin:
             admin.execute("GRANT CREATE ON SCHEMA public TO orders_app")
-        with psycopg.connect(self.login("orders_app", self.first)) as application:
+        with psycopg.connect(self.as_role("orders_app", self.first)) as application:
             application.execute(OWNED.encode())
-        self._put_secret("orders-db", self.first, timedelta(days=20))
+        self.put_secret("orders-db", self.first, timedelta(days=20))
 
-    def _populate(self) -> None:
-        apply(self.kubernetes, self.localised(guide.file("start.yaml")))
-        wait_until(lambda: self.ready("orders", "api"), 60, "Deployment orders/api being ready")
+    def workloads(self, replicas: int) -> None:  # noqa: ARG002 - the guide's manifest says how many
+        manifests = localised(self.parts, guide.file("start.yaml"))
+        apply(self.owner.kubernetes, manifests)
+        ready = self.owner.ready
+        wait_until(lambda: ready("orders", "api"), 60, "Deployment orders/api being ready")
 
-    def localised(self, manifests: str) -> list[dict[str, Any]]:
-        return [
-            world.localised(found, self.addresses, app=APP.principal_id, pods=PODS.client_id)
-            for found in read_manifests(manifests)
-        ]
+
+def localised(parts: Parts, manifests: str) -> list[dict[str, Any]]:
+    return [
+        world.localised(manifest, parts.addresses, app=APP.principal_id, pods=PODS.client_id)
+        for manifest in read_manifests(manifests)
+    ]
+
+
+class SingleSlot(Stack):
+    """The host starts when the guide has written credentials.yaml."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
+        self.admin_password = new_password()
+        self.credentials: dict[str, Any] | None = None
+
+    @cached_property
+    def provisioner(self) -> OneSlot:
+        return OneSlot(self, self.owner, self.admin_password)
 
     def own_values(self, credentials: str) -> dict[str, Any]:
         """A credentials.yaml with this machine's addresses where an environment has its own."""
@@ -104,7 +119,7 @@ class SingleSlot(Stack):
             "PGPORT": str(self.addresses.database_port),
             "PGDATABASE": "orders",
             "PGUSER": ADMIN,
-            "PGPASSWORD": self.administrator.reveal(),
+            "PGPASSWORD": self.admin_password.reveal(),
             "PGSSLMODE": "disable",
             "KUBECONFIG": self._path("cluster", "kubeconfig"),
             "STAND_IN_VAULT": json.dumps(

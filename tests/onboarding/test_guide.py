@@ -24,7 +24,7 @@ from rotation.model.errors import Conflict
 from rotation.model.targets import SecretTarget
 from tests.infra.test_kubernetes_schemas import check
 from tests.onboarding import guide
-from tests.onboarding.single_slot import SingleSlot
+from tests.onboarding.single_slot import SingleSlot, localised
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -75,7 +75,7 @@ class Reader:
             self.stack.credentials = self.stack.own_values(file.text)
             found: Any = [self.stack.credentials]
         else:
-            found = self.stack.localised(file.text)
+            found = localised(self.stack, file.text)
         (self.folder / file.name).write_text(yaml.safe_dump_all(found), encoding="utf-8")
 
     def _run(self, commands: str) -> None:
@@ -132,17 +132,17 @@ def stack(tmp_path: Path) -> Iterator[SingleSlot]:
 
 
 def rotated(stack: SingleSlot, rotation: str, by: str) -> dict[str, Any]:
-    stack.follow(rotation, lambda r: r["outcome"] or (r["approval"] or {}).get("event"))
-    assert stack.decide(rotation, "approve", by).status == 200
-    return stack.follow(rotation, lambda record: record["outcome"])
+    stack.client.follow(rotation, lambda r: r["outcome"] or (r["approval"] or {}).get("event"))
+    assert stack.client.decide(rotation, "approve", by).status == 200
+    return stack.client.follow(rotation, lambda record: record["outcome"])
 
 
 def logs_in(stack: SingleSlot, role: str, secret: str) -> bool:
-    current = stack.vault.current(SecretTarget(secret))
+    current = stack.owner.vault.current(SecretTarget(secret))
     assert current is not None
     try:
-        password = stack.vault.value(SecretTarget(secret, current.version))
-        with psycopg.connect(stack.login(role, password)):
+        password = stack.owner.vault.value(SecretTarget(secret, current.version))
+        with psycopg.connect(stack.provisioner.as_role(role, password)):
             return True
     except (Conflict, psycopg.OperationalError):  # disabled, refused
         return False
@@ -157,10 +157,10 @@ def drill(reader: Reader) -> None:
     reader.take(look)
     reader.take(start)
     rotation = reader.rotation
-    stack.follow(rotation, lambda r: r["outcome"] or (r["approval"] or {}).get("event"))
+    stack.client.follow(rotation, lambda r: r["outcome"] or (r["approval"] or {}).get("event"))
     reader.more["ROTATION"] = rotation
     reader.take(reject)
-    record = stack.follow(rotation, lambda record: record["outcome"])
+    record = stack.client.follow(rotation, lambda record: record["outcome"])
     assert (record["outcome"], record["active"]) == ("rolled-back", "blue")
 
 
@@ -173,7 +173,7 @@ def by_hand(reader: Reader) -> None:
         reader.take(step)
     assert logs_in(stack, "orders_green", "orders-db-green")
     assert not logs_in(stack, "orders_app", "orders-db")
-    asked = stack.api("POST", "/rotations", {"credential": "orders-db", "by": ADA})
+    asked = stack.client.api("POST", "/rotations", {"credential": "orders-db", "by": ADA})
     record = rotated(stack, asked.json["rotation"], GRACE)
     assert (record["outcome"], record["standby"]) == ("completed", "blue")
     assert logs_in(stack, "orders_app", "orders-db")
@@ -195,7 +195,7 @@ def test_a_single_slot_application_gets_two_slots_and_rotates(
     stack: SingleSlot, tmp_path: Path, stand_ins: set[str]
 ) -> None:
     reader = Reader(stack, tmp_path / "reader", stand_ins)
-    with Load([stack.service_url("orders", "api")], rate=40) as load:
+    with Load([stack.owner.service_url("orders", "api")], rate=40) as load:
         for step in guide.steps():
             reader.take(step)
         first = rotated(stack, reader.rotation, ADA)
@@ -203,10 +203,10 @@ def test_a_single_slot_application_gets_two_slots_and_rotates(
             "completed", "blue", "green",
         )  # fmt: skip
         with pytest.raises(psycopg.OperationalError):
-            psycopg.connect(stack.login("orders_app", stack.first))
+            psycopg.connect(stack.provisioner.as_role("orders_app", stack.provisioner.first))
         assert logs_in(stack, "orders_green", "orders-db-green")
         # And back, so that what became of the first login is proved as well.
-        asked = stack.api("POST", "/rotations", {"credential": "orders-db", "by": ADA})
+        asked = stack.client.api("POST", "/rotations", {"credential": "orders-db", "by": ADA})
         second = rotated(stack, asked.json["rotation"], GRACE)
         assert (second["outcome"], second["standby"]) == ("completed", "blue")
         assert logs_in(stack, "orders_app", "orders-db")

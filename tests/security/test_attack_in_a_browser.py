@@ -122,11 +122,11 @@ def test_our_own_page_decides_and_another_site_does_not(
         page.goto(other_site[1])
         page.wait_for_function("document.title != ''")
     assert set(seen) == {403}
-    assert signed.rotation(rotation)["decision"] is None
+    assert signed.client.rotation(rotation)["decision"] is None
 
     page.goto(f"/api/pages/rotations/{rotation}")
     page.get_by_role("button", name="Reject").click()
     page.get_by_role("region", name="Decision").wait_for()
-    decision = signed.rotation(rotation)["decision"]
+    decision = signed.client.rotation(rotation)["decision"]
     assert (decision["by"], decision["channel"]) == ("anna@contoso.example", "page")
     assert site.ended(signed, rotation)["outcome"] == "rolled-back"

@@ -162,30 +162,77 @@ def test_duration_with_too_many_digits(value: str) -> None:
         fields.duration(value)
 
 
-GOOD: list[tuple[str, Any]] = [
-    (f"{CREDENTIAL}.vault", "https://kv.vault.azure.net/"),
-    (f"{CREDENTIAL}.vault", "https://127.0.0.1:8443"),
-    (f"{CREDENTIAL}.validity", "31d1s"),
-    (f"{CREDENTIAL}.format", "json"),
-    (f"{CREDENTIAL}.drain", "0s"),
-    (f"{CREDENTIAL}.database.host", "127.0.0.1"),
-    (f"{CREDENTIAL}.database.port", 65535),
-    (f"{CREDENTIAL}.slots.blue.role", "o\"; DROP ROLE x; --'ü"),
-    (f"{CREDENTIAL}.retry", {"patience": "0s"}),
-    (f"{CREDENTIAL}.approval", {"onDeadline": "approve", "soak": "0s"}),
-    (f"{WORKLOAD}.port", 8080),
-    (f"{WORKLOAD}.port", "http"),
-    (f"{WORKLOAD}.selectorLabel", "app.example.com/slot"),
-    (f"{TEST}.path", "/a.b/..c?next=/../d"),
-    (f"{TEST}.json", {"role": "{role}", "ready": True, "errors": 0, "cause": None}),
-    (f"{WORKLOAD}.tests.1", {"url": "http://api.example:8080/x?y=1"}),
-    ("clusters.aks", {"kubeconfig": "/etc/kubeconfig", "context": "here"}),
+# Where the value stands in the file, the value, where it is found afterwards, and as what.
+GOOD: list[tuple[str, Any, str, Any]] = [
+    (f"{CREDENTIAL}.vault", "https://kv.vault.azure.net/", "vault", "https://kv.vault.azure.net"),
+    (f"{CREDENTIAL}.vault", "https://127.0.0.1:8443", "vault", "https://127.0.0.1:8443"),
+    (f"{CREDENTIAL}.validity", "31d1s", "validity", timedelta(days=31, seconds=1)),
+    (f"{CREDENTIAL}.format", "json", "format", "json"),
+    (f"{CREDENTIAL}.drain", "0s", "drain", timedelta(0)),
+    (f"{CREDENTIAL}.database.host", "127.0.0.1", "database.host", "127.0.0.1"),
+    (f"{CREDENTIAL}.database.port", 65535, "database.port", 65535),
+    (
+        f"{CREDENTIAL}.slots.blue.role",
+        "o\"; DROP ROLE x; --'ü",
+        "slots.blue.role",
+        "o\"; DROP ROLE x; --'ü",
+    ),
+    (f"{CREDENTIAL}.retry", {"patience": "0s"}, "retry.patience", timedelta(0)),
+    (
+        f"{CREDENTIAL}.approval",
+        {"onDeadline": "approve", "soak": "0s"},
+        "approval.soak",
+        timedelta(0),
+    ),
+    (f"{WORKLOAD}.port", 8080, "workloads.0.port", 8080),
+    (f"{WORKLOAD}.port", "http", "workloads.0.port", "http"),
+    (
+        f"{WORKLOAD}.selectorLabel",
+        "app.example.com/slot",
+        "workloads.0.selector_label",
+        "app.example.com/slot",
+    ),
+    (f"{TEST}.path", "/a.b/..c?next=/../d", "workloads.0.tests.0.path", "/a.b/..c?next=/../d"),
+    (
+        f"{TEST}.json",
+        {"role": "{role}", "ready": True, "errors": 0, "cause": None},
+        "workloads.0.tests.0.expect",
+        {"role": "{role}", "ready": True, "errors": 0, "cause": None},
+    ),
+    (
+        f"{WORKLOAD}.tests.1",
+        {"url": "http://api.example:8080/x?y=1"},
+        "workloads.0.tests.1.url",
+        "http://api.example:8080/x?y=1",
+    ),
 ]
 
 
-@pytest.mark.parametrize(("path", "value"), GOOD)
-def test_accepted(path: str, value: Any) -> None:
-    parse(yaml.safe_dump(changed((path, value))))
+def at(value: Any, path: str) -> Any:
+    """The part of a parsed section that a dotted path names."""
+    for part in path.split("."):
+        if isinstance(value, dict):
+            value = value[part]
+        elif part.isdigit():
+            value = value[int(part)]
+        else:
+            value = getattr(value, part)
+    return value
+
+
+@pytest.mark.parametrize(("path", "value", "attribute", "expected"), GOOD)
+def test_accepted(path: str, value: Any, attribute: str, expected: Any) -> None:
+    configuration = parse(yaml.safe_dump(changed((path, value))))
+    (credential,) = configuration.credentials.values()
+    parsed_value = at(credential, attribute)
+    assert parsed_value == expected
+    assert type(parsed_value) is type(expected)
+
+
+def test_a_cluster_by_kubeconfig() -> None:
+    file = changed(("clusters.aks", {"kubeconfig": "/etc/kubeconfig", "context": "here"}))
+    cluster = parse(yaml.safe_dump(file)).clusters["aks"]
+    assert (cluster.kubeconfig, cluster.context) == ("/etc/kubeconfig", "here")
 
 
 BAD: list[tuple[str, Any, str]] = [

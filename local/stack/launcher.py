@@ -1,0 +1,210 @@
+"""Starts and stops the whole local stack: every component, and the demo's world in it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import urlsplit
+
+import yaml
+
+from local import engines, world
+from local.identity import environment as identity_environment
+from local.process import ROOT, Component, free_port
+from local.stack.client import Client
+from local.stack.faults import FaultDesk
+from local.stack.owner import APP, Owner
+from local.stack.parts import Parts
+from local.stack.provisioner import PODS, Provisioner
+from rotation import config
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from rotation.config import Credential
+
+
+@dataclass
+class Options:
+    """What tests vary. `credential` is merged over the demo's credential in credentials.yaml."""
+
+    rbac: bool = True
+    timers: bool = False
+    watch_seconds: int = 5
+    replicas: int = 2
+    credential: dict[str, Any] = field(default_factory=dict)
+    clusters: dict[str, Any] = field(default_factory=dict)  # more than the stack's own
+    environment: dict[str, str] = field(default_factory=dict)
+    engine: str = field(default_factory=engines.selected)
+
+
+class Stack(Parts):
+    """Starts the components, which end with the stack."""
+
+    def __init__(self, directory: Path, options: Options | None = None) -> None:
+        self.options = options or Options()
+        super().__init__(directory, self.options.engine)
+        self.release = ROOT  # the folder of the app that runs
+
+    @cached_property
+    def owner(self) -> Owner:
+        return Owner(self)
+
+    @cached_property
+    def provisioner(self) -> Provisioner:
+        return Provisioner(self, self.owner)
+
+    @cached_property
+    def client(self) -> Client:
+        return Client(self, self.owner)
+
+    @cached_property
+    def faults(self) -> FaultDesk:
+        return FaultDesk(self, self.client)
+
+    def start(self, progress: Callable[[str], None] = lambda _: None) -> Self:
+        """`progress` is told what is being started. Raises `StartError`, `TimeoutError`."""
+        engines.demand(self.engine)
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            self._start(progress)
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def _start(self, progress: Callable[[str], None]) -> None:
+        progress("identity endpoint, Key Vault, PostgreSQL, event topic")
+        self._component("identity", *("--identity", APP.name, "--identity", PODS.name))
+        access = self._write(
+            "access.json",
+            {APP.principal_id: ["get", "list", "set"], PODS.principal_id: ["get"]},
+        )
+        self._component("keyvault", *self._shared(), "--name", "kv-orders", "--access", access)
+        self._component("postgres")
+        self._component("topic", *self._shared())
+        progress("database with two login roles, secret of the active one")
+        self.provisioner.login(self._credential())
+        progress("cluster with two workloads on the blue slot")
+        self._start_cluster()
+        if self.engine == engines.AZURE:
+            progress("Azure Storage (Azurite), for Microsoft's durable extension")
+            ports = ("--queue-port", str(free_port()), "--table-port", str(free_port()))
+            self._component("storage", *ports, module="durable.storage")
+        progress("Functions host with the app")
+        self.start_host()
+
+    def _component(self, name: str, *arguments: str, module: str = "") -> Component:
+        """A component keeps its port, so that it can be stopped and started again."""
+        component = Component.module(
+            module or name,
+            *("--state", self._path(name), "--port", str(free_port())),
+            *arguments,
+            log=self.directory / "logs" / f"{name}.log",
+            env=self._environment(),
+        )
+        self.components[name] = component
+        return component.start()
+
+    def _path(self, *parts: str) -> str:
+        return str(self.directory.joinpath(*parts))
+
+    def _shared(self) -> tuple[str, ...]:
+        return ("--identity-state", self._path("identity"), "--tls", self._path("tls"))
+
+    def _environment(self) -> dict[str, str]:
+        found = {"LOCAL_ADMIN_KEY": self.keys["admin"]}
+        if "identity" in self.components:
+            url = self.components["identity"].url
+            found |= identity_environment(self.directory / "identity", url)
+        return found
+
+    def _write(self, name: str, document: object) -> str:
+        path = self.directory / name
+        path.touch(mode=0o600)
+        path.write_text(json.dumps(document, indent=2), encoding="utf-8")
+        return str(path)
+
+    def _start_cluster(self) -> None:
+        self._component(
+            "cluster",
+            *self._shared(),
+            *("--name", "local", "--images", self._write("images.json", world.IMAGES)),
+            *("--vault-ca", str(self.addresses.authority)),
+            *("--rbac", "on" if self.options.rbac else "off"),
+        )
+        self.provisioner.workloads(self.options.replicas)
+
+    def start_host(self) -> None:
+        """The Functions host, on a port that stays the same when it is started again."""
+        if "host" not in self.components:
+            self.write_configuration()
+            self.components["host"] = self._host(free_port())
+        self.components["host"].start()
+
+    def _host(self, port: int) -> Component:
+        host = Component.module(
+            "host",
+            *("--app", str(self.release / "function_app.py"), *self._carried_by()),
+            *("--port", str(port), "--timers", "on" if self.options.timers else "off"),
+            log=self.directory / "logs" / "host.log",
+            env=self._host_environment(),
+        )
+        engines.be_patient(host, self.engine)
+        return host
+
+    def _carried_by(self) -> tuple[str, ...]:
+        if self.engine == engines.AZURE:
+            return engines.arguments(self.components["storage"], self.release)
+        return ("--journal", self._path("journal.db"))
+
+    def replace(self, release: Path) -> None:
+        """Another release of the app, in that folder, in the place of the one that runs."""
+        before = self.components["host"]
+        before.stop()
+        self.release = release
+        self.components["host"] = self._host(urlsplit(before.url).port or 0)
+        self.start_host()
+
+    def write_configuration(self) -> None:
+        """credentials.yaml, as JSON: that is YAML too. The host reads it when it starts."""
+        self._write("credentials.yaml", self._configuration(self.components["cluster"].url))
+
+    def _configuration(self, cluster: str) -> dict[str, Any]:
+        configuration = world.configuration(self.addresses, cluster, self.options.credential)
+        configuration["clusters"] |= self.options.clusters
+        return configuration
+
+    def _credential(self) -> Credential:
+        text = yaml.safe_dump(self._configuration("https://started.later"))
+        return config.parse(text).credential(world.CREDENTIAL)
+
+    def _host_environment(self) -> dict[str, str]:
+        return {
+            **self._environment(),
+            "LOCAL_FUNCTION_KEY": self.keys["function"],
+            "LOCAL_MASTER_KEY": self.keys["master"],
+            "LOCAL_SYSTEM_KEY": self.keys["system"],
+            "AZURE_CLIENT_ID": APP.client_id,
+            "ROTATION_CONFIG": self._path("credentials.yaml"),
+            "ROTATION_CA_BUNDLE": str(self.addresses.authority),
+            "ROTATION_SWEEP_SCHEDULE": "0 0 6 * * *",
+            "ROTATION_TOPIC_ENDPOINT": self.components["topic"].url,
+            "PYTHON_THREADPOOL_THREAD_COUNT": "32",  # as infra/ sets it
+            "ROTATION_WATCH_SECONDS": str(self.options.watch_seconds),
+            **self.options.environment,
+        }
+
+    def stop(self) -> None:
+        """In the reverse order of their start."""
+        for component in reversed(self.components.values()):
+            component.stop()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *exc: object) -> None:
+        self.stop()

@@ -1,0 +1,68 @@
+"""The world that a stack begins with: a login and its secret, and workloads that use them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from local import world
+from local.cluster.client import apply
+from local.identity import Identity
+from local.postgres.provision import Application, provision
+from local.process import wait_until
+from local.stack.owner import APP
+from rotation.model.targets import SecretTarget
+from rotation.secrecy import Secret, new_password, render
+
+if TYPE_CHECKING:
+    from local.stack.owner import Owner
+    from local.stack.parts import Parts
+    from rotation.config import Credential
+
+PODS = Identity.named("orders-pods")
+
+
+class Provisioner:
+    """The demo's world: two login roles, the secret of the active one, two workloads on it."""
+
+    def __init__(self, parts: Parts, owner: Owner) -> None:
+        self.parts = parts
+        self.owner = owner
+
+    def login(self, credential: Credential) -> None:
+        """The database with its roles, and the vault with the secret of the blue one."""
+        blue, rotator = new_password(), new_password()
+        dsn = self.owner.dsn()
+        provision(dsn, Application(), password=blue, rotator_password=rotator)
+        value = render(credential.format, credential.slots["blue"].role, blue, credential.server)
+        self.put_secret("rotator", rotator, timedelta(days=365))
+        self.put_secret(world.secret("blue"), value, timedelta(days=20))
+
+    def put_secret(self, name: str, value: Secret, life: timedelta) -> None:
+        expires = datetime.now(UTC) + life
+        secret, plain = SecretTarget(name), "text/plain"
+        vault = self.owner.vault
+        vault.put(secret, value, expires=expires, content_type=plain, tags={})
+
+    def workloads(self, replicas: int) -> None:
+        """Applies them on the blue slot and waits until they are ready."""
+        vault, secret = self.owner.vault, world.secret("blue")
+        current = vault.current(SecretTarget(secret))
+        assert current is not None  # noqa: S101 - made before
+        manifests = world.manifests(
+            self.parts.addresses,
+            app=APP.principal_id,
+            pods=PODS.client_id,
+            replicas=replicas,
+            password=vault.value(SecretTarget(current.secret, current.version)),
+        )
+        for manifest in manifests:
+            metadata = manifest["metadata"]
+            namespace = metadata.get("namespace", metadata["name"])
+            apply(self.owner.api_client(namespace), [manifest])
+        for name, namespace in world.WORKLOADS.items():
+            wait_until(
+                lambda path=f"{namespace}/{name}-blue": self.owner.ready(*path.split("/")),  # type: ignore[misc]
+                60,
+                f"Deployment {namespace}/{name}-blue being ready",
+            )
