@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Scope:
-    """How much of each measurement; none is left out, so that none can break unseen."""
+    """The extent of each measurement; none is left out, so that none can break unseen."""
 
     replicas: int  # of the demo's Deployments
     rounds: int  # rotations of the demo after a first one; odd
@@ -92,7 +92,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def publish(found: dict[str, Any], given: argparse.Namespace) -> None:
-    """To standard output, and to the files that were asked for."""
+    """Writes the results to standard output, and to the files that were asked for."""
     sys.stdout.write(report.text(found))
     if given.json:
         given.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
@@ -128,8 +128,8 @@ def measured(*, quick: bool) -> dict[str, Any]:
 
 
 def on_the_stack(scope: Scope) -> dict[str, Any]:
-    """In this order: the comparison leaves production on the other slot, the events on a
-    rotation that is taken back."""
+    """The measurements on one stack, in this order: the comparison leaves production on the
+    other slot, the events on a rotation that is taken back."""
     with tempfile.TemporaryDirectory(prefix="rotation-") as directory:
         say("starting the local stack")
         with Stack(Path(directory), Options(replicas=scope.replicas)) as stack:

@@ -41,7 +41,8 @@ def demo(stack: Stack, *, rounds: int) -> dict[str, Any]:
 
 
 def _vault_requests(stack: Stack) -> int:
-    """Those of pods that mount a secret included."""
+    """The number of requests that the vault answered, those of pods that mount a secret
+    included."""
     log = stack.directory / "logs" / "keyvault.log"
     return len(REQUEST.findall(log.read_text(encoding="utf-8")))
 
@@ -58,7 +59,8 @@ def _medians(stack: Stack, rounds: int) -> dict[str, Any]:
 
 
 def scaling(*, rounds: int, sizes: tuple[int, ...], start: int) -> dict[str, Any]:
-    """The same by number of workloads, whose pods cost next to nothing (`bench.echo`).
+    """The times of a rotation by number of workloads, whose pods cost next to nothing
+    (`bench.echo`).
 
     They are ready after `start` seconds, which are waited and not worked: it shows whether
     workloads are prepared at once.
@@ -72,7 +74,10 @@ def scaling(*, rounds: int, sizes: tuple[int, ...], start: int) -> dict[str, Any
 
 
 def _at(stack: Stack, size: int, rounds: int) -> dict[str, Any]:
-    """The first rotation brings its workloads to where the ones before are, and imports SDKs."""
+    """The times with that many workloads.
+
+    The first rotation brings its workloads to where the ones before are, and imports SDKs.
+    """
     say(f"rotating {size} workloads")
     _configure(stack, size)
     first = rotating.rotate(stack)
@@ -86,7 +91,7 @@ def _publish_image(stack: Stack) -> None:
 
 
 def _configure(stack: Stack, size: int) -> None:
-    """credentials.yaml with that many workloads, and a host that has read it."""
+    """Writes credentials.yaml with that many workloads, and has the host read it."""
     workloads = [_workload(f"w{number}") for number in range(size)]
     found = world.configuration(
         stack.addresses, stack.components["cluster"].url, {"workloads": workloads}

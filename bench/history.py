@@ -124,7 +124,7 @@ def _told(engine: Engine, part: str) -> Any:
 
 
 def _all(engine: Engine) -> str:
-    """What the credential's orchestration and its rotation show."""
+    """The statuses of the credential's orchestration and of its rotation, as text."""
     return json.dumps({key: engine.status(name) for key, name in NAMES.items()})
 
 
@@ -139,7 +139,8 @@ def _settle(engine: Engine) -> None:
 
 
 def fit(points: list[tuple[int, float]]) -> tuple[float, float]:
-    """Least squares: the value at zero, and the growth for each unit."""
+    """The line through the points by least squares: its value at zero, and its growth for each
+    unit."""
     count = len(points)
     mean_x, mean_y = sum(x for x, _ in points) / count, sum(y for _, y in points) / count
     spread = sum((x - mean_x) ** 2 for x, _ in points)
@@ -148,7 +149,8 @@ def fit(points: list[tuple[int, float]]) -> tuple[float, float]:
 
 
 def left_behind(stack: Stack, rotation: str) -> dict[str, Any]:
-    """Of one finished rotation: its instances, and the sizes of what is stored, in bytes."""
+    """What one finished rotation leaves: its instances, and the sizes of what is stored, in
+    bytes."""
     parts = [rotation, *_parts(stack, rotation)]
     shown = {part: _shown(stack, part) for part in parts}
     histories = {part: found["historyEvents"] for part, found in shown.items()}
@@ -163,7 +165,7 @@ def left_behind(stack: Stack, rotation: str) -> dict[str, Any]:
 
 
 def _parts(stack: Stack, rotation: str) -> list[str]:
-    """Its sub-orchestrations, which are named after it."""
+    """The ids of a rotation's sub-orchestrations, which are named after it."""
     path = f"{WEBHOOK}/instances?instanceIdPrefix={quote(rotation)}.&{_code(stack)}"
     return [found["instanceId"] for found in stack.client.request("GET", path).json]
 
@@ -190,7 +192,7 @@ def listing(stack: Stack, *, counts: tuple[int, ...]) -> dict[str, Any]:
 
 
 def _record(stack: Stack, missing: int) -> None:
-    """Rotations of a credential that is not configured: `plan` refuses each at once."""
+    """Adds rotations of a credential that is not configured: `plan` refuses each at once."""
     began = time.time_ns()
     names = [f"listed-{began}-{number}" for number in range(missing)]
     for name in names:

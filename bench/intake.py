@@ -36,7 +36,10 @@ def measure(stack: Stack, *, count: int, batches: int) -> dict[str, Any]:
 
 
 def _post(stack: Stack, body: bytes, count: int) -> float:
-    """Seconds. Raises `RuntimeError` if one was not taken."""
+    """Posts the body that often, and returns the seconds.
+
+    Raises `RuntimeError` if one was not taken.
+    """
     statuses: list[int] = []
     each = count // CLIENTS
     threads = [

@@ -1,4 +1,4 @@
-"""What was measured on."""
+"""The machine that was measured on."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def describe(stack: Stack) -> dict[str, Any]:
 
 
 def processor(cpuinfo: str) -> str:
-    """The name of the first one; of some architectures there is none."""
+    """The name of the first processor; of some architectures there is none."""
     for line in cpuinfo.splitlines():
         key, _, value = line.partition(":")
         if key.strip() == "model name":

@@ -41,8 +41,8 @@ PODS = {"POOL_SECONDS": "1", "LOGIN_SECONDS": "3600"}
 
 @dataclass(frozen=True)
 class Pace:
-    """Seconds: until a new pod is ready; that a stopping pod serves on; of load before the change,
-    and once the replaced pods are gone."""
+    """The pace of things, in seconds: until a new pod is ready; that a stopping pod serves on;
+    of load before the change, and once the replaced pods are gone."""
 
     start: int
     lame_duck: int
@@ -58,7 +58,10 @@ class Method:
 
 @dataclass(frozen=True)
 class Result:
-    """Seconds. `old_refused` is None if the old password still logs in at the end."""
+    """The times of a method, in seconds.
+
+    `old_refused` is None if the old password still logs in at the end.
+    """
 
     method: str
     pool: str
@@ -135,7 +138,7 @@ def compare(stack: Stack, pace: Pace) -> list[dict[str, Any]]:
 
 
 def broken(results: list[dict[str, Any]]) -> Iterator[str]:
-    """What this app promises and did not do while it was measured."""
+    """The promises of this app that it broke while it was measured."""
     own = next(result for result in results if result["method"] == THIS_APP)
     if not own["requests"]:
         yield "no request was made while this app rotated"
@@ -188,7 +191,7 @@ def measure(script: Script, method: Method, pace: Pace) -> Result:
 
 
 def loads_on(stack: Stack) -> list[Load]:
-    """One for each workload, so that no kept connection waits long for its turn."""
+    """A load for each workload, so that no kept connection waits long for its turn."""
     return [
         Load([stack.owner.service_url(space, name)], rate=RATE, workers=WORKERS)
         for name, space in world.WORKLOADS.items()

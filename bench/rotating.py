@@ -17,7 +17,7 @@ class RotationFailed(Exception):  # noqa: N818 - what happened, not a kind of er
 
 
 def rotate(stack: Stack) -> dict[str, Any]:
-    """Its record. Raises `RotationFailed`."""
+    """Rotates once, and returns the record. Raises `RotationFailed`."""
     rotation = _start(stack)
     record = stack.client.follow(rotation, _waits_or_ended, timeout=60)
     if record["outcome"] is None:
@@ -29,7 +29,10 @@ def rotate(stack: Stack) -> dict[str, Any]:
 
 
 def _start(stack: Stack) -> str:
-    """The one before may have shown its outcome a moment before its orchestration ends."""
+    """Starts a rotation and returns its id.
+
+    The one before may have shown its outcome a moment before its orchestration ends.
+    """
     body = {"credential": world.CREDENTIAL, "by": "benchmark@contoso.example", "reason": "measured"}
     answers: list[Any] = []
 
@@ -46,7 +49,7 @@ def _waits_or_ended(record: dict[str, Any]) -> bool:
 
 
 def steps(record: dict[str, Any]) -> dict[str, float]:
-    """Seconds of each step, by name; one that is taken twice counts together."""
+    """The seconds of each step, by name; one that is taken twice counts together."""
     found: dict[str, float] = {}
     for step in record["steps"]:
         seconds = (_moment(step["until"]) - _moment(step["since"])).total_seconds()
@@ -55,7 +58,7 @@ def steps(record: dict[str, Any]) -> dict[str, float]:
 
 
 def seconds(record: dict[str, Any]) -> float:
-    """From the start to the last step's end."""
+    """The seconds from the start to the last step's end."""
     return (_moment(record["steps"][-1]["until"]) - _moment(record["started"])).total_seconds()
 
 

@@ -45,7 +45,8 @@ class Script:
             connection.execute(statement.format(sql.Identifier(role), sql.Literal(verifier)))
 
     def write_secret(self, slot: Slot, password: Secret) -> None:
-        """To Key Vault, which `api` mounts, and to the Kubernetes Secret that `web` reads."""
+        """Writes the password to Key Vault, which `api` mounts, and to the Kubernetes Secret
+        that `web` reads."""
         name = world.secret(slot)
         expires = datetime.now(UTC) + timedelta(days=90)
         secret, plain = SecretTarget(name), "text/plain"
@@ -54,12 +55,12 @@ class Script:
         self._core.patch_namespaced_secret(name, world.WORKLOADS["web"], body)
 
     def configure(self, variables: dict[str, str]) -> None:
-        """The pods' environment, by their ConfigMaps; pods see it when they start."""
+        """Sets the pods' environment, by their ConfigMaps; pods see it when they start."""
         for space in world.WORKLOADS.values():
             self._core.patch_namespaced_config_map("orders-database", space, {"data": variables})
 
     def start_slowly(self, seconds: int) -> None:
-        """Pods of either slot are ready no sooner than that: a rolling update."""
+        """Makes pods of either slot ready no sooner than that: a rolling update."""
         probe = {"initialDelaySeconds": seconds}
         for name in DEPLOYMENTS:
             for slot in SLOTS:
@@ -73,7 +74,7 @@ class Script:
             self._patch(name, template)
 
     def set_login(self, slot: Slot) -> None:
-        """The pods log in with the other slot's role and secret: a rolling update."""
+        """Makes the pods log in with the slot's role and secret: a rolling update."""
         role = {"name": "DATABASE_ROLE", "value": f"orders_{slot}"}
         reference = {"secretKeyRef": {"name": world.secret(slot), "key": "password"}}
         password = {"name": "DATABASE_PASSWORD", "valueFrom": reference}
@@ -94,16 +95,16 @@ class Script:
         )
 
     def new_pods_are_up(self) -> bool:
-        """One pod of the new template runs in each workload, ready or not."""
+        """Whether one pod of the new template runs in each workload, ready or not."""
         return all(self._status(name).get("updatedReplicas", 0) for name in DEPLOYMENTS)
 
     def rollout_status(self) -> None:
-        """Waits. Raises `TimeoutError`."""
+        """Waits for the rollout of each Deployment. Raises `TimeoutError`."""
         for name in DEPLOYMENTS:
             wait_until(lambda name=name: self._rolled_out(name), 60, f"the rollout of {name}")  # type: ignore[misc]
 
     def replaced_pods_are_gone(self) -> bool:
-        """`kubectl rollout status` does not wait for that: they still end their connections."""
+        """Whether the replaced pods are gone, which `kubectl rollout status` does not wait for."""
         return not any(
             pod["metadata"].get("deletionTimestamp")
             for space in world.WORKLOADS.values()

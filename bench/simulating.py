@@ -12,7 +12,10 @@ from local.process import ROOT
 
 
 def measure(*, runs: int) -> dict[str, Any]:
-    """`said` is its last line, which counts the violations. Raises `RuntimeError` if there are."""
+    """The runs of the simulation a second; `said` is its last line, which counts the violations.
+
+    Raises `RuntimeError` if there are.
+    """
     say(f"simulating {runs} runs")
     command = [sys.executable, "-m", "tests.simulation", "--runs", str(runs), "--seed", "1"]
     began = time.perf_counter()

@@ -39,9 +39,11 @@ IMPORT = re.compile(r"import time:\s+(\d+) \|\s+(\d+) \| ( *)(\S+)")
 
 
 def measure(*, rounds: int) -> dict[str, Any]:
-    """Best of several processes in turn: milliseconds of processor time, megabytes.
+    """The cost of a cold start, the best of several processes in turn: milliseconds of processor
+    time, megabytes.
 
-    The .pyc files are there."""
+    The .pyc files are there.
+    """
     say("importing the app in new processes")
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in PROGRAMS}
     for _ in range(rounds + 1):
@@ -65,7 +67,7 @@ def _once(program: str) -> tuple[float, float]:
 
 
 def _python(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Raises `RuntimeError` with what the program wrote at its end, if it failed."""
+    """Runs Python. Raises `RuntimeError` with what the program wrote at its end, if it failed."""
     ended = subprocess.run(  # noqa: S603 - argv is written here
         [sys.executable, *arguments],
         cwd=ROOT,
@@ -83,7 +85,7 @@ def _python(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def largest(report: str, count: int = 6) -> list[dict[str, Any]]:
-    """Packages by the time of their own modules, from the text of `-X importtime`."""
+    """The packages with the most time of their own modules, from the text of `-X importtime`."""
     own: dict[str, int] = {}
     for microseconds, _, _, module in IMPORT.findall(report):
         parts = module.split(".")

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit code 1 if `--check` found a difference, else 0."""
+    """The exit code: 1 if `--check` found a difference, else 0."""
     parser = argparse.ArgumentParser(prog="python -m generate", description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; name what differs")
     check = parser.parse_args(arguments).check

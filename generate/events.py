@@ -9,7 +9,7 @@ import msgspec
 
 from generate.schemas import Schema, components
 from generate.text import document
-from rotation.model.catalogue import PREFIX, Announcement, Outcome, ending, told
+from rotation.model.catalogue import PREFIX, Announcement, Outcome, announcement_facts, ending
 from rotation.telling.messages import Event, EventData
 
 if TYPE_CHECKING:
@@ -23,7 +23,10 @@ ENDED = ("outcome", "outcomeReason", "reasons")
 
 @dataclass(frozen=True)
 class Added:
-    """What a type says beyond what all say. `narrower`: which values of it, where not all."""
+    """The fields that a type of event has beyond those of all.
+
+    `narrower`: which values, where not all.
+    """
 
     fields: tuple[str, ...] = ()
     narrower: dict[str, Schema] | None = None
@@ -65,7 +68,10 @@ def _ended(kind: Announcement) -> Added:
 
 
 def made() -> dict[str, str]:
-    """File names with their texts. Raises `LookupError` for a field that no type says."""
+    """The files of docs/events: names with texts.
+
+    Raises `LookupError` for a field that no type says.
+    """
     schemas = {f"{kind}.schema.json": document(_type(kind)) for kind in Announcement}
     unsaid = _optional() - {"recipients"}
     unsaid -= {field for kind in Announcement for field in added(kind).fields}
@@ -98,7 +104,7 @@ def _common() -> JsonObject:
 
 def _type(kind: Announcement) -> JsonObject:
     says, narrower = added(kind), added(kind).narrower or {}
-    optional = ("recipients",) if told(kind).asks else ()
+    optional = ("recipients",) if announcement_facts(kind).asks else ()
     properties = {name: _field(name, narrower.get(name)) for name in (*says.fields, *optional)}
     data: Schema = {"$ref": f"{COMMON}#/$defs/EventData"}
     if says.fields:
@@ -109,7 +115,7 @@ def _type(kind: Announcement) -> JsonObject:
         "$schema": DIALECT,
         "$id": f"{kind}.schema.json",
         "title": PREFIX + kind,
-        "description": told(kind).meaning,
+        "description": announcement_facts(kind).meaning,
         "$ref": f"{COMMON}#/$defs/Event",
         "properties": {
             "eventType": {"const": PREFIX + kind},

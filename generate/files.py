@@ -1,4 +1,4 @@
-"""Every file that is made, or has parts that are."""
+"""The files that are generated, or have parts that are."""
 
 from __future__ import annotations
 
@@ -24,13 +24,16 @@ MADE: dict[Path, Callable[[str], str]] = {
 
 
 def made() -> dict[Path, str]:
-    """Paths with their texts. Raises `LookupError` for a file without the place for its part."""
-    found = {path: make(path.read_text(encoding="utf-8")) for path, make in MADE.items()}
-    return found | {EVENTS / name: text for name, text in events.made().items()}
+    """The generated files: paths with texts.
+
+    Raises `LookupError` for a file without the place for its part.
+    """
+    texts = {path: make(path.read_text(encoding="utf-8")) for path, make in MADE.items()}
+    return texts | {EVENTS / name: text for name, text in events.made().items()}
 
 
 def differing() -> dict[Path, str]:
-    """Those of them that are not there, or not so."""
+    """The generated files that do not exist or have another text: paths with their texts."""
     return {
         path: text
         for path, text in made().items()

@@ -17,7 +17,10 @@ STRUCTURES = (ShownRecord, SeenCredential, Details, Links)
 
 
 def made(text: str) -> str:
-    """Paths, responses and the schemas that only they name are kept. Raises `LookupError`."""
+    """The text of openapi.json with the schemas of the app's answers.
+
+    Paths, responses and the schemas that only they name are kept. Raises `LookupError`.
+    """
     description = json.loads(text)
     schemas = components(STRUCTURES, ROOT + "{name}")
     by_hand = {

@@ -8,7 +8,10 @@ from rotation.model.reasons import Area, Code
 
 
 def made(text: str) -> str:
-    """Everything around the tables is kept. Raises `LookupError` for an area without a place."""
+    """The text of docs/recovery.md with its tables.
+
+    Everything around them is kept. Raises `LookupError` for an area without a place.
+    """
     text = between(text, "outcomes", _outcomes())
     for area in Area:
         text = between(text, area.value, _reasons(area))

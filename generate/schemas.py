@@ -54,6 +54,9 @@ DESCRIBED: dict[type, str] = {
     "metadataVersion.",
     EventData: "What every event says.",
     Reason: "Why something happened or did not.",
+    Request: "A request for a rotation: who asked, and why. `secret` and `version` are set for "
+    "events. Of a person who asked, `knownAs` are all names and ids, `objectId` is Entra's; "
+    "`signedIn`: the platform has signed them in. Four eyes compares these.",
     Recipient: "A link of their own for an approver with a mail address. Whoever holds it can "
     "decide until it expires: send each to its approver alone.",
     SeenCredential: "A credential as it is now.",
@@ -174,30 +177,30 @@ def components(structures: Iterable[type], template: str) -> JsonObject:
     `template` makes a reference of a `{name}`.
     """
     known = {kind.__name__: kind for kind in _all(structures)}
-    _, found = msgspec.json.schema_components(list(known.values()), ref_template="{name}")
+    _, schemas = msgspec.json.schema_components(list(known.values()), ref_template="{name}")
     return {
         _name(known[name]): _schema(known[name], schema, template, known)
-        for name, schema in found.items()
+        for name, schema in schemas.items()
     }
 
 
 def _all(structures: Iterable[type]) -> list[type]:
     """The structures and enumerations that are reached from some."""
-    found: dict[type, None] = {}
+    kinds: dict[type, None] = {}
     waiting: list[object] = list(msgspec.inspect.multi_type_info(structures))
     while waiting:
         seen = waiting.pop(0)
         match seen:
             case msgspec.inspect.StructType(cls=cls) | msgspec.inspect.EnumType(cls=cls):
-                if cls in found:
+                if cls in kinds:
                     continue
-                found[cls] = None
+                kinds[cls] = None
         if isinstance(seen, msgspec.inspect.Type | msgspec.inspect.Field):
             parts = (getattr(seen, part.name) for part in msgspec.structs.fields(type(seen)))
             waiting += [
                 one for part in parts for one in (part if isinstance(part, tuple) else [part])
             ]
-    return list(found)
+    return list(kinds)
 
 
 def _name(kind: type) -> str:
@@ -221,7 +224,7 @@ def _description(kind: type) -> str:
 
 
 def _referring(value: Any, template: str, known: dict[str, type]) -> Any:
-    """With references to the names outside, and without defaults: what is shown is there."""
+    """The schema with references to the names outside, without defaults: what is shown is there."""
     if isinstance(value, dict):
         return {
             key: template.format(name=_name(known[child]))
@@ -263,6 +266,6 @@ def _with_defaults(kind: type[msgspec.Struct]) -> set[str]:
 
 
 def _set(schema: Schema) -> Schema:
-    """The same without null."""
+    """The schema without null."""
     left = [one for one in schema.get("anyOf", ()) if one != {"type": "null"}]
     return left[0] if len(left) == 1 else schema

@@ -11,16 +11,19 @@ if TYPE_CHECKING:
 
 
 def replaced(text: str, pattern: str, part: str) -> str:
-    """`part` in the place of the pattern's group. Raises `LookupError` unless there is just one."""
-    found = list(re.finditer(pattern, text, re.DOTALL))
-    if len(found) != 1:
-        raise LookupError(f"{pattern!r} is there {len(found)} times, not once")
-    start, end = found[0].span(1)
+    """The text with `part` in place of the pattern's group.
+
+    Raises `LookupError` unless there is just one.
+    """
+    matches = list(re.finditer(pattern, text, re.DOTALL))
+    if len(matches) != 1:
+        raise LookupError(f"{pattern!r} is there {len(matches)} times, not once")
+    start, end = matches[0].span(1)
     return text[:start] + part + text[end:]
 
 
 def between(text: str, name: str, part: str) -> str:
-    """`part` between the markers of `name`, in Markdown."""
+    """The Markdown text with `part` between the markers of `name`."""
     begin, end = f"<!-- make generated: {name} -->\n", "<!-- end of what is generated -->"
     pattern = re.escape(begin) + f"((?:(?!{re.escape(end)}).)*)" + re.escape(end)
     return replaced(text, pattern, f"\n{part}\n\n")

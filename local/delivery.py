@@ -49,7 +49,7 @@ def is_cloud_event(event: Mapping[str, object]) -> bool:
 def after_answer(
     status: int | None, attempts: int, age: float, scale: float
 ) -> tuple[str | None, float]:
-    """What follows an attempt: its outcome, or None and the seconds until the next one.
+    """The outcome of an attempt, or None and the seconds until the next one.
 
     `status` is None when no answer came, `attempts` includes the one just made, `age` is in
     seconds, `scale` stretches the schedule.

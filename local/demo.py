@@ -154,7 +154,7 @@ def last_line(record: dict[str, Any], seconds: float, requests: int, failed: int
 def rotate(
     stack: Stack, screen: Screen, given: argparse.Namespace, passwords: list[proof.Passwords]
 ) -> dict[str, Any]:
-    """From the event to the rotation's end; its record. Adds what is read on the way."""
+    """Rotates from the event to the end, and returns the record. Adds what is read on the way."""
     rotation = announce(stack, screen)
     if given.crash:
         stack.client.follow(rotation, lambda r: r["stage"] == "prepare", seen=screen.record)
@@ -175,7 +175,8 @@ def waits_or_ended(record: dict[str, Any]) -> bool:
 
 
 def announce(stack: Stack, screen: Screen) -> str:
-    """Subscribes and delivers as Event Grid does; the id of the rotation that it starts."""
+    """Subscribes and delivers as Event Grid does, and returns the id of the rotation that it
+    starts."""
     code = "validation-of-the-demo"
     event = {**stack.client.near_expiry("blue"), "data": {"validationCode": code}}
     event["eventType"] = "Microsoft.EventGrid.SubscriptionValidationEvent"
@@ -207,7 +208,8 @@ def show_evidence(stack: Stack, screen: Screen, record: dict[str, Any]) -> None:
 
 
 def decide(stack: Stack, screen: Screen, record: dict[str, Any], given: argparse.Namespace) -> None:
-    """By option, in the terminal, or by waiting for whoever decides on the page or over HTTP."""
+    """Decides: by option, in the terminal, or by waiting for whoever decides on the page or over
+    HTTP."""
     choice = "reject" if given.reject else "approve"
     asks = sys.stdin.isatty() and sys.stdout.isatty() and not (given.yes or given.reject)
     if asks:
@@ -221,7 +223,7 @@ def decide(stack: Stack, screen: Screen, record: dict[str, Any], given: argparse
 
 
 def ask(stack: Stack, screen: Screen, record: dict[str, Any]) -> str | None:
-    """None if somebody decided elsewhere meanwhile."""
+    """The answer in the terminal; None if somebody decided elsewhere meanwhile."""
     page = f"{stack.components['host'].url}/api/pages/rotations/{record['rotation']}"
     screen.say(f"decide on the page {page}?code={stack.keys['function']}", "1")
     screen.say("or here: [a]pprove or [r]eject, then Enter", "1")

@@ -36,7 +36,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Passwords:
-    """Those of the current secret versions, by slot; none where that is disabled."""
+    """The passwords of the current secret versions, by slot; none where that is disabled."""
 
     values: dict[Slot, Secret]
 
@@ -56,7 +56,7 @@ class Passwords:
 def check(
     stack: Stack, record: dict[str, Any], serving: Slot, before: list[Passwords]
 ) -> list[Check]:
-    """Everything that must hold once a rotation, or its rollback, has ended.
+    """The checks of what must hold once a rotation, or its rollback, has ended.
 
     `before` are the passwords that were read on the way, when both slots still had theirs.
     """
@@ -131,7 +131,7 @@ def _pods(stack: Stack, slot: Slot) -> int:
 
 
 def find(stack: Stack, passwords: list[Secret], record: dict[str, Any]) -> list[str]:
-    """Where one of the passwords is written, in any of the usual encodings.
+    """The places where one of the passwords is written, in any of the usual encodings.
 
     The vault's own store, the cluster's Secrets and what pods mount are where they belong.
     """

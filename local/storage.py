@@ -38,7 +38,7 @@ def locked(directory: Path) -> Iterator[None]:
 
 
 def made_once(path: Path, make: Callable[[], bytes]) -> bytes:
-    """The file's content; the first of any number of processes makes it."""
+    """The content of a file; the first of any number of processes makes it."""
     with locked(path.parent):
         if not path.exists():
             write_private(path, make())
@@ -61,7 +61,7 @@ def open_database(path: Path, schema: str) -> sqlite3.Connection:
 
 @contextmanager
 def transaction(database: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
-    """All of it or nothing; joins the transaction that is open, if one is."""
+    """Commits what is done in here as a whole; joins the transaction that is open, if one is."""
     if database.in_transaction:
         yield database
         return

@@ -97,7 +97,7 @@ def workload(name: str, delivery: dict[str, Any]) -> dict[str, Any]:
 def manifests(
     addresses: Addresses, *, app: str, pods: str, replicas: int, password: Secret
 ) -> Iterator[dict[str, Any]]:
-    """Those of infra/kubernetes with this machine's values where theirs are examples.
+    """The manifests of infra/kubernetes with this machine's values where theirs are examples.
 
     `password` is the active role's, which its Kubernetes Secret holds before the first rotation;
     for the others see `localised`.

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit code 0 for a valid file, 1 for one with problems, 2 for a wrong command line."""
+    """The exit code: 0 for a valid file, 1 for one with problems, 2 for a wrong command line."""
     parser = argparse.ArgumentParser(prog="python -m rotation", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     check = commands.add_parser("check", help="validate a configuration file; changes nothing")
@@ -23,11 +23,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     given = parser.parse_args(arguments)
     try:
-        found = config.load(given.file, given.file)
+        configuration = config.load(given.file, given.file)
     except ConfigurationError as error:
         sys.stderr.write(f"{error.code}: {error}\n")
         return 1
-    for name, credential in found.credentials.items():
+    for name, credential in configuration.credentials.items():
         workloads = ", ".join(workload.name for workload in credential.workloads)
         sys.stdout.write(f"{name}: {credential.vault}, workloads {workloads}\n")
     sys.stdout.write(f"{given.file} is valid\n")

@@ -60,12 +60,12 @@ def _durable(edges: Edges) -> df.Blueprint:
     @functions.activity_trigger("reference")
     @functions.durable_client_input("client")
     async def notify(reference: dict, client: df.DurableOrchestrationClient) -> dict:  # type: ignore[type-arg]
-        return await told(edges, TaskHub(client), reference)
+        return await notify_and_publish(edges, TaskHub(client), reference)
 
     return functions
 
 
-async def told(
+async def notify_and_publish(
     edges: Edges, client: df.DurableOrchestrationClient, reference: object
 ) -> JsonObject:
     """Publishing has an orchestration of its own: a topic that is down delays no rotation."""

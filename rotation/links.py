@@ -35,8 +35,8 @@ LEAST_BITS = 72.0  # as `bits` estimates them; the least seen of 20 000 keys of 
 REPEATED = 4  # characters that stand in a key twice say nothing the second time
 LONGEST_TOKEN = 1024
 SHORTEST_VALIDITY = timedelta(hours=1)
-# In memory, so that nobody can hammer the vault with bad links: good keys, keys that a link which
-# they do not fit may be newer than, and that there were none.
+# How long keys are kept, so that nobody can hammer the vault with bad links: as long as links fit
+# them, when a link fits none (its key may be newer), and when none could be read.
 KEYS_LIVE = timedelta(minutes=5)
 KEYS_NEW = timedelta(seconds=30)
 FAILURES_LIVE = timedelta(seconds=30)
@@ -45,7 +45,7 @@ LONGEST_WAIT = 20.0  # seconds, for somebody else who is reading the keys
 
 @dataclass(frozen=True)
 class Link:
-    """What a valid token says."""
+    """The claims of a valid token: who may decide which rotation, and until when."""
 
     rotation: str
     recipient: str
@@ -54,18 +54,19 @@ class Link:
 
 @dataclass(frozen=True)
 class Expired:
-    """It was valid, until `at`."""
+    """The token was valid until `at`."""
 
     at: datetime
 
 
 @dataclass(frozen=True)
 class Forged:
-    """Not made here, for another purpose or app, cut off, or with a key that was withdrawn."""
+    """The token was not made here, is for another purpose or app, is cut off, or its key was
+    withdrawn."""
 
 
 class SignedLinks:
-    """Makes and reads links with the keys that the vault has now. Many threads may share one."""
+    """Makes and reads tokens with the keys that the vault has now. Many threads may share one."""
 
     def __init__(self, edges: Readers) -> None:
         self._edges = edges
@@ -75,12 +76,15 @@ class SignedLinks:
         self._failure: RotationError | None = None
 
     def mint(self, rotation: str, recipient: str, expires: datetime) -> str:
-        """The token. Raises `ConfigurationError`, and what the vault raises."""
+        """A signed token that lets the recipient decide the rotation until `expires`.
+
+        Raises `ConfigurationError`, and what the vault raises.
+        """
         claims = {"rotation": rotation, "to": recipient, "exp": int(expires.timestamp())}
         return str(self._serializer(self._current(KEYS_LIVE)).dumps(claims))
 
     def read(self, token: str) -> Link | Expired | Forged:
-        """Raises what `mint` raises."""
+        """The claims of a token, or why it is not valid. Raises what `mint` raises."""
         if not token or len(token) > LONGEST_TOKEN or not token.isascii():
             return Forged()
         claims = self._claims(token, KEYS_LIVE)
@@ -95,6 +99,7 @@ class SignedLinks:
         return Link(claims["rotation"], claims["to"], expires)
 
     def _claims(self, token: str, live: timedelta) -> dict[str, Any] | None:
+        """The claims of a token, or None where none of the keys, at most `live` old, signed it."""
         try:
             claims: dict[str, Any] = self._serializer(self._current(live)).loads(token)
         except BadData:
@@ -102,7 +107,8 @@ class SignedLinks:
         return claims
 
     def _serializer(self, keys: list[str]) -> URLSafeSerializer:
-        """What a test environment signs is worth nothing in production, whatever its key is."""
+        """The signer for this app's address: what a test environment signs is worth nothing in
+        production, whatever its key is."""
         return URLSafeSerializer(
             keys,
             salt=f"{PURPOSE} at {_audience(self._edges.settings.public_url)}",
@@ -110,7 +116,10 @@ class SignedLinks:
         )
 
     def _current(self, live: timedelta) -> list[str]:
-        """The one that signs comes last, as itsdangerous wants it. One thread reads for all."""
+        """The keys, read at most `live` ago; the one that signs is the last, as itsdangerous wants.
+
+        One thread reads for all.
+        """
         if not self._lock.acquire(timeout=LONGEST_WAIT):
             raise Unavailable(
                 Code.LINKS_UNAVAILABLE, "the key that signs links is still being read"
@@ -128,7 +137,7 @@ class SignedLinks:
             self._lock.release()
 
     def _renew(self, now: datetime) -> None:
-        """That they cannot be read is remembered too."""
+        """Reads the keys anew, or remembers that they cannot be read."""
         try:
             self._keys, self._read, self._failure = read_keys(self._edges), now, None
         except RotationError as error:
@@ -136,7 +145,7 @@ class SignedLinks:
 
 
 def _audience(public_url: str | None) -> str:
-    """The app's own address, in one spelling."""
+    """The app's own address, in one spelling. Raises `ConfigurationError` where it is not known."""
     if public_url is None:
         problem = "ROTATION_PUBLIC_URL: not set, and signed links need it"
         raise ConfigurationError("app settings", [problem])
@@ -146,7 +155,7 @@ def _audience(public_url: str | None) -> str:
 
 
 def read_keys(edges: Readers) -> list[str]:
-    """The newest enabled version's value last, before it the previous one's if it is any good.
+    """The keys: last the newest enabled version's value, before it the previous one's if random.
 
     Raises `ConfigurationError`, and of the vault's errors the kind: where it looked is a setting.
     """
@@ -170,7 +179,7 @@ def read_keys(edges: Readers) -> list[str]:
 
 
 def _values(edges: Readers, url: str) -> list[str]:
-    """Of the two newest enabled versions, the newest first."""
+    """The values of the two newest enabled versions, the newest first."""
     parts = urlsplit(url)
     vault, name = edges.vault(f"https://{parts.netloc}"), parts.path.rpartition("/")[2]
     secret = SecretTarget(name)
@@ -182,28 +191,31 @@ def _values(edges: Readers, url: str) -> list[str]:
 
 
 def is_random(key: str) -> bool:
-    """Whether it may have been drawn by lot. It finds slips; somebody's clever idea may pass."""
+    """Whether a key may have been drawn by lot. It finds slips; somebody's clever idea may pass."""
     if len(key) < SHORTEST_KEY or not key.isascii() or any(sign <= " " for sign in key):
         return False
     return bits(key) >= LEAST_BITS
 
 
 def bits(key: str) -> float:
-    """How much there is to guess: what its characters say, or the steps from one to the next if
-    these say less, without what stands there twice."""
+    """An estimate of how many bits of a key there are to guess.
+
+    The entropy of its characters, or of the steps from one to the next where that is less, times
+    the number of characters that are not part of a repeated piece.
+    """
     steps = (ord(two) - ord(one) for one, two in pairwise(key))
-    return _fresh(key) * min(_entropy(key), _entropy(steps))
+    return _unrepeated(key) * min(_entropy(key), _entropy(steps))
 
 
 def _entropy(signs: Iterable[Hashable]) -> float:
-    """Shannon's, in bits for each of them."""
+    """The Shannon entropy of each sign, in bits."""
     counted = Counter(signs)
     total = counted.total()
     return sum(-count / total * log2(count / total) for count in counted.values())
 
 
-def _fresh(key: str) -> int:
-    """How many characters do not repeat a piece that stood before."""
+def _unrepeated(key: str) -> int:
+    """The number of characters that do not repeat a piece that stood before."""
     seen: set[str] = set()
     repeated: set[int] = set()
     for start in range(len(key) - REPEATED + 1):
@@ -215,17 +227,21 @@ def _fresh(key: str) -> int:
 
 
 def validity(credential: Credential) -> timedelta:
-    """Each reminder brings a new link: the one before lives a little longer than until then."""
+    """How long a signed link is valid: the time of two reminders, each of which brings a new link,
+    and at least an hour."""
     return max(2 * credential.approval.remind, SHORTEST_VALIDITY)
 
 
-def address(token: str, public_url: str | None) -> str:
-    """In the query: the Functions host records the paths of requests, and no queries."""
+def decision_url(token: str, public_url: str | None) -> str:
+    """The URL of the decision page for a token.
+
+    The token is in the query: the Functions host records the paths of requests, and no queries.
+    """
     return f"{public_url or ''}/api/pages/decision?link={quote(token, safe='')}"
 
 
 def links(rotation: str, public_url: str | None) -> dict[str, str]:
-    """Paths only where the app does not know its own address (ROTATION_PUBLIC_URL)."""
+    """The URLs of a rotation's record, approval and page; paths where `public_url` is not known."""
     base = public_url or ""
     return {
         "status": f"{base}/api/rotations/{rotation}",

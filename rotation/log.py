@@ -1,4 +1,4 @@
-"""One JSON event a line, with the rotation's id, and the metrics that go with it.
+"""Logs one JSON event a line, with the rotation's id, and has the metrics that go with them.
 
 Application Insights takes both over: the lines through the Functions host, the metrics through
 OpenTelemetry where the app is set up for it (host.json: telemetryMode OpenTelemetry).
@@ -31,13 +31,14 @@ EVENTS = _meter.create_counter(
 
 
 def quiet_sdks() -> None:
-    """The SDKs log every request at INFO, and bodies at DEBUG: none of that belongs here."""
+    """Makes the SDKs log warnings only: they log requests at INFO, and bodies at DEBUG."""
     for name in ("azure", "kubernetes", "urllib3", "msal"):
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def event(name: str, /, *, level: int = logging.INFO, **fields: object) -> None:
-    """`fields` are JSON values; whatever is not prints as its masked or plain `str`."""
+    """Logs the event as one line of JSON. A field that is no JSON value is logged as its `str`,
+    which masks a `Secret`."""
     _logger.log(level, "%s", json.dumps({"event": name, **fields}, default=str, sort_keys=False))
 
 

@@ -1,4 +1,4 @@
-"""The HTTP surface: who asks, for what, may they, and the verb that answers."""
+"""The HTTP surface: authenticates, authorises, and calls the verb that answers."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ VERSION = {
 
 
 class Api:
-    """`extensions`: what answers the `log` and `proxy` subresources."""
+    """The API's HTTP handlers. `extensions`: what answers the `log` and `proxy` subresources."""
 
     def __init__(
         self,
@@ -66,7 +66,7 @@ class Api:
         registry.store.listeners.append(self._pulse)
 
     def app(self, own_routes: list[web.RouteDef]) -> web.Application:
-        """`own_routes`: below /local/, where Kubernetes has nothing."""
+        """The web application. `own_routes`: below /local/, where Kubernetes has nothing."""
         app = web.Application(middlewares=[answer_errors], client_max_size=MAX_BODY)
         Faults(_ordered_failure).install(app)
         app.router.add_routes(own_routes)
@@ -92,7 +92,10 @@ class Api:
     async def _audited(
         self, request: web.Request, target: Target, user: User
     ) -> web.StreamResponse:
-        """Anything but an ApiError ends as 500, in `answer_errors`, or with the connection."""
+        """The answer to a request, audited.
+
+        Anything but an ApiError ends as 500, in `answer_errors`, or with the connection.
+        """
         received, code = datetime.now(UTC), 500
         try:
             self._authorizer.check(user, target)
@@ -146,7 +149,7 @@ class Api:
         return 200, answer
 
     def _review(self, user: User, body: Any) -> Object:
-        """Whether the asking user may do what the body describes."""
+        """The review that says whether the asking user may do what the body describes."""
         asked = ((body or {}).get("spec") or {}).get("resourceAttributes") or {}
         subresource = asked.get("subresource")
         resource = asked.get("resource", "")

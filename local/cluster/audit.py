@@ -34,7 +34,7 @@ class Audit:
     def record(
         self, request: web.Request, user: User, target: Target, code: int, received: datetime
     ) -> None:
-        """Requests that end after the cluster was told to stop are left out."""
+        """Writes one line for a request, unless it ends after the cluster was told to stop."""
         if not self._file.closed:
             self._file.write(json.dumps(_event(request, user, target, code, received)) + "\n")
 

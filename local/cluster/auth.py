@@ -1,4 +1,4 @@
-"""Who asks: bearer tokens from a file, and tokens of the local identity endpoint."""
+"""Knows users by bearer tokens from a file, and tokens of the local identity endpoint."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Authenticator:
         self._identity_state = identity_state
 
     def user(self, authorization: str | None) -> User:
-        """From the Authorization header's value. Raises 401."""
+        """The user that an Authorization header's value names. Raises 401."""
         scheme, _, token = (authorization or "").partition(" ")
         if scheme.lower() != "bearer" or not token:
             raise unauthorized()

@@ -30,7 +30,7 @@ LAST_MOMENT = 2.0  # seconds for SIGTERM when preStop took the whole grace perio
 
 
 class Host:
-    """What a pod offers its containers."""
+    """The services of a pod for its containers."""
 
     pod: Object
     store: Store
@@ -50,7 +50,7 @@ class Host:
 
 
 class Container:
-    """`state` and `last_state` are as container statuses have them."""
+    """One container; `state` and `last_state` are as container statuses have them."""
 
     def __init__(self, host: Host, spec: Object, restarts: int) -> None:
         self.spec = spec
@@ -86,7 +86,8 @@ class Container:
         }
 
     async def run(self, policy: str) -> int:
-        """Runs it as often as the restart policy says; the last exit code."""
+        """Runs the container as often as the restart policy says, and returns the last exit
+        code."""
         while True:
             code = await self._attempt()
             over = policy == "Never" or (policy == "OnFailure" and code == 0)
@@ -96,7 +97,7 @@ class Container:
                 await self._wait_for_restart()
 
     async def _attempt(self) -> int | None:
-        """The exit code; None when it did not come to run, after a pause."""
+        """The exit code of one run; None when it did not come to run, after a pause."""
         try:
             image = self._host.images.pull(self.spec["image"])
             variables = environment.variables(
@@ -135,7 +136,7 @@ class Container:
         return self._back_off
 
     async def _wait_for_restart(self) -> None:
-        """The first restart comes at once, later ones after a back-off."""
+        """Waits before a restart: not before the first one, then with a back-off."""
         self.last_state = self.state
         if self._in_a_row > 0:
             seconds = self._next_back_off()
@@ -201,7 +202,7 @@ class Container:
         return Prober(session, ports, variables, directory, self.log)
 
     async def _probe(self, prober: Prober) -> None:
-        """The startup probe first, then readiness and liveness side by side."""
+        """Runs the probes: startup first, then readiness and liveness side by side."""
         if not self.started and not await self._starts_up(prober):
             return
         async with asyncio.TaskGroup() as group:
@@ -253,7 +254,10 @@ class Container:
         spawn(self.stop(grace), f"restart of {self.name}")
 
     async def stop(self, grace: float) -> None:
-        """preStop, SIGTERM, and SIGKILL once `grace` seconds are over. Returns when it is gone."""
+        """Ends the container: preStop, SIGTERM, and SIGKILL once `grace` seconds are over.
+
+        Returns when it is gone.
+        """
         async with self._starting:
             process = self._process
         if process is None or not process.running:

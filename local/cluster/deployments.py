@@ -82,7 +82,7 @@ class DeploymentController(Controller):
         return [rs for rs in found if is_controlled_by(rs, deployment)]
 
     def _clear(self, old: list[Object]) -> bool:
-        """Takes all old pods away; true while any is left."""
+        """Takes all old pods away, and returns whether any is left."""
         for rs in old:
             self._scale(rs, 0)
         pods = self.store.items(kinds.POD, old[0]["metadata"]["namespace"]) if old else []
@@ -111,7 +111,7 @@ class DeploymentController(Controller):
         self.registry.modify(kinds.DEPLOYMENT, deployment, change)
 
     def _scale_up(self, deployment: Object, new: Object, old: list[Object]) -> None:
-        """As many of the new as replicas and surge leave room for."""
+        """Scales the new ReplicaSet up, as far as replicas and surge leave room."""
         wanted, current = deployment["spec"]["replicas"], new["spec"]["replicas"]
         if current > wanted:
             self._scale(new, wanted, deployment)
@@ -122,7 +122,8 @@ class DeploymentController(Controller):
         self._scale(new, current + min(room, wanted - current), deployment)
 
     def _scale_down(self, deployment: Object, new: Object, old: list[Object]) -> None:
-        """Old pods that are not available first, then as many as availability allows."""
+        """Scales old ReplicaSets down: pods that are not available first, then as many as
+        availability allows."""
         minimum = deployment["spec"]["replicas"] - _max_unavailable(deployment)
         new = self.store.get(kinds.REPLICA_SET, *key_of(new)) or new
         old = [self.store.get(kinds.REPLICA_SET, *key_of(rs)) or rs for rs in old]
@@ -301,7 +302,7 @@ def _set_available(status: Object, deployment: Object) -> None:
 
 
 def is_complete(status: Object, deployment: Object) -> bool:
-    """All replicas run the newest template and are available, and no others are left."""
+    """Whether all replicas run the newest template and are available, and no others are left."""
     wanted = deployment["spec"]["replicas"]
     counts = ("updatedReplicas", "replicas", "availableReplicas")
     return all(status[name] == wanted for name in counts)
@@ -333,7 +334,7 @@ def _touch(status: Object, type_: str, value: str, reason: str, message: str) ->
 
 
 def _deadline(status: Object, deployment: Object) -> float:
-    """Seconds left until no progress counts as failure."""
+    """The seconds left until no progress counts as failure."""
     condition = _condition(status, "Progressing")
     since = times.parse(condition["lastUpdateTime"]) if condition else times.now()
     elapsed = (times.now() - since).total_seconds()

@@ -48,7 +48,7 @@ class Place:
 
 
 def expand(text: str, variables: Mapping[str, str]) -> str:
-    """`$(NAME)` for a known variable; `$$` is a dollar."""
+    """The text with `$(NAME)` replaced for known variables; `$$` is a dollar."""
 
     def value(found: re.Match[str]) -> str:
         if found[1] == "$":
@@ -59,8 +59,8 @@ def expand(text: str, variables: Mapping[str, str]) -> str:
 
 
 def command(container: Object, image: list[str], variables: Mapping[str, str]) -> list[str]:
-    """`command` replaces what the image runs, `args` come behind either. "python" is the
-    interpreter that runs the cluster."""
+    """The command line of a container: `command` replaces what the image runs, `args` come
+    behind either. "python" is the interpreter that runs the cluster."""
     start = container.get("command") or image
     argv = [expand(part, variables) for part in [*start, *(container.get("args") or [])]]
     if argv[0] in {"python", "python3"}:
@@ -69,7 +69,8 @@ def command(container: Object, image: list[str], variables: Mapping[str, str]) -
 
 
 def variables(container: Object, pod: Object, place: Place, store: Store) -> dict[str, str]:
-    """Raises `ConfigError` for a reference to what does not exist."""
+    """The environment variables of a container. Raises `ConfigError` for a reference to what does
+    not exist."""
     found = _base(pod, place)
     namespace = pod["metadata"]["namespace"]
     for source in container.get("envFrom") or []:
@@ -93,7 +94,8 @@ def _base(pod: Object, place: Place) -> dict[str, str]:
 
 
 def _ports(container: Object, place: Place) -> dict[str, str]:
-    """PORT is the local port of the first container port, PORT_<NAME> of each that has a name."""
+    """The variables for ports: PORT is the local port of the first container port, PORT_<NAME>
+    of each that has a name."""
     ports = container.get("ports") or []
     found = {
         f"PORT_{port['name'].upper().replace('-', '_')}": str(place.ports[port["containerPort"]])
@@ -150,7 +152,7 @@ def content(kind: Kind, obj: Object) -> dict[str, bytes]:
 
 
 def pod_field(pod: Object, path: str) -> str:
-    """The downward API's fields."""
+    """The value of a pod's field, as the downward API has it."""
     metadata = pod["metadata"]
     subscript = re.match(r"^metadata\.(labels|annotations)\['([^']+)'\]$", path)
     if subscript:

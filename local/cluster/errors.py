@@ -77,7 +77,7 @@ def conflict(kind: Kind, name: str, why: str) -> ApiError:
 
 
 def stale(kind: Kind, name: str) -> ApiError:
-    """The resourceVersion sent is not the stored one."""
+    """The 409 for a resourceVersion that is not the stored one."""
     return conflict(
         kind,
         name,
@@ -87,7 +87,7 @@ def stale(kind: Kind, name: str) -> ApiError:
 
 
 def invalid(kind: Kind, name: str, causes: list[tuple[str, str]]) -> ApiError:
-    """`causes`: (field path, what is wrong with it)."""
+    """The 422 for an object; `causes`: (field path, what is wrong with it)."""
     problems = [f"{field}: {problem}" for field, problem in causes]
     text = problems[0] if len(problems) == 1 else f"[{', '.join(problems)}]"
     qualified = f"{kind.kind}.{kind.group}" if kind.group else kind.kind
@@ -105,7 +105,8 @@ def invalid(kind: Kind, name: str, causes: list[tuple[str, str]]) -> ApiError:
 
 
 def patch_refused() -> ApiError:
-    """A JSON patch that cannot be applied, a failed `test` included: no details, as upstream."""
+    """The 422 for a JSON patch that cannot be applied, a failed `test` included: no details, as
+    upstream."""
     message = "the server rejected our request due to an error in our request"
     return ApiError(422, "Invalid", message, {})
 
@@ -133,7 +134,8 @@ def unavailable(message: str) -> ApiError:
 
 @contextmanager
 def decoding(kind: Kind) -> Iterator[None]:
-    """Objects are read as they come: one whose fields have other types than its kind's is a 400."""
+    """Raises 400 for what is read in here: objects are read as they come, and one whose fields
+    have other types than its kind's is a 400."""
     try:
         yield
     except (AttributeError, KeyError, TypeError) as error:

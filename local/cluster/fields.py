@@ -1,4 +1,4 @@
-"""Who set which field: server-side apply, its conflicts, and what becomes unowned.
+"""Ownership of fields: server-side apply, its conflicts, and what becomes unowned.
 
 A field is a path in the form of FieldsV1: `("f:spec", "f:replicas")`, with `k:{...}` for an item
 of a list that merges by key, and a last `.` for the item itself. Writers other than apply own

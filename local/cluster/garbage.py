@@ -1,4 +1,5 @@
-"""What follows from a deletion: dependents go with their owner, contents with their namespace."""
+"""Deletes what a deletion leaves behind: dependents go with their owner, contents with their
+namespace."""
 
 from __future__ import annotations
 

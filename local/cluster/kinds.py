@@ -26,7 +26,7 @@ class Kind:
 
     @property
     def qualified(self) -> str:
-        """As messages name it: `deployments.apps`."""
+        """The kind as messages name it: `deployments.apps`."""
         return f"{self.plural}.{self.group}" if self.group else self.plural
 
     @property

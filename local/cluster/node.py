@@ -61,7 +61,7 @@ class Node:
         self.store.listeners.append(self._note)
 
     def adopt(self) -> None:
-        """Takes up the pods of the last run: those on their way out are gone, the others start
+        """Takes over the pods of the last run: those on their way out are gone, the others start
         anew, not ready until they have shown it."""
         if self.directory.exists():
             shutil.rmtree(self.directory)
@@ -164,7 +164,7 @@ class Node:
 
 
 def _read(path: Path) -> bytes:
-    """A container that has not been started has no log yet."""
+    """The content of a log file; empty where the container has not been started."""
     return path.read_bytes() if path.exists() else b""
 
 

@@ -40,7 +40,10 @@ def merge_key(field: str, kind: Kind) -> str | None:
 
 
 def json_patch(document: Object, operations: object) -> Object:
-    """RFC 6902. A malformed patch is a 400; one that does not apply, or fails a `test`, a 422."""
+    """The document with a JSON patch (RFC 6902) applied.
+
+    A malformed patch is a 400; one that does not apply, or fails a `test`, a 422.
+    """
     if not isinstance(operations, list):
         raise bad_request("a JSON patch is a list of operations")
     result: Any = copy.deepcopy(document)
@@ -74,7 +77,7 @@ def _operate(document: Any, operation: Object) -> Any:
 
 
 def _equal(left: object, right: object) -> bool:
-    """JSON equality: true is not 1, at any depth."""
+    """Whether two JSON values are equal: true is not 1, at any depth."""
     return json.dumps(left, sort_keys=True) == json.dumps(right, sort_keys=True)
 
 
@@ -148,7 +151,7 @@ def _write_key(parent: Object, key: str, value: object, *, remove: bool) -> None
 
 
 def merge_patch(document: Any, patch: Any) -> Any:
-    """RFC 7386."""
+    """The document with a merge patch (RFC 7386) applied."""
     if not isinstance(patch, dict):
         return copy.deepcopy(patch)
     result = dict(document) if isinstance(document, dict) else {}
@@ -161,8 +164,8 @@ def merge_patch(document: Any, patch: Any) -> Any:
 
 
 def strategic_patch(document: Any, patch: Any, kind: Kind) -> Any:
-    """Merge patch that knows which lists merge by a key, with `$patch`, `$retainKeys`,
-    `$deleteFromPrimitiveList` and `$setElementOrder`."""
+    """The document with a strategic merge patch applied, which knows which lists merge by a key,
+    with `$patch`, `$retainKeys`, `$deleteFromPrimitiveList` and `$setElementOrder`."""
     if not isinstance(patch, dict):
         return copy.deepcopy(patch)
     directive = patch.get("$patch")

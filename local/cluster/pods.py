@@ -84,7 +84,7 @@ class PodWorker(Host):
             self.changed()
 
     async def _mount(self) -> None:
-        """Tries until every volume is there."""
+        """Makes the volumes, and tries until every one is there."""
         private_directory(self.place.directory)
         wait = MOUNT_RETRY_FIRST
         for volume in self.pod["spec"].get("volumes") or []:
@@ -138,7 +138,7 @@ class PodWorker(Host):
         return status
 
     def _conditions(self, old: list[Object]) -> list[Object]:
-        """Each with the time at which it last changed."""
+        """The conditions of the pod, each with the time at which it last changed."""
         ready = self._initialised and all(each.ready for each in self._containers)
         values = {
             "PodScheduled": True,

@@ -81,7 +81,7 @@ class Prober:
         return None if code == 0 else f"command exited with {code}"
 
     def _port(self, port: int | str) -> int:
-        """A port that the container does not declare is taken as it is."""
+        """The local port for a container port; one that is not declared is taken as it is."""
         return self.ports.get(port) or int(port)
 
 

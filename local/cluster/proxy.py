@@ -123,7 +123,7 @@ def _split(name: str) -> tuple[str, str, str]:
 
 
 def _request_headers(request: web.Request) -> CIMultiDict[str]:
-    """The API server's own credentials stay behind."""
+    """The headers for the proxied server, without credentials for the API server."""
     headers = _without(request.headers, NOT_FORWARDED)
     if request.remote:
         known = headers.get("X-Forwarded-For")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Attributes:
-    """What is asked for. `resource` holds its subresource: `deployments/scale`."""
+    """A request to be authorised. `resource` holds its subresource: `deployments/scale`."""
 
     verb: str
     group: str
@@ -53,7 +53,8 @@ class Authorizer:
         raise forbidden(target.kind, target.name, why)
 
     def check_path(self, user: User, verb: str, path: str) -> None:
-        """Discovery is open to whoever is authenticated, as upstream's default roles have it."""
+        """Raises 403 for a path; discovery is open to whoever is authenticated, as upstream's
+        default roles have it."""
         open_paths = ("/api", "/apis", "/healthz", "/livez", "/readyz", "/openapi", "/version")
         if any(path == each or path.startswith(f"{each}/") for each in open_paths):
             return
@@ -76,7 +77,7 @@ class Authorizer:
                 yield from self._role(binding["roleRef"], scope).get("rules") or []
 
     def _role(self, reference: Object, namespace: str) -> Object:
-        """A binding to a role that does not exist grants nothing."""
+        """The role of a binding; one that does not exist grants nothing."""
         if reference["kind"] == "ClusterRole":
             return self._store.get(kinds.CLUSTER_ROLE, "", reference["name"]) or {}
         return self._store.get(kinds.ROLE, namespace, reference["name"]) or {}

@@ -33,7 +33,7 @@ INITIAL_END = "k8s.io/initial-events-end"
 
 @dataclass(frozen=True)
 class Filter:
-    """What of a kind is asked for."""
+    """The part of a kind that a list or watch asks for."""
 
     kind: Kind
     namespace: str
@@ -108,7 +108,7 @@ class Lists:
 
 
 def _as_item(kind: Kind, obj: Object) -> Object:
-    """Items of lists of built-in kinds come without their kind, as upstream."""
+    """The object as an item of a list: without its kind if that is built-in, as upstream."""
     if not kind.builtin:
         return obj
     return {key: value for key, value in obj.items() if key not in {"apiVersion", "kind"}}
@@ -188,7 +188,8 @@ class Watch:
         return events
 
     def _event(self, change: Change) -> Object | None:
-        """What the change is to this watch: an object that no longer matches was deleted."""
+        """The event that a change is to this watch: an object that no longer matches was
+        deleted."""
         if change.kind is not self._wanted.kind:
             return None
         before = self._wanted(change.previous)

@@ -43,7 +43,7 @@ class ReplicaSetController(Controller):
         self._report(obj)
 
     def _pods(self, replica_set: Object) -> list[Object]:
-        """Its pods that count: neither finished nor on their way out."""
+        """The pods of a ReplicaSet that count: neither finished nor on their way out."""
         return [
             pod
             for pod in self.store.items(kinds.POD, replica_set["metadata"]["namespace"])
@@ -89,7 +89,7 @@ def _finished(pod: Object) -> bool:
 
 
 def _worth(pod: Object) -> tuple[bool, bool, float]:
-    """Pods to go first sort first: not running, not ready, the youngest."""
+    """A sort key: pods to go first come first: not running, not ready, the youngest."""
     phase = (pod.get("status") or {}).get("phase")
     born = times.parse(pod["metadata"]["creationTimestamp"]).timestamp()
     return phase == "Running", is_ready(pod), -born

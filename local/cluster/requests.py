@@ -31,7 +31,7 @@ class Target:
 
     @property
     def resource(self) -> str:
-        """As roles name it: `deployments/scale`."""
+        """The resource as roles name it: `deployments/scale`."""
         return f"{self.kind.plural}/{self.subresource}" if self.subresource else self.kind.plural
 
 
@@ -99,7 +99,8 @@ def _collection_verb(method: str, kind: Kind, query: Mapping[str, str]) -> str:
 
 
 def _named(query: Mapping[str, str]) -> str:
-    """A list or watch of one name by field selector counts as a request for that name."""
+    """The name of a request: a list or watch of one name by field selector counts as a request
+    for that name."""
     for part in query.get("fieldSelector", "").split(","):
         field, _, value = part.partition("=")
         if field == "metadata.name":

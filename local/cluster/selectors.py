@@ -37,7 +37,7 @@ def _requirement(part: str) -> Requirement:
 
 
 def from_spec(selector: Object) -> list[Requirement]:
-    """The LabelSelector of a Deployment or ReplicaSet."""
+    """The requirements of the LabelSelector of a Deployment or ReplicaSet."""
     operators = {"In": "in", "NotIn": "notin", "Exists": "exists", "DoesNotExist": "missing"}
     labels = (selector.get("matchLabels") or {}).items()
     expressions = selector.get("matchExpressions") or []
@@ -63,7 +63,7 @@ def _holds(requirement: Requirement, labels: Mapping[str, str]) -> bool:
 
 
 def selects(selector: Mapping[str, str] | None, labels: Mapping[str, str]) -> bool:
-    """A Service's selector; an absent one selects nothing."""
+    """Whether a Service's selector selects the labels; an absent one selects nothing."""
     return bool(selector) and all(labels.get(k) == v for k, v in (selector or {}).items())
 
 

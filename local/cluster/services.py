@@ -196,5 +196,5 @@ def _local_ports(service: Object) -> dict[str, int]:
 
 
 def _address() -> str:
-    """A cluster address, for show: nothing listens there."""
+    """A new cluster address, for show: nothing listens there."""
     return f"10.0.{random.randint(0, 255)}.{random.randint(1, 254)}"  # noqa: S311 - no secret

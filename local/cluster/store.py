@@ -65,7 +65,7 @@ class Store:
         return self._objects[kind.qualified].get((namespace, name))
 
     def items(self, kind: Kind, namespace: str = "") -> list[Object]:
-        """Those of one namespace, or of all for an empty one, by namespace and name."""
+        """The objects of one namespace, or of all for an empty one, by namespace and name."""
         found = self._objects[kind.qualified]
         return [found[key] for key in sorted(found) if not namespace or key[0] == namespace]
 

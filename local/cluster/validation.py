@@ -77,7 +77,7 @@ def _labels(field: str, labels: Any) -> Iterator[Problem]:
 
 
 def _replicated(obj: Object) -> Iterator[Problem]:
-    """A Deployment or ReplicaSet."""
+    """The problems of a Deployment or ReplicaSet."""
     spec = obj.get("spec") or {}
     replicas = spec.get("replicas", 1)
     if replicas is not None and (not isinstance(replicas, int) or replicas < 0):

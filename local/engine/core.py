@@ -43,7 +43,7 @@ class TurnResult:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """The orchestrator function's answer. `error`: it raised. `crashed`: it told no state."""
+    """An orchestrator function's answer. `error`: it raised. `crashed`: it gave no state."""
 
     actions: list[Action]
     done: bool = False
@@ -72,7 +72,8 @@ def turn(
 
 
 def controlled(message: Event) -> TurnResult:
-    """Terminated, suspended or resumed: the orchestrator is not asked."""
+    """The result of a control message (terminate, suspend, resume): the orchestrator is not
+    asked."""
     if message.kind is Kind.EXECUTION_TERMINATED:
         return TurnResult(status="Terminated", output=message.fields["Input"], told=False)
     if message.kind is Kind.EXECUTION_SUSPENDED:
@@ -162,7 +163,8 @@ def ask(name: str, argument: str, orchestrate: Callable[[str, str], str]) -> Res
 
 
 def raised(error: Exception) -> Response:
-    """The function failed: with its state, or (the SDK itself failed) without."""
+    """The response for a function that failed: with its state, or (the SDK itself failed)
+    without."""
     message = FunctionFailed.of(error).message
     _, label, data = message.partition(OUT_OF_PROC)
     if not label:
@@ -213,7 +215,7 @@ def scheduled(decision: Decision, now: datetime) -> Event:
 
 
 def child_outcome(task: int, result: TurnResult, now: datetime) -> Event:
-    """How a sub-orchestration's end reaches its parent."""
+    """The event by which a sub-orchestration's end reaches its parent."""
     if result.status == "Completed":
         return event(Kind.CHILD_COMPLETED, now, TaskScheduledId=task, Result=result.output)
     return child_failed(task, result.output or result.status, result.details, now)

@@ -182,7 +182,7 @@ class Engine:
             return None if timer is None else timer.fire_at
 
     def execute(self, unit: Unit) -> bool:
-        """Runs and records. False: the unit was outdated."""
+        """Runs and records a unit. False: it was outdated."""
         return self.record(unit, self.run(unit))
 
     def run(self, unit: Unit) -> Outcome:

@@ -63,4 +63,4 @@ class JournalError(EngineError):
 
 
 class JournalInUse(JournalError):
-    """Two processes on one journal would run every step twice."""
+    """Another process has the journal: two on one would run every step twice."""

@@ -61,7 +61,7 @@ def stamp(moment: datetime) -> str:
 
 
 def moment(text: str) -> datetime:
-    """The inverse of `stamp`; a time without a zone is UTC, as in the framework."""
+    """The time in a stamp's text; a time without a zone is UTC, as in the framework."""
     parsed = datetime.fromisoformat(text)
     return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
 

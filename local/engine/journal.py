@@ -90,7 +90,7 @@ def token(after: str) -> str:
 
 
 def after(continuation: str | None) -> str:
-    """The inverse of `token`. Raises `ValueError` when it is none."""
+    """The id in a continuation token. Raises `ValueError` when it is none."""
     if not continuation:
         return ""
     return base64.urlsafe_b64decode(continuation.encode()).decode()

@@ -143,12 +143,12 @@ class Replay:
 
     @property
     def decisions(self) -> list[Decision]:
-        """What the history does not know yet, in the order of ids."""
+        """The decisions that the history does not know yet, in the order of ids."""
         return list(self._unconfirmed.values())
 
     @property
     def complete(self) -> bool:
-        """All actions awaited and nothing open: only then may the instance end."""
+        """Whether all actions were awaited and nothing is open: only then may the instance end."""
         return self._exhausted and not self._open
 
     def run(self, history: Iterable[Event]) -> None:

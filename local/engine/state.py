@@ -15,7 +15,7 @@ FINISHED = frozenset({"Completed", "Failed", "Terminated"})
 
 
 class Parent(NamedTuple):
-    """Who hears of a sub-orchestration's end: the task that waits for it."""
+    """The parent of a sub-orchestration, which hears of its end: the task that waits for it."""
 
     instance: str
     execution: str
@@ -45,7 +45,7 @@ class Summary:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """Waits for the instance's next turn. `execution` None: whichever is current."""
+    """A message for an instance's next turn. `execution` None: whichever is current."""
 
     sequence: int
     instance: str
@@ -157,7 +157,7 @@ class State:
         self._alarm_count = 0
 
     def apply(self, change: Change) -> list[Instance]:
-        """Returns the instances that ended with it: the state forgets them."""
+        """Applies the change, and returns the instances that ended with it and are forgotten."""
         self._clear(change)
         for key, summary in change.saved.items():
             if key in self.instances:

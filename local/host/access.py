@@ -1,4 +1,4 @@
-"""Who may call: keys by level, and the platform's sign-in (Easy Auth) in its local form."""
+"""Access to functions: keys by level, and the platform's sign-in (Easy Auth) in its local form."""
 
 from __future__ import annotations
 
@@ -48,14 +48,18 @@ class Doorkeeper:
         )
 
     def level(self, request: web.Request) -> Level:
-        """The header wins over the query. Every key is compared, in constant time."""
+        """The level of the key that a request has: the header wins over the query.
+
+        Every key is compared, in constant time.
+        """
         text = request.headers.get(KEY_HEADER, request.query.get(KEY_QUERY, ""))
         given = text.encode("utf-8", "surrogateescape")  # a header may hold any bytes
         levels = [level for key, level in self._keys if hmac.compare_digest(given, key.encode())]
         return max(levels, default=Level.ANONYMOUS)
 
     def opens_function(self, request: web.Request, auth_level: str) -> bool:
-        """`auth_level`: ANONYMOUS, FUNCTION or ADMIN, as the trigger has it."""
+        """Whether a request may call a function; `auth_level`: ANONYMOUS, FUNCTION or ADMIN, as
+        the trigger has it."""
         needed = Level[auth_level.upper()]
         if needed is Level.ANONYMOUS:
             return True
@@ -63,7 +67,7 @@ class Doorkeeper:
         return given is not Level.SYSTEM and given >= needed
 
     def demand(self, request: web.Request, needed: Level) -> None:
-        """For webhooks and administration. Raises the answer when the key does not open them."""
+        """Raises the refusal where a request's key does not open webhooks or administration."""
         given = self.level(request)
         if given is Level.ANONYMOUS:
             raise web.HTTPUnauthorized(text="")

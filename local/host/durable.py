@@ -279,12 +279,12 @@ async def _json_text(request: web.Request, *, empty: bool = True) -> str:
 
 
 def _flag(request: web.Request, name: str, *, default: bool = False) -> bool:
-    """What .NET's bool.TryParse does not take leaves the default."""
+    """A flag in the query; what .NET's bool.TryParse does not take leaves the default."""
     return {"true": True, "false": False}.get(request.query.get(name, "").strip().lower(), default)
 
 
 def _moment(request: web.Request, name: str) -> datetime | None:
-    """ISO 8601, in UTC unless it says otherwise; what is no time counts as not given."""
+    """A time in the query: ISO 8601, in UTC unless it says otherwise; None for what is no time."""
     try:
         moment = datetime.fromisoformat(request.query.get(name, "").strip())
     except ValueError:

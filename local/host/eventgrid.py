@@ -62,7 +62,8 @@ class EventGridWebhook:
         )
 
     async def _deliver(self, function: AppFunction, events: list[dict[str, Any]]) -> web.Response:
-        """One failure makes Event Grid send the whole array again, so all are tried."""
+        """Calls the function for each event; one failure makes Event Grid send all of them
+        again."""
         outcomes = await asyncio.gather(*(self._call(function, item) for item in events))
         return web.Response(status=202 if all(outcomes) else 500)
 
@@ -89,7 +90,7 @@ async def _json(request: web.Request) -> object:
 
 
 def _events(body: object) -> list[dict[str, Any]]:
-    """An array of either schema, or one CloudEvent."""
+    """The events in a body: an array of either schema, or one CloudEvent."""
     events = [body] if isinstance(body, dict) else body
     if not isinstance(events, list) or not all(isinstance(item, dict) for item in events):
         raise MalformedError("the body is neither an array of events nor one CloudEvent", 500)

@@ -84,7 +84,8 @@ class HttpTriggers:
         return await self._call(endpoint.function, datum)
 
     def _find(self, request: web.Request) -> tuple[Endpoint, dict[str, str]] | None:
-        """A route that exists with other methods only is not found: the platform knows no 405."""
+        """The endpoint of a request and its route parameters; None also for another method: the
+        platform knows no 405."""
         path = request.rel_url.raw_path
         if not path.lower().startswith(self._prefix.lower()):
             return None
@@ -95,7 +96,10 @@ class HttpTriggers:
         return None
 
     def _headers(self, request: web.Request) -> dict[str, str]:
-        """Names in lower case. Forged principals are taken out only while Easy Auth is on."""
+        """The headers for the worker, in lower case.
+
+        Forged principals are taken out only while Easy Auth is on.
+        """
         headers = joined(request.headers)
         if not self._easy_auth:
             return headers
@@ -126,7 +130,7 @@ def joined(pairs: MultiMapping[str], *, drop_empty: bool = False) -> dict[str, s
 async def _request_datum(
     request: web.Request, headers: dict[str, str], parameters: dict[str, str]
 ) -> Datum:
-    """The worker is told nothing of query parameters with an empty value."""
+    """The request as the worker gets it, without query parameters that have an empty value."""
     return Datum(
         {
             "method": Datum(request.method, "string"),

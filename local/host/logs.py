@@ -23,7 +23,7 @@ def event(
 
 
 def hide(secrets: Iterable[str]) -> None:
-    """From now on these are masked wherever they appear, plain or quoted for a URL.
+    """Masks these from now on wherever they appear, plain or quoted for a URL.
 
     The app may log a management URL, and those carry the system key.
     """
@@ -61,7 +61,8 @@ class Redacted(logging.Formatter):
 
 
 def configure() -> None:
-    """The root logger is at INFO, as in the platform's worker: the app's records arrive."""
+    """Sets the root logger to INFO, as in the platform's worker, so that the app's records
+    arrive."""
     _attach(logging.getLogger(), logging.Formatter())
     _attach(log, JsonLines())
     log.propagate = False

@@ -96,7 +96,8 @@ class Parameter:
 
 
 def _split_constraints(text: str) -> list[str]:
-    """At colons outside parentheses; braces of a regex are written doubled."""
+    """The constraints, split at colons outside parentheses; braces of a regex are written
+    doubled."""
     parts = re.split(r":(?![^(]*\))", text)
     return [part.replace("{{", "{").replace("}}", "}") for part in parts]
 

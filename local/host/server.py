@@ -61,8 +61,11 @@ async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 
 async def serve(plan: Plan, listening: Callable[[], None]) -> None:
-    """Until SIGTERM or SIGINT. Stops in the reverse order: the back end outlives the calls that
-    use it, and the worker outlives the back end."""
+    """Serves until SIGTERM or SIGINT.
+
+    Stops in the reverse order: the back end outlives the calls that use it, and the worker outlives
+    the back end.
+    """
     stop = _stop_signal()
     backend = chosen(plan, stop.set)
     worker = Worker(

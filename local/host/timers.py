@@ -83,7 +83,10 @@ class Timer:
         self.run_on_startup = bool(function.trigger.get("runOnStartup"))
 
     async def keep(self) -> None:
-        """Until cancelled. A scheduled time that passes during a run is left out."""
+        """Runs the function on its schedule until cancelled.
+
+        A scheduled time that passes during a run is left out.
+        """
         if self.run_on_startup:
             await self.run()
         while True:
@@ -91,7 +94,10 @@ class Timer:
             await self.run()
 
     async def run(self) -> None:
-        """One run, after the one under way. A failure is logged and the schedule goes on."""
+        """Runs the function once, after the run under way.
+
+        A failure is logged and the schedule goes on.
+        """
         async with self._one_at_a_time:
             begun = datetime.now(UTC)
             try:

@@ -43,7 +43,10 @@ class Worker:
         self.app.runtime.stop()
 
     async def invoke(self, function: AppFunction, value: Datum) -> Datum | None:
-        """For triggers on the loop. Raises `FunctionFailed` or `FunctionTimeoutError`."""
+        """Calls a function for triggers on the loop.
+
+        Raises `FunctionFailed` or `FunctionTimeoutError`.
+        """
         call = self.app.runtime.call(function.id, self._inputs(function, value))
         running = asyncio.ensure_future(call)
         done, _ = await asyncio.wait({running}, timeout=self._timeout)
@@ -55,14 +58,14 @@ class Worker:
         return running.result()
 
     def invoke_blocking(self, function: AppFunction, value: Datum) -> Datum | None:
-        """For the durable runner's threads."""
+        """Calls a function for the durable runner's threads."""
         call = self.app.runtime.call(function.id, self._inputs(function, value))
         with self._overrun(function):
             return asyncio.run_coroutine_threadsafe(call, self._loop).result()
 
     @contextmanager
     def _overrun(self, function: AppFunction) -> Iterator[None]:
-        """A thread cannot be ended from outside: what runs too long is reported."""
+        """Reports a function that runs too long: its thread cannot be ended from outside."""
         begun = time.monotonic()
         yield
         seconds = time.monotonic() - begun

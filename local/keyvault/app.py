@@ -226,7 +226,7 @@ async def _body(request: web.Request) -> dict[str, Any]:
 
 
 def _position(request: web.Request) -> tuple[str, int]:
-    """Where the page starts and how many entries it may have."""
+    """The start of a page and how many entries it may have."""
     return (
         wire.skipped(request.query.get("$skiptoken")),
         wire.page_size(request.query.get("maxresults")),

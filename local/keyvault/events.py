@@ -50,7 +50,7 @@ class Announcer:
         self._listening.set()
 
     def created(self, version: Version) -> None:
-        """Within the transaction that made the version."""
+        """Announces a new version, within the transaction that made it."""
         if self.outbox.subscribed:
             query = "UPDATE versions SET watched = 1 WHERE seq = ?"
             self._store.database.execute(query, (version.seq,))
@@ -58,7 +58,7 @@ class Announcer:
         self.changed()
 
     def changed(self) -> None:
-        """A version was made, or its expiry moved: what is due next may be another."""
+        """Notes that a version was made, or its expiry moved: what is due next may be another."""
         self._changed.set()
 
     def announce(self, version: Version, kind: str) -> str:

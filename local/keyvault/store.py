@@ -136,7 +136,7 @@ class Store:
         return [row["name"] for row in rows]
 
     def versions_after(self, name: str, version: str, count: int) -> list[Version]:
-        """In the order of their ids, which says nothing of their age; none if unknown."""
+        """The versions after one, in the order of their ids, which says nothing of their age."""
         rows = self.database.execute(
             "SELECT versions.* FROM versions JOIN secrets USING (name) WHERE name = ?"
             " AND deleted_at IS NULL AND version > ? ORDER BY version LIMIT ?",
@@ -172,13 +172,13 @@ class Store:
             database.execute("DELETE FROM secrets WHERE name = ?", (name,))
 
     def purge_overdue(self, now: int) -> None:
-        """What was deleted longer ago than the retention time goes for good."""
+        """Removes for good what was deleted longer ago than the retention time."""
         self.database.execute(
             "DELETE FROM secrets WHERE deleted_at <= ?", (now - RECOVERABLE_DAYS * DAY,)
         )
 
     def all_versions(self, name: str) -> list[Version]:
-        """Oldest first, for a backup."""
+        """All versions of a secret, oldest first, for a backup."""
         self.latest(name)
         rows = self.database.execute("SELECT * FROM versions WHERE name = ? ORDER BY seq", (name,))
         return [_version(row) for row in rows]
@@ -227,7 +227,7 @@ class Store:
         return int(cursor.lastrowid or 0)
 
     def _spelling(self, name: str) -> str:
-        """Names differ by more than case; the first spelling stays."""
+        """The first spelling of a name, which stays: names differ by more than case."""
         row = self.database.execute("SELECT name FROM secrets WHERE name = ?", (name,)).fetchone()
         return str(row["name"])
 

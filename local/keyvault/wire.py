@@ -144,7 +144,7 @@ def skip_token(last: str) -> str:
 
 
 def skipped(token: str | None) -> str:
-    """The last entry of the page before, or an empty string."""
+    """The last entry of the page before a skip token, or an empty string."""
     try:
         return base64.urlsafe_b64decode(token or "").decode()
     except ValueError as error:

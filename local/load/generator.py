@@ -92,7 +92,7 @@ class Load:
         return self.report()
 
     def report(self) -> Report:
-        """At any time, of what has been answered until then."""
+        """The report of what has been answered until now."""
         return self._recorder.report()
 
     def __enter__(self) -> Self:
@@ -140,7 +140,7 @@ class _Turns:
         self._due = 0.0
 
     def take(self) -> bool:
-        """Waits for the turn's time. False once stopped."""
+        """Waits for the turn's time, and returns whether there is one: false once stopped."""
         with self._lock:
             now = time.monotonic()
             due = max(self._due, now)
@@ -157,7 +157,7 @@ class _Client:
         self._connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=timeout)
 
     def send(self, request: Request) -> tuple[int, str | None]:
-        """Status, and the database role if the answer names one."""
+        """The status, and the database role if the answer names one."""
         headers = {} if self._keep else {"Connection": "close"}
         if request.body is not None:
             headers["Content-Type"] = "application/json"
@@ -181,7 +181,8 @@ def _checked(url: str) -> str:
 
 
 def _kind(error: Exception) -> str:
-    """The first that matches: `RemoteDisconnected` is a `ConnectionResetError` too."""
+    """The kind of an error, by the first that matches: `RemoteDisconnected` is a
+    `ConnectionResetError` too."""
     for kinds, name in KINDS:
         if isinstance(error, kinds):
             return name

@@ -108,7 +108,8 @@ def _activate(connection: Connection, role: str, password: Secret) -> None:
 
 
 def _verifier(connection: Connection, role: str, password: Secret) -> str:
-    """Made on this side: a password in a statement would end up in the server's log."""
+    """The SCRAM verifier of a password, made on this side: a password in a statement would end
+    up in the server's log."""
     made = connection.pgconn.encrypt_password(
         password.reveal().encode(), role.encode(), b"scram-sha-256"
     )

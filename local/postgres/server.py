@@ -258,7 +258,8 @@ class Postgres:
 
 
 def _runs(process: psutil.Process) -> bool:
-    """False for a zombie too: how soon its new parent reaps it is of no interest here."""
+    """Whether a process runs; false for a zombie too: how soon its new parent reaps it is of no
+    interest here."""
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:

@@ -65,7 +65,7 @@ class Client:
     def request(
         self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
     ) -> Answer:
-        """Without a key of its own; `path` is below the host's URL."""
+        """Sends a request, without a key of its own; `path` is below the host's URL."""
         answer = self._http.request(
             method,
             self._parts.components["host"].url + path,
@@ -78,13 +78,13 @@ class Client:
         return Answer(answer.status, answer.headers, answer.data)
 
     def api(self, method: str, path: str, body: Any = None) -> Answer:
-        """With the function key, and where people sign in with an application's token as well;
-        `path` is below /api."""
+        """Sends a request with the function key, and where people sign in with an application's
+        token as well; `path` is below /api."""
         headers = {"x-functions-key": self._parts.keys["function"], "X-Local-Sign-In": PROGRAM}
         return self.request(method, f"/api{path}", body, headers)
 
     def webhook(self, body: Any, kind: str) -> Answer:
-        """What Event Grid posts; `kind` is Notification or SubscriptionValidation."""
+        """Posts what Event Grid would; `kind` is Notification or SubscriptionValidation."""
         return self.request("POST", self.webhook_path, body, {"aeg-event-type": kind})
 
     @property
@@ -97,7 +97,7 @@ class Client:
         return self.webhook([{**self.near_expiry(slot, kind), **event}], "Notification")
 
     def near_expiry(self, slot: str, kind: str = "SecretNearExpiry") -> dict[str, Any]:
-        """In the schema of https://learn.microsoft.com/azure/event-grid/event-schema-key-vault."""
+        """An event in the schema of https://learn.microsoft.com/azure/event-grid/event-schema-key-vault."""
         current = self._owner.vault.current(SecretTarget(world.secret(slot)))
         assert current is not None  # noqa: S101 - the caller names a slot that has a secret
         expires = str(int(current.expires.timestamp())) if current.expires else None

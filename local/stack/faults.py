@@ -28,7 +28,8 @@ class FaultDesk:
         self._http = urllib3.PoolManager(retries=False, ca_certs=authority)
 
     def admin(self, component: str, method: str, path: str, body: Any = None) -> Answer:
-        """A stand-in's own routes below /local, for example its faults (see `local.faults`)."""
+        """Calls a stand-in's own route below /local, for example its faults (see
+        `local.faults`)."""
         parts = urlsplit(self._parts.components[component].url)
         answer = self._http.request(
             method,
@@ -69,7 +70,7 @@ class FaultDesk:
         return 60 + engines.slack(self._parts.engine)
 
     def restore(self) -> None:
-        """Every component up, no fault ordered, no rotation waiting: rejects those that do."""
+        """Starts what is down, takes back all faults, and rejects the rotations that wait."""
         for component in self._parts.components.values():
             if not component.alive:
                 component.start()

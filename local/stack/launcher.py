@@ -29,7 +29,10 @@ if TYPE_CHECKING:
 
 @dataclass
 class Options:
-    """What tests vary. `credential` is merged over the demo's credential in credentials.yaml."""
+    """The options of a stack, which tests vary.
+
+    `credential` is merged over the demo's credential in credentials.yaml.
+    """
 
     rbac: bool = True
     timers: bool = False
@@ -66,7 +69,10 @@ class Stack(Parts):
         return FaultDesk(self, self.client)
 
     def start(self, progress: Callable[[str], None] = lambda _: None) -> Self:
-        """`progress` is told what is being started. Raises `StartError`, `TimeoutError`."""
+        """Starts everything; `progress` is told what is being started.
+
+        Raises `StartError`, `TimeoutError`.
+        """
         engines.demand(self.engine)
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
@@ -98,7 +104,7 @@ class Stack(Parts):
         self.start_host()
 
     def _component(self, name: str, *arguments: str, module: str = "") -> Component:
-        """A component keeps its port, so that it can be stopped and started again."""
+        """A component, which keeps its port, so that it can be stopped and started again."""
         component = Component.module(
             module or name,
             *("--state", self._path(name), "--port", str(free_port())),
@@ -139,7 +145,7 @@ class Stack(Parts):
         self.provisioner.workloads(self.options.replicas)
 
     def start_host(self) -> None:
-        """The Functions host, on a port that stays the same when it is started again."""
+        """Starts the Functions host, on a port that stays the same when it is started again."""
         if "host" not in self.components:
             self.write_configuration()
             self.components["host"] = self._host(free_port())
@@ -170,7 +176,7 @@ class Stack(Parts):
         self.start_host()
 
     def write_configuration(self) -> None:
-        """credentials.yaml, as JSON: that is YAML too. The host reads it when it starts."""
+        """Writes credentials.yaml, as JSON: that is YAML too. The host reads it when it starts."""
         self._write("credentials.yaml", self._configuration(self.components["cluster"].url))
 
     def _configuration(self, cluster: str) -> dict[str, Any]:
@@ -199,7 +205,7 @@ class Stack(Parts):
         }
 
     def stop(self) -> None:
-        """In the reverse order of their start."""
+        """Stops the components, in the reverse order of their start."""
         for component in reversed(self.components.values()):
             component.stop()
 

@@ -28,7 +28,7 @@ APP = Identity.named("credential-rotation")
 
 
 class Owner:
-    """Of the vault, the database server and the cluster of one stack."""
+    """The administrators of the vault, the database server and the cluster of one stack."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
@@ -46,7 +46,7 @@ class Owner:
         )
 
     def sql(self, statement: str, database: str = world.DATABASE) -> None:
-        """As the server's administrator."""
+        """Runs a statement as the server's administrator."""
         with psycopg.connect(self.dsn(database), autocommit=True) as connection:
             connection.execute(statement.encode())
 
@@ -64,11 +64,11 @@ class Owner:
 
     @cached_property
     def kubernetes(self) -> ApiClient:
-        """As the cluster's administrator."""
+        """A client of the cluster, as its administrator."""
         return connect(self._parts.directory / "cluster" / "kubeconfig")
 
     def api_client(self, namespace: str) -> ApiClient:  # noqa: ARG002 - for stacks of several clusters
-        """Of the cluster that the namespace is in."""
+        """A client of the cluster that the namespace is in."""
         return self.kubernetes
 
     def kubernetes_get(self, path: str) -> Any:
@@ -93,7 +93,7 @@ class Owner:
         return f"http://127.0.0.1:{found['metadata']['annotations'][PORT_ANNOTATION + 'http']}"
 
     def active_slots(self) -> dict[str, str]:
-        """What each workload's production Service selects."""
+        """The slot that each workload's production Service selects."""
         return {
             name: self.kubernetes_get(f"/api/v1/namespaces/{space}/services/{name}")["spec"][
                 "selector"

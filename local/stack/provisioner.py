@@ -30,7 +30,7 @@ class Provisioner:
         self.owner = owner
 
     def login(self, credential: Credential) -> None:
-        """The database with its roles, and the vault with the secret of the blue one."""
+        """Makes the database with its roles, and the vault with the secret of the blue one."""
         blue, rotator = new_password(), new_password()
         dsn = self.owner.dsn()
         provision(dsn, Application(), password=blue, rotator_password=rotator)
@@ -45,7 +45,7 @@ class Provisioner:
         vault.put(secret, value, expires=expires, content_type=plain, tags={})
 
     def workloads(self, replicas: int) -> None:
-        """Applies them on the blue slot and waits until they are ready."""
+        """Applies the workloads on the blue slot and waits until they are ready."""
         vault, secret = self.owner.vault, world.secret("blue")
         current = vault.current(SecretTarget(secret))
         assert current is not None  # noqa: S101 - made before

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Link:
-    """`label` is the path of the link in the event's data, as `links.approve`."""
+    """A link of a mail; `label` is the path of the link in the event's data, as `links.approve`."""
 
     label: str
     url: str
@@ -26,7 +26,7 @@ class Mail:
 
 
 def mail(event: dict[str, Any]) -> Mail:
-    """Of an event in either of Event Grid's schemas."""
+    """The mail for an event, in either of Event Grid's schemas."""
     kind = event.get("eventType") or event.get("type") or ""
     data = event.get("data")
     texts = data if isinstance(data, dict) else {}

@@ -85,7 +85,7 @@ class Viewer:
         return web.Response(text=style, content_type="text/css")
 
     def _entries(self) -> list[Entry]:
-        """Newest first."""
+        """The mails, the newest first."""
         entries = [
             Entry(seq, timestamp(at), mail(event)) for seq, at, event in self._outbox.since(0)
         ]

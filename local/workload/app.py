@@ -45,7 +45,7 @@ th, td {{ text-align: left; padding: .3rem .6rem; border-bottom: 1px solid #8886
 
 @dataclass
 class State:
-    """What the handlers share. `stopping` turns every answer into its connection's last."""
+    """The state that handlers share. `stopping` turns every answer into its connection's last."""
 
     settings: Settings
     database: Database
@@ -126,7 +126,7 @@ async def ready(request: web.Request) -> web.Response:
 
 @routes.get("/metrics")
 async def metrics(request: web.Request) -> web.Response:
-    """Prometheus' text format, version 0.0.4."""
+    """The metrics in Prometheus' text format, version 0.0.4."""
     state = request.app[STATE]
     lines = ["# TYPE workload_requests_total counter"]
     for (method, route, status), count in sorted(state.served.items()):

@@ -126,7 +126,7 @@ class Readiness:
         self._one_at_a_time = asyncio.Lock()
 
     async def complaint(self) -> str | None:
-        """Why no request should come here; None when it may. Takes seconds at the most."""
+        """Why the workload is not ready; None when it is. Takes seconds at the most."""
         try:
             async with self._one_at_a_time:
                 await self._log_in_when_due()

@@ -129,7 +129,7 @@ def _connection(environment: Mapping[str, str], problems: list[str]) -> dict[str
 
 
 def _secret(environment: Mapping[str, str], problems: list[str]) -> dict[str, Any] | None:
-    """What the one secret says of the connection; None, and a problem, when that is unclear."""
+    """The connection that the one secret describes; None, and a problem, when that is unclear."""
     names = [name + suffix for name in READERS for suffix in ("", "_FILE")]
     present = [name for name in names if environment.get(name)]
     if len(present) != 1:
@@ -165,7 +165,8 @@ def _from_password(value: str) -> dict[str, Any]:
 
 
 def _from_url(value: str) -> dict[str, Any]:
-    """Parsed here, not by libpq, whose messages quote the part that it does not understand."""
+    """The connection in a URL, parsed here and not by libpq, whose messages quote the part that
+    it does not understand."""
     try:
         parts = urlsplit(value)
         port = parts.port

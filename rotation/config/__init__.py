@@ -35,13 +35,13 @@ from rotation.config.fields import (
     Duration,
     Host,
     HttpsUrl,
+    JsonScalar,
     KubernetesName,
     LabelKey,
-    Longer,
     MailAddress,
     Name,
-    Plain,
     Port,
+    PositiveDuration,
     RoleName,
     SecretName,
     ServicePort,
@@ -133,9 +133,9 @@ class WorkloadTest(Section):
     url: TestUrl | None = None
     status: Annotated[int, Field(ge=100, le=599)] = 200
     # `json` is the file's word; the attribute is not called so, since BaseModel has such a method.
-    expect: dict[str, Plain] | None = Field(default=None, alias="json")
+    expect: dict[str, JsonScalar] | None = Field(default=None, alias="json")
     repeat: Annotated[int, Field(ge=1, le=20)] = 3
-    timeout: Longer = timedelta(seconds=10)
+    timeout: PositiveDuration = timedelta(seconds=10)
 
     @model_validator(mode="after")
     def _one_target(self) -> Self:
@@ -168,8 +168,8 @@ class Workload(Section):
     selector_label: LabelKey = "slot"
     application: Text | None = None  # how its sessions name themselves; its name unless given
     tests: Annotated[list[WorkloadTest], Field(min_length=1)]
-    ready: Longer = timedelta(minutes=10)  # longest wait for the standby Deployment
-    drain: Longer = timedelta(minutes=5)  # longest wait for pods to be gone
+    ready: PositiveDuration = timedelta(minutes=10)  # longest wait for the standby Deployment
+    drain: PositiveDuration = timedelta(minutes=5)  # longest wait for pods to be gone
 
     @field_validator("deployments")
     @classmethod
@@ -267,7 +267,7 @@ class Approval(Section):
     listed: list[Approver] = Field(default=[], alias="approvers")
     allow_requester: bool = False  # four eyes unless true
     remind: Duration = timedelta(hours=24)
-    deadline: Longer = timedelta(days=7)
+    deadline: PositiveDuration = timedelta(days=7)
     on_deadline: Literal["keep", "roll-back", "approve"] = "keep"
     soak: Duration | None = None  # how long both must have run before `approve` may apply
 

@@ -1,4 +1,4 @@
-"""What must hold between the sections of `credentials.yaml`.
+"""Checks what must hold between the sections of `credentials.yaml`.
 
 Looked up in the file as it was read, so that a problem in one section hides none of these.
 """
@@ -19,10 +19,12 @@ if TYPE_CHECKING:
 
 
 def problems(file: dict[Any, Any]) -> list[Problem]:
+    """The clusters that do not exist, and what stands there twice; each with its path."""
     return [*_references(file), *_repeats(file)]
 
 
 def _references(file: dict[Any, Any]) -> Iterator[Problem]:
+    """A problem for each workload whose cluster is not in `clusters`."""
     known = file.get("clusters")
     names = sorted(map(str, known)) if isinstance(known, dict) else []
     for path, name in at(file, "credentials", "*", "workloads", "*", "cluster"):
@@ -31,7 +33,7 @@ def _references(file: dict[Any, Any]) -> Iterator[Problem]:
 
 
 def _repeats(file: dict[Any, Any]) -> Iterator[Problem]:
-    """Two rotations at once must not reach for the same thing."""
+    """A problem for each thing that stands there twice: two rotations at once would change it."""
     seen: dict[tuple[str, ...], document.Path] = {}
     for path, *identity in _owned(file):
         if not all(isinstance(part, str) for part in identity):
@@ -42,7 +44,7 @@ def _repeats(file: dict[Any, Any]) -> Iterator[Problem]:
 
 
 def _owned(file: dict[Any, Any]) -> Iterator[tuple[Any, ...]]:
-    """Everything that may be there once, with what makes it the same."""
+    """The path of each thing that only one place may have, followed by its identity."""
     for (_, name), credential in at(file, "credentials", "*"):
         vault = str(_get(credential, "vault")).rstrip("/").lower()
         server = str(_get(_get(credential, "database"), "host")).lower()
@@ -61,6 +63,6 @@ def _owned(file: dict[Any, Any]) -> Iterator[tuple[Any, ...]]:
 
 
 def _get(mapping: Any, key: str) -> Any:
-    """A scalar or a mapping; anything else is None, so that nothing large is looked at."""
-    found = mapping.get(key) if isinstance(mapping, dict) else None
-    return found if isinstance(found, str | dict) else None
+    """The value of a key if it is a text or a mapping, else None: nothing large is looked at."""
+    value = mapping.get(key) if isinstance(mapping, dict) else None
+    return value if isinstance(value, str | dict) else None

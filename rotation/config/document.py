@@ -1,4 +1,4 @@
-"""Reads YAML strictly, and knows the line of everything in it."""
+"""Reads YAML strictly, and knows the line of every value."""
 
 from __future__ import annotations
 
@@ -17,21 +17,24 @@ MERGE = "tag:yaml.org,2002:merge"  # the key <<, which takes over another mappin
 
 @dataclass(frozen=True)
 class Document:
+    """The value of a YAML file, and its nodes, which know their lines."""
+
     value: Any
     root: yaml.Node | None
 
     def line(self, path: Sequence[str | int]) -> int:
-        """Where the path, or as much of it as there is, stands."""
+        """The line of the value at a path, or of the last part of the path that exists."""
         node, line = self.root, 1
         for part in path:
-            found = _child(node, part)
-            if found is None:
+            child = _child(node, part)
+            if child is None:
                 break
-            node, line = found
+            node, line = child
         return line
 
 
 def _child(node: yaml.Node | None, part: str | int) -> tuple[yaml.Node, int] | None:
+    """The node under a key or index, and its line; None if there is none."""
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
             if key.value == str(part):
@@ -42,7 +45,7 @@ def _child(node: yaml.Node | None, part: str | int) -> tuple[yaml.Node, int] | N
 
 
 def read(text: str) -> Document:
-    """Raises `ValueError`, whose text says what is wrong and where."""
+    """The document in a YAML text. Raises `ValueError`, whose text says what is wrong and where."""
     try:
         loader = _Loader(text)
         try:
@@ -75,6 +78,7 @@ class _Loader(yaml.SafeLoader):
 
 
 def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
+    """The mapping that a node stands for. Raises `ConstructorError` for a key that stands twice."""
     keys: set[Any] = set()
     for key_node, _ in node.value:
         if key_node.tag == MERGE:
@@ -96,7 +100,7 @@ _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping
 
 
 def at(node: Any, *steps: str, path: Path = ()) -> Iterator[tuple[Path, Any]]:
-    """Each path that the steps lead to, with its value; `*` is any key or index."""
+    """The paths that the steps lead to below a node, with their values; `*` is any key or index."""
     if not steps:
         yield path, node
         return
@@ -110,4 +114,5 @@ def at(node: Any, *steps: str, path: Path = ()) -> Iterator[tuple[Path, Any]]:
 
 
 def dotted(path: Sequence[str | int]) -> str:
+    """A path as text, its parts joined by dots."""
     return ".".join(str(part) for part in path)

@@ -1,4 +1,7 @@
-"""The values of `credentials.yaml`, one by one: what each must look like, and how to say so."""
+"""The types of single values in `credentials.yaml`.
+
+Each check answers with the value as it is used, or raises `ValueError` with what it must be.
+"""
 
 from __future__ import annotations
 
@@ -20,13 +23,16 @@ LONGEST = timedelta(days=3650)
 
 
 def duration(value: object) -> timedelta:
-    """Reads `90d`, `1d12h`, `20s`; a bare number is refused, since its unit would be a guess."""
+    """The duration that a text like `90d`, `1d12h` or `20s` says.
+
+    A bare number is refused, since its unit would be a guess.
+    """
     if isinstance(value, timedelta):
         return value
-    found = DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
-    if found is None or not any(found.groups()):
+    match = DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
+    if match is None or not any(match.groups()):
         raise ValueError(f"{shown(value)} is not a duration: write for example 90d, 24h or 1m30s")
-    numbers = {unit: int(number or 0) for unit, number in zip(UNITS, found.groups(), strict=True)}
+    numbers = {unit: int(number or 0) for unit, number in zip(UNITS, match.groups(), strict=True)}
     # Compared before it is made: a timedelta has its own limit.
     if numbers["days"] > LONGEST.days or timedelta(**numbers) > LONGEST:
         raise ValueError(f"{shown(value)} is longer than {LONGEST.days}d")
@@ -34,13 +40,14 @@ def duration(value: object) -> timedelta:
 
 
 def positive(value: timedelta) -> timedelta:
+    """The duration, if it is longer than nothing."""
     if not value:
         raise ValueError("must be longer than 0s")
     return value
 
 
 def shown(value: object) -> str:
-    """A scalar as it was written, shortened; of anything else only what kind it is."""
+    """A value as messages quote it: a scalar shortened, of anything else only its type."""
     if not isinstance(value, str | int | float | bool | None):
         return f"a {type(value).__name__}"
     text = repr(value)
@@ -48,7 +55,7 @@ def shown(value: object) -> str:
 
 
 def _url(value: object, *schemes: str) -> str:
-    """Raises `ValueError`; never quotes a URL that has credentials in it."""
+    """The URL, if it has one of the schemes. One with credentials in it is never quoted."""
     text = value if isinstance(value, str) else ""
     if "@" in text:
         raise ValueError("must not hold credentials: remove everything before the @")
@@ -70,6 +77,7 @@ def _is_url(text: str, schemes: tuple[str, ...]) -> bool:
 
 
 def https_url(value: object) -> str:
+    """The URL of a server, without a slash at its end."""
     text = _url(value, "https")
     if urlsplit(text).query:
         raise ValueError(f"{shown(value)} must be the URL of a server, without a query")
@@ -88,7 +96,10 @@ def test_url(value: object) -> str:
 
 
 def test_path(value: str) -> str:
-    """Requests carry a token of the cluster: no dots may lead them out of the Service's proxy."""
+    """The path of a test, if no dots lead out of the Service's proxy.
+
+    Its requests carry a token of the cluster.
+    """
     if not re.fullmatch(r"/[^\s?#\\]*(\?[^\s#]*)?", value):
         raise ValueError(f"{shown(value)} is not a path: write for example /whoami")
     if {".", ".."} & set(unquote(value.partition("?")[0]).split("/")):
@@ -104,13 +115,16 @@ def port_of_service(value: object) -> str | int | None:
     raise ValueError(f"{shown(value)} is neither a port number nor the name of a Service's port")
 
 
-def plain(value: object) -> object:
+def json_scalar(value: object) -> object:
+    """The value, if JSON has it as a text, whole number, true, false or null."""
     if value is None or isinstance(value, str | int | bool):
         return value
     raise ValueError(f"{shown(value)} must be a text, a whole number, true, false or null")
 
 
 def matching(pattern: str, meaning: str) -> Callable[[str], str]:
+    """A check that a text matches the whole pattern; `meaning` completes "must be"."""
+
     def check(value: str) -> str:
         if not re.fullmatch(pattern, value):
             raise ValueError(f"{shown(value)} must be {meaning}")
@@ -178,11 +192,11 @@ MailAddress = Annotated[
     ),
 ]
 Duration = Annotated[timedelta, BeforeValidator(duration)]
-Longer = Annotated[Duration, AfterValidator(positive)]
+PositiveDuration = Annotated[Duration, AfterValidator(positive)]
 HttpsUrl = Annotated[str, BeforeValidator(https_url)]
 VaultUrl = Annotated[str, BeforeValidator(vault_url)]
 TestUrl = Annotated[str, BeforeValidator(test_url)]
 TestPath = Annotated[str, AfterValidator(test_path)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 ServicePort = Annotated[str | int | None, BeforeValidator(port_of_service)]
-Plain = Annotated[str | int | bool | None, BeforeValidator(plain)]
+JsonScalar = Annotated[str | int | bool | None, BeforeValidator(json_scalar)]

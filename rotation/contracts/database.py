@@ -1,4 +1,4 @@
-"""One PostgreSQL server, as the login that rotates."""
+"""The contract of one PostgreSQL server, used as the login that rotates."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ class DatabaseReader(Protocol):
     """Reads roles and sessions, and tries logins."""
 
     def roles(self, names: list[str]) -> dict[str, Role]:
-        """Those of the names that exist."""
+        """The roles of these names that exist, by name."""
 
     def sessions(self, roles: list[str]) -> list[Session]:
-        """Those of the server's client sessions that belong to the roles."""
+        """The server's client sessions that belong to the roles."""
 
     def login(self, role: str, password: Secret) -> None:
-        """Opens and closes a session of its own. Raises `Denied` if the server refuses it."""
+        """Logs in as the role, for a session of its own. Raises `Denied` if the server refuses."""
 
 
 class Database(DatabaseReader, Protocol):
     """Changes a slot's role."""
 
     def activate(self, role: str, password: Secret) -> None:
-        """LOGIN with this password and no expiry. A repeat makes a new verifier of the same."""
+        """Gives the role LOGIN, this password and no expiry. A repeat makes a new verifier."""
 
     def deactivate(self, role: str) -> None:
-        """NOLOGIN and no password. Open sessions stay. Harmless when repeated."""
+        """Takes LOGIN and password from the role. Open sessions stay. Harmless when repeated."""
 
     def terminate(self, role: str) -> int:
-        """Ends the role's sessions; how many there were."""
+        """Ends the role's sessions, and returns how many there were."""

@@ -1,4 +1,4 @@
-"""Everything outside, for one call of an activity or of the HTTP API."""
+"""Access to everything outside, for one call of an activity or of the HTTP API."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 
 
 class Readers(Protocol):
-    """What looks and changes nothing: all that most code is given."""
+    """Access that reads and changes nothing: all that most code is given."""
 
     @property
     def settings(self) -> Settings:
-        """Raises `ConfigurationError`."""
+        """The app settings. Raises `ConfigurationError`."""
 
     @property
     def configuration(self) -> Configuration:
-        """Raises `ConfigurationError`."""
+        """What `credentials.yaml` says. Raises `ConfigurationError`."""
 
     def vault(self, url: str) -> VaultReader: ...
 
@@ -37,7 +37,10 @@ class Readers(Protocol):
     def pods(self, cluster: str) -> PodsReader: ...
 
     def fetch(self, url: str, timeout: float) -> Answer:
-        """GET of a test's URL. Raises `Unavailable` without an answer, `Invalid`."""
+        """The answer to a GET of a test's URL; `timeout` is in seconds.
+
+        Raises `Unavailable` without an answer, `Invalid` for a URL that may not be fetched.
+        """
 
     def now(self) -> datetime: ...
 
@@ -45,7 +48,7 @@ class Readers(Protocol):
 
 
 class Edges(Readers, Protocol):
-    """The same, with what changes things: only the guards and the composition know it."""
+    """Access that also changes things: only the guards and the composition know it."""
 
     def vault(self, url: str) -> Vault: ...
 

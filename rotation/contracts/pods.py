@@ -1,4 +1,4 @@
-"""The pods of a workload's slots: Deployments and Kubernetes Secrets, on one cluster."""
+"""The contract of the pods of workloads: Deployments and Kubernetes Secrets, on one cluster."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ class PodsReader(Protocol):
     """Looks at Deployments and their pods."""
 
     def deployment(self, target: DeploymentTarget) -> Deployment | None:
-        """None if it does not exist."""
+        """The Deployment as it is now; None if it does not exist."""
 
     def names(self, target: DeploymentTarget) -> list[str]:
-        """The pods that the Deployment's selector matches, terminating ones included.
+        """The names of the pods that the Deployment's selector matches, terminating ones included.
 
         Raises `Missing`.
         """
@@ -27,18 +27,21 @@ class PodsReader(Protocol):
     def watch(
         self, target: DeploymentTarget, until: Callable[[Deployment], bool], seconds: float
     ) -> Deployment:
-        """Its last state, as soon as `until` holds or after `seconds`. Raises `Missing`."""
+        """The Deployment as soon as `until` holds of it, or after `seconds`. Raises `Missing`."""
 
     def watch_gone(self, target: DeploymentTarget, seconds: float) -> list[str]:
-        """The pods that are left, as soon as there are none or after `seconds`."""
+        """The names of the pods that are left, as soon as there are none or after `seconds`.
+
+        Raises `Missing`.
+        """
 
 
 class Pods(PodsReader, Protocol):
     """Changes a slot's pods."""
 
     def deliver(self, target: SecretKeyTarget, value: Secret, version: str) -> None:
-        """Replaces the key of a Kubernetes Secret, which must exist; `version` goes into an
-        annotation. Harmless when repeated. Raises `Missing`."""
+        """Writes the value under a key of a Kubernetes Secret, which must exist, and `version` into
+        an annotation. Harmless when repeated. Raises `Missing`."""
 
     def start(
         self, target: DeploymentTarget, *, replicas: int, images: dict[str, str], version: str
@@ -48,4 +51,4 @@ class Pods(PodsReader, Protocol):
         Raises `Missing`, `Invalid`."""
 
     def scale(self, target: DeploymentTarget, replicas: int) -> None:
-        """Harmless when repeated. Raises `Missing`."""
+        """Sets the Deployment's number of pods. Harmless when repeated. Raises `Missing`."""

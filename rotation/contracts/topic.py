@@ -1,4 +1,4 @@
-"""An Event Grid custom topic."""
+"""The contract of an Event Grid custom topic."""
 
 from __future__ import annotations
 
@@ -12,4 +12,4 @@ class Topic(Protocol):
     """Publishes announcements."""
 
     def publish(self, event: JsonObject) -> None:
-        """One event in the Event Grid schema. Receivers tell repeats by its id."""
+        """Publishes one event in the Event Grid schema. Receivers tell repeats by its id."""

@@ -1,4 +1,4 @@
-"""Where a workload's traffic goes: the selectors of its Services, on one cluster."""
+"""The contract of workloads' traffic: the selectors of Services, on one cluster."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ if TYPE_CHECKING:
 
 
 class TrafficReader(Protocol):
-    """Looks at traffic, and asks what serves it."""
+    """Reads where traffic goes, and asks what serves it."""
 
     def route(self, target: ServiceTarget) -> Route | None:
-        """Where it goes; None if the Service does not exist."""
+        """The Service's route; None if the Service does not exist."""
 
     def ask(self, target: ServiceTarget, path: str, timeout: float) -> Answer:
-        """GET through the API server's service proxy within `timeout` seconds.
+        """The answer to a GET through the API server's service proxy, within `timeout` seconds.
 
         Raises `Unavailable` without an answer, `Missing` without a Service, `Invalid`.
         """
@@ -28,12 +28,12 @@ class Traffic(TrafficReader, Protocol):
     def move(
         self, target: ServiceTarget, came_from: str, to: Slot, *, revision: str | None = None
     ) -> None:
-        """Harmless when it goes to `to` already.
+        """Moves the Service's traffic from one slot to the other. Harmless when it is there.
 
         Raises `Conflict` if it goes to neither, `Missing`, and with `revision` `Unavailable` if the
         Service was changed since: there and back again would look like no change at all.
         """
 
-    def seal(self, target: ServiceTarget, token: str) -> None:
-        """Changes the Service's revision, once for each token, so that a `move` that was prepared
-        before, and is held up, comes to nothing. Raises `Missing`."""
+    def fence(self, target: ServiceTarget, token: str) -> None:
+        """Changes the Service's revision, once for each token, so that a `move` with an earlier one
+        fails, however long it was held up. Raises `Missing`."""

@@ -1,4 +1,4 @@
-"""One Key Vault."""
+"""The contract of one Key Vault."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ class VaultReader(Protocol):
     """Reads secrets and their versions."""
 
     def current(self, secret: SecretTarget) -> SecretVersion | None:
-        """The newest version, enabled or not; None if the secret does not exist."""
+        """The secret's newest version, enabled or not; None if the secret does not exist."""
 
     def versions(self, secret: SecretTarget) -> list[SecretVersion]:
-        """All versions, the newest first; empty if the secret does not exist."""
+        """All versions of the secret, the newest first; empty if the secret does not exist."""
 
     def value(self, secret: SecretTarget) -> Secret:
-        """Raises `Missing`, and `Conflict` if the version is disabled."""
+        """The value of the version. Raises `Missing`, and `Conflict` if it is disabled."""
 
 
 class Vault(VaultReader, Protocol):
@@ -37,7 +37,7 @@ class Vault(VaultReader, Protocol):
         content_type: str,
         tags: dict[str, str],
     ) -> SecretVersion:
-        """A new version. Every call makes another one."""
+        """Writes a new version and returns it. Every call makes another one."""
 
     def disable(self, secret: SecretTarget) -> None:
-        """Harmless when the version is disabled already."""
+        """Disables the version. Harmless when it is disabled already."""

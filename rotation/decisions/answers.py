@@ -1,4 +1,4 @@
-"""What a workload's answer to a test must be."""
+"""Whether a workload's answer to a test is the expected one."""
 
 from __future__ import annotations
 
@@ -23,12 +23,18 @@ class Expectation:
 
 
 def fill(text: str, role: str, slot: Slot) -> str:
-    """`{role}` and `{slot}` only: a configuration file must not reach format's attribute access."""
+    """The text with `{role}` and `{slot}` filled in, and nothing else.
+
+    A configuration file must not reach the attribute access of `str.format`.
+    """
     return text.replace("{role}", role).replace("{slot}", slot)
 
 
 def judge(expected: Expectation, status: int, body: bytes) -> Reason | None:
-    """Why an answer does not pass, or None. Says keys and expected values, never the body."""
+    """Why an answer does not pass, or None if it does.
+
+    Quotes keys and expected values, never the body.
+    """
     if status != expected.status:
         return reason(Code.TEST_STATUS, f"answered {status}, not {expected.status}")
     if not expected.fields:

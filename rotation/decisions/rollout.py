@@ -9,7 +9,10 @@ if TYPE_CHECKING:
 
 
 def unready(deployment: Deployment, version: str | None = None) -> str | None:
-    """Why a rollout is not finished, or None. With `version`: on pods of that secret version."""
+    """Why a Deployment's rollout is not finished, or None if it is.
+
+    With `version` it is finished only on pods of that secret version.
+    """
     if not deployment.observed:
         return "the controller has not seen the latest change"
     if version is not None and deployment.version != version:

@@ -25,7 +25,7 @@ MOST_NAMES = 10  # that are kept: all of them are looked at
 
 @dataclass(frozen=True)
 class Identity:
-    """Under what somebody is known. `names` are all of it, folded, the object id included.
+    """The names and ids by which somebody is known; `names` are all of them, folded, ids included.
 
     A person has one object id and any number of addresses. `signed_in`: the directory says so, and
     nobody's word has to be taken for it.
@@ -40,17 +40,17 @@ class Identity:
         return any("@" in name for name in self.names)
 
 
-def known(
+def identity_of(
     names: Iterable[str], object_id: str | None = None, *, signed_in: bool = False
 ) -> Identity:
-    """Mail addresses and object ids ignore case."""
+    """The identity of whoever has these names and this object id, which ignore case."""
     own = _folded(object_id) if object_id else None
     folded = {_folded(name) for name in names} - {""}
     return Identity(frozenset(folded | ({own} if own else set())), own, signed_in)
 
 
 def is_object_id(text: str) -> bool:
-    """Whether it has the form of an object id in Entra."""
+    """Whether a text has the form of an object id in Entra."""
     return OBJECT_ID.fullmatch(text.strip()) is not None
 
 
@@ -59,15 +59,15 @@ def _folded(name: str) -> str:
 
 
 def requester(request: Request) -> Identity | None:
-    """Who asked for a rotation; None where no person did."""
+    """The identity of whoever asked for a rotation; None where no person did."""
     if request.origin is not Origin.MANUAL:
         return None
     names = [*request.known_as, request.requested_by]
-    return known(names, request.object_id, signed_in=request.signed_in)
+    return identity_of(names, request.object_id, signed_in=request.signed_in)
 
 
-def told_apart(asked: Identity, decider: Identity) -> bool | None:
-    """Whether these are two persons; None where nobody can tell.
+def are_different_people(asked: Identity, decider: Identity) -> bool | None:
+    """Whether whoever asked and the decider are two persons; None where nobody can tell.
 
     Two object ids are two persons. Two addresses may be one, so they are taken for two only where
     there is nothing better: no object id of whoever asked, and nobody has signed in.
@@ -96,9 +96,9 @@ def verdict(event: object, asked: Identity | None) -> Decision | str:
     given, own, identity = event.get("knownAs"), event.get("objectId"), event.get("id")
     names = [str(name) for name in given] if isinstance(given, list) else []
     object_id = own if isinstance(own, str) and own.strip() else None
-    decider = known([by, *names], object_id, signed_in=event.get("signedIn") is True)
+    decider = identity_of([by, *names], object_id, signed_in=event.get("signedIn") is True)
     if choice == "approve" and asked is not None:
-        apart = told_apart(asked, decider)
+        apart = are_different_people(asked, decider)
         if not apart:
             return _not_theirs(by, apart)
     return Decision(
@@ -114,6 +114,7 @@ def verdict(event: object, asked: Identity | None) -> Decision | str:
 
 
 def _not_theirs(by: str, apart: bool | None) -> str:
+    """Why an approval by whoever asked, or by somebody who may have been, does not count."""
     if apart is None:
         return (
             f"{by} cannot be compared with whoever asked for this rotation, and may not approve it"

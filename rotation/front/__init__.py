@@ -1,1 +1,1 @@
-"""What outside may ask of the app: use cases with typed results, and the faces that call them."""
+"""The app's interface: use cases with typed results, the HTTP API and the triggers."""

@@ -12,7 +12,7 @@ import azure.durable_functions as df
 import azure.functions as func
 
 from rotation import __version__
-from rotation.decisions.verdict import MOST_NAMES, known
+from rotation.decisions.verdict import MOST_NAMES, identity_of
 from rotation.front import approvers, rotations, sites
 from rotation.front.approvers import POLICY, Decider, entra, keyed
 from rotation.front.credentials import fresh_evidence, look
@@ -46,7 +46,7 @@ OWN_CHANNELS = ("page", "link", "policy")  # how the record names ways that nobo
 
 
 def blueprint(edges: Readers) -> df.Blueprint:
-    """The functions below, on these edges."""
+    """The functions of the HTTP API, on these edges."""
     routes = df.Blueprint()
 
     @routes.function_name("start_rotation")
@@ -142,7 +142,7 @@ def blueprint(edges: Readers) -> df.Blueprint:
 
 @cache
 def description() -> JsonObject:
-    """OpenAPI 3.1 of these routes and of the pages."""
+    """The OpenAPI 3.1 document of these routes and of the pages."""
     text = Path(__file__).with_name("openapi.json").read_text(encoding="utf-8")
     document: JsonObject = json.loads(text)
     return document
@@ -153,20 +153,24 @@ def _links(edges: Readers, rotation: str) -> dict[str, str]:
 
 
 def _caller(edges: Readers, req: func.HttpRequest) -> Principal | None:
-    """Whom the platform has signed in; None where it does not do that and a key is all there is.
+    """The principal that Entra has signed in; None where a function key is all that is asked for.
 
-    Raises `Problem` for nobody: with Entra sign-in a function key alone opens nothing.
+    Raises `Problem` where Entra should have signed somebody in, and has not: a key alone opens
+    nothing then.
     """
     if edges.settings.sign_in != "entra":
         return None
-    found = signed_in(edges.settings, req.headers)
-    if isinstance(found, str):
-        raise Problem(403, Code.NOT_SIGNED_IN, found)
-    return found
+    principal = signed_in(edges.settings, req.headers)
+    if isinstance(principal, str):
+        raise Problem(403, Code.NOT_SIGNED_IN, principal)
+    return principal
 
 
-def _spoken_for(document: JsonObject, caller: Principal | None) -> str:
-    """Who is named in `by`. A person is who they are signed in as, and names nobody."""
+def _named_by(document: JsonObject, caller: Principal | None) -> str:
+    """The name in the field `by`, for whom a program speaks; empty if there is none.
+
+    Raises `Problem` for a person who has signed in, and names somebody.
+    """
     by = text(document, "by")
     if by and caller is not None and caller.person:
         detail = f"you are signed in as {caller.name}: leave out 'by'"
@@ -177,21 +181,27 @@ def _spoken_for(document: JsonObject, caller: Principal | None) -> str:
 def _asker(
     edges: Readers, approval: Approval, document: JsonObject, caller: Principal | None
 ) -> tuple[str, Identity]:
-    """Who asks for a rotation, for people and for four eyes. Raises `Problem`."""
-    by = _spoken_for(document, caller)
+    """The name, for people, and the identity, for four eyes, of whoever asks for a rotation.
+
+    Raises `Problem` for a name that nobody could be compared with.
+    """
+    by = _named_by(document, caller)
     if caller is not None and not by:
-        return caller.name, known({*caller.names, caller.name}, caller.id, signed_in=True)
+        return caller.name, identity_of({*caller.names, caller.name}, caller.id, signed_in=True)
     if not by:
-        by, who = NAMELESS, known([])
+        by, who = NAMELESS, identity_of([])
     else:
-        who = approvers.identified(approvers.spoken(by), by, approval)
+        who = approvers.with_object_id(approvers.claimed_identity(by), by, approval)
     if not approval.allow_requester:
-        _comparable(edges, who)
+        _demand_comparable(edges, who)
     return by, who
 
 
-def _comparable(edges: Readers, who: Identity) -> None:
-    """Found out now, rather than by those who are to approve it."""
+def _demand_comparable(edges: Readers, who: Identity) -> None:
+    """Raises `Problem` for whom no approver could be compared with.
+
+    It is found out now, rather than by those who are to approve the rotation.
+    """
     if edges.settings.sign_in == "entra":
         if who.object_id is None:
             detail = (
@@ -213,6 +223,7 @@ async def start(
     document: JsonObject,
     caller: Principal | None = None,
 ) -> func.HttpResponse:
+    """Starts a rotation, and answers with its id and links. Raises `Problem`."""
     only(document, "credential", "reason", "by")
     name = text(document, "credential", required=True)
     if name not in edges.configuration.credentials:
@@ -246,6 +257,7 @@ async def start(
 async def listing(
     edges: Readers, client: df.DurableOrchestrationClient, query: dict[str, str]
 ) -> func.HttpResponse:
+    """The rotations created in the span of time that the query names. Raises `Problem`."""
     now = edges.now()
     since = _moment(query, "since", now - rotations.RETENTION)
     until = _moment(query, "until", now + timedelta(minutes=5))
@@ -263,6 +275,7 @@ async def listing(
 
 
 def _moment(query: dict[str, str], field: str, default: datetime) -> datetime:
+    """The time in a field of the query, in UTC, or the default. Raises `Problem`."""
     given = query.get(field)
     if not given:
         return default
@@ -276,6 +289,7 @@ def _moment(query: dict[str, str], field: str, default: datetime) -> datetime:
 
 
 async def existing(client: df.DurableOrchestrationClient, rotation: str) -> ShownRecord:
+    """The record of a rotation. Raises `Problem` if there is none."""
     record = await rotations.find(client, rotation)
     if record is None:
         raise Problem(404, Code.UNKNOWN_ROTATION, f"there is no rotation {rotation!r}")
@@ -289,6 +303,7 @@ async def decision(
     document: JsonObject,
     caller: Principal | None = None,
 ) -> func.HttpResponse:
+    """Hands a decision over, and answers with what became of it. Raises `Problem`."""
     only(document, "decision", "comment", "by", "channel")
     choice = document.get("decision")
     if choice not in ("approve", "reject"):  # a tuple: a body may hold what has no hash
@@ -319,11 +334,12 @@ async def decision(
 
 
 def _decider(document: JsonObject, caller: Principal | None) -> Decider:
+    """Whoever decides: the person who has signed in, or whom a program names. Raises `Problem`."""
     channel = text(document, "channel", longest=40) or "http"
     if channel.lower().startswith(OWN_CHANNELS):
         detail = f"'channel' may not be {channel!r}: the app itself uses it"
         raise Problem(400, Code.BAD_REQUEST, detail, field="channel")
-    _spoken_for(document, caller)
+    _named_by(document, caller)
     if caller is not None and caller.person:
         return entra(caller, channel)
     by = text(document, "by", required=True)

@@ -5,7 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rotation.decisions.verdict import Identity, is_object_id, known, requester, told_apart
+from rotation.decisions.verdict import (
+    Identity,
+    are_different_people,
+    identity_of,
+    is_object_id,
+    requester,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -35,49 +41,55 @@ class Decider:
     groups_cut: bool = False
 
 
-def entra(found: Principal, channel: str) -> Decider:
-    """Object id, groups and app roles count. Mail addresses do not: tenants can make them up."""
+def entra(principal: Principal, channel: str) -> Decider:
+    """The decider whom Entra has signed in.
+
+    Object id, groups and app roles count. Mail addresses do not: tenants can make them up.
+    """
     return Decider(
-        by=found.name,
+        by=principal.name,
         channel=channel,
-        identity=known({*found.names, found.name}, found.id, signed_in=True),
-        ids=frozenset({found.id} | found.groups | found.roles),
-        groups_cut=found.groups_cut,
+        identity=identity_of({*principal.names, principal.name}, principal.id, signed_in=True),
+        ids=frozenset({principal.id} | principal.groups | principal.roles),
+        groups_cut=principal.groups_cut,
     )
 
 
 def recipient(address: str) -> Decider:
-    """Whoever holds the link that was sent to this address."""
-    return Decider(by=address, channel="link", identity=known([address]), address=address)
+    """The decider who holds the link that was sent to this address."""
+    return Decider(by=address, channel="link", identity=identity_of([address]), address=address)
 
 
 def keyed(by: str, channel: str) -> Decider:
-    """A function key proves possession; the name is the caller's word.
+    """The decider whom the holder of a function key names; the name is the caller's word.
 
     They can be named by their address only: nobody asks an app role, a group or an object id.
     """
     address = by if "@" in by else None
-    return Decider(by=by, channel=channel, identity=spoken(by), address=address, keyed=True)
+    return Decider(
+        by=by, channel=channel, identity=claimed_identity(by), address=address, keyed=True
+    )
 
 
-def spoken(by: str) -> Identity:
-    """Somebody as a program named them."""
-    return known([by], by if is_object_id(by) else None)
+def claimed_identity(by: str) -> Identity:
+    """The identity of somebody whom a program names, by address, object id or otherwise."""
+    return identity_of([by], by if is_object_id(by) else None)
 
 
 def identity(decider: Decider, approval: Approval) -> Identity:
-    """With the object id that the owner wrote down next to their address."""
-    return identified(decider.identity, decider.address, approval)
+    """The decider's identity, with the object id that `approvers` has next to their address."""
+    return with_object_id(decider.identity, decider.address, approval)
 
 
-def identified(found: Identity, address: str | None, approval: Approval) -> Identity:
-    if address is None or found.object_id:
-        return found
-    return known(found.names, approval.object_id(address), signed_in=found.signed_in)
+def with_object_id(known: Identity, address: str | None, approval: Approval) -> Identity:
+    """The identity, with the object id that `approvers` has next to the address, if it has none."""
+    if address is None or known.object_id:
+        return known
+    return identity_of(known.names, approval.object_id(address), signed_in=known.signed_in)
 
 
 def refusal(decider: Decider, approval: Approval, request: Request, choice: Choice) -> str | None:
-    """Why they may not, or None.
+    """Why the decider may not make this choice, or None if they may.
 
     Without any approvers a function key is enough, since there is nobody to compare with; nobody
     can decide by sign-in or link.
@@ -92,7 +104,7 @@ def refusal(decider: Decider, approval: Approval, request: Request, choice: Choi
     asked = requester(request)
     if choice == "reject" or approval.allow_requester or asked is None:
         return None
-    apart = told_apart(asked, identity(decider, approval))
+    apart = are_different_people(asked, identity(decider, approval))
     if apart is None:
         return (
             f"{decider.by} cannot be compared with {request.requested_by}, who asked for this "
@@ -102,6 +114,7 @@ def refusal(decider: Decider, approval: Approval, request: Request, choice: Choi
 
 
 def _is_listed(decider: Decider, approval: Approval) -> bool:
+    """Whether `approvers` has the decider's address, or one of their ids if they have none."""
     if decider.address is not None:
         return bool(_folded(approval.addresses) & _folded([decider.address]))
     return bool(_folded(approval.ids) & _folded(decider.ids))
@@ -127,7 +140,7 @@ def _cut(decider: Decider) -> str:
 
 
 def _who_may(asked: Identity, approval: Approval) -> str:
-    """Those among the approvers who can be compared with whoever asked."""
+    """A sentence that names the approvers who can be compared with whoever asked, or what to do."""
     able = [one.address or one.id for one in approval.listed if _can_be_compared(asked, one)]
     if able:
         return f"it can be approved by {', '.join(map(str, able))}"
@@ -138,7 +151,10 @@ def _who_may(asked: Identity, approval: Approval) -> str:
 
 
 def _can_be_compared(asked: Identity, one: Approver) -> bool:
-    """An id without an address is for whoever signs in with it: of a person, a group, a role."""
+    """Whether an approver, other than whoever asked, can be told apart from them.
+
+    An id without an address is for whoever signs in with it: of a person, a group, a role.
+    """
     if one.address is None:
         return asked.object_id is not None and _folded([str(one.id)]).isdisjoint(asked.names)
-    return told_apart(asked, known([one.address], one.id)) is True
+    return are_different_people(asked, identity_of([one.address], one.id)) is True

@@ -1,4 +1,4 @@
-"""Who calls: what the platform's sign-in says about them.
+"""The signed-in principal, as the platform's sign-in names it in a header.
 
 Claims as App Service hands them over: https://learn.microsoft.com/azure/app-service/configure-authentication-user-identities
 """
@@ -36,7 +36,7 @@ OVERAGE = ("hasgroups", "_claim_names")  # more groups than a token holds
 
 @dataclass(frozen=True)
 class Principal:
-    """Somebody whom Entra has signed in. `names` are all that are known of them, id included."""
+    """A person or program that Entra has signed in. `names` are all known ones, `id` included."""
 
     id: str
     name: str
@@ -48,7 +48,7 @@ class Principal:
 
 
 def signed_in(settings: Settings, headers: Mapping[str, str]) -> Principal | str:
-    """The platform's principal, or why there is none to be trusted.
+    """The principal that the platform has signed in, or why there is none to be trusted.
 
     The platform takes forged headers away only while its sign-in is on: else none is believed.
     """
@@ -64,7 +64,10 @@ def signed_in(settings: Settings, headers: Mapping[str, str]) -> Principal | str
 
 
 def principal(header: str) -> Principal | str:
-    """Reads base64 of `{"auth_typ", "claims": [{"typ", "val"}], "name_typ", "role_typ"}`."""
+    """The principal in a header, or why it cannot be read.
+
+    The header is base64 of `{"auth_typ", "claims": [{"typ", "val"}], "name_typ", "role_typ"}`.
+    """
     unreadable = "the signed-in principal cannot be read"
     if len(header) > LONGEST_HEADER:
         return unreadable
@@ -79,6 +82,7 @@ def principal(header: str) -> Principal | str:
 
 
 def _claims(document: object) -> list[tuple[str, str]] | None:
+    """The types and values of an Entra principal's claims; None for any other document."""
     if not isinstance(document, dict) or document.get("auth_typ") != "aad":
         return None
     listed = document.get("claims")
@@ -94,6 +98,8 @@ def _claims(document: object) -> list[tuple[str, str]] | None:
 
 
 def _principal(claims: list[tuple[str, str]], role_type: str) -> Principal | str:
+    """The principal that the claims describe, or what they lack."""
+
     def values(*types: str) -> list[str]:
         return [value for kind in types for typ, value in claims if typ == kind and value.strip()]
 
@@ -115,4 +121,5 @@ def _principal(claims: list[tuple[str, str]], role_type: str) -> Principal | str
 
 
 def _printable(text: str) -> str:
+    """The text without what is not printable, shortened."""
     return "".join(sign for sign in text if sign.isprintable())[:LONGEST_NAME]

@@ -1,6 +1,6 @@
-"""HTTP answers as the conventions have them: JSON, and problem+json (RFC 9457) for errors.
+"""HTTP answers: JSON, and problem+json (RFC 9457) for errors; and what is read of requests.
 
-What goes wrong in a handler becomes a `Problem` in one place, whichever face it is shown by.
+What a handler raises becomes a `Problem` in one place, for the API as for the pages.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ LONGEST_MEDIA_TYPE = 100
 
 
 class Members(TypedDict, total=False):
-    """What a problem may say besides: the fields of `Details` that have a default."""
+    """The extension members of a problem: the fields of `Details` that have a default."""
 
     field: str
     rotation: str
@@ -54,7 +54,7 @@ class Members(TypedDict, total=False):
 
 
 class Details(Struct, kw_only=True, rename="camel", omit_defaults=True):
-    """The document of a problem; `field` is what is wrong in the request."""
+    """A problem's document; `field` is the part of the request that is wrong."""
 
     type: Literal["about:blank"]
     title: str
@@ -97,6 +97,7 @@ class Problem(Exception):  # noqa: N818 - RFC 9457's word
 
 
 def answer(document: object, status: int = 200, **headers: str) -> func.HttpResponse:
+    """A JSON response."""
     return func.HttpResponse(
         json.dumps(document),
         status_code=status,
@@ -106,6 +107,7 @@ def answer(document: object, status: int = 200, **headers: str) -> func.HttpResp
 
 
 def problem(error: Problem) -> func.HttpResponse:
+    """A problem+json response."""
     details = Details(
         type="about:blank",
         title=TITLES[error.status],
@@ -124,7 +126,7 @@ def problem(error: Problem) -> func.HttpResponse:
 
 
 def json_object(request: func.HttpRequest) -> dict[str, Any]:
-    """The body. Raises `Problem` for anything but a JSON object that says so.
+    """The JSON object in a request's body. Raises `Problem` for another body or media type.
 
     A browser sends other kinds for any site, without asking first whether it may.
     """
@@ -147,7 +149,7 @@ def json_object(request: func.HttpRequest) -> dict[str, Any]:
 
 
 def media_type(request: func.HttpRequest) -> str:
-    """What the body is said to be, without its parameters."""
+    """The media type of a request's body without its parameters; empty if none is given."""
     said = (request.headers.get("Content-Type") or "").partition(";")[0].strip().lower()
     return said[:LONGEST_MEDIA_TYPE] if said.isprintable() else "?"
 
@@ -155,7 +157,7 @@ def media_type(request: func.HttpRequest) -> str:
 def text(
     document: dict[str, Any], field: str, *, required: bool = False, longest: int = 500
 ) -> str:
-    """A text field; empty if it is absent and not required. Raises `Problem` naming it."""
+    """The text in a field; empty if it is absent and not required. Raises `Problem` naming it."""
     value = document.get(field)
     if value is None and not required:
         return ""
@@ -168,7 +170,7 @@ def text(
 
 
 def only(document: dict[str, Any], *fields: str) -> None:
-    """Raises `Problem` for a field that nobody asked for: it is most likely a typing error."""
+    """Raises `Problem` for a field that is not one of these: most likely it is a typing error."""
     for field in document:
         if field not in fields:
             known = ", ".join(fields)
@@ -178,7 +180,10 @@ def only(document: dict[str, Any], *fields: str) -> None:
 
 
 def guarded(show: Callable[[Problem], func.HttpResponse]) -> Callable[[Handler], Handler]:
-    """What a handler raises is shown as a problem; a fault of ours shows no more than its type."""
+    """A decorator that answers what a handler raises with `show`, as a problem.
+
+    A fault of ours shows no more than its type.
+    """
 
     def decorate(handler: Handler) -> Handler:
         @wraps(handler)
@@ -194,6 +199,7 @@ def guarded(show: Callable[[Problem], func.HttpResponse]) -> Callable[[Handler],
 
 
 def _problem(handler: str, error: Exception) -> Problem:
+    """The problem that an exception is shown as. An unexpected one is logged."""
     match error:
         case Problem():
             return error

@@ -22,7 +22,7 @@ from rotation.model import wire
 from rotation.model.catalogue import Outcome, Progress, Stage
 from rotation.model.errors import Unavailable
 from rotation.model.reasons import Code, reason
-from rotation.model.record import Decision, Request, ShownRecord, born
+from rotation.model.record import Decision, Request, ShownRecord, new_record
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -186,7 +186,7 @@ def describe(status: Any) -> ShownRecord:
 def _read(status: Any) -> ShownRecord:
     request = wire.read(Request, status.input_)
     created = _moment(status.created_time)
-    value = wire.value_of(born(request, Stage.QUEUED, created))
+    value = wire.value_of(new_record(request, Stage.QUEUED, created))
     value |= wire.decoded(status.custom_status) or {}
     if status.runtime_status == Status.Completed:
         value |= wire.decoded(status.output) or {}
@@ -205,7 +205,7 @@ def _instance(status: Any) -> JsonObject:
 def _unreadable(status: Any) -> ShownRecord:
     known = {"rotation": status.instance_id, "credential": "", "requestedBy": "", "reason": ""}
     request = wire.read(Request, {**known, "origin": "manual"})
-    value = wire.value_of(born(request, Stage.DONE, _moment(status.created_time)))
+    value = wire.value_of(new_record(request, Stage.DONE, _moment(status.created_time)))
     record = wire.read(ShownRecord, {**value, **_instance(status)})
     text = "its record cannot be read by this release"
     record.outcome, record.outcome_reason = Outcome.NEEDS_ATTENTION, text

@@ -1,4 +1,4 @@
-"""Which site a request comes from, as the browser says that sends it.
+"""Whether a request comes from our own site, as the browser that sends it says.
 
 Programs say nothing of it, and need a key or token that no other site has. A browser sends what it
 keeps for us with the requests of any site: these must come from a page of ours.
@@ -20,14 +20,14 @@ Origin = tuple[str, str, int]
 
 
 def demand_own(request: func.HttpRequest, public_url: str | None) -> None:
-    """Raises `Problem` for what a page of another site sent."""
+    """Raises `Problem` for a request that a page of another site sent."""
     if not is_own(request, public_url):
         detail = "this was sent from another site; open the page and decide there"
         raise Problem(403, Code.FORM_FOREIGN, detail)
 
 
 def is_own(request: func.HttpRequest, public_url: str | None) -> bool:
-    """By fetch metadata, `Origin` and `Referer`, each where it is there.
+    """Whether no header says that another site sent a request: fetch metadata, `Origin`, `Referer`.
 
     An opaque origin (`null`: a sandboxed frame, a file) is nobody's.
     """
@@ -40,7 +40,8 @@ def is_own(request: func.HttpRequest, public_url: str | None) -> bool:
 
 
 def _own(request: func.HttpRequest, public_url: str | None) -> set[Origin]:
-    """The address that it was sent to, and the app's own; in front of both there may be a proxy."""
+    """The origins of the app: where the request was sent to, before and behind a proxy, and the
+    app's public address."""
     sent = urlsplit(request.url)
     host = request.headers.get("Host") or sent.netloc
     addresses = [f"{sent.scheme}://{sent.netloc}", f"{sent.scheme}://{host}", public_url or ""]
@@ -48,7 +49,7 @@ def _own(request: func.HttpRequest, public_url: str | None) -> set[Origin]:
 
 
 def _origin(address: str) -> Origin | None:
-    """None for what is no address of a web server."""
+    """Scheme, host and port of a URL; None for what is no address of a web server."""
     try:
         parts = urlsplit(address)
         port = parts.port or PORTS[parts.scheme]

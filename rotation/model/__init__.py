@@ -1,1 +1,1 @@
-"""What is decided about, and the forms in which it is kept and sent. Imports nothing else here."""
+"""The data: what was observed, records, wire types, reasons. It imports no other room."""

@@ -20,7 +20,7 @@ NOTHING_ASKED = "Nothing is asked of you."
 
 
 class Origin(StrEnum):
-    """Why a rotation was asked for."""
+    """What asked for a rotation."""
 
     NEAR_EXPIRY = "near-expiry"
     EXPIRED = "expired"
@@ -29,7 +29,7 @@ class Origin(StrEnum):
 
 
 class Announcement(StrEnum):
-    """The types of the events that are published, each below `CredentialRotation.`"""
+    """The types of published events, without their prefix `CredentialRotation.`"""
 
     STARTED = "Started"
     AWAITING_APPROVAL = "AwaitingApproval"
@@ -48,57 +48,61 @@ PREFIX = "CredentialRotation."
 
 
 @dataclass(frozen=True)
-class Told:
-    """What an announcement says (for its schema), and the log event that goes with it.
+class AnnouncementFacts:
+    """An announcement's `meaning`, for its schema, and the log event that goes with it.
 
     `asks`: it asks a person to decide, and signed links go along. `mailed`: the mail workflow gets
     it.
     """
 
     meaning: str
-    line: str
+    log_event: str
     asks: bool = False
     mailed: bool = False
 
 
-def told(announcement: Announcement) -> Told:
+def announcement_facts(announcement: Announcement) -> AnnouncementFacts:
     match announcement:
         case Announcement.STARTED:
-            return Told(
+            return AnnouncementFacts(
                 "A rotation has begun; the active slot goes on serving.", "rotation.started"
             )
         case Announcement.AWAITING_APPROVAL:
             meaning = "The workloads run on the new login, and a person must decide."
-            return Told(meaning, "approval.requested", asks=True, mailed=True)
+            return AnnouncementFacts(meaning, "approval.requested", asks=True, mailed=True)
         case Announcement.REMINDER:
-            return Told("Nobody has decided yet.", "approval.reminder", asks=True, mailed=True)
+            return AnnouncementFacts(
+                "Nobody has decided yet.", "approval.reminder", asks=True, mailed=True
+            )
         case Announcement.STILL_IN_USE:
             meaning = "Somebody whom no workload accounts for uses the replaced login."
-            return Told(meaning, "approval.still-in-use", mailed=True)
+            return AnnouncementFacts(meaning, "approval.still-in-use", mailed=True)
         case Announcement.APPROVED:
-            return Told("The decision was to retire the replaced slot.", "approval.decided")
+            return AnnouncementFacts(
+                "The decision was to retire the replaced slot.", "approval.decided"
+            )
         case Announcement.REJECTED:
-            return Told("The decision was to go back.", "approval.decided")
+            return AnnouncementFacts("The decision was to go back.", "approval.decided")
         case Announcement.COMPLETED:
             meaning = "The new login serves; the old one is retired."
-            return Told(meaning, "rotation.finished", mailed=True)
+            return AnnouncementFacts(meaning, "rotation.finished", mailed=True)
         case Announcement.ROLLED_BACK:
             meaning = "Traffic is back on the slot that served before."
-            return Told(meaning, "rotation.finished", mailed=True)
+            return AnnouncementFacts(meaning, "rotation.finished", mailed=True)
         case Announcement.ABORTED:
             meaning = "It stopped before the swap; the active slot never noticed."
-            return Told(meaning, "rotation.finished", mailed=True)
+            return AnnouncementFacts(meaning, "rotation.finished", mailed=True)
         case Announcement.REFUSED:
             meaning = "What was found allows no rotation; nothing was changed."
-            return Told(meaning, "rotation.finished")
+            return AnnouncementFacts(meaning, "rotation.finished")
         case Announcement.NEEDS_ATTENTION:
             meaning = "It could neither go on nor go back; both slots were left alive."
-            return Told(meaning, "rotation.finished", mailed=True)
+            return AnnouncementFacts(meaning, "rotation.finished", mailed=True)
         case _:
             assert_never(announcement)
 
 
-OVERDUE_LINE = "approval.overdue"
+OVERDUE_LOG_EVENT = "approval.overdue"
 
 
 class Outcome(StrEnum):
@@ -114,7 +118,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class Ending:
-    """An outcome's facts.
+    """An outcome's announcement, log level, alarm and words.
 
     `headline` and `tone` are a page's, `level` the log line's, `alarm` whether an alert looks for
     it. `listed` is where the overview has it: with what needs a person, for as long as it is its
@@ -214,7 +218,7 @@ def ending(outcome: Outcome) -> Ending:
 
 
 class Stage(StrEnum):
-    """Where a rotation is."""
+    """The part of its way that a rotation is in; listed in its order."""
 
     QUEUED = "queued"
     PLAN = "plan"
@@ -231,34 +235,34 @@ class Stage(StrEnum):
 
 
 @dataclass(frozen=True)
-class Doing:
-    """What a page says of a stage while the rotation is in it."""
+class StageWords:
+    """A page's words for a rotation that is in a stage."""
 
     headline: str
     asks: str = NOTHING_ASKED
 
 
-def doing(stage: Stage) -> Doing:
+def stage_words(stage: Stage) -> StageWords:
     match stage:
         case Stage.QUEUED | Stage.PLAN:
-            return Doing("Looking at what is there")
+            return StageWords("Looking at what is there")
         case Stage.STAGE | Stage.ACTIVATE | Stage.VERIFY | Stage.PREPARE:
             asks = f"{NOTHING_ASKED} Clients notice nothing of it."
-            return Doing("Preparing {standby}, while {active} serves", asks)
+            return StageWords("Preparing {standby}, while {active} serves", asks)
         case Stage.SWAP | Stage.OBSERVE:
-            return Doing("Moving traffic from {active} to {standby}")
+            return StageWords("Moving traffic from {active} to {standby}")
         case Stage.SWAP_BACK:
-            return Doing("Going back to {active}")
+            return StageWords("Going back to {active}")
         case Stage.APPROVAL:
-            return Doing("Collecting evidence for the decision")
+            return StageWords("Collecting evidence for the decision")
         case Stage.RETIRE | Stage.DONE:
-            return Doing("Taking the {retiring} login away")
+            return StageWords("Taking the {retiring} login away")
         case _:
             assert_never(stage)
 
 
 class StepName(StrEnum):
-    """A line of a rotation's record: what was done, in its order."""
+    """The name of a step in a rotation's record; listed in its order."""
 
     PLAN = "plan"
     STAGE = "stage"
@@ -278,8 +282,9 @@ class StepName(StrEnum):
 
 
 @dataclass(frozen=True)
-class Line:
-    """A step's words. `about` says which slot `{slot}` is; `ahead`: a page lists it beforehand."""
+class StepWords:
+    """A page's words for a step. `about` is the slot that `{slot}` stands for; `ahead`: it is
+    listed before it has begun."""
 
     name: str
     what: str
@@ -287,49 +292,51 @@ class Line:
     ahead: bool = False
 
 
-def line(step: StepName) -> Line:
+def step_words(step: StepName) -> StepWords:
     match step:
         case StepName.PLAN:
-            return Line("Plan", "look at every Service, role and secret, and decide")
+            return StepWords("Plan", "look at every Service, role and secret, and decide")
         case StepName.STAGE:
             what = "write a new password as a version of the {slot} secret"
-            return Line("Stage", what, ahead=True)
+            return StepWords("Stage", what, ahead=True)
         case StepName.ACTIVATE:
-            return Line("Activate", "let the {slot} role log in with it", ahead=True)
+            return StepWords("Activate", "let the {slot} role log in with it", ahead=True)
         case StepName.VERIFY:
-            return Line("Verify", "log in as the {slot} role", ahead=True)
+            return StepWords("Verify", "log in as the {slot} role", ahead=True)
         case StepName.PREPARE:
             what = "start the {slot} Deployments and run their tests"
-            return Line("Prepare", what, ahead=True)
+            return StepWords("Prepare", what, ahead=True)
         case StepName.SWAP:
-            return Line("Swap", "point every Service at {slot}", ahead=True)
+            return StepWords("Swap", "point every Service at {slot}", ahead=True)
         case StepName.SWAP_BACK:
-            return Line("Swap back", "point every Service at {slot} again", about="active")
+            return StepWords("Swap back", "point every Service at {slot} again", about="active")
         case StepName.OBSERVE:
-            return Line("Observe", "run the tests again, through production", ahead=True)
+            return StepWords("Observe", "run the tests again, through production", ahead=True)
         case StepName.EVIDENCE:
-            return Line("Evidence", "collect what a person needs to see")
+            return StepWords("Evidence", "collect what a person needs to see")
         case StepName.APPROVAL:
-            return Line("Approval", "a person decides", ahead=True)
+            return StepWords("Approval", "a person decides", ahead=True)
         case StepName.CONFIRM:
             what = "prove that the other slot serves everything"
-            return Line("Confirm", what, about="retiring")
+            return StepWords("Confirm", what, about="retiring")
         case StepName.RETIRE:
-            return Line("Retire", "let the {slot} pods end", about="retiring", ahead=True)
+            return StepWords("Retire", "let the {slot} pods end", about="retiring", ahead=True)
         case StepName.AWAIT_SESSIONS:
             what = "let the last sessions of the {slot} role end"
-            return Line("Drain", what, about="retiring")
+            return StepWords("Drain", what, about="retiring")
         case StepName.DEACTIVATE:
             what = "take login and password from the {slot} role"
-            return Line("Deactivate", what, about="retiring")
+            return StepWords("Deactivate", what, about="retiring")
         case StepName.DISABLE:
-            return Line("Disable", "disable the versions of the {slot} secret", about="retiring")
+            return StepWords(
+                "Disable", "disable the versions of the {slot} secret", about="retiring"
+            )
         case _:
             assert_never(step)
 
 
 class Progress(StrEnum):
-    """How far a workload is: what it has done last, or, while its part runs, what it does."""
+    """How far a workload is: what was done last, or, while its part runs, what is being done."""
 
     PLANNED = "planned"
     DELIVER = "deliver"
@@ -382,7 +389,7 @@ OnDeadline = Literal["keep", "roll-back", "approve"]
 
 
 def on_deadline_words(policy: OnDeadline) -> str:
-    """What happens without a decision."""
+    """What happens without a decision before the deadline, as the end of a sentence."""
     match policy:
         case "keep":
             return "both logins stay and reminders go on"

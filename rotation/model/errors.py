@@ -1,4 +1,4 @@
-"""What can go wrong, and whether trying again can help.
+"""The errors that this package raises, and which of them are worth a retry.
 
     RotationError
     ├── ConfigurationError     the file or a setting is wrong: every problem at once
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class Failure(Struct, frozen=True, rename="camel", omit_defaults=True):
-    """How an error crosses an activity boundary; `retry_after` is in seconds."""
+    """An error as an activity answers it; `retry_after` is in seconds."""
 
     code: str
     message: str
@@ -43,7 +43,7 @@ class Failure(Struct, frozen=True, rename="camel", omit_defaults=True):
 
 
 class RotationError(Exception):
-    """Base of everything this package raises on purpose."""
+    """Base of all errors that this package raises on purpose. `transient`: worth a retry."""
 
     transient = False
 
@@ -58,6 +58,7 @@ class RotationError(Exception):
         return reason(self.code, self.message)
 
     def as_failure(self) -> Failure:
+        """The same as a value that crosses an activity boundary."""
         return Failure(
             code=str(self.code),
             message=self.message,
@@ -68,7 +69,7 @@ class RotationError(Exception):
 
 
 class ConfigurationError(RotationError):
-    """Holds `problems`: `path: what is wrong` lines."""
+    """The file or a setting is wrong; `problems` are lines `path: what is wrong`."""
 
     def __init__(self, source: str, problems: list[str], code: Code = Code.CONFIGURATION) -> None:
         self.problems = problems
@@ -82,32 +83,32 @@ class StepFailed(Exception):
     def __init__(self, step: str, reasons: Iterable[Reason]) -> None:
         self.step = step
         self.reasons = tuple(reasons)
-        self.text = "; ".join(found.text for found in self.reasons)
+        self.text = "; ".join(why.text for why in self.reasons)
         self.message = f"{step}: {self.text}"
         super().__init__(self.message)
 
 
 class EdgeError(RotationError):
-    """Base of what another system made us raise."""
+    """Base of the errors for what another system answered, or did not."""
 
 
 class Unavailable(EdgeError):
-    """Worth a retry; `retry_after` seconds if the other side asked for that."""
+    """The other system did not answer, throttled or failed; `retry_after` seconds if it said so."""
 
     transient = True
 
 
 class Denied(EdgeError):
-    """The other side knows us and refuses."""
+    """The other system knows us and refuses."""
 
 
 class Missing(EdgeError):
-    """The thing is not there."""
+    """What was asked for does not exist."""
 
 
 class Conflict(EdgeError):
-    """Somebody changed it meanwhile, or it is not in the expected state."""
+    """Somebody changed the object meanwhile, or it is not in the expected state."""
 
 
 class Invalid(EdgeError):
-    """It does not accept what we sent, or we do not accept what it says."""
+    """The other system does not accept what we sent, or we do not accept its answer."""

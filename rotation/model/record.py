@@ -1,7 +1,7 @@
 """A rotation's record: its custom status while it runs, its output at the end.
 
-`born` is its only birth. Old records stay readable: no field is ever taken away, one that a record
-lacks has the value that `born` gives it, and a new one of the other structures has a default.
+`new_record` makes each. Old records stay readable: no field is ever taken away, one that a record
+lacks has the value that `new_record` gives it, and a new one of the other structures has a default.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ Choice = Literal["approve", "reject"]
 
 
 class Request(Struct, frozen=True, kw_only=True, rename="camel"):
-    """Why a rotation was asked for. `secret` and `version` are set for events.
+    """A request for a rotation: who asked, and why. `secret` and `version` are set for events.
 
     Of a person who asked, `known_as` are all names and ids, `object_id` is Entra's; `signed_in`:
-    the platform vouches for them, and it is nobody's word. Four eyes compares these.
+    the platform has signed them in. Four eyes compares these.
     """
 
     rotation: str
@@ -48,7 +48,7 @@ class StepRecord(Struct, kw_only=True, rename="camel", omit_defaults=True):
 
 
 class Decision(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
-    """What a person, or the policy, decided; `channel` says how it reached us.
+    """A decision of a person, or of the policy; `channel` says how it reached us.
 
     The same structure is raised as an event, checked by the orchestrator and kept in the record;
     `at` is when it was recorded. `known_as` are all names and ids of theirs, `object_id` and
@@ -68,9 +68,10 @@ class Decision(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=
 
 
 class Approval(Struct, kw_only=True, rename="camel"):
-    """The wait for a decision. `event` is set while one is due; `deadline` is obeyed as it stands.
+    """The wait for a decision; `deadline` is obeyed as it stands.
 
-    `ignored` says why decisions did not count.
+    `event` is the name of the event that a decision is raised as, None while none is waited for;
+    `gate` is its number. `ignored` says why decisions did not count.
     """
 
     event: str | None
@@ -83,8 +84,8 @@ class Approval(Struct, kw_only=True, rename="camel"):
 
 
 class TestResult(Struct, frozen=True, kw_only=True, rename="camel"):
-    """A test in one round. `role` where a JSON field proved it; `problem` and its `code` are None
-    where it passed."""
+    """The result of a test in one round. `role` where a JSON field proved it; `problem` and its
+    `code` are None where it passed."""
 
     test: str
     passed: bool
@@ -95,7 +96,8 @@ class TestResult(Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class SessionCount(Struct, frozen=True, kw_only=True, rename="camel"):
-    """Sessions of one role, application and client address; `workload` if it is a known one."""
+    """The number of sessions of one role, application and client address; `workload` is the one
+    that they belong to, if it is known."""
 
     role: str
     application: str
@@ -105,7 +107,8 @@ class SessionCount(Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class EvidenceSummary(Struct, frozen=True, kw_only=True, rename="camel"):
-    """`complete` is false where something could not be looked at: `problems` says what.
+    """The evidence in short. `complete` is false where something could not be looked at: `problems`
+    says what.
 
     `still_in_use` are sessions of the replaced role that belong to no workload of the credential.
     """
@@ -118,7 +121,7 @@ class EvidenceSummary(Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class Evidence(EvidenceSummary, frozen=True, kw_only=True, rename="camel"):
-    """What a person needs to see before the replaced slot is retired: tests, pods by workload."""
+    """What was measured for the approver: test results and pods by workload, and sessions."""
 
     tests: dict[str, list[TestResult]] = field(default_factory=dict)
     pods: dict[str, dict[Slot, list[str]]] = field(default_factory=dict)
@@ -135,19 +138,19 @@ class Evidence(EvidenceSummary, frozen=True, kw_only=True, rename="camel"):
 
 
 def no_evidence(at: Moment, problem: str) -> Evidence:
-    """That it could not be collected is itself evidence."""
+    """Evidence that could not be collected: incomplete, not passed, with the problem."""
     return Evidence(at=at, complete=False, passed=False, problems=[problem], still_in_use=[])
 
 
 class EvidenceKept(Struct, kw_only=True, rename="camel", omit_defaults=True):
-    """What there was when the decision was asked for, and with the decision."""
+    """A rotation's evidence: when the decision was requested, and when it was made."""
 
     requested: Evidence | None = None
     decided: Evidence | None = None
 
 
 class Record(Struct, kw_only=True, rename="camel"):
-    """`active` served when it began, `standby` is the slot that it brings up.
+    """A rotation's record. `active` served when it began, `standby` is the slot that it brings up.
 
     `version` is the new secret version, `workloads` how far each is, `untold` the announcements
     that could not be handed over. `outcome_reason` is a sentence, `reasons` what it is made of.
@@ -174,7 +177,7 @@ class Record(Struct, kw_only=True, rename="camel"):
     untold: list[str] = field(default_factory=list)
 
 
-def born(request: Request, stage: Stage, at: Moment | None) -> Record:
+def new_record(request: Request, stage: Stage, at: Moment | None) -> Record:
     """The record of a rotation that has just been asked for, or has just begun."""
     return Record(
         rotation=request.rotation,

@@ -1,4 +1,4 @@
-"""What the verbs of an edge are about: names that belong together, so that none is mixed up."""
+"""The targets of an edge's verbs: names that belong together, so that none is mixed up."""
 
 from __future__ import annotations
 
@@ -31,6 +31,8 @@ class ServiceTarget:
 
 @dataclass(frozen=True)
 class DeploymentTarget:
+    """A Deployment."""
+
     namespace: str
     name: str
 
@@ -52,7 +54,7 @@ class SecretKeyTarget:
 
 @dataclass(frozen=True)
 class ServerTarget:
-    """What a login connects to, as a secret's value names it."""
+    """The server and database that a secret's value names for applications."""
 
     host: str
     port: int

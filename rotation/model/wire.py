@@ -1,4 +1,4 @@
-"""The one place where JSON comes in and goes out: typed structures on this side of it.
+"""Conversion between JSON and typed structures, for everything that comes in and goes out.
 
 Structures are msgspec's, with camelCase names outside. Moments are ISO 8601 in UTC with
 milliseconds and `Z`, kept as text: orchestrators write them at every turn and seldom read them.
@@ -15,35 +15,40 @@ import msgspec
 JsonObject = dict[str, Any]
 Moment = NewType("Moment", Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})])
 T = TypeVar("T")
-Unreadable = msgspec.ValidationError
 
 
 def decoded(value: object) -> Any:
-    """A value that 1.x hands over as JSON text at times, and 2.x as what it is."""
+    """The value, parsed if it is JSON text: the SDK's 1.x hands over text at times, 2.x never.
+
+    Raises `ValueError`, and `RecursionError` for JSON that is nested too deeply.
+    """
     return json.loads(value) if isinstance(value, str) else value
 
 
 def value_of(structure: msgspec.Struct) -> JsonObject:
-    """JSON of a structure, made of dicts, lists and texts."""
+    """A structure as the values that JSON has: dicts, lists, texts and numbers."""
     value: JsonObject = msgspec.to_builtins(structure)
     return value
 
 
 def read(kind: type[T], value: object) -> T:
-    """The structure in a decoded value or JSON text. Raises `Unreadable`, `ValueError`."""
+    """The structure of type `kind` in a value or JSON text. Raises what `decoded` raises, and
+    `ValueError` for a value that is not of this type."""
     return msgspec.convert(decoded(value), kind)
 
 
 def moment(at: datetime) -> Moment:
+    """The time as text: ISO 8601 in UTC with milliseconds and `Z`."""
     return Moment(at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"))
 
 
 def instant(at: Moment) -> datetime:
+    """The time that a moment's text says, in UTC."""
     return datetime.fromisoformat(at)
 
 
 def truncated(text: str, longest: int) -> str:
-    """At most `longest` characters, counted as JSON has them: one may take twelve there."""
+    """The text, cut to `longest` characters as JSON counts them: one may take twelve there."""
     if _size(text) <= longest:
         return text
     low, high = 0, min(len(text), longest)
@@ -54,4 +59,5 @@ def truncated(text: str, longest: int) -> str:
 
 
 def _size(text: str) -> int:
+    """How many characters the text takes in JSON, without the quotes around it."""
     return len(json.dumps(text)) - 2

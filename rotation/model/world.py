@@ -1,4 +1,4 @@
-"""The world as it was observed, without any value that is secret."""
+"""What was observed of other systems, without any value that is secret."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Role:
 
 @dataclass(frozen=True)
 class Session:
-    """One row of `pg_stat_activity`."""
+    """A client session of a PostgreSQL server, as `pg_stat_activity` shows it."""
 
     role: str
     application: str
@@ -50,7 +50,7 @@ class Session:
 
 @dataclass(frozen=True)
 class Route:
-    """Where a Service's traffic goes."""
+    """The slot that a Service's traffic goes to, and its port."""
 
     slot: str | None  # its selector's slot label
     port: str  # name or number of its first port
@@ -59,7 +59,10 @@ class Route:
 
 @dataclass(frozen=True)
 class Deployment:
-    """`images` maps container to image, init containers included as `init:<name>`."""
+    """A Deployment and the number of its pods in each state.
+
+    `images` maps container to image, init containers included as `init:<name>`.
+    """
 
     namespace: str
     name: str
@@ -75,7 +78,7 @@ class Deployment:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a workload answered to a test. `body` is cut after 64 KiB."""
+    """A workload's HTTP answer to a test. `body` is cut after 64 KiB."""
 
     status: int
     body: bytes
@@ -83,7 +86,10 @@ class Answer:
 
 @dataclass(frozen=True)
 class WorkloadState:
-    """`at` is the production Service's namespace and name, for messages."""
+    """A workload's Services and Deployments; None for one that does not exist.
+
+    `at` is the production Service's namespace and name, for messages.
+    """
 
     name: str
     at: str
@@ -94,13 +100,15 @@ class WorkloadState:
 
 @dataclass(frozen=True)
 class SlotState:
+    """A slot's role and secret; None for one that does not exist."""
+
     role: Role | None
     secret: SecretVersion | None  # the current version
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """One credential's world at one moment."""
+    """The slots and workloads of one credential at one moment."""
 
     credential: str
     slots: dict[Slot, SlotState]

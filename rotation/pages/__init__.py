@@ -1,1 +1,1 @@
-"""The HTML pages: `routes` is where they begin."""
+"""The HTML pages, beginning with `routes`."""

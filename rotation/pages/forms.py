@@ -1,4 +1,4 @@
-"""What a posted form must prove: that it came from a page of ours, for this visitor and gate.
+"""Proves that a posted form came from a page of ours, for this visitor and approval event.
 
 Every form carries a token made with something that only this visitor and the app know: the cookie
 of a signed-in browser, the function key, or the signed link. Cross-site forms can send neither.
@@ -27,34 +27,35 @@ MEDIA_TYPE = "application/x-www-form-urlencoded"
 
 
 def token(secret: str, *context: str) -> str:
-    """`context` is what the form is bound to: visitor, rotation, gate."""
+    """The token of a form; `context` is what binds it: visitor, rotation, approval event."""
     message = "\x1f".join(context).encode()
     return hmac.new(secret.encode(), message, hashlib.sha256).hexdigest()
 
 
 def matches(given: str, secret: str, *context: str) -> bool:
+    """Whether a posted token is the one of this secret and context; in constant time."""
     return hmac.compare_digest(given.encode(), token(secret, *context).encode())
 
 
 def cookie(headers: Mapping[str, str]) -> str | None:
-    """The browser's own secret, as `fresh_cookie` set it before."""
+    """The browser's own secret, as `fresh_cookie` set it before; None if there is none."""
     jar: SimpleCookie = SimpleCookie()
     try:
         jar.load(headers.get("Cookie") or "")
     except CookieError:
         return None
-    found = jar.get(COOKIE)
-    return found.value if found and len(found.value) >= 32 else None
+    morsel = jar.get(COOKIE)
+    return morsel.value if morsel and len(morsel.value) >= 32 else None
 
 
 def fresh_cookie() -> tuple[str, str]:
-    """The value, and the Set-Cookie header for it. It ends with the browser's session."""
+    """A new secret for a browser, and its Set-Cookie header; it ends with the browser's session."""
     value = secrets.token_urlsafe(32)
     return value, f"{COOKIE}={value}; Path=/; Secure; HttpOnly; SameSite=Strict"
 
 
 def read(request: func.HttpRequest) -> dict[str, str]:
-    """The fields, each given once. Raises `Problem`."""
+    """The fields of a posted form, each given once. Raises `Problem`."""
     kind = media_type(request)
     if kind != MEDIA_TYPE:
         raise Problem(

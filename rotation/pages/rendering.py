@@ -1,4 +1,4 @@
-"""HTML from the templates, with headers that let a page do no more than it needs to."""
+"""HTML responses, with headers that let a page do no more than it needs to."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def page(
     retry: Mapping[str, str] | None = None,
     **context: Any,
 ) -> func.HttpResponse:
-    """`now` is what relative times on the page count from, `retry` a header that says when to
-    come again."""
+    """The HTML response of a template. Relative times on the page count from `now`; `retry` is a
+    header that says when to come again."""
     body = _environment().get_template(template).render(now=now, icon=ICON, **context)
     headers = {**_headers(), **(retry or {})}
     headers |= {"Set-Cookie": set_cookie} if set_cookie else {}
@@ -43,7 +43,7 @@ def page(
 
 
 def see_other(location: str) -> func.HttpResponse:
-    """Sends the browser to a page of its own, so that a reload repeats no decision."""
+    """A response that sends the browser to another page, so that a reload repeats no decision."""
     return func.HttpResponse("", status_code=303, headers={**_headers(), "Location": location})
 
 
@@ -74,7 +74,7 @@ def _asset(name: str) -> str:
 
 @cache
 def _headers() -> dict[str, str]:
-    """Style and script stand in the page and are allowed by their digests, nothing else is."""
+    """The headers of every page. Style and script stand in it and are allowed by their digests."""
     policy = [
         "default-src 'none'",
         f"style-src {_digest('page.css')}",

@@ -24,7 +24,7 @@ from rotation.model.errors import RotationError
 from rotation.model.reasons import Code
 from rotation.model.record import no_evidence
 from rotation.pages import forms, rendering, timeline, views, wording
-from rotation.pages.visitors import Visitor, addressee, door, visitor
+from rotation.pages.visitors import Visitor, addressee, page_auth_level, visitor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -45,7 +45,7 @@ CHOICES: tuple[Literal["approve", "reject"], ...] = ("approve", "reject")
 def blueprint(edges: Readers) -> df.Blueprint:
     """The functions below, on these edges."""
     showing = guarded(_message(edges))
-    pages, links, level = df.Blueprint(), SignedLinks(edges), door(edges)
+    pages, links, level = df.Blueprint(), SignedLinks(edges), page_auth_level(edges)
 
     @pages.function_name("overview_page")
     @pages.route("pages", methods=["GET"], auth_level=level)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, assert_never
 
-from rotation.model.catalogue import Progress, Stage, StepName, line, progress_words
+from rotation.model.catalogue import Progress, Stage, StepName, progress_words, step_words
 from rotation.model.record import StepRecord
 from rotation.pages.wording import moment, span
 
@@ -28,7 +28,7 @@ class Entry:
 
 
 def timeline(record: Record, now: datetime) -> list[Entry]:
-    """What was done and is being done in its order, then what is still ahead."""
+    """The entries of a rotation: what was done and is being done, then what is still ahead."""
     # Sorting is stable: what began in the same moment stays in the order of the record.
     steps = sorted([*record.steps, *_waited(record)], key=lambda step: step.since)
     entries = [_entry(record, step, now) for step in steps]
@@ -38,7 +38,7 @@ def timeline(record: Record, now: datetime) -> list[Entry]:
 
 
 def _waited(record: Record) -> list[StepRecord]:
-    """The wait for a person, as one more step; it begins once there is evidence to show."""
+    """The wait for a person as a step, if it has begun: once there is evidence to show."""
     approval, decision = record.approval, record.decision
     if not approval or not (decision or approval.event):
         return []
@@ -47,7 +47,8 @@ def _waited(record: Record) -> list[StepRecord]:
 
 
 def _entry(record: Record, step: StepRecord, now: datetime) -> Entry:
-    words = line(step.step)
+    """The entry of a step that was done or is being done."""
+    words = step_words(step.step)
     running: Literal["running", "waiting"] = (
         "waiting" if step.step is StepName.APPROVAL else "running"
     )
@@ -63,7 +64,7 @@ def _entry(record: Record, step: StepRecord, now: datetime) -> Entry:
 
 
 def _slot_of(record: Record, step: StepRecord) -> str:
-    """The slot that a step was about."""
+    """The slot that a step was about; of `verify` on the way back it is the active one."""
     went_back = next((s.since for s in record.steps if s.step is StepName.SWAP_BACK), None)
     if step.step is StepName.VERIFY and went_back and step.until and step.until >= went_back:
         return str(record.active)
@@ -71,7 +72,8 @@ def _slot_of(record: Record, step: StepRecord) -> str:
 
 
 def _slot(record: Record, step: StepName) -> str:
-    match line(step).about:
+    """The slot that steps of this name are about."""
+    match step_words(step).about:
         case "active":
             return record.active or "active"
         case "retiring":
@@ -83,8 +85,8 @@ def _slot(record: Record, step: StepName) -> str:
 
 
 def _ahead(record: Record, done: set[StepName]) -> list[Entry]:
-    """What will come, if nothing else happens; on the way back that is less."""
-    steps = [step for step in StepName if line(step).ahead]
+    """The entries that are still to come, if nothing goes wrong; fewer on the way back."""
+    steps = [step for step in StepName if step_words(step).ahead]
     slots = {StepName.RETIRE: record.active}
     goes_on = record.decision is None or record.decision.decision == "approve"
     taking_back = record.decision is None and record.stage in {Stage.SWAP_BACK, Stage.RETIRE}
@@ -94,8 +96,8 @@ def _ahead(record: Record, done: set[StepName]) -> list[Entry]:
         slots = {StepName.SWAP_BACK: record.active}
     return [
         Entry(
-            line(step).name,
-            line(step).what.format(slot=slots.get(step, record.standby) or "standby"),
+            step_words(step).name,
+            step_words(step).what.format(slot=slots.get(step, record.standby) or "standby"),
             "ahead",
         )
         for step in steps
@@ -104,7 +106,7 @@ def _ahead(record: Record, done: set[StepName]) -> list[Entry]:
 
 
 def workloads(record: Record) -> list[tuple[str, str, bool]]:
-    """Name, how far it is in words, and whether that is a failure."""
+    """Each workload's name, how far it is in words, and whether it has failed."""
     return [
         (name, progress_words(progress), progress is Progress.FAILED)
         for name, progress in record.workloads.items()

@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from rotation.front.rotations import waits
-from rotation.model.catalogue import doing, ending, on_deadline_words
+from rotation.model.catalogue import ending, on_deadline_words, stage_words
 from rotation.model.world import SLOTS
 from rotation.pages.timeline import retiring
 from rotation.pages.wording import clock, count, moment, span
@@ -35,20 +35,22 @@ class Headline:
 
 
 def headline(record: ShownRecord, *, yours: bool = False) -> Headline:
-    """`yours`: whoever reads it may decide."""
+    """The headline of a rotation. `yours`: whoever reads it may decide."""
     if record.outcome is not None:
         return _ended(record, record.outcome)
     if waits(record):
         return _asked(record, "your" if yours else "a")
-    now = doing(record.stage)
+    now = stage_words(record.stage)
     return Headline("busy", _filled(now.headline, record), now.asks)
 
 
 def _filled(text: str, record: Record) -> str:
+    """The text with the slots' names in place of `{active}`, `{standby}` and `{retiring}`."""
     return text.format(active=record.active, standby=record.standby, retiring=retiring(record))
 
 
 def _asked(record: Record, whose: str) -> Headline:
+    """The headline of a rotation that waits for a decision."""
     standby, active = record.standby, record.active
     ask = (
         f"{str(standby).capitalize()} serves all traffic. Approve takes the {active} login away. "
@@ -60,11 +62,13 @@ def _asked(record: Record, whose: str) -> Headline:
 
 
 def _ended(record: Record, outcome: Outcome) -> Headline:
+    """The headline of a rotation that has ended."""
     end, why = ending(outcome), _sentence(record.outcome_reason)
     return Headline(end.tone, _filled(end.headline, record), f"{why} {end.asks}".strip())
 
 
 def _sentence(text: str | None) -> str:
+    """The text with a capital and a full stop; empty for None."""
     clean = (text or "").strip().rstrip(".")
     return f"{clean[:1].upper()}{clean[1:]}." if clean else ""
 
@@ -79,7 +83,7 @@ class Point:
 
 
 def points(evidence: Evidence, replaced: str, role: str | None) -> list[Point]:
-    """What the evidence amounts to, each worth one line at the top.
+    """The points of the evidence that speak for or against an approval, one line each.
 
     `replaced` is the slot that an approval retires, and `role` its role.
     """
@@ -103,7 +107,7 @@ def points(evidence: Evidence, replaced: str, role: str | None) -> list[Point]:
 
 
 def _use(evidence: Evidence, replaced: str, role: str | None) -> Point:
-    """Who is still on the replaced login."""
+    """The point about who still uses the replaced login."""
     strange = evidence.still_in_use
     if strange:
         sessions = count(sum(row.sessions for row in strange), "session")
@@ -118,7 +122,7 @@ def _use(evidence: Evidence, replaced: str, role: str | None) -> Point:
 
 
 def _own_use(evidence: Evidence, replaced: str, role: str | None) -> str:
-    """Sessions of the replaced slot's own pods are expected; they end with the pods."""
+    """A sentence on the sessions of the replaced slot's own pods, which end with the pods."""
     left = sum(row.sessions for row in evidence.sessions if row.role == role)
     if left:
         return f"Only its own workloads still use the {replaced} login ({count(left, 'session')})"
@@ -131,13 +135,15 @@ def _application(row: SessionCount) -> str:
 
 @dataclass(frozen=True)
 class Expiry:
+    """When a secret version expires, in words; `on` is that moment, if there is one."""
+
     text: str
     on: str | None
     tone: Tone
 
 
 def expiry(expires: str | None, now: datetime) -> Expiry:
-    """When a secret version expires, with its tone: red when it has, amber within a week."""
+    """When a secret version expires, in words, and a tone: red when it has, amber within a week."""
     if expires is None:
         return Expiry("no expiry", None, "calm")
     left = moment(expires) - now
@@ -147,7 +153,7 @@ def expiry(expires: str | None, now: datetime) -> Expiry:
 
 
 def deadline(due: datetime, policy: OnDeadline, now: datetime) -> str:
-    """When the approval is due, and what the owner wrote down for then."""
+    """A sentence that says when the approval is due, and what happens then without a decision."""
     then = on_deadline_words(policy)
     if due <= now:
         return f"The deadline was {span(now - due)} ago: {then}."
@@ -155,7 +161,7 @@ def deadline(due: datetime, policy: OnDeadline, now: datetime) -> str:
 
 
 def needing(records: Iterable[ShownRecord]) -> list[ShownRecord]:
-    """Those that ask for a person: waiting ones, and each credential's last if it went wrong."""
+    """The rotations that need a person: waiting ones, and a credential's last if it went wrong."""
     seen: set[str] = set()
     asking = []
     for record in records:  # the newest first
@@ -168,7 +174,7 @@ def needing(records: Iterable[ShownRecord]) -> list[ShownRecord]:
 
 
 def where(record: Record) -> Listed:
-    """Where the overview has a rotation; one that has not ended is among the recent ones."""
+    """The part of the overview that lists a rotation; one that has not ended is a recent one."""
     return ending(record.outcome).listed if record.outcome is not None else "recent"
 
 

@@ -1,4 +1,4 @@
-"""Who is at a page, and how they came in: signed in, with a function key, or with a signed link."""
+"""The visitor of a page, who has signed in, has a function key, or has a signed link."""
 
 from __future__ import annotations
 
@@ -44,15 +44,20 @@ class Visitor:
 
     @property
     def subject(self) -> str:
+        """Whom the tokens of forms are made for."""
         return self.decider.by if self.decider else "key"
 
     def path(self, rotation: str) -> str:
+        """The path of a rotation's page, with what lets this visitor in."""
         own = self.address or f"{PAGES}/rotations/{quote(rotation, safe='')}"
         return f"{own}?{urlencode(self.query)}" if self.query else own
 
 
-def door(edges: Readers) -> func.AuthLevel:
-    """With Entra the platform signs people in, and they have no key. In doubt a key is needed."""
+def page_auth_level(edges: Readers) -> func.AuthLevel:
+    """Whether the host asks for a function key before it shows a page.
+
+    With Entra the platform signs people in, and they have no key. In doubt a key is needed.
+    """
     try:
         signs_in = edges.settings.sign_in == "entra"
     except ConfigurationError:
@@ -61,15 +66,15 @@ def door(edges: Readers) -> func.AuthLevel:
 
 
 def visitor(edges: Readers, req: func.HttpRequest) -> Visitor:
-    """Raises `Problem` for nobody."""
+    """The visitor who sent a request. Raises `Problem` where nobody has signed in."""
     if edges.settings.sign_in == "entra":
         principal = signed_in(edges.settings, req.headers)
         if isinstance(principal, str):
             raise Problem(403, Code.NOT_SIGNED_IN, principal)
-        known, header = forms.cookie(req.headers), None
-        if known is None:
-            known, header = forms.fresh_cookie()
-        return Visitor(approvers.entra(principal, "page"), known, "entra", set_cookie=header)
+        secret, header = forms.cookie(req.headers), None
+        if secret is None:
+            secret, header = forms.fresh_cookie()
+        return Visitor(approvers.entra(principal, "page"), secret, "entra", set_cookie=header)
     # The host let them in, so there was a key; as a header it needs no carrying on.
     code = req.params.get("code")
     key = req.headers.get("x-functions-key") or code or ""
@@ -77,7 +82,7 @@ def visitor(edges: Readers, req: func.HttpRequest) -> Visitor:
 
 
 def addressee(edges: Readers, links: SignedLinks, req: func.HttpRequest) -> tuple[Visitor, str]:
-    """Whoever holds a valid link, and the rotation that it is for. Raises `Problem`."""
+    """The visitor with a valid link, and the rotation that it is for. Raises `Problem`."""
     if edges.settings.sign_in != "links" or edges.settings.link_key is None:
         detail = "this app takes no signed links (ROTATION_SIGN_IN, ROTATION_LINK_KEY)"
         raise Problem(403, Code.LINK_INVALID, detail)
@@ -96,7 +101,10 @@ def addressee(edges: Readers, links: SignedLinks, req: func.HttpRequest) -> tupl
 
 
 def _read(links: SignedLinks, token: str) -> Link | Expired | Forged:
-    """Anybody may ask for this page: why a link cannot be checked is only for the log."""
+    """What the token of a link says. Raises `Problem` where it cannot be checked.
+
+    Anybody may ask for this page: why it cannot be checked is only for the log.
+    """
     try:
         return links.read(token)
     except RotationError as error:

@@ -6,11 +6,12 @@ from datetime import UTC, datetime, timedelta
 
 
 def count(number: int, thing: str) -> str:
+    """A number of things in words: `1 test`, `2 tests`."""
     return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
 def span(length: timedelta) -> str:
-    """`40 ms`, `4.0 s`, `12 s`, `4 min 10 s`, `3 h 5 min`, `62 days`: two units at most."""
+    """A length of time in words, two units at most: `40 ms`, `4.0 s`, `4 min 10 s`, `62 days`."""
     seconds = max(length.total_seconds(), 0.0)
     if seconds < 1:
         return f"{seconds * 1000:.0f} ms"
@@ -28,7 +29,7 @@ def span(length: timedelta) -> str:
 
 
 def clock(value: str | datetime | None, now: datetime) -> str:
-    """The time of day in UTC, with the date if it is another day."""
+    """The time of day in UTC, with the date if it is another day; empty for None."""
     if value is None:
         return ""
     at = moment(value).astimezone(UTC)
@@ -38,4 +39,5 @@ def clock(value: str | datetime | None, now: datetime) -> str:
 
 
 def moment(value: str | datetime) -> datetime:
+    """The time that an ISO 8601 text says."""
     return value if isinstance(value, datetime) else datetime.fromisoformat(value)

@@ -1,4 +1,4 @@
-"""Every activity of the catalogue with the function behind it."""
+"""Every activity with the function that implements it."""
 
 from __future__ import annotations
 

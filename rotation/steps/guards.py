@@ -39,7 +39,7 @@ class Standby:
     def put(
         self, value: Secret, *, expires: datetime, content_type: str, tags: dict[str, str]
     ) -> SecretVersion:
-        """A new version of the slot's secret."""
+        """Writes a new version of the slot's secret, and returns it."""
         secret = self._credential.secret(self._slot)
         return self._vault.put(secret, value, expires=expires, content_type=content_type, tags=tags)
 
@@ -53,12 +53,12 @@ class Standby:
     def deactivate(self) -> None:
         self._database.deactivate(self._role)
 
-    def terminate(self) -> int:
-        """How many sessions of the slot's role were ended."""
-        return self._database.terminate(self._role)
+    def terminate(self) -> None:
+        """Ends the sessions of the slot's role."""
+        self._database.terminate(self._role)
 
     def deliver(self, workload: Workload, value: Secret, version: str) -> None:
-        """Only for workloads whose pods read a Kubernetes Secret."""
+        """Writes the secret's value into the slot's Kubernetes Secret, if its pods read one."""
         target = workload.secret_key(self._slot)
         if target is not None:
             self._pods(workload).deliver(target, value, version)
@@ -73,7 +73,7 @@ class Standby:
         self._pods(workload).scale(workload.deployment(self._slot), 0)
 
     def preview(self, workload: Workload, came_from: str) -> None:
-        """The preview Service goes to the slot."""
+        """Points the preview Service at the slot."""
         self._look()
         self._edges.traffic(workload.cluster).move(workload.standby, came_from, self._slot)
 
@@ -96,6 +96,7 @@ class Standby:
         return self._edges.pods(workload.cluster)
 
     def _look(self) -> None:
+        """Raises `Conflict` if a workload's traffic goes to the slot."""
         for workload in self._credential.workloads:
             _refuse_what_serves(self._edges, workload, self._slot)
 
@@ -112,7 +113,7 @@ class Arriving:
         self._slot = slot
 
     def scale_up(self, replicas: int) -> None:
-        """Raises `Conflict` if this workload's traffic goes there already."""
+        """Scales the slot's Deployment. Raises `Conflict` if this workload's traffic goes there."""
         self._pods.scale(self._deployment, replicas)
 
     @property
@@ -126,6 +127,7 @@ class Arriving:
 
 
 def _refuse_what_serves(edges: Readers, workload: Workload, slot: Slot) -> None:
+    """Raises `Conflict` if the workload's traffic goes to the slot."""
     route = edges.traffic(workload.cluster).route(workload.production)
     if route is not None and route.slot == slot:
         raise Conflict(

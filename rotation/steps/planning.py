@@ -17,12 +17,16 @@ if TYPE_CHECKING:
     from rotation.contracts.edges import Readers
     from rotation.steps.running import Step
 
-# Where there is no way but on even a refusal is asked about again for this long, in seconds: a
-# grant may be on its way, an answer outdated, and a person would try it once more as well.
+# The retry timeout of refusals, in seconds, in steps that undo or retire: a grant may be on its
+# way, an answer outdated, and a person would try it once more as well.
 REFUSALS = 120.0
 
 
 def plan(step: Step) -> Planned:
+    """The active slot and the policy of the rotation, or why there is none to be done.
+
+    Raises `Unavailable` while the active Deployments are not healthy, and what the edges raise.
+    """
     request = step.reference.request
     if request is None:
         raise LookupError("the reference of plan has no request")
@@ -44,6 +48,7 @@ def plan(step: Step) -> Planned:
 
 
 def _policy(credential: Credential) -> Policy:
+    """The credential's times and choices that orchestrators need."""
     approval, retry = credential.approval, credential.retry
     return Policy(
         forward=Retry(retry.patience.total_seconds()),
@@ -66,7 +71,10 @@ def _policy(credential: Credential) -> Policy:
 
 
 def snapshot(edges: Readers, name: str, credential: Credential) -> Snapshot:
-    """Raises what the edges raise: a half-seen world is no ground for a decision."""
+    """The slots and workloads of a credential as they are now.
+
+    Raises what the edges raise: a half-seen world is no ground for a decision.
+    """
     vault = edges.vault(credential.vault)
     roles = edges.database(credential).roles([credential.slots[slot].role for slot in SLOTS])
     return Snapshot(

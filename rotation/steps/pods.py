@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 
 def deliver(step: Step) -> None:
-    """Pods with `delivery: csi` fetch the secret themselves, from Key Vault, when they start."""
+    """Writes the secret's value into the slot's Kubernetes Secret.
+
+    Pods with `delivery: csi` fetch it themselves, from Key Vault, when they start.
+    """
     workload = step.workload
     if workload.secret_key(step.slot) is None:
         return
@@ -27,7 +30,10 @@ def deliver(step: Step) -> None:
 
 
 def start(step: Step) -> None:
-    """The standby Deployment gets what the active one runs; the preview Service points at it."""
+    """Starts the standby Deployment with the active one's images and number of pods.
+
+    The preview Service is pointed at it first.
+    """
     workload = step.workload
     came_from = preview_slot(step)
     if came_from != step.slot:
@@ -42,7 +48,10 @@ def start(step: Step) -> None:
 
 
 def await_ready(step: Step) -> Watched:
-    """Whether the standby Deployment is ready on the version. Raises `Invalid` if it fails."""
+    """Whether the standby Deployment is ready on the version, after one bounded watch.
+
+    Raises `Invalid` if it fails.
+    """
     version, target = step.version, step.deployment
 
     def settled(deployment: Deployment) -> bool:
@@ -61,7 +70,10 @@ def scale_down(step: Step) -> None:
 
 
 def await_gone(step: Step) -> Watched:
-    """Scales down once more where a `start` that came late, or somebody else, has undone that."""
+    """Whether the slot's pods are gone, after one bounded watch.
+
+    Scales down once more where a `start` that came late, or somebody else, has undone that.
+    """
     deployment = step.pods.deployment(step.deployment)
     if deployment is not None and deployment.replicas > 0:
         scale_down(step)

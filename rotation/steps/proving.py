@@ -25,7 +25,11 @@ if TYPE_CHECKING:
 
 
 def test(step: Step) -> None:
-    """Tests need not pass at once, since routes take a moment to settle, but all in one round."""
+    """Runs the workload's tests until all pass in one round.
+
+    They need not pass at once, since routes take a moment to settle. Raises `Invalid` if they do
+    not within one bounded watch.
+    """
     through = step.reference.through or "service"
     give_up = step.edges.now().timestamp() + step.edges.settings.watch_seconds
     while True:
@@ -46,7 +50,10 @@ def evidence(step: Step) -> Evidence:
 def run_tests(
     edges: Readers, credential: Credential, workload: Workload, slot: Slot, through: Through
 ) -> list[TestResult]:
-    """One round of a workload's tests through its production Service, or the preview one."""
+    """The results of one round of a workload's tests.
+
+    It goes through the production Service, or the preview one, where only some reach the standby.
+    """
     role = credential.slots[slot].role
     return [
         _run(edges, workload, test, role, slot, through)
@@ -58,6 +65,7 @@ def run_tests(
 def _run(
     edges: Readers, workload: Workload, test: WorkloadTest, role: str, slot: Slot, through: Through
 ) -> TestResult:
+    """The result of one test, asked `repeat` times or until it fails."""
     fields = {
         key: fill(value, role, slot) if isinstance(value, str) else value
         for key, value in (test.expect or {}).items()
@@ -85,6 +93,7 @@ def _run(
 def _ask(
     edges: Readers, workload: Workload, test: WorkloadTest, role: str, slot: Slot, through: Through
 ) -> Answer:
+    """The workload's answer to one request of a test."""
     timeout = test.timeout.total_seconds()
     if test.url is not None:
         return edges.fetch(fill(test.url, quote(role, safe=""), slot), timeout)
@@ -94,7 +103,7 @@ def _ask(
 
 
 def collect(edges: Readers, credential: Credential, slot: Slot) -> Evidence:
-    """What a person needs to see before the slot replaced by `slot` is retired."""
+    """The evidence of this moment for whether the slot that `slot` has replaced can be retired."""
     problems: list[str] = []
     tests: dict[str, list[TestResult]] = {}
     pods: dict[str, dict[Slot, list[str]]] = {}
@@ -121,7 +130,7 @@ def collect(edges: Readers, credential: Credential, slot: Slot) -> Evidence:
 
 @contextmanager
 def _noted(problems: list[str]) -> Iterator[None]:
-    """A look that fails is told to the person instead of hiding all the others."""
+    """Adds an edge's error to the problems of the evidence, instead of hiding all other looks."""
     try:
         yield
     except EdgeError as error:
@@ -129,11 +138,13 @@ def _noted(problems: list[str]) -> Iterator[None]:
 
 
 def _pods(edges: Readers, workload: Workload) -> dict[Slot, list[str]]:
+    """The names of a workload's pods, by slot."""
     pods = edges.pods(workload.cluster)
     return {slot: pods.names(workload.deployment(slot)) for slot in SLOTS}
 
 
 def _sessions(edges: Readers, credential: Credential) -> list[SessionCount]:
+    """The sessions of both slots' roles, counted."""
     roles = [credential.slots[slot].role for slot in SLOTS]
     return counted(edges.database(credential).sessions(roles), credential.workloads)
 

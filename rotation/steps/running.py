@@ -1,4 +1,4 @@
-"""How an activity runs: what its reference stands for, and its failures as values.
+"""Runs an activity: looks up what its reference names, and answers failures as values.
 
 What an activity raises is stored with its text, so an expected failure is answered as a value and
 an unexpected one by its type.
@@ -85,7 +85,7 @@ class Step:
 
     @property
     def traffic(self) -> Traffic:
-        """Each of its verbs is a compare-and-swap."""
+        """The workload's traffic; each verb that changes it is a compare-and-swap."""
         return self._edges.traffic(self.workload.cluster)
 
     @property
@@ -106,6 +106,7 @@ T = TypeVar("T")
 
 
 def _given(value: T | None, name: str) -> T:
+    """A value of the reference. Raises `LookupError` if it is not there."""
     if value is None:
         raise LookupError(f"the reference of this activity has no {name}")
     return value
@@ -128,7 +129,7 @@ def implements(activity: Activity[Any], run: Callable[[Step], Struct | None]) ->
 
 
 def run(activity: Implementation, edges: Edges, reference: object) -> JsonObject:
-    """The answer as a value, or `{"error": ...}` for what the activity raised; logs either."""
+    """The activity's answer as a value, or `{"error": ...}` for what it raised; logs either."""
     step = Step(edges, wire.read(Reference, reference))
     names = _names(step.reference)
     started = time.monotonic()
@@ -156,11 +157,13 @@ def run(activity: Implementation, edges: Edges, reference: object) -> JsonObject
 
 
 def _names(reference: Reference) -> JsonObject:
+    """The names in a reference, as fields of a log line."""
     value = wire.value_of(reference)
     return {key: name for key, name in value.items() if isinstance(name, str)}
 
 
 def _unexpected(activity: Implementation, error: Exception, names: JsonObject) -> Failure:
+    """The failure that stands for an unexpected exception, which is logged."""
     kind = type(error).__name__
     log.event(
         "step.unexpected",

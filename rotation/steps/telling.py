@@ -1,4 +1,4 @@
-"""What happened is logged, and announced where there is a topic."""
+"""The activities that log a notice, and that publish its event where there is a topic."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from rotation import log
 from rotation.model.activities import Ready
 from rotation.model.errors import Unavailable
 from rotation.model.reasons import Code
-from rotation.telling.messages import announcement, level, log_fields, log_line
+from rotation.telling.messages import announcement, log_event, log_fields, log_level
 from rotation.telling.recipients import with_recipients
 
 if TYPE_CHECKING:
@@ -21,8 +21,8 @@ def notify(step: Step) -> Ready:
     if notice is None:
         raise LookupError("the reference of notify has no notice")
     log.event(
-        log_line(notice),
-        level=level(notice),
+        log_event(notice),
+        level=log_level(notice),
         rotation=step.rotation,
         credential=step.name,
         **log_fields(notice),
@@ -36,7 +36,10 @@ def notify(step: Step) -> Ready:
 
 
 def publish_event(step: Step) -> None:
-    """Raises `Unavailable` where there is no topic any more: the event waits."""
+    """Publishes an event, with its signed links.
+
+    Raises `Unavailable` where there is no topic any more: the event waits.
+    """
     topic, event = step.edges.settings.topic, step.reference.event
     if event is None:
         raise LookupError("the reference of publish_event has no event")

@@ -1,4 +1,4 @@
-"""Where a workload's traffic goes: moved to the slot, moved back, and confirmed."""
+"""Moves a workload's traffic to the slot or back to it, and confirms where it goes."""
 
 from __future__ import annotations
 
@@ -20,16 +20,19 @@ def swap(step: Step) -> None:
 
 
 def swap_back(step: Step) -> None:
-    """The same on the way back, where a slot that is at zero by now is worth starting again.
+    """Points the production Service back at `slot`, whose pods are started again if there are none.
 
-    There may be nothing to change; a swap forward that is held up must still fail.
+    The fence makes a swap forward fail that is held up, also where there is nothing to change.
     """
-    step.traffic.seal(step.workload.production, step.rotation)
+    step.traffic.fence(step.workload.production, step.rotation)
     _move(step, revive=True)
 
 
 def _move(step: Step, *, revive: bool) -> None:
-    """The slot's login is proved here too: the wait for pods may have been long."""
+    """Points the production Service at the slot, and the preview Service at the other one.
+
+    The slot's pods and login are proved right before: the wait for pods may have been long.
+    """
     production, came_from = step.workload.production, other(step.slot)
     route = step.traffic.route(production)
     if route is None or route.slot != step.slot:
@@ -44,7 +47,10 @@ def _move(step: Step, *, revive: bool) -> None:
 
 
 def _ensure_capacity(step: Step, *, revive: bool) -> None:
-    """The load may have grown since the slot was started, or left. Raises `Unavailable`."""
+    """Raises `Unavailable` unless the slot has as many ready pods as the other; scales it up then.
+
+    The load may have grown since the slot was started, or left. `revive`: also from no pods.
+    """
     workload, at = step.workload, step.deployment
     target = step.pods.deployment(at)
     serving = step.pods.deployment(workload.deployment(other(step.slot)))
@@ -60,7 +66,7 @@ def _ensure_capacity(step: Step, *, revive: bool) -> None:
 
 
 def preview_slot(step: Step) -> str:
-    """Where the preview Service goes. Raises `Conflict`."""
+    """The slot that the preview Service selects. Raises `Conflict` if it selects none."""
     preview = step.workload.standby
     route = step.traffic.route(preview)
     if route is None or route.slot is None:
@@ -69,7 +75,7 @@ def preview_slot(step: Step) -> str:
 
 
 def confirm(step: Step) -> None:
-    """The slot serves every workload, with ready pods and a login that works."""
+    """Raises `EdgeError` unless the slot serves every workload, has ready pods and can log in."""
     for workload in step.credential.workloads:
         route = step.edges.traffic(workload.cluster).route(workload.production)
         if route is None or route.slot != step.slot:

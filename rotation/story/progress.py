@@ -1,4 +1,4 @@
-"""One rotation's progress: its record, kept while its steps are taken, and shown."""
+"""A rotation under way: takes its steps, and keeps and shows its record meanwhile."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from rotation.model.activities import Notice, Part, PartEnded, Reference, Retry
 from rotation.model.catalogue import Progress, Stage, StepName
 from rotation.model.errors import StepFailed
 from rotation.model.reasons import Reason
-from rotation.model.record import Evidence, Request, StepRecord, born
+from rotation.model.record import Evidence, Request, StepRecord, new_record
 from rotation.model.world import SLOTS, Slot, other
 from rotation.story.retrying import Steps, call, wait
-from rotation.story.status import fitting
+from rotation.story.status import truncated_status
 from rotation.story.version import inherited
 
 if TYPE_CHECKING:
@@ -37,13 +37,13 @@ IGNORED_KEPT = 5
 class Run:
     """A rotation under way. `record` is its custom status and, at the end, its output.
 
-    `retry` is the policy's `forward` until `undo` is called for.
+    `retry` is the policy's `forward` until `retry_longer` makes it `undo`.
     """
 
     def __init__(self, context: df.DurableOrchestrationContext) -> None:
         self.context = context
         self.request = wire.read(Request, context.get_input())
-        self.record = born(self.request, Stage.PLAN, self.now)
+        self.record = new_record(self.request, Stage.PLAN, self.now)
         self.policy: Policy
         self.retry = BEFORE_THE_PLAN
         self.telling = BEFORE_THE_PLAN
@@ -63,8 +63,8 @@ class Run:
         self.standby = self.record.standby = other(active)
         self.record.workloads = dict.fromkeys(policy.workloads, Progress.PLANNED)
 
-    def persist(self) -> None:
-        """From here on there is no way but on: faults are met for longer, and refusals too."""
+    def retry_longer(self) -> None:
+        """From now on retries faults for longer, and refusals too: there is no way but on."""
         self.retry = self.policy.undo
 
     def reference(
@@ -74,7 +74,7 @@ class Run:
         version: str | None = None,
         through: Through | None = None,
     ) -> Reference:
-        """What every activity is told: names only."""
+        """The reference for an activity: names only."""
         return Reference(
             rotation=self.request.rotation,
             credential=self.request.credential,
@@ -84,16 +84,18 @@ class Run:
         )
 
     def stage(self, stage: Stage) -> None:
+        """Enters a stage, and shows it."""
         self.record.stage, self.record.since = stage, self.now
         self.show()
 
     def show(self) -> None:
-        """Evidence is too large for a custom status: it goes into the output only."""
+        """Sets the record as custom status, truncated and without evidence, which is too large."""
         status = wire.value_of(self.record)
         status["evidence"] = {}
-        self.context.set_custom_status(fitting(status))
+        self.context.set_custom_status(truncated_status(status))
 
     def plan(self) -> Steps[Planned]:
+        """The answer of `plan`, recorded as a step. Raises `StepFailed`."""
         reference = msgspec.structs.replace(self.reference(), request=self.request)
         steps = call(self.context, activities.PLAN, reference, self.retry)
         return (yield from self._recorded(StepName.PLAN, steps))
@@ -122,7 +124,7 @@ class Run:
     def each(
         self, name: StepName, part: Orchestrator, reference: Reference, *, done: Progress
     ) -> Steps[None]:
-        """One sub-orchestration per workload, all at once.
+        """Runs one sub-orchestration per workload, all at once, recorded as a step.
 
         Raises `StepFailed` with every workload's failure, after all have ended.
         """
@@ -151,14 +153,14 @@ class Run:
         for workload, answer in zip(self.policy.workloads, answers, strict=True):
             self.record.workloads[workload] = Progress.FAILED if answer.reasons else done
             failures += [
-                Reason(found.code, f"workload {workload}: {found.text}", found.remedy)
-                for found in answer.reasons
+                Reason(why.code, f"workload {workload}: {why.text}", why.remedy)
+                for why in answer.reasons
             ]
         if failures:
             raise StepFailed(name, failures)
 
     def collect(self) -> Steps[Evidence]:
-        """Evidence informs a person. Raises `StepFailed`."""
+        """Evidence of this moment, recorded as a step. Raises `StepFailed`."""
         return (yield from self.step(StepName.EVIDENCE, activities.EVIDENCE, self.standby))
 
     def notice(self, kind: Announcement | None) -> Notice:
@@ -167,7 +169,7 @@ class Run:
         return Notice(kind=kind, number=self.notified, time=self.now, request=self.request)
 
     def tell(self, notice: Notice) -> Steps[None]:
-        """Logs and announces. A topic that is down delays nothing: see `steps.telling`."""
+        """Logs and announces a notice. A topic that is down delays nothing: see `steps.telling`."""
         reference = msgspec.structs.replace(self.reference(), notice=notice)
         try:
             yield from call(self.context, activities.NOTIFY, reference, self.telling)
@@ -177,7 +179,10 @@ class Run:
             self.show()
 
     def _recorded(self, name: StepName, steps: Steps[T]) -> Steps[T]:
-        """No `finally`: it would also run when a replay leaves the generator half way."""
+        """The result of the steps, recorded as one step with its times, or with its failure.
+
+        No `finally`: it would also run when a replay leaves the generator half way.
+        """
         entry = StepRecord(step=name, since=self.now, until=None)
         self.record.steps.append(entry)
         self.show()

@@ -1,4 +1,4 @@
-"""How an orchestrator calls an activity: retries, and waits.
+"""Calls activities for orchestrators, with retries and waits.
 
 Retries live here rather than in the SDK's RetryOptions, which know neither back-off nor the
 difference between a fault that passes and one that does not.
@@ -31,7 +31,10 @@ LONGEST_DELAY = timedelta(minutes=1)
 
 
 def delay(number: int, retry_after: float | None) -> timedelta:
-    """1 s, 2 s, 4 s ... up to a minute, or longer if the other side asked for that."""
+    """The pause before the next try: 1 s, 2 s, 4 s ... up to a minute.
+
+    It is longer if the other side asked for that, with `retry_after` seconds.
+    """
     backed_off: timedelta = min(FIRST_DELAY * 2 ** min(number, 10), LONGEST_DELAY)
     return max(backed_off, timedelta(seconds=retry_after or 0))
 
@@ -59,7 +62,7 @@ def call(
 def attempt(
     context: df.DurableOrchestrationContext, activity: Activity[A], reference: Reference
 ) -> Steps[A | Failure]:
-    """One call of the activity: its answer, or why it has none."""
+    """The answer to one call of the activity, or the failure that it ended with."""
     try:
         given = wire.value_of(reference)
         value = wire.decoded((yield context.call_activity(activity.name, given)))
@@ -92,5 +95,6 @@ def wait(
 def overdue(
     activity: Activity[Watched], code: Code, seconds: float, watched: Watched
 ) -> StepFailed:
+    """The error for a wait that is not done after `seconds`."""
     text = f"not done after {seconds:.0f} s: {watched.observed}"
     return StepFailed(activity.name, [reason(code, text)])

@@ -22,8 +22,8 @@ LIMIT = 8000  # characters of JSON, all of it ASCII
 TIGHTER = ((1000, 50, 20), (300, 50, 10), (110, 50, 2), (110, 8, 1))
 
 
-def fitting(status: JsonObject) -> JsonObject:
-    """The same status with shorter texts and only its last steps, where it is too long.
+def truncated_status(status: JsonObject) -> JsonObject:
+    """The status, if it is too long with shorter texts, its last steps and its first reasons only.
 
     Ids and names have at most a hundred characters and stay whole.
     """

@@ -148,7 +148,7 @@ def observe(run: Run) -> Steps[None]:
 
 def retire(run: Run, slot: Slot) -> Steps[None]:
     """Takes away what a slot had, once it is proved that the other one serves."""
-    run.persist()
+    run.retry_longer()
     run.stage(Stage.RETIRE)
     yield from run.step(StepName.CONFIRM, activities.CONFIRM, other(slot))
     yield from run.each(
@@ -175,7 +175,7 @@ def abort(run: Run, why: str, reasons: list[Reason]) -> Steps[End]:
 
 def roll_back(run: Run, why: str, reasons: list[Reason]) -> Steps[End]:
     """After the swap: back to the slot that served before, then the other one goes down."""
-    run.persist()
+    run.retry_longer()
     try:
         yield from run.step(StepName.VERIFY, activities.VERIFY, run.active)
         yield from swap_back(run)

@@ -1,6 +1,6 @@
-"""One workload's part of a rotation's step: an orchestrator each.
+"""The sub-orchestrators: each runs one workload's part of a rotation's step.
 
-Each answers with its failure instead of raising it, so that the other workloads come to an end of
+They answer with their failure instead of raising it, so that the other workloads come to an end of
 their own and the rotation sees all of them.
 """
 
@@ -32,7 +32,7 @@ A = TypeVar("A", bound="Struct")
 
 
 class Task:
-    """A workload's part under way."""
+    """A workload's part of a step, under way."""
 
     def __init__(self, context: df.DurableOrchestrationContext, part: Part) -> None:
         self.context = context
@@ -47,7 +47,7 @@ class Task:
         return (yield from call(self.context, activity, reference, self.retry))
 
     def wait(self, activity: Activity[Watched], seconds: float, late: Code) -> Steps[None]:
-        """Raises `StepFailed` for `late` when it is not done after `seconds`."""
+        """Repeats a bounded watch until done. Raises `StepFailed` after `seconds`, with `late`."""
         self._show(activity)
         watched = yield from wait(self.context, activity, self.reference, seconds, self.retry)
         if not watched.done:
@@ -58,6 +58,8 @@ class Task:
 
 
 def workload(part: Callable[[Task], Steps[None]]) -> Orchestrator:
+    """A sub-orchestrator that runs the part, and answers why it failed, if it did."""
+
     @wraps(part)
     def orchestrator(context: df.DurableOrchestrationContext) -> Steps[JsonObject]:
         task = Task(context, wire.read(Part, context.get_input()))
@@ -77,7 +79,7 @@ def workload(part: Callable[[Task], Steps[None]]) -> Orchestrator:
 
 @workload
 def prepare_workload(task: Task) -> Steps[None]:
-    """The standby Deployment runs on the staged version and passes its tests."""
+    """Brings the standby Deployment up on the staged version, and tests it."""
     yield from task.step(activities.DELIVER)
     yield from task.step(activities.START)
     yield from task.wait(activities.AWAIT_READY, task.times.ready, Code.NOT_READY)

@@ -1,1 +1,1 @@
-"""What is told about a rotation, and to whom."""
+"""The log events and announcements of a rotation, and their recipients."""

@@ -1,4 +1,4 @@
-"""What is told about a rotation: the log line, and the event for the Event Grid topic.
+"""The log events of a rotation, and its events for the Event Grid topic.
 
 docs/events has the schema of each event, made from what is here (`make generated`). None carries a
 key: the links need a sign-in of their own, and the signed ones are added on the way out
@@ -15,15 +15,15 @@ from msgspec import Struct, field
 from rotation.links import links
 from rotation.model import wire
 from rotation.model.catalogue import (
-    OVERDUE_LINE,
+    OVERDUE_LOG_EVENT,
     PREFIX,
     Announcement,
     OnDeadline,
     Origin,
     Outcome,
+    announcement_facts,
     ending,
     on_deadline_words,
-    told,
 )
 from rotation.model.reasons import Reason
 from rotation.model.record import Decision, EvidenceSummary, SessionCount
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 class Recipient(Struct, frozen=True, kw_only=True, rename="camel"):
-    """A link of their own for an approver with a mail address, who can decide until it expires."""
+    """The signed link of one approver with a mail address, who can decide until it expires."""
 
     approver: str
     link: str
@@ -44,7 +44,8 @@ class Recipient(Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class Links(Struct, frozen=True, kw_only=True, rename="camel"):
-    """Each needs a sign-in or a function key. Without ROTATION_PUBLIC_URL they are paths."""
+    """The URLs of a rotation, which need a sign-in or a function key; paths without
+    ROTATION_PUBLIC_URL."""
 
     status: str
     approval: str
@@ -91,19 +92,20 @@ class Event(Struct, frozen=True, kw_only=True, rename="camel"):
     data: EventData
 
 
-def log_line(notice: Notice) -> str:
-    """The log event's name. What has an outcome is `rotation.finished`, announced or not."""
+def log_event(notice: Notice) -> str:
+    """The name of a notice's log event; with an outcome `rotation.finished`, announced or not."""
     if notice.overdue:
-        return OVERDUE_LINE
-    return told(notice.kind).line if notice.kind else "rotation.finished"
+        return OVERDUE_LOG_EVENT
+    return announcement_facts(notice.kind).log_event if notice.kind else "rotation.finished"
 
 
-def level(notice: Notice) -> int:
+def log_level(notice: Notice) -> int:
+    """The level of a notice's log event: its outcome's, else INFO."""
     return ending(notice.outcome).level if notice.outcome else logging.INFO
 
 
 def log_fields(notice: Notice) -> JsonObject:
-    """The facts of a notice; a reason's text is the sentence, `codes` are those in it."""
+    """The fields of a notice's log event; `reason` is a sentence, `codes` those of its reasons."""
     fields = wire.value_of(notice)
     for known in ("kind", "number", "time", "request"):
         fields.pop(known, None)
@@ -111,12 +113,12 @@ def log_fields(notice: Notice) -> JsonObject:
     reasons = fields.pop("reasons", [])
     if notice.outcome is not None:
         fields["reason"] = fields.pop("outcomeReason", "")
-        fields["codes"] = [found["code"] for found in reasons]
+        fields["codes"] = [why["code"] for why in reasons]
     return fields
 
 
 def announcement(notice: Notice, approvers: list[str], public_url: str | None) -> JsonObject:
-    """An event in the Event Grid schema. Raises `LookupError` for what is not announced."""
+    """The event for a notice, in the Event Grid schema. Raises `LookupError` if it has none."""
     if notice.kind is None:
         raise LookupError("this notice is only logged")
     request, terms = notice.request, notice.terms
@@ -155,7 +157,7 @@ def announcement(notice: Notice, approvers: list[str], public_url: str | None) -
 
 
 def words(kind: Announcement, notice: Notice) -> tuple[str, str]:
-    """One line for a subject and a few sentences for a body, both without markup."""
+    """A mail's subject, in one line, and its body, in a few sentences; both without markup."""
     match kind:
         case Announcement.STARTED:
             return "rotation started", "Nothing is asked of you; the active slot goes on serving."
@@ -183,6 +185,7 @@ def words(kind: Announcement, notice: Notice) -> tuple[str, str]:
 
 
 def _request(terms: Terms | None) -> str:
+    """Sentences that ask for a decision."""
     if terms is None:
         return ""
     return (
@@ -193,6 +196,7 @@ def _request(terms: Terms | None) -> str:
 
 
 def _decided(decision: Decision | None) -> str:
+    """Sentences that say who decided, and how."""
     if decision is None:
         return ""
     said = f" Comment: {decision.comment}" if decision.comment else ""
@@ -200,6 +204,7 @@ def _decided(decision: Decision | None) -> str:
 
 
 def _still_in_use(sessions: list[SessionCount]) -> str:
+    """A sentence that names up to five users of the replaced login."""
     users = sorted({f"{row.application or 'unnamed'} at {row.client}" for row in sessions})
     listed = ", ".join(users[:5]) + (f" and {len(users) - 5} more" if len(users) > 5 else "")
     return f"Sessions that belong to no known workload, and would be ended on approval: {listed}."

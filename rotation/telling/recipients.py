@@ -1,12 +1,12 @@
-"""Who is asked to decide by mail: a signed link for each, made just before it is sent."""
+"""Adds signed links to the events that ask for a decision, just before they are sent."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rotation.links import SignedLinks, address, validity
+from rotation.links import SignedLinks, decision_url, validity
 from rotation.model import wire
-from rotation.model.catalogue import PREFIX, Announcement, told
+from rotation.model.catalogue import PREFIX, Announcement, announcement_facts
 from rotation.telling.messages import Recipient
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rotation.contracts.edges import Readers
     from rotation.model.wire import JsonObject
 
-CARRIERS = {PREFIX + kind for kind in Announcement if told(kind).asks}
+CARRIERS = {PREFIX + kind for kind in Announcement if announcement_facts(kind).asks}
 
 
 def with_recipients(edges: Readers, event: JsonObject, credential: Credential) -> JsonObject:
@@ -28,7 +28,7 @@ def with_recipients(edges: Readers, event: JsonObject, credential: Credential) -
         wire.value_of(
             Recipient(
                 approver=approver,
-                link=address(signed.mint(rotation, approver, expires), settings.public_url),
+                link=decision_url(signed.mint(rotation, approver, expires), settings.public_url),
                 expires=wire.moment(expires),
             )
         )

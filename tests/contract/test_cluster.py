@@ -348,31 +348,31 @@ def test_move_refuses_a_service_that_was_changed_there_and_back(place: Place, na
     assert place.traffic.route(target) == Route("blue", "http")
 
 
-def test_a_seal_undoes_what_was_prepared_before_it(place: Place, name: str) -> None:
+def test_a_fence_undoes_what_was_prepared_before_it(place: Place, name: str) -> None:
     target = place.service(name)
     seen = revision(place, target)
-    place.traffic.seal(target, "orders-db-1")
+    place.traffic.fence(target, "orders-db-1")
     with pytest.raises(Unavailable, match="was changed meanwhile"):
         place.traffic.move(target, "blue", "green", revision=seen)
     assert place.traffic.route(target) == Route("blue", "http")
 
 
-def test_a_seal_that_is_repeated_changes_nothing(place: Place, name: str) -> None:
+def test_a_fence_that_is_repeated_changes_nothing(place: Place, name: str) -> None:
     target = place.service(name)
-    place.traffic.seal(target, "orders-db-1")
-    sealed = revision(place, target)
-    place.traffic.seal(target, "orders-db-1")
-    assert revision(place, target) == sealed
-    place.traffic.seal(target, "orders-db-2")
-    assert revision(place, target) != sealed
+    place.traffic.fence(target, "orders-db-1")
+    fenced = revision(place, target)
+    place.traffic.fence(target, "orders-db-1")
+    assert revision(place, target) == fenced
+    place.traffic.fence(target, "orders-db-2")
+    assert revision(place, target) != fenced
 
 
-@pytest.mark.parametrize("verb", ["move", "seal"])
+@pytest.mark.parametrize("verb", ["move", "fence"])
 def test_a_service_that_is_not_there(place: Place, verb: str) -> None:
     target = ServiceTarget(place.space, "nothing", SLOT)
     verbs: dict[str, Callable[[], None]] = {
         "move": lambda: place.traffic.move(target, "blue", "green"),
-        "seal": lambda: place.traffic.seal(target, "orders-db-1"),
+        "fence": lambda: place.traffic.fence(target, "orders-db-1"),
     }
     with pytest.raises(Missing, match=f"Service {target}") as caught:
         verbs[verb]()
@@ -610,7 +610,7 @@ PODS = DeploymentTarget("orders", "api")
 VERBS: dict[str, Callable[[Edge], object]] = {
     "route": lambda edge: edge.traffic.route(API),
     "move": lambda edge: edge.traffic.move(API, "blue", "green"),
-    "seal": lambda edge: edge.traffic.seal(API, "orders-db-1"),
+    "fence": lambda edge: edge.traffic.fence(API, "orders-db-1"),
     "deployment": lambda edge: edge.pods.deployment(PODS),
     "names": lambda edge: edge.pods.names(PODS),
     "deliver": lambda edge: edge.pods.deliver(

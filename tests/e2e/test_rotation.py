@@ -288,7 +288,7 @@ class TestAborted:
         assert "HTTP 403" in reason
         assert why == {"vault-denied"}
 
-    def test_a_key_vault_that_stays_down_longer_than_patience(self, stack: Stack) -> None:
+    def test_a_key_vault_that_stays_down_longer_than_the_retry_timeout(self, stack: Stack) -> None:
         serving = active(stack)
         match = {"method": "PUT", "path_prefix": f"/secrets/{world.secret(other(serving))}"}
         stack.faults.order("keyvault", match=match, times=500, status=503)

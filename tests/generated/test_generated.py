@@ -11,7 +11,7 @@ from generate import bicep, events, files, openapi, recovery, schemas
 from generate.__main__ import main
 from generate.text import between, table
 from local.process import ROOT
-from rotation.model.catalogue import PREFIX, Announcement, Outcome, ending, told
+from rotation.model.catalogue import PREFIX, Announcement, Outcome, announcement_facts, ending
 from rotation.model.reasons import Area, Code
 from rotation.telling.messages import Event
 
@@ -177,4 +177,6 @@ def test_lists_in_bicep_are_replaced_whole() -> None:
 
 
 def test_whoever_is_asked_by_mail_gets_the_mail() -> None:
-    assert all(told(kind).mailed for kind in Announcement if told(kind).asks)
+    assert all(
+        announcement_facts(kind).mailed for kind in Announcement if announcement_facts(kind).asks
+    )

@@ -16,7 +16,14 @@ from rotation.app import build
 from rotation.edges.azure import AzureEdges
 from rotation.front import rotations, triggers
 from rotation.model.activities import Notice, Reference
-from rotation.model.catalogue import PREFIX, Announcement, Origin, Outcome, ending, told
+from rotation.model.catalogue import (
+    PREFIX,
+    Announcement,
+    Origin,
+    Outcome,
+    announcement_facts,
+    ending,
+)
 from rotation.model.errors import ConfigurationError
 from rotation.model.record import Request
 from rotation.model.wire import Moment
@@ -150,7 +157,7 @@ def test_subscribed_key_vault_events_are_those_that_the_code_knows() -> None:
 
 def test_subscribed_announcements_are_those_that_the_code_makes() -> None:
     subscribed = included_types(INFRA / "events.bicep")
-    assert subscribed == {PREFIX + kind for kind in Announcement if told(kind).mailed}
+    assert subscribed == {PREFIX + kind for kind in Announcement if announcement_facts(kind).mailed}
     assert PREFIX + "AwaitingApproval" in subscribed
 
 

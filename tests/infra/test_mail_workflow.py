@@ -22,7 +22,7 @@ from rotation.model.record import (
     Request,
     SessionCount,
     ShownRecord,
-    born,
+    new_record,
 )
 from rotation.model.wire import Moment
 from rotation.telling.messages import announcement
@@ -114,7 +114,7 @@ def sent(workflow: Workflow, action: str) -> dict[str, Any]:
 
 def taken(document: dict[str, Any]) -> int:
     """The API's answer about a rotation that has ended: 409 to a decision that is well formed."""
-    ended = born(REQUEST, Stage.DONE, NOW)
+    ended = new_record(REQUEST, Stage.DONE, NOW)
     ended.outcome = Outcome.COMPLETED
     shown = {"runtimeStatus": "Completed", "created": NOW, "updated": NOW}
     record = wire.read(ShownRecord, wire.value_of(ended) | shown)

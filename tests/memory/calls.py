@@ -29,17 +29,18 @@ class Change:
 
 
 class Calls(Protocol):
-    """`target` is the system that is called, `what` the verb with what it is about."""
+    """The way from an edge to the models; `target` is the system, `what` the verb and its
+    target."""
 
     def read(self, target: str, what: str, effect: Callable[[float], T]) -> T:
-        """`effect` gets the age of the answer in seconds."""
+        """The answer of `effect`, which gets the age of the answer in seconds."""
 
     def write(
         self, target: str, what: str, effect: Callable[[], T], change: Change | None = None
     ) -> T: ...
 
     def pause(self, seconds: float) -> None:
-        """Lets time pass for whoever calls."""
+        """Lets `seconds` pass for the caller."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ class Direct:
                 raise error
 
     def pause(self, seconds: float) -> None:
-        """The outside world goes on meanwhile, in its own order."""
+        """Moves the clock; what the world does meanwhile is done in its order."""
         end = self._clock.after(seconds)
         while (due := self._agenda.next()) is not None and due <= end:
             self._clock.now = max(self._clock.now, due)

@@ -13,7 +13,7 @@ START = datetime(2027, 3, 1, 12, 0, tzinfo=UTC)
 
 
 class Clock:
-    """Stands still unless `now` is set."""
+    """A clock that stands still unless `now` is set."""
 
     def __init__(self, now: datetime = START) -> None:
         self.now = now
@@ -34,7 +34,7 @@ class Agenda:
         self._count = 0
 
     def add(self, seconds: float, action: Callable[[], None]) -> None:
-        """`action` runs that many seconds from now."""
+        """Plans the action for that many seconds from now."""
         self._count += 1
         heapq.heappush(self._entries, (self._clock.after(seconds), self._count, action))
 

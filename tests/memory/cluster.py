@@ -21,7 +21,10 @@ BROKEN = "broken"  # an image of this tag never comes up
 
 @dataclass(frozen=True)
 class Times:
-    """All in seconds. Routes settle before a pod's grace period is over, as they must."""
+    """How long things take, in seconds.
+
+    Routes settle before a pod's grace period is over, as they must.
+    """
 
     controller: float  # from a change until the controller acts on it
     startup: float  # of a pod
@@ -45,7 +48,7 @@ class Pod:
 
 @dataclass
 class DeploymentState:
-    """`mount` reads the password that a pod starting now would get."""
+    """A Deployment; `mount` reads the password that a pod starting now would get."""
 
     namespace: str
     name: str
@@ -63,7 +66,7 @@ class DeploymentState:
 
 @dataclass
 class ServiceState:
-    """`backends` are the Deployments whose pods a slot's selector finds."""
+    """A Service; `backends` are the Deployments whose pods a slot's selector finds."""
 
     namespace: str
     name: str
@@ -74,7 +77,7 @@ class ServiceState:
     before: str | None = None
     settles: datetime | None = None
     revision: int = 1
-    seal: str | None = None
+    fence: str | None = None
 
     @property
     def slot(self) -> str | None:
@@ -90,7 +93,7 @@ class SecretState:
 
 
 class ClusterModel:
-    """`accepts` asks the database: a pod that cannot log in is not ready."""
+    """A cluster; `accepts` asks the database: a pod that cannot log in is not ready."""
 
     def __init__(
         self, clock: Clock, agenda: Agenda, times: Times, accepts: Callable[[str, str | None], bool]
@@ -140,7 +143,7 @@ class ClusterModel:
         return [pod.name for pod in found.pods] if found else []
 
     def answers(self, service: ServiceState) -> DeploymentState | None:
-        """The Deployment whose pods are ready behind it."""
+        """The Deployment whose ready pods answer for a Service."""
         found = self.deployments.get(
             (service.namespace, service.backends.get(service.slot or "", ""))
         )
@@ -150,7 +153,8 @@ class ClusterModel:
         return pod.gone_at is None and self.works(deployment, pod)
 
     def works(self, deployment: DeploymentState, pod: Pod) -> bool:
-        """Answers requests, as a terminating pod does until its grace period is over."""
+        """Whether a pod answers requests, as a terminating pod does until its grace period is
+        over."""
         started = pod.ready_at is not None and pod.ready_at <= self._clock.now
         return started and self._accepts(deployment.role, pod.password)
 
@@ -181,9 +185,9 @@ class ClusterModel:
             service.settles = self._clock.after(self.times.routes)
             self._agenda.add(self.times.routes, lambda: None)
 
-    def seal(self, service: ServiceState, token: str) -> None:
-        if service.seal != token:
-            service.seal = token
+    def fence(self, service: ServiceState, token: str) -> None:
+        if service.fence != token:
+            service.fence = token
             service.revision += 1
 
     def scale(self, deployment: DeploymentState, replicas: int) -> None:
@@ -201,7 +205,7 @@ class ClusterModel:
             self._changed(deployment)
 
     def drop_sessions(self, role: str) -> int:
-        """Pods that can still log in are back at once."""
+        """Ends the role's sessions; pods that can still log in are back at once."""
         ended = 0
         for deployment in self.deployments.values():
             for pod in deployment.pods:
@@ -213,7 +217,7 @@ class ClusterModel:
     # The controller
 
     def settle(self, deployment: DeploymentState) -> None:
-        """As if all that was asked for had been there for long."""
+        """Makes the Deployment as if all that was asked for had been there for long."""
         deployment.changed = None
         deployment.pods = []
         self.reconcile(deployment, startup=0.0)
@@ -227,7 +231,8 @@ class ClusterModel:
         self.reconcile(deployment, self.times.startup)
 
     def reconcile(self, deployment: DeploymentState, startup: float) -> None:
-        """Surges first; earlier pods leave once the new ones are ready, broken ones at once."""
+        """Replaces pods: surges first; earlier pods leave once the new ones are ready, broken ones
+        at once."""
         deployment.pods = [
             pod for pod in deployment.pods if not pod.gone_at or pod.gone_at > self._clock.now
         ]

@@ -263,16 +263,16 @@ class MemoryTraffic:
         self._calls.write("cluster", what, effect, self._previewed(target, to))
 
     def _previewed(self, target: ServiceTarget, to: Slot) -> Change | None:
-        """Production traffic may always move: that is what a swap is."""
+        """The change of a slot that moving a preview Service is; None for a production one."""
         found = self._model.service(target)
         backend = found.backends.get(to) if found and found.preview else None
         return _change(self._world, f"{target.namespace}/{backend}", "previews")
 
-    def seal(self, target: ServiceTarget, token: str) -> None:
+    def fence(self, target: ServiceTarget, token: str) -> None:
         def effect() -> None:
-            self._model.seal(self._service(target), token)
+            self._model.fence(self._service(target), token)
 
-        self._calls.write("cluster", f"seal {target}", effect)
+        self._calls.write("cluster", f"fence {target}", effect)
 
     def ask(self, target: ServiceTarget, path: str, timeout: float) -> Answer:
         def effect(_: float) -> Answer:
@@ -291,7 +291,7 @@ class MemoryTraffic:
         return self._calls.read("cluster", f"ask {target}{port}{path} {timeout:g}", effect)
 
     def _answer(self, service: ServiceState, deployment: DeploymentState) -> Answer:
-        """What a workload says of itself."""
+        """The answer in which a workload says who it is."""
         if self._world.flaw == ("preview" if service.preview else "service"):
             owner = self._world.owners[deployment.role]
             if self._world.active[owner.credential] != owner.slot:
@@ -412,7 +412,7 @@ class MemoryTopic:
 
 
 def scripted(world: World) -> Answer:
-    """The next one of `world.scripted`."""
+    """The next answer of `world.scripted`."""
     found = world.scripted.pop(0) if len(world.scripted) > 1 else world.scripted[0]
     if isinstance(found, Exception):
         raise found
@@ -424,6 +424,6 @@ def _change(
     thing: str,
     kind: Literal["alters", "destroys", "raises", "previews"] = "alters",
 ) -> Change | None:
-    """None of a thing that belongs to no slot."""
+    """The change of the slot that a thing belongs to; None if it belongs to none."""
     owner = world.owners.get(thing)
     return Change(owner, kind) if owner else None

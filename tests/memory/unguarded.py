@@ -36,7 +36,7 @@ GUARDED = tuple(
 
 
 class BlindTraffic:
-    """Says, without having been asked, that nothing serves."""
+    """Traffic of which every look says that nothing serves."""
 
     def __init__(self, traffic: Traffic) -> None:
         self._traffic = traffic
@@ -62,7 +62,7 @@ class BlindEdges:
 
 
 def unguarded(verb: Guarded) -> tuple[type[Any], str, Callable[..., Any]]:
-    """Whom to patch, where, and with what: the same verb, which sees nothing."""
+    """The owner, name and value of a patch that makes a guard's verb blind."""
     original = getattr(verb.guard, verb.name)
 
     def blind(self: Any, *given: Any, **named: Any) -> Any:

@@ -26,7 +26,7 @@ class Version:
     disabled: datetime | None = None
 
     def seen(self, when: datetime) -> SecretVersion:
-        """As a reader sees it that looks at the state of that time."""
+        """The version as it was at that time."""
         enabled = self.disabled is None or self.disabled > when
         created = self.created.replace(microsecond=0)
         return SecretVersion(
@@ -36,7 +36,7 @@ class Version:
 
 @dataclass
 class VaultModel:
-    """`secrets` by their names in lower case, since names ignore case."""
+    """A vault; `secrets` by their names in lower case, since names ignore case."""
 
     clock: Clock
     secrets: dict[str, list[Version]] = field(default_factory=dict)  # the newest last
@@ -64,7 +64,10 @@ class VaultModel:
         return next(reversed(self.of(secret)), None)
 
     def listed(self, secret: str, age: float = 0.0) -> list[SecretVersion]:
-        """The newest first; versions of one second come in any order. `age`: of a stale answer."""
+        """The versions, the newest first; those of one second come in any order.
+
+        `age`: of a stale answer.
+        """
         when = self.clock.now - timedelta(seconds=age)
         found = [v.seen(when) for v in self.of(secret) if v.created <= when]
         return sorted(found, key=lambda item: (str(item.created), item.version), reverse=True)

@@ -108,7 +108,7 @@ class World:
                 cluster.settle(deployment)
 
     def _provision_secret(self, credential: Credential, workload: Workload, owner: Owner) -> None:
-        """Empty in a slot that does not serve."""
+        """Makes the Kubernetes Secret of a slot, empty where it does not serve."""
         target = workload.secret_key(owner.slot)
         if target is not None:
             self.owners[str(target)] = owner
@@ -120,8 +120,8 @@ class World:
     def _mount(
         self, credential: Credential, workload: Workload, slot: Slot
     ) -> Callable[[], str | None]:
-        """What a pod that starts now reads: the secret's current version, or the Kubernetes
-        Secret."""
+        """A function that says what a pod that starts now reads: the secret's current version, or
+        the Kubernetes Secret."""
 
         def from_vault() -> str | None:
             current = self.current(credential, slot)
@@ -140,7 +140,7 @@ class World:
         return from_vault if workload.delivery == "csi" else from_secret
 
     def write(self, credential: Credential, slot: Slot, password: str) -> Version:
-        """A new version of the slot's secret, as somebody else than the app writes it."""
+        """Writes a version of the slot's secret, as somebody else than the app writes it."""
         login = credential.slots[slot]
         value = render(credential.format, login.role, Secret(password), credential.server)
         return self.put(credential, slot, value.reveal())
@@ -174,7 +174,7 @@ class World:
         return found
 
     def parts(self, owner: Owner) -> tuple[object, ...]:
-        """All that a slot is made of, to be compared with itself later."""
+        """The state of all parts of a slot, to be compared with a later one."""
         credential = self.configuration.credential(owner.credential)
         login = credential.slots[owner.slot]
         role = self.database.roles[login.role]

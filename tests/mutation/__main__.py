@@ -33,7 +33,6 @@ HEAVY = (
     "azure.eventgrid",
     "azure.identity",
     "azure.keyvault.secrets",
-    "hypothesis",
     "jinja2",
     "kubernetes.client",
     "psycopg",
@@ -42,13 +41,16 @@ HEAVY = (
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Exit code 1 if a mutant survives that is not accepted, or an accepted one is gone."""
+    """The exit code: 1 if a mutant survives that is not accepted, or an accepted one is gone."""
     parser = argparse.ArgumentParser(prog="make mutate", description=__doc__)
     parser.add_argument("--room", action="append", choices=ROOMS, help="default: all four")
     parser.add_argument("--module", action="append", help="a path; in place of whole rooms")
     parser.add_argument("--sample", type=int, metavar="N", help="so many, drawn by lot")
     parser.add_argument("--seed", type=int, default=1, help="of that lot (default 1)")
     parser.add_argument("--suite", action="append", help=f"tests (default: {' '.join(SUITES)})")
+    parser.add_argument(
+        "--reach", type=Path, metavar="FILE", help="what tests reach: kept or reused"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write what became of each")
     given = parser.parse_args(argv)
     modules = given.module or [
@@ -63,7 +65,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     say(f"{len(every)} mutants of {len(modules)} modules, {len(chosen)} of them are tried")
     with tempfile.TemporaryDirectory() as folder:
         say("running the tests once, to see which of them reach which line")
-        tests = reached(given.suite or SUITES, Path(folder) / "coverage")
+        data = given.reach or Path(folder) / "coverage"
+        tests = reached(given.suite or SUITES, data.absolute())
     for name in HEAVY:
         importlib.import_module(name)
     results = tried(chosen, tests)
@@ -75,7 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def tried(
     chosen: list[Mutant], tests: dict[tuple[str, int], list[str]]
 ) -> list[tuple[Mutant, str]]:
-    """Each with `killed`, `survived` or `unreached`."""
+    """The mutants, each with `killed`, `survived` or `unreached`."""
     results, began = [], time.monotonic()
     _control(chosen, tests)
     for number, mutant in enumerate(chosen, 1):
@@ -93,7 +96,7 @@ def tried(
 
 
 def _control(chosen: list[Mutant], tests: dict[tuple[str, int], list[str]]) -> None:
-    """A module without a fault must survive, or nothing that is killed says anything."""
+    """Checks that a module without a fault survives, or nothing that is killed says anything."""
     for mutant in {one.module: one for one in chosen}.values():
         same = replace(mutant, source=(ROOT / mutant.module).read_text(encoding="utf-8"))
         reaching = tests.get((mutant.module, mutant.line), [])

@@ -35,7 +35,8 @@ PLAIN = (ast.Name, ast.Attribute, ast.Call, ast.NamedExpr)  # a condition that h
 
 @dataclass(frozen=True)
 class Mutant:
-    """`change` says in `function` (a dotted name within the module) what became what."""
+    """One small fault in a module; `change` says in `function` (a dotted name within the module)
+    what became what."""
 
     module: str
     function: str
@@ -45,12 +46,15 @@ class Mutant:
 
     @property
     def key(self) -> str:
-        """What it is known by; a line number would change with each edit above it."""
+        """The mutant's name; a line number would change with each edit above it."""
         return f"{self.module} {self.function}: {self.change}"
 
 
 def mutants(module: str, source: str) -> list[Mutant]:
-    """All of them, in the order of the source. Text that only people read is left alone."""
+    """The mutants of a module, in the order of the source.
+
+    Text that only people read is left alone.
+    """
     tree = ast.parse(source)
     found = []
     for place, (owner, name) in enumerate(_nodes(tree)):
@@ -87,7 +91,7 @@ def _walk(node: ast.AST, name: str) -> Iterator[tuple[ast.AST, str]]:
 
 
 def _changed(node: ast.AST) -> list[tuple[ast.AST, ast.AST]]:
-    """What the node could become: pairs of a node before and after."""
+    """The changes that a node allows: pairs of a node before and after."""
     return [*_expressions(node), *_statements(node)]
 
 

@@ -30,14 +30,20 @@ if TYPE_CHECKING:
 
 FEW = 40  # of the tests that reach a line, those that reach the fewest other lines come first
 SECONDS = 60.0
+OPTIONS = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist"]
+# What was imported before the fork cannot be rewritten, and need not be.
+OPTIONS += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
 OWN = {"rotation", "local", "tests", "bench", "generate", "function_app"}
 
 
 def reached(suites: Sequence[str], data: Path) -> dict[tuple[str, int], list[str]]:
-    """Test functions by the file and line that they reach, the most specific ones first.
+    """The test functions by the file and line that they reach, the most specific ones first.
 
+    `data` is the file that the measurement goes to; one that is there already is not made anew.
     Raises `RuntimeError` if a test fails without any mutant.
     """
+    if data.exists():
+        return _read(data)
     ini = data.with_suffix(".ini")
     ini.write_text(
         f"[run]\ndata_file = {data}\ndynamic_context = test_function\n"
@@ -80,7 +86,7 @@ def _read(data: Path) -> dict[tuple[str, int], list[str]]:
 
 
 def _node(context: str) -> str:
-    """`tests.unit.test_plan.TestIt.test_one` as pytest names it."""
+    """The test `tests.unit.test_plan.TestIt.test_one`, as pytest names it."""
     parts = context.split(".")
     for length in range(len(parts), 0, -1):
         file = Path(*parts[:length]).with_suffix(".py")
@@ -90,7 +96,7 @@ def _node(context: str) -> str:
 
 
 class Finder(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
-    """Loads one module from a mutant's source."""
+    """An import hook that loads one module from a mutant's source."""
 
     def __init__(self, mutant: Mutant) -> None:
         self._path = ROOT / mutant.module
@@ -132,8 +138,7 @@ def _passes(mutant: Mutant, tests: Sequence[str]) -> bool:
             if name.partition(".")[0] in OWN:
                 del sys.modules[name]  # so that it is imported anew, from the mutant
         sys.meta_path.insert(0, Finder(mutant))
-        plugins = ["-p", "no:cacheprovider", "-p", "no:xdist"]
-        os._exit(int(pytest.main(["-x", "-q", *plugins, *tests])))
+        os._exit(int(pytest.main([*OPTIONS, *tests])))
     deadline = time.monotonic() + SECONDS + len(tests)
     while time.monotonic() < deadline:
         ended, status = os.waitpid(child, os.WNOHANG)

@@ -8,7 +8,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from local.process import ROOT
-from rotation.model.catalogue import OVERDUE_LINE, Announcement, Outcome, told
+from rotation.model.catalogue import OVERDUE_LOG_EVENT, Announcement, Outcome, announcement_facts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -37,7 +37,7 @@ def called(tree: ast.AST, *names: str) -> Iterator[ast.Call]:
 
 
 def events() -> set[str]:
-    found = {*(told(kind).line for kind in Announcement), OVERDUE_LINE}
+    found = {*(announcement_facts(kind).log_event for kind in Announcement), OVERDUE_LOG_EVENT}
     for name, tree in modules():
         texts = [call.args[0] for call in called(tree, "log.event") if call.args]
         found |= {str(t.value) for t in texts if isinstance(t, ast.Constant)}

@@ -69,9 +69,9 @@ case Outcome.CANCELLED:
         alarm="soon",
     )
 """
-TOLD = """\
+FACTS = """\
 case Announcement.CANCELLED:
-    return Told("It was cancelled.", "rotation.finished", mailed=True)
+    return AnnouncementFacts("It was cancelled.", "rotation.finished", mailed=True)
 """
 WORDS = """\
 case Announcement.CANCELLED:
@@ -81,9 +81,9 @@ ADDED = """\
 case Announcement.CANCELLED:
     return _ended(kind)
 """
-DOING = """\
+STAGE_WORDS = """\
 case Stage.WARM_UP:
-    return Doing("Warming up {standby}")
+    return StageWords("Warming up {standby}")
 """
 OUTCOME, ANNOUNCEMENT = 'ATTENTION = "needs-attention"\n', 'ATTENTION = "NeedsAttention"\n'
 CHANGES = (
@@ -95,7 +95,7 @@ CHANGES = (
         ),
         (
             case(CATALOGUE, "outcome", ENDING),
-            case(CATALOGUE, "announcement", TOLD),
+            case(CATALOGUE, "announcement", FACTS),
             case("rotation/telling/messages.py", "kind", WORDS),
             case("generate/events.py", "kind", ADDED),
         ),
@@ -109,7 +109,7 @@ CHANGES = (
                 '    QUEUED = "queued"\n    WARM_UP = "warm-up"\n',
             ),
         ),
-        (case(CATALOGUE, "stage", DOING),),
+        (case(CATALOGUE, "stage", STAGE_WORDS),),
     ),
     Change(
         "A field of the record",
@@ -210,6 +210,7 @@ def listed(recipe: str, step: str) -> list[str]:
     return files
 
 
+@pytest.mark.shows_passwords("its copy of the tests has the made-up keys that those use")
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.recipe)
 def test_a_recipe_names_what_a_change_takes(change: Change, copy: Path, tree: Tree) -> None:
     make(copy, change.first)

@@ -32,7 +32,7 @@ NONE = Fault("slow")  # held up for no time at all
 
 
 class Unforeseen(Exception):  # noqa: N818 - what nobody thought of
-    """Stands for a bug in an SDK, with whatever such an exception may quote."""
+    """An exception that stands for a bug in an SDK, with whatever such may quote."""
 
 
 class FaultyCalls:
@@ -63,7 +63,7 @@ class FaultyCalls:
         self._story = story
 
     def read(self, target: str, what: str, effect: Callable[[float], T]) -> T:
-        """`effect` gets the age of the answer in seconds."""
+        """The answer of `effect`, which gets the age of the answer in seconds."""
         fault = self._draw(target, what, writes=False)
         self._before(fault, f"{target} {what}")
         self.stale += fault.kind == "stale"

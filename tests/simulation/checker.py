@@ -72,7 +72,8 @@ class Checker:
     # What others and faults did
 
     def blame(self, owners: list[Owner], what: str) -> None:
-        """Somebody else did this to these slots just now: what is broken now is theirs."""
+        """Notes that somebody else did this to these slots just now: what is broken now is
+        theirs."""
         for owner in owners:
             self.damage.setdefault(owner, []).append((self._clock.now, what))
         self._standing = {(invariant, key) for invariant, key, _, _ in self._broken()}
@@ -88,7 +89,7 @@ class Checker:
     def touched(
         self, fiber: Fiber, owner: Owner, verb: str, serving: list[str], *, destroys: bool
     ) -> None:
-        """An effect changed a slot, which these Services selected just before."""
+        """Checks an effect that changed a slot, which these Services selected just before."""
         if fiber.late:
             self.late.append(verb)
         if serving and not self.damaged_since(owner, fiber.began):
@@ -97,7 +98,8 @@ class Checker:
             self._destroyed(fiber, owner, verb)
 
     def guarded(self, fiber: Fiber, change: Change, verb: str) -> None:
-        """Right before a verb that changes a slot, the execution looks at what serves."""
+        """Checks that the execution looked at what serves right before a verb that changes a
+        slot."""
         if change.kind == "previews" and fiber.activity in {"swap", "swap_back"}:
             return  # it has just moved the Service itself
         slot, workloads = change.owner.slot, self.credential(change.owner.credential).workloads
@@ -120,7 +122,7 @@ class Checker:
             self.fail(7, f"{what} before it was proved that the other slot serves")
 
     def look(self, fiber: Fiber | None, verb: str) -> None:
-        """After an effect, or (without a fiber) after time went by."""
+        """Checks all invariants after an effect, or (without a fiber) after time went by."""
         broken = self._broken()
         for invariant, key, owner, text in broken:
             if (invariant, key) in self._standing:
@@ -131,7 +133,8 @@ class Checker:
         self._standing = {(invariant, key) for invariant, key, _, _ in broken}
 
     def _broken(self) -> list[tuple[int, str, Owner, str]]:
-        """Invariant, what it is about, the slot at fault, and words."""
+        """The invariants that do not hold: number, what it is about, the slot at fault, and
+        words."""
         found: list[tuple[int, str, Owner, str]] = []
         for name, _, workload in self.world.workloads():
             cluster = self.world.clusters[workload.cluster]
@@ -159,7 +162,7 @@ class Checker:
         return Owner(name, slot)  # type: ignore[arg-type]  # a selector may hold anything
 
     def _request(self, workload: Workload, routed: str) -> str | None:
-        """Why a request would fail that comes now."""
+        """Why a request that comes now would fail, or None."""
         cluster = self.world.clusters[workload.cluster]
         name = next((n for slot, n in workload.deployments.items() if slot == routed), None)
         deployment = cluster.deployments.get((workload.namespace, name or ""))
@@ -170,7 +173,7 @@ class Checker:
         return None
 
     def crossed(self, where: str, text: str) -> None:
-        """`text` is about to be stored, logged or published."""
+        """Checks a text that is about to be stored, logged or published."""
         for value in self.world.values:
             if value in text:
                 self.fail(3, f"a secret's value is in {where}")

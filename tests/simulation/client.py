@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Client:
-    """`calls` None: for a person's look, which takes no time and never fails."""
+    """A durable client; `calls` None: for a person's look, which takes no time and never fails."""
 
     def __init__(self, engine: Callable[[], Engine], calls: FaultyCalls | None) -> None:
         self._engine = engine

@@ -28,7 +28,7 @@ class Deliveries:
         self.open = 0  # events that are not accounted for yet
 
     def announce(self, credential: str, *, confused: bool) -> None:
-        """The event about the active slot's version. `confused`: and others."""
+        """Delivers the event about the active slot's version. `confused`: and others."""
         world, rng = self._machine.world, self._rng
         active = world.active[credential]
         configured = world.configuration.credential(credential)
@@ -71,7 +71,7 @@ class Deliveries:
         self._machine.agenda.add(when, lambda: self._attempt(take, name, attempts))
 
     def _attempt(self, take: Callable[[], None], name: str, attempts: int) -> None:
-        """Event Grid tries again after a failure, and after no answer."""
+        """Delivers once; Event Grid tries again after a failure, and after no answer."""
 
         def again() -> None:
             self.open -= 1

@@ -30,17 +30,17 @@ STALE = 2.0  # seconds
 
 @dataclass(frozen=True)
 class Fault:
-    """`before` and `after` the effect, in seconds, the execution is held up."""
+    """A fault at a call. `before` and `after` the effect, in seconds, the execution is held up."""
 
     kind: Kind
     before: float = 0.0
     after: float = 0.0
-    lasts: bool = False  # may outlast the patience of any retry
+    lasts: bool = False  # may outlast any retry timeout
 
 
 @dataclass(frozen=True)
 class Call:
-    """`target`: vault, database, cluster, topic, or client."""
+    """A call that may fail. `target`: vault, database, cluster, topic, or client."""
 
     number: int
     target: str
@@ -65,7 +65,7 @@ class NoFaults:
 
 @dataclass
 class Scripted:
-    """Just these, by the number of the call or commit; for the sweeps."""
+    """Faults that are given, by the number of the call or commit; for the sweeps."""
 
     calls: dict[int, Fault] = field(default_factory=dict)
     commits: dict[int, Fate] = field(default_factory=dict)
@@ -78,7 +78,10 @@ class Scripted:
 
 
 class Drawn:
-    """Each run has its own mixture: some see one fault, some see one at every fourth call."""
+    """Faults that are drawn by lot.
+
+    Each run has its own mixture: some see one fault, some see one at every fourth call.
+    """
 
     def __init__(self, rng: Random, kinds: tuple[Kind, ...]) -> None:
         self._rng = rng
@@ -92,7 +95,8 @@ class Drawn:
             self._permanent = set()
 
     def _draw_outage(self) -> tuple[str, int, int] | None:
-        """One system refuses every call from one number to another: for about an hour at most."""
+        """A system that refuses every call, from one number to another: for about an hour at
+        most."""
         if self._rng.random() > 0.15:
             return None
         start = self._rng.randrange(1, 120)

@@ -33,7 +33,10 @@ class Broken(BaseException):
 
 
 class Fiber:
-    """`rotation` and `activity` are known once the activity has read its reference."""
+    """One execution.
+
+    `rotation` and `activity` are known once the activity has read its reference.
+    """
 
     def __init__(
         self, name: str, main: Callable[[], Any], now: datetime, wake: datetime, hub: Any
@@ -58,7 +61,10 @@ class Fiber:
         self.result = self._main()
 
     def saw(self, what: str) -> None:
-        """It has read this. Only looks at Services may come between a look and a change."""
+        """Notes what the execution has read.
+
+        Only looks at Services may come between a look and a change.
+        """
         verb, _, rest = what.partition(" ")
         if verb == "route":
             self.looks.add(rest.partition(" ")[0])
@@ -70,7 +76,10 @@ class Fiber:
         return bool(self._greenlet.dead)
 
     def resume(self) -> None:
-        """Raises what the execution raises: `HostCrash` in the first place."""
+        """Runs until the next pause.
+
+        Raises what the execution raises: `HostCrash` in the first place.
+        """
         self._greenlet.switch()
 
     def kill(self) -> None:
@@ -99,7 +108,7 @@ class Fibers:
         return min((fiber.wake for fiber in self.all), default=None)
 
     def resume(self, fiber: Fiber) -> bool:
-        """Until its next pause; whether it has ended."""
+        """Runs a fiber until its next pause, and returns whether it has ended."""
         self.current = fiber
         try:
             fiber.resume()
@@ -110,7 +119,7 @@ class Fibers:
         return fiber.done
 
     def pause(self, seconds: float = 0.0) -> None:
-        """Called by the execution itself; nothing to do outside of one."""
+        """Suspends the execution that calls it; does nothing outside of one."""
         fiber = self.current
         if fiber is None:
             return

@@ -32,7 +32,7 @@ MOST_STEPS = 30_000
 
 
 class Journal(MemoryJournal):
-    """Everything stored passes by the checker; the host may die at any commit."""
+    """A journal that shows the checker all that is stored; the host may die at any commit."""
 
     def __init__(self, machine: Machine) -> None:
         super().__init__()
@@ -51,7 +51,8 @@ class Journal(MemoryJournal):
 
 
 class Machine:
-    """`on_gate` hears of each approval that opens: rotation, event name, status."""
+    """A host on virtual time; `on_gate` hears of each approval event that opens: rotation, name,
+    status."""
 
     def __init__(self, scenario: Scenario, rng: Random, plan: Plan, *, story: bool = False) -> None:
         self.rng = rng
@@ -90,7 +91,8 @@ class Machine:
     # Running
 
     def run(self, ended: Callable[[], bool], days: float) -> bool:
-        """Until `ended` holds; False if it does not within that time, or nothing more happens."""
+        """Runs until `ended` holds; False if it does not within that time, or nothing more
+        happens."""
         deadline = self.clock.after(days * 86400)
         while not ended():
             self.steps += 1
@@ -101,7 +103,8 @@ class Machine:
         return True
 
     def step(self) -> bool:
-        """One thing that can happen now, or the next moment at which something can."""
+        """Does one thing that can happen now, or moves to the next moment at which something
+        can."""
         choices = self._choices()
         if not choices:
             return self._advance()
@@ -197,11 +200,11 @@ class Machine:
             self.story.tell(fiber.name, "ends too late to count")
 
     def trigger(self, name: str, main: Callable[[], Any], lost: Callable[[], None]) -> None:
-        """An execution of a trigger; `lost` is called if it does not come to its end."""
+        """Starts an execution of a trigger; `lost` is called if it does not come to its end."""
         self.fibers.start(name, main).lost = lost
 
     def restart(self) -> None:
-        """A new process on the same journal."""
+        """Starts a new process on the same journal."""
         self.story.tell("HOST", "crashes and starts again")
         self._units.clear()
         killed = self.fibers.kill_all()

@@ -44,7 +44,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Mutation:
-    """`replaced` are attributes by owner and name; `steps` are activities by name."""
+    """A fault put into the app.
+
+    `replaced` are attributes by owner and name; `steps` are activities by name.
+    """
 
     name: str
     invariants: frozenset[int]
@@ -65,7 +68,7 @@ class Mutation:
 
 
 def nothing(*_: object) -> None:
-    """Instead of a check."""
+    """Does nothing, instead of a check."""
 
 
 def done(_: Step) -> Watched:
@@ -82,7 +85,8 @@ def swaps_at_once(step: Step) -> None:
 
 
 def uses_the_active_slot(step: Step) -> Staged:
-    """The classic: the login in use gets a new password, and then everything is restarted."""
+    """Stages in the active slot, the classic: the login in use gets a new password, and then
+    everything is restarted."""
     role = step.credential.slots[other(step.slot)].role
     step._edges.database(step.credential).activate(role, new_password())  # noqa: SLF001 - past the guards
     return Staged("none")
@@ -105,7 +109,7 @@ def quotes_what_was_raised(activity: Any, error: Exception, names: dict[str, Any
 
 
 class Leak(Staged, frozen=True):
-    """What `stage` must not answer."""
+    """An answer with the password in it, which `stage` must not give."""
 
     value: str
 
@@ -146,8 +150,8 @@ def retires_without_proof(run: Run, slot: Slot) -> Steps[None]:
 
 
 def rolls_back_regardless(run: Run, why: str, reasons: list[Reason]) -> Steps[End]:
-    """A swap back that fails does not keep it from taking the new slot away."""
-    run.persist()
+    """Rolls back, and takes the new slot away even where the swap back failed."""
+    run.retry_longer()
     try:
         yield from workflow.swap_back(run)
     except StepFailed:
@@ -160,7 +164,7 @@ finished = workflow.finish
 
 
 def tidies_up(run: Run, outcome: Outcome, why: str, reasons: list[Reason]) -> Steps[JsonObject]:
-    """After everything else has failed it makes room."""
+    """Finishes, and disables the standby's secret where a person was needed."""
     ended = yield from finished(run, outcome, why, reasons)
     if outcome is Outcome.NEEDS_ATTENTION:
         yield from run.step(StepName.DISABLE, known.DISABLE, run.standby)
@@ -174,14 +178,14 @@ def gives_up_at_once(context: Any, activity: Any, reference: Reference, *_: obje
     return answer
 
 
-insists = retrying.call
+call_as_it_is = retrying.call
 
 
 def takes_the_first_refusal(
     context: Any, activity: Any, reference: Reference, retry: Retry
 ) -> Steps[Any]:
     once = msgspec.structs.replace(retry, refusals=0.0)
-    return (yield from insists(context, activity, reference, once))
+    return (yield from call_as_it_is(context, activity, reference, once))
 
 
 def waits_for_a_name_nobody_knows(run: Run, asked: Approval) -> Any:
@@ -191,7 +195,7 @@ def waits_for_a_name_nobody_knows(run: Run, asked: Approval) -> Any:
 
 
 def calling(how: Callable[..., Steps[Any]]) -> tuple[tuple[Any, str, Any], ...]:
-    """Wherever orchestrators call activities."""
+    """The patches that make orchestrators call activities in another way."""
     return tuple((module, "call", how) for module in (retrying, progress, workload))
 
 
@@ -202,7 +206,7 @@ def _of(*invariants: int) -> frozenset[int]:
 MUTATIONS = (
     # Found by the sweeps: a run that was refused something may need attention for that.
     Mutation(
-        "no insistence",
+        "no retries of refusals",
         _of(),
         replaced=calling(takes_the_first_refusal),
     ),

@@ -30,7 +30,7 @@ class Others:
         self.touched: dict[Owner, datetime] = {}  # when last
 
     def schedule(self) -> None:
-        """None in most runs; else some, at calls of the app's own."""
+        """Plans deeds at calls of the app: none in most runs."""
         for _ in range(self._rng.choice([0, 0, 0, 1, 1, 2, 4])):
             deed = self._rng.choice(DEEDS)
             self._machine.calls.at[self._rng.randrange(2, 150)] = lambda deed=deed: self.do(deed)  # type: ignore[misc]  # a default binds the loop's variable
@@ -93,7 +93,7 @@ class Others:
         )
 
     def grows(self) -> None:
-        """The load does: each workload gets more pods in the slot that serves it."""
+        """Lets the load grow: each workload gets more pods in the slot that serves it."""
         for name, _, workload in self._world.workloads():
             cluster = self._world.clusters[workload.cluster]
             service = cluster.service(workload.production)
@@ -103,7 +103,7 @@ class Others:
                 self._scale(Owner(name, slot), cluster, found, found.replicas + 3)
 
     def moves(self) -> None:
-        """Somebody is ahead of the rotation: the first workload goes to the other slot."""
+        """Moves the first workload to the other slot, ahead of the rotation."""
         name, _, workload = next(self._world.workloads())
         cluster = self._world.clusters[workload.cluster]
         service = cluster.service(workload.production)

@@ -75,7 +75,7 @@ class People:
                 agenda.add(when / 2, lambda: self._raise(rotation, gate, {"decision": "maybe"}))
 
     def decide(self, rotation: str, by: str, choice: Choice) -> None:
-        """As the HTTP API does it, with what the record said when they looked."""
+        """Decides as the HTTP API does, on what the record said when they looked."""
         self._loop.run_until_complete(self._decide(rotation, by, choice))
 
     async def _decide(self, rotation: str, by: str, choice: Choice) -> None:
@@ -100,14 +100,14 @@ class People:
         await rotations.submit(self._client, record, event, decision, grace=-1.0)
 
     def _raise(self, rotation: str, gate: str, data: dict[str, Any]) -> None:
-        """An event that comes past the app, with the task hub's own key."""
+        """Raises an event past the app, with the task hub's own key."""
         if self._machine.engine.journal.state.instances.get(rotation) is None:
             return
         self._machine.story.tell("somebody", "raises %s for %s: %s", gate, rotation, data)
         self._machine.engine.raise_event(rotation, gate, json.dumps(json.dumps(data)))
 
     def ask(self, credential: str, rotation: str, by: str) -> None:
-        """A rotation by hand."""
+        """Asks for a rotation by hand."""
         machine = self._machine
         request = Request(
             rotation=rotation,

@@ -135,7 +135,7 @@ def result(seed: int, run: Run) -> Result:
 
 @cache
 def loop() -> asyncio.AbstractEventLoop:
-    """For what people do, whose calls take no time."""
+    """The event loop for what people do, whose calls take no time."""
     hasten()
     return asyncio.new_event_loop()
 
@@ -155,7 +155,7 @@ class _Handler(logging.Handler):
 
 
 class Inline:
-    """Instead of `asyncio` where a trigger hands work to a thread: the fiber is one."""
+    """A stand-in for `asyncio` where a trigger hands work to a thread: the fiber is one."""
 
     @staticmethod
     async def to_thread(function: Callable[..., Any], *given: object) -> Any:

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 class Story:
-    """Kept only when somebody wants to read it."""
+    """The events of a run in their order, kept only when somebody wants to read them."""
 
     def __init__(self, clock: Clock, *, keep: bool) -> None:
         self._clock = clock

@@ -44,7 +44,7 @@ ENDS: dict[Choice, str] = {"approve": "completed", "reject": "rolled-back"}
 
 @dataclass(frozen=True)
 class Case:
-    """`number` of the call, or of the commit for `before` and `after`.
+    """One fault at one place: `number` of the call, or of the commit for `before` and `after`.
 
     `kind` is a fault's, or one of `DEEDS`.
     """
@@ -68,7 +68,7 @@ class Case:
 
 
 def calls() -> Iterator[Case]:
-    """Every call of an edge, failing once in every way."""
+    """A case for each call of an edge and each way in which it can fail."""
     for answer in CHOICES:
         count, _ = lengths(answer)
         for number in range(1, count + 1):
@@ -84,7 +84,7 @@ def commits() -> Iterator[Case]:
 
 
 def deeds() -> Iterator[Case]:
-    """Others do something right before every call of an edge."""
+    """A case for each deed of others right before each call of an edge."""
     for answer in CHOICES:
         count, _ = lengths(answer)
         for number in range(1, count + 1):

@@ -35,7 +35,7 @@ def test_others_at_a_call(kind: str) -> None:
     assert [problem for case in sample for problem in sweeps.problems(case)] == []
 
 
-@pytest.mark.parametrize("name", ["no insistence", "no retries"])
+@pytest.mark.parametrize("name", ["no retries of refusals", "no retries"])
 def test_the_sweep_finds_needs_attention_that_could_have_been_avoided(name: str) -> None:
     mutation = next(mutation for mutation in MUTATIONS if mutation.name == name)
     retiring = [case for case in sweeps.calls() if case.kind == "denied" and case.number > 85]

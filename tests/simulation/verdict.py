@@ -44,7 +44,8 @@ def _justified(run: Run, rotation: str, status: dict[str, Any], damaged: list[st
 
 
 def _excused(run: Run) -> bool:
-    """Before anything has to be undone, it may stop for what it saw wrongly, or for a bug."""
+    """Whether a run may have stopped, before anything had to be undone, for a bug or an old
+    answer."""
     machine, calls = run.machine, run.machine.calls
     return bool(machine.world.flaw or machine.checker.late or calls.stale or calls.untested)
 
@@ -77,7 +78,7 @@ def _time(text: str) -> datetime:
 
 
 def _cleared(run: Run, rotation: str, status: dict[str, Any]) -> None:
-    """The slot that a finished rotation took away is gone in all its parts."""
+    """Checks that the slot that a finished rotation took away is gone in all its parts."""
     active, outcome = status.get("active"), status["outcome"]
     if active is None or outcome not in {"completed", "aborted", "rolled-back"}:
         return
@@ -118,7 +119,8 @@ def left_of(run: Run, owner: Owner) -> list[str]:
 
 
 def judge_second(run: Run) -> None:
-    """From any world: rotated, or refused for what others did or what needed attention before."""
+    """Checks the second rotation, from any world: rotated, or refused for what others did or what
+    needed attention before."""
     machine = run.machine
     for credential in machine.world.configuration.credentials:
         rotation = f"{credential}-second"

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from itsdangerous import URLSafeSerializer
 
-from rotation.links import Expired, Forged, Link, SignedLinks, address, validity
+from rotation.links import Expired, Forged, Link, SignedLinks, decision_url, validity
 from rotation.model import wire
 from rotation.model.activities import Notice, Reference, Terms
 from rotation.model.catalogue import Announcement, Outcome
@@ -188,5 +188,5 @@ def test_the_record_of_an_event_holds_no_link() -> None:
 
 
 def test_the_token_stands_in_the_query_which_no_host_records() -> None:
-    parts = urlsplit(address("a.b-c_d", "https://app.example"))
+    parts = urlsplit(decision_url("a.b-c_d", "https://app.example"))
     assert (parts.path, parts.query) == ("/api/pages/decision", "link=a.b-c_d")

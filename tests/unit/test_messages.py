@@ -20,7 +20,7 @@ from rotation.model.activities import Notice, Planned
 from rotation.model.catalogue import PREFIX, Announcement, Outcome
 from rotation.model.reasons import Code, reason
 from rotation.settings import Settings
-from rotation.telling.messages import announcement, log_fields, log_line
+from rotation.telling.messages import announcement, log_event, log_fields
 from rotation.telling.recipients import with_recipients
 from tests.memory import MemoryEdges
 from tests.unit.people import STRONG_KEY
@@ -274,7 +274,7 @@ def test_no_event_carries_a_key() -> None:
 
 
 def test_an_overdue_approval_has_a_log_line_of_its_own_for_its_alert() -> None:
-    lines = [log_line(notice) for notice in notices(overdue)]
+    lines = [log_event(notice) for notice in notices(overdue)]
     assert lines.count("approval.requested") == 1
     assert "approval.overdue" in lines
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from rotation.model.wire import decoded, instant, moment, truncated
 from rotation.story.retrying import delay
-from rotation.story.status import LIMIT, fitting
+from rotation.story.status import LIMIT, truncated_status
 
 
 @pytest.mark.parametrize("value", [None, 1, True, [], {"a": [1, None, "ü"]}])
@@ -79,7 +79,7 @@ def status(text: str, workloads: int = 50, steps: int = 20, reasons: int = 200) 
     "text", ["x" * 20_000, "漢" * 20_000, "𝄞" * 20_000, "\x00" * 20_000, '"' * 20_000]
 )
 def test_a_status_fits(text: str) -> None:
-    found = fitting(status(text, steps=300))
+    found = truncated_status(status(text, steps=300))
     assert len(json.dumps(found)) <= LIMIT
     assert found["rotation"] == "orders-db-near-expiry-0123456789ab"
     assert found["workloads"] == status(text)["workloads"]
@@ -90,7 +90,7 @@ def test_a_status_fits(text: str) -> None:
 
 def test_a_status_that_fits_is_shown_as_it_is() -> None:
     given_ = status("x" * 50, workloads=3, reasons=3)
-    assert fitting(given_) is given_
+    assert truncated_status(given_) is given_
 
 
 @given(st.text(max_size=300), st.integers(7, 400))

@@ -75,8 +75,8 @@ class World:
     def slot_of(self, service: str) -> str | None:
         return self.cluster.services["orders", service].slot
 
-    def seals(self) -> list[str | None]:
-        return [self.cluster.services["orders", name].seal for name in ("api", "web")]
+    def fences(self) -> list[str | None]:
+        return [self.cluster.services["orders", name].fence for name in ("api", "web")]
 
     def step(self, slot: Slot = "green") -> Step:
         reference = Reference(rotation="r-1", credential="orders-db", workload="api", slot=slot)
@@ -114,11 +114,11 @@ def test_it_may_be_repeated(world: World, change: Callable[[Step], None]) -> Non
     assert (world.slot_of("api"), world.slot_of("api-preview")) == ("green", "blue")
 
 
-def test_only_going_back_seals_the_service_also_where_nothing_is_to_change(world: World) -> None:
+def test_only_going_back_fences_the_service_also_where_nothing_is_to_change(world: World) -> None:
     swap(world.step())
-    assert world.seals() == [None, None]
+    assert world.fences() == [None, None]
     swap_back(world.step())
-    assert world.seals() == ["r-1", None]
+    assert world.fences() == ["r-1", None]
     assert world.slot_of("api") == "green"
 
 
@@ -218,7 +218,7 @@ def test_only_a_swap_back_starts_a_slot_that_was_stopped(world: World) -> None:
     assert world.writes == []
     with pytest.raises(Unavailable, match="is being scaled up to 2 pods"):
         swap_back(world.step())
-    assert world.writes == ["seal orders/api", "scale orders/api-green to 2"]
+    assert world.writes == ["fence orders/api", "scale orders/api-green to 2"]
 
 
 @pytest.mark.parametrize("slot", ["green", "blue"])

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rotation.decisions.verdict import known, verdict
+from rotation.decisions.verdict import identity_of, verdict
 from rotation.model.record import Decision
 
-ADA = known(["ada@contoso.example"])
+ADA = identity_of(["ada@contoso.example"])
 GIVEN = {"decision": "approve", "by": "grace@contoso.example", "channel": "page", "comment": "ok"}
 
 
@@ -34,7 +34,7 @@ def test_verdict() -> None:
     ],
 )
 def test_verdict_of_the_requester(event: dict[str, str], requester: str | None) -> None:
-    counted = verdict(event, known([requester]) if requester else None)
+    counted = verdict(event, identity_of([requester]) if requester else None)
     assert isinstance(counted, Decision)
     assert (counted.decision, counted.by) == (event["decision"], "ada@x")
     assert (counted.channel, counted.comment) == ("unknown", "")

@@ -396,7 +396,7 @@ def test_a_fault_that_passes_is_waited_for(story: Story, step: str, fault: Any) 
     assert story.times_of(step)[:3] == [1, 2, 4]
 
 
-def test_back_off_ends_at_a_minute_and_patience_at_its_time(story: Story) -> None:
+def test_back_off_ends_at_a_minute_and_retries_at_the_retry_timeout(story: Story) -> None:
     story.script["stage"] = unavailable
     output = story.run()
     assert (output.outcome, output.outcome_reason) == ("aborted", "stage: it is away")
@@ -412,20 +412,20 @@ def test_a_pause_that_was_asked_for_is_kept(story: Story) -> None:
     assert story.times_of("stage") == [90]
 
 
-def test_a_pause_longer_than_patience_is_not_begun(story: Story) -> None:
+def test_a_pause_longer_than_the_retry_timeout_is_not_begun(story: Story) -> None:
     story.script["stage"] = partial(unavailable, retry_after=3600)
     assert story.run().outcome == "aborted"
     assert story.count("stage") == 1
 
 
-def test_what_undoes_has_more_patience(story: Story) -> None:
+def test_what_undoes_has_a_longer_retry_timeout(story: Story) -> None:
     story.script |= {"stage": denied, "deactivate": unavailable}
     output = story.run()
     assert output.outcome == "needs-attention"
     assert 3500 < sum(story.times_of("deactivate")) <= 3600
 
 
-def test_what_undoes_meets_refusals_with_patience_too(story: Story) -> None:
+def test_what_undoes_retries_refusals_too(story: Story) -> None:
     """A grant may be on its way; going forward a refusal is final."""
     story.script |= {"stage": denied, "deactivate": denied}
     assert story.run().outcome == "needs-attention"

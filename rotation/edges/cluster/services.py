@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from rotation.model.wire import JsonObject
     from rotation.model.world import Slot
 
-SEAL = "credential-rotation/went-back"
+FENCE = "credential-rotation/went-back"
 LONGEST_BODY = 64 * 1024
 
 
@@ -71,9 +71,9 @@ class Services:
         except (Invalid, Conflict):
             self._accept(target, came_from, to)
 
-    def seal(self, target: ServiceTarget, token: str) -> None:
-        body = {"metadata": {"annotations": {SEAL: token}}}
-        with self._api.translated("seal", f"Service {target}"):
+    def fence(self, target: ServiceTarget, token: str) -> None:
+        body = {"metadata": {"annotations": {FENCE: token}}}
+        with self._api.translated("fence", f"Service {target}"):
             self._api.core.patch_namespaced_service(
                 target.name,
                 target.namespace,
