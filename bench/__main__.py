@@ -76,10 +76,10 @@ QUICK = Scope(
 
 def main(argv: Sequence[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     if argv[:1] == ["soak"]:
         return soak.main(argv[1:])
     given = arguments(argv)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         found = measured(quick=given.quick)
     except KeyboardInterrupt:
