@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from local.engine.events import Kind, moment
 from rotation.model import activities
 from rotation.model.catalogue import StepName
 from rotation.story import approval, workflow
@@ -57,6 +59,19 @@ def test_each_began_at_the_version_that_its_folder_says() -> None:
     for file in FILES:
         for one in read(file):
             assert one.request["history"][1]["Version"] == file.parent.name
+
+
+def test_no_timer_is_longer_than_a_day() -> None:
+    """On Azure Storage one of more than six days cannot be cancelled, and would keep its instance
+    running. The approvals of these stories wait for a week and more."""
+    lengths = [
+        moment(entry["FireAt"]) - moment(entry["Timestamp"])
+        for file in FILES
+        for one in read(file)
+        for entry in one.request["history"]
+        if entry["EventType"] == Kind.TIMER_CREATED
+    ]
+    assert timedelta(hours=23) < max(lengths) <= timedelta(days=1)
 
 
 def test_children_begin_at_the_version_of_their_parent() -> None:
