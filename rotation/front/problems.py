@@ -207,12 +207,22 @@ def _problem(handler: str, error: Exception) -> Problem:
             text = "the configuration is not valid"
             return Problem(503, error.code, text, problems=error.problems)
         case RotationError():
-            return Problem(503, error.code, error.message, retry_after=_retry_after(error))
+            return _unavailable(handler, error)
     return _unexpected(handler, error)
 
 
-def _retry_after(error: RotationError) -> float | None:
-    return error.retry_after or (RETRY_AFTER if error.transient else None)
+def _unavailable(handler: str, error: RotationError) -> Problem:
+    """The problem of another system's trouble, whose cause only the log tells."""
+    cause = type(error.__cause__).__name__ if error.__cause__ else None
+    log.event(
+        "http.unavailable",
+        level=logging.WARNING,
+        handler=handler,
+        code=str(error.code),
+        cause=cause,
+    )
+    after = error.retry_after or (RETRY_AFTER if error.transient else None)
+    return Problem(503, error.code, error.message, retry_after=after)
 
 
 def _unexpected(handler: str, error: Exception) -> Problem:
