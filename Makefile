@@ -46,6 +46,11 @@ azurite: ## installs Azurite with npm, unless AZURITE names one
 	@test -n "$(AZURITE)" -o -x .azurite/node_modules/.bin/azurite || \
 	  npm install --silent --no-audit --no-fund --prefix .azurite azurite@$(AZURITE_VERSION)
 
+.PHONY: test-kubernetes
+test-kubernetes: $(VENV)/ready ## the tests on a real Kubernetes API server; builds it first, with Go
+	@folder=$$($(BIN)/python -m tests.kubernetes.build $(BUILD)) && if [ -n "$$folder" ]; then \
+	  CONTROL_PLANE=$$folder $(BIN)/python -m pytest tests/kubernetes $(ARGS); fi
+
 .PHONY: lint
 lint: $(VENV)/ready ## ruff: rules, security rules, format
 	$(BIN)/ruff check .
@@ -65,7 +70,14 @@ infra: $(VENV)/ready .venv-checkov/ready ## the Bicep files: compiler, snapshots
 
 .PHONY: audit
 audit: $(VENV)/ready ## known vulnerabilities of what is pinned; needs the network
-	$(BIN)/pip-audit --strict --disable-pip --no-deps -r requirements.txt
+	@$(BIN)/python -m tests.infra.audit $(ARGS)
+
+.PHONY: sbom
+sbom: $(VENV)/ready .venv-app/ready ## what the deployed app is made of, as CycloneDX, and its licences
+	@mkdir -p var
+	@$(BIN)/cyclonedx-py environment --output-reproducible --pyproject pyproject.toml \
+	  --output-file var/sbom.cdx.json .venv-app
+	@$(BIN)/python -m tests.infra.licences var/sbom.cdx.json
 
 .PHONY: simulate
 simulate: $(VENV)/ready ## faulty runs on a virtual clock; ARGS="--runs N --seed S"
@@ -87,11 +99,18 @@ generated: $(VENV)/ready ## writes what must agree with the code: schemas, OpenA
 screenshots: $(VENV)/ready ## takes the pictures of the pages anew; needs chromium
 	$(BIN)/python -m tests.browser.screenshots docs/images
 
+# Each begins with --require-hashes, so that pip takes nothing else for it, on Azure neither.
+LOCKED = requirements requirements-dev requirements-checkov
+
 .PHONY: lock
-lock: $(VENV)/ready ## resolves requirements*.in into requirements*.txt
+lock: $(VENV)/ready ## resolves requirements*.in into requirements*.txt, with hashes
 	$(BIN)/python -m pip install --quiet uv==0.13.9
-	for set in requirements requirements-dev; do $(BIN)/uv pip compile --quiet --universal \
-	  --python-version 3.11 --no-header --no-annotate --no-emit-index-url $$set.in -o $$set.txt; done
+	for set in $(LOCKED); do \
+	  $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate \
+	    --no-emit-index-url --generate-hashes $$set.in -o $$set.txt && \
+	  { echo --require-hashes; grep -v '^--require-hashes$$' $$set.txt; } > $$set.new && \
+	  mv $$set.new $$set.txt || exit 1; \
+	done
 
 .PHONY: hooks
 hooks: $(VENV)/ready ## make lint before each commit, by pre-commit
@@ -99,13 +118,22 @@ hooks: $(VENV)/ready ## make lint before each commit, by pre-commit
 
 .PHONY: clean
 clean: ## removes what make made
-	rm -rf $(VENV) .venv-checkov .azurite .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .venv-checkov .venv-app .azurite .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 
 # checkov pins what the app pins otherwise: it has an environment of its own.
-.venv-checkov/ready:
+.venv-checkov/ready: requirements-checkov.txt
 	@$(PYTHON) -m venv .venv-checkov
 	@echo "installing checkov (once, about a minute)"
-	@.venv-checkov/bin/python -m pip install --quiet --disable-pip-version-check checkov==3.3.30
+	@.venv-checkov/bin/python -m pip install --quiet --disable-pip-version-check \
+	  --require-hashes -r requirements-checkov.txt
+	@touch $@
+
+# Just what Azure installs: nothing of the local stack, the tests or pip is in its list of parts.
+.venv-app/ready: requirements.txt $(VENV)/ready
+	@$(PYTHON) -m venv --without-pip .venv-app
+	@echo "installing what the app needs (once)"
+	@$(BIN)/python -m pip --python .venv-app install --quiet --disable-pip-version-check \
+	  --require-hashes -r requirements.txt
 	@touch $@
 
 # The stamp is newer than the requirements only once they are installed whole.
@@ -115,5 +143,6 @@ $(VENV)/ready: requirements-dev.txt
 	@$(PYTHON) -m venv $(VENV) || \
 	  { echo "$(PYTHON) cannot make a venv; on Debian: apt-get install python3-venv" >&2; exit 1; }
 	@echo "installing what is pinned in requirements-dev.txt (once, about a minute)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	  --require-hashes -r requirements-dev.txt
 	@touch $@

@@ -187,6 +187,7 @@ module grants 'modules/grants.bicep' = {
   params: {
     appPrincipalId: identities.outputs.appPrincipalId
     storageAccountName: storage.outputs.name
+    packagesContainer: storage.outputs.packagesContainer
     schedulerName: onScheduler ? durable!.outputs.name : ''
     hubName: onScheduler ? durable!.outputs.hub : 'rotation'
     topicName: topic.outputs.name

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import secrets
 import string
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NoReturn
 from urllib.parse import quote, unquote, urlsplit
+from weakref import WeakKeyDictionary
 
 from rotation.model.errors import Invalid
 from rotation.model.reasons import Code
@@ -28,16 +29,20 @@ CONTENT_TYPES: dict[Format, str] = {
 
 
 class Secret:
-    """A value that cannot print, compare by accident, pickle or serialise."""
+    """A value that cannot print, compare by accident, copy, pickle or serialise.
 
-    __slots__ = ("_value",)
+    The object itself has nothing in it: what walks through its attributes, its state or a frame's
+    variables finds no value. tests/security/test_secret_values.py tries.
+    """
+
+    __slots__ = ("__weakref__",)
 
     def __init__(self, value: str) -> None:
-        self._value = value
+        _VALUES[self] = value
 
     def reveal(self) -> str:
         """The clear text, for the one call that sends it over the wire."""
-        return self._value
+        return _VALUES[self]
 
     def __repr__(self) -> str:
         return "Secret('***')"
@@ -47,8 +52,14 @@ class Secret:
     def __format__(self, spec: str) -> str:
         return repr(self)
 
-    def __reduce__(self) -> str:
+    def __reduce__(self) -> NoReturn:
         raise TypeError("a Secret is not serialised: pass the reference of its secret version")
+
+    __getstate__ = __reduce__
+
+
+# Each value lives as long as its Secret does.
+_VALUES: WeakKeyDictionary[Secret, str] = WeakKeyDictionary()
 
 
 def new_password() -> Secret:

@@ -36,7 +36,11 @@ NEWEST = 40  # passwords that are looked for in other encodings too
 VAULT = "vault.db"
 MOUNTED = "mounted"  # what tests call a file that stands for one in a pod's volume
 # Files below the directory of a component of that name.
-BELONGS = {"keyvault": re.compile(r"vault\.db"), "cluster": re.compile(r"cluster\.db|pods/")}
+BELONGS = {
+    "keyvault": re.compile(r"vault\.db"),
+    # The local cluster's; then a real control plane's: its store, and what its node holds of it.
+    "cluster": re.compile(r"cluster\.db|pods/|etcd/member/|kubelet/(copy\.db|pods/)"),
+}
 MARK = "shows_passwords"
 
 

@@ -6,6 +6,9 @@ param appPrincipalId string
 @description('Required. Name of the host\'s storage account.')
 param storageAccountName string
 
+@description('Required. Container of the deployed package.')
+param packagesContainer string
+
 @description('Required. Name of the Durable Task Scheduler; empty when Azure Storage keeps the orchestrations.')
 param schedulerName string
 
@@ -20,6 +23,15 @@ param insightsName string
 
 var roles = loadJsonContent('../roles.json')
 var onStorage = empty(schedulerName)
+
+// Of the host: the package; leases and timers; function and system keys. Of a hub in Azure Storage: leases of its
+// partitions and of the app, and what is too large for a message.
+var hostContainers = [packagesContainer, 'azure-webjobs-hosts', 'azure-webjobs-secrets']
+var hubPrefix = toLower(hubName)
+var hubContainers = onStorage ? ['${hubPrefix}-leases', '${hubPrefix}-applease', '${hubPrefix}-largemessages'] : []
+var ownContainers = join(concat(hostContainers, hubContainers), '\', \'')
+var blobActions = 'Microsoft.Storage/storageAccounts/blobServices/containers/blobs/*'
+var containerName = '@Resource[Microsoft.Storage/storageAccounts/blobServices/containers:name]'
 
 resource account 'Microsoft.Storage/storageAccounts@2025-01-01' existing = {
   name: storageAccountName
@@ -43,7 +55,9 @@ resource insights 'Microsoft.Insights/components@2020-02-02' existing = {
 }
 
 // The host keeps its leases, timer state and keys in blobs, creates the containers for them, and
-// fetches the package. Contributor is not enough for the host, says its documentation.
+// fetches the package. Contributor is not enough for the host, says its documentation, nor is a
+// container as the scope: it must be able to create them. The condition keeps the blobs of all other
+// containers from it.
 resource hostBlobs 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   name: guid(account.id, appPrincipalId, roles.storageBlobDataOwner)
   scope: account
@@ -51,6 +65,8 @@ resource hostBlobs 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
     roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles.storageBlobDataOwner)
     principalId: appPrincipalId
     principalType: 'ServicePrincipal'
+    conditionVersion: '2.0'
+    condition: '((!(ActionMatches{\'${blobActions}\'})) OR (${containerName} ForAnyOfAnyValues:StringEquals {\'${ownContainers}\'}))'
   }
 }
 

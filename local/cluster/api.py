@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from local.cluster import errors, kinds
+from local.cluster.admission import Admission
 from local.cluster.rbac import Attributes
 from local.cluster.reading import Filter, Lists, Pulse, Watch
 from local.cluster.requests import Target, parse
 from local.cluster.scale import scale_of
-from local.cluster.writing import Writer, read_body
+from local.cluster.writing import Asker, Writer, read_body
 from local.faults import Faults, is_admin
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class Api:
         self._extensions = extensions
         self._audit = audit
         self._lists = Lists(registry.store)
-        self._writer = Writer(registry)
+        self._writer = Writer(registry, Admission(registry.store))
         self._pulse = Pulse()
         registry.store.listeners.append(self._pulse)
 
@@ -79,7 +80,8 @@ class Api:
             return web.Response(text="ok")
         if path == "/version":
             return web.json_response(VERSION)
-        user = self._authenticator.user(request.headers.get("Authorization"))
+        real = self._authenticator.user(request.headers.get("Authorization"))
+        user = self._authorizer.acting(real, request.headers)
         if (document := _discovery(path)) is not None:
             self._authorizer.check_path(user, "get", path)
             return web.json_response(document)
@@ -87,10 +89,10 @@ class Api:
             self._authorizer.check_path(user, "get", path)
             raise errors.no_such_path()
         target = parse(request.method, path, request.query)
-        return await self._audited(request, target, user)
+        return await self._audited(request, target, user, real)
 
     async def _audited(
-        self, request: web.Request, target: Target, user: User
+        self, request: web.Request, target: Target, user: User, real: User
     ) -> web.StreamResponse:
         """The answer to a request, audited.
 
@@ -108,7 +110,7 @@ class Api:
             code = redirect.status
             raise
         finally:
-            self._audit.record(request, user, target, code, received)
+            self._audit.record(request, (real, user), target, code, received)
         return response
 
     async def _answer(self, request: web.Request, target: Target, user: User) -> web.StreamResponse:
@@ -122,7 +124,8 @@ class Api:
         body = await _body(request)
         if target.kind is kinds.ACCESS_REVIEW:
             return web.json_response(self._review(user, body), status=201)
-        status, answer = self._write(request, target, body)
+        asker = Asker(user, request.headers.get("User-Agent", ""))
+        status, answer = self._write(request, target, body, asker)
         return web.json_response(answer, status=status)
 
     def _read(self, request: web.Request, target: Target) -> Object:
@@ -131,21 +134,22 @@ class Api:
         found = self._registry.fetch(target.kind, target.namespace, target.name)
         return scale_of(found) if target.subresource == "scale" else found
 
-    def _write(self, request: web.Request, target: Target, body: Any) -> tuple[int, Object]:
-        agent = request.headers.get("User-Agent", "")
+    def _write(
+        self, request: web.Request, target: Target, body: Any, asker: Asker
+    ) -> tuple[int, Object]:
         if target.verb == "create":
-            return self._writer.create(target, body, request.query, agent)
+            return self._writer.create(target, body, request.query, asker)
         if target.verb == "update":
-            return self._writer.update(target, body, request.query, agent)
+            return self._writer.update(target, body, request.query, asker)
         if target.verb == "patch":
             kind = request.content_type
-            return self._writer.patch(target, body, request.query, agent, kind)
+            return self._writer.patch(target, body, request.query, asker, kind)
         if target.verb == "delete":
-            return self._writer.delete(target, body, request.query)
+            return self._writer.delete(target, body, request.query, asker)
         wanted = Filter.of(target, request.query)
         found = [o for o in self._store.items(target.kind, target.namespace) if wanted(o)]
         answer = self._lists.answer(target, request.query)
-        self._writer.delete_all(target.kind, found, body, request.query)
+        self._writer.delete_all(target, found, body, request.query, asker)
         return 200, answer
 
     def _review(self, user: User, body: Any) -> Object:

@@ -32,16 +32,25 @@ class Audit:
         self._file.close()
 
     def record(
-        self, request: web.Request, user: User, target: Target, code: int, received: datetime
+        self,
+        request: web.Request,
+        users: tuple[User, User],
+        target: Target,
+        code: int,
+        received: datetime,
     ) -> None:
-        """Writes one line for a request, unless it ends after the cluster was told to stop."""
+        """Writes one line for a request, unless it ends after the cluster was told to stop.
+
+        `users`: who asked, and as whom.
+        """
         if not self._file.closed:
-            self._file.write(json.dumps(_event(request, user, target, code, received)) + "\n")
+            self._file.write(json.dumps(_event(request, users, target, code, received)) + "\n")
 
 
 def _event(
-    request: web.Request, user: User, target: Target, code: int, received: datetime
+    request: web.Request, users: tuple[User, User], target: Target, code: int, received: datetime
 ) -> Object:
+    real, acting = users
     return {
         "kind": "Event",
         "apiVersion": "audit.k8s.io/v1",
@@ -50,7 +59,8 @@ def _event(
         "stage": "ResponseComplete",
         "requestURI": request.rel_url.raw_path_qs,
         "verb": target.verb,
-        "user": {"username": user.name, "groups": sorted(user.groups)},
+        "user": _names(real),
+        **({"impersonatedUser": _names(acting)} if acting != real else {}),
         "sourceIPs": [request.remote] if request.remote else [],
         "userAgent": request.headers.get("User-Agent", ""),
         "objectRef": _reference(target),
@@ -59,6 +69,10 @@ def _event(
         "stageTimestamp": _micro(datetime.now(UTC)),
         "annotations": {"authorization.k8s.io/decision": "forbid" if code == 403 else "allow"},
     }
+
+
+def _names(user: User) -> Object:
+    return {"username": user.name, "groups": sorted(user.groups)}
 
 
 def _reference(target: Target) -> Object:

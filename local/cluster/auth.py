@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 # The application id of every AKS cluster's API server in Entra.
 AKS_AUDIENCE = "6dae42f8-4368-4678-94ff-3960e28e3630"
 MASTERS = "system:masters"
+AUTHENTICATED = "system:authenticated"
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class Authenticator:
         if scheme.lower() != "bearer" or not token:
             raise unauthorized()
         known = self._tokens.get(_digest(token)) or self._from_identity(token)
-        return User(known.name, known.groups | {"system:authenticated"})
+        return User(known.name, known.groups | {AUTHENTICATED})
 
     def _from_identity(self, token: str) -> User:
         if self._identity_state is None:

@@ -74,6 +74,14 @@ DISRUPTION_BUDGET = Kind(
     "PodDisruptionBudget", "poddisruptionbudgets", "policy",
     subresources=("status",), short=("pdb",), counts_generations=True,
 )  # fmt: skip
+POLICY = Kind(
+    "ValidatingAdmissionPolicy", "validatingadmissionpolicies", "admissionregistration.k8s.io",
+    namespaced=False, subresources=("status",), counts_generations=True,
+)  # fmt: skip
+POLICY_BINDING = Kind(
+    "ValidatingAdmissionPolicyBinding", "validatingadmissionpolicybindings",
+    "admissionregistration.k8s.io", namespaced=False, counts_generations=True,
+)  # fmt: skip
 ACCESS_REVIEW = Kind(
     "SelfSubjectAccessReview", "selfsubjectaccessreviews", "authorization.k8s.io", namespaced=False
 )
@@ -81,7 +89,8 @@ ACCESS_REVIEW = Kind(
 STORED = (
     NAMESPACE, SERVICE, POD, SECRET, CONFIG_MAP, SERVICE_ACCOUNT, EVENT, ENDPOINTS, DEPLOYMENT,
     REPLICA_SET, JOB, ENDPOINT_SLICE, ROLE, ROLE_BINDING, CLUSTER_ROLE, CLUSTER_ROLE_BINDING,
-    PROVIDER_CLASS, PROVIDER_CLASS_POD_STATUS, HTTP_ROUTE, DISRUPTION_BUDGET,
+    PROVIDER_CLASS, PROVIDER_CLASS_POD_STATUS, HTTP_ROUTE, DISRUPTION_BUDGET, POLICY,
+    POLICY_BINDING,
 )  # fmt: skip
 ALL = (*STORED, ACCESS_REVIEW)
 

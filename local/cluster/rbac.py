@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from local.cluster import kinds
-from local.cluster.auth import MASTERS
-from local.cluster.errors import ApiError, forbidden
+from local.cluster.auth import AUTHENTICATED, MASTERS, User
+from local.cluster.errors import ApiError, bad_request, forbidden
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from local.cluster.auth import User
+    from multidict import CIMultiDictProxy
+
     from local.cluster.kinds import Object
     from local.cluster.requests import Target
     from local.cluster.store import Store
@@ -35,6 +36,24 @@ class Authorizer:
     def __init__(self, store: Store, *, enforced: bool) -> None:
         self._store = store
         self._enforced = enforced
+
+    def acting(self, user: User, headers: CIMultiDictProxy[str]) -> User:
+        """The user that a request counts as: whom Impersonate-User and Impersonate-Group name, or
+        who asks. Raises 400 and 403.
+
+        https://kubernetes.io/docs/reference/access-authn-authz/authentication/#user-impersonation
+        """
+        name, groups = headers.get("Impersonate-User"), headers.getall("Impersonate-Group", [])
+        if name is None:
+            if groups:
+                raise bad_request("requested groups without impersonating a user")
+            return user
+        for resource, wanted in [("users", name), *(("groups", group) for group in groups)]:
+            if not self.allows(user, Attributes("impersonate", "", resource, "", wanted)):
+                why = f'User "{user.name}" cannot impersonate resource "{resource}" in API group ""'
+                message = f'{resource} "{wanted}" is forbidden: {why} at the cluster scope'
+                raise ApiError(403, "Forbidden", message, {"name": wanted, "kind": resource})
+        return User(name, frozenset({*groups, AUTHENTICATED}))
 
     def check(self, user: User, target: Target) -> None:
         """Raises 403."""

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 Part: TypeAlias = Literal["", "status"]
 Mutator: TypeAlias = "Callable[[Object, Object | None], None]"
+# CREATE, UPDATE or DELETE, what is to be stored, what is: raises for what policies deny.
+Admit: TypeAlias = "Callable[[str, Object | None, Object | None], None]"
 
 FOREGROUND = "foregroundDeletion"
 SUFFIX = "bcdfghjklmnpqrstvwxz2456789"  # as upstream: no vowels, so no words
@@ -57,7 +59,9 @@ class Registry:
             raise not_found(kind, name)
         return found
 
-    def create(self, kind: Kind, obj: Object, *, dry_run: bool = False) -> Object:
+    def create(
+        self, kind: Kind, obj: Object, admit: Admit | None = None, *, dry_run: bool = False
+    ) -> Object:
         new = _fresh(kind, obj)
         metadata = new["metadata"]
         if kind.namespaced:
@@ -68,6 +72,8 @@ class Registry:
             raise already_exists(kind, metadata["name"])
         with decoding(kind):
             new = self._completed(kind, new, None)
+        if admit:
+            admit("CREATE", new, None)
         return new if dry_run else self.store.put(kind, new)
 
     def _check_namespace(self, kind: Kind, metadata: Object) -> None:
@@ -85,7 +91,15 @@ class Registry:
             mutate(completed, old)
         return completed
 
-    def update(self, kind: Kind, obj: Object, part: Part = "", *, dry_run: bool = False) -> Object:
+    def update(
+        self,
+        kind: Kind,
+        obj: Object,
+        part: Part = "",
+        admit: Admit | None = None,
+        *,
+        dry_run: bool = False,
+    ) -> Object:
         """Replaces the object, or its status. An object that stays the same keeps its revision."""
         metadata = obj["metadata"]
         current = self.fetch(kind, metadata.get("namespace", ""), metadata["name"])
@@ -97,6 +111,8 @@ class Registry:
                 new = self._completed(kind, new, current)
             validate_update(kind, current, new)
             _count_generation(kind, current, new)
+        if admit:
+            admit("UPDATE", new, current)
         if new == current or dry_run:
             return new
         return self.store.drop(kind, new) if _released(current, new) else self.store.put(kind, new)

@@ -8,7 +8,7 @@ import binascii
 import re
 from typing import TYPE_CHECKING, Any
 
-from local.cluster import kinds
+from local.cluster import admission, kinds
 from local.cluster.errors import invalid
 from local.cluster.selectors import from_spec, matches
 
@@ -29,6 +29,7 @@ KEY = re.compile(
     r"^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$"
 )
 DATA_KEY = re.compile(r"^[-._a-zA-Z0-9]{1,253}$")
+PROGRESS_DEADLINE = 600  # seconds, upstream's default
 SYSTEM_NAME = re.compile(r"^[^/%]{1,253}$")  # what rbac kinds allow
 
 
@@ -104,6 +105,13 @@ def _deployment(obj: Object) -> Iterator[Problem]:
         yield (
             "spec.strategy.rollingUpdate",
             "Forbidden: may not be specified when strategy `type` is 'Recreate'",
+        )
+    spec = obj.get("spec") or {}
+    deadline = spec.get("progressDeadlineSeconds", PROGRESS_DEADLINE)
+    if deadline <= spec.get("minReadySeconds", 0):
+        yield (
+            "spec.progressDeadlineSeconds",
+            f"Invalid value: {deadline}: must be greater than minReadySeconds",
         )
 
 
@@ -224,4 +232,6 @@ _RULES: dict[Kind, Callable[[Object], Iterator[Problem]]] = {
     kinds.CONFIG_MAP: _config_map,
     kinds.ROLE_BINDING: _binding,
     kinds.CLUSTER_ROLE_BINDING: _binding,
+    kinds.POLICY: admission.problems,
+    kinds.POLICY_BINDING: admission.problems,
 }

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from local.cluster import errors, fields, patches
+from local.cluster.admission import Write
 from local.cluster.kinds import POD
 from local.cluster.requests import flag, whole
 from local.cluster.scale import scale_of, with_scale
@@ -15,8 +17,10 @@ from local.cluster.scale import scale_of, with_scale
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from local.cluster.admission import Admission
+    from local.cluster.auth import User
     from local.cluster.kinds import Kind, Object
-    from local.cluster.registry import Part, Registry
+    from local.cluster.registry import Admit, Part, Registry
     from local.cluster.requests import Target
 
 JSON_PATCH = "application/json-patch+json"
@@ -38,63 +42,82 @@ def read_body(content_type: str, body: bytes) -> Any:
         raise errors.bad_request("the body of the request is not valid JSON or YAML") from error
 
 
+@dataclass(frozen=True)
+class Asker:
+    """Who writes: the user, and the User-Agent that a field manager is named after."""
+
+    user: User
+    agent: str
+
+
 class Writer:
     """The writing verbs. Each returns the HTTP status and the object to answer with."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, admission: Admission) -> None:
         self._registry = registry
+        self._admission = admission
+
+    def _admit(self, target: Target, asker: Asker) -> Admit:
+        def admit(operation: str, new: Object | None, old: Object | None) -> None:
+            self._admission.review(Write(asker.user, target, operation, new, old))
+
+        return admit
 
     def create(
-        self, target: Target, body: Any, query: Mapping[str, str], agent: str
+        self, target: Target, body: Any, query: Mapping[str, str], asker: Asker
     ) -> tuple[int, Object]:
         obj = _for_target(target, body)
         obj["metadata"].pop("managedFields", None)
         with errors.decoding(target.kind):
             tracked = fields.track_update(
-                {"metadata": {}}, obj, target.kind, _manager(query, agent)
+                {"metadata": {}}, obj, target.kind, _manager(query, asker.agent)
             )
-        return 201, self._registry.create(target.kind, tracked, dry_run=_dry(query))
+        admit = self._admit(target, asker)
+        return 201, self._registry.create(target.kind, tracked, admit, dry_run=_dry(query))
 
     def update(
-        self, target: Target, body: Any, query: Mapping[str, str], agent: str
+        self, target: Target, body: Any, query: Mapping[str, str], asker: Asker
     ) -> tuple[int, Object]:
         current = self._registry.fetch(target.kind, target.namespace, target.name)
         if target.subresource == "scale":
-            return 200, self._scaled(target, current, body, query, agent)
+            return 200, self._scaled(target, current, body, query, asker)
         obj = _for_target(target, body)
         if not obj["metadata"].get("managedFields"):
             obj["metadata"]["managedFields"] = current["metadata"].get("managedFields")
-        return 200, self._store(target, current, obj, query, agent)
+        return 200, self._store(target, current, obj, query, asker)
 
     def patch(
-        self, target: Target, body: Any, query: Mapping[str, str], agent: str, content_type: str
+        self, target: Target, body: Any, query: Mapping[str, str], asker: Asker, content_type: str
     ) -> tuple[int, Object]:
         if content_type == APPLY_PATCH:
-            return self._apply(target, body, query)
+            return self._apply(target, body, query, asker)
         current = self._registry.fetch(target.kind, target.namespace, target.name)
         if target.subresource == "scale":
             scale = _patched(target.kind, scale_of(current), body, content_type)
-            return 200, self._scaled(target, current, scale, query, agent)
+            return 200, self._scaled(target, current, scale, query, asker)
         obj = _for_target(target, _patched(target.kind, current, body, content_type))
-        return 200, self._store(target, current, obj, query, agent)
+        return 200, self._store(target, current, obj, query, asker)
 
     def _store(
-        self, target: Target, current: Object, obj: Object, query: Mapping[str, str], agent: str
+        self, target: Target, current: Object, obj: Object, query: Mapping[str, str], asker: Asker
     ) -> Object:
         part: Part = "status" if target.subresource == "status" else ""
         if not part:
             with errors.decoding(target.kind):
-                obj = fields.track_update(current, obj, target.kind, _manager(query, agent))
-        return self._registry.update(target.kind, obj, part, dry_run=_dry(query))
+                obj = fields.track_update(current, obj, target.kind, _manager(query, asker.agent))
+        admit = self._admit(target, asker)
+        return self._registry.update(target.kind, obj, part, admit, dry_run=_dry(query))
 
     def _scaled(
-        self, target: Target, current: Object, scale: Any, query: Mapping[str, str], agent: str
+        self, target: Target, current: Object, scale: Any, query: Mapping[str, str], asker: Asker
     ) -> Object:
         obj = with_scale(target.kind, current, scale)
-        stored = self._store(target, current, obj, query, agent)
+        stored = self._store(target, current, obj, query, asker)
         return scale_of(stored)
 
-    def _apply(self, target: Target, body: Any, query: Mapping[str, str]) -> tuple[int, Object]:
+    def _apply(
+        self, target: Target, body: Any, query: Mapping[str, str], asker: Asker
+    ) -> tuple[int, Object]:
         manager = query.get("fieldManager")
         if not manager:
             raise errors.bad_request("fieldManager is required for apply patch")
@@ -110,13 +133,17 @@ class Writer:
             obj = fields.apply(
                 current or {"metadata": metadata}, applied, target.kind, manager, force=force
             )
+        admit = self._admit(target, asker)
         if current is None:
-            return 201, self._registry.create(target.kind, obj, dry_run=_dry(query))
+            return 201, self._registry.create(target.kind, obj, admit, dry_run=_dry(query))
         part: Part = "status" if target.subresource == "status" else ""
-        return 200, self._registry.update(target.kind, obj, part, dry_run=_dry(query))
+        return 200, self._registry.update(target.kind, obj, part, admit, dry_run=_dry(query))
 
-    def delete(self, target: Target, body: Any, query: Mapping[str, str]) -> tuple[int, Object]:
+    def delete(
+        self, target: Target, body: Any, query: Mapping[str, str], asker: Asker
+    ) -> tuple[int, Object]:
         current = self._registry.fetch(target.kind, target.namespace, target.name)
+        self._admit(target, asker)("DELETE", None, current)
         return 200, self.delete_one(target.kind, current, _delete_options(body, query))
 
     def delete_one(self, kind: Kind, current: Object, options: Object) -> Object:
@@ -136,10 +163,16 @@ class Writer:
         }  # fmt: skip
 
     def delete_all(
-        self, kind: Kind, found: list[Object], body: Any, query: Mapping[str, str]
+        self,
+        target: Target,
+        found: list[Object],
+        body: Any,
+        query: Mapping[str, str],
+        asker: Asker,
     ) -> None:
         for obj in found:
-            self.delete_one(kind, obj, _delete_options(body, query))
+            self._admit(target, asker)("DELETE", None, obj)
+            self.delete_one(target.kind, obj, _delete_options(body, query))
 
 
 def _patched(kind: Kind, current: Object, body: Any, content_type: str) -> Object:

@@ -74,7 +74,6 @@ class Section(BaseModel):
         extra="forbid",
         frozen=True,
         alias_generator=to_camel,
-        populate_by_name=True,
         validate_default=True,
     )
 

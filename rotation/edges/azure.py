@@ -6,11 +6,13 @@ half a second.
 
 from __future__ import annotations
 
+import logging
 import time
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from rotation import log
 from rotation import settings as app_settings
 from rotation.model.targets import SecretTarget
 
@@ -43,6 +45,7 @@ class AzureEdges:
         self._databases: dict[str, Database] = {}
         self._apis: dict[str, Api] = {}
         self._topics: dict[str, Topic] = {}
+        self._read: config.Configuration | None = None
 
     @cached_property
     def settings(self) -> Settings:
@@ -52,7 +55,11 @@ class AzureEdges:
     def configuration(self) -> config.Configuration:
         from rotation import config
 
-        return config.load(self.settings.config)
+        found = config.load(self.settings.config)
+        if found is not self._read:
+            self._read = found
+            _warn(found)
+        return found
 
     @cached_property
     def identity(self) -> Identity:
@@ -122,3 +129,11 @@ class AzureEdges:
 
     def sleep(self, seconds: float) -> None:
         time.sleep(seconds)
+
+
+def _warn(configuration: config.Configuration) -> None:
+    """Logs what is valid and hardly meant, once in each process: when it first reads the file."""
+    from rotation.config.doubts import doubts
+
+    for path, text in doubts(configuration):
+        log.event("configuration.warning", level=logging.WARNING, path=path, text=text)

@@ -381,6 +381,18 @@ class Code(StrEnum):
         "the Role or its binding is missing, or names other objects",
         "apply infra/kubernetes/rbac.yaml in the namespace: [onboarding.md](onboarding.md), step 6",
     )
+    CLUSTER_GUARDED = (
+        "cluster-guarded",
+        Area.SERVERS,
+        (
+            "the cluster's guard, infra/kubernetes/guard.yaml, denied the change: its ConfigMap is "
+            "gone or names another identity or label, or it is another release's"
+        ),
+        (
+            "put `identity` (the app's object id) and `slotLabel` (the workloads' `selectorLabel`) "
+            "right in this release's guard.yaml and apply it: [deploy.md](deploy.md)"
+        ),
+    )
     CLUSTER_MISSING = (
         "cluster-object-missing",
         Area.SERVERS,

@@ -88,9 +88,9 @@ def started() -> Iterator[Callable[[Component], Component]]:
 PLACES = ("real", "memory")
 
 
-def needs_the_stand_in(variable: str) -> None:
+def needs_the_stand_in(variable: str, what: str = "orders a fault") -> None:
     if os.environ.get(variable):
-        pytest.skip(f"orders a fault, which {variable} cannot be asked for")
+        pytest.skip(f"{what}, which the server that {variable} names cannot be asked for")
 
 
 def faults(component: Component) -> Iterator[Admin]:

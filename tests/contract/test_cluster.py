@@ -28,7 +28,8 @@ from rotation.config import Cluster
 from rotation.edges.azure import AKS_SCOPE
 from rotation.edges.cluster import services
 from rotation.edges.cluster.client import Api
-from rotation.edges.cluster.deployments import VERSION, Deployments
+from rotation.edges.cluster.deployments import Deployments
+from rotation.edges.cluster.patches import VERSION
 from rotation.edges.cluster.services import Services
 from rotation.model.errors import Conflict, Denied, EdgeError, Invalid, Missing, Unavailable
 from rotation.model.reasons import Code
@@ -85,12 +86,22 @@ def api(kubeconfig: Path) -> Iterator[Any]:
 
 
 @pytest.fixture
-def space(api: Any, name: str) -> str:
-    """A namespace."""
-    if KUBECONFIG:
-        return os.environ["CONTRACT_NAMESPACE"]
-    apply(api, [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}])
-    return name
+def space(api: Any, name: str) -> Iterator[str]:
+    """A namespace. Of a cluster that is not ours, what the test made in it is taken away."""
+    if not KUBECONFIG:
+        apply(api, [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}])
+        yield name
+        return
+    space = os.environ["CONTRACT_NAMESPACE"]
+    yield space
+    for path in (f"/api/v1/namespaces/{space}", f"/apis/apps/v1/namespaces/{space}"):
+        kinds = ("services", "secrets") if path.startswith("/api/") else ("deployments",)
+        for kind in kinds:
+            parts = api.param_serialize(
+                "DELETE", f"{path}/{kind}/{name}", auth_settings=["BearerToken"]
+            )
+            status = api.call_api(*parts).response.status
+            assert status in {200, 202, 404}, f"{kind}/{name} is left in {space}: HTTP {status}"
 
 
 @dataclass(frozen=True)
@@ -676,7 +687,7 @@ def test_an_api_that_is_slow(
 
 def signed_in(component: Component, authenticate: Callable[[], Secret], **more: Any) -> Edge:
     authority = str(component.facts["ca"])
-    settings = Cluster(**{"server": component.url, "certificate_authority": authority, **more})
+    settings = Cluster(**{"server": component.url, "certificateAuthority": authority, **more})
     return edge_of(settings, authenticate)
 
 
@@ -701,6 +712,7 @@ subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: %s}]
 def test_entra_tokens_open_what_their_owner_was_granted(
     component: Component, api: Any, state: Path, space: str, name: str
 ) -> None:
+    needs_the_stand_in("CONTRACT_KUBECONFIG", "grants rights to a local identity")
     apply(api, [service(name)], namespace=space)
     target = ServiceTarget(space, name, SLOT)
     apply(api, RIGHTS % READER.principal_id, namespace=space)
@@ -744,7 +756,7 @@ def test_a_sign_in_that_fails_is_passed_on(component: Component, space: str) -> 
 
 def test_an_authority_may_be_given_as_text(component: Component, state: Path, space: str) -> None:
     pem = Path(str(component.facts["ca"])).read_text(encoding="utf-8")
-    reader = signed_in(component, token(state), certificate_authority=pem)
+    reader = signed_in(component, token(state), certificateAuthority=pem)
     with pytest.raises(Denied):
         reader.traffic.route(ServiceTarget(space, "x", SLOT))
 
@@ -759,7 +771,7 @@ def test_an_unknown_authority_is_refused(
         return token(state)()
 
     stranger = str(Authority(tmp_path / "tls").bundle)
-    refused = signed_in(component, authenticate, certificate_authority=stranger)
+    refused = signed_in(component, authenticate, certificateAuthority=stranger)
     with pytest.raises(Unavailable, match="is its API reachable"):
         refused.traffic.route(ServiceTarget(space, "x", SLOT))
 
@@ -767,7 +779,7 @@ def test_an_unknown_authority_is_refused(
 @pytest.mark.parametrize("authority", ["nothing.pem", "x" * 300])
 def test_an_authority_that_is_not_there(component: Component, authority: str) -> None:
     with pytest.raises(Invalid, match="is neither PEM text nor a file"):
-        signed_in(component, new_password, certificate_authority=authority)
+        signed_in(component, new_password, certificateAuthority=authority)
 
 
 def test_an_api_that_is_down(space: str) -> None:

@@ -17,7 +17,6 @@ import urllib3
 from local import world
 from local.process import wait_until
 from rotation.links import SignedLinks
-from rotation.model.targets import SecretTarget
 from rotation.secrecy import Secret
 from rotation.settings import Settings
 
@@ -62,15 +61,17 @@ def _again(stack: Stack, environment: dict[str, str]) -> None:
 @contextmanager
 def with_links(stack: Stack) -> Iterator[Stack]:
     """Approvers get signed links, with a key that the vault has."""
-    alphabet = string.ascii_letters + string.digits
-    value = Secret("".join(secrets.choice(alphabet) for _ in range(40)))
-    expires = datetime.now(UTC) + timedelta(days=365)
-    stack.owner.vault.put(
-        SecretTarget(LINK_KEY), value, expires=expires, content_type="text/plain", tags={}
-    )
+    new_link_key(stack)
     settings = {"ROTATION_LINK_KEY": f"{stack.addresses.vault}/secrets/{LINK_KEY}"}
     with host_with(stack, {**settings, "ROTATION_PUBLIC_URL": stack.components["host"].url}):
         yield stack
+
+
+def new_link_key(stack: Stack) -> None:
+    """A version of the key's secret."""
+    alphabet = string.ascii_letters + string.digits
+    value = Secret("".join(secrets.choice(alphabet) for _ in range(40)))
+    stack.provisioner.put_secret(LINK_KEY, value, timedelta(days=365))
 
 
 @contextmanager

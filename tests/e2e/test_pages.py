@@ -9,10 +9,14 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
+import psycopg
 import pytest
 import urllib3
+from psycopg import sql
 
 from local import engines, world
+from local.process import wait_until
+from rotation.secrecy import new_password
 from tests.e2e import site
 
 if TYPE_CHECKING:
@@ -180,3 +184,49 @@ def test_the_overview_needs_a_key_and_is_locked_down(stack: Stack) -> None:
     assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
     assert answer.headers["Referrer-Policy"] == "same-origin"
     assert stack.keys["function"].encode() not in answer.data
+
+
+@pytest.mark.timeout(300)
+def test_the_apps_own_login_and_the_link_key_change_while_a_rotation_waits(
+    linked: Stack,
+) -> None:
+    """Each use reads them anew: nobody starts the app or the rotation again.
+
+    A link that is out outlives one change of the key and not two, as docs/approvals.md says.
+    """
+    rotation = site.asked(linked, by=GRACE)
+    out, browser = site.mailed(linked, rotation), Browser(linked)
+    new_login(linked)
+    site.new_link_key(linked)
+    opened(browser, site.minted(linked, rotation, ADA, timedelta(hours=1)))
+    assert browser.token(out)
+    site.new_link_key(linked)
+    fresh = site.minted(linked, rotation, ADA, timedelta(hours=1))
+    opened(browser, fresh)
+    assert browser.get(out).status == 403
+    assert browser.post(out, token="0" * 64, decision="approve").status == 403
+    assert linked.client.rotation(rotation)["decision"] is None
+    assert browser.decide(fresh, "approve").status == 303
+    record = site.ended(linked, rotation)
+    # What retires the replaced slot signed in with the new password: there is no other.
+    assert (record["outcome"], record["decision"]["channel"]) == ("completed", "link")
+
+
+def opened(browser: Browser, link: str) -> None:
+    """After half a minute at most: for a link that they do not fit, keys are read again."""
+    wait_until(lambda: browser.get(link).status == 200, 60, "the link's key being read")
+
+
+def new_login(stack: Stack) -> None:
+    """Another password of the rotating login, and nobody signed in with the one before."""
+    password, role = new_password(), sql.Identifier("rotator")
+    with psycopg.connect(stack.owner.dsn(), autocommit=True) as connection:
+        verifier = connection.pgconn.encrypt_password(
+            password.reveal().encode(), b"rotator", b"scram-sha-256"
+        ).decode()
+        change = sql.SQL("ALTER ROLE {} PASSWORD {}").format(role, sql.Literal(verifier))
+        connection.execute(change)
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'rotator'"
+        )
+    stack.provisioner.put_secret("rotator", password, timedelta(days=365))

@@ -19,10 +19,10 @@ FILES = sorted(INFRA.rglob("*.bicep"))
 
 # Functions of the language: https://learn.microsoft.com/azure/azure-resource-manager/bicep/bicep-functions
 FUNCTIONS = {
-    "contains", "empty", "environment", "fail", "filter", "guid", "indexOf", "join", "json", "last",
-    "length", "map", "listCallbackUrl", "loadJsonContent", "range", "replace", "resourceGroup",
-    "resourceId", "split", "string", "subscriptionResourceId", "substring", "take", "tenant",
-    "toLower", "union", "uniqueString",
+    "concat", "contains", "empty", "environment", "fail", "filter", "guid", "indexOf", "join",
+    "json", "last", "length", "map", "listCallbackUrl", "loadJsonContent", "range", "replace",
+    "resourceGroup", "resourceId", "split", "string", "subscriptionResourceId", "substring",
+    "take", "tenant", "toLower", "union", "uniqueString",
 }  # fmt: skip
 NO_EXPRESSION = {
     "type",

@@ -164,6 +164,24 @@ def test_they_open_no_data_and_no_other_role(provisioned: Provisioned) -> None:
                 connection.execute(statement.encode())
 
 
+def test_a_slots_role_opens_no_other_and_reads_no_verifier(provisioned: Provisioned) -> None:
+    """What a workload that was taken over can do with its login: to itself alone."""
+    conninfo = provisioned.server.conninfo(
+        "orders_blue", provisioned.password.reveal(), APPLICATION.database
+    )
+    with psycopg.connect(conninfo, autocommit=True) as connection:
+        for statement in (
+            "ALTER ROLE orders_green LOGIN",
+            "ALTER ROLE orders_green PASSWORD NULL",
+            "ALTER ROLE rotator PASSWORD NULL",
+            "SET ROLE orders_green",
+            "SET ROLE rotator",
+            "SELECT rolpassword FROM pg_authid",
+        ):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                connection.execute(statement.encode())
+
+
 @pytest.mark.parametrize(
     "installation", [i for i in INSTALLED if i.binaries != default_binaries()], ids=version
 )

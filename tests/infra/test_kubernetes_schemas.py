@@ -105,7 +105,7 @@ def pod(name: str, slot: str) -> dict[str, Any]:
 
 
 def test_there_is_something_to_check() -> None:
-    assert {path.name for path in FILES} == {"rbac.yaml", "api.yaml", "web.yaml"}
+    assert {path.name for path in FILES} == {"guard.yaml", "rbac.yaml", "api.yaml", "web.yaml"}
     assert {schemas.major_minor(version) for version in schemas.all_versions()} > {VERSIONS[0]}
 
 

@@ -7,13 +7,16 @@ Both outcomes of an approval are rotated through, and the two sets are compared.
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
 from local import world
 from local.cluster.client import read_manifests
+from local.process import ROOT
 from local.stack import APP
+from rotation.edges.cluster.patches import OURS, SLOT, allowed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -75,6 +78,29 @@ def used(event: dict[str, Any]) -> Use:
     return Use(found["namespace"], group, resource, event["verb"], name)
 
 
+def documented() -> dict[str, tuple[set[str], str]]:
+    """By resource its verbs and the fields that are patched, from the table in docs/deploy.md."""
+    rows = re.findall(
+        r"^\| `([a-z/]+)` \| (`[a-z`, ]+`) \| [^|]+ \| ([^|]*) ?\|$",
+        _section(ROOT / "docs" / "deploy.md", "#### What it may do in the cluster"),
+        re.MULTILINE,
+    )
+    return {resource: (set(re.findall(r"`(\w+)`", v)), fields) for resource, v, fields in rows}
+
+
+def _section(path: Path, heading: str) -> str:
+    text = path.read_text(encoding="utf-8")
+    begin = text.index(heading) + len(heading)
+    return text[begin : text.index("\n#", begin)]
+
+
+def verbs(uses: set[Use]) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    for use in uses:
+        found.setdefault(use.resource, set()).add(use.verb)
+    return found
+
+
 def rotate(stack: Stack, decision: str) -> str:
     answer = stack.client.api(
         "POST", "/rotations", {"credential": world.CREDENTIAL, "by": world.OPERATOR}
@@ -108,6 +134,20 @@ def test_every_rule_is_used_and_every_use_has_its_rule(asked: list[dict[str, Any
     seen = {used(event) for event in asked}
     assert sorted(granted() - seen) == [], "granted and never used"
     assert sorted(seen - granted()) == [], "used without a rule of its own"
+
+
+def test_the_guides_table_has_each_verb_and_each_field() -> None:
+    """tests/kubernetes/test_rotations.py compares the verbs with a real API server's audit log."""
+    table = documented()
+    assert {resource: found for resource, (found, _) in table.items()} == verbs(granted())
+    patched = allowed()
+    assert {resource for resource, (_, fields) in table.items() if fields} == patched.keys()
+    for resource, paths in patched.items():
+        fields = table[resource][1]
+        for path in paths:
+            name = path[-2] if path[-1] in {OURS, SLOT, "*"} else path[-1]
+            assert name in fields, f"{resource}: {'.'.join(path)}"
+        assert ("in the pod template" in fields) == any("template" in path for path in paths)
 
 
 def test_rules_name_what_they_are_about_wherever_kubernetes_allows_it() -> None:

@@ -171,6 +171,40 @@ def test_a_slots_secret_is_opened_to_one_role(name: str, role: str) -> None:
     assert {granted for _, granted, on in grants(name) if on == "each slot's secret"} == {role}
 
 
+OWNER = "b7e6dc6d-f1e8-4753-8033-0f276bb0955b"  # Storage Blob Data Owner
+HOST = {"packages", "azure-webjobs-hosts", "azure-webjobs-secrets"}
+HUB = {"rotation-leases", "rotation-applease", "rotation-largemessages"}
+
+
+@each_setup
+def test_the_app_reads_and_writes_blobs_of_its_own_containers_alone(name: str) -> None:
+    """Whatever is done to a blob; containers themselves are below no condition of this kind."""
+    conditions = [
+        granted["properties"]["condition"]
+        for granted in resources(name, "Microsoft.Authorization/roleAssignments")
+        if granted["properties"]["roleDefinitionId"].endswith(OWNER)
+    ]
+    if name.endswith("events") or name == "events-mail":
+        assert conditions == []
+        return
+    (condition,) = conditions
+    found = re.fullmatch(
+        r"\(\(!\(ActionMatches\{'Microsoft\.Storage/storageAccounts/blobServices/containers/blobs/\*'"
+        r"\}\)\) OR \(@Resource\[Microsoft\.Storage/storageAccounts/blobServices/containers:name\]"
+        r" ForAnyOfAnyValues:StringEquals \{(.+)\}\)\)",
+        condition,
+    )
+    assert found is not None, condition
+    assert set(re.findall(r"'([^']+)'", found[1])) == HOST | (HUB if name == "storage" else set())
+    made = {
+        container["name"].split("/")[-1]
+        for container in resources(
+            name, "Microsoft.Storage/storageAccounts/blobServices/containers"
+        )
+    }
+    assert made - HOST == {"dead-letters"}
+
+
 def test_the_guide_registers_the_providers_that_are_used() -> None:
     listed = set(re.findall(r"Microsoft\.\w+", section("## What you need").split("```")[1]))
     used = set().union(*(namespaces(name) for name in NAMES))

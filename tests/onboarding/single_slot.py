@@ -13,9 +13,11 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from local import world
+from local.cluster.auth import MASTERS
 from local.cluster.client import apply, read_manifests
 from local.process import wait_until
 from local.stack import APP, PODS, Provisioner, Stack
+from local.storage import write_private
 from rotation.secrecy import Secret, new_password
 from tests.onboarding import guide
 
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from rotation.config import Credential
 
 ADMIN = "pgadmin"
+BREAK_GLASS = "44444444-4444-4444-4444-444444444444"  # of the guard, as the guide has it
 OWNED = """
 CREATE TABLE orders (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -115,6 +118,8 @@ class SingleSlot(Stack):
         """What the guide's commands find: the variables of psql, kubectl and the stand-ins."""
         return {
             "VAULT": "kv-orders",
+            "APP_IDENTITY": APP.principal_id,
+            "BREAK_GLASS": BREAK_GLASS,
             "PGHOST": "127.0.0.1",
             "PGPORT": str(self.addresses.database_port),
             "PGDATABASE": "orders",
@@ -130,6 +135,15 @@ class SingleSlot(Stack):
                 }
             ),
         }
+
+    def in_break_glass(self) -> Path:
+        """A kubeconfig of the administrator who takes that group on, as `--as-group` does."""
+        own = self.directory / "cluster" / "kubeconfig"
+        found = yaml.safe_load(own.read_text(encoding="utf-8"))
+        found["users"][0]["user"] |= {"as": "oncall", "as-groups": [MASTERS, BREAK_GLASS]}
+        path = own.with_name("kubeconfig-break-glass")
+        write_private(path, yaml.safe_dump(found).encode())
+        return path
 
 
 def _create(

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 SECONDS = {"s": 1, "m": 60}
 DEPLOYMENT, SERVICE = ("apps/v1", "Deployment"), ("v1", "Service")
+NAMESPACE = ("v1", "Namespace")
 JSON_PATCH = "application/json-patch+json"
 MERGE = "application/merge-patch+json"
 
@@ -127,6 +128,10 @@ def kubectl(arguments: Sequence[str]) -> None:
     scale = verbs.add_parser("scale")
     scale.add_argument("name")
     scale.add_argument("--replicas", type=int, required=True)
+    label = verbs.add_parser("label")
+    label.add_argument("kind", choices=["namespace"])
+    label.add_argument("name")
+    label.add_argument("label")
     delete = verbs.add_parser("delete")
     delete.add_argument("kind", choices=["deployment"])
     delete.add_argument("name")
@@ -154,6 +159,10 @@ class Kubectl:
 
     def scale(self) -> None:
         self._ask("PATCH", DEPLOYMENT, MERGE, {"spec": {"replicas": self.given.replicas}})
+
+    def label(self) -> None:
+        key, _, value = self.given.label.partition("=")
+        self._ask("PATCH", NAMESPACE, MERGE, {"metadata": {"labels": {key: value}}})
 
     def rollout(self) -> None:
         wait_until(self._rolled_out, self.given.timeout, f"rollout of {self.given.name}")

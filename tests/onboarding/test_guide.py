@@ -6,6 +6,7 @@ programs where the machine has them, and in a second run stand-ins too.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -164,11 +165,22 @@ def drill(reader: Reader) -> None:
     assert (record["outcome"], record["active"]) == ("rolled-back", "blue")
 
 
+def assert_guarded(reader: Reader) -> None:
+    """Not even the cluster's administrator moves a slot without the group for emergencies."""
+    body = json.dumps({"spec": {"selector": {"slot": "green"}}})
+    patch = f"kubectl -n orders patch service api --type=merge -p '{body}'"
+    with pytest.raises(AssertionError, match="selector belongs to credential rotation"):
+        reader.take(guide.Commands(patch))
+
+
 def by_hand(reader: Reader) -> None:
     """The commands of docs/recovery.md, from blue to green; then the app rotates from there."""
     stack = reader.stack
     steps = list(guide.steps("recovery.md", "## By hand"))
     assert len(steps) == 7  # to look, and six to rotate
+    glass = stack.in_break_glass()
+    assert_guarded(reader)
+    reader.more["KUBECONFIG"] = str(glass)
     for step in steps:
         reader.take(step)
     assert logs_in(stack, "orders_green", "orders-db-green")

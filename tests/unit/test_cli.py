@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from rotation.__main__ import main
+from rotation.edges.azure import AzureEdges
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "docs" / "credentials.example.yaml"
@@ -32,6 +35,35 @@ def test_a_file_with_problems(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert printed.out == ""
     assert printed.err.splitlines()[0] == f"configuration-invalid: {file} has 5 problem(s):"
     assert "  credentials.orders.vault: is missing (line 2)" in printed.err.splitlines()
+
+
+def without_approvers(folder: Path) -> Path:
+    found = yaml.safe_load(EXAMPLE.read_text(encoding="utf-8"))
+    found["credentials"]["orders-db"]["approval"]["approvers"] = []
+    file = folder / "credentials.yaml"
+    file.write_text(yaml.safe_dump(found), encoding="utf-8")
+    return file
+
+
+def test_a_credential_without_approvers_is_warned_of(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = without_approvers(tmp_path)
+    assert main(["check", str(file)]) == 0
+    printed = capsys.readouterr()
+    assert printed.out.endswith("is valid\n")
+    path, said = "credentials.orders-db.approval.approvers", "there are none: whoever holds"
+    assert printed.err.startswith(f"warning: {path}: {said}")
+
+
+def test_the_app_warns_of_it_once_in_each_process(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    edges = AzureEdges({"ROTATION_CONFIG": str(without_approvers(tmp_path))})
+    for _ in range(2):
+        assert edges.configuration.credentials.keys() == {"orders-db"}
+    (line,) = [json.loads(r.message) for r in caplog.records if "configuration.w" in r.message]
+    assert line["path"] == "credentials.orders-db.approval.approvers"
 
 
 def test_a_file_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

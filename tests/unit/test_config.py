@@ -365,6 +365,23 @@ def test_accepted_bad(path: str, value: Any, expected: str) -> None:
     assert [problem for problem in found if problem.startswith(expected)], found
 
 
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (f"{TEST}.expect", {"role": "{role}"}),
+        (f"{WORKLOAD}.selector_label", "slot"),
+        (f"{CREDENTIAL}.rotate_before", "9d"),
+        (f"{CREDENTIAL}.approval", {"on_deadline": "approve"}),
+        (f"{CREDENTIAL}.approval", {"listed": ["ada@contoso.example"]}),
+        ("clusters.aks.certificate_authority", "ca.pem"),
+    ],
+)
+def test_the_names_that_the_code_has_for_a_key_are_no_keys(path: str, value: Any) -> None:
+    key = next(iter(value)) if path.endswith("approval") else path.rpartition(".")[2]
+    found = problems(changed((path, value)))
+    assert any(f"{key}: there is no such key here" in problem for problem in found), found
+
+
 def test_a_misspelt_key_is_recognised() -> None:
     found = problems(changed((f"{CREDENTIAL}.rotatebefore", "9d")))
     assert found == [f"{CREDENTIAL}.rotatebefore: there is no such key here; is it `rotateBefore`?"]

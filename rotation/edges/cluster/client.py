@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -36,6 +38,9 @@ CODES = http_status.Codes(
     invalid=Code.CLUSTER_ERROR,
     token=Code.CLUSTER_TOKEN,
 )
+# What infra/kubernetes/guard.yaml denies, whatever status its policy has for it.
+GUARDED = replace(CODES, denied=Code.CLUSTER_GUARDED)
+POLICY = re.compile(r"ValidatingAdmissionPolicy '(credential-rotation-[a-z]+)'")
 
 
 class Api:
@@ -97,14 +102,16 @@ def _refusal(what: str, error: ApiException) -> EdgeError:
         document = json.loads(error.body or "")
     except ValueError:
         document = {}
+    status = int(error.status or 0)
+    if policy := POLICY.search(str(document.get("message") or "")):
+        text = f"{what}: HTTP {status}, denied by the guard's policy {policy[1]}"
+        return http_status.error(GUARDED, text, 403)
     # Of a failed TLS handshake the SDK makes a status 0 with the handshake's text.
     reason = str(document.get("reason") or error.reason or "").partition("\n")[0]
     causes = (document.get("details") or {}).get("causes") or []
     fields = ", ".join(sorted({str(cause.get("field")) for cause in causes}))
     headers = error.headers or {}
-    return refusal(
-        what, int(error.status or 0), f"{reason} {fields}".strip(), headers.get("Retry-After")
-    )
+    return refusal(what, status, f"{reason} {fields}".strip(), headers.get("Retry-After"))
 
 
 def _client(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 from typing import TYPE_CHECKING
 
 from kubernetes import client
 
+from rotation.edges.cluster import patches
 from rotation.edges.cluster.client import MERGE, STRATEGIC, TIMEOUT, resource_version
 from rotation.model.errors import Invalid, Missing
 from rotation.model.reasons import Code
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from rotation.model.targets import DeploymentTarget, SecretKeyTarget
     from rotation.model.wire import JsonObject
     from rotation.secrecy import Secret
-
-VERSION = "credential-rotation/secret-version"
 
 
 class Deployments:
@@ -42,13 +40,11 @@ class Deployments:
 
     def deliver(self, target: SecretKeyTarget, value: Secret, version: str) -> None:
         """The Kubernetes Secret must exist: the right to create one cannot be limited to a name."""
-        encoded = base64.b64encode(value.reveal().encode()).decode()
-        body = {"metadata": {"annotations": {VERSION: version}}, "data": {target.key: encoded}}
         with self._api.translated("write", f"Secret {target}"):
             self._api.core.patch_namespaced_secret(
                 target.name,
                 target.namespace,
-                body,
+                patches.deliver(target.key, value, version),
                 _content_type=MERGE,
                 _request_timeout=TIMEOUT,
             )
@@ -56,11 +52,10 @@ class Deployments:
     def start(
         self, target: DeploymentTarget, *, replicas: int, images: dict[str, str], version: str
     ) -> None:
-        pod = {"metadata": {"annotations": {VERSION: version}}, "spec": _containers(images)}
-        self._patch("start", target, {"spec": {"replicas": replicas, "template": pod}})
+        self._patch("start", target, patches.start(replicas, images, version))
 
     def scale(self, target: DeploymentTarget, replicas: int) -> None:
-        self._patch("scale", target, {"spec": {"replicas": replicas}})
+        self._patch("scale", target, patches.scale(replicas))
 
     def watch(
         self, target: DeploymentTarget, until: Callable[[Deployment], bool], seconds: float
@@ -157,28 +152,19 @@ def _deployment(seen: client.V1Deployment) -> Deployment:
         total=status.replicas or 0,
         observed=(status.observed_generation or 0) >= (metadata.generation or 0),
         images=_images(spec.template.spec),
-        version=(labelled.annotations or {}).get(VERSION),
+        version=(labelled.annotations or {}).get(patches.VERSION),
         failure=_failure(status),
     )
 
 
 def _images(pod: client.V1PodSpec | None) -> dict[str, str]:
+    """As `patches.start` takes them."""
     if pod is None:
         return {}
     images = {container.name: container.image or "" for container in pod.containers}
     for container in pod.init_containers or []:
         images[f"init:{container.name}"] = container.image or ""
     return images
-
-
-def _containers(images: dict[str, str]) -> JsonObject:
-    """The reverse of `_images`, as a strategic merge patch (containers merge by name)."""
-    containers: dict[str, list[dict[str, str]]] = {}
-    for key, image in images.items():
-        kind = "initContainers" if key.startswith("init:") else "containers"
-        name = key.removeprefix("init:")
-        containers.setdefault(kind, []).append({"name": name, "image": image})
-    return containers
 
 
 def _failure(status: client.V1DeploymentStatus) -> str | None:

@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
+from rotation.edges.cluster import patches
 from rotation.edges.cluster.client import (
     JSON_PATCH,
     MERGE,
@@ -20,10 +21,8 @@ from rotation.model.world import Answer, Route
 if TYPE_CHECKING:
     from rotation.edges.cluster.client import Api
     from rotation.model.targets import ServiceTarget
-    from rotation.model.wire import JsonObject
     from rotation.model.world import Slot
 
-FENCE = "credential-rotation/went-back"
 LONGEST_BODY = 64 * 1024
 
 
@@ -52,13 +51,7 @@ class Services:
     def move(
         self, target: ServiceTarget, came_from: str, to: Slot, *, revision: str | None = None
     ) -> None:
-        path = "/spec/selector/" + target.label.replace("~", "~0").replace("/", "~1")
-        body: list[JsonObject] = [
-            {"op": "test", "path": path, "value": came_from},
-            {"op": "replace", "path": path, "value": to},
-        ]
-        if revision is not None:
-            body.insert(0, {"op": "test", "path": "/metadata/resourceVersion", "value": revision})
+        body = patches.move(target.label, came_from, to, revision)
         try:
             with self._api.translated("select a slot in", f"Service {target}"):
                 self._api.core.patch_namespaced_service(
@@ -72,12 +65,11 @@ class Services:
             self._accept(target, came_from, to)
 
     def fence(self, target: ServiceTarget, token: str) -> None:
-        body = {"metadata": {"annotations": {FENCE: token}}}
         with self._api.translated("fence", f"Service {target}"):
             self._api.core.patch_namespaced_service(
                 target.name,
                 target.namespace,
-                body,
+                patches.fence(token),
                 _content_type=MERGE,
                 _request_timeout=TIMEOUT,
             )

@@ -157,3 +157,23 @@ def test_a_token_for_another_service_is_unauthorized(owner: Kube, folder: Path) 
     with pytest.raises(ApiException) as caught:
         stranger.core.list_namespaced_pod(stranger.namespace)
     assert caught.value.status == 401
+
+
+def test_who_may_impersonate_asks_as_another_and_is_named(owner: Kube, folder: Path) -> None:
+    """What `kubectl --as NAME --as-group GROUP` sends, and what the audit log says of it."""
+    grant(owner, {"kind": "Group", "name": "viewers"}, *RULES)
+    path = owner.path("deployments", "apps")
+    as_viewer = {"Impersonate_User": "ada", "Impersonate_Group": "viewers"}
+    status, _ = owner.raw("GET", path, **as_viewer)
+    assert status == 200
+    status, answer = owner.raw("GET", owner.path("services"), **as_viewer)
+    assert (status, 'User "ada" cannot list' in answer["message"]) == (403, True)
+    log = Path(str(owner.component.facts["kubeconfig"])).with_name("audit.log")
+    event = json.loads(log.read_text(encoding="utf-8").splitlines()[-1])
+    assert "system:masters" in event["user"]["groups"]
+    assert event["impersonatedUser"]["username"] == "ada"
+    viewer = as_user(owner, folder, "t-viewer")
+    status, answer = viewer.raw("GET", path, Impersonate_User="ada")
+    assert (status, 'cannot impersonate resource "users"' in answer["message"]) == (403, True)
+    status, answer = owner.raw("GET", path, Impersonate_Group="viewers")
+    assert (status, answer["reason"]) == (400, "BadRequest")

@@ -1,0 +1,22 @@
+"""What is valid in `credentials.yaml` and hardly meant: said, and otherwise let be."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rotation.config import Configuration
+
+NO_APPROVERS = (
+    "there are none: whoever holds a function key decides in any name, and nobody can by "
+    "sign-in or link; name approvers"
+)
+
+
+def doubts(configuration: Configuration) -> Iterator[tuple[str, str]]:
+    """Pairs of a path in the file and what is doubtful there, with what to do."""
+    for name, credential in configuration.credentials.items():
+        if not credential.approval.listed:
+            yield f"credentials.{name}.approval.approvers", NO_APPROVERS

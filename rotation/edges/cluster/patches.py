@@ -1,0 +1,106 @@
+"""Patches of objects in a cluster: each verb's body, and the table of the fields that it changes.
+
+The adapter sends nothing else, and infra/kubernetes/guard.yaml lets nothing else through:
+tests/kubernetes/test_patch_table.py compares both with the table. A path is what leads to a field,
+from the top of the object: `*` stands for any key of a map or for each item of a list, SLOT for the
+label whose value is the slot, OURS for keys with that prefix.
+"""
+
+from __future__ import annotations
+
+import base64
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from rotation.model.wire import JsonObject
+    from rotation.model.world import Slot
+    from rotation.secrecy import Secret
+
+Path = tuple[str, ...]
+
+OURS = "credential-rotation/"
+SLOT = "<slot>"
+
+VERSION = f"{OURS}secret-version"  # of the secret that a slot's pods were started with
+FENCE = f"{OURS}went-back"  # makes a swap that was prepared before it come to nothing
+
+ANNOTATION: Path = ("metadata", "annotations", OURS)
+REPLICAS: Path = ("spec", "replicas")
+
+
+class Sent(NamedTuple):
+    """`resource` as roles name it, and the path of each field that is changed."""
+
+    resource: str
+    paths: tuple[Path, ...]
+
+
+# By verb of `contracts.traffic` and `contracts.pods`; one that is not here sends no patch.
+VERBS: dict[str, Sent] = {
+    "move": Sent("services", (("spec", "selector", SLOT),)),
+    "fence": Sent("services", (ANNOTATION,)),
+    "start": Sent(
+        "deployments",
+        (
+            REPLICAS,
+            ("spec", "template", *ANNOTATION),
+            ("spec", "template", "spec", "containers", "*", "image"),
+            ("spec", "template", "spec", "initContainers", "*", "image"),
+        ),
+    ),
+    "scale": Sent("deployments", (REPLICAS,)),
+    "deliver": Sent("secrets", (("data", "*"), ANNOTATION)),
+}
+
+
+def allowed() -> dict[str, set[Path]]:
+    """The paths that the app may change, by resource: what its verbs send, and annotations of its
+    own."""
+    found: dict[str, set[Path]] = {}
+    for sent in VERBS.values():
+        found.setdefault(sent.resource, {ANNOTATION}).update(sent.paths)
+    return found
+
+
+def move(label: str, came_from: str, to: Slot, revision: str | None) -> list[JsonObject]:
+    """The JSON patch that changes the slot, and fails unless selector and revision are these."""
+    path = "/spec/selector/" + label.replace("~", "~0").replace("/", "~1")
+    body: list[JsonObject] = [
+        {"op": "test", "path": path, "value": came_from},
+        {"op": "replace", "path": path, "value": to},
+    ]
+    if revision is not None:
+        body.insert(0, {"op": "test", "path": "/metadata/resourceVersion", "value": revision})
+    return body
+
+
+def fence(token: str) -> JsonObject:
+    """The merge patch of the annotation."""
+    return {"metadata": {"annotations": {FENCE: token}}}
+
+
+def start(replicas: int, images: dict[str, str], version: str) -> JsonObject:
+    """The strategic merge patch; `images` by container, those of init containers as `init:NAME`."""
+    pod = {"metadata": {"annotations": {VERSION: version}}, "spec": _containers(images)}
+    return {"spec": {"replicas": replicas, "template": pod}}
+
+
+def scale(replicas: int) -> JsonObject:
+    """The strategic merge patch of the replicas."""
+    return {"spec": {"replicas": replicas}}
+
+
+def deliver(key: str, value: Secret, version: str) -> JsonObject:
+    """The merge patch of one key, with the value in clear text as Kubernetes encodes it."""
+    encoded = base64.b64encode(value.reveal().encode()).decode()
+    return {"metadata": {"annotations": {VERSION: version}}, "data": {key: encoded}}
+
+
+def _containers(images: dict[str, str]) -> JsonObject:
+    """A pod's containers for a strategic merge patch, in which they merge by name."""
+    containers: dict[str, list[dict[str, str]]] = {}
+    for key, image in images.items():
+        kind = "initContainers" if key.startswith("init:") else "containers"
+        name = key.removeprefix("init:")
+        containers.setdefault(kind, []).append({"name": name, "image": image})
+    return containers

@@ -1,0 +1,277 @@
+"""One table says what the app changes: the adapter sends that, the guard lets through just that.
+
+The adapter's patches are read off the wire. The guard is asked about every field that the published
+schemas know, one change of one field at a time, as many as there are.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from kubernetes_validate import utils as schemas  # type: ignore[import-untyped]  # it ships none
+
+from local.cluster import kinds
+from local.cluster.admission import Admission, Write
+from local.cluster.auth import User
+from local.cluster.errors import ApiError
+from local.cluster.registry import Registry
+from local.cluster.requests import Target
+from local.cluster.store import Store
+from rotation.config import Cluster
+from rotation.edges.cluster.client import Api
+from rotation.edges.cluster.deployments import Deployments
+from rotation.edges.cluster.patches import OURS, SLOT, VERBS, allowed
+from rotation.edges.cluster.services import Services
+from rotation.model.targets import DeploymentTarget, SecretKeyTarget, ServiceTarget
+from rotation.secrecy import Secret, new_password
+from tests.kubernetes.support import APP, GUARDED, Edge, deployment, guard, secret, service
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+Path_ = tuple[str, ...]
+IMAGES = {"web": "orders:2", "init:first": "migrate:2"}
+PRODUCTION = ServiceTarget(GUARDED, "api", "slot")
+STANDBY = DeploymentTarget(GUARDED, "api-blue")
+KEY = SecretKeyTarget(GUARDED, "x", "password")
+CALLS: dict[str, Callable[[Edge], object]] = {
+    "move": lambda app: app.traffic.move(PRODUCTION, "blue", "green", revision="7"),
+    "fence": lambda app: app.traffic.fence(PRODUCTION, "orders-db-1"),
+    "start": lambda app: app.pods.start(STANDBY, replicas=2, images=IMAGES, version="v7"),
+    "scale": lambda app: app.pods.scale(STANDBY, 0),
+    "deliver": lambda app: app.pods.deliver(KEY, Secret("hunter2"), "v7"),
+}
+ALLOWED = allowed()
+
+
+@pytest.fixture
+def sent() -> Iterator[tuple[str, list[tuple[str, Any]]]]:
+    """An address, and the resource and body of each patch that it got."""
+    found: list[tuple[str, Any]] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_PATCH(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            resource = self.path.split("?")[0].split("/")[-2]
+            found.append((resource, json.loads(body)))
+            answer = json.dumps(original(resource)).encode()
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(answer)))
+            self.end_headers()
+            self.wfile.write(answer)
+
+        def log_message(self, *_: object) -> None:
+            """Nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_address[1]}", found
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def changed(body: Any) -> set[Path_]:
+    """The paths that a patch writes, in the table's words."""
+    if isinstance(body, list):
+        pointers = [step["path"] for step in body if step["op"] != "test"]
+        return {_named(tuple(p.removeprefix("/").split("/"))) for p in pointers}
+    return {_named(path) for path in _leaves(body)}
+
+
+def _leaves(value: Any, path: Path_ = ()) -> Iterator[Path_]:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _leaves(inner, (*path, key))
+    elif isinstance(value, list):
+        for item in value:
+            # `name` tells which item it is about, and changes none.
+            without = {key: inner for key, inner in item.items() if key != "name"}
+            yield from _leaves(without, (*path, "*"))
+    else:
+        yield path
+
+
+def _named(path: Path_) -> Path_:
+    if path[:2] == ("spec", "selector"):
+        assert path[2:] == ("slot",)
+        return ("spec", "selector", SLOT)
+    if "annotations" in path:
+        assert path[-1].startswith(OURS)
+        return (*path[:-1], OURS)
+    return ("data", "*") if path[0] == "data" else path
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_the_adapter_sends_what_the_table_says(
+    verb: str, sent: tuple[str, list[tuple[str, Any]]]
+) -> None:
+    address, found = sent
+    api = Api("table", Cluster.model_construct(server=address), new_password)
+    CALLS[verb](Edge(Services(api), Deployments(api)))
+    ((resource, body),) = found
+    assert (resource, changed(body)) == (VERBS[verb].resource, set(VERBS[verb].paths))
+
+
+def test_the_table_is_about_every_patch_of_the_adapter() -> None:
+    """A verb that sends a patch and stands in no row would be one that nothing here looks at."""
+    sending = {
+        name
+        for name, verb in [*vars(Services).items(), *vars(Deployments).items()]
+        if callable(verb)
+        and any("patch" in used.lower() for used in verb.__code__.co_names)
+        and not name.startswith("_")
+    }
+    assert sending == set(VERBS) == set(CALLS)
+
+
+# -- the guard
+
+KINDS = {"services": kinds.SERVICE, "deployments": kinds.DEPLOYMENT, "secrets": kinds.SECRET}
+# The server sets them, whatever is sent, or cannot be made to change them.
+SERVERS_OWN = {"generation", "managedFields", "resourceVersion"}
+
+
+@pytest.fixture(scope="module")
+def admission(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Admission]:
+    """The policies as they stand in the file, evaluated without a server."""
+    folder: Path = tmp_path_factory.mktemp("policies")
+    store = Store(folder / "cluster.db")
+    registry = Registry(store)
+    labels = {"credential-rotation/guard": "on"}
+    registry.create(kinds.NAMESPACE, {"metadata": {"name": GUARDED, "labels": labels}})
+    for manifest in guard(APP.name):
+        registry.create(kinds.BY_KIND[manifest["apiVersion"], manifest["kind"]], manifest)
+    yield Admission(store)
+    store.close()
+
+
+NEWEST = f"kubernetes-json-schema/v{schemas.latest_version()}-local-strict/_definitions.json"
+ITEMS = {"containers", "initContainers"}
+MAPS = {"annotations": [OURS + "x", "theirs"], "selector": ["slot", "app"], "data": ["password"]}
+
+
+@pytest.fixture(scope="module")
+def definitions() -> dict[str, Any]:
+    """The published schema of each type, by its name."""
+    found = schemas.schema_contents(NEWEST, schemas.latest_version())
+    return dict(found["$defs"])
+
+
+def original(resource: str) -> dict[str, Any]:
+    found = {
+        "services": service("api", {"app": "api", "slot": "blue"}),
+        "deployments": deployment("api-blue"),
+        "secrets": secret("orders-db-blue"),
+    }[resource]
+    found.pop("stringData", None)
+    if resource == "secrets":
+        found["data"] = {"password": "Zm9ybWVy"}
+    if resource == "deployments":
+        found["spec"]["template"]["metadata"]["annotations"] = {"theirs": "1"}
+    found["metadata"]["annotations"] = {"theirs": "1"}
+    return copy.deepcopy(found)
+
+
+def probes(
+    schema: dict[str, Any], definitions: dict[str, Any], rows: list[Path_]
+) -> Iterator[Path_]:
+    """One path for each field: all of each level that a row leads through, and no deeper."""
+    inner = {row[0]: [r[1:] for r in rows if r[0] == row[0]] for row in rows}
+    for key, found in sorted(_properties(schema, definitions).items()):
+        deeper = [row for row in inner.get(key, []) if row]
+        if not deeper:
+            yield (key,)
+        elif key in MAPS:
+            yield from ((key, name) for name in MAPS[key])
+        elif key in ITEMS:
+            rest = [row[1:] for row in deeper]
+            items = found["items"]
+            yield from ((key, "*", *path) for path in probes(items, definitions, rest))
+        else:
+            yield from ((key, *path) for path in probes(found, definitions, deeper))
+
+
+def _properties(schema: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
+    while "$ref" in schema:
+        schema = definitions[schema["$ref"].rpartition("/")[2]]
+    return dict(schema["properties"])
+
+
+def altered(obj: dict[str, Any], path: Path_) -> dict[str, Any]:
+    """A copy with another value at the path."""
+    made = copy.deepcopy(obj)
+    place: Any = made
+    for step in path[:-1]:
+        place = place[0] if step == "*" else place.setdefault(step, {})
+    before = place.get(path[-1])
+    place[path[-1]] = "green" if before == "blue" else ["another", before]
+    return made
+
+
+def as_row(path: Path_) -> Path_:
+    if "annotations" in path:
+        return (*path[:-1], OURS if path[-1].startswith(OURS) else path[-1])
+    if path == ("spec", "selector", "slot"):
+        return ("spec", "selector", SLOT)
+    return ("data", "*") if path == ("data", "password") else path
+
+
+def allows(admission: Admission, resource: str, new: dict[str, Any], old: dict[str, Any]) -> bool:
+    target = Target("patch", KINDS[resource], GUARDED, new["metadata"]["name"])
+    user = User(APP.name, frozenset(APP.groups))
+    write = Write(user, target, "UPDATE", new, old)
+    try:
+        admission.review(write)
+    except ApiError as denied:
+        if denied.code == 403 and "denied request: credential rotation" in denied.message:
+            return False
+        raise
+    return True
+
+
+@pytest.mark.parametrize("resource", ALLOWED)
+def test_the_guard_lets_through_what_the_table_says_and_nothing_else(
+    admission: Admission, definitions: dict[str, Any], resource: str
+) -> None:
+    group = "core" if resource != "deployments" else "apps"
+    schema = definitions[f"io.k8s.api.{group}.v1.{KINDS[resource].kind}"]
+    old = original(resource)
+    asked = [
+        path
+        for path in probes(schema, definitions, list(ALLOWED[resource]))
+        if path not in {("apiVersion",), ("kind",), ("status",), ("stringData",)}
+        and not (path[0] == "metadata" and path[1] in SERVERS_OWN)
+    ]
+    assert len(asked) > 15
+    passed = [path for path in asked if allows(admission, resource, altered(old, path), old)]
+    assert {as_row(path) for path in passed} == set(ALLOWED[resource])
+
+
+@pytest.mark.parametrize("resource", ALLOWED)
+def test_a_field_of_a_later_kubernetes_is_closed(admission: Admission, resource: str) -> None:
+    old = original(resource)
+    for row in ALLOWED[resource]:
+        for depth in range(1, len(row)):
+            if row[depth] in {OURS, "*"}:  # a key of a map, or an item of a list
+                continue
+            later = (*row[:depth], "fieldOfALaterVersion")
+            assert not allows(admission, resource, altered(old, later), old), later
+
+
+@pytest.mark.parametrize("resource", ALLOWED)
+def test_what_is_there_stays_there(admission: Admission, resource: str) -> None:
+    """A field is not taken away either."""
+    old = original(resource)
+    for key in ("labels", "annotations"):
+        new = copy.deepcopy(old)
+        new["metadata"].pop(key, None)
+        assert allows(admission, resource, new, old) is (new == old)
