@@ -14,6 +14,7 @@ from rotation.model.catalogue import Announcement, Stage
 from rotation.model.errors import StepFailed
 from rotation.model.record import Approval, Choice, Decision, Evidence, no_evidence
 from rotation.story.progress import IGNORED_KEPT
+from rotation.story.version import since
 
 if TYPE_CHECKING:
     from rotation.story.progress import Run
@@ -114,7 +115,7 @@ def _decided(run: Run, asked: Approval, event: object) -> Steps[Decision | None]
     if isinstance(decision, str):
         asked.ignored = [*asked.ignored[1 - IGNORED_KEPT :], decision]
         return None
-    if decision.decision == "approve":
+    if decision.decision == "approve" or not since(run.context, "1.1"):
         # A rejection waits for nothing: what is asked for here may be what is wrong.
         run.record.evidence.decided = yield from _collect(run)
     return (yield from _record(run, asked, decision))

@@ -24,7 +24,7 @@ from rotation.model.world import Slot, other
 from rotation.story.approval import approval
 from rotation.story.progress import Run
 from rotation.story.retrying import Steps, attempt
-from rotation.story.version import inherited
+from rotation.story.version import inherited, since
 from rotation.story.workload import (
     observe_workload,
     prepare_workload,
@@ -136,7 +136,8 @@ def new_login(run: Run, slot: Slot) -> Steps[str]:
                 StepName.ACTIVATE, activities.ACTIVATE, slot, version=staged.version
             )
         except StepFailed as failure:
-            if not left or failure.reasons[0].code != Code.FOREIGN_VERSION:
+            foreign = failure.reasons[0].code == Code.FOREIGN_VERSION
+            if not left or not foreign or not since(run.context, "1.1"):
                 raise
         else:
             return staged.version

@@ -319,6 +319,7 @@ STRANGER = {
     "client": "10.0.0.9",
     "sessions": 1,
     "workload": None,
+    "knownBy": None,
 }
 UNSAFE: list[dict[str, Any]] = [
     {"passed": False},

@@ -25,6 +25,7 @@ from rotation.model.activities import Notice, Reference
 from rotation.model.catalogue import Announcement
 from rotation.model.errors import Unavailable
 from rotation.model.record import Decision
+from rotation.model.targets import SecretTarget
 from rotation.settings import Settings
 from rotation.steps.catalogue import NOTIFY
 from tests.unit import people
@@ -260,12 +261,15 @@ def test_whoever_asks_is_told_within_seconds() -> None:
 @pytest.mark.usefixtures("hasty")
 @AWAY
 def test_an_event_fails_so_that_event_grid_delivers_it_again(answering: Answering) -> None:
+    vault = "https://kv-orders.vault.azure.net"
+    current = people.edges().vault(vault).current(SecretTarget("orders-db-green"))
+    assert current is not None
     event = func.EventGridEvent(
         id="e-1",
         data={
-            "Id": "https://kv-orders.vault.azure.net/secrets/orders-db-green/v1",
+            "Id": f"{vault}/secrets/orders-db-green/{current.version}",
             "ObjectName": "orders-db-green",
-            "Version": "v1",
+            "Version": current.version,
         },
         topic="",
         subject="orders-db-green",
