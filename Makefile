@@ -6,6 +6,9 @@ PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
 BIN = $(VENV)/bin
+# The newest that runs on Node.js 18 and 20.
+AZURITE_VERSION = 3.35.0
+ENGINE_TESTS ?= tests/engine tests/e2e tests/security tests/chaos
 
 .PHONY: help
 help: ## this list
@@ -30,6 +33,18 @@ units: $(VENV)/ready .venv-checkov/ready ## the tests; ARGS goes to pytest
 .PHONY: chaos
 chaos: $(VENV)/ready ## kills, outages, a full disk, storms of events, under load; CHAOS=full for all of them
 	$(BIN)/python -m pytest -n 2 --dist loadfile tests/chaos $(ARGS)
+
+.PHONY: test-azure-engine
+test-azure-engine: $(VENV)/ready azurite ## demo and tests on Microsoft's durable extension; ENGINE_TESTS names fewer
+	@$(BIN)/python -m local.demo --engine azure --yes
+	@$(BIN)/python -m local.demo --engine azure --reject
+	@$(BIN)/python -m local.demo --engine azure --yes --crash
+	$(BIN)/python -m pytest --engine azure $(ENGINE_TESTS) $(ARGS)
+
+.PHONY: azurite
+azurite: ## installs Azurite with npm, unless AZURITE names one
+	@test -n "$(AZURITE)" -o -x .azurite/node_modules/.bin/azurite || \
+	  npm install --silent --no-audit --no-fund --prefix .azurite azurite@$(AZURITE_VERSION)
 
 .PHONY: test-kubernetes
 test-kubernetes: $(VENV)/ready ## the tests on a real Kubernetes API server; builds it first, with Go
@@ -106,7 +121,7 @@ hooks: $(VENV)/ready ## make lint before each commit, by pre-commit
 
 .PHONY: clean
 clean: ## removes what make made
-	rm -rf $(VENV) .venv-checkov .venv-app .kusto .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .venv-checkov .venv-app .azurite .kusto .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 
 # checkov pins what the app pins otherwise: it has an environment of its own.
 .venv-checkov/ready: requirements-checkov.txt

@@ -1,6 +1,7 @@
 """Measures, prints the tables, and writes them down.
 
     python -m bench [--quick] [--json FILE] [--markdown FILE]        (make bench)
+    python -m bench soak --help       hosts that die and storage that goes away, for hours
 
 Minutes, on a busy machine up to seven; with `--quick` at most two. Progress goes to standard
 error. The exit code is not 0 when anything fails, a promise of this app included.
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench import fleet, history, intake, machine, methods, report, simulating, startup
+from bench import fleet, history, intake, machine, methods, report, simulating, soak, startup
 from bench.screen import elapsed, say
 from local.stack import Options, Stack
 
@@ -74,8 +75,11 @@ QUICK = Scope(
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    given = arguments(argv)
+    argv = sys.argv[1:] if argv is None else argv
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if argv[:1] == ["soak"]:
+        return soak.main(argv[1:])
+    given = arguments(argv)
     try:
         found = measured(quick=given.quick)
     except KeyboardInterrupt:

@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote
 
 from bench.screen import say
+from function_app import app
 from local.engine import Engine, MemoryJournal, Turn
-from local.host.app import load
-from local.process import ROOT
 
 if TYPE_CHECKING:
-    from local.host.app import App
+    from collections.abc import Callable, Mapping
+
     from local.stack import Stack
+
+    # What the SDK makes of a function: an orchestrator's takes a turn's JSON text.
+    Callables = Mapping[str, Callable[..., str]]
 
 DONE = {"done": True, "observed": "nothing left"}
 EVIDENCE = {"at": "2026-01-01T00:00:00Z", "complete": True, "passed": True}
@@ -34,20 +37,17 @@ class Scripted:
     """The app's orchestrators over activities that answer what a healthy world does; notes each
     turn of the rotation."""
 
-    def __init__(self, app: App, workloads: int) -> None:
+    def __init__(self, functions: Callables, workloads: int) -> None:
         self.turns: list[tuple[int, float]] = []  # events in the history, seconds of processor time
-        self._app = app
+        self._functions = functions
         self._workloads = [f"workload-{number}" for number in range(workloads)]
 
-    def known(self, kind: Literal["orchestrator", "activity"], name: str) -> bool:
-        return self._app.durable(kind, name) is not None
+    def known(self, kind: Literal["orchestrator", "activity"], name: str) -> bool:  # noqa: ARG002 - the protocol's names
+        return name in self._functions
 
     def orchestrator(self, name: str, context: str) -> str:
-        function = self._app.durable("orchestrator", name)
-        if function is None:
-            raise LookupError(f"the app has no orchestrator named {name!r}")
         began = time.thread_time()  # what others do on this machine does not count
-        answer: str = function.call(**{function.parameter: context})
+        answer = self._functions[name](context)
         seconds = time.thread_time() - began
         if name == ROTATION:
             self.turns.append((len(json.loads(context)["history"]), seconds))
@@ -79,8 +79,8 @@ class Scripted:
 def turns(sizes: tuple[int, ...]) -> dict[str, Any]:
     """The last turn of a rotation by its number of workloads, and the cost of an event."""
     say(f"replaying rotations with up to {max(sizes)} workloads")
-    app = load(ROOT / "function_app.py")
-    played = {size: _played(app, size) for size in sizes}
+    functions = {one.get_function_name(): one.get_user_function() for one in app.get_functions()}
+    played = {size: _played(functions, size) for size in sizes}
     points = [point for found in played.values() for point in found]
     base, slope = fit(points)
     return {
@@ -97,10 +97,10 @@ def turns(sizes: tuple[int, ...]) -> dict[str, Any]:
     }
 
 
-def _played(app: App, workloads: int) -> list[tuple[int, float]]:
+def _played(functions: Callables, workloads: int) -> list[tuple[int, float]]:
     """Turns of one rotation, from its start to its end. Raises `RuntimeError`."""
-    functions = Scripted(app, workloads)
-    engine = Engine(functions, MemoryJournal())
+    scripted = Scripted(functions, workloads)
+    engine = Engine(scripted, MemoryJournal())
     engine.start("credential", NAMES["credential"], json.dumps(REQUEST))
     _settle(engine)
     gate = ((_told(engine, "customStatus") or {}).get("approval") or {}).get("event")
@@ -116,7 +116,7 @@ def _played(app: App, workloads: int) -> list[tuple[int, float]]:
     _settle(engine)
     if (_told(engine, "output") or {}).get("outcome") != "completed":
         raise RuntimeError(f"the scripted rotation did not complete: {_all(engine)}")
-    return functions.turns
+    return scripted.turns
 
 
 def _told(engine: Engine, part: str) -> Any:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from local import proof, world
+from local import engines, proof, world
 from local.load import Load
 from local.process import StartError
 from local.stack import Options, Stack
@@ -75,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = arguments(argv)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix="rotation-") as directory:
-        stack = Stack(Path(directory), Options())
+        stack = Stack(Path(directory), Options(engine=given.engine))
         try:
             return run(stack, given)
         except KeyboardInterrupt:
@@ -98,6 +98,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     how.add_argument("--yes", action="store_true", help="approve over HTTP without asking")
     how.add_argument("--reject", action="store_true", help="reject over HTTP: shows the rollback")
     parser.add_argument("--crash", action="store_true", help="SIGKILL the host in the middle")
+    engines.add_option(parser)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write what was measured")
     parser.add_argument("--keep", action="store_true", help="leave the stack up until Ctrl-C")
     return parser.parse_args(argv)

@@ -51,7 +51,12 @@ def free_port() -> int:
 
 def die_with_parent() -> None:
     """Runs in the child: the kernel ends it when its parent is gone, however that happened."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    set_death_signal(signal.SIGTERM)
+
+
+def set_death_signal(number: signal.Signals) -> None:
+    """As `die_with_parent`, with another signal."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, number)
 
 
 def announce(url: str, **facts: object) -> None:
@@ -71,6 +76,8 @@ class Component:
         self.log = log
         self.env = {**os.environ, "PYTHONPATH": str(ROOT), **(env or {})}
         self.facts: dict[str, object] = {}
+        self.patience = 30.0  # seconds that it may take until it listens
+        self.grace = 10.0  # seconds that it may take until it ends
         self._process: subprocess.Popen[str] | None = None
 
     @classmethod
@@ -80,7 +87,7 @@ class Component:
         """The component `python -m local.<name> <args>`."""
         return cls(name, [sys.executable, "-m", f"local.{name}", *args], log, env)
 
-    def start(self, timeout: float = 30.0) -> Self:
+    def start(self) -> Self:
         """Returns once it listens; `facts` then holds what it announced."""
         if self._process is not None and not self.alive:
             self._reap()  # it ended by itself: its standard output is still open
@@ -96,7 +103,7 @@ class Component:
                 cwd=ROOT,
                 preexec_fn=die_with_parent,  # noqa: PLW1509 - prctl only, no locks taken
             )
-        self.facts = json.loads(self._first_line(timeout))
+        self.facts = json.loads(self._first_line(self.patience))
         return self
 
     def _first_line(self, timeout: float) -> str:
@@ -132,13 +139,13 @@ class Component:
     def alive(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
-    def stop(self, grace: float = 10.0) -> None:
+    def stop(self, grace: float | None = None) -> None:
         """SIGTERM, then SIGKILL once `grace` seconds are over."""
         if self._process is None:
             return
         self._process.terminate()
         try:
-            self._process.wait(grace)
+            self._process.wait(self.grace if grace is None else grace)
         except subprocess.TimeoutExpired:
             self._process.kill()
         self._reap()

@@ -158,9 +158,13 @@ def _holds(content: bytes, needles: list[bytes]) -> bool:
     return any(needle in content for needle in needles)
 
 
+# Where Azurite keeps what blobs and queues hold.
+EXTENTS = ("__blobstorage__", "__queuestorage__")
+
+
 def written(stack: Stack) -> Iterator[Path]:
     """The engine's journal, all logs (the server's statements too), and the published events."""
-    keep = re.compile(r"(journal\.db.*|.*\.log|topic\.db.*|credentials\.yaml)$")
+    keep = re.compile(r"(journal\.db.*|.*\.log|topic\.db.*|credentials\.yaml|__azurite_.*)$")
     for path in sorted(stack.directory.rglob("*")):
-        if path.is_file() and keep.search(path.name):
+        if path.is_file() and (keep.search(path.name) or path.parent.name in EXTENTS):
             yield path

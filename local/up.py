@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from local import world
+from local import engines, world
 from local.process import StartError
 from local.stack import Options, Stack
 
@@ -28,10 +28,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--directory", type=Path, help="kept afterwards (default: a temporary one)")
+    engines.add_option(parser)
     given = parser.parse_args(argv)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix="rotation-") as temporary:
-        stack = Stack(given.directory or Path(temporary), Options(timers=True))
+        stack = Stack(given.directory or Path(temporary), Options(timers=True, engine=given.engine))
         try:
             stack.start(lambda what: say(f"starting {what}"))
             say(usage(stack))

@@ -9,6 +9,9 @@ import azure.functions as func
 
 from rotation import log
 from rotation.front import api, triggers
+from rotation.front.hub import TaskHub
+from rotation.model import wire
+from rotation.model.errors import RotationError
 from rotation.pages import routes as pages
 from rotation.steps.catalogue import ACTIVITIES, NOTIFY
 from rotation.steps.running import run
@@ -57,7 +60,7 @@ def _durable(edges: Edges) -> df.Blueprint:
     @functions.activity_trigger("reference")
     @functions.durable_client_input("client")
     async def notify(reference: dict, client: df.DurableOrchestrationClient) -> dict:  # type: ignore[type-arg]
-        return await notify_and_publish(edges, client, reference)
+        return await notify_and_publish(edges, TaskHub(client), reference)
 
     return functions
 
@@ -68,8 +71,11 @@ async def notify_and_publish(
     """Publishing has an orchestration of its own: a topic that is down delays no rotation."""
     answer = run(NOTIFY, edges, reference)
     event = answer.pop("event", None)
-    if event is not None and not await client.get_status(event["id"]):
-        await client.start_new("publish", event["id"], event)
+    try:
+        if event is not None and not await client.get_status(event["id"]):
+            await client.start_new("publish", event["id"], event)
+    except RotationError as error:
+        return {"error": wire.value_of(error.as_failure())}
     return answer
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from local import world
+from local import engines, world
 from local.stack import Options, Stack
 
 pytest_plugins = ["tests.canary"]
@@ -32,6 +33,27 @@ QUICK: dict[str, Any] = {
         },
     ],
 }
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--engine", choices=engines.ENGINES, help="what stacks run on; default: LOCAL_ENGINE"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Before any stack is made: each takes its engine from the environment."""
+    engine = config.getoption("--engine", None)
+    if engine:
+        os.environ[engines.SWITCH] = engine
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Messages lie for a while on Microsoft's engine: more time, where a test sets none itself."""
+    extra = engines.slack(engines.selected())
+    for item in items:
+        if extra and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(120 + extra))
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,6 @@ from local.engine.errors import (
     InvalidInstanceId,
     JournalError,
     JournalInUse,
-    UnknownFunction,
 )
 from local.engine.journal import Journal, MemoryJournal
 from local.engine.runner import Runner
@@ -44,5 +43,4 @@ __all__ = [
     "Timer",
     "Turn",
     "Unit",
-    "UnknownFunction",
 ]

@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from local.engine.errors import FunctionFailed
 from local.engine.events import CONTROL, Event, Kind, event, stamp
 from local.engine.replay import Action, Decision, Replay, ReplayError
 
@@ -17,7 +18,10 @@ if TYPE_CHECKING:
 
 # azure-functions-durable puts this between an orchestrator's failure and its state.
 OUT_OF_PROC = "$OutOfProcData$:"
-TOO_LARGE = "its custom status is larger than 16 KB of UTF-16 text: put less into it"
+TOO_LARGE = (
+    "The UTF-16 size of the JSON-serialized payload must not exceed 16 KB: put less into its custom"
+    " status."
+)
 CUSTOM_STATUS_LIMIT = 16 * 1024  # bytes of UTF-16, as the extension counts
 SCHEMA = '"upperSchemaVersion": 1, "upperSchemaVersionNew": 2'
 
@@ -32,6 +36,7 @@ class TurnResult:
     output: str | None = None
     details: str | None = None
     custom: str | None = None
+    told: bool = True  # whether the orchestrator was asked: else the custom status stays
     continue_input: str | None = None
     carried: list[Event] = field(default_factory=list)
 
@@ -70,9 +75,10 @@ def controlled(message: Event) -> TurnResult:
     """The result of a control message (terminate, suspend, resume): the orchestrator is not
     asked."""
     if message.kind is Kind.EXECUTION_TERMINATED:
-        return TurnResult(status="Terminated", output=message.fields["Input"])
-    suspended = message.kind is Kind.EXECUTION_SUSPENDED
-    return TurnResult(status="Suspended" if suspended else "Running")
+        return TurnResult(status="Terminated", output=message.fields["Input"], told=False)
+    if message.kind is Kind.EXECUTION_SUSPENDED:
+        return TurnResult(status="Suspended", output=message.fields["Reason"], told=False)
+    return TurnResult(status="Running", told=False)
 
 
 def played(
@@ -137,8 +143,15 @@ def context(summary: Summary, history: list[Event], new: list[Event]) -> str:
     return (
         f'{{"history": [{", ".join(texts)}], "instanceId": {json.dumps(summary.id)},'
         f' "isReplaying": {json.dumps(bool(history))}, "parentInstanceId": {json.dumps(parent)},'
-        f' "input": {json.dumps(summary.input)}, {SCHEMA}}}'
+        f' "input": {json.dumps(handed_on(summary.input))}, {SCHEMA}}}'
     )
+
+
+def handed_on(text: str | None) -> str | None:
+    """An input as the function is given it. The SDK sends JSON within a JSON text, and one layer
+    comes off here; what was sent as an object stays as it is."""
+    value = None if text is None else json.loads(text)
+    return value if isinstance(value, str) else text
 
 
 def ask(name: str, argument: str, orchestrate: Callable[[str, str], str]) -> Response:
@@ -152,9 +165,10 @@ def ask(name: str, argument: str, orchestrate: Callable[[str, str], str]) -> Res
 def raised(error: Exception) -> Response:
     """The response for a function that failed: with its state, or (the SDK itself failed)
     without."""
-    _, label, data = str(error).partition(OUT_OF_PROC)
+    message = FunctionFailed.of(error).message
+    _, label, data = message.partition(OUT_OF_PROC)
     if not label:
-        return Response([], error=str(error) or type(error).__name__, crashed=True)
+        return Response([], error=message, crashed=True)
     return response(json.loads(data))
 
 

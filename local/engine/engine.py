@@ -6,18 +6,18 @@ outcome in one commit of the journal. A crash between the two loses the outcome,
 
 from __future__ import annotations
 
+import json
 import threading
-import traceback
 import uuid
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from local.engine import core, journal, status
 from local.engine.errors import (
+    FunctionFailed,
     InstanceFinished,
     InstanceNotFound,
     InstanceRunning,
-    UnknownFunction,
 )
 from local.engine.events import Event, Kind, event, stamp
 from local.engine.recording import Recording, TurnOutcome, check_id
@@ -56,6 +56,7 @@ def random_id() -> str:
 
 class Engine:
     """`clock` gives the time, `ids` the ids of instances and executions: pass both to simulate.
+    `version` is that of orchestrations which are started without one (host.json's defaultVersion).
 
     Safe to use from several threads. `changed` is notified after every commit.
     """
@@ -66,27 +67,33 @@ class Engine:
         journal: Journal,
         clock: Callable[[], datetime] = wall_clock,
         ids: Callable[[], str] = random_id,
+        version: str = "",
     ) -> None:
         self.functions = functions
         self.journal = journal
         self.clock = clock
         self.changed = threading.Condition(threading.RLock())
         self._ids = ids
+        self._version = version
 
     # Client operations
 
-    def start(self, name: str, instance_id: str | None = None, input: str | None = None) -> str:  # noqa: A002 - a published name
+    def start(
+        self,
+        name: str,
+        instance_id: str | None = None,
+        input: str | None = None,  # noqa: A002 - a published name
+        version: str | None = None,
+    ) -> str:
         """`input` is JSON. A finished instance of the same id is replaced, history and all."""
         key = self._ids() if instance_id is None else instance_id
         check_id(key)
         with self.changed:
-            if not self.functions.known("orchestrator", name):
-                raise UnknownFunction("orchestrator", name)
             known = self.journal.summary(key)
             if known is not None and not known.finished:
                 raise InstanceRunning(key, known.status)
             recording = self._recording()
-            recording.start(key, name, input)
+            recording.start(key, name, input, version=version)
             self._commit(recording.change)
         return key
 
@@ -160,7 +167,13 @@ class Engine:
         with self.changed:
             state = self.journal.state
             turns = [Turn(key) for key in state.turns]
-            return [*turns, *state.activities.values(), *state.due(self.clock())]
+            activities = filter(self.runnable, state.activities.values())
+            return [*turns, *activities, *state.due(self.clock())]
+
+    def runnable(self, activity: Activity) -> bool:
+        """One that the app does not have is scheduled all the same, and waits for a release that
+        has it: the extension tries it again for ever."""
+        return self.functions.known("activity", activity.name)
 
     def next_timer(self) -> datetime | None:
         """When the first armed timer fires: where a virtual clock may be moved to."""
@@ -201,19 +214,20 @@ class Engine:
         news = [message.event for message in messages]
         # Only a recorded turn changes the history, so it can be read without the lock: should
         # that happen meanwhile, this outcome is refused.
-        result = core.turn(instance, news, self.clock(), self.functions.orchestrator)
+        orchestrate = self.functions.orchestrator
+        if not self.functions.known("orchestrator", instance.summary.name):
+            orchestrate = absent
+        result = core.turn(instance, news, self.clock(), orchestrate)
         return TurnOutcome(result, messages, execution, past)
 
     def _run_activity(self, activity: Activity) -> Event:
         name, task = activity.name, activity.task
-        if not self.functions.known("activity", name):
-            reason = f"The function '{name}' doesn't exist, is disabled, or is not an activity"
-            return self._task_failed(task, reason, "")
         try:
             result = self.functions.activity(name, activity.input, activity.instance)
         except Exception as error:  # noqa: BLE001 - whatever user code raises fails its task
-            details = "".join(traceback.format_exception(error))
-            return self._task_failed(task, str(error) or type(error).__name__, details)
+            failure = FunctionFailed.of(error)
+            reason = f"Activity function '{name}' failed:  {failure.message}"
+            return self._task_failed(task, reason, dotnet(failure))
         return event(Kind.TASK_COMPLETED, self.clock(), TaskScheduledId=task, Result=result)
 
     def _task_failed(self, task: int, reason: str, details: str) -> Event:
@@ -240,11 +254,32 @@ class Engine:
         def known(name: str) -> bool:
             return self.functions.known("orchestrator", name)
 
-        return Recording(self.journal, known, self.clock(), self._ids)
+        return Recording(self.journal, known, self.clock(), self._ids, self._version)
 
     def _commit(self, change: Change) -> None:
         self.journal.commit(change)
         self.changed.notify_all()
+
+
+def absent(name: str, context: str) -> str:  # noqa: ARG001 - an orchestrator's form
+    raise FunctionFailed(
+        f"The function '{name}' doesn't exist, is disabled, or is not an orchestrator function.", ""
+    )
+
+
+def dotnet(failure: FunctionFailed) -> str:
+    """A failure's details: the extension serialises its exception, which holds the worker's."""
+    told = f"Result: Failure\nException: {failure.message}\nStack: {failure.stack}"
+    worker = {"$type": "Microsoft.Azure.WebJobs.Script.Workers.Rpc.RpcException", "Message": told}
+    return json.dumps(
+        {
+            "$type": "System.Exception, System.Private.CoreLib",
+            "ClassName": "System.Exception",
+            "Message": f" {failure.message}",
+            "Data": None,
+            "InnerException": worker,
+        }
+    )
 
 
 def recorded(recording: Recording, unit: Unit, outcome: Outcome) -> bool:

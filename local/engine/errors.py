@@ -6,12 +6,13 @@ EngineError
 ├── InstanceFinished   (410)
 ├── InstanceRunning    (409 for a start, 412 for a purge)
 ├── InvalidInstanceId  (400)
-├── UnknownFunction    (400)
 └── JournalError       nothing was stored; the call may be repeated
     └── JournalInUse   another process owns the journal
 """
 
 from __future__ import annotations
+
+import traceback
 
 
 class EngineError(Exception):
@@ -31,6 +32,7 @@ class InstanceFinished(EngineError):
 class InstanceRunning(EngineError):
     def __init__(self, instance_id: str, status: str) -> None:
         super().__init__(f"instance {instance_id!r} is {status}: wait for its end, or terminate it")
+        self.status = status
 
 
 class InvalidInstanceId(EngineError):
@@ -38,11 +40,22 @@ class InvalidInstanceId(EngineError):
         super().__init__(f"instance id {instance_id[:120]!r} {why}")
 
 
-class UnknownFunction(EngineError):
-    def __init__(self, kind: str, name: str) -> None:
-        super().__init__(
-            f"no {kind} function is named {name!r}: check the name, and that the app registers it"
-        )
+class FunctionFailed(Exception):
+    """What a function of the app raised, as a worker tells it: `message` is `Type: text`, `stack`
+    the traceback. Not the engine's own failure."""
+
+    def __init__(self, message: str, stack: str) -> None:
+        super().__init__(f"{message}\n{stack}")
+        self.message = message
+        self.stack = stack
+
+    @classmethod
+    def of(cls, error: Exception) -> FunctionFailed:
+        """Any exception as a worker tells it."""
+        if isinstance(error, FunctionFailed):
+            return error
+        stack = "".join(traceback.format_exception(error))
+        return cls(f"{type(error).__name__}: {error}", stack)
 
 
 class JournalError(EngineError):

@@ -51,6 +51,7 @@ class Recording:
         known: Callable[[str], bool],
         now: datetime,
         ids: Callable[[], str],
+        version: str = "",
     ) -> None:
         self.change = Change()
         self._journal = journal
@@ -58,9 +59,15 @@ class Recording:
         self._known = known
         self._now = now
         self._ids = ids
+        self._version = version
 
     def start(
-        self, instance_id: str, name: str, argument: str | None, parent: Parent | None = None
+        self,
+        instance_id: str,
+        name: str,
+        argument: str | None,
+        parent: Parent | None = None,
+        version: str | None = None,
     ) -> None:
         """A new instance; a finished one of that id gives way."""
         self.change.history_cleared.append(instance_id)
@@ -73,6 +80,7 @@ class Recording:
             status="Pending",
             created=self._now,
             updated=self._now,
+            version=self._version if version is None else version,
         )
         self._begin(summary)
 
@@ -85,7 +93,7 @@ class Recording:
             OrchestrationInstance={"InstanceId": summary.id, "ExecutionId": summary.execution},
             ParentInstance=None if parent is None else {"InstanceId": parent.instance},
             Name=summary.name,
-            Version="",
+            Version=summary.version,
             Input=summary.input,
             Tags=None,
         )
@@ -129,7 +137,7 @@ class Recording:
             before,
             status=result.status,
             updated=self._now,
-            custom=before.custom if result.custom is None else result.custom,
+            custom=result.custom if result.told else before.custom,
             output=result.output,
         )
 
@@ -156,23 +164,23 @@ class Recording:
 
     def _start_child(self, summary: Summary, decision: Decision) -> None:
         child_id = decision.instance_id or ""
-        refusal = self._refusal(child_id, decision.name)
+        if not self._known(decision.name):
+            return  # as on Azure Storage: the parent waits, and nothing tells it why
+        refusal = self._refusal(child_id)
         if refusal is None:
             parent = Parent(summary.id, summary.execution, decision.id)
-            self.start(child_id, decision.name, decision.input, parent)
+            self.start(child_id, decision.name, decision.input, parent, decision.version)
         else:
             told = child_failed(decision.id, refusal, None, self._now)
             self.send(summary.id, summary.execution, told)
 
-    def _refusal(self, child_id: str, name: str) -> str | None:
+    def _refusal(self, child_id: str) -> str | None:
         """Why a sub-orchestration cannot start. The back ends differ on an id in use; all that is
         safe everywhere is not to use one twice, so it fails."""
         try:
             check_id(child_id)
         except InvalidInstanceId as error:
             return str(error)
-        if not self._known(name):
-            return f"The function '{name}' doesn't exist, is disabled, or is not an orchestrator"
         if child_id in self.change.saved or child_id in self._state.instances:
             return f"An orchestration instance with the id '{child_id}' is already running"
         return None
@@ -187,7 +195,12 @@ class Recording:
         self.change.inbox_cleared.append(before.id)
         self.change.timers_cleared.append(before.id)
         self._begin(
-            replace(before, execution=self._ids(), input=result.continue_input, created=self._now)
+            replace(
+                before,
+                execution=self._ids(),
+                input=result.continue_input,
+                created=self._now,
+            )
         )
         for carried in result.carried:
             self.send(before.id, None, carried)

@@ -15,6 +15,7 @@ including what surprises people there:
 
 from __future__ import annotations
 
+import json
 from collections import deque
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -64,6 +65,17 @@ COMPLETES = {
 }
 
 
+# On Azure Storage the SDK cuts longer ones into pieces, and marks the wrong piece when one is
+# cancelled: the instance stays Running for days.
+LONGEST_TIMER = timedelta(days=6)
+TOO_LONG = "A timer of more than six days cannot be cancelled: wait in steps of a day at most"
+
+
+def sent(text: str | None) -> str | None:
+    """An action's input, JSON already, as it is stored: a JSON text once more."""
+    return None if text is None else json.dumps(text)
+
+
 class ReplayError(Exception):
     """Ends the orchestration as Failed; the text is its output."""
 
@@ -85,6 +97,7 @@ class Decision:
     name: str = ""
     input: str | None = None
     instance_id: str | None = None
+    version: str | None = None
     fire_at: datetime | None = None
 
 
@@ -207,13 +220,16 @@ class Replay:
         return self._schedule(
             "child",
             name=action["functionName"],
-            input=action.get("input"),
+            input=sent(action.get("input")),
             instance_id=action.get("instanceId"),
+            version=action.get("version"),
         )
 
     def _timer(self, action: Action) -> Task:
-        task_id = self._next_id
-        task = self._schedule("timer", fire_at=moment(action["fireAt"]))
+        task_id, fire_at = self._next_id, moment(action["fireAt"])
+        if fire_at - moment(self._turn_started) > LONGEST_TIMER:
+            raise UnsupportedError(TOO_LONG)
+        task = self._schedule("timer", fire_at=fire_at)
         if action["isCanceled"]:
             # It was scheduled all the same and will fire, unheard.
             del self._open[task_id]
@@ -230,7 +246,7 @@ class Replay:
         return task
 
     def _continue_as_new(self, action: Action) -> Task:
-        self.continued, self.continue_input = True, action.get("input")
+        self.continued, self.continue_input = True, sent(action.get("input"))
         return Task(done=True)
 
     def _when_any(self, action: Action) -> Task:

@@ -110,7 +110,7 @@ class Runner:
 
     def _next_activity(self) -> Unit | None:
         for key, activity in self._engine.journal.state.activities.items():
-            if key not in self._taken:
+            if key not in self._taken and self._engine.runnable(activity):
                 self._taken.add(key)
                 return activity
         return None

@@ -19,11 +19,12 @@ if TYPE_CHECKING:
 
     from local.engine.journal import Filter
 
-VERSION = 1
+VERSION = 2
 SCHEMA = """
 create table instances (
     id text primary key, execution text not null, name text not null, input text, parent text,
-    status text not null, created text not null, updated text not null, custom text, output text
+    status text not null, created text not null, updated text not null, custom text, output text,
+    version text not null
 );
 create table history (
     instance text, position integer, event text not null, primary key (instance, position)
@@ -42,7 +43,7 @@ create table timers (
     primary key (instance, execution, task)
 );
 """
-SAVE = "insert or replace into instances values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+SAVE = "insert or replace into instances values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 SELECT = """
 select * from instances
 where id > :after
@@ -249,11 +250,12 @@ def from_summary(summary: Summary) -> tuple[object, ...]:
         stamp(summary.updated),
         summary.custom,
         summary.output,
+        summary.version,
     )
 
 
 def to_summary(row: tuple[Any, ...]) -> Summary:
-    key, execution, name, argument, parent, status, created, updated, custom, output = row
+    key, execution, name, argument, parent, status, created, updated, custom, output, version = row
     return Summary(
         key,
         execution,
@@ -265,4 +267,5 @@ def to_summary(row: tuple[Any, ...]) -> Summary:
         moment(updated),
         custom,
         output,
+        version,
     )

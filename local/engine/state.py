@@ -36,6 +36,7 @@ class Summary:
     updated: datetime
     custom: str | None = None
     output: str | None = None
+    version: str = ""
 
     @property
     def finished(self) -> bool:

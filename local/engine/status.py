@@ -24,9 +24,12 @@ UNSEEN = {Kind.ORCHESTRATOR_STARTED, Kind.ORCHESTRATOR_COMPLETED}
 
 
 def payload(summary: Summary, *, show_input: bool) -> dict[str, object]:
+    parent = None if summary.parent is None else summary.parent.instance
     return {
         "name": summary.name,
+        **({"version": summary.version} if summary.version else {}),
         "instanceId": summary.id,
+        **({"parentInstanceId": parent} if parent else {}),
         "runtimeStatus": summary.status,
         "input": decoded(summary.input) if show_input else None,
         "customStatus": decoded(summary.custom),

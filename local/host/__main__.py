@@ -15,10 +15,12 @@ from typing import TextIO
 from local.engine.errors import JournalError
 from local.host import logs, settings
 from local.host.app import LoadError, load
+from local.host.plan import Plan
 from local.host.routing import RouteError
-from local.host.server import EngineStoppedError, Plan, bound_socket, serve, url_of
+from local.host.server import EngineStoppedError, serve
+from local.host.serving import bound_socket, url_of
 from local.host.timers import ScheduleError
-from local.process import announce
+from local.process import StartError, announce
 
 REFUSALS = (
     settings.SettingsError,
@@ -27,6 +29,7 @@ REFUSALS = (
     ScheduleError,
     JournalError,
     EngineStoppedError,
+    StartError,
 )
 ENVIRONMENT = """environment:
   LOCAL_FUNCTION_KEY  opens functions of level `function` (header x-functions-key or query code)
@@ -37,6 +40,7 @@ ENVIRONMENT = """environment:
                       {"auth_typ": "aad", "claims": [{"typ": ..., "val": ...}]}; refuses a POST
                       with that cookie that a browser sends from another site's page; off
                       (default): headers pass as they are, as on Azure without Easy Auth
+  LOCAL_ADMIN_KEY     opens /local/faults, by which the durable API fails the app (local/faults.py)
 Everything else in the environment is an app setting. The keys are not passed on to the app."""
 
 
@@ -48,8 +52,15 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--app", type=Path, required=True, help="the app's Python file")
-    parser.add_argument("--app-attribute", default="app", help="its FunctionApp (default: app)")
-    parser.add_argument("--journal", type=Path, required=True, help="the engine's SQLite file")
+    engine = parser.add_mutually_exclusive_group(required=True)
+    engine.add_argument("--journal", type=Path, help="the SQLite file of the engine of our own")
+    engine.add_argument(
+        "--storage",
+        type=Path,
+        metavar="FILE",
+        help="instead Microsoft's durable extension: holds the connection string of its storage",
+    )
+    parser.add_argument("--host-file", type=Path, help="default: host.json beside the app")
     parser.add_argument("--port", type=int, required=True, help="0 takes any free port")
     parser.add_argument("--settings", type=Path, help="app settings like local.settings.json")
     parser.add_argument("--timers", choices=("on", "off"), default="on", help="default: on")
@@ -66,10 +77,13 @@ def prepare(options: argparse.Namespace) -> Plan:
     os.environ["WEBSITE_HOSTNAME"] = url_of(public).removeprefix("http://")
     os.environ["WEBSITE_AUTH_ENABLED"] = str(switches.easy_auth)
     return Plan(
-        app=load(options.app, options.app_attribute),
+        app=load(options.app),
         switches=switches,
-        host_file=settings.HostFile.read(options.app.resolve().parent / "host.json"),
+        host_file=settings.HostFile.read(
+            options.host_file or options.app.resolve().parent / "host.json"
+        ),
         journal=options.journal,
+        storage=options.storage,
         timers=options.timers == "on",
         public=public,
         rpc=bound_socket(0),

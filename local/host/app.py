@@ -1,22 +1,16 @@
-"""Loads a function app the way the platform's worker does and says what is in it."""
+"""A function app as this host sees it: what the worker indexed, and whether it can run here."""
 
 from __future__ import annotations
 
-import importlib.util
-import inspect
-import json
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
-
-from azure.functions.decorators.utils import StringifyEnumJsonEncoder
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
-    from types import ModuleType
 
-    from azure.functions.decorators.function_app import Function
+    from azure.functions.meta import Datum
 
 HTTP = "httpTrigger"
 EVENT_GRID = "eventGridTrigger"
@@ -36,15 +30,41 @@ class LoadError(Exception):
 
 
 @dataclass(frozen=True)
+class Indexed:
+    """One function as a worker tells of it. `bindings` have the keys of function.json."""
+
+    name: str
+    id: str
+    bindings: list[dict[str, Any]]
+    retries: bool = False
+
+
+class Runtime(Protocol):
+    """What loads an app and calls its functions, as the platform's worker does."""
+
+    def index(self, path: Path) -> list[Indexed]:
+        """Raises `LoadError` for an app that the platform refuses."""
+
+    def start(self) -> None:
+        """Once, before the first call."""
+
+    async def call(self, function: str, inputs: Mapping[str, Datum]) -> Datum | None:
+        """By the function's id and its bindings' names; None for triggers without a response.
+        Raises `engine.errors.FunctionFailed` for whatever the function raises."""
+
+    def stop(self) -> None:
+        """Waits for nothing."""
+
+
+@dataclass(frozen=True)
 class AppFunction:
     """One function. `trigger` has the keys of function.json: route, authLevel, schedule..."""
 
     name: str
+    id: str
     kind: str
     trigger: Mapping[str, Any]
-    call: Callable[..., Any]
     clients: tuple[str, ...]
-    wants_context: bool
 
     @property
     def parameter(self) -> str:
@@ -54,16 +74,13 @@ class AppFunction:
     def durable_name(self) -> str:
         return str(self.trigger.get(ALIASES.get(self.kind, "")) or self.name)
 
-    @property
-    def is_async(self) -> bool:
-        return inspect.iscoroutinefunction(self.call)
-
 
 class App:
-    """The functions of one app, by name and by kind."""
+    """The functions of one app, by name and by kind, and the runtime that calls them."""
 
-    def __init__(self, functions: Iterable[AppFunction]) -> None:
+    def __init__(self, functions: Iterable[AppFunction], runtime: Runtime) -> None:
         self.functions = {function.name: function for function in functions}
+        self.runtime = runtime
         self._durable = {
             (f.kind, f.durable_name): f for f in self.functions.values() if f.kind in ALIASES
         }
@@ -75,56 +92,41 @@ class App:
         return self._durable.get((DURABLE_KINDS[kind], name))
 
 
-def load(path: Path, attribute: str = "app") -> App:
-    """Raises `LoadError`; the app's own exception is its cause."""
-    module = _import(path)
-    app = getattr(module, attribute, None)
-    if app is None or not hasattr(app, "get_functions"):
-        raise LoadError(f"{path} has no function app named {attribute!r}")
-    try:
-        functions = app.get_functions()
-    except Exception as error:
-        raise LoadError(f"{path}: the app's functions cannot be listed: {error}") from error
-    return App(describe(function) for function in functions)
-
-
-def _import(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    if spec is None or spec.loader is None or not path.is_file():
+def load(path: Path, runtime: Runtime | None = None) -> App:
+    """Raises `LoadError`; the app's own exception is its cause, where the runtime tells it."""
+    if not path.is_file() or path.suffix != ".py":
         raise LoadError(f"{path} is not a Python file")
     # The platform starts the worker in the app's folder, with that folder first on the path.
     sys.path.insert(0, str(path.resolve().parent))
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        raise LoadError(f"{path} cannot be imported: {type(error).__name__}: {error}") from error
-    return module
+    chosen = runtime or platform_runtime()
+    return App([describe(indexed) for indexed in chosen.index(path)], chosen)
 
 
-def describe(function: Function) -> AppFunction:
-    """Raises `LoadError` for what this host does not do and for what the worker refuses too."""
-    name = str(function.get_function_name())
-    bindings = [_plain(binding.get_dict_repr()) for binding in function.get_bindings()]
+def platform_runtime() -> Runtime:
+    """Microsoft's library from the Python on that it is published for, below it our own."""
+    if sys.version_info >= (3, 13):
+        from local.host.library import Library  # noqa: PLC0415 - not installed below 3.13
+
+        return Library()
+    from local.host.indexing import OwnRuntime  # noqa: PLC0415 - the other branch's twin
+
+    return OwnRuntime()
+
+
+def describe(indexed: Indexed) -> AppFunction:
+    """Raises `LoadError` for what this host does not do."""
+    name, bindings = indexed.name, indexed.bindings
     trigger = next((b for b in bindings if str(b["type"]).endswith("Trigger")), None)
     if trigger is None or trigger["type"] not in TRIGGERS:
         raise LoadError(
             f"{name}: trigger {trigger and trigger['type']} is not one of {', '.join(TRIGGERS)}"
         )
-    if function.get_setting("retry_policy") is not None:
+    if indexed.retries:
         raise LoadError(
             f"{name}: retry policies are not run by the local host; retry in the orchestrator"
         )
     clients = _client_parameters(name, bindings, trigger)
-    call = function.get_user_function()
-    wants_context = _check_signature(name, call, {str(trigger["name"]), *clients})
-    return AppFunction(name, str(trigger["type"]), trigger, call, clients, wants_context)
-
-
-def _plain(binding: Mapping[str, Any]) -> dict[str, Any]:
-    """The binding with enums as their names, as function.json has them."""
-    return dict(json.loads(json.dumps(binding, cls=StringifyEnumJsonEncoder)))
+    return AppFunction(name, indexed.id, str(trigger["type"]), trigger, clients)
 
 
 def _client_parameters(
@@ -140,13 +142,3 @@ def _client_parameters(
                 f"only {CLIENT} and the HTTP response are; use the service's SDK in the function"
             )
     return tuple(clients)
-
-
-def _check_signature(name: str, call: Callable[..., Any], bound: set[str]) -> bool:
-    """Matches parameters and bindings by name, and returns whether `context` is asked for."""
-    parameters = set(inspect.signature(call).parameters)
-    if missing := bound - parameters:
-        raise LoadError(f"{name}: has no parameter for its binding {', '.join(sorted(missing))}")
-    if extra := parameters - bound - {"context"}:
-        raise LoadError(f"{name}: no binding gives its parameter {', '.join(sorted(extra))}")
-    return "context" in parameters - bound

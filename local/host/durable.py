@@ -11,7 +11,7 @@ import asyncio
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from aiohttp import web
@@ -23,7 +23,6 @@ from local.engine.errors import (
     InstanceRunning,
     InvalidInstanceId,
     JournalError,
-    UnknownFunction,
 )
 
 if TYPE_CHECKING:
@@ -43,15 +42,14 @@ STATUSES: dict[type[EngineError], int] = {
     InstanceNotFound: 404,
     InstanceFinished: 410,
     InvalidInstanceId: 400,
-    UnknownFunction: 400,
-    JournalError: 503,
+    JournalError: 500,
 }
 NOT_DONE = ("rewind", "restart")
 
 
 @dataclass(frozen=True)
 class Addresses:
-    """Where the API is reached: `base` on the public server, `rpc` on the local one."""
+    """Where the API is reached: `base` on the public server, `rpc` on the local one, in full."""
 
     base: str
     rpc: str
@@ -87,7 +85,7 @@ class Addresses:
                 "managementUrls": self.management(PLACEHOLDER),
                 "baseUrl": f"{self.base}{WEBHOOK}",
                 "requiredQueryStringParameters": f"code={quote(self.system_key, safe='')}",
-                "rpcBaseUrl": f"{self.rpc}{RPC}/",
+                "rpcBaseUrl": f"{self.rpc}/",
             }
         )
 
@@ -120,12 +118,16 @@ class DurableApi:
         ]
 
     async def start(self, request: web.Request) -> web.Response:
-        given_input = unwrapped(await _json_text(request))
+        given_input = await _json_text(request) or None
         given, name = request.match_info.get("id"), request.match_info["name"]
+        version = request.query.get("version")
         try:
-            instance_id = await asyncio.to_thread(self._engine.start, name, given, given_input)
+            instance_id = await asyncio.to_thread(
+                self._engine.start, name, given, given_input, version
+            )
         except InstanceRunning as error:
-            return problem(409, error)
+            said = f"An Orchestration instance with the status {error.status} already exists."
+            return web.json_response({"Message": said}, status=409)
         urls = self._addresses.management(instance_id)
         headers = {"Location": urls["statusQueryGetUri"], "Retry-After": "10"}
         return web.json_response(urls, status=202, headers=headers)
@@ -182,9 +184,9 @@ class DurableApi:
             return web.json_response(
                 {"Message": "Only application/json request content is supported"}, status=400
             )
-        data = await _json_text(request)
+        data = await _json_text(request, empty=False)
         instance_id, name = request.match_info["id"], request.match_info["event"]
-        await asyncio.to_thread(self._engine.raise_event, instance_id, name, data or "null")
+        await asyncio.to_thread(self._engine.raise_event, instance_id, name, data)
         return web.Response(status=202)
 
     async def act(self, request: web.Request) -> web.Response:
@@ -257,30 +259,23 @@ def problem(status: int, error: EngineError) -> web.Response:
     return web.json_response(body, status=status)
 
 
-async def _json_text(request: web.Request) -> str:
-    """The body as it came, maybe empty. The engine stores JSON: what is not JSON is a 400."""
+def storage_failure(status: int) -> dict[str, Any]:
+    """What the extension answers to whatever it is asked while its storage is away; read off it,
+    with 500."""
+    failure = {"ExceptionMessage": "Retry failed after 4 tries. (Connection refused)"}
+    kind = {"ExceptionType": "System.AggregateException", "Status": status}
+    return {"Message": "Something went wrong while processing your request", **failure, **kind}
+
+
+async def _json_text(request: web.Request, *, empty: bool = True) -> str:
+    """The body as it came, and `empty` if it may be. What is not JSON is a 400."""
     text = (await request.text()).strip()
     try:
-        json.loads(text or "null")
+        json.loads(text or ("null" if empty else text))
     except ValueError as error:
         body = json.dumps({"Message": "Invalid JSON content", "ExceptionMessage": str(error)})
         raise web.HTTPBadRequest(text=body, content_type="application/json") from error
     return text
-
-
-def unwrapped(text: str) -> str | None:
-    """The orchestration's input as JSON text. The SDK's client sends it encoded once more, as a
-    JSON string that holds JSON; the platform takes one layer off before the function sees it."""
-    if not text:
-        return None
-    value = json.loads(text)
-    if not isinstance(value, str):
-        return text
-    try:
-        json.loads(value)
-    except ValueError:
-        return text
-    return value
 
 
 def _flag(request: web.Request, name: str, *, default: bool = False) -> bool:

@@ -20,30 +20,32 @@ if TYPE_CHECKING:
 
 
 class MalformedError(Exception):
-    """The body is not what the header announces."""
+    """What was posted is no delivery; `status` is the extension's answer."""
+
+    def __init__(self, message: str, status: int = 400) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class EventGridWebhook:
     """`/runtime/webhooks/eventgrid?functionName=NAME&code=KEY`."""
 
     def __init__(self, app: App, worker: Worker, doors: Doorkeeper) -> None:
-        self._functions = {
-            function.name.lower(): function for function in app.of_kind(apps.EVENT_GRID)
-        }
+        self._functions = {function.name: function for function in app.of_kind(apps.EVENT_GRID)}
         self._worker = worker
         self._doors = doors
 
     async def handle(self, request: web.Request) -> web.Response:
         self._doors.demand(request, Level.SYSTEM)
         name = request.query.get("functionName", "")
-        function = self._functions.get(name.lower())
+        function = self._functions.get(name)
         if function is None:
             return web.Response(status=404, text=f"cannot find function: '{name}'")
         try:
             return await self._answer(request, function)
         except MalformedError as error:
             event("malformed event", logging.WARNING, function=function.name, reason=str(error))
-            return web.Response(status=400, text=str(error))
+            return web.Response(status=error.status, text=str(error))
 
     async def _answer(self, request: web.Request, function: AppFunction) -> web.Response:
         if request.method == "OPTIONS":
@@ -84,20 +86,22 @@ async def _json(request: web.Request) -> object:
     try:
         return await request.json()
     except ValueError as error:
-        raise MalformedError(f"the body is not JSON: {error}") from error
+        raise MalformedError(f"the body is not JSON: {error}", 500) from error
 
 
 def _events(body: object) -> list[dict[str, Any]]:
     """The events in a body: an array of either schema, or one CloudEvent."""
     events = [body] if isinstance(body, dict) else body
     if not isinstance(events, list) or not all(isinstance(item, dict) for item in events):
-        raise MalformedError("the body is neither an array of events nor one CloudEvent")
+        raise MalformedError("the body is neither an array of events nor one CloudEvent", 500)
     return events
 
 
 def _validation_code(body: object) -> str:
     events = _events(body)
-    data = events[0].get("data") if events else None
+    if not events:
+        raise MalformedError("the validation has no event", 500)
+    data = events[0].get("data")
     code = data.get("validationCode") if isinstance(data, dict) else None
     if not isinstance(code, str):
         raise MalformedError("the validation event has no data.validationCode")

@@ -65,6 +65,7 @@ class HostFile:
     route_prefix: str = "api"
     timeout: float | None = DEFAULT_TIMEOUT
     task_hub: str = "LocalHub"
+    durable: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def read(cls, path: Path) -> HostFile:
@@ -73,11 +74,30 @@ class HostFile:
             return cls()
         content = _json_object(path)
         extensions = content.get("extensions", {})
+        durable = extensions.get("durableTask", {})
         return cls(
             route_prefix=extensions.get("http", {}).get("routePrefix", cls.route_prefix).strip("/"),
             timeout=parse_timeout(content.get("functionTimeout")),
-            task_hub=extensions.get("durableTask", {}).get("hubName", cls.task_hub),
+            task_hub=durable.get("hubName", cls.task_hub),
+            durable=durable,
         )
+
+    @property
+    def version(self) -> str:
+        """What an orchestration gets that is started without a version of its own."""
+        return str(self.durable.get("defaultVersion", ""))
+
+    def extension_settings(self) -> dict[str, str]:
+        """The environment that the durable host takes these settings from."""
+        provider = self.durable.get("storageProvider", {})
+        given = {
+            "VERSION": self.durable.get("defaultVersion"),
+            "MATCH": self.durable.get("versionMatchStrategy"),
+            "MISMATCH": self.durable.get("versionFailureStrategy"),
+            "POLL": provider.get("maxQueuePollingInterval"),
+            "STORAGE_TIMEOUT": provider.get("workItemQueueVisibilityTimeout"),
+        }
+        return {name: str(value) for name, value in given.items() if value is not None}
 
 
 def parse_timeout(text: str | None) -> float | None:

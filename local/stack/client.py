@@ -9,10 +9,11 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import urllib3
 
-from local import world
+from local import engines, world
 from rotation.model.targets import SecretTarget
 
 if TYPE_CHECKING:
@@ -135,7 +136,7 @@ class Client:
         seen: Callable[[dict[str, Any]], None] = lambda _: None,
     ) -> dict[str, Any]:
         """Polls a rotation until `until` holds of its record; `seen` gets each one on the way."""
-        deadline = time.monotonic() + timeout
+        deadline = time.monotonic() + timeout + engines.slack(self._parts.engine)
         while True:
             record = self.rotation(rotation)
             seen(record)
@@ -144,6 +145,12 @@ class Client:
             if time.monotonic() > deadline:
                 raise TimeoutError(f"rotation {rotation} is still at {record['stage']}: {record}")
             time.sleep(0.1)
+
+    def free(self) -> bool:
+        """Whether the credential can be rotated: no orchestration of it is under way."""
+        code = quote(self._parts.keys["system"], safe="")
+        path = f"/runtime/webhooks/durabletask/instances/{world.CREDENTIAL}?code={code}"
+        return self.request("GET", path).status in {200, 404}
 
     def reject(self, rotation: str) -> None:
         found = self.follow(

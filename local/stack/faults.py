@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import urllib3
 
+from local import engines
+from local.process import wait_until
 from local.stack.client import Answer
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from local.stack.client import Client
     from local.stack.parts import Parts
 
@@ -42,13 +47,38 @@ class FaultDesk:
         if answer.status >= 300:
             raise ValueError(f"the order was refused: {answer.body.decode()}")
 
+    @contextmanager
+    def without_storage(self) -> Iterator[None]:
+        """The task hub's storage is away: Azurite ends and comes back, or our engine fails as the
+        extension then does. Afterwards the app answers again."""
+        if self._parts.engine == engines.AZURE:
+            self._parts.components["storage"].stop()
+        else:
+            self.order("host", times=1_000_000, status=500)
+        yield
+        if self._parts.engine == engines.AZURE:
+            self._parts.components["storage"].start()
+        else:
+            self.admin("host", "DELETE", "/local/faults")
+        wait_until(self._hub_answers, self._patience, "the task hub")
+
+    def _hub_answers(self) -> bool:
+        return self._client.api("GET", "/rotations").status == 200
+
+    @property
+    def _patience(self) -> float:
+        return 60 + engines.slack(self._parts.engine)
+
     def restore(self) -> None:
         """Starts what is down, takes back all faults, and rejects the rotations that wait."""
         for component in self._parts.components.values():
             if not component.alive:
                 component.start()
-        for name in ("keyvault", "cluster", "topic"):
+        own = ("host",) if self._parts.engine == engines.LOCAL else ()
+        for name in ("keyvault", "cluster", "topic", *own):
             self.admin(name, "DELETE", "/local/faults")
         for record in self._client.rotations():
             if record["outcome"] is None:
                 self._client.reject(record["rotation"])
+        # Whoever stops the host next may take with it, for a minute, the news of a rotation's end.
+        wait_until(self._client.free, self._patience, "the end of the credential's orchestration")

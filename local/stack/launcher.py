@@ -6,10 +6,11 @@ import json
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import urlsplit
 
 import yaml
 
-from local import world
+from local import engines, world
 from local.identity import environment as identity_environment
 from local.process import ROOT, Component, free_port
 from local.stack.client import Client
@@ -40,14 +41,16 @@ class Options:
     credential: dict[str, Any] = field(default_factory=dict)
     clusters: dict[str, Any] = field(default_factory=dict)  # more than the stack's own
     environment: dict[str, str] = field(default_factory=dict)
+    engine: str = field(default_factory=engines.selected)
 
 
 class Stack(Parts):
     """Starts the components, which end with the stack."""
 
     def __init__(self, directory: Path, options: Options | None = None) -> None:
-        super().__init__(directory)
         self.options = options or Options()
+        super().__init__(directory, self.options.engine)
+        self.release = ROOT  # the folder of the app that runs
 
     @cached_property
     def owner(self) -> Owner:
@@ -70,6 +73,7 @@ class Stack(Parts):
 
         Raises `StartError`, `TimeoutError`.
         """
+        engines.demand(self.engine)
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
             self._start(progress)
@@ -92,13 +96,17 @@ class Stack(Parts):
         self.provisioner.login(self._credential())
         progress("cluster with two workloads on the blue slot")
         self._start_cluster()
+        if self.engine == engines.AZURE:
+            progress("Azure Storage (Azurite), for Microsoft's durable extension")
+            ports = ("--queue-port", str(free_port()), "--table-port", str(free_port()))
+            self._component("storage", *ports, module="durable.storage")
         progress("Functions host with the app")
         self.start_host()
 
-    def _component(self, name: str, *arguments: str) -> Component:
+    def _component(self, name: str, *arguments: str, module: str = "") -> Component:
         """A component, which keeps its port, so that it can be stopped and started again."""
         component = Component.module(
-            name,
+            module or name,
             *("--state", self._path(name), "--port", str(free_port())),
             *arguments,
             log=self.directory / "logs" / f"{name}.log",
@@ -140,14 +148,32 @@ class Stack(Parts):
         """Starts the Functions host, on a port that stays the same when it is started again."""
         if "host" not in self.components:
             self.write_configuration()
-            self.components["host"] = Component.module(
-                "host",
-                *("--app", str(ROOT / "function_app.py"), "--journal", self._path("journal.db")),
-                *("--port", str(free_port()), "--timers", "on" if self.options.timers else "off"),
-                log=self.directory / "logs" / "host.log",
-                env=self._host_environment(),
-            )
+            self.components["host"] = self._host(free_port())
         self.components["host"].start()
+
+    def _host(self, port: int) -> Component:
+        host = Component.module(
+            "host",
+            *("--app", str(self.release / "function_app.py"), *self._carried_by()),
+            *("--port", str(port), "--timers", "on" if self.options.timers else "off"),
+            log=self.directory / "logs" / "host.log",
+            env=self._host_environment(),
+        )
+        engines.be_patient(host, self.engine)
+        return host
+
+    def _carried_by(self) -> tuple[str, ...]:
+        if self.engine == engines.AZURE:
+            return engines.arguments(self.components["storage"], self.release)
+        return ("--journal", self._path("journal.db"))
+
+    def replace(self, release: Path) -> None:
+        """Another release of the app, in that folder, in the place of the one that runs."""
+        before = self.components["host"]
+        before.stop()
+        self.release = release
+        self.components["host"] = self._host(urlsplit(before.url).port or 0)
+        self.start_host()
 
     def write_configuration(self) -> None:
         """Writes credentials.yaml, as JSON: that is YAML too. The host reads it when it starts."""
@@ -173,6 +199,7 @@ class Stack(Parts):
             "ROTATION_CA_BUNDLE": str(self.addresses.authority),
             "ROTATION_SWEEP_SCHEDULE": "0 0 6 * * *",
             "ROTATION_TOPIC_ENDPOINT": self.components["topic"].url,
+            "PYTHON_THREADPOOL_THREAD_COUNT": "32",  # as infra/ sets it
             "ROTATION_WATCH_SECONDS": str(self.options.watch_seconds),
             **self.options.environment,
         }

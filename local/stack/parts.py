@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 class Parts:
     """Everything that a component writes is below `directory`."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, engine: str) -> None:
         self.directory = directory
+        self.engine = engine  # of `local.engines`
         self.components: dict[str, Component] = {}
         self.keys = {
             name: secrets.token_urlsafe(24) for name in ("function", "master", "system", "admin")

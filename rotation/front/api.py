@@ -16,6 +16,7 @@ from rotation.decisions.verdict import MOST_NAMES, identity_of
 from rotation.front import approvers, rotations, sites
 from rotation.front.approvers import POLICY, Decider, entra, keyed
 from rotation.front.credentials import fresh_evidence, look
+from rotation.front.hub import TaskHub
 from rotation.front.principals import Principal, signed_in
 from rotation.front.problems import (
     Members,
@@ -57,7 +58,7 @@ def blueprint(edges: Readers) -> df.Blueprint:
     ) -> func.HttpResponse:
         sites.demand_own(req, edges.settings.public_url)
         caller = _caller(edges, req)
-        return await start(edges, client, json_object(req), caller)
+        return await start(edges, TaskHub(client), json_object(req), caller)
 
     @routes.function_name("list_rotations")
     @routes.route("rotations", methods=["GET"])
@@ -67,7 +68,7 @@ def blueprint(edges: Readers) -> df.Blueprint:
         req: func.HttpRequest, client: df.DurableOrchestrationClient
     ) -> func.HttpResponse:
         _caller(edges, req)
-        return await listing(edges, client, dict(req.params))
+        return await listing(edges, TaskHub(client), dict(req.params))
 
     @routes.function_name("get_rotation")
     @routes.route("rotations/{id}", methods=["GET"])
@@ -77,7 +78,7 @@ def blueprint(edges: Readers) -> df.Blueprint:
         req: func.HttpRequest, client: df.DurableOrchestrationClient
     ) -> func.HttpResponse:
         _caller(edges, req)
-        record = await existing(client, req.route_params["id"])
+        record = await existing(TaskHub(client), req.route_params["id"])
         return answer({**wire.value_of(record), "links": _links(edges, record.rotation)})
 
     @routes.function_name("get_evidence")
@@ -88,7 +89,7 @@ def blueprint(edges: Readers) -> df.Blueprint:
         req: func.HttpRequest, client: df.DurableOrchestrationClient
     ) -> func.HttpResponse:
         _caller(edges, req)
-        record = await existing(client, req.route_params["id"])
+        record = await existing(TaskHub(client), req.route_params["id"])
         return answer(wire.value_of(await fresh_evidence(edges, record)))
 
     @routes.function_name("decide")
@@ -100,8 +101,8 @@ def blueprint(edges: Readers) -> df.Blueprint:
     ) -> func.HttpResponse:
         sites.demand_own(req, edges.settings.public_url)
         caller, document = _caller(edges, req), json_object(req)
-        record = await existing(client, req.route_params["id"])
-        return await decision(edges, client, record, document, caller)
+        record = await existing(TaskHub(client), req.route_params["id"])
+        return await decision(edges, TaskHub(client), record, document, caller)
 
     @routes.function_name("list_credentials")
     @routes.route("credentials", methods=["GET"])
@@ -112,7 +113,7 @@ def blueprint(edges: Readers) -> df.Blueprint:
     ) -> func.HttpResponse:
         _caller(edges, req)
         names = sorted(edges.configuration.credentials)
-        seen = [wire.value_of(await look(edges, client, name)) for name in names]
+        seen = [wire.value_of(await look(edges, TaskHub(client), name)) for name in names]
         return answer({"credentials": seen})
 
     @routes.function_name("health")

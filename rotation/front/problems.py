@@ -37,6 +37,7 @@ TITLES = {
     500: "The app failed",
     503: "The app cannot do its work now",
 }
+RETRY_AFTER = 30.0  # seconds, where another system did not say
 LONGEST_BODY = 64 * 1024
 JSON = "application/json"
 LONGEST_MEDIA_TYPE = 100
@@ -69,14 +70,30 @@ class Details(Struct, kw_only=True, rename="camel", omit_defaults=True):
 
 
 class Problem(Exception):  # noqa: N818 - RFC 9457's word
-    """Raised by a handler, answered as problem+json. `more` are its extension members."""
+    """Raised by a handler, answered as problem+json. `more` are its extension members.
 
-    def __init__(self, status: int, code: Code, detail: str, **more: Unpack[Members]) -> None:
+    `retry_after`: seconds after which it may be over by itself.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        code: Code,
+        detail: str,
+        *,
+        retry_after: float | None = None,
+        **more: Unpack[Members],
+    ) -> None:
         super().__init__(detail)
         self.status = status
+        self.retry_after = retry_after
         self.code = code
         self.reason: Reason = reason(code, detail)
         self.more = more
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {} if self.retry_after is None else {"Retry-After": f"{self.retry_after:.0f}"}
 
 
 def answer(document: object, status: int = 200, **headers: str) -> func.HttpResponse:
@@ -104,7 +121,7 @@ def problem(error: Problem) -> func.HttpResponse:
         json.dumps(wire.value_of(details)),
         status_code=error.status,
         mimetype="application/problem+json",
-        headers=HEADERS,
+        headers={**HEADERS, **error.headers},
     )
 
 
@@ -190,7 +207,25 @@ def _problem(handler: str, error: Exception) -> Problem:
             text = "the configuration is not valid"
             return Problem(503, error.code, text, problems=error.problems)
         case RotationError():
-            return Problem(503, error.code, error.message)
+            return _unavailable(handler, error)
+    return _unexpected(handler, error)
+
+
+def _unavailable(handler: str, error: RotationError) -> Problem:
+    """The problem of another system's trouble, whose cause only the log tells."""
+    cause = type(error.__cause__).__name__ if error.__cause__ else None
+    log.event(
+        "http.unavailable",
+        level=logging.WARNING,
+        handler=handler,
+        code=str(error.code),
+        cause=cause,
+    )
+    after = error.retry_after or (RETRY_AFTER if error.transient else None)
+    return Problem(503, error.code, error.message, retry_after=after)
+
+
+def _unexpected(handler: str, error: Exception) -> Problem:
     name = type(error).__name__
     log.event(
         "http.unexpected",

@@ -1,6 +1,7 @@
 """Rotations as a caller sees them: start one, find them, decide one. HTTP and HTML come on top.
 
-All of it goes through the durable client, whose statuses are the only record there is.
+All of it goes through the durable client, whose statuses are the only record there is. Nothing is
+concluded from one that could not be read: see `hub`.
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ from typing import TYPE_CHECKING, Any
 from azure.durable_functions import OrchestrationRuntimeStatus as Status
 
 from rotation.front.approvers import identity, refusal
+from rotation.front.hub import unavailable
 from rotation.model import wire
 from rotation.model.catalogue import Outcome, Progress, Stage
+from rotation.model.errors import Unavailable
 from rotation.model.reasons import Code, reason
 from rotation.model.record import Decision, Request, ShownRecord, new_record
 
@@ -77,7 +80,10 @@ class Busy:
 
 
 async def start(client: Client, request: Request) -> Started | Known | Busy:
-    """Starts the credential's orchestration, unless it runs or this request was taken before."""
+    """Starts the credential's orchestration, unless it runs or this request was taken before.
+
+    Raises `Unavailable`, after which it may have been started: a repeat finds out.
+    """
     if await client.get_status(request.rotation):
         return Known(request.rotation)
     running = await current(client, request.credential)
@@ -85,11 +91,13 @@ async def start(client: Client, request: Request) -> Started | Known | Busy:
         return _as_seen(request, running)
     try:
         await client.start_new("credential", request.credential, wire.value_of(request))
-    except Exception:
+    except Unavailable:
+        raise
+    except Exception as error:
         # The SDK raises bare exceptions: that another one was first is seen by looking.
         running = await current(client, request.credential)
         if running is None:
-            raise
+            raise unavailable(f"{request.rotation} was not started") from error
         return _as_seen(request, running)
     # Two callers can both have seen nothing: the one whose request did not get in hears of it.
     running = await current(client, request.credential)
@@ -320,19 +328,26 @@ async def decide(
 async def submit(
     client: Client, record: ShownRecord, event: str, decision: Decision, grace: float = GRACE
 ) -> Decided:
-    """Raises the decision and looks for `grace` seconds whether it is the one that counted."""
+    """Raises the decision and looks for `grace` seconds whether it is the one that counted.
+
+    Raises `Unavailable`, after which it may have got there: a repeat finds out, and one counts.
+    """
     rotation = record.rotation
     try:
         await client.raise_event(rotation, event, wire.value_of(decision))
-    except Exception:
+    except Unavailable:
+        raise
+    except Exception as error:
         # The SDK raises bare exceptions: that it has ended meanwhile is seen by looking.
-        ended = await find(client, rotation)
+        ended = await _seen(client, rotation)
         if ended is None or ended.outcome is None:
-            raise
+            raise unavailable(f"{rotation} may not have got the decision") from error
         return NotWaiting(ended)
     deadline = asyncio.get_running_loop().time() + grace
     while True:
-        seen = await find(client, rotation) or record
+        seen = await _seen(client, rotation)
+        if seen is None:
+            return Accepted(record)  # the hub has taken it; what becomes of it is seen later
         if seen.decision is not None:
             won = seen.decision.id == decision.id
             return Recorded(seen, seen.decision) if won else TooLate(seen, seen.decision)
@@ -341,6 +356,14 @@ async def submit(
         if asyncio.get_running_loop().time() > deadline:
             return Accepted(seen)
         await asyncio.sleep(0.2)
+
+
+async def _seen(client: Client, rotation: str) -> ShownRecord | None:
+    """None where a look shows nothing, for whatever reason: the decision is on its way."""
+    try:
+        return await find(client, rotation)
+    except Unavailable:
+        return None
 
 
 def why_not(record: ShownRecord) -> str:

@@ -17,6 +17,7 @@ import azure.functions as func
 
 from rotation import log
 from rotation.front import expiry, rotations
+from rotation.front.hub import TaskHub
 from rotation.model.catalogue import Origin
 from rotation.model.errors import RotationError
 from rotation.model.record import Request
@@ -95,7 +96,7 @@ def blueprint(edges: Readers) -> df.Blueprint:
             data = event.get_json()
         except ValueError:
             data = None
-        await take(edges, client, str(event.event_type), data, str(event.id))
+        await take(edges, TaskHub(client), str(event.event_type), data, str(event.id))
 
     @triggers.function_name("sweep")
     @triggers.timer_trigger("timer", "%ROTATION_SWEEP_SCHEDULE%")
@@ -104,7 +105,7 @@ def blueprint(edges: Readers) -> df.Blueprint:
         timer: func.TimerRequest,  # noqa: ARG001 - the binding's name
         client: df.DurableOrchestrationClient,
     ) -> None:
-        await sweep_all(edges, client)
+        await sweep_all(edges, TaskHub(client))
 
     return triggers
 

@@ -487,6 +487,12 @@ class Code(StrEnum):
         "the app died in the middle of a step (timeout, crash or scale-in), again and again",
         "see its log; give it more memory",
     )
+    HUB_UNAVAILABLE = (
+        "task-hub-unavailable",
+        Area.APP,
+        "Azure Storage, or the Durable Task Scheduler, did not answer the app",
+        "try again: rotations go on by themselves, and the answer says if a decision is in doubt",
+    )
     UNEXPECTED = (
         "unexpected",
         Area.APP,

@@ -13,6 +13,7 @@ import azure.functions as func
 from rotation.pages import wording
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
     from jinja2 import Environment
@@ -26,11 +27,18 @@ ICON = (
 
 
 def page(
-    template: str, status: int, now: datetime, set_cookie: str | None = None, **context: Any
+    template: str,
+    status: int,
+    now: datetime,
+    set_cookie: str | None = None,
+    retry: Mapping[str, str] | None = None,
+    **context: Any,
 ) -> func.HttpResponse:
-    """The HTML response of a template. Relative times on the page count from `now`."""
+    """The HTML response of a template. Relative times on the page count from `now`; `retry` is a
+    header that says when to come again."""
     body = _environment().get_template(template).render(now=now, icon=ICON, **context)
-    headers = {**_headers(), **({"Set-Cookie": set_cookie} if set_cookie else {})}
+    headers = {**_headers(), **(retry or {})}
+    headers |= {"Set-Cookie": set_cookie} if set_cookie else {}
     return func.HttpResponse(body, status_code=status, mimetype="text/html", headers=headers)
 
 

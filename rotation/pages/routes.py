@@ -16,6 +16,7 @@ import azure.functions as func
 from rotation.front import approvers, rotations, sites
 from rotation.front.approvers import POLICY, keyed
 from rotation.front.credentials import fresh_evidence, look
+from rotation.front.hub import TaskHub
 from rotation.front.problems import TITLES, Problem, guarded, text
 from rotation.links import SignedLinks
 from rotation.model import wire
@@ -54,7 +55,7 @@ def blueprint(edges: Readers) -> df.Blueprint:
         req: func.HttpRequest, client: df.DurableOrchestrationClient
     ) -> func.HttpResponse:
         live = LIVE in req.headers
-        return await overview(edges, client, visitor(edges, req), _number(req), live=live)
+        return await overview(edges, TaskHub(client), visitor(edges, req), _number(req), live=live)
 
     @pages.function_name("rotation_page")
     @pages.route("pages/rotations/{id}", methods=["GET", "POST"], auth_level=level)
@@ -63,7 +64,7 @@ def blueprint(edges: Readers) -> df.Blueprint:
     async def rotation_page(
         req: func.HttpRequest, client: df.DurableOrchestrationClient
     ) -> func.HttpResponse:
-        return await one(edges, client, req, visitor(edges, req), req.route_params["id"])
+        return await one(edges, TaskHub(client), req, visitor(edges, req), req.route_params["id"])
 
     @pages.function_name("decision_page")
     @pages.route("pages/decision", methods=["GET", "POST"], auth_level=func.AuthLevel.ANONYMOUS)
@@ -73,7 +74,7 @@ def blueprint(edges: Readers) -> df.Blueprint:
         req: func.HttpRequest, client: df.DurableOrchestrationClient
     ) -> func.HttpResponse:
         who, rotation = await asyncio.to_thread(addressee, edges, links, req)
-        return await one(edges, client, req, who, rotation)
+        return await one(edges, TaskHub(client), req, who, rotation)
 
     return pages
 
@@ -86,7 +87,14 @@ def _message(edges: Readers) -> Callable[[Problem], func.HttpResponse]:
         listed = "; ".join(map(str, problems)) if isinstance(problems, list) else ""
         detail = f"{error.reason.text}: {listed}" if listed else error.reason.text
         title = TITLES[error.status]
-        return rendering.page("message.html", error.status, edges.now(), title=title, detail=detail)
+        return rendering.page(
+            "message.html",
+            error.status,
+            edges.now(),
+            retry=error.headers,
+            title=title,
+            detail=detail,
+        )
 
     return show
 

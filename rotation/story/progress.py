@@ -15,6 +15,7 @@ from rotation.model.record import Evidence, Request, StepRecord, new_record
 from rotation.model.world import SLOTS, Slot, other
 from rotation.story.retrying import Steps, call, wait
 from rotation.story.status import truncated_status
+from rotation.story.version import inherited
 
 if TYPE_CHECKING:
     import azure.durable_functions as df
@@ -143,6 +144,7 @@ class Run:
                     )
                 ),
                 f"{self.request.rotation}.{name}.{workload}",
+                version=inherited(self.context),
             )
             for workload, times in self.policy.workloads.items()
         ]

@@ -24,6 +24,7 @@ from rotation.model.world import Slot, other
 from rotation.story.approval import approval
 from rotation.story.progress import Run
 from rotation.story.retrying import Steps, attempt
+from rotation.story.version import inherited
 from rotation.story.workload import (
     observe_workload,
     prepare_workload,
@@ -50,7 +51,10 @@ def credential(context: df.DurableOrchestrationContext) -> Steps[JsonObject]:
     record: JsonObject = wire.decoded(
         (
             yield context.call_sub_orchestrator(
-                rotation.__name__, wire.value_of(request), request.rotation
+                rotation.__name__,
+                wire.value_of(request),
+                request.rotation,
+                version=inherited(context),
             )
         )
     )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import urllib3
 
-from local import proof, world
+from local import engines, proof, world
 from local.load import Load
 from local.process import wait_until
 from rotation.model.world import other
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 FULL = os.environ.get("CHAOS") == "full"
 SEED = int(os.environ.get("CHAOS_SEED", "1"))
-patient = pytest.mark.timeout(900 if FULL else 180)
+SLACK = 8 * engines.slack(engines.selected()) if FULL else 3 * engines.slack(engines.selected())
+patient = pytest.mark.timeout((900 if FULL else 180) + SLACK)
 
 # Long enough to be looked at and cut, short enough for the whole to stay short.
 SLOW = {"keyvault": 0.2, "cluster": 0.05}
@@ -96,7 +97,7 @@ class Story:
 
     def run(self, disturb: Callable[[dict[str, Any]], None], seconds: float = 150) -> Any:
         """Looks at the record again and again, decides when asked; the record of the end."""
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + seconds + SLACK / 2
         while True:
             record = self.stack.client.rotation(self.rotation)
             if record["outcome"] is not None:

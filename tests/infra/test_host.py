@@ -7,8 +7,10 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
+from rotation.story.version import VERSION
 from tests.infra.bicep import Bicep, text
 
 ROOT = Path(__file__).parents[2]
@@ -45,6 +47,11 @@ def test_both_back_ends_differ_in_nothing_else() -> None:
     durable(scheduler).pop("storageProvider")
     durable(storage).pop("storageProvider")
     assert storage == scheduler
+
+
+@pytest.mark.parametrize("file", ["host.json", "infra/host/azureStorage.json"])
+def test_instances_are_started_with_the_version_of_the_story(file: str) -> None:
+    assert durable(load(file))["defaultVersion"] == VERSION
 
 
 def test_azure_storage_is_polled_at_least_every_ten_seconds() -> None:
@@ -90,6 +97,23 @@ def test_a_local_host_runs_on_the_storage_emulator() -> None:
     assert values[f"{prefix}type"] == "AzureStorage"
     assert values[f"{prefix}connectionStringName"] == "AzureWebJobsStorage"
     assert [key for key, value in values.items() if not isinstance(value, str)] == []
+
+
+def test_a_local_host_runs_on_the_scheduler_emulator() -> None:
+    """host.json has the back end already: the settings only say where it is, and without keys."""
+    values = load("local.settings.scheduler.example.json")["Values"]
+    name = durable(load("host.json"))["storageProvider"]["connectionStringName"]
+    assert values[name] == "Endpoint=http://localhost:8080;Authentication=None"
+    assert values["AzureWebJobsStorage"] == "UseDevelopmentStorage=true"
+    assert [key for key in values if key.startswith("AzureFunctionsJobHost__")] == []
+    assert values.keys() - {name} <= load("local.settings.example.json")["Values"].keys()
+
+
+def test_what_a_killed_host_worked_on_is_taken_up_after_a_minute() -> None:
+    """The least that Azure Storage's back end takes; five minutes are its own default."""
+    provider = durable(load("infra/host/azureStorage.json"))["storageProvider"]
+    for queue in ("controlQueue", "workItemQueue"):
+        assert provider[f"{queue}VisibilityTimeout"] == "00:01:00"
 
 
 def test_azd_finds_the_template_and_the_app() -> None:

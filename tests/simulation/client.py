@@ -40,7 +40,7 @@ class Client:
     ) -> str:
         started: str = self._write(
             f"start {name} {instance_id}",
-            lambda: self._engine().start(name, instance_id, json.dumps(client_input)),
+            lambda: self._engine().start(name, instance_id, json.dumps(json.dumps(client_input))),
         )
         return started
 

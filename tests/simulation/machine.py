@@ -7,6 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from local.engine import Activity, Engine, MemoryJournal, Timer, Turn
+from local.engine.core import handed_on
 from rotation.settings import Settings
 from tests.memory.clock import Agenda, Clock
 from tests.memory.edges import WorldEdges
@@ -226,7 +227,9 @@ class Machine:
 
     def _rotation(self, summary: Summary) -> None:
         if summary.status == "Pending":
-            self.credentials[summary.id] = json.loads(summary.input or "{}")["credential"]
+            self.credentials[summary.id] = json.loads(handed_on(summary.input) or "{}")[
+                "credential"
+            ]
         credential = self.credentials[summary.id]
         same = [
             key for key in self.journal.state.instances if self.credentials.get(key) == credential

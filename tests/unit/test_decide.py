@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from rotation.front import rotations
+from rotation.model.errors import Unavailable
 from rotation.model.record import Decision
 from tests.unit.people import ROTATION, FakeClient, Instance, record, shown
 
@@ -53,7 +54,7 @@ def test_a_decision_for_one_that_has_ended_meanwhile_is_not_waited_for() -> None
     ended = record(outcome="needs-attention", outcomeReason="its orchestration was terminated")
     result = decide(Ended(ended), shown())
     assert isinstance(result, rotations.NotWaiting)
-    with pytest.raises(Exception, match="gone"):
+    with pytest.raises(Unavailable, match="may not have got the decision"):
         decide(Ended(record()))
 
 

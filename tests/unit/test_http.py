@@ -22,7 +22,7 @@ from rotation.front.problems import (
     problem,
     text,
 )
-from rotation.model.errors import ConfigurationError, Unavailable
+from rotation.model.errors import ConfigurationError, Denied, Unavailable
 from rotation.model.reasons import Code
 
 
@@ -124,7 +124,7 @@ def test_only_bad() -> None:
     assert found.reason.text == "'c' is not a field; there are: a, b"
 
 
-def served(error: Exception | None) -> tuple[int, dict[str, Any]]:
+def response(error: Exception | None) -> func.HttpResponse:
     @answering
     async def handler() -> func.HttpResponse:
         if error is not None:
@@ -132,6 +132,11 @@ def served(error: Exception | None) -> tuple[int, dict[str, Any]]:
         return answer({"fine": True})
 
     found: func.HttpResponse = asyncio.run(handler())  # type: ignore[arg-type]  # a coroutine
+    return found
+
+
+def served(error: Exception | None) -> tuple[int, dict[str, Any]]:
+    found = response(error)
     return found.status_code, json.loads(found.get_body())
 
 
@@ -173,3 +178,23 @@ def test_answering_bad(
     assert found[1].items() >= {"status": status, **members}.items()
     assert "hunter2" not in str(found[1]) + caplog.text
     assert ("http.unexpected" in caplog.text) is (status == 500)
+
+
+@pytest.mark.parametrize(("asked_for", "header"), [(None, "30"), (7.0, "7")])
+def test_trouble_that_passes_says_when_to_come_again_and_the_log_what_it_was(
+    asked_for: float | None, header: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    away = Unavailable(Code.VAULT_UNAVAILABLE, "the vault is away", retry_after=asked_for)
+    away.__cause__ = TimeoutError("hunter2")
+    with caplog.at_level(logging.WARNING, "rotation"):
+        found = response(away)
+    assert (found.status_code, found.headers["Retry-After"]) == (503, header)
+    assert "http.unavailable" in caplog.text
+    assert "TimeoutError" in caplog.text
+    assert "hunter2" not in caplog.text
+
+
+def test_trouble_that_does_not_pass_names_no_time() -> None:
+    found = response(Denied(Code.VAULT_DENIED, "it is refused"))
+    assert found.status_code == 503
+    assert "Retry-After" not in found.headers

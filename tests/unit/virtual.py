@@ -18,6 +18,7 @@ from rotation.model.activities import ApprovalPolicy, Planned, Policy, Retry, Wo
 from rotation.model.errors import Denied, Unavailable
 from rotation.model.reasons import Code
 from rotation.model.record import Record
+from rotation.story.version import VERSION
 from tests.local.engine.support import World, sdk_warnings
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ class Story:
     """One credential with its workloads. `script` holds what activities answer instead."""
 
     def __init__(self, *workloads: str) -> None:
-        self.world = World()
+        self.world = World(version=VERSION)
         self.workloads = list(workloads or ("api", "web"))
         self.approval = dict(APPROVAL)
         self.forward = Retry(600.0)

@@ -78,8 +78,9 @@ class Clock:
 class World:
     """An app, a clock and an engine; `restart` is a new process on the same journal."""
 
-    def __init__(self, journal: Journal | None = None) -> None:
+    def __init__(self, journal: Journal | None = None, version: str = "") -> None:
         self.app = App()
+        self.version = version
         self.clock = Clock()
         self.journal = journal or MemoryJournal()
         numbers = itertools.count(1)
@@ -87,7 +88,7 @@ class World:
         self.engine = self.restart()
 
     def restart(self) -> Engine:
-        self.engine = Engine(self.app, self.journal, self.clock, self.ids)
+        self.engine = Engine(self.app, self.journal, self.clock, self.ids, self.version)
         return self.engine
 
     def start(self, function: Callable[..., Any] | str, **given: Any) -> str:

@@ -18,7 +18,6 @@ from local.engine import (
     MemoryJournal,
     Timer,
     Turn,
-    UnknownFunction,
 )
 from tests.local.engine.support import World, sdk_warnings
 
@@ -58,10 +57,10 @@ def test_starting_gives_an_id_from_the_source(world: World) -> None:
     assert world.engine.start("doubles", None, "1") == "id1"
 
 
-def test_an_unknown_orchestrator_is_not_started(world: World) -> None:
-    with pytest.raises(UnknownFunction, match="'double'"):
-        world.engine.start("double", "one")
-    assert world.engine.status("one") is None
+def test_an_unknown_orchestrator_is_started_and_fails(world: World) -> None:
+    world.engine.start("double", "one")
+    assert world.finish()["runtimeStatus"] == "Failed"
+    assert "'double' doesn't exist" in world.show()["output"]
 
 
 @pytest.mark.parametrize("bad", ["", "a/b", "a\\b", "a#b", "a?b", "a\nb", "@a", "a" * 101])

@@ -52,7 +52,7 @@ def test_host_file(tmp_path: Path) -> None:
     assert HostFile.read(path) == HostFile("api", 1800.0, "LocalHub")
     extensions = {"http": {"routePrefix": "/v1/"}, "durableTask": {"hubName": "Rotation"}}
     path.write_text(json.dumps({"functionTimeout": "00:05:30", "extensions": extensions}))
-    assert HostFile.read(path) == HostFile("v1", 330.0, "Rotation")
+    assert HostFile.read(path) == HostFile("v1", 330.0, "Rotation", {"hubName": "Rotation"})
     path.write_text("{")
     with pytest.raises(SettingsError, match=r"host\.json"):
         HostFile.read(path)

@@ -1,0 +1,199 @@
+"""Instances as they were sent to their orchestrator for the last time, with what it then wanted."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from local.engine.core import ask
+from local.engine.events import Event
+from local.engine.replay import Replay, ReplayError
+from rotation.story.version import VERSION
+from tests.unit.virtual import DAY, EVIDENCE, HEALTHY, Story, cut_off, denied, sequence, unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+FOLDER = Path(__file__).parent
+SESSION = {"role": "orders_blue", "application": "api", "client": "10.0.0.7", "sessions": 2}
+SESSION |= {"workload": None}
+ADVICE = (
+    "The story now yields something else than instances have in their history that began at"
+    " version {version}: a rotation that waits at a release would end as non-deterministic. Take"
+    " the change back; or keep the old way for them (`if since(context, ...)` in rotation/story),"
+    " raise VERSION in rotation/story/version.py and record the new way with `python -m"
+    " tests.histories`. docs/upgrade.md says more"
+)
+
+
+class Diverged(Exception):  # noqa: N818 - a finding, and no error of this code
+    """Today's story does not fit a recorded history."""
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """One instance. `request` is what the host sent for its last turn, `wanted` what the
+    orchestrator answered beyond the history: kinds and names, and `done` if it ended."""
+
+    orchestrator: str
+    request: dict[str, Any]
+    wanted: list[str]
+
+
+def answered(
+    orchestrate: Callable[[str, str], str], orchestrator: str, request: dict[str, Any]
+) -> list[str]:
+    """What the orchestrator wants beyond the history. Raises `Diverged`."""
+    answer = ask(orchestrator, json.dumps(request), orchestrate)
+    replay = Replay(answer.actions)
+    try:
+        replay.run([Event.parse(json.dumps(entry)) for entry in request["history"]])
+    except ReplayError as error:
+        raise Diverged(str(error)) from error
+    wanted = [f"{found.kind} {found.name}".strip() for found in replay.decisions]
+    return [*wanted, *(["done"] if answer.done and replay.complete else [])]
+
+
+def check(orchestrate: Callable[[str, str], str], recorded: Recorded) -> None:
+    """Raises `Diverged`, which says what differs and what to do."""
+    version = recorded.request["history"][1]["Version"]
+    try:
+        wanted = answered(orchestrate, recorded.orchestrator, recorded.request)
+    except Diverged as error:
+        raise Diverged(f"{error}\n{ADVICE.format(version=version)}") from error
+    if wanted != recorded.wanted:
+        what = f"{recorded.orchestrator} wanted {recorded.wanted} then, and now {wanted}"
+        raise Diverged(f"{what}. {ADVICE.format(version=version)}")
+
+
+# -- how they are made
+
+
+def recorded(tell: Callable[[Story], None]) -> list[Recorded]:
+    """Every instance of a story, whether it has ended or still waits."""
+    story = Story("api", "web")
+    app, orchestrate = story.world.app, story.world.app.orchestrator
+    last: dict[str, tuple[str, dict[str, Any]]] = {}
+
+    def noted(name: str, context: str) -> str:
+        request = json.loads(context)
+        last[request["instanceId"]] = (name, request)
+        return orchestrate(name, context)
+
+    app.orchestrator = noted  # type: ignore[method-assign]  # listened to, and otherwise the same
+    tell(story)
+    return [
+        Recorded(name, request, answered(orchestrate, name, request))
+        for name, request in last.values()
+    ]
+
+
+def written(instances: list[Recorded]) -> str:
+    """JSON with a line for each event, so that a difference can be read."""
+    parts = []
+    for one in instances:
+        request = {key: value for key, value in one.request.items() if key != "history"}
+        events = ",\n    ".join(json.dumps(entry) for entry in one.request["history"])
+        head = json.dumps({"orchestrator": one.orchestrator, "wanted": one.wanted, **request})
+        parts.append(f'  {{"history": [\n    {events}\n  ], "of": {head}}}')
+    return "[\n" + ",\n".join(parts) + "\n]\n"
+
+
+def read(file: Path) -> list[Recorded]:
+    found = []
+    for one in json.loads(file.read_text(encoding="utf-8")):
+        orchestrator, wanted = one["of"].pop("orchestrator"), one["of"].pop("wanted")
+        found.append(Recorded(orchestrator, {**one["of"], "history": one["history"]}, wanted))
+    return found
+
+
+def completed(story: Story) -> None:
+    story.approve()
+
+
+def waits(story: Story) -> None:
+    story.to_approval()
+
+
+def reminded_and_rejected(story: Story) -> None:
+    story.script["evidence"] = {**EVIDENCE, "stillInUse": [SESSION]}
+    story.to_approval()
+    story.wait(days=9)
+    story.decide("approve", by="")  # does not count
+    story.decide("reject")
+    story.run()
+
+
+def approved_by_policy(story: Story) -> None:
+    story.approval |= {"onDeadline": "approve", "soak": 8 * DAY}
+    story.run()
+
+
+def rolled_back_by_policy(story: Story) -> None:
+    story.approval |= {"onDeadline": "roll-back"}
+    story.run()
+
+
+def aborted(story: Story) -> None:
+    story.script["test"] = denied
+    story.run()
+
+
+def failed_after_the_swap(story: Story) -> None:
+    def only_before(reference: dict[str, Any]) -> Any:
+        return HEALTHY["test"] if reference["through"] == "preview" else denied(reference)
+
+    story.script["test"] = only_before
+    story.run()
+
+
+def repeated(story: Story) -> None:
+    """Each activity fails once before it works, and watches look twice."""
+    for name, answer in {"plan": story.plan(), **HEALTHY}.items():
+        story.script[name] = sequence(unavailable, cut_off, answer)
+    for name in ("await_ready", "await_gone", "await_sessions"):
+        story.script[name] = sequence({"done": False, "observed": "1 pod"}, HEALTHY[name])
+    story.approve()
+
+
+def gave_up(story: Story) -> None:
+    story.script["disable"] = denied
+    story.approve()
+
+
+def refused(story: Story) -> None:
+    story.script["plan"] = denied
+    story.run()
+
+
+def published(story: Story) -> None:
+    data = {"rotation": "r-1", "credential": "orders-db"}
+    story.script["publish_event"] = sequence(unavailable, cut_off, {})
+    story.world.engine.start("publish", "r-1.1", json.dumps({"id": "r-1.1", "data": data}))
+    story.world.finish("r-1.1")
+
+
+STORIES = (
+    completed,
+    waits,
+    reminded_and_rejected,
+    approved_by_policy,
+    rolled_back_by_policy,
+    aborted,
+    failed_after_the_swap,
+    repeated,
+    gave_up,
+    refused,
+    published,
+)
+
+
+def record(folder: Path = FOLDER / VERSION) -> list[Path]:
+    """Raises `FileExistsError` where there is anything of this version."""
+    texts = {f"{tell.__name__}.json": written(recorded(tell)) for tell in STORIES}
+    folder.mkdir()
+    for name, text in texts.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    return [folder / name for name in texts]
