@@ -68,6 +68,9 @@ imports: $(VENV)/ready ## import rules: who may import whom
 infra: $(VENV)/ready .venv-checkov/ready ## the Bicep files: compiler, snapshots, security scan; ARGS="--write-snapshots"
 	$(BIN)/python -m tests.infra.check --checkov .venv-checkov/bin/checkov $(ARGS)
 
+.PHONY: kusto
+kusto: .kusto/ready ## Kusto's language service, by which tests read the alerts' queries; needs npm
+
 .PHONY: audit
 audit: $(VENV)/ready ## known vulnerabilities of what is pinned; needs the network
 	@$(BIN)/python -m tests.infra.audit $(ARGS)
@@ -118,7 +121,7 @@ hooks: $(VENV)/ready ## make lint before each commit, by pre-commit
 
 .PHONY: clean
 clean: ## removes what make made
-	rm -rf $(VENV) .venv-checkov .venv-app .azurite .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .venv-checkov .venv-app .azurite .kusto .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 
 # checkov pins what the app pins otherwise: it has an environment of its own.
 .venv-checkov/ready: requirements-checkov.txt
@@ -134,6 +137,11 @@ clean: ## removes what make made
 	@echo "installing what the app needs (once)"
 	@$(BIN)/python -m pip --python .venv-app install --quiet --disable-pip-version-check \
 	  --require-hashes -r requirements.txt
+	@touch $@
+
+.kusto/ready:
+	@npm install --prefix .kusto --silent --no-save --no-package-lock --ignore-scripts --no-audit --no-fund \
+	  @kusto/language-service-next@12.4.1
 	@touch $@
 
 # The stamp is newer than the requirements only once they are installed whole.

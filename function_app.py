@@ -5,4 +5,6 @@ import os
 from rotation.app import build
 from rotation.edges.azure import AzureEdges
 
-app = build(AzureEdges(os.environ))
+edges = AzureEdges(os.environ)
+edges.report()
+app = build(edges)

@@ -1,7 +1,7 @@
 """Logs one JSON event a line, with the rotation's id, and has the metrics that go with them.
 
-Application Insights takes both over: the lines through the Functions host, the metrics through
-OpenTelemetry where the app is set up for it (host.json: telemetryMode OpenTelemetry).
+Application Insights gets both: the lines through the Functions host, the metrics from the app
+itself, by the exporter of rotation/edges/telemetry.py.
 """
 
 from __future__ import annotations
@@ -27,6 +27,9 @@ STEP_SECONDS = _meter.create_histogram(
 )
 EVENTS = _meter.create_counter(
     "rotation.events", unit="{event}", description="Received events by what became of them."
+)
+EXPIRY_DAYS = _meter.create_gauge(
+    "rotation.secret.expiry", unit="d", description="Days until the secret that serves expires."
 )
 
 

@@ -65,12 +65,12 @@ var rules = [
   }
   {
     name: 'event-not-taken'
-    title: 'An event was not taken'
-    text: 'An event of Key Vault was not understood, or failed in the app. The daily sweep still finds the secret. See docs/operations.md.'
+    title: 'An event was not taken, or a secret not seen'
+    text: 'An event of Key Vault was not understood, or the daily sweep could not look at a secret that serves. See docs/operations.md.'
     severity: 2
     silence: false
     window: 'PT15M'
-    query: '${logged} | where event in ("event.ignored", "event.failed") | project timestamp, credential, rotation'
+    query: '${logged} | where event in ("event.ignored", "event.failed", "secret.unseen") | project timestamp, credential, rotation'
   }
   {
     name: 'rotation-silent'

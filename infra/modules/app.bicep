@@ -91,6 +91,19 @@ var hostSettings = {
   PYTHON_THREADPOOL_THREAD_COUNT: '32'
 }
 
+// Every alert reads the app's log lines, which the host exports. Its exporter keeps five traces a second
+// unless told otherwise, and drops the lines of all others; and those of a call that says of itself, by the
+// flags of its traceparent, that it is not sampled.
+var telemetrySettings = {
+  OTEL_TRACES_SAMPLER: 'microsoft.fixed_percentage'
+  OTEL_TRACES_SAMPLER_ARG: '1.0'
+  AzureMonitorExporter__EnableTraceBasedLogsSampler: 'false'
+  // The exporters would report on themselves to Microsoft, and take orders from there.
+  APPLICATIONINSIGHTS_STATSBEAT_DISABLED_ALL: 'true'
+  APPLICATIONINSIGHTS_SDKSTATS_DISABLED: 'true'
+  APPLICATIONINSIGHTS_CONTROLPLANE_DISABLED: 'true'
+}
+
 // host.json names the back end: the scale controller reads that file and no setting that overrides it.
 // If the two disagree, the host finds no connection or no grant, and says so when it starts.
 var schedulerSettings = {
@@ -179,6 +192,7 @@ resource settings 'Microsoft.Web/sites/config@2025-03-01' = {
   name: 'appsettings'
   properties: union(
     hostSettings,
+    telemetrySettings,
     onScheduler ? schedulerSettings : {},
     rotationSettings,
     linkSettings,

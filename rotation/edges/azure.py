@@ -35,6 +35,11 @@ if TYPE_CHECKING:
 POSTGRESQL_SCOPE = "https://ossrdbms-aad.database.windows.net/.default"
 AKS_SCOPE = "6dae42f8-4368-4678-94ff-3960e28e3630/.default"
 
+RECEIVERS = ("APPLICATIONINSIGHTS_CONNECTION_STRING", "OTEL_EXPORTER_OTLP_ENDPOINT")
+# Settings by which the platform's worker sends telemetry of its own. The host then no longer takes
+# over the app's log lines, which every alert reads.
+WORKER_TELEMETRY = ("PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY", "PYTHON_ENABLE_OPENTELEMETRY")
+
 
 class AzureEdges:
     """Implements `contracts.edges.Edges`."""
@@ -46,6 +51,26 @@ class AzureEdges:
         self._apis: dict[str, Api] = {}
         self._topics: dict[str, Topic] = {}
         self._read: config.Configuration | None = None
+
+    def report(self) -> None:
+        """Sends the metrics to whatever receiver the environment names; without one loads nothing.
+
+        Raises nothing: what goes wrong with telemetry is logged.
+        """
+        for setting in WORKER_TELEMETRY:
+            if self._environment.get(setting, "").lower() in {"1", "t", "true", "y", "yes"}:
+                _conflict(f"{setting} is set: the host drops the app's log lines; remove it")
+        if not any(self._environment.get(receiver) for receiver in RECEIVERS):
+            return
+        from rotation.edges import telemetry
+
+        try:
+            started = telemetry.start(self._environment, lambda: self.identity.credential)
+        except ValueError as error:  # of one of OpenTelemetry's own settings
+            log.event("telemetry.failed", level=logging.WARNING, reason=str(error))
+            return
+        if not started:
+            _conflict("a meter provider is set already: the app adds no second one")
 
     @cached_property
     def settings(self) -> Settings:
@@ -129,6 +154,10 @@ class AzureEdges:
 
     def sleep(self, seconds: float) -> None:
         time.sleep(seconds)
+
+
+def _conflict(reason: str) -> None:
+    log.event("telemetry.conflict", level=logging.WARNING, reason=reason)
 
 
 def _warn(configuration: config.Configuration) -> None:

@@ -16,7 +16,7 @@ import azure.durable_functions as df
 import azure.functions as func
 
 from rotation import log
-from rotation.front import rotations
+from rotation.front import expiry, rotations
 from rotation.front.hub import TaskHub
 from rotation.model.catalogue import Origin
 from rotation.model.errors import RotationError
@@ -150,6 +150,7 @@ async def sweep_all(edges: Readers, client: df.DurableOrchestrationClient) -> No
     now, credentials, asked = edges.now(), sorted(edges.configuration.credentials), 0
     for credential in credentials:
         rotation = rotations.sweep_id(credential, now)
+        expiry.tell(credential, await asyncio.to_thread(expiry.look, edges, credential))
         try:
             is_due = await asyncio.to_thread(due, edges, credential)
         except RotationError as error:

@@ -21,6 +21,7 @@ ACCEPTED = {
 }
 # What packages write in place of an identifier, as their metadata has it.
 SPOKEN = {
+    "3-clause bsd license": "BSD-3-Clause",
     "apache 2.0": "Apache-2.0",
     "apache license 2.0": "Apache-2.0",
     "apache license, version 2.0": "Apache-2.0",

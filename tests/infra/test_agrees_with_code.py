@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import json
-import logging
 import re
 from pathlib import Path
 from typing import Any
@@ -15,20 +14,8 @@ from rotation import settings
 from rotation.app import build
 from rotation.edges.azure import AzureEdges
 from rotation.front import rotations, triggers
-from rotation.model.activities import Notice, Reference
-from rotation.model.catalogue import (
-    PREFIX,
-    Announcement,
-    Origin,
-    Outcome,
-    announcement_facts,
-    ending,
-)
+from rotation.model.catalogue import PREFIX, Announcement, Outcome, announcement_facts, ending
 from rotation.model.errors import ConfigurationError
-from rotation.model.record import Request
-from rotation.model.wire import Moment
-from rotation.steps.running import Step
-from rotation.steps.telling import notify
 from tests.infra.bicep import Bicep, literal, text, walk
 
 ROOT = Path(__file__).parents[2]
@@ -38,7 +25,11 @@ APP = Bicep(INFRA / "modules/app.bicep")
 PLATFORM = {
     "APPLICATIONINSIGHTS_AUTHENTICATION_STRING",
     "APPLICATIONINSIGHTS_CONNECTION_STRING",
+    "APPLICATIONINSIGHTS_CONTROLPLANE_DISABLED",
+    "APPLICATIONINSIGHTS_SDKSTATS_DISABLED",
+    "APPLICATIONINSIGHTS_STATSBEAT_DISABLED_ALL",
     "AZURE_CLIENT_ID",
+    "AzureMonitorExporter__EnableTraceBasedLogsSampler",
     "AzureWebJobs.on_secret_event.Disabled",
     "AzureWebJobs.sweep.Disabled",
     "AzureWebJobsStorage__blobServiceUri",
@@ -47,6 +38,8 @@ PLATFORM = {
     "AzureWebJobsStorage__queueServiceUri",
     "AzureWebJobsStorage__tableServiceUri",
     "DURABLE_TASK_SCHEDULER_CONNECTION_STRING",
+    "OTEL_TRACES_SAMPLER",
+    "OTEL_TRACES_SAMPLER_ARG",
     "OVERRIDE_USE_MI_FIC_ASSERTION_CLIENTID",
     "PYTHON_THREADPOOL_THREAD_COUNT",
     "TASKHUB_NAME",
@@ -214,58 +207,6 @@ def test_the_role_on_secrets_has_just_the_rights_that_the_code_uses() -> None:
     assert sorted(granted) == sorted(needs[method] for method in called)
 
 
-def logged(caplog: pytest.LogCaptureFixture, kind: Announcement | None, **facts: Any) -> Any:
-    """The line that the app logs for one announcement, where there is no topic."""
-    request = Request(
-        rotation="r", credential="c", origin=Origin.SWEEP, requested_by="sweep", reason="soon"
-    )
-    time = Moment("2026-11-24T03:00:00.000Z")
-    notice = Notice(kind=kind, number=1, time=time, request=request, **facts)
-    caplog.clear()
-    with caplog.at_level(logging.INFO, logger="rotation"):
-        notify(Step(AzureEdges({}), Reference(rotation="r", credential="c", notice=notice)))
-    (record,) = caplog.records
-    return json.loads(record.getMessage())
-
-
-ALERTS = dict(
-    re.findall(
-        r"name: '([\w-]+)'\n.*?query: '([^\n]+)'\n",
-        text(Bicep(INFRA / "modules/alerts.bicep").root),
-        re.DOTALL,
-    )
-)
-
-
-def matching(line: dict[str, Any]) -> set[str]:
-    """Alerts whose query would find the line: `event == "a"` and `outcome == "b"` or `in ("b")`."""
-    found = set()
-    for alert, query in ALERTS.items():
-        event = re.search(r'event == "([^"]+)"', query)
-        outcomes = re.search(r"outcome (?:==|in) \(?([^)|]+)", query)
-        if event is None:
-            continue
-        fits = event[1] == line["event"]
-        if outcomes:
-            fits = fits and line.get("outcome") in re.findall(r'"([^"]+)"', outcomes[1])
-        if fits:
-            found.add(alert)
-    return found
-
-
-RULES = {"now": {"rotation-needs-attention"}, "soon": {"rotation-failed"}, None: set()}
-
-
-@pytest.mark.parametrize("outcome", Outcome)
-def test_alerts_fire_for_outcomes_that_raise_an_alarm(
-    caplog: pytest.LogCaptureFixture, outcome: Outcome
-) -> None:
-    end = ending(outcome)
-    line = logged(caplog, end.announcement, outcome=outcome, outcome_reason="because")
-    assert {"credential", "rotation"} <= line.keys()
-    assert matching(line) == RULES[end.alarm]
-
-
 def test_the_outcomes_that_raise_an_alarm() -> None:
     assert {outcome: ending(outcome).alarm for outcome in Outcome if ending(outcome).alarm} == {
         "needs-attention": "now",
@@ -273,46 +214,6 @@ def test_the_outcomes_that_raise_an_alarm() -> None:
         "rolled-back": "soon",
         "refused": "soon",
     }
-
-
-@pytest.mark.parametrize(
-    ("kind", "overdue", "alerts"),
-    [
-        (Announcement.REMINDER, True, {"approval-overdue"}),
-        (Announcement.REMINDER, False, set()),
-        (Announcement.AWAITING_APPROVAL, None, set()),
-    ],
-)
-def test_alerts_fire_for_an_overdue_approval(
-    caplog: pytest.LogCaptureFixture,
-    kind: Announcement,
-    overdue: bool | None,
-    alerts: set[str],
-) -> None:
-    line = logged(caplog, kind, overdue=overdue)
-    assert {"credential", "rotation"} <= line.keys()
-    assert matching(line) == alerts
-
-
-def test_an_event_that_is_not_taken_is_known_by_what_the_app_logs(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    written = re.search(r"event in \(([^)]+)\)", ALERTS["event-not-taken"])
-    assert written is not None
-    for name in re.findall(r'"event\.(\w+)"', written[1]):
-        caplog.clear()
-        with caplog.at_level(logging.INFO, logger="rotation"):
-            triggers._account("e", name, "why")  # noqa: SLF001 - the one place that names them
-        assert json.loads(caplog.records[-1].getMessage())["event"] == f"event.{name}"
-        assert f'"{name}"' in (ROOT / "rotation/front/triggers.py").read_text(encoding="utf-8")
-
-
-def test_a_sweep_is_known_by_what_it_logs() -> None:
-    """Even one that finds nothing due, which tests/unit/test_rotations.py proves to log this."""
-    assert 'event == "sweep.done"' in ALERTS["rotation-silent"]
-    assert 'log.event("sweep.done"' in (ROOT / "rotation/front/triggers.py").read_text(
-        encoding="utf-8"
-    )
 
 
 def test_finished_rotations_are_kept_for_as_long_as_they_are_listed() -> None:

@@ -144,7 +144,8 @@ def _passes(mutant: Mutant, tests: Sequence[str]) -> bool:
         ended, status = os.waitpid(child, os.WNOHANG)
         if ended:
             code = os.waitstatus_to_exitcode(status)
-            if code in {pytest.ExitCode.USAGE_ERROR, pytest.ExitCode.NO_TESTS_COLLECTED}:
+            # A mutant that cannot be imported ends in a usage error, from a conftest: it is killed.
+            if code == pytest.ExitCode.NO_TESTS_COLLECTED:
                 raise RuntimeError(f"pytest finds none of {tests}")
             return code == pytest.ExitCode.OK
         time.sleep(0.02)

@@ -1,0 +1,94 @@
+"""How long the secret of the slot that serves still lives, whether or not anything rotates it.
+
+The daily sweep says so for each credential; an alert reads the line (infra/modules/alerts.bicep).
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rotation import log
+from rotation.model.errors import RotationError
+from rotation.model.world import SLOTS, Slot
+
+if TYPE_CHECKING:
+    from rotation.config import Credential
+    from rotation.contracts.edges import Readers
+    from rotation.model.reasons import Reason
+    from rotation.model.world import SecretVersion
+
+DAY = 86400.0  # seconds
+
+
+@dataclass(frozen=True)
+class Expiry:
+    """`slot` is None if it could not be seen which one serves; the version that expires first is
+    taken then, of those that can be read. `days` is None for a secret without an end, and below 0
+    for one that has expired. `problems` are why something could not be seen."""
+
+    slot: Slot | None
+    version: SecretVersion | None
+    days: float | None
+    problems: tuple[Reason, ...]
+
+
+def look(edges: Readers, name: str) -> Expiry:
+    """Raises nothing that the edges raise: a look that fails is told as well."""
+    credential, problems = edges.configuration.credential(name), []
+    try:
+        slot = _serving(edges, credential)
+    except RotationError as error:
+        slot = None
+        problems.append(error.reason)
+    try:
+        version = _version(edges, credential, slot)
+    except RotationError as error:
+        version = None
+        problems.append(error.reason)
+    days = None
+    if version is not None and version.expires is not None:
+        days = round((version.expires - edges.now()).total_seconds() / DAY, 2)
+    return Expiry(slot, version, days, tuple(problems))
+
+
+def _serving(edges: Readers, credential: Credential) -> Slot | None:
+    """The slot that every workload's Service selects; None if they disagree."""
+    routes = [edges.traffic(w.cluster).route(w.production) for w in credential.workloads]
+    selected = {route.slot if route else None for route in routes}
+    return next((slot for slot in SLOTS if selected == {slot}), None)
+
+
+def _version(edges: Readers, credential: Credential, slot: Slot | None) -> SecretVersion | None:
+    vault = edges.vault(credential.vault)
+    if slot is not None:
+        return vault.current(credential.secret(slot))
+    found = [vault.current(credential.secret(each)) for each in SLOTS]
+    mortal = [v for v in found if v and v.enabled and v.expires]
+    return min(mortal, key=lambda v: v.expires.timestamp() if v.expires else 0, default=None)
+
+
+def tell(credential: str, found: Expiry) -> None:
+    """Logs it, and sets the metric; what could not be seen has a line of its own."""
+    if found.problems or found.version is None:
+        log.event(
+            "secret.unseen",
+            level=logging.WARNING,
+            credential=credential,
+            codes=[problem.code for problem in found.problems],
+            reason="; ".join(problem.text for problem in found.problems) or "it does not exist",
+        )
+    if found.version is None:
+        return
+    if found.days is not None:
+        log.EXPIRY_DAYS.set(found.days, {"credential": credential})
+    log.event(
+        "secret.expires",
+        credential=credential,
+        slot=found.slot,
+        secret=found.version.secret,
+        version=found.version.version,
+        expires=found.version.expires,
+        days=found.days,
+    )
