@@ -204,7 +204,8 @@ def show_evidence(stack: Stack, screen: Screen, record: dict[str, Any]) -> None:
             verdict = "passed" if test["passed"] else f"failed: {test['problem']}"
             screen.say(f"     test {name} {test['test']} {verdict}{served}")
     for row in found["sessions"]:
-        screen.say(f"     {row['sessions']} sessions of {row['role']} by {row['application']}")
+        who = f"{row['application']} at {row['client']}"
+        screen.say(f"     {row['sessions']} sessions of {row['role']} by {who}")
 
 
 def decide(stack: Stack, screen: Screen, record: dict[str, Any], given: argparse.Namespace) -> None:

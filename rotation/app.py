@@ -14,6 +14,7 @@ from rotation.model import wire
 from rotation.model.errors import RotationError
 from rotation.pages import routes as pages
 from rotation.steps.catalogue import ACTIVITIES, NOTIFY
+from rotation.steps.deadline import in_time
 from rotation.steps.running import run
 from rotation.story import workflow, workload
 
@@ -69,7 +70,7 @@ async def notify_and_publish(
     edges: Edges, client: df.DurableOrchestrationClient, reference: object
 ) -> JsonObject:
     """Publishing has an orchestration of its own: a topic that is down delays no rotation."""
-    answer = run(NOTIFY, edges, reference)
+    answer = run(NOTIFY, edges, reference)  # which asks nobody outside
     event = answer.pop("event", None)
     try:
         if event is not None and not await client.get_status(event["id"]):
@@ -81,7 +82,7 @@ async def notify_and_publish(
 
 def _bound(activity: Implementation, edges: Edges) -> Callable[[JsonObject], JsonObject]:
     def bound(reference: dict) -> dict:  # type: ignore[type-arg]
-        return run(activity, edges, reference)
+        return in_time(activity, lambda: run(activity, edges, reference))
 
     bound.__name__ = activity.name
     return bound

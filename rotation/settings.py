@@ -35,6 +35,8 @@ class Settings:
     easy_auth: bool = False  # WEBSITE_AUTH_ENABLED: the platform's sign-in is in front of the app
     topic: str | None = None  # ROTATION_TOPIC_ENDPOINT: Event Grid custom topic
     ca_bundle: str | None = None  # ROTATION_CA_BUNDLE: PEM file of a private authority
+    # ROTATION_DATABASE_HOSTS: servers that get the app's Entra token, beside the cloud's own
+    database_hosts: frozenset[str] = frozenset()
     watch_seconds: int = 20  # ROTATION_WATCH_SECONDS: how long one activity waits for a change
 
 
@@ -49,6 +51,7 @@ def parse(environment: Mapping[str, str]) -> Settings:
         easy_auth=environment.get("WEBSITE_AUTH_ENABLED", "").lower() == "true",
         topic=_url(environment, "ROTATION_TOPIC_ENDPOINT", problems, "https"),
         ca_bundle=environment.get("ROTATION_CA_BUNDLE") or None,
+        database_hosts=_hosts(environment),
         watch_seconds=_watch_seconds(environment, problems),
     )
     if problems:
@@ -103,6 +106,12 @@ def _sign_in(environment: Mapping[str, str], problems: list[str]) -> SignIn:
             return known  # type: ignore[no-any-return]
     problems.append("ROTATION_SIGN_IN: is neither 'entra' nor 'links'")
     return "links"
+
+
+def _hosts(environment: Mapping[str, str]) -> frozenset[str]:
+    """Host names, separated by commas."""
+    listed = environment.get("ROTATION_DATABASE_HOSTS", "").split(",")
+    return frozenset(host.strip().lower() for host in listed if host.strip())
 
 
 def _watch_seconds(environment: Mapping[str, str], problems: list[str]) -> int:

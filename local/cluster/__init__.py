@@ -12,6 +12,9 @@ Where it is not as a real cluster, on purpose:
   port that an annotation tells (`local/port.8080` of a pod, `local/port.http` of a Service); a
   process finds its own in PORT, whatever its manifest says. The one of a Service can be chosen by
   setting the annotation, and stays the same for good.
+- Pods have no network of their own. Each has an address of 127.64.0.0/10, as `status.podIP`; a
+  program finds it in SOURCE_ADDRESS and takes it for its connections by itself, as local.workload
+  does.
 - Mounts are directories of the pod, to which paths in the environment and the command are
   rewritten (`environment`). What is mounted does not change while the pod runs.
 - Until its first success a readiness probe is asked ten times a second, whatever its period.

@@ -1,6 +1,7 @@
 """Endpoints and EndpointSlices: for readers only, the routing does not go by them.
 
-All pods share 127.0.0.1 and differ by port, so each has a subset, and a slice, of its own.
+What pods listen on are ports of 127.0.0.1, whatever addresses their connections come from, so each
+has a subset, and a slice, of its own.
 """
 
 from __future__ import annotations

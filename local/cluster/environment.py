@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from local.cluster.kinds import Kind, Object
     from local.cluster.store import Store
 
+HOST = "127.0.0.1"
 INHERITED = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TZ")
 _REFERENCE = re.compile(r"\$(\$|\(([-._a-zA-Z][-._a-zA-Z0-9]*)\))")
 
@@ -34,9 +35,13 @@ class ConfigError(Exception):
 
 @dataclass
 class Place:
-    """Where a pod's containers find things: local ports by container port, mounts by path."""
+    """Where a pod's containers find things: local ports by container port, mounts by path.
+
+    `address` is where its connections come from.
+    """
 
     directory: Path
+    address: str
     ports: dict[int, int]
     mounts: dict[str, Path] = field(default_factory=dict)
 
@@ -76,7 +81,7 @@ def variables(container: Object, pod: Object, place: Place, store: Store) -> dic
     for source in container.get("envFrom") or []:
         found |= _from_source(source, namespace, store)
     for variable in container.get("env") or []:
-        value = _value(variable, pod, found, store)
+        value = _value(variable, pod, found, store, place)
         if value is not None:
             found[variable["name"]] = value
     return {k: place.rerooted(v) for k, v in found.items()} | _ports(container, place)
@@ -90,6 +95,7 @@ def _base(pod: Object, place: Place) -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",
         "HOME": str(place.directory),
         "HOSTNAME": pod["metadata"]["name"],
+        "SOURCE_ADDRESS": place.address,
     }
 
 
@@ -114,12 +120,14 @@ def _from_source(source: Object, namespace: str, store: Store) -> dict[str, str]
     return {}
 
 
-def _value(variable: Object, pod: Object, known: Mapping[str, str], store: Store) -> str | None:
+def _value(
+    variable: Object, pod: Object, known: Mapping[str, str], store: Store, place: Place
+) -> str | None:
     source = variable.get("valueFrom")
     if not source:
         return expand(variable.get("value", ""), known)
     if reference := source.get("fieldRef"):
-        return pod_field(pod, reference["fieldPath"])
+        return pod_field(pod, reference["fieldPath"], place)
     for key, kind in (("secretKeyRef", kinds.SECRET), ("configMapKeyRef", kinds.CONFIG_MAP)):
         if reference := source.get(key):
             return _keyed(kind, pod["metadata"]["namespace"], reference, store)
@@ -151,8 +159,8 @@ def content(kind: Kind, obj: Object) -> dict[str, bytes]:
     return {k: v.encode() for k, v in (obj.get("data") or {}).items()} | binary
 
 
-def pod_field(pod: Object, path: str) -> str:
-    """The value of a pod's field, as the downward API has it."""
+def pod_field(pod: Object, path: str, place: Place | None = None) -> str:
+    """The value of a pod's field, as the downward API has it: of its status in variables only."""
     metadata = pod["metadata"]
     subscript = re.match(r"^metadata\.(labels|annotations)\['([^']+)'\]$", path)
     if subscript:
@@ -163,9 +171,9 @@ def pod_field(pod: Object, path: str) -> str:
         "metadata.uid": metadata["uid"],
         "spec.nodeName": pod["spec"]["nodeName"],
         "spec.serviceAccountName": pod["spec"]["serviceAccountName"],
-        "status.podIP": "127.0.0.1",
-        "status.hostIP": "127.0.0.1",
     }
+    if place is not None:
+        known |= {"status.podIP": place.address, "status.hostIP": HOST}
     if path not in known:
         raise ConfigError(f"field {path} is not available here")
     return str(known[path])

@@ -65,11 +65,15 @@ class Side(asyncio.Protocol):
 
 class Incoming(Side):
     """A client's connection. `choose` gives the port of the pod to go to, None when there is
-    none: then it is reset."""
+    none: then it is reset. `source` is the address that the connection there comes from."""
 
-    def __init__(self, choose: Callable[[], int | None]) -> None:
+    def __init__(
+        self, choose: Callable[[], int | None], host: str = "127.0.0.1", source: str | None = None
+    ) -> None:
         super().__init__()
         self._choose = choose
+        self._host = host
+        self._source = (source, 0) if source else None
         self._early = bytearray()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -95,7 +99,9 @@ class Incoming(Side):
         outgoing.peer = self
         loop = asyncio.get_running_loop()
         try:
-            await loop.create_connection(lambda: outgoing, "127.0.0.1", port)
+            await loop.create_connection(
+                lambda: outgoing, self._host, port, local_addr=self._source
+            )
         except OSError:
             abort(self.transport)
             return

@@ -15,6 +15,7 @@ from local.cluster import kinds
 from local.cluster.controllers import leaving
 from local.cluster.errors import bad_request
 from local.cluster.pods import PodWorker
+from local.cluster.ports import Addresses
 from local.cluster.requests import flag
 from local.storage import private_directory
 
@@ -51,6 +52,7 @@ class Node:
     ) -> None:
         self.registry, self.store = registry, registry.store
         self.images, self.csi, self.record, self.ports = images, csi, record, ports
+        self.addresses = Addresses()
         self.directory = state / "pods"
         self._logs = private_directory(state / "logs")
         # Probes take a new connection each, as upstream.

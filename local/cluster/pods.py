@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from local.cluster import kinds, times, volumes
 from local.cluster.containers import Container, Host
-from local.cluster.environment import Place
+from local.cluster.environment import HOST, Place
 from local.cluster.tasks import cancel, spawn
 from local.cluster.volumes import MountError
 from local.storage import private_directory
@@ -33,7 +33,9 @@ class PodWorker(Host):
         self.uid: str = pod["metadata"]["uid"]
         self.logs = private_directory(node.logs_of(pod))
         self.stopping = self.closing = False
-        self.place = Place(node.directory / self.uid, self._take_ports())
+        self.place = Place(
+            node.directory / self.uid, address=node.addresses.take(), ports=self._take_ports()
+        )
         self._initialised = not pod["spec"].get("initContainers")
         self._containers = self._make("containers", "containerStatuses")
         self._init = self._make("initContainers", "initContainerStatuses")
@@ -125,9 +127,10 @@ class PodWorker(Host):
             self._phase = "Running"
         status: Object = {
             "phase": self._phase,
-            "hostIP": "127.0.0.1",
-            "podIP": "127.0.0.1",
-            "podIPs": [{"ip": "127.0.0.1"}],
+            "hostIP": HOST,
+            "hostIPs": [{"ip": HOST}],
+            "podIP": self.place.address,
+            "podIPs": [{"ip": self.place.address}],
             "qosClass": "BestEffort",
             "startTime": old.get("startTime") or times.stamp(),
             "conditions": self._conditions(old.get("conditions") or []),
@@ -183,6 +186,7 @@ class PodWorker(Host):
         """Takes the volumes away with what was secret in them. The logs stay."""
         for port in self.place.ports.values():
             self.node.ports.release(port)
+        self.node.addresses.release(self.place.address)
         if self.place.directory.exists():
             shutil.rmtree(self.place.directory)
 

@@ -223,7 +223,7 @@ class Postgres:
     def _write_hba(self) -> Path:
         path = self.directory / "pg_hba.conf"
         kind = "hostssl" if self.tls else "host"
-        path.write_text(f"{kind} all all 127.0.0.1/32 scram-sha-256\n")
+        path.write_text(f"{kind} all all 127.0.0.0/8 scram-sha-256\n")
         return path
 
     def _ready(self, start_of_log: int) -> bool:

@@ -97,7 +97,11 @@ class Client:
         return self.webhook([{**self.near_expiry(slot, kind), **event}], "Notification")
 
     def near_expiry(self, slot: str, kind: str = "SecretNearExpiry") -> dict[str, Any]:
-        """An event in the schema of https://learn.microsoft.com/azure/event-grid/event-schema-key-vault."""
+        """An event in the schema of https://learn.microsoft.com/azure/event-grid/event-schema-key-vault.
+
+        The version is brought near its expiry first: the app believes the vault, not an event.
+        """
+        self._owner.age(world.secret(slot))
         current = self._owner.vault.current(SecretTarget(world.secret(slot)))
         assert current is not None  # noqa: S101 - the caller names a slot that has a secret
         expires = str(int(current.expires.timestamp())) if current.expires else None

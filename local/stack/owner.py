@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import urllib3
 from azure.core.credentials import AccessToken
+from azure.keyvault.secrets import SecretClient
 from psycopg.conninfo import make_conninfo
 
 from local import world
@@ -18,6 +20,7 @@ from local.cluster.client import connect
 from local.cluster.pods import PORT_ANNOTATION
 from local.identity import Identity, issue
 from rotation.edges.vault import KeyVault
+from rotation.model.targets import SecretTarget
 
 if TYPE_CHECKING:
     from kubernetes.client import ApiClient
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     from local.stack.parts import Parts
 
 APP = Identity.named("credential-rotation")
+LATE = timedelta(days=20)  # what a version has left whose time has come
 
 
 class Owner:
@@ -57,6 +61,19 @@ class Owner:
         return KeyVault(
             self._parts.addresses.vault, credential, str(self._parts.addresses.authority)
         )
+
+    def age(self, secret: str) -> None:
+        """Leaves the current version twenty days at most, as if its time had come."""
+        current, limit = self.vault.current(SecretTarget(secret)), datetime.now(UTC) + LATE
+        if current is None or current.expires is None or current.expires <= limit:
+            return
+        with SecretClient(
+            self._parts.addresses.vault,
+            OwnCredential(APP, self._parts.directory / "identity"),
+            connection_verify=str(self._parts.addresses.authority),
+            verify_challenge_resource=False,
+        ) as client:
+            client.update_secret_properties(secret, current.version, expires_on=limit)
 
     @cached_property
     def _tls(self) -> urllib3.PoolManager:

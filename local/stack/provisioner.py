@@ -10,7 +10,7 @@ from local.cluster.client import apply
 from local.identity import Identity
 from local.postgres.provision import Application, provision
 from local.process import wait_until
-from local.stack.owner import APP
+from local.stack.owner import APP, LATE
 from rotation.model.targets import SecretTarget
 from rotation.secrecy import Secret, new_password, render
 
@@ -36,7 +36,7 @@ class Provisioner:
         provision(dsn, Application(), password=blue, rotator_password=rotator)
         value = render(credential.format, credential.slots["blue"].role, blue, credential.server)
         self.put_secret("rotator", rotator, timedelta(days=365))
-        self.put_secret(world.secret("blue"), value, timedelta(days=20))
+        self.put_secret(world.secret("blue"), value, LATE)
 
     def put_secret(self, name: str, value: Secret, life: timedelta) -> None:
         expires = datetime.now(UTC) + life

@@ -11,6 +11,8 @@ import psycopg
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool
 
+from local.cluster.forwarding import Incoming
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
@@ -41,11 +43,12 @@ class Database:
     """Opened and closed by the application; no failure to connect ends it."""
 
     def __init__(self, settings: Settings) -> None:
-        self._arguments = settings.connection
+        self._arguments = dict(settings.connection)
+        self._source = settings.source
         self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
             connection_class=Connection,
             # In `kwargs`, not in the conninfo string, which would show up in messages.
-            kwargs={**settings.connection, "autocommit": True, "row_factory": dict_row},
+            kwargs=lambda: {**self._arguments, "autocommit": True, "row_factory": dict_row},
             min_size=settings.pool_min,
             max_size=settings.pool_max,
             timeout=settings.pool_seconds,
@@ -59,11 +62,33 @@ class Database:
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[None]:
-        await self._pool.open()
+        async with self._relayed() as reached:
+            self._arguments |= reached
+            await self._pool.open()
+            try:
+                yield
+            finally:
+                await self._pool.close()
+
+    @asynccontextmanager
+    async def _relayed(self) -> AsyncIterator[dict[str, Any]]:
+        """What leads libpq to the server by way of a relay in this process, for the source address.
+
+        libpq has no setting for it, and opens its sockets itself. Bytes pass as they are, TLS among
+        them: the host that is verified stays the server's.
+        """
+        if self._source is None:
+            yield {}
+            return
+        host, port = self._arguments.get("host", "127.0.0.1"), int(self._arguments["port"])
+        loop = asyncio.get_running_loop()
+        relay = await loop.create_server(
+            lambda: Incoming(lambda: port, host, self._source), "127.0.0.1", 0
+        )
         try:
-            yield
+            yield {"hostaddr": "127.0.0.1", "port": relay.sockets[0].getsockname()[1]}
         finally:
-            await self._pool.close()
+            relay.close()
 
     async def newest(self) -> Answer:
         return await self._ask(NEWEST)

@@ -2,7 +2,8 @@
 
 Where to listen and who this is:
     PORT (8080), HOST (127.0.0.1), WORKLOAD (orders), SLOT (none), POD_NAME or HOSTNAME,
-    APPLICATION_NAME (WORKLOAD/SLOT), by which its sessions are known in pg_stat_activity.
+    APPLICATION_NAME (WORKLOAD/SLOT), by which its sessions are known in pg_stat_activity,
+    SOURCE_ADDRESS (none), of this machine, that they come from: the kernel chooses unless given.
 The database login, from exactly one of
     DATABASE_PASSWORD  the password; DATABASE_HOST, _PORT (5432), _NAME and _ROLE say the rest
     DATABASE_URL       postgresql://role:password@host:port/dbname?sslmode=...
@@ -52,6 +53,7 @@ class Settings:
     slot: str
     pod: str
     application: str
+    source: str | None
     pool_min: int
     pool_max: int
     pool_seconds: float
@@ -86,6 +88,7 @@ def parse(environment: Mapping[str, str]) -> Settings:
         slot=slot,
         pod=environment.get("POD_NAME") or environment.get("HOSTNAME") or "",
         application=application,
+        source=environment.get("SOURCE_ADDRESS") or None,
         pool_min=int(number("POOL_MIN", 1)),
         pool_max=int(number("POOL_MAX", 8)),
         pool_seconds=number("POOL_SECONDS", 5),

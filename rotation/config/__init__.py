@@ -30,6 +30,7 @@ from rotation.config import crosscheck, document
 from rotation.config.document import Document, dotted
 from rotation.config.fields import (
     LONGEST,
+    Addresses,
     DatabaseName,
     DataKey,
     Duration,
@@ -109,11 +110,29 @@ class Database(Section):
     host: Host
     port: Port = 5432
     name: DatabaseName
+    maintenance: DatabaseName = "postgres"  # where the rotating login works; no application's
     admin: Admin
     sslmode: Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"] = (
         "verify-full"
     )
     sslrootcert: Text | None = None  # path; certifi's bundle of public authorities unless given
+
+    @model_validator(mode="after")
+    def _kept_apart(self) -> Self:
+        if self.maintenance == self.name:
+            raise ValueError("`maintenance` must be another database than the application's `name`")
+        return self
+
+    @model_validator(mode="after")
+    def _known_server(self) -> Self:
+        """Who gets the app's token, or a password, must be known."""
+        if self.admin.secret is None and self.sslmode != "verify-full":
+            raise ValueError("without `admin.secret` an Entra token is sent: use verify-full")
+        if self.sslmode == "verify-ca" and self.sslrootcert is None:
+            raise ValueError(
+                "verify-ca without `sslrootcert` accepts any server with a public certificate"
+            )
+        return self
 
 
 class SlotLogin(Section):
@@ -166,6 +185,7 @@ class Workload(Section):
     key: DataKey = "password"  # in those Kubernetes Secrets
     selector_label: LabelKey = "slot"
     application: Text | None = None  # how its sessions name themselves; its name unless given
+    addresses: Addresses = "pods"  # where its sessions come from
     tests: Annotated[list[WorkloadTest], Field(min_length=1)]
     ready: PositiveDuration = timedelta(minutes=10)  # longest wait for the standby Deployment
     drain: PositiveDuration = timedelta(minutes=5)  # longest wait for pods to be gone

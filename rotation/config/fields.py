@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated
+from ipaddress import ip_network
+from typing import TYPE_CHECKING, Annotated, Literal
 from urllib.parse import unquote, urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -122,6 +123,27 @@ def json_scalar(value: object) -> object:
     raise ValueError(f"{shown(value)} must be a text, a whole number, true, false or null")
 
 
+def addresses(value: object) -> str | tuple[str, ...]:
+    """`pods`, `nodes`, or ranges such as 10.1.0.0/16, which a single address is one of."""
+    if value in ("pods", "nodes"):
+        return str(value)
+    if not isinstance(value, list) or not value:
+        raise ValueError(f"{shown(value)} must be pods, nodes, or a list of ranges of addresses")
+    return tuple(_range(each) for each in value)
+
+
+def _range(value: object) -> str:
+    try:
+        found = ip_network(value if isinstance(value, str) else "")
+    except ValueError:
+        raise ValueError(
+            f"{shown(value)} is not a range of addresses: write for example 10.1.0.0/16 or 10.1.2.3"
+        ) from None
+    if found.prefixlen == 0:
+        raise ValueError(f"{shown(value)} is every address: nothing would be told apart by it")
+    return str(found)
+
+
 def matching(pattern: str, meaning: str) -> Callable[[str], str]:
     """A check that a text matches the whole pattern; `meaning` completes "must be"."""
 
@@ -199,4 +221,8 @@ TestUrl = Annotated[str, BeforeValidator(test_url)]
 TestPath = Annotated[str, AfterValidator(test_path)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 ServicePort = Annotated[str | int | None, BeforeValidator(port_of_service)]
+Addresses = Annotated[
+    Literal["pods", "nodes"] | tuple[str, ...],
+    PlainValidator(addresses),
+]
 JsonScalar = Annotated[str | int | bool | None, BeforeValidator(json_scalar)]

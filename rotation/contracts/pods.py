@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rotation.model.targets import DeploymentTarget, SecretKeyTarget
-    from rotation.model.world import Deployment
+    from rotation.model.world import Deployment, Pod
     from rotation.secrecy import Secret
 
 
@@ -18,8 +18,8 @@ class PodsReader(Protocol):
     def deployment(self, target: DeploymentTarget) -> Deployment | None:
         """The Deployment as it is now; None if it does not exist."""
 
-    def names(self, target: DeploymentTarget) -> list[str]:
-        """The names of the pods that the Deployment's selector matches, terminating ones included.
+    def listed(self, target: DeploymentTarget) -> list[Pod]:
+        """The pods that the Deployment's selector matches, terminating ones included, by name.
 
         Raises `Missing`.
         """

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from datetime import timedelta
+from typing import TYPE_CHECKING, assert_never
 
 from rotation.decisions.rollout import unready
 from rotation.model.catalogue import Origin
 from rotation.model.reasons import Code, Reason, reason
-from rotation.model.world import SLOTS, Deployment, Slot, Snapshot, WorkloadState, other
+from rotation.model.world import (
+    SLOTS,
+    Deployment,
+    SecretVersion,
+    Slot,
+    Snapshot,
+    WorkloadState,
+    other,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from datetime import datetime, timedelta
+    from datetime import datetime
 
     from rotation.model.record import Request
 
@@ -38,6 +47,9 @@ class Wait:
 
     problems: tuple[Reason, ...]
 
+
+# Key Vault announces at 30 days; its clock and ours, and the time of a delivery, may differ.
+EVENT_SLACK = timedelta(days=1)
 
 Plan = Rotate | Skip | Refuse | Wait
 
@@ -90,15 +102,28 @@ def _not_due(
     world: Snapshot, request: Request, active: Slot, now: datetime, rotate_before: timedelta
 ) -> Reason | None:
     current = world.slots[active].secret
-    if request.origin in {Origin.NEAR_EXPIRY, Origin.EXPIRED}:
-        return _stale_event(world, request, active)
-    if request.origin is Origin.SWEEP and current is not None:
-        if current.expires is None:
-            text = f"secret {current.secret} has no expiry date: nothing makes it due"
-            return reason(Code.NO_EXPIRY, text)
-        if current.expires > now + rotate_before:
-            due = current.expires - rotate_before
-            return reason(Code.NOT_DUE, f"secret {current.secret} is not due before {due:%F}")
+    match request.origin:
+        case Origin.MANUAL:
+            return None
+        case Origin.SWEEP:
+            return _not_soon(current, now, rotate_before)
+        case Origin.NEAR_EXPIRY | Origin.EXPIRED:
+            # Whoever can send events chooses what they say: what counts is what the vault says.
+            stale = _stale_event(world, request, active)
+            return stale or _not_soon(current, now, rotate_before + EVENT_SLACK)
+        case _:
+            assert_never(request.origin)
+
+
+def _not_soon(current: SecretVersion | None, now: datetime, before: timedelta) -> Reason | None:
+    if current is None:
+        return None
+    if current.expires is None:
+        text = f"secret {current.secret} has no expiry date: nothing makes it due"
+        return reason(Code.NO_EXPIRY, text)
+    if current.expires > now + before:
+        due = current.expires - before
+        return reason(Code.NOT_DUE, f"secret {current.secret} is not due before {due:%F}")
     return None
 
 

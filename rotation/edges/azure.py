@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 from rotation import log
 from rotation import settings as app_settings
+from rotation.model.errors import Denied
+from rotation.model.reasons import Code
 from rotation.model.targets import SecretTarget
 
 if TYPE_CHECKING:
@@ -33,6 +35,11 @@ if TYPE_CHECKING:
 
 # The Entra applications behind Azure Database for PostgreSQL and AKS.
 POSTGRESQL_SCOPE = "https://ossrdbms-aad.database.windows.net/.default"
+POSTGRESQL_HOSTS = (
+    ".postgres.database.azure.com",
+    ".postgres.database.usgovcloudapi.net",
+    ".postgres.database.chinacloudapi.cn",
+)
 AKS_SCOPE = "6dae42f8-4368-4678-94ff-3960e28e3630/.default"
 
 RECEIVERS = ("APPLICATIONINSIGHTS_CONNECTION_STRING", "OTEL_EXPORTER_OTLP_ENDPOINT")
@@ -101,7 +108,7 @@ class AzureEdges:
 
     def database(self, credential: config.Credential) -> Database:
         """Its admin's password or token is fetched anew for each connection."""
-        from rotation.edges.database import PostgreSQL
+        from rotation.edges.database.server import PostgreSQL
 
         key = f"{credential.vault} {credential.database.model_dump_json()}"
         if key not in self._databases:
@@ -113,9 +120,17 @@ class AzureEdges:
     def _admin_password(self, credential: config.Credential) -> Secret:
         admin = credential.database.admin
         if admin.secret is None:
+            self._ensure_trusted(credential.database.host)
             return self.identity.token(POSTGRESQL_SCOPE)
         vault = self.vault(admin.vault or credential.vault)
         return vault.value(SecretTarget(admin.secret))
+
+    def _ensure_trusted(self, host: str) -> None:
+        """The file says where to connect, and whoever may write it would get the app's token."""
+        name = host.lower().rstrip(".")
+        if not name.endswith(POSTGRESQL_HOSTS) and name not in self.settings.database_hosts:
+            text = f"the app's Entra token is not sent to {host}: it is no server of this cloud"
+            raise Denied(Code.DATABASE_HOST, f"{text}; {Code.DATABASE_HOST.remedy}")
 
     def traffic(self, cluster: str) -> Traffic:
         from rotation.edges.cluster.services import Services

@@ -11,6 +11,7 @@ from azure.identity import (
     ManagedIdentityCredential,
 )
 
+from rotation.edges.bounded import transport
 from rotation.model.errors import Denied, Unavailable
 from rotation.model.reasons import Code
 from rotation.secrecy import Secret
@@ -28,7 +29,11 @@ class Identity:
         client = environment.get("AZURE_CLIENT_ID") or None
         self.credential: TokenCredential
         if environment.get("IDENTITY_ENDPOINT"):
-            self.credential = ManagedIdentityCredential(client_id=client, retry_total=2)
+            self.credential = ManagedIdentityCredential(
+                client_id=client,
+                retry_total=0,  # the orchestrator retries
+                transport=transport(),
+            )
         else:
             self.credential = DefaultAzureCredential(managed_identity_client_id=client)
 

@@ -15,6 +15,7 @@ from azure.core.exceptions import (
 from azure.eventgrid import EventGridEvent, EventGridPublisherClient
 
 from rotation.edges import http_status
+from rotation.edges.bounded import CONNECT, READ
 from rotation.model.errors import EdgeError, Missing, Unavailable
 from rotation.model.reasons import Code
 
@@ -37,8 +38,14 @@ class EventGridTopic:
     def __init__(self, endpoint: str, credential: TokenCredential, ca_bundle: str | None) -> None:
         self._host = urlsplit(endpoint).hostname
         self._client = EventGridPublisherClient(endpoint, credential)
-        # This client takes transport options with each call only.
-        self._options: JsonObject = {"retry_total": 0, "connection_verify": ca_bundle or True}
+        # This client takes transport options with each call only, and no transport at all: what
+        # ends an answer that drips is the activity's own deadline.
+        self._options: JsonObject = {
+            "retry_total": 0,
+            "connection_verify": ca_bundle or True,
+            "connection_timeout": CONNECT,
+            "read_timeout": READ,
+        }
 
     def publish(self, event: JsonObject) -> None:
         message = EventGridEvent(

@@ -21,6 +21,7 @@ from azure.core.exceptions import (
 from azure.keyvault.secrets import SecretClient, SecretProperties
 
 from rotation.edges import http_status
+from rotation.edges.bounded import transport
 from rotation.model.errors import Conflict, Denied, EdgeError, Missing, Unavailable
 from rotation.model.reasons import Code
 from rotation.model.world import SecretVersion
@@ -43,7 +44,13 @@ CODES = http_status.Codes(
     invalid=Code.VAULT_ERROR,
     token=Code.VAULT_DENIED,
 )
-TIMEOUTS = {"connection_timeout": 10, "read_timeout": 30}
+# https://learn.microsoft.com/azure/key-vault/general/rest-error-codes
+KNOWN = {
+    "AccessDenied", "BadParameter", "Conflict", "Forbidden", "ForbiddenByConnection",
+    "ForbiddenByFirewall", "ForbiddenByPolicy", "ForbiddenByRbac", "InternalServerError",
+    "ObjectIsBeingDeleted", "ObjectIsBeingRecovered", "ObjectIsDeletedButRecoverable",
+    "SecretDisabled", "SecretNotFound", "Throttled", "Unauthorized", "VaultNotFound",
+}  # fmt: skip
 
 
 class KeyVault:
@@ -55,11 +62,10 @@ class KeyVault:
             url,
             credential,
             retry_total=0,
-            connection_verify=ca_bundle or True,
+            transport=transport(ca_bundle),
             # The check keeps tokens from a foreign host; one on this machine is not foreign, and
             # its name can never match.
             verify_challenge_resource=urlsplit(url).hostname not in LOOPBACK,
-            **TIMEOUTS,
         )
 
     def current(self, secret: SecretTarget) -> SecretVersion | None:
@@ -163,5 +169,6 @@ def _inner_code(error: HttpResponseError) -> str:
     details = error.error
     if details is None:
         return ""
-    inner = getattr(details, "innererror", None) or {}
-    return str(inner.get("code") or details.code or "")
+    inner = getattr(details, "innererror", None)
+    code = (inner.get("code") if isinstance(inner, dict) else None) or details.code
+    return code if isinstance(code, str) and code in KNOWN else ""

@@ -8,22 +8,16 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-import time
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import urllib3
-from urllib3.connection import HTTPConnection, HTTPSConnection
 
+from rotation.edges.bounded import Http, Https, within
 from rotation.model.errors import Invalid, Unavailable
 from rotation.model.reasons import Code
 from rotation.model.world import Answer
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 LONGEST_BODY = 64 * 1024
-CHUNK = 16 * 1024
 SCHEMES = ("https", "http")
 METADATA = (
     ipaddress.ip_network("169.254.0.0/16"),
@@ -33,9 +27,9 @@ METADATA = (
 
 
 def fetch(url: str, timeout: float) -> Answer:
-    """`timeout` is in seconds: for the answer to begin, and once more for all of its body."""
+    """`timeout` is in seconds, for all of the answer."""
     _check(url)
-    with urllib3.PoolManager(retries=False) as pool:
+    with urllib3.PoolManager(retries=False) as pool, within(timeout):
         pool.pool_classes_by_scheme = POOLS
         try:
             response = pool.request(
@@ -47,22 +41,12 @@ def fetch(url: str, timeout: float) -> Answer:
                 preload_content=False,
             )
             with response:
-                return Answer(response.status, b"".join(_body(response, timeout)))
+                return Answer(response.status, response.read(LONGEST_BODY))
         except MetadataError as error:
             raise _refusal(url, str(error)) from None
         except (urllib3.exceptions.HTTPError, OSError) as error:
             text = f"GET {url} got no answer: {type(error).__name__}"
             raise Unavailable(Code.TEST_NO_ANSWER, text) from None
-
-
-def _body(response: urllib3.BaseHTTPResponse, timeout: float) -> Iterator[bytes]:
-    """At most `LONGEST_BODY` bytes, from a server that may send one at a time."""
-    give_up, left = time.monotonic() + timeout, LONGEST_BODY
-    while left > 0 and (chunk := response.read1(min(CHUNK, left))):
-        yield chunk
-        left -= len(chunk)
-        if time.monotonic() >= give_up:
-            raise TimeoutError
 
 
 def _check(url: str) -> None:
@@ -105,12 +89,12 @@ def _checked_peer(connected: socket.socket) -> socket.socket:
     return connected
 
 
-class _CheckedHttp(HTTPConnection):
+class _CheckedHttp(Http):
     def _new_conn(self) -> socket.socket:
         return _checked_peer(super()._new_conn())
 
 
-class _CheckedHttps(HTTPSConnection):
+class _CheckedHttps(Https):
     def _new_conn(self) -> socket.socket:
         return _checked_peer(super()._new_conn())
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from msgspec import Struct, field
@@ -19,6 +22,8 @@ from rotation.steps.planning import snapshot
 from rotation.steps.proving import collect
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from azure.durable_functions import DurableOrchestrationClient
 
     from rotation.contracts.edges import Readers
@@ -86,5 +91,41 @@ async def fresh_evidence(edges: Readers, record: ShownRecord) -> Evidence:
     if record.standby is None or record.outcome is not None:
         text = "there is nothing to decide about now"
         raise Problem(409, Code.NOT_WAITING, text, stage=record.stage)
-    credential = edges.configuration.credential(record.credential)
-    return await asyncio.to_thread(collect, edges, credential, record.standby)
+    return await LOOKS.shared(edges, record.rotation, record.credential, record.standby)
+
+
+class Looks:
+    """One look at a rotation's evidence at a time, on threads of their own, shared by those who
+    ask within `fresh` seconds: what it asks may be slow, and everybody's pages go on."""
+
+    def __init__(self, threads: int = 4, fresh: float = 3.0) -> None:
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="evidence")
+        self._fresh = fresh
+        # With the edges that they ask, so that those stay what their id says.
+        self._known: dict[tuple[str, int], tuple[float, Readers, Future[Evidence]]] = {}
+        self._lock = threading.Lock()
+
+    async def shared(self, edges: Readers, rotation: str, credential: str, slot: Slot) -> Evidence:
+        """Raises what `collect` raises."""
+        configured = edges.configuration.credential(credential)
+        look = self._look(edges, rotation, lambda: collect(edges, configured, slot))
+        # Shielded: one who gives up must not take it from the others.
+        return await asyncio.shield(asyncio.wrap_future(look))
+
+    def _look(
+        self, edges: Readers, rotation: str, look: Callable[[], Evidence]
+    ) -> Future[Evidence]:
+        key = (rotation, id(edges))
+        with self._lock:
+            now = time.monotonic()
+            self._known = {
+                known: found
+                for known, found in self._known.items()
+                if not found[2].done() or now - found[0] < self._fresh
+            }
+            if key not in self._known:
+                self._known[key] = now, edges, self._threads.submit(look)
+            return self._known[key][2]
+
+
+LOOKS = Looks()

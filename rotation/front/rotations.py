@@ -43,7 +43,7 @@ GRACE = 8.0  # seconds to look whether a decision counted, before answering `Acc
 
 # The durable client puts ids into its URLs as they are: what comes from a caller must not be able
 # to lead such a request elsewhere.
-ID = re.compile(r"[A-Za-z0-9-]{1,100}")
+ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,99}")
 
 
 def event_id(credential: str, origin: Origin, secret: str, version: str) -> str:
@@ -146,6 +146,8 @@ async def _queued(client: Client, rotation: str) -> ShownRecord | None:
     """
     for parts in (2, 3):
         credential = rotation.rsplit("-", parts)[0]
+        if not ID.fullmatch(credential):
+            continue
         status = await client.get_status(credential, show_input=True)
         if not status or status.name != "credential" or status.runtime_status not in RUNNING:
             continue

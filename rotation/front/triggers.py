@@ -19,9 +19,10 @@ from rotation import log
 from rotation.front import expiry, rotations
 from rotation.front.hub import TaskHub
 from rotation.model.catalogue import Origin
-from rotation.model.errors import RotationError
+from rotation.model.errors import RotationError, Unavailable
+from rotation.model.reasons import Code
 from rotation.model.record import Request
-from rotation.model.world import SLOTS
+from rotation.model.world import SLOTS, Slot
 
 if TYPE_CHECKING:
     from rotation.contracts.edges import Readers
@@ -127,7 +128,11 @@ async def take(
         text = f"no credential has secret {announced.secret} of {announced.vault}"
         _account(event_id, "foreign", text)
         return
-    credential, _ = owner
+    credential, slot = owner
+    if not await asyncio.to_thread(_is_current, edges, credential, slot, announced.version):
+        text = f"version {announced.version} of secret {announced.secret} is not the current one"
+        _account(event_id, "stale", text)
+        return
     request = Request(
         rotation=rotations.event_id(
             credential, announced.origin, announced.secret, announced.version
@@ -139,7 +144,22 @@ async def take(
         secret=announced.secret,
         version=announced.version,
     )
-    _account_start(event_id, await rotations.start(client, request))
+    started = await rotations.start(client, request)
+    _account_start(event_id, started)
+    if isinstance(started, rotations.Busy):
+        # Event Grid delivers it again, for a day; after that the daily sweep finds it due.
+        text = f"credential {credential} has rotation {started.rotation} under way"
+        raise Unavailable(Code.BUSY, text)
+
+
+def _is_current(edges: Readers, credential: str, slot: Slot, version: str) -> bool:
+    """Looked up before anything starts: a flood of made-up versions would lock the credential.
+
+    Raises what the vault raises: Event Grid delivers it again.
+    """
+    configured = edges.configuration.credential(credential)
+    current = edges.vault(configured.vault).current(configured.secret(slot))
+    return current is not None and current.version == version
 
 
 async def sweep_all(edges: Readers, client: df.DurableOrchestrationClient) -> None:

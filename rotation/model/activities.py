@@ -144,7 +144,7 @@ class Activity(Generic[A]):
 
 PLAN = Activity("plan", Planned)
 STAGE = Activity("stage", Staged)
-ACTIVATE = Activity("activate", Staged)
+ACTIVATE = Activity("activate", Nothing)
 VERIFY = Activity("verify", Nothing)
 DELIVER = Activity("deliver", Nothing, Progress.DELIVER)
 START = Activity("start", Nothing, Progress.START)

@@ -210,8 +210,8 @@ class Code(StrEnum):
     FOREIGN_VERSION = (
         "foreign-version",
         Area.OTHERS,
-        "a version of the standby's secret was written by hand or by another tool",
-        "find it and stop it; start again",
+        "a version of the standby's secret was written by somebody else, several times in a row",
+        "find who may set secrets in the vault, and stop it; start again",
     )
     VERSION_GONE = (
         "version-gone",
@@ -293,6 +293,27 @@ class Code(StrEnum):
         Area.SERVERS,
         "the server had no resources, or was shutting down",
         "look at the server",
+    )
+    DATABASE_POOLER = (
+        "database-pooler",
+        Area.SERVERS,
+        "a pooler answers at `database.host`, and start-up options do not reach the server",
+        "name the server itself; applications may go on using the pooler",
+    )
+    DATABASE_HOST = (
+        "database-host",
+        Area.SERVERS,
+        "the app's Entra token is for the cloud's own PostgreSQL servers, and this host is none",
+        "correct `database.host`, list it in ROTATION_DATABASE_HOSTS, or use `admin.secret`",
+    )
+    LOGIN_SLOW = (
+        "login-slow",
+        Area.SERVERS,
+        (
+            "a login as the slot's role did not end in time: the server is frozen, or the role's "
+            "verifier asks for millions of rounds"
+        ),
+        "look at the server, and at who may change the role's password; start again",
     )
     LOGIN_REFUSED = (
         "login-refused",

@@ -16,6 +16,7 @@ from rotation.model.wire import Moment
 from rotation.model.world import Slot
 
 Choice = Literal["approve", "reject"]
+KnownBy = Literal["pods", "nodes", "ranges"]
 
 
 class Request(Struct, frozen=True, kw_only=True, rename="camel"):
@@ -97,13 +98,18 @@ class TestResult(Struct, frozen=True, kw_only=True, rename="camel"):
 
 class SessionCount(Struct, frozen=True, kw_only=True, rename="camel"):
     """The number of sessions of one role, application and client address; `workload` is the one
-    that they belong to, if it is known."""
+    that they belong to, if it is known.
+
+    `known_by` is what told so: the address of one of its pods; of a node that has some, which other
+    pods there have as well; or a range that the owner wrote down.
+    """
 
     role: str
     application: str
     client: str
     sessions: int
     workload: str | None
+    known_by: KnownBy | None = None
 
 
 class EvidenceSummary(Struct, frozen=True, kw_only=True, rename="camel"):

@@ -38,6 +38,15 @@ class Role:
 
 
 @dataclass(frozen=True)
+class Pod:
+    """A pod's name, its own addresses, and its node's."""
+
+    name: str
+    addresses: tuple[str, ...]
+    nodes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Session:
     """A client session of a PostgreSQL server, as `pg_stat_activity` shows it."""
 

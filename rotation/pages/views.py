@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from rotation.front.credentials import SeenCredential
     from rotation.model.catalogue import Listed, OnDeadline, Outcome, Tone
-    from rotation.model.record import Evidence, Record, SessionCount, ShownRecord
+    from rotation.model.record import Evidence, KnownBy, Record, SessionCount, ShownRecord
     from rotation.model.world import Slot
 
 
@@ -123,10 +123,21 @@ def _use(evidence: Evidence, replaced: str, role: str | None) -> Point:
 
 def _own_use(evidence: Evidence, replaced: str, role: str | None) -> str:
     """A sentence on the sessions of the replaced slot's own pods, which end with the pods."""
-    left = sum(row.sessions for row in evidence.sessions if row.role == role)
+    rows = [row for row in evidence.sessions if row.role == role]
+    left = sum(row.sessions for row in rows)
     if left:
-        return f"Only its own workloads still use the {replaced} login ({count(left, 'session')})"
+        text = f"Only its own workloads still use the {replaced} login ({count(left, 'session')})"
+        return f"{text}{_reservation({row.known_by for row in rows})}"
     return f"No session is left on the {replaced} login"
+
+
+def _reservation(known_by: set[KnownBy | None]) -> str:
+    """What is not known of sessions whose pod is not."""
+    if "nodes" in known_by:
+        return ": known per node, not per pod. Another pod of those nodes would look the same"
+    if "ranges" in known_by:
+        return ": known by a range of addresses, in which anybody would look the same"
+    return ""
 
 
 def _application(row: SessionCount) -> str:

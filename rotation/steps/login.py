@@ -17,11 +17,12 @@ if TYPE_CHECKING:
 
 
 def stage(step: Step) -> Staged:
-    """Finds the version that this rotation wrote already, or writes it: the password's birth."""
+    """Writes a new version of the slot's secret: the password's birth.
+
+    A repeat writes another one. None is looked for by its tags, which whoever may write secrets may
+    write too: they would choose the password.
+    """
     credential, login = step.credential, step.login
-    for version in step.vault.versions(credential.secret(step.slot)):
-        if version.enabled and version.tags.get("rotation") == step.rotation:
-            return Staged(version.version)
     value = render(credential.format, login.role, new_password(), credential.server)
     written = step.standby.put(
         value,
@@ -32,17 +33,33 @@ def stage(step: Step) -> Staged:
     return Staged(written.version)
 
 
-def activate(step: Step) -> Staged:
-    """The role gets the password of its secret's current version, which must be this rotation's."""
+def activate(step: Step) -> None:
+    """The role gets the password of the version that was staged, as long as it is the current one.
+
+    What earlier versions were enabled, those of a lost answer among them, is disabled.
+    """
     current = _current(step)
-    if current.tags.get("rotation") != step.rotation:
+    if current.version != step.version:
         raise Conflict(
             Code.FOREIGN_VERSION,
-            f"the current version {current.version} of secret {current.secret} was written by "
-            "somebody else since this rotation staged its own",
+            f"the current version of secret {current.secret} is {current.version}, not the "
+            f"{step.version} that this rotation staged: whoever may set secrets in "
+            f"{step.credential.vault} could have written it",
         )
     step.standby.activate(_password(step, current))
-    return Staged(current.version)
+    for version in step.vault.versions(step.credential.secret(step.slot)):
+        if version.enabled and _is_earlier(version, current):
+            step.standby.disable(version.version)
+
+
+def _is_earlier(version: SecretVersion, current: SecretVersion) -> bool:
+    """One that came meanwhile is left to `verify`, which says whose it could be. Times of creation
+    are whole seconds: of the same second either may be meant, and neither is in use."""
+    if version.version == current.version:
+        return False
+    return None in (version.created, current.created) or str(version.created) <= str(
+        current.created
+    )
 
 
 def verify(step: Step) -> None:

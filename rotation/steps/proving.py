@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from rotation.decisions.answers import Expectation, fill, judge
+from rotation.decisions.sessions import Origin, counted, networks
 from rotation.model import wire
 from rotation.model.errors import EdgeError, Invalid
 from rotation.model.reasons import Code, Reason
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from rotation.config import Credential, Workload, WorkloadTest
     from rotation.contracts.edges import Readers
     from rotation.model.activities import Through
-    from rotation.model.world import Answer, Session, Slot
+    from rotation.model.record import KnownBy
+    from rotation.model.world import Answer, Pod, Slot
     from rotation.steps.running import Step
 
 
@@ -108,13 +109,17 @@ def collect(edges: Readers, credential: Credential, slot: Slot) -> Evidence:
     tests: dict[str, list[TestResult]] = {}
     pods: dict[str, dict[Slot, list[str]]] = {}
     sessions: list[SessionCount] = []
+    origins: list[Origin] = []
     for workload in credential.workloads:
+        seen: dict[Slot, list[Pod]] = {}
         with _noted(problems):
             tests[workload.name] = run_tests(edges, credential, workload, slot, "service")
         with _noted(problems):
-            pods[workload.name] = _pods(edges, workload)
+            seen = _pods(edges, workload)
+            pods[workload.name] = {s: [pod.name for pod in seen[s]] for s in seen}
+        origins.append(_origin(workload, [pod for listed in seen.values() for pod in listed]))
     with _noted(problems):
-        sessions = _sessions(edges, credential)
+        sessions = _sessions(edges, credential, origins)
     replaced = credential.slots[other(slot)].role
     return Evidence(
         at=wire.moment(edges.now()),
@@ -137,30 +142,28 @@ def _noted(problems: list[str]) -> Iterator[None]:
         problems.append(error.message)
 
 
-def _pods(edges: Readers, workload: Workload) -> dict[Slot, list[str]]:
-    """The names of a workload's pods, by slot."""
+def _pods(edges: Readers, workload: Workload) -> dict[Slot, list[Pod]]:
+    """A workload's pods, by slot."""
     pods = edges.pods(workload.cluster)
-    return {slot: pods.names(workload.deployment(slot)) for slot in SLOTS}
+    return {slot: pods.listed(workload.deployment(slot)) for slot in SLOTS}
 
 
-def _sessions(edges: Readers, credential: Credential) -> list[SessionCount]:
-    """The sessions of both slots' roles, counted."""
+def _origin(workload: Workload, pods: Iterable[Pod]) -> Origin:
+    """Of pods that could not be looked at nothing is known: their sessions count as strange."""
+    known_by: KnownBy
+    match workload.addresses:
+        case "pods":
+            known_by, addresses = "pods", [a for pod in pods for a in pod.addresses]
+        case "nodes":
+            known_by, addresses = "nodes", [a for pod in pods for a in pod.nodes]
+        case ranges:
+            known_by, addresses = "ranges", list(ranges)
+    application = workload.application or workload.name
+    return Origin(workload.name, application, networks(addresses), known_by)
+
+
+def _sessions(
+    edges: Readers, credential: Credential, origins: Iterable[Origin]
+) -> list[SessionCount]:
     roles = [credential.slots[slot].role for slot in SLOTS]
-    return counted(edges.database(credential).sessions(roles), credential.workloads)
-
-
-def counted(sessions: Iterable[Session], workloads: Iterable[Workload]) -> list[SessionCount]:
-    """Sessions counted by role, application and client address."""
-    known = {workload.application or workload.name: workload.name for workload in workloads}
-    counts = Counter((s.role, s.application, s.client) for s in sessions)
-    return [
-        SessionCount(
-            role=role,
-            application=application,
-            client=client,
-            sessions=count,
-            # `orders-api` and `orders-api/blue` are workload orders-api; `orders-apix` is not.
-            workload=known.get(application.partition("/")[0]),
-        )
-        for (role, application, client), count in sorted(counts.items())
-    ]
+    return counted(edges.database(credential).sessions(roles), origins)

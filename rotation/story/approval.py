@@ -114,7 +114,9 @@ def _decided(run: Run, asked: Approval, event: object) -> Steps[Decision | None]
     if isinstance(decision, str):
         asked.ignored = [*asked.ignored[1 - IGNORED_KEPT :], decision]
         return None
-    run.record.evidence.decided = yield from _collect(run)
+    if decision.decision == "approve":
+        # A rejection waits for nothing: what is asked for here may be what is wrong.
+        run.record.evidence.decided = yield from _collect(run)
     return (yield from _record(run, asked, decision))
 
 

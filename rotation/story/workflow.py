@@ -102,17 +102,13 @@ def story(run: Run) -> Steps[End]:  # noqa: PLR0911 - one line for each way a ro
     return Outcome.COMPLETED, approved.text, [approved]
 
 
+STAGE_ATTEMPTS = 3
+
+
 def bring_up(run: Run) -> Steps[None]:
     """The standby slot gets a new password and runs on it, unseen by any client."""
     slot = run.standby
-    run.stage(Stage.STAGE)
-    staged = yield from run.step(StepName.STAGE, activities.STAGE, slot)
-    run.stage(Stage.ACTIVATE)
-    # Whatever version is current by now is the one that pods will read.
-    activated = yield from run.step(
-        StepName.ACTIVATE, activities.ACTIVATE, slot, version=staged.version
-    )
-    version = run.record.version = activated.version
+    version = run.record.version = yield from new_login(run, slot)
     run.stage(Stage.VERIFY)
     yield from run.step(StepName.VERIFY, activities.VERIFY, slot, version=version)
     run.stage(Stage.PREPARE)
@@ -124,6 +120,27 @@ def bring_up(run: Run) -> Steps[None]:
     )
     # Minutes may have passed: what traffic will depend on is proved once more before the swap.
     yield from run.step(StepName.VERIFY, activities.VERIFY, slot, version=version)
+
+
+def new_login(run: Run, slot: Slot) -> Steps[str]:
+    """The secret version that the role logs in with: staged by this rotation, and still current.
+
+    Where somebody else writes versions too, a new one is staged a few times before it gives up.
+    """
+    for left in reversed(range(STAGE_ATTEMPTS)):
+        run.stage(Stage.STAGE)
+        staged = yield from run.step(StepName.STAGE, activities.STAGE, slot)
+        run.stage(Stage.ACTIVATE)
+        try:
+            yield from run.step(
+                StepName.ACTIVATE, activities.ACTIVATE, slot, version=staged.version
+            )
+        except StepFailed as failure:
+            if not left or failure.reasons[0].code != Code.FOREIGN_VERSION:
+                raise
+        else:
+            return staged.version
+    raise AssertionError("unreachable")
 
 
 def swap(run: Run) -> Steps[None]:

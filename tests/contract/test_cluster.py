@@ -15,6 +15,7 @@ import socket
 import threading
 import time
 from dataclasses import dataclass, replace
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -436,14 +437,28 @@ def test_a_deployment_shows_its_rollout(place: Place, up: Workload) -> None:
     )
 
 
-def test_names_are_those_of_the_deployments_pods(place: Place, up: Workload) -> None:
-    found = place.pods.names(up.deployment)
+def test_listed_are_the_deployments_pods(place: Place, up: Workload) -> None:
+    found = place.pods.listed(up.deployment)
     assert len(found) == 2
-    assert all(pod.startswith(f"{up.deployment.name}-") for pod in found)
+    assert all(pod.name.startswith(f"{up.deployment.name}-") for pod in found)
+
+
+def test_each_pod_has_an_address_of_its_own_and_its_nodes(place: Place, up: Workload) -> None:
+    """A pod's connections come from one of them, by the cluster's network."""
+    found = place.pods.listed(up.deployment)
+    addresses = [address for pod in found for address in pod.addresses]
+    assert len(set(addresses)) == len(addresses) >= 2
+    assert all(pod.nodes for pod in found)
+    for address in [*addresses, *(node for pod in found for node in pod.nodes)]:
+        ip_address(address)
+
+
+def names(place: Place, workload: Workload) -> list[str]:
+    return [pod.name for pod in place.pods.listed(workload.deployment)]
 
 
 MISSING: dict[str, Callable[[Place, DeploymentTarget], object]] = {
-    "names": lambda place, target: place.pods.names(target),
+    "listed": lambda place, target: place.pods.listed(target),
     "watch": lambda place, target: place.pods.watch(target, ready, 5),
     "watch_gone": lambda place, target: place.pods.watch_gone(target, 5),
     "start": lambda place, target: place.pods.start(target, replicas=1, images={}, version="v7"),
@@ -483,22 +498,22 @@ def test_start_brings_up_what_it_is_told(place: Place, down: Workload) -> None:
 
 
 def test_start_with_another_version_replaces_the_pods(place: Place, up: Workload) -> None:
-    before = set(place.pods.names(up.deployment))
+    before = set(names(place, up))
     place.pods.start(up.deployment, replicas=2, images={"web": IMAGE}, version="v8")
     found = place.pods.watch(up.deployment, lambda d: ready(d) and d.version == "v8", 60)
     assert ready(found)
-    wait_until(lambda: len(place.pods.names(up.deployment)) == 2, 30, "the former pods' end")
-    assert not before & set(place.pods.names(up.deployment))
+    wait_until(lambda: len(place.pods.listed(up.deployment)) == 2, 30, "the former pods' end")
+    assert not before & set(names(place, up))
 
 
 def test_start_once_more_leaves_the_pods_alone(place: Place, up: Workload) -> None:
     place.pods.start(up.deployment, replicas=2, images={"web": IMAGE}, version="v8")
     place.pods.watch(up.deployment, lambda d: ready(d) and d.version == "v8", 60)
-    wait_until(lambda: len(place.pods.names(up.deployment)) == 2, 30, "the former pods' end")
-    before = place.pods.names(up.deployment)
+    wait_until(lambda: len(place.pods.listed(up.deployment)) == 2, 30, "the former pods' end")
+    before = names(place, up)
     place.pods.start(up.deployment, replicas=2, images={"web": IMAGE}, version="v8")
     assert ready(place.pods.watch(up.deployment, ready, 60))
-    assert place.pods.names(up.deployment) == before
+    assert names(place, up) == before
 
 
 def test_start_with_what_is_not_valid(place: Place, down: Workload) -> None:
@@ -511,7 +526,7 @@ def test_scale(place: Place, up: Workload) -> None:
     for _ in range(2):
         place.pods.scale(up.deployment, 0)
     assert place.pods.watch_gone(up.deployment, 30) == []
-    assert place.pods.names(up.deployment) == []
+    assert place.pods.listed(up.deployment) == []
 
 
 def test_watch_needs_no_change(place: Place, down: Workload) -> None:
@@ -525,7 +540,7 @@ def test_watch_ends_without_what_it_waits_for(place: Place, down: Workload) -> N
 
 
 def test_watch_gone_tells_who_is_left(place: Place, up: Workload) -> None:
-    assert place.pods.watch_gone(up.deployment, 1) == place.pods.names(up.deployment)
+    assert place.pods.watch_gone(up.deployment, 1) == names(place, up)
 
 
 # What only a real API server can show.
@@ -623,7 +638,7 @@ VERBS: dict[str, Callable[[Edge], object]] = {
     "move": lambda edge: edge.traffic.move(API, "blue", "green"),
     "fence": lambda edge: edge.traffic.fence(API, "orders-db-1"),
     "deployment": lambda edge: edge.pods.deployment(PODS),
-    "names": lambda edge: edge.pods.names(PODS),
+    "listed": lambda edge: edge.pods.listed(PODS),
     "deliver": lambda edge: edge.pods.deliver(
         SecretKeyTarget("orders", "api", "password"), Secret("hunter2"), "v7"
     ),

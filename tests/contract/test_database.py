@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import secrets
 import socket
+import string
 import threading
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -27,8 +28,8 @@ from local.postgres.provision import run_sql
 from local.process import wait_until
 from local.tls import Authority
 from rotation.config import Admin, Database
-from rotation.edges import database as edge
-from rotation.edges.database import PostgreSQL
+from rotation.edges.database import connecting as edge
+from rotation.edges.database.server import PostgreSQL
 from rotation.model.errors import Denied, Invalid, Missing, Unavailable
 from rotation.model.reasons import Code
 from rotation.model.world import Session
@@ -62,10 +63,14 @@ HOSTILE = "o\"; DROP ROLE x; --\n'ünïcode\\"
 
 @dataclass(frozen=True)
 class Server:
-    """`admin` is the administrator's connection string; `process` only where it is ours."""
+    """`admin` is the administrator's connection string; `process` only where it is ours.
+
+    `orders` is the application's database; the rotator works in the administrator's.
+    """
 
     admin: str = field(repr=False)
     process: Postgres | None
+    orders: str = field(default_factory=lambda: f"contract_{secrets.token_hex(4)}")
 
     def tell(self, statement: sql.Composed | sql.SQL) -> None:
         with psycopg.connect(self.admin, autocommit=True) as connection:
@@ -81,7 +86,8 @@ class Server:
         values: dict[str, Any] = {
             "host": given["host"],
             "port": int(given.get("port") or 5432),
-            "name": given.get("dbname") or "postgres",
+            "name": self.orders,
+            "maintenance": given.get("dbname") or "postgres",
             "admin": Admin(role=str(given["user"]), secret="from-the-test"),
             "sslmode": given.get("sslmode") or "prefer",
             "sslrootcert": given.get("sslrootcert"),
@@ -215,7 +221,8 @@ def server(
         yield None
         return
     if DSN:
-        yield Server(DSN, None)
+        with applications_database(Server(DSN, None)) as found:
+            yield found
         return
     directory = tmp_path_factory.mktemp("postgres")
     major, _, tls = request.param.partition("-")
@@ -226,7 +233,15 @@ def server(
         admin = process.admin_conninfo
         if authority:
             admin = make_conninfo(admin, sslmode="verify-full", sslrootcert=str(authority.bundle))
-        yield Server(admin, process)
+        with applications_database(Server(admin, process)) as found:
+            yield found
+
+
+@contextmanager
+def applications_database(server: Server) -> Iterator[Server]:
+    server.execute("CREATE DATABASE {}", server.orders)
+    yield server
+    server.execute("DROP DATABASE {}", server.orders)
 
 
 @pytest.fixture(scope="module")
@@ -255,7 +270,7 @@ def world(server: Server | None) -> Iterator[World]:
         ).decode()
         for role in (world.blue, world.green):
             connection.execute(sql.SQL("CREATE ROLE {} NOLOGIN").format(sql.Identifier(role)))
-        names = {"rotator": world.rotator, "verifier": verifier, "database": server.settings().name}
+        names = {"rotator": world.rotator, "verifier": verifier}
         run_sql(connection, "rotator-login", names)
         run_sql(connection, "rotator", names)
         if connection.info.server_version >= 160000:
@@ -540,9 +555,18 @@ def test_hostile_names_stay_names(world: World, database: PostgreSQL) -> None:
 
 
 def test_a_password_with_every_kind_of_character(world: World, database: PostgreSQL) -> None:
-    password = Secret("a'b\"c\\d e%f{}g;--ü😀")
+    """Of those that a password of ours may have; SASLprep changes none of them."""
+    password = Secret("a'b\"c\\d e%f{}g;--" + string.punctuation)
     database.activate(world.green, password)
     database.login(world.green, password)
+
+
+def test_a_password_that_somebody_else_chose(world: World, database: PostgreSQL) -> None:
+    """The active slot's may be older than the first rotation."""
+    password = "ü😀 of an owner"
+    statement = sql.SQL("ALTER ROLE {} LOGIN PASSWORD {}")
+    world.server.tell(statement.format(sql.Identifier(world.green), password))
+    database.login(world.green, Secret(password))
 
 
 def test_a_server_that_is_down(world: World) -> None:
@@ -569,7 +593,7 @@ def test_a_server_that_stays_silent(world: World, monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_statement_that_takes_too_long(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(edge, "STATEMENT_TIMEOUT", 200)
+    monkeypatch.setattr(edge, "OPTIONS", f"{edge.OPTIONS} -c statement_timeout=200ms")
     with psycopg.connect(world.server.admin) as holder:
         holder.execute(sql.SQL("ALTER ROLE {} NOLOGIN").format(sql.Identifier(world.green)))
         with pytest.raises(Unavailable, match="QueryCanceled"):

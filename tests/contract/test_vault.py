@@ -19,7 +19,7 @@ from azure.identity import CredentialUnavailableError, DefaultAzureCredential
 from azure.keyvault.secrets import SecretClient
 
 from local.tls import Authority
-from rotation.edges import vault as edge
+from rotation.edges import bounded
 from rotation.edges.vault import KeyVault
 from rotation.model.errors import Conflict, Denied, EdgeError, Invalid, Missing, Unavailable
 from rotation.model.reasons import Code
@@ -341,7 +341,7 @@ def test_a_vault_that_is_down(place: Place, name: str, verb: str) -> None:
 def test_a_vault_that_is_slow(
     place: Place, name: str, admin: Admin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(edge.TIMEOUTS, "read_timeout", 0.5)
+    monkeypatch.setattr(bounded, "READ", 0.5)
     impatient = place.edge()
     impatient.current(SecretTarget(name))
     admin.fault(match={"path_prefix": "/secrets"}, delay=3)

@@ -50,6 +50,12 @@ def announced(stack: Stack, slot: Slot, **event: Any) -> str:
     raise AssertionError("the event started no rotation")
 
 
+def logged(stack: Stack, text: str) -> str:
+    """The lines of the host's log that have it."""
+    log = stack.components["host"].log.read_text(encoding="utf-8")
+    return "\n".join(line for line in log.splitlines() if text in line)
+
+
 def ended(stack: Stack, rotation: str) -> dict[str, Any]:
     return stack.client.follow(rotation, lambda record: record["outcome"], timeout=150)
 
@@ -206,12 +212,12 @@ class TestSkipped:
 
     def test_an_event_about_an_older_version(self, stack: Stack) -> None:
         serving = active(stack)
+        known = len(stack.client.rotations())
         event = stack.client.near_expiry(serving)
         event["data"] |= {"Version": "0" * 32}
-        record = ended(stack, announced(stack, serving, **event))
-        assert record["outcome"] == "skipped"
-        assert "no longer current" in record["outcomeReason"]
-        assert codes(record) == {"event-about-old-version"}
+        assert stack.client.webhook([event], "Notification").status == 202
+        assert len(stack.client.rotations()) == known
+        assert '"event.stale"' in logged(stack, event["id"])
 
     @pytest.mark.parametrize(
         "change",
@@ -235,8 +241,7 @@ class TestSkipped:
         event = {**stack.client.near_expiry(active(stack)), **change}
         assert stack.client.webhook([event], "Notification").status == 202
         assert len(stack.client.rotations()) == known
-        log = stack.components["host"].log.read_text(encoding="utf-8")
-        assert any(event["id"] in line and "reason" in line for line in log.splitlines())
+        assert "reason" in logged(stack, event["id"])
 
 
 class TestAborted:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from local.process import ROOT
 from local.stack import Options, Stack
 from rotation.config import Admin, Database
 from rotation.contracts.database import Database as Edge
-from rotation.edges.database import PostgreSQL
+from rotation.edges.database.server import PostgreSQL
 from rotation.model.errors import Denied
 from rotation.secrecy import Secret, new_password
 
@@ -33,7 +34,6 @@ SESSION = "orders-api/blue"
 # One entry for each right in the SQL files: what takes it away, and what a rotation misses then.
 RIGHTS = {
     "CREATEROLE": ("ALTER ROLE rotator NOCREATEROLE", "activate"),
-    "CONNECT ON DATABASE": ("REVOKE CONNECT ON DATABASE orders FROM rotator", "roles"),
     "pg_signal_backend": ("REVOKE pg_signal_backend FROM rotator", "terminate"),
     "pg_read_all_stats": ("REVOKE pg_read_all_stats FROM rotator", "sessions"),
     "role": ("REVOKE orders_green FROM rotator", "activate"),
@@ -49,7 +49,7 @@ def rights(name: str) -> set[str]:
     text = re.sub(r"--.*", "", (SQL / f"{name}.sql").read_text(encoding="utf-8"))
     found = set(re.findall(r'ALTER ROLE :"rotator" (\w+)', text))
     for granted in re.findall(r'GRANT (.+?) TO :"rotator"', text):
-        found |= {part.strip(' :"') for part in re.sub(r':"database"', "", granted).split(",")}
+        found |= {part.strip(' :"') for part in granted.split(",")}
     return found
 
 
@@ -154,14 +154,40 @@ def test_without_any_of_them_something_is_missing(provisioned: Provisioned, righ
     assert rotate(provisioned) == missing
 
 
-def test_they_open_no_data_and_no_other_role(provisioned: Provisioned) -> None:
-    conninfo = provisioned.server.conninfo(
-        "rotator", provisioned.rotator.reveal(), APPLICATION.database
-    )
+@contextmanager
+def as_rotator(
+    provisioned: Provisioned, database: str
+) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
+    conninfo = provisioned.server.conninfo("rotator", provisioned.rotator.reveal(), database)
     with psycopg.connect(conninfo, autocommit=True) as connection:
-        for statement in ("SELECT FROM orders", "SET ROLE orders_blue", "SET ROLE orders"):
+        yield connection
+
+
+def test_they_open_no_application_and_no_other_role(provisioned: Provisioned) -> None:
+    provisioned.tell("REVOKE CONNECT ON DATABASE orders FROM PUBLIC")
+    with (
+        pytest.raises(psycopg.OperationalError, match="permission denied for database"),
+        as_rotator(provisioned, APPLICATION.database),
+    ):
+        pass
+    with as_rotator(provisioned, "postgres") as connection:
+        for statement in ("SET ROLE orders_blue", "SET ROLE orders"):
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 connection.execute(statement.encode())
+
+
+def test_what_they_amount_to_is_what_the_threat_model_says(provisioned: Provisioned) -> None:
+    """By one GRANT to itself: the slots' roles, and before PostgreSQL 16 any other one too."""
+    with as_rotator(provisioned, "postgres") as connection:
+        connection.execute(b"GRANT orders_blue TO rotator")
+        connection.execute(b"SET ROLE orders_blue")
+        connection.execute(b"RESET ROLE")
+        if provisioned.major < 16:
+            connection.execute(b"GRANT orders TO rotator")
+            connection.execute(b"SET ROLE orders")
+        else:
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                connection.execute(b"GRANT orders TO rotator")
 
 
 def test_a_slots_role_opens_no_other_and_reads_no_verifier(provisioned: Provisioned) -> None:

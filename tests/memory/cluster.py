@@ -3,10 +3,12 @@ once, Services whose routes settle a moment after their selector."""
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from rotation.model import world
 from rotation.model.world import Deployment, Route
 
 if TYPE_CHECKING:
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from rotation.model.targets import DeploymentTarget, ServiceTarget
     from tests.memory.clock import Agenda, Clock
 
+NODE = "172.16.0.4"  # of all pods
 BROKEN = "broken"  # an image of this tag never comes up
 
 
@@ -44,6 +47,12 @@ class Pod:
     ready_at: datetime | None
     connected: bool = False  # holds sessions
     gone_at: datetime | None = None  # terminating
+
+    @property
+    def address(self) -> str:
+        """Its own: another name, another address."""
+        digest = hashlib.sha256(self.name.encode()).digest()
+        return f"10.{digest[0]}.{digest[1]}.{digest[2]}"
 
 
 @dataclass
@@ -138,6 +147,11 @@ class ClusterModel:
             failure=self._failure(found),
         )
 
+    def seen(self, target: DeploymentTarget) -> list[world.Pod]:
+        found = self.find(target)
+        pods = found.pods if found else []
+        return [world.Pod(pod.name, (pod.address,), (NODE,)) for pod in pods]
+
     def pods(self, target: DeploymentTarget) -> list[str]:
         found = self.find(target)
         return [pod.name for pod in found.pods] if found else []
@@ -158,10 +172,10 @@ class ClusterModel:
         started = pod.ready_at is not None and pod.ready_at <= self._clock.now
         return started and self._accepts(deployment.role, pod.password)
 
-    def sessions(self) -> list[tuple[str, DeploymentState]]:
-        """Role and Deployment of each pod that holds one."""
+    def sessions(self) -> list[tuple[str, DeploymentState, Pod]]:
+        """Role, Deployment and pod of each pod that holds one."""
         return [
-            (deployment.role, deployment)
+            (deployment.role, deployment, pod)
             for deployment in self.deployments.values()
             for pod in deployment.pods
             if pod.connected

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
         ServiceTarget,
     )
     from rotation.model.wire import JsonObject
-    from rotation.model.world import Deployment, Route, SecretVersion, Slot
+    from rotation.model.world import Deployment, Pod, Route, SecretVersion, Slot
     from tests.memory.calls import Calls
     from tests.memory.cluster import DeploymentState, ServiceState
 
@@ -214,9 +214,9 @@ class MemoryDatabase:
     def sessions(self, roles: list[str]) -> list[Session]:
         def effect(_: float) -> list[Session]:
             pods = [
-                Session(role, deployment.name.rpartition("-")[0], "10.0.0.1", "idle", None)
+                Session(role, deployment.name.rpartition("-")[0], pod.address, "idle", None)
                 for cluster in self._world.clusters.values()
-                for role, deployment in cluster.sessions()
+                for role, deployment, pod in cluster.sessions()
             ]
             return [session for session in pods + self._model.jobs if session.role in roles]
 
@@ -316,12 +316,12 @@ class MemoryPods:
         what = f"deployment {target}"
         return self._calls.read("cluster", what, lambda _: self._model.deployment(target))
 
-    def names(self, target: DeploymentTarget) -> list[str]:
-        def effect(_: float) -> list[str]:
+    def listed(self, target: DeploymentTarget) -> list[Pod]:
+        def effect(_: float) -> list[Pod]:
             self._find(target)
-            return sorted(self._model.pods(target))
+            return sorted(self._model.seen(target), key=lambda pod: pod.name)
 
-        return self._calls.read("cluster", f"names {target}", effect)
+        return self._calls.read("cluster", f"listed {target}", effect)
 
     def watch(
         self, target: DeploymentTarget, until: Callable[[Deployment], bool], seconds: float

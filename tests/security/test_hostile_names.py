@@ -20,7 +20,7 @@ from rotation import config
 from rotation.config import Admin, Cluster, Database
 from rotation.edges.cluster.client import Api
 from rotation.edges.cluster.services import Services
-from rotation.edges.database import PostgreSQL
+from rotation.edges.database.server import PostgreSQL
 from rotation.model.errors import ConfigurationError, Denied, Invalid
 from rotation.model.targets import ServerTarget, ServiceTarget
 from rotation.model.world import Answer

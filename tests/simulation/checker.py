@@ -94,7 +94,7 @@ class Checker:
             self.late.append(verb)
         if serving and not self.damaged_since(owner, fiber.began):
             self.fail(2, f"{fiber.name}: {verb} while {owner} serves {', '.join(serving)}")
-        if destroys:
+        if destroys and not (fiber.activity == "activate" and self._superseded(owner, verb)):
             self._destroyed(fiber, owner, verb)
 
     def guarded(self, fiber: Fiber, change: Change, verb: str) -> None:
@@ -108,6 +108,14 @@ class Checker:
         unseen = {str(workload.production) for workload in workloads} - fiber.looks
         if unseen:
             self.fail(2, f"{fiber.name}: {verb} without a look at {', '.join(sorted(unseen))}")
+
+    def _superseded(self, owner: Owner, verb: str) -> bool:
+        """A version was disabled that the slot's role does not log in with any more."""
+        credential = self.credential(owner.credential)
+        secret, _, version = verb.removeprefix("disable ").partition("/")
+        found = self.world.vault(credential).find(secret, version)
+        role = credential.slots[owner.slot].role
+        return found is not None and not self.world.database.accepts(role, found.password)
 
     def _destroyed(self, fiber: Fiber, owner: Owner, verb: str) -> None:
         record = self.record(fiber.rotation)

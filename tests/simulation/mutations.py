@@ -75,11 +75,6 @@ def done(_: Step) -> Watched:
     return Watched(done=True)
 
 
-def activates_nothing(step: Step) -> Staged:
-    current = step.vault.current(step.credential.secret(step.slot))
-    return Staged(current.version if current else "none")
-
-
 def swaps_at_once(step: Step) -> None:
     step.traffic.move(step.workload.production, other(step.slot), step.slot)
 
@@ -216,7 +211,7 @@ MUTATIONS = (
         steps=(("verify", nothing),),
         replaced=((traffic, "verify", nothing),),
     ),
-    Mutation("a login that is never activated", _of(9), steps=(("activate", activates_nothing),)),
+    Mutation("a login that is never activated", _of(9), steps=(("activate", nothing),)),
     Mutation("the active slot's login", _of(1, 2), steps=(("stage", uses_the_active_slot),)),
     Mutation(
         "a look that refuses nothing",

@@ -121,14 +121,21 @@ def test_a_decision_ends_the_wait_at_once(waiting: Story) -> None:
     assert waiting.world.engine.next_timer() is None
 
 
-@pytest.mark.parametrize("decision", ["approve", "reject"])
-def test_evidence_is_collected_again_for_the_decision(waiting: Story, decision: str) -> None:
+def test_evidence_is_collected_again_for_an_approval(waiting: Story) -> None:
     waiting.script["evidence"] = {**EVIDENCE, "at": "later"}
-    waiting.decide(decision)
+    waiting.decide("approve")
     evidence = waiting.run().evidence
     assert evidence.requested
     assert evidence.decided
     assert (evidence.requested.at, evidence.decided.at) == (EVIDENCE["at"], "later")
+
+
+def test_a_rejection_waits_for_no_evidence(waiting: Story) -> None:
+    """What would be asked may be what is wrong, and slow."""
+    before = len([name for _, name, _ in waiting.calls if name == "evidence"])
+    waiting.decide("reject")
+    assert waiting.run().evidence.decided is None
+    assert len([name for _, name, _ in waiting.calls if name == "evidence"]) == before
 
 
 def test_an_event_that_is_json_in_json_counts(waiting: Story) -> None:

@@ -24,7 +24,7 @@ LATE = {
     "kubernetes": "import rotation.edges.cluster.client",
     "opentelemetry.exporter": "from rotation.edges import telemetry; telemetry._otlp()",
     "opentelemetry.sdk": "import rotation.edges.telemetry",
-    "psycopg": "import rotation.edges.database",
+    "psycopg": "import rotation.edges.database.server",
     "pydantic": "import rotation.config",
     "urllib3": "import rotation.edges.web",
     "yaml": "import rotation.config",

@@ -8,18 +8,20 @@ import pytest
 import yaml
 
 from rotation.config import parse
+from rotation.decisions.sessions import Origin, counted, networks
 from rotation.model.errors import Denied, Unavailable
 from rotation.model.reasons import Code
 from rotation.model.record import TestResult as Result
 from rotation.model.world import Answer, Session
-from rotation.steps.proving import collect, counted, run_tests
+from rotation.steps.proving import collect, run_tests
 from tests.memory import MemoryEdges
+from tests.memory.cluster import NODE
 from tests.unit.test_config import CREDENTIAL, WORKLOAD, changed
 
 if TYPE_CHECKING:
     from rotation.config import Credential
     from rotation.model.activities import Through
-    from rotation.model.record import Evidence
+    from rotation.model.record import Evidence, KnownBy
 
 GOOD = Answer(200, b'{"role": "orders_green"}')
 
@@ -142,21 +144,83 @@ def session(role: str, application: str, client: str = "10.0.0.9") -> Session:
     return Session(role, application, client, "idle", None)
 
 
+def origin(*ranges: str, known_by: KnownBy = "pods") -> Origin:
+    return Origin("api", "api", networks(ranges), known_by)
+
+
 def test_sessions_are_counted_and_told_apart() -> None:
     sessions = [
         session("orders_blue", "api/blue"),
         session("orders_blue", "api/blue"),
+        session("orders_blue", "api/blue", "10.0.0.10"),
         session("orders_blue", "apix"),
         session("orders_green", "api"),
         session("orders_blue", ""),
     ]
-    rows = counted(sessions, credential(edges()).workloads)
-    assert [(row.role, row.application, row.sessions, row.workload) for row in rows] == [
-        ("orders_blue", "", 1, None),
-        ("orders_blue", "api/blue", 2, "api"),
-        ("orders_blue", "apix", 1, None),
-        ("orders_green", "api", 1, "api"),
+    rows = counted(sessions, [origin("10.0.0.9")])
+    assert [
+        (row.role, row.application, row.client[7:], row.sessions, row.workload) for row in rows
+    ] == [
+        ("orders_blue", "", "9", 1, None),
+        ("orders_blue", "api/blue", "10", 1, None),
+        ("orders_blue", "api/blue", "9", 2, "api"),
+        ("orders_blue", "apix", "9", 1, None),
+        ("orders_green", "api", "9", 1, "api"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("known", "client", "own"),
+    [
+        ("10.0.0.9", "10.0.0.9", True),
+        ("10.0.0.9", "10.0.0.8", False),
+        ("10.0.0.0/24", "10.0.0.200", True),
+        ("10.0.0.0/24", "10.0.1.0", False),
+        ("10.0.0.9", "::ffff:10.0.0.9", True),
+        ("fd00:0:0::9", "fd00::9", True),
+        ("fd00::/64", "10.0.0.9", False),
+        ("10.0.0.9", "local", False),
+        ("no address", "10.0.0.9", False),
+        ("10.0.0.9", "10.0.0.9/8", False),
+    ],
+)
+def test_where_a_session_comes_from(known: str, client: str, own: bool) -> None:
+    (row,) = counted([session("orders_blue", "api", client)], [origin(known, known_by="ranges")])
+    assert (row.workload, row.known_by) == (("api", "ranges") if own else (None, None))
+
+
+@pytest.mark.parametrize(
+    ("addresses", "client", "known_by"),
+    [
+        ("pods", "its pod's", "pods"),
+        ("pods", NODE, None),
+        ("nodes", NODE, "nodes"),
+        ("nodes", "its pod's", None),
+        (["203.0.113.0/28"], "203.0.113.7", "ranges"),
+        (["203.0.113.0/28"], NODE, None),
+    ],
+)
+def test_what_counts_as_a_workloads_address(
+    addresses: Any, client: str, known_by: str | None
+) -> None:
+    found = edges((f"{WORKLOAD}.addresses", addresses))
+    pods = found.pods("aks").listed(credential(found).workloads[0].deployment("green"))
+    address = pods[0].addresses[0] if client == "its pod's" else client
+    found.world.database.jobs = [session("orders_blue", "api/blue", address)]
+    evidence = seen(found)
+    (row,) = [row for row in evidence.sessions if row.role == "orders_blue"]
+    assert row.known_by == known_by
+    assert (row in evidence.still_in_use) is (known_by is None)
+
+
+def test_pods_that_cannot_be_looked_at_vouch_for_nobody() -> None:
+    found = edges()
+    pod = found.pods("aks").listed(credential(found).workloads[0].deployment("green"))[0]
+    found.world.database.jobs = [session("orders_blue", "api/blue", pod.addresses[0])]
+    found.calls.failing["cluster listed"] = Denied(Code.CLUSTER_DENIED, "the API refuses us")
+    evidence = seen(found)
+    assert evidence.problems == ["the API refuses us"]
+    assert [row.client for row in evidence.still_in_use] == [pod.addresses[0]]
 
 
 def seen(found: MemoryEdges) -> Evidence:
@@ -165,13 +229,15 @@ def seen(found: MemoryEdges) -> Evidence:
 
 def test_evidence_that_is_complete() -> None:
     found = edges()
-    found.world.database.jobs = [session("orders_blue", "api/blue")]
+    pod = found.pods("aks").listed(credential(found).workloads[0].deployment("green"))[0]
+    found.world.database.jobs = [session("orders_blue", "api/blue", pod.addresses[0])]
     evidence = seen(found)
     assert (evidence.complete, evidence.passed, evidence.problems) == (True, True, [])
     assert evidence.pods == {"api": {"blue": [], "green": ["api-green-1", "api-green-2"]}}
     assert [(row.role, row.workload, row.sessions) for row in evidence.sessions] == [
         ("orders_blue", "api", 1),
-        ("orders_green", "api", 2),
+        ("orders_green", "api", 1),
+        ("orders_green", "api", 1),
     ]
     assert evidence.still_in_use == []
     assert evidence.at == "2027-03-01T12:00:00.000Z"

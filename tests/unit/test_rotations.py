@@ -446,6 +446,7 @@ def test_an_event_delivered_often_makes_one_rotation(caplog: pytest.LogCaptureFi
         ({"Version": None}, "event.ignored"),
         ({"ObjectName": "unknown"}, "event.foreign"),
         ({"Id": "https://other.vault.azure.net/secrets/orders-blue/v1"}, "event.foreign"),
+        ({"Version": "made-up"}, "event.stale"),
     ],
 )
 def test_an_event_that_starts_nothing_is_accounted_for(
@@ -458,10 +459,13 @@ def test_an_event_that_starts_nothing_is_accounted_for(
     assert client.started == []
 
 
-def test_an_event_while_another_rotation_runs_is_a_warning(
+def test_an_event_while_another_rotation_runs_is_a_warning_and_comes_again(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    with caplog.at_level("WARNING", "rotation"):
+    with (
+        caplog.at_level("WARNING", "rotation"),
+        pytest.raises(Unavailable, match="rotation orders-db-0 under way"),
+    ):
         announced(Client(running("orders-db-0")))
     assert accounted(caplog) == ["event.busy"]
 

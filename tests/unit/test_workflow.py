@@ -10,6 +10,7 @@ import pytest
 
 from local.engine import InstanceRunning
 from rotation.model import wire
+from rotation.model.errors import Conflict
 from rotation.model.reasons import Code
 from rotation.story import workflow
 from rotation.story.status import LIMIT
@@ -27,6 +28,7 @@ from tests.unit.virtual import (
 )
 
 if TYPE_CHECKING:
+    from rotation.model.activities import Reference
     from rotation.model.record import Record
 
 __all__ = ["pytestmark"]
@@ -131,11 +133,42 @@ def test_activities_are_told_names_and_no_more(story: Story) -> None:
 
 
 @pytest.mark.guarantee(1)
-def test_the_version_that_is_current_is_the_one_that_counts(story: Story) -> None:
-    story.script["activate"] = {"version": "v3"}
+def test_the_version_that_was_staged_is_the_one_that_counts(story: Story) -> None:
+    story.script["stage"] = {"version": "v3"}
     story.approve()
-    versions = [(n, r["version"]) for _, n, r in story.calls if n in {"start", "await_ready"}]
-    assert versions == [("start", "v3"), ("await_ready", "v3")]
+    versions = {n: r["version"] for _, n, r in story.calls if r.get("version")}
+    steps = ("activate", "verify", "deliver", "start", "await_ready", "test")
+    assert versions == dict.fromkeys(steps, "v3")
+
+
+def foreign(_: Reference) -> dict[str, Any]:
+    found = Conflict(Code.FOREIGN_VERSION, "the current version is v9, not ours")
+    return {"error": wire.value_of(found.as_failure())}
+
+
+def test_a_version_of_somebody_else_s_makes_it_stage_anew(story: Story) -> None:
+    story.script["stage"] = sequence({"version": "v2"}, {"version": "v3"}, {"version": "v4"})
+    story.script["activate"] = sequence(foreign, foreign, {})
+    assert story.approve().outcome == "completed"
+    found = [r["version"] for _, n, r in story.calls if n == "activate"]
+    assert found == ["v2", "v3", "v4"]
+    assert {r["version"] for _, n, r in story.calls if n == "verify"} == {"v4"}
+
+
+def test_it_gives_up_where_somebody_else_keeps_writing_versions(story: Story) -> None:
+    story.script["activate"] = foreign
+    output = story.run()
+    assert (output.outcome, output.reasons[0].code) == ("aborted", "foreign-version")
+    names = story.names()
+    assert names.count("stage green") == names.count("activate green") == 3
+    assert "verify green" not in names
+    assert names[-2:] == ["deactivate green", "disable green"]
+
+
+def test_another_failure_of_activate_is_not_staged_around(story: Story) -> None:
+    story.script["activate"] = denied
+    assert story.run().outcome == "aborted"
+    assert story.names().count("stage green") == 1
 
 
 @pytest.mark.guarantee(2)

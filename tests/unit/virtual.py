@@ -63,7 +63,6 @@ DONE = {"done": True, "observed": "nothing left"}
 # Of those that answer with more than that they are done; `plan` is `Story.plan`.
 SAYING: dict[str, Any] = {
     "stage": {"version": "v2"},
-    "activate": {"version": "v2"},
     "await_ready": DONE,
     "await_gone": DONE,
     "await_sessions": DONE,

@@ -15,6 +15,7 @@ from kubernetes.client.exceptions import ApiException
 from kubernetes.config import load_kube_config
 
 from rotation.edges import http_status
+from rotation.edges.bounded import POOLS
 from rotation.model.errors import EdgeError, Invalid, Unavailable
 from rotation.model.reasons import Code
 
@@ -40,7 +41,24 @@ CODES = http_status.Codes(
 )
 # What infra/kubernetes/guard.yaml denies, whatever status its policy has for it.
 GUARDED = replace(CODES, denied=Code.CLUSTER_GUARDED)
-POLICY = re.compile(r"ValidatingAdmissionPolicy '(credential-rotation-[a-z]+)'")
+POLICY = re.compile(
+    r"ValidatingAdmissionPolicy "
+    r"'(credential-rotation-(?:deployments|metadata|secrets|services|traffic))'"
+)
+
+
+# https://pkg.go.dev/k8s.io/apimachinery/pkg/apis/meta/v1#StatusReason
+REASONS = {
+    "AlreadyExists", "BadRequest", "Conflict", "Expired", "Forbidden", "Gone", "InternalError",
+    "Invalid", "MethodNotAllowed", "NotAcceptable", "NotFound", "RequestEntityTooLarge",
+    "ServerTimeout", "ServiceUnavailable", "StoreReadError", "Timeout", "TooManyRequests",
+    "Unauthorized", "UnsupportedMediaType",
+}  # fmt: skip
+FIELDS = {
+    "annotations", "containers", "data", "image", "initContainers", "labels", "metadata", "name",
+    "replicas", "resourceVersion", "selector", "slot", "spec", "status", "template",
+}  # fmt: skip
+LONGEST_FIELD = 200
 
 
 class Api:
@@ -51,6 +69,7 @@ class Api:
     ) -> None:
         self.name = name
         self.client = _client(name, settings, authenticate)
+        self.client.rest_client.pool_manager.pool_classes_by_scheme = POOLS
         self.core = client.CoreV1Api(self.client)
         self.apps = client.AppsV1Api(self.client)
 
@@ -83,35 +102,58 @@ class Api:
         except (urllib3.exceptions.HTTPError, OSError) as error:
             text = f"{what}: {type(error).__name__}; is its API reachable?"
             raise Unavailable(Code.CLUSTER_UNAVAILABLE, text) from None
+        except (ValueError, RecursionError, TypeError, AttributeError) as error:
+            # What the SDK makes of an answer that is none of this API's.
+            text = f"{what}: {type(error).__name__}; what answers is no Kubernetes API"
+            raise Invalid(Code.CLUSTER_ANSWER, text) from None
 
 
 def resource_version(metadata: Any) -> str:
     return str(metadata.resource_version or "0")
 
 
-def refusal(what: str, status: int, reason: str, retry_after: str | None) -> EdgeError:
-    """`reason` is a word of the API server's, with the fields that it complains of."""
-    text = f"{what}: HTTP {status} {reason}".rstrip()
+def refusal(what: str, status: int, document: object, retry_after: str | None) -> EdgeError:
+    """Of the API server's `document` only its reason is told, and the fields that it names."""
+    text = f"{what}: HTTP {status} {words(document)}".rstrip()
     if status == 0:
         text += "; is its API reachable, and its authority the right one?"
     return http_status.error(CODES, text, status, retry_after)
 
 
+def words(document: object) -> str:
+    """What is known of a Status: its reason and the fields of its causes.
+
+    Anybody may answer in its name, a workload behind the proxy or an admission webhook.
+    """
+    if not isinstance(document, dict):
+        return ""
+    reason = document.get("reason")
+    found = [reason] if isinstance(reason, str) and reason in REASONS else []
+    details = document.get("details")
+    causes = details.get("causes") if isinstance(details, dict) else None
+    listed = causes if isinstance(causes, list) else []
+    fields = [cause.get("field") for cause in listed if isinstance(cause, dict)]
+    named = {field for field in fields if isinstance(field, str) and _is_field(field)}
+    return " ".join([*found, ", ".join(sorted(named))]).strip()
+
+
+def _is_field(path: str) -> bool:
+    parts = re.split(r"[.\[\]]+", path.strip("]"))
+    return len(path) <= LONGEST_FIELD and all(part in FIELDS or part.isdecimal() for part in parts)
+
+
 def _refusal(what: str, error: ApiException) -> EdgeError:
     try:
         document = json.loads(error.body or "")
-    except ValueError:
-        document = {}
+    except (ValueError, RecursionError):
+        document = None
     status = int(error.status or 0)
-    if policy := POLICY.search(str(document.get("message") or "")):
+    message = document.get("message") if isinstance(document, dict) else None
+    if isinstance(message, str) and (policy := POLICY.search(message)):
         text = f"{what}: HTTP {status}, denied by the guard's policy {policy[1]}"
         return http_status.error(GUARDED, text, 403)
-    # Of a failed TLS handshake the SDK makes a status 0 with the handshake's text.
-    reason = str(document.get("reason") or error.reason or "").partition("\n")[0]
-    causes = (document.get("details") or {}).get("causes") or []
-    fields = ", ".join(sorted({str(cause.get("field")) for cause in causes}))
     headers = error.headers or {}
-    return refusal(what, status, f"{reason} {fields}".strip(), headers.get("Retry-After"))
+    return refusal(what, status, document, headers.get("Retry-After"))
 
 
 def _client(

@@ -10,7 +10,7 @@ from rotation.edges.cluster import patches
 from rotation.edges.cluster.client import MERGE, STRATEGIC, TIMEOUT, resource_version
 from rotation.model.errors import Invalid, Missing
 from rotation.model.reasons import Code
-from rotation.model.world import Deployment
+from rotation.model.world import Deployment, Pod
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from rotation.model.targets import DeploymentTarget, SecretKeyTarget
     from rotation.model.wire import JsonObject
     from rotation.secrecy import Secret
+
+CONDITIONS = {"FailedCreate", "FailedDelete", "ProgressDeadlineExceeded", "ReplicaSetCreateError"}
 
 
 class Deployments:
@@ -34,9 +36,9 @@ class Deployments:
         except Missing:
             return None
 
-    def names(self, target: DeploymentTarget) -> list[str]:
-        names, _ = self._pods(target.namespace, self._selector(target))
-        return sorted(names)
+    def listed(self, target: DeploymentTarget) -> list[Pod]:
+        pods, _ = self._pods(target.namespace, self._selector(target))
+        return sorted(pods, key=lambda pod: pod.name)
 
     def deliver(self, target: SecretKeyTarget, value: Secret, version: str) -> None:
         """The Kubernetes Secret must exist: the right to create one cannot be limited to a name."""
@@ -82,7 +84,8 @@ class Deployments:
 
     def watch_gone(self, target: DeploymentTarget, seconds: float) -> list[str]:
         selector = self._selector(target)
-        names, version = self._pods(target.namespace, selector)
+        pods, version = self._pods(target.namespace, selector)
+        names = {pod.name for pod in pods}
         if not names:
             return []
         with self._api.translated("watch", f"the pods of Deployment {target}"):
@@ -127,13 +130,25 @@ class Deployments:
             raise Invalid(Code.NO_MATCH_LABELS, text)
         return ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
 
-    def _pods(self, namespace: str, selector: str) -> tuple[set[str], str]:
+    def _pods(self, namespace: str, selector: str) -> tuple[list[Pod], str]:
         with self._api.translated("list pods in", f"namespace {namespace}"):
             listed = self._api.core.list_namespaced_pod(
                 namespace, label_selector=selector, _request_timeout=TIMEOUT
             )
-        names = {str(pod.metadata.name) for pod in listed.items if pod.metadata}
-        return names, resource_version(listed.metadata)
+            pods = [_pod(pod) for pod in listed.items if pod.metadata]
+        return pods, resource_version(listed.metadata)
+
+
+def _pod(seen: client.V1Pod) -> Pod:
+    """Its addresses are there once it has been scheduled."""
+    status = seen.status or client.V1PodStatus()
+    own = [status.pod_ip, *(each.ip for each in status.pod_ips or [])]
+    node = [status.host_ip, *(each.ip for each in status.host_ips or [])]
+    return Pod(
+        name=str(seen.metadata.name if seen.metadata else ""),
+        addresses=tuple(dict.fromkeys(address for address in own if address)),
+        nodes=tuple(dict.fromkeys(address for address in node if address)),
+    )
 
 
 def _deployment(seen: client.V1Deployment) -> Deployment:
@@ -170,7 +185,12 @@ def _images(pod: client.V1PodSpec | None) -> dict[str, str]:
 def _failure(status: client.V1DeploymentStatus) -> str | None:
     for condition in status.conditions or []:
         if condition.type == "Progressing" and condition.status == "False":
-            return str(condition.reason or "not progressing")
+            return _known(condition.reason, "not progressing")
         if condition.type == "ReplicaFailure" and condition.status == "True":
-            return str(condition.reason or "replica failure")
+            return _known(condition.reason, "replica failure")
     return None
+
+
+def _known(word: str | None, otherwise: str) -> str:
+    """A condition's reason, of which others may write any."""
+    return word if word in CONDITIONS else otherwise

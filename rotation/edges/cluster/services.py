@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
+from rotation.edges.bounded import within
 from rotation.edges.cluster import patches
 from rotation.edges.cluster.client import (
     JSON_PATCH,
@@ -94,7 +95,7 @@ class Services:
             text = f"cluster {self._api.name}: {what}: dots would lead out of its proxy"
             raise Invalid(Code.TEST_PATH, text)
         url = f"{self._proxy(target)}{quote(route, safe='/%:@')}"
-        with self._api.translated("reach", what):
+        with self._api.translated("reach", what), within(timeout):
             # Serialised by hand: the generated method escapes the slashes of the path.
             method, address, headers, body, form = self._api.client.param_serialize(
                 "GET", url, auth_settings=["BearerToken"], header_params={"Accept": "*/*"}
@@ -130,7 +131,7 @@ def _raise_own_status(what: str, status: int, document: bytes) -> None:
         return
     try:
         answer = json.loads(document)
-    except ValueError:
+    except (ValueError, RecursionError):
         return
     if isinstance(answer, dict) and answer.get("kind") == "Status" and "apiVersion" in answer:
-        raise refusal(what, status, str(answer.get("reason") or ""), None)
+        raise refusal(what, status, answer, None)

@@ -1,0 +1,87 @@
+"""Whose database sessions are: a workload's only if they come from where its pods are.
+
+What a session calls itself proves nothing, since every client chooses it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import TYPE_CHECKING
+
+from rotation.model.record import SessionCount
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from rotation.model.record import KnownBy
+    from rotation.model.world import Session
+
+Network = IPv4Network | IPv6Network
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a workload's sessions come from, and how they name themselves."""
+
+    workload: str
+    application: str
+    networks: frozenset[Network]
+    known_by: KnownBy
+
+    def has(self, session: Session) -> bool:
+        # `orders-api` and `orders-api/blue` are workload orders-api; `orders-apix` is not.
+        if session.application.partition("/")[0] != self.application:
+            return False
+        address = network(session.client)
+        return address is not None and any(
+            address.version == known.version and address.subnet_of(known)  # type: ignore[arg-type] # of the same version
+            for known in self.networks
+        )
+
+
+def network(text: str) -> Network | None:
+    """An address, or a range of them; None of anything else, such as a socket file's "local"."""
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return _range(text)
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return ip_network(mapped or address)
+
+
+def _range(text: str) -> Network | None:
+    try:
+        return ip_network(text)
+    except ValueError:
+        return None
+
+
+def networks(texts: Iterable[str]) -> frozenset[Network]:
+    return frozenset(found for text in texts if (found := network(text)) is not None)
+
+
+def counted(sessions: Iterable[Session], origins: Iterable[Origin]) -> list[SessionCount]:
+    """Sessions counted by role, application and client address."""
+    known = list(origins)
+    counts = Counter(
+        (session.role, session.application, session.client, _origin(session, known))
+        for session in sessions
+    )
+    rows = [
+        SessionCount(
+            role=role,
+            application=application,
+            client=client,
+            sessions=count,
+            workload=origin.workload if origin else None,
+            known_by=origin.known_by if origin else None,
+        )
+        for (role, application, client, origin), count in counts.items()
+    ]
+    return sorted(rows, key=lambda row: (row.role, row.application, row.client))
+
+
+def _origin(session: Session, origins: list[Origin]) -> Origin | None:
+    return next((origin for origin in origins if origin.has(session)), None)

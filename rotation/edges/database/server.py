@@ -1,0 +1,165 @@
+"""One PostgreSQL server, worked on from its maintenance database.
+
+Never from an application's: what its owner puts there, functions, operators, settings, login event
+triggers, would run with the rights of the login that rotates.
+"""
+
+from __future__ import annotations
+
+import re
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from psycopg import sql
+
+from rotation.edges.database import login, scram
+from rotation.edges.database.connecting import Login, connected
+from rotation.model.errors import Invalid
+from rotation.model.reasons import Code
+from rotation.model.targets import ServerTarget
+from rotation.model.world import Role, Session
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    import psycopg
+
+    from rotation.config import Database
+    from rotation.secrecy import Secret
+
+# A server that asks for a password in clear text never gets one. An Entra token is sent that way,
+# over TLS that proved who the server is.
+SCRAM = "scram-sha-256"
+ENTRA = "password,scram-sha-256"
+
+IN_FORCE = (
+    "SELECT pg_catalog.current_setting('search_path'),"
+    " pg_catalog.current_setting('scram_iterations', true)"
+)
+
+
+# https://www.postgresql.org/docs/current/monitoring-stats.html, pg_stat_activity.state
+STATES = {
+    "active",
+    "idle",
+    "idle in transaction",
+    "idle in transaction (aborted)",
+    "fastpath function call",
+    "disabled",
+}
+APPLICATION = re.compile(r"(?!.*//)[\w .:/@()+-]{0,63}", re.ASCII)
+
+
+def _printable(application: str) -> str:
+    """Every client names itself as it likes: no link and no markup becomes evidence."""
+    return application if APPLICATION.fullmatch(application) else "a name that is not shown"
+
+
+class PostgreSQL:
+    """Implements `contracts.database.Database`.
+
+    `authenticate` gives the admin's password or Entra token, anew each time.
+    """
+
+    def __init__(self, database: Database, authenticate: Callable[[], Secret]) -> None:
+        self._database = database
+        self._authenticate = authenticate
+
+    def roles(self, names: list[str]) -> dict[str, Role]:
+        query = (
+            # psycopg cannot hold infinity, which is what `activate` leaves behind.
+            "SELECT rolname, rolcanlogin,"
+            " CASE WHEN pg_catalog.isfinite(rolvaliduntil) THEN rolvaliduntil END"
+            " FROM pg_catalog.pg_roles WHERE rolname OPERATOR(pg_catalog.=) ANY (%s::name[])"
+        )
+        rows = self._query("read the roles", query, [names])
+        return {
+            name: Role(name=name, login=can_log_in, valid_until=until)
+            for name, can_log_in, until in rows
+        }
+
+    def activate(self, role: str, password: Secret) -> None:
+        """The password never travels as text, which log_statement=ddl would put into the log."""
+        with self._admin(f"activate role {role}") as (connection, asked):
+            made = scram.verifier(password, scram.rounds(asked))
+            # Without VALID UNTIL 'infinity' an expiry left on the role would outlive this.
+            statement = sql.SQL("ALTER ROLE {} LOGIN PASSWORD {} VALID UNTIL 'infinity'")
+            connection.execute(statement.format(sql.Identifier(role), made))
+
+    def deactivate(self, role: str) -> None:
+        with self._admin(f"deactivate role {role}") as (connection, _):
+            statement = sql.SQL("ALTER ROLE {} NOLOGIN PASSWORD NULL")
+            connection.execute(statement.format(sql.Identifier(role)))
+
+    def terminate(self, role: str) -> int:
+        query = (
+            "SELECT pg_catalog.count(*) FROM (SELECT pg_catalog.pg_terminate_backend(pid)"
+            " FROM pg_catalog.pg_stat_activity"
+            " WHERE usename OPERATOR(pg_catalog.=) %s::name) AS ended"
+        )
+        return int(self._query(f"end the sessions of role {role}", query, [role])[0][0])
+
+    def sessions(self, roles: list[str]) -> list[Session]:
+        query = (
+            "SELECT usename, application_name, pg_catalog.host(client_addr), state, backend_start"
+            " FROM pg_catalog.pg_stat_activity"
+            # The type is hidden from a login without pg_read_all_stats; the session counts.
+            " WHERE (backend_type IS NULL OR backend_type OPERATOR(pg_catalog.=) 'client backend')"
+            " AND usename OPERATOR(pg_catalog.=) ANY (%s::name[])"
+            " ORDER BY usename, application_name, client_addr, backend_start"
+        )
+        return [
+            Session(
+                role=role,
+                application=_printable(application or ""),
+                client=client or "local",
+                state=state if state in STATES else "unknown",
+                since=since,
+            )
+            for role, application, client, state, since in self._query(
+                "read the sessions", query, [roles]
+            )
+        ]
+
+    def login(self, role: str, password: Secret) -> None:
+        """To the application's database, as the slot's own role: that proves CONNECT too."""
+        login.prove(
+            self._what(f"log in as role {role}"),
+            Login(
+                server=self._server(self._database.name),
+                role=role,
+                password=password,
+                require_auth=SCRAM,
+                sslrootcert=self._database.sslrootcert,
+            ),
+        )
+
+    def _query(self, verb: str, query: str, values: list[object]) -> list[tuple[Any, ...]]:
+        with self._admin(verb) as (connection, _):
+            return connection.execute(query.encode(), values).fetchall()
+
+    @contextmanager
+    def _admin(self, verb: str) -> Iterator[tuple[psycopg.Connection[tuple[Any, ...]], str | None]]:
+        """A connection on which our options are in force, and the server's SCRAM iterations."""
+        admin = self._database.admin
+        signed_in = Login(
+            server=self._server(self._database.maintenance),
+            role=admin.role,
+            password=self._authenticate(),
+            require_auth=SCRAM if admin.secret else ENTRA,
+            sslrootcert=self._database.sslrootcert,
+        )
+        with connected(self._what(verb), signed_in) as connection:
+            path, iterations = connection.execute(IN_FORCE).fetchall()[0]
+            if path != "pg_catalog":
+                # A pooler that is told to ignore start-up options: nothing is certain behind it.
+                text = f"{self._what(verb)}: it does not take our options; connect to the server"
+                raise Invalid(Code.DATABASE_POOLER, f"{text} itself, not to a pooler")
+            yield connection, None if iterations is None else str(iterations)
+
+    def _what(self, verb: str) -> str:
+        return f"PostgreSQL {self._database.host}:{self._database.port} could not {verb}"
+
+    def _server(self, database: str) -> ServerTarget:
+        found = self._database
+        return ServerTarget(found.host, found.port, database, found.sslmode)
