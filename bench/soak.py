@@ -35,7 +35,7 @@ WORKERS = 7
 # A host that dies stalls its rotation for a minute on Azure Storage: with more of them it would
 # never end.
 MOST = 2  # disturbances of one rotation
-BETWEEN = (0.2, 4.0)  # seconds from one disturbance to the next
+BETWEEN = (0.2, 2.0)  # seconds from one disturbance to the next
 AWAY = (1.0, 8.0)  # seconds that the storage is away
 SETTLED = 600.0  # seconds a rotation may take, stalls included
 TOLD_WITHIN = 6.0  # seconds, for whoever asks while the storage is away: five, and a moment
@@ -106,7 +106,7 @@ class Soak:
         known = len(self.stack.client.rotations())
         began = time.monotonic()
         rotation = self._started(before)
-        self._left = self._draw.randint(0, MOST)
+        self._left = self._draw.randint(1, MOST)
         self._due = time.monotonic() + self._draw.uniform(*BETWEEN)
         try:
             record = self._followed(rotation, decision, passwords)

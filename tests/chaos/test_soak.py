@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from local.stack import Stack
 
 
-# A seed that draws a kill and an outage in the first rotations.
+# Each rotation is disturbed at least once, within its first two seconds.
 SEED = 3
 
 

@@ -19,9 +19,10 @@ ACCEPTED = {
     *("PSF-2.0", "Python-2.0", "MPL-2.0"),
     "LGPL-3.0-only",  # psycopg: used as it is, by import
 }
+# Read by us: nothing that the document's maker understands names theirs.
+READ = {"protobuf": "BSD-3-Clause"}
 # What packages write in place of an identifier, as their metadata has it.
 SPOKEN = {
-    "3-clause bsd license": "BSD-3-Clause",
     "apache 2.0": "Apache-2.0",
     "apache license 2.0": "Apache-2.0",
     "apache license, version 2.0": "Apache-2.0",
@@ -54,6 +55,7 @@ def licences(document: dict[str, Any]) -> dict[str, str]:
     """By `name version`; an empty text where a component names none."""
     return {
         f"{found['name']} {found.get('version', '')}": _expression(found)
+        or READ.get(found["name"], "")
         for found in document["components"]
     }
 
