@@ -16,6 +16,7 @@ INDEX = "import function_app; function_app.app.get_functions()"
 # engine, which is imported inside of a function.
 EVERYTHING = f"""{INDEX}
 import importlib, pkgutil, jinja2, rotation
+import azure.monitor.opentelemetry.exporter, opentelemetry.exporter.otlp.proto.http.metric_exporter
 for module in pkgutil.walk_packages(rotation.__path__, "rotation."):
     if not module.name.endswith(".__main__"):
         importlib.import_module(module.name)
