@@ -188,15 +188,16 @@ def test_a_page_of_another_site_cannot_frame_or_post(app: Stack, visit: Open, as
     )
     page.goto("http://evil.example/")
     page.get_by_role("button").click()
-    expect(page.get_by_text("The form was sent from another site")).to_be_visible()
+    expect(page.get_by_text("This was sent from another site")).to_be_visible()
     assert app.client.rotation(asked)["decision"] is None
 
 
 def test_somebody_who_is_signed_in_approves(app: Stack, visit: Open, asked: str) -> None:
     """Last here, since it ends the rotation that the others look at."""
     headers = site.sign_in("anna@contoso.example", site.APP_ROLE)
-    path = f"/api/pages/rotations/{asked}"
+    app.client.reject(asked)
     with site.with_sign_in(app):
+        path = f"/api/pages/rotations/{site.asked(app, by=site.OLGA)}"
         reader = visit(path, extra_http_headers=site.sign_in("ben@contoso.example", oid="b" * 36))
         expect(reader.get_by_text("You cannot decide this.")).to_be_visible()
         page = visit(path, extra_http_headers=headers)

@@ -26,10 +26,6 @@ pytestmark = pytest.mark.timeout(400 + 5 * engines.slack(engines.selected()))
 CHANGES = {
     "rotation/story/workflow.py": [
         (
-            "from rotation.story.version import inherited\n",
-            "from rotation.story.version import inherited, since\n",
-        ),
-        (
             "    run.stage(Stage.OBSERVE)\n",
             (
                 "    run.stage(Stage.OBSERVE)\n"

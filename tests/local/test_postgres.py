@@ -90,7 +90,9 @@ class Provisioned:
 
     @property
     def rotator(self) -> str:
-        return self.login(APPLICATION.rotator, self.rotator_password)
+        """In the maintenance database: it is granted nothing in an application's."""
+        clear = self.rotator_password.reveal()
+        return self.server.conninfo(APPLICATION.rotator, clear, "postgres")
 
 
 @pytest.fixture(scope="module")
@@ -356,7 +358,6 @@ def test_the_rotator_sees_and_ends_sessions(provisioned: Provisioned) -> None:
 @pytest.mark.parametrize(
     "statement",
     [
-        "SELECT * FROM orders",
         "CREATE TABLE mine (id int)",
         "SET ROLE orders_blue",
         "SET ROLE orders",
@@ -369,6 +370,11 @@ def test_the_rotator_may_do_no_more_bad(provisioned: Provisioned, statement: str
         pytest.skip("before PostgreSQL 15 every role may create in the public schema")
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
         tell(provisioned.rotator, statement)
+
+
+def test_the_rotator_enters_no_application_bad(provisioned: Provisioned) -> None:
+    there = provisioned.login(APPLICATION.rotator, provisioned.rotator_password)
+    assert "permission denied for database" in refusal(there)
 
 
 def test_the_rotator_manages_only_the_slots_bad(provisioned: Provisioned) -> None:

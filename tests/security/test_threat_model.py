@@ -19,6 +19,7 @@ HEADS = {
     "attacker | can",
     "attacker | cannot | because | tests",
     "claim | tests",
+    "PostgreSQL | it is granted | what that amounts to | tests",
     "where | answer | tests",
     "risk | why it is left | reduce it",
 }
