@@ -107,7 +107,7 @@ def test_rotations_that_wait_are_decided_under_the_next_release(tmp_path: Path) 
             stack.replace(released(tmp_path / "second", "2.0"))
             approved = decided(stack, first, "approve", other(before))
             assert approved["outcome"] == "completed"
-            assert told(stack, first, "1.0") == (["verify", "verify"], 1)
+            assert told(stack, first, VERSION) == (["verify", "verify"], 1)
 
             second = waits(stack)
             stack.replace(released(tmp_path / "third", "3.0"))
