@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 NEAR = "Microsoft.KeyVault.SecretNearExpiry"
 EXPIRED = "Microsoft.KeyVault.SecretExpired"
-ATTEMPTS = 8
+# Seconds from a failed delivery to the next: Event Grid's, for as long as the subscription lets an
+# event live, which is a day.
+EVENT_DELAYS = (10.0, 30.0, 60.0, 300.0, 600.0, 1800.0, 3600.0, 10800.0, 21600.0, 43200.0)
+SWEEP_DELAYS = (10.0,) * 7
 
 
 class Deliveries:
@@ -54,29 +57,31 @@ class Deliveries:
             when = rng.choice([0.0, 0.0, 5.0, 60.0, 3600.0, 90000.0])
             self._send(when, *rng.choice(strays))
         for _ in range(rng.choice([0, 0, 0, 1])):
-            self._deliver(rng.choice([0.0, 60.0, 80000.0]), self._sweep, "sweep", ATTEMPTS)
+            self._deliver(rng.choice([0.0, 60.0, 80000.0]), self._sweep, "sweep", SWEEP_DELAYS)
 
     def _send(self, when: float, kind: str, content: Any) -> None:
         def take() -> None:
             driven(triggers.take(self._machine.edges, self._client, kind, content, "event"))
 
         name = f"event {kind.rpartition('.')[2]}"
-        self._deliver(when, take, name, ATTEMPTS)
+        self._deliver(when, take, name, EVENT_DELAYS)
 
     def _sweep(self) -> None:
         driven(triggers.sweep_all(self._machine.edges, self._client))
 
-    def _deliver(self, when: float, take: Callable[[], None], name: str, attempts: int) -> None:
+    def _deliver(
+        self, when: float, take: Callable[[], None], name: str, delays: tuple[float, ...]
+    ) -> None:
         self.open += 1
-        self._machine.agenda.add(when, lambda: self._attempt(take, name, attempts))
+        self._machine.agenda.add(when, lambda: self._attempt(take, name, delays))
 
-    def _attempt(self, take: Callable[[], None], name: str, attempts: int) -> None:
+    def _attempt(self, take: Callable[[], None], name: str, delays: tuple[float, ...]) -> None:
         """Delivers once; Event Grid tries again after a failure, and after no answer."""
 
         def again() -> None:
             self.open -= 1
-            if attempts > 1:
-                self._deliver(10.0, take, name, attempts - 1)
+            if delays:
+                self._deliver(delays[0], take, name, delays[1:])
 
         def main() -> None:
             try:

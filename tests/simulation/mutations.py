@@ -9,6 +9,7 @@ from unittest import mock
 
 import msgspec
 
+from rotation.decisions import plan as planned
 from rotation.front import rotations
 from rotation.model import activities as known
 from rotation.model.activities import Staged, Watched
@@ -263,6 +264,11 @@ MUTATIONS = (
         "no retries",
         _of(9),
         replaced=calling(gives_up_at_once),
+    ),
+    Mutation(
+        "what is not due rotates",
+        _of(9),
+        replaced=((planned, "_not_soon", nothing),),
     ),
     Mutation(
         "a decision that never arrives",

@@ -77,7 +77,10 @@ def _credential(rng: Random, name: str, workloads: int) -> dict[str, Any]:
     if policy["onDeadline"] == "approve":
         policy["soak"] = rng.choice(["10m", "2d"])
     policy["allowRequester"] = rng.random() < 0.2
-    return document(name, rng.choice(["password", "url", "json"]), deliveries, policy)
+    shape = rng.choice(["password", "url", "json"])
+    # A team that rotates late: what Key Vault announces is not due yet, and is skipped.
+    late = rng.random() < 0.03
+    return document(name, shape, deliveries, policy) | ({"rotateBefore": "7d"} if late else {})
 
 
 def document(

@@ -5,9 +5,11 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from rotation.decisions.plan import EVENT_SLACK
 from rotation.model.world import Slot, other
 from tests.memory.clock import START
 from tests.memory.owner import Owner
+from tests.memory.world import LEFT
 
 if TYPE_CHECKING:
     from tests.simulation.run import Run
@@ -26,6 +28,7 @@ def judge_first(run: Run) -> None:
         damaged = [what for name, what in run.others.damaging if name == credential]
         machine.story.tell(rotation, "ends as %s: %s", outcome, status["outcomeReason"])
         _justified(run, rotation, status, damaged)
+        _due(run, rotation, status)
         if not damaged and not machine.checker.late and not machine.calls.stale:
             _cleared(run, rotation, status)
 
@@ -41,6 +44,18 @@ def _justified(run: Run, rotation: str, status: dict[str, Any], damaged: list[st
     deeds = [when for owner, when in run.others.touched.items() if owner.credential == credential]
     if not any(when >= began for when in [*deeds, *(when for when, _ in faults)]):
         checker.fail(9, f"{rotation} is {outcome} for no reason: {status['outcomeReason']}")
+
+
+def _due(run: Run, rotation: str, status: dict[str, Any]) -> None:
+    """Checks that what an event or a sweep began was due, and that nothing due was skipped."""
+    checker, name, outcome = run.machine.checker, status["credential"], status["outcome"]
+    if any(owner.credential == name for owner in run.others.touched) or _earlier(run, rotation):
+        return
+    before = run.machine.world.configuration.credential(name).rotate_before
+    if outcome == "skipped" and before >= LEFT:
+        checker.fail(9, f"{rotation} is skipped, and was due: {status['outcomeReason']}")
+    if status.get("active") is not None and before + EVENT_SLACK < LEFT:
+        checker.fail(9, f"{rotation} went past its plan, and was not due for days")
 
 
 def _excused(run: Run) -> bool:
@@ -88,6 +103,16 @@ def _cleared(run: Run, rotation: str, status: dict[str, Any]) -> None:
         return
     for problem in left_of(run, owner):
         run.machine.checker.fail(4, f"{rotation} is {outcome}, and {problem}")
+
+
+def _earlier(run: Run, rotation: str) -> bool:
+    """Whether another rotation of the credential came before it and did something."""
+    names = run.machine.credentials
+    before = list(names)[: list(names).index(rotation)]
+    return any(
+        names[key] == names[rotation] and run.status(key).get("active") is not None
+        for key in before
+    )
 
 
 def _later(run: Run, rotation: str) -> bool:
