@@ -63,11 +63,12 @@ _VALUES: WeakKeyDictionary[Secret, str] = WeakKeyDictionary()
 
 
 def new_password() -> Secret:
+    """A random password of `LENGTH` letters and digits."""
     return Secret("".join(secrets.choice(ALPHABET) for _ in range(LENGTH)))
 
 
 def render(shape: Format, role: str, password: Secret, server: ServerTarget) -> Secret:
-    """The secret's value in the credential's `format`."""
+    """The value of a vault's secret: the password alone, or a URL or JSON with the login."""
     clear = password.reveal()
     if shape == "password":
         return password
@@ -94,14 +95,14 @@ def render(shape: Format, role: str, password: Secret, server: ServerTarget) -> 
 def extract(shape: Format, value: Secret, reference: str) -> Secret:
     """The password inside a secret's value. `reference` names the secret version in errors."""
     readers = {"password": Secret.reveal, "url": _from_url, "json": _from_json}
-    found = readers[shape](value)
-    if not found:
+    password = readers[shape](value)
+    if not password:
         raise Invalid(
             Code.FORMAT,
             f"secret version {reference} holds no password in the format {shape!r}; "
             "correct `format` in credentials.yaml or write the secret anew",
         )
-    return Secret(found)
+    return Secret(password)
 
 
 def _from_url(value: Secret) -> str | None:

@@ -69,7 +69,7 @@ if TYPE_CHECKING:
 
 
 class Section(BaseModel):
-    """Keys are camelCase in the file; unknown ones are refused, since they are typing errors."""
+    """A mapping of the file. Its keys are camelCase; unknown ones are refused as typing errors."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -80,7 +80,7 @@ class Section(BaseModel):
 
 
 class Cluster(Section):
-    """An API server: with an Entra token (AKS), or as a kubeconfig says (any other)."""
+    """An API server, and the way to sign in: an Entra token (AKS), or what a kubeconfig says."""
 
     server: HttpsUrl | None = None
     certificate_authority: Annotated[str, Field(min_length=1)] | None = None  # PEM text, or a path
@@ -99,7 +99,7 @@ class Cluster(Section):
 
 
 class Admin(Section):
-    """The login that rotates. Without `secret` it signs in with an Entra token."""
+    """The login that rotates: with the password in `secret`, or without one by Entra token."""
 
     role: RoleName
     secret: SecretName | None = None
@@ -107,6 +107,8 @@ class Admin(Section):
 
 
 class Database(Section):
+    """The server, the application's database on it, and the login that rotates."""
+
     host: Host
     port: Port = 5432
     name: DatabaseName
@@ -125,7 +127,7 @@ class Database(Section):
 
     @model_validator(mode="after")
     def _known_server(self) -> Self:
-        """Who gets the app's token, or a password, must be known."""
+        """Refuses a server that is not proved to be the right one before it gets a token."""
         if self.admin.secret is None and self.sslmode != "verify-full":
             raise ValueError("without `admin.secret` an Entra token is sent: use verify-full")
         if self.sslmode == "verify-ca" and self.sslrootcert is None:
@@ -136,6 +138,8 @@ class Database(Section):
 
 
 class SlotLogin(Section):
+    """A slot's role, and the Key Vault secret with that role's password."""
+
     role: RoleName
     secret: SecretName
 
@@ -163,16 +167,20 @@ class WorkloadTest(Section):
 
     @property
     def reaches_standby(self) -> bool:
-        """Before the swap, only what names the slot or goes through `preview` gets there."""
+        """Whether it can test a slot that does not serve: through `preview`, or by a URL that names
+        the slot."""
         return self.path is not None or "{slot}" in (self.url or "")
 
     @property
     def proves_role(self) -> bool:
+        """Whether it passes only if the answer names the slot's role."""
         values = (self.expect or {}).values()
         return any(isinstance(value, str) and "{role}" in value for value in values)
 
 
 class Workload(Section):
+    """An application that uses the login: its Services, its two Deployments, and its tests."""
+
     name: Name
     cluster: Name
     namespace: KubernetesName
@@ -197,7 +205,7 @@ class Workload(Section):
 
     @field_validator("secrets")
     @classmethod
-    def _fitting(
+    def _secrets_match_delivery(
         cls, value: dict[Slot, str] | None, info: ValidationInfo
     ) -> dict[Slot, str] | None:
         delivery = info.data.get("delivery")
@@ -236,7 +244,7 @@ class Workload(Section):
         return DeploymentTarget(self.namespace, self.deployments[slot])
 
     def secret_key(self, slot: Slot) -> SecretKeyTarget | None:
-        """None where pods fetch the secret themselves."""
+        """The Kubernetes Secret's key that the slot's pods read; None with the CSI driver."""
         match self.delivery:
             case "csi":
                 return None
@@ -255,7 +263,7 @@ def _both_slots(value: dict[Slot, Any]) -> dict[Slot, Any]:
 
 
 class Approver(Section):
-    """Who may decide: a person as `{id, address}`, or one of the two as a text.
+    """One who may decide: a person as `{id, address}`, or one of the two as a text.
 
     A text with an @ is an address: whoever gets its mail. Any other one is for whoever signs in: an
     Entra object id of a person or group, or an app role.
@@ -281,7 +289,7 @@ class Approver(Section):
 
 
 class Approval(Section):
-    """Who may decide, when they are reminded, and what happens when nobody does."""
+    """The rules of approval: who may decide, when they are reminded, and what happens after."""
 
     listed: list[Approver] = Field(default=[], alias="approvers")
     allow_requester: bool = False  # four eyes unless true
@@ -303,36 +311,37 @@ class Approval(Section):
 
     @property
     def approvers(self) -> list[str]:
-        """All of it as texts."""
+        """Every id and address that is listed."""
         return [text for one in self.listed for text in (one.id, one.address) if text]
 
     @property
     def addresses(self) -> list[str]:
-        """Who can be written to, and named by those who hold a function key."""
+        """The mail addresses: of those who get mails, and whom holders of a function key may name."""
         return list(dict.fromkeys(one.address for one in self.listed if one.address))
 
     @property
     def ids(self) -> list[str]:
-        """Object ids and app roles: who can sign in."""
+        """The object ids and app roles, of those who decide signed in."""
         return list(dict.fromkeys(one.id for one in self.listed if one.id))
 
     def object_id(self, address: str) -> str | None:
-        """Of the person who is written down with this address."""
+        """The object id of the person with this address; None if the file does not say."""
         wanted = address.strip().casefold()
-        found = (one.id for one in self.listed if (one.address or "").casefold() == wanted)
-        return next((own for own in found if own), None)
+        ids = (one.id for one in self.listed if (one.address or "").casefold() == wanted)
+        return next((own for own in ids if own), None)
 
     @field_validator("remind")
     @classmethod
     def _not_too_often(cls, value: timedelta) -> timedelta:
-        """Each reminder adds to the orchestration's history, which is replayed at every turn."""
+        """Refuses frequent reminders: each makes the orchestration's history longer, which every turn
+        replays."""
         if value < timedelta(hours=1):
             raise ValueError("must be at least 1h")
         return value
 
     @field_validator("soak")
     @classmethod
-    def _given(cls, value: timedelta | None, info: ValidationInfo) -> timedelta | None:
+    def _soak_for_policy(cls, value: timedelta | None, info: ValidationInfo) -> timedelta | None:
         if value is None and info.data.get("on_deadline") == "approve":
             raise ValueError("is needed with `onDeadline: approve`: how long both slots must run")
         return value
@@ -341,11 +350,13 @@ class Approval(Section):
 class Retry(Section):
     """How long a step's transient faults are retried, with back-off, before it gives up."""
 
-    patience: Duration = timedelta(minutes=10)
+    retry_timeout: Duration = Field(default=timedelta(minutes=10), alias="patience")
     compensation: Duration = timedelta(hours=1)  # of the steps that undo, and that retire
 
 
 class Credential(Section):
+    """A login of two slots, and all that its rotation needs to know."""
+
     vault: VaultUrl
     validity: Duration
     format: Literal["password", "url", "json"] = "password"
@@ -388,12 +399,12 @@ class Credential(Section):
 
     @property
     def server(self) -> ServerTarget:
-        """What a secret's value says that applications connect to."""
-        found = self.database
-        return ServerTarget(found.host, found.port, found.name, found.sslmode)
+        """The server and database that a secret's value names for applications."""
+        database = self.database
+        return ServerTarget(database.host, database.port, database.name, database.sslmode)
 
     def workload(self, name: str) -> Workload:
-        """Raises `ConfigurationError` if the file no longer has it."""
+        """The workload of this name. Raises `ConfigurationError` if the file no longer has it."""
         for workload in self.workloads:
             if workload.name == name:
                 return workload
@@ -402,11 +413,13 @@ class Credential(Section):
 
 
 class Configuration(Section):
+    """The whole of `credentials.yaml`."""
+
     clusters: dict[Name, Cluster]
     credentials: Annotated[dict[Name, Credential], Field(min_length=1)]
 
     def credential(self, name: str) -> Credential:
-        """Raises `ConfigurationError` if the file no longer has it."""
+        """The credential of this name. Raises `ConfigurationError` if the file no longer has it."""
         try:
             return self.credentials[name]
         except KeyError:
@@ -426,34 +439,38 @@ class Configuration(Section):
 
 
 def parse(text: str, source: str = "credentials.yaml") -> Configuration:
-    """Raises `ConfigurationError` with every problem, its path and its line in the file."""
+    """The configuration in a file's text.
+
+    Raises `ConfigurationError` with every problem, its path and its line in the file.
+    """
     try:
-        found = document.read(text)
+        written = document.read(text)
     except ValueError as error:
         raise ConfigurationError(source, [str(error)]) from None
-    if not isinstance(found.value, dict):
+    if not isinstance(written.value, dict):
         raise ConfigurationError(source, ["the file must be a mapping of clusters and credentials"])
-    problems = crosscheck.problems(found.value)
+    problems = crosscheck.problems(written.value)
     configuration = None
     try:
-        configuration = Configuration.model_validate(found.value)
+        configuration = Configuration.model_validate(written.value)
     except ValidationError as error:
         problems = [*_invalid(error), *problems]
     if configuration is None or problems:
-        raise ConfigurationError(source, _listed(problems, found))
+        raise ConfigurationError(source, _listed(problems, written))
     return configuration
 
 
 Problem = tuple[document.Path, str]
 
 
-def _listed(problems: list[Problem], found: Document) -> list[str]:
-    """In the order of the file."""
-    lines = sorted((found.line(path), dotted(path), text) for path, text in problems)
+def _listed(problems: list[Problem], written: Document) -> list[str]:
+    """A line for each problem, in the order of the file."""
+    lines = sorted((written.line(path), dotted(path), text) for path, text in problems)
     return [f"{path or 'file'}: {text} (line {line})" for line, path, text in lines]
 
 
 def _invalid(error: ValidationError) -> Iterator[Problem]:
+    """The problems that pydantic found, in words of ours."""
     for problem in error.errors(include_url=False, include_input=False):
         path = tuple(part for part in problem["loc"] if part != "[key]")
         yield path, _text(problem["type"], str(path[-1]) if path else "", problem["msg"])
@@ -475,7 +492,7 @@ def _keys() -> list[str]:
 
 @lru_cache(maxsize=4)
 def load(path: str, source: str = "the file of ROTATION_CONFIG") -> Configuration:
-    """Read once per process: a new file comes with a new deployment.
+    """The configuration in a file, which is read once per process: a new one is a new deployment.
 
     Problems name `source`. A path is not quoted: it is a setting's value, and nobody knows what may
     have been written there by mistake.

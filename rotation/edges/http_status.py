@@ -13,18 +13,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Codes:
-    """The reasons that one system has for what a status says."""
+    """The reason codes of one system, one for each kind of HTTP failure."""
 
     unavailable: Code
     denied: Code
     missing: Code
     conflict: Code
     invalid: Code
-    token: Code  # it does not know us
+    token: Code  # of 401: our token was not accepted
 
 
 def error(codes: Codes, text: str, status: int | None, retry_after: str | None = None) -> EdgeError:
-    """No status at all, or 0, means that there was no answer; `retry_after` is the header."""
+    """The error that a status means; None and 0 mean that there was no answer."""
     if status == 401:
         return Denied(codes.token, f"{text}; {codes.token.remedy}")
     if status == 403:
@@ -39,5 +39,5 @@ def error(codes: Codes, text: str, status: int | None, retry_after: str | None =
 
 
 def _seconds(header: str | None) -> float | None:
-    """Retry-After in seconds; its other form, a date, is not used by these systems."""
+    """The seconds of a Retry-After header, or None: its form with a date is not used here."""
     return float(header) if header and header.isdecimal() else None

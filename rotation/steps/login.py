@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def stage(step: Step) -> Staged:
-    """Writes a new version of the slot's secret: the password's birth.
+    """Makes a new password and writes it as a new version of the slot's secret.
 
     A repeat writes another one. None is looked for by its tags, which whoever may write secrets may
     write too: they would choose the password.
@@ -34,9 +34,10 @@ def stage(step: Step) -> Staged:
 
 
 def activate(step: Step) -> None:
-    """The role gets the password of the version that was staged, as long as it is the current one.
+    """Gives the role the password of the staged version, and disables earlier versions.
 
-    What earlier versions were enabled, those of a lost answer among them, is disabled.
+    Raises `Conflict` unless the staged version is the current one. Earlier versions that are still
+    enabled come from an answer that was lost, or from somebody else.
     """
     current = _current(step)
     if current.version != step.version:
@@ -53,8 +54,8 @@ def activate(step: Step) -> None:
 
 
 def _is_earlier(version: SecretVersion, current: SecretVersion) -> bool:
-    """One that came meanwhile is left to `verify`, which says whose it could be. Times of creation
-    are whole seconds: of the same second either may be meant, and neither is in use."""
+    """Whether a version was made before the current one, or in the same second, which is all that
+    times of creation tell. One that came meanwhile is left to `verify`, which says whose it may be."""
     if version.version == current.version:
         return False
     return None in (version.created, current.created) or str(version.created) <= str(
@@ -63,7 +64,10 @@ def _is_earlier(version: SecretVersion, current: SecretVersion) -> bool:
 
 
 def verify(step: Step) -> None:
-    """Logs in with the current version; with `version` in the reference, it must be that one."""
+    """Proves that the slot's role can log in with the password of the secret's current version.
+
+    Raises `Conflict` if the reference names a version and it is not the current one.
+    """
     current, wanted = _current(step), step.reference.version
     if wanted is not None and current.version != wanted:
         raise Conflict(
@@ -76,6 +80,7 @@ def verify(step: Step) -> None:
 
 
 def _current(step: Step) -> SecretVersion:
+    """The current version of the slot's secret. Raises `Conflict` if it is gone or disabled."""
     secret = step.credential.secret(step.slot)
     current = step.vault.current(secret)
     if current is None or not current.enabled:
@@ -90,7 +95,7 @@ def _password(step: Step, version: SecretVersion) -> Secret:
 
 
 def await_sessions(step: Step) -> Watched:
-    """The sessions of the slot's role that are left."""
+    """Waits a while for the slot's role to have no session, and says how many are left."""
     database = step.edges.database(step.credential)
     give_up = step.edges.now().timestamp() + step.edges.settings.watch_seconds
     while True:
@@ -101,7 +106,7 @@ def await_sessions(step: Step) -> Watched:
 
 
 def deactivate(step: Step) -> None:
-    """First no new logins, then the end of those sessions that stayed."""
+    """Takes the login from the slot's role, then ends the sessions that stayed."""
     database, name = step.edges.database(step.credential), step.login.role
     role = database.roles([name]).get(name)
     if role is not None and not role.login and not database.sessions([name]):
@@ -111,7 +116,7 @@ def deactivate(step: Step) -> None:
 
 
 def disable(step: Step) -> None:
-    """Every version: their role has no password any more."""
+    """Disables every version of the slot's secret: their role has no password any more."""
     for version in step.vault.versions(step.credential.secret(step.slot)):
         if version.enabled:
             step.standby.disable(version.version)

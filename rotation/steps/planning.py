@@ -51,7 +51,7 @@ def _policy(credential: Credential) -> Policy:
     """The credential's times and choices that orchestrators need."""
     approval, retry = credential.approval, credential.retry
     return Policy(
-        forward=Retry(retry.patience.total_seconds()),
+        forward=Retry(retry.retry_timeout.total_seconds()),
         undo=Retry(retry.compensation.total_seconds(), REFUSALS),
         drain=credential.drain.total_seconds(),
         workloads={

@@ -177,7 +177,7 @@ GOOD: list[tuple[str, Any, str, Any]] = [
         "slots.blue.role",
         "o\"; DROP ROLE x; --'ü",
     ),
-    (f"{CREDENTIAL}.retry", {"patience": "0s"}, "retry.patience", timedelta(0)),
+    (f"{CREDENTIAL}.retry", {"patience": "0s"}, "retry.retry_timeout", timedelta(0)),
     (
         f"{CREDENTIAL}.approval",
         {"onDeadline": "approve", "soak": "0s"},

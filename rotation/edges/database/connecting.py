@@ -72,8 +72,10 @@ class Login:
 def connected(
     what: str, login: Login, options: str | None = None
 ) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
-    """A connection for one use, with `OPTIONS` unless others are given: rotations are rare, and an
-    admin's token expires. Raises `EdgeError`."""
+    """A connection for one use: rotations are rare, and an admin's token expires.
+
+    Its start-up options are `OPTIONS` unless others are given. Raises `EdgeError`.
+    """
     server = login.server
     try:
         with (
@@ -104,7 +106,8 @@ def connected(
 
 
 def _authorities(sslmode: str) -> str | None:
-    """With a root certificate at hand libpq would verify under `require` too."""
+    """The path of certifi's authorities, or None for an `sslmode` that verifies nothing: with a root
+    certificate at hand libpq would verify under `require` too."""
     return certifi.where() if sslmode.startswith("verify") else None
 
 
@@ -129,7 +132,8 @@ def _shut(connection: socket.socket) -> None:
 
 
 def translated(what: str, role: str, error: psycopg.Error) -> EdgeError:
-    """psycopg's texts can quote a statement or connection string: only known words are used."""
+    """The edge's error for one of psycopg's. Its own text may quote a statement or a password: only
+    known words of it are used."""
     name = type(error).__name__
     if error.sqlstate is None:
         if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):

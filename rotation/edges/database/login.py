@@ -29,7 +29,10 @@ INHERITED = ("PATH", "LD_LIBRARY_PATH", "SYSTEMROOT", "TZ")
 
 
 def prove(what: str, login: Login) -> None:
-    """Raises `EdgeError`. The password goes through a pipe, where nobody else can read it."""
+    """Logs in once and leaves. Raises `EdgeError` if that fails or takes longer than `LONGEST`.
+
+    The password goes through a pipe, where nobody else can read it.
+    """
     given = {
         "what": what,
         "server": astuple(login.server),
@@ -56,12 +59,13 @@ def prove(what: str, login: Login) -> None:
 
 
 def _environment() -> dict[str, str]:
-    """What the interpreter needs, and nothing that libpq would take its settings from."""
+    """The process's environment: what the interpreter needs, and no variable that libpq reads."""
     kept = {name: os.environ[name] for name in INHERITED if name in os.environ}
     return {**kept, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
 
 
 def _error(what: str, answer: bytes) -> EdgeError:
+    """The error that the process wrote, or one that says that it wrote none."""
     try:
         kind, code, message = json.loads(answer)
         return KINDS[kind](CODES[code], message)

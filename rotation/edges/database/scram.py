@@ -24,15 +24,18 @@ SALT = 16  # bytes, as PostgreSQL's own
 
 
 def rounds(asked: str | None) -> int:
-    """The server's `scram_iterations` within bounds; servers before 16 have none."""
+    """The rounds that a verifier gets: the server's `scram_iterations`, within bounds.
+
+    Servers before PostgreSQL 16 have no such setting.
+    """
     number = int(asked[:9]) if asked and asked.isdecimal() else FEWEST
     return min(max(number, FEWEST), MOST)
 
 
 def verifier(password: Secret, iterations: int, salt: bytes | None = None) -> str:
-    """`SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey>`.
+    """A verifier as servers store it, `SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey>`.
 
-    ASCII only, for which SASLprep changes nothing. Raises `Invalid`.
+    Raises `Invalid` for a password that is not ASCII, which SASLprep might change.
     """
     clear = password.reveal()
     if not clear.isascii() or not clear.isprintable():

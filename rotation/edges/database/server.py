@@ -51,7 +51,8 @@ APPLICATION = re.compile(r"(?!.*//)[\w .:/@()+-]{0,63}", re.ASCII)
 
 
 def _printable(application: str) -> str:
-    """Every client names itself as it likes: no link and no markup becomes evidence."""
+    """The name that a client gave itself, or words in its place: no link and no markup becomes
+    evidence."""
     return application if APPLICATION.fullmatch(application) else "a name that is not shown"
 
 
