@@ -289,7 +289,7 @@ class Approver(Section):
 
 
 class Approval(Section):
-    """The rules of approval: who may decide, when they are reminded, and what happens after."""
+    """The rules of approval: who may decide, when they are reminded, what happens then."""
 
     listed: list[Approver] = Field(default=[], alias="approvers")
     allow_requester: bool = False  # four eyes unless true
@@ -316,7 +316,7 @@ class Approval(Section):
 
     @property
     def addresses(self) -> list[str]:
-        """The mail addresses: of those who get mails, and whom holders of a function key may name."""
+        """The mail addresses, of those who get mails and may be named by a function key's holder."""
         return list(dict.fromkeys(one.address for one in self.listed if one.address))
 
     @property
@@ -333,8 +333,8 @@ class Approval(Section):
     @field_validator("remind")
     @classmethod
     def _not_too_often(cls, value: timedelta) -> timedelta:
-        """Refuses frequent reminders: each makes the orchestration's history longer, which every turn
-        replays."""
+        """Refuses frequent reminders: each makes the orchestration's history longer, and every turn
+        replays it."""
         if value < timedelta(hours=1):
             raise ValueError("must be at least 1h")
         return value

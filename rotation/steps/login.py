@@ -54,8 +54,8 @@ def activate(step: Step) -> None:
 
 
 def _is_earlier(version: SecretVersion, current: SecretVersion) -> bool:
-    """Whether a version was made before the current one, or in the same second, which is all that
-    times of creation tell. One that came meanwhile is left to `verify`, which says whose it may be."""
+    """Whether a version was made before the current one, or in the same second, all that times of
+    creation tell. One that came meanwhile is left to `verify`, which says whose it may be."""
     if version.version == current.version:
         return False
     return None in (version.created, current.created) or str(version.created) <= str(

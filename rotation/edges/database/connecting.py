@@ -106,8 +106,8 @@ def connected(
 
 
 def _authorities(sslmode: str) -> str | None:
-    """The path of certifi's authorities, or None for an `sslmode` that verifies nothing: with a root
-    certificate at hand libpq would verify under `require` too."""
+    """The path of certifi's authorities; None for an `sslmode` that verifies nothing, since with a
+    root certificate at hand libpq would verify under `require` too."""
     return certifi.where() if sslmode.startswith("verify") else None
 
 
@@ -132,8 +132,8 @@ def _shut(connection: socket.socket) -> None:
 
 
 def translated(what: str, role: str, error: psycopg.Error) -> EdgeError:
-    """The edge's error for one of psycopg's. Its own text may quote a statement or a password: only
-    known words of it are used."""
+    """The edge's error for one of psycopg's, of whose text only known words are used: it may quote a
+    statement or a password."""
     name = type(error).__name__
     if error.sqlstate is None:
         if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
