@@ -132,7 +132,7 @@ def _shut(connection: socket.socket) -> None:
 
 
 def translated(what: str, role: str, error: psycopg.Error) -> EdgeError:
-    """The edge's error for one of psycopg's, of whose text only known words are used: it may quote a
+    """The edge's error for one of psycopg's. Only known words of its text are used: it may quote a
     statement or a password."""
     name = type(error).__name__
     if error.sqlstate is None:
