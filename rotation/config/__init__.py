@@ -316,7 +316,7 @@ class Approval(Section):
 
     @property
     def addresses(self) -> list[str]:
-        """The mail addresses: of those who get mails, and of whom a function key's holder may be."""
+        """The mail addresses: those that get mails, and that a function key's holder may name."""
         return list(dict.fromkeys(one.address for one in self.listed if one.address))
 
     @property
