@@ -65,9 +65,10 @@ def test_a_violation_is_told_with_the_way_to_see_it_again(
 ) -> None:
     mutation = next(m for m in MUTATIONS if m.name == "a value is returned")
     with mutation.applied():
-        assert main(["--runs", "2", "--seed", "1"]) == 1
+        # The first rotation of this seed gets as far as its secret.
+        assert main(["--runs", "2", "--seed", "6"]) == 1
     lines = capsys.readouterr().out.splitlines()
-    assert 'make simulate ARGS="--runs 1 --seed 1 --story"' in lines[1]
+    assert 'make simulate ARGS="--runs 1 --seed 6 --story"' in lines[1]
     assert lines[-1].startswith("2 runs, ")
     assert not lines[-1].endswith(" 0 violations")
 
