@@ -34,9 +34,13 @@ EXPIRY_DAYS = _meter.create_gauge(
 
 
 def quiet_sdks() -> None:
-    """Makes the SDKs log warnings only: they log requests at INFO, and bodies at DEBUG."""
+    """Keeps the SDKs' own lines out of the log.
+
+    They log every request at INFO, bodies at DEBUG, and at WARNING what an identity endpoint wrote
+    into its refusal: words of others. What fails is raised, and logged by us in our own words.
+    """
     for name in ("azure", "kubernetes", "urllib3", "msal"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def event(name: str, /, *, level: int = logging.INFO, **fields: object) -> None:

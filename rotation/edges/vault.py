@@ -22,7 +22,7 @@ from azure.keyvault.secrets import SecretClient, SecretProperties
 
 from rotation.edges import http_status
 from rotation.edges.bounded import transport
-from rotation.model.errors import Conflict, Denied, EdgeError, Missing, Unavailable
+from rotation.model.errors import Conflict, Denied, EdgeError, Invalid, Missing, Unavailable
 from rotation.model.reasons import Code
 from rotation.model.world import SecretVersion
 from rotation.secrecy import Secret
@@ -80,10 +80,10 @@ class KeyVault:
     def versions(self, secret: SecretTarget) -> list[SecretVersion]:
         try:
             with self._translated("list the versions of", secret):
-                listed = list(self._client.list_properties_of_secret_versions(secret.name))
+                listed = self._client.list_properties_of_secret_versions(secret.name)
+                versions = [_version(properties) for properties in listed]
         except Missing:
             return []
-        versions = [_version(properties) for properties in listed]
         # Creation times are whole seconds; `current` does not depend on this order.
         return sorted(versions, key=lambda item: str(item.created), reverse=True)
 
@@ -132,6 +132,10 @@ class KeyVault:
         except AzureError as error:
             text = f"{what}: {type(error).__name__}"
             raise Unavailable(Code.VAULT_UNAVAILABLE, text) from None
+        except (ValueError, RecursionError, TypeError, AttributeError) as error:
+            # What the SDK makes of an answer that is none of a vault's.
+            text = f"{what}: {type(error).__name__}; what answers is no Key Vault"
+            raise Invalid(Code.VAULT_ERROR, text) from None
 
 
 def _version(properties: SecretProperties) -> SecretVersion:

@@ -123,12 +123,12 @@ class Deployments:
     def _selector(self, target: DeploymentTarget) -> str:
         with self._api.translated("read", f"Deployment {target}"):
             deployment = self._read(target)
-        # The SDK takes it that there always is one; a server may say otherwise.
-        labels = getattr(getattr(deployment.spec, "selector", None), "match_labels", None)
-        if not labels:
-            text = f"Deployment {target} selects its pods by no matchLabels"
-            raise Invalid(Code.NO_MATCH_LABELS, text)
-        return ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
+            # The SDK takes it that there always is one; a server may say otherwise.
+            labels = getattr(getattr(deployment.spec, "selector", None), "match_labels", None)
+            if not labels:
+                text = f"Deployment {target} selects its pods by no matchLabels"
+                raise Invalid(Code.NO_MATCH_LABELS, text)
+            return ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
 
     def _pods(self, namespace: str, selector: str) -> tuple[list[Pod], str]:
         with self._api.translated("list pods in", f"namespace {namespace}"):
@@ -136,7 +136,7 @@ class Deployments:
                 namespace, label_selector=selector, _request_timeout=TIMEOUT
             )
             pods = [_pod(pod) for pod in listed.items if pod.metadata]
-        return pods, resource_version(listed.metadata)
+            return pods, resource_version(listed.metadata)
 
 
 def _pod(seen: client.V1Pod) -> Pod:

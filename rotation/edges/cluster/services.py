@@ -39,15 +39,15 @@ class Services:
                 service = self._api.core.read_namespaced_service(
                     target.name, target.namespace, _request_timeout=TIMEOUT
                 )
+                spec = service.spec
+                ports = (spec.ports if spec else None) or []
+                return Route(
+                    slot=((spec.selector if spec else None) or {}).get(target.label),
+                    port=str(ports[0].name or ports[0].port) if ports else "",
+                    revision=resource_version(service.metadata),
+                )
         except Missing:
             return None
-        spec = service.spec
-        ports = (spec.ports if spec else None) or []
-        return Route(
-            slot=((spec.selector if spec else None) or {}).get(target.label),
-            port=str(ports[0].name or ports[0].port) if ports else "",
-            revision=resource_version(service.metadata),
-        )
 
     def move(
         self, target: ServiceTarget, came_from: str, to: Slot, *, revision: str | None = None
