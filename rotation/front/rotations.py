@@ -151,7 +151,11 @@ async def _queued(client: Client, rotation: str) -> ShownRecord | None:
         status = await client.get_status(credential, show_input=True)
         if not status or status.name != "credential" or status.runtime_status not in RUNNING:
             continue
-        if wire.read(Request, status.input_).rotation == rotation:
+        try:
+            request = wire.read(Request, status.input_)
+        except (ValueError, RecursionError):
+            continue
+        if request.rotation == rotation:
             return describe(status)
     return None
 
