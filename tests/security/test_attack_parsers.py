@@ -25,7 +25,7 @@ from rotation.front.rotations import ID
 from rotation.model.errors import ConfigurationError, EdgeError, RotationError
 from rotation.model.record import Decision
 from rotation.pages import forms
-from rotation.pages.routes import _number
+from rotation.pages.routes import _page_number
 from rotation.secrecy import Secret, extract
 from rotation.settings import parse
 from rotation.story.approval import _document
@@ -145,7 +145,7 @@ def test_a_posted_form(body: bytes) -> None:
 @pytest.mark.parametrize("page", ["9" * 5000, "", "-1", "0", "1.5", "\u0661", " 1", "1" * 7])
 def test_the_number_of_a_page(page: str) -> None:
     with pytest.raises(Problem, match="whole number"):
-        _number(Posted(page=page))  # type: ignore[arg-type]
+        _page_number(Posted(page=page))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("rotation", ["-", "-x-y-z", "--", "", "a/b", "a" * 101, "ä"])
