@@ -38,16 +38,17 @@ ORCHESTRATORS = (
 
 
 def build(edges: Edges) -> df.DFApp:
-    """The whole app on these edges. `get_functions` works once on what is returned."""
+    """The app with all its functions, on these edges. Its `get_functions` works once."""
     log.quiet_sdks()
     app = df.DFApp(http_auth_level=func.AuthLevel.FUNCTION)
     for part in (api.blueprint, pages.blueprint, triggers.blueprint):
         app.register_functions(part(edges))
-    app.register_functions(_durable(edges))
+    app.register_functions(_durable_functions(edges))
     return app
 
 
-def _durable(edges: Edges) -> df.Blueprint:
+def _durable_functions(edges: Edges) -> df.Blueprint:
+    """The functions of the orchestrators and activities, on these edges."""
     functions = df.Blueprint()
     for orchestrator in ORCHESTRATORS:
         name = orchestrator.__name__
@@ -69,7 +70,10 @@ def _durable(edges: Edges) -> df.Blueprint:
 async def notify_and_publish(
     edges: Edges, client: df.DurableOrchestrationClient, reference: object
 ) -> JsonObject:
-    """Publishing has an orchestration of its own: a topic that is down delays no rotation."""
+    """Runs the activity `notify`, and starts the orchestration that publishes its event, if any.
+
+    Publishing is not waited for: a topic that is down delays no rotation.
+    """
     answer = run(NOTIFY, edges, reference)  # which asks nobody outside
     event = answer.pop("event", None)
     try:
@@ -81,6 +85,8 @@ async def notify_and_publish(
 
 
 def _bound(activity: Implementation, edges: Edges) -> Callable[[JsonObject], JsonObject]:
+    """The function of an activity: it takes a reference alone, and ends in time."""
+
     def bound(reference: dict) -> dict:  # type: ignore[type-arg]
         return in_time(activity, lambda: run(activity, edges, reference))
 

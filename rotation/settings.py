@@ -41,7 +41,10 @@ class Settings:
 
 
 def parse(environment: Mapping[str, str]) -> Settings:
-    """Raises `ConfigurationError` naming every setting that is wrong, and none of their values."""
+    """The app settings that the environment has.
+
+    Raises `ConfigurationError` naming every setting that is wrong, and none of their values.
+    """
     problems: list[str] = []
     settings = Settings(
         config=environment.get("ROTATION_CONFIG") or "credentials.yaml",
@@ -51,7 +54,7 @@ def parse(environment: Mapping[str, str]) -> Settings:
         easy_auth=environment.get("WEBSITE_AUTH_ENABLED", "").lower() == "true",
         topic=_url(environment, "ROTATION_TOPIC_ENDPOINT", problems, "https"),
         ca_bundle=environment.get("ROTATION_CA_BUNDLE") or None,
-        database_hosts=_hosts(environment),
+        database_hosts=_database_hosts(environment),
         watch_seconds=_watch_seconds(environment, problems),
     )
     if problems:
@@ -60,6 +63,7 @@ def parse(environment: Mapping[str, str]) -> Settings:
 
 
 def _public_url(environment: Mapping[str, str], problems: list[str]) -> str | None:
+    """The app's address in links: the setting, or else the host name that Azure gives it."""
     if environment.get("ROTATION_PUBLIC_URL"):
         given = _url(environment, "ROTATION_PUBLIC_URL", problems, "https", "http")
         return given.rstrip("/") if given else None
@@ -70,6 +74,7 @@ def _public_url(environment: Mapping[str, str], problems: list[str]) -> str | No
 def _url(
     environment: Mapping[str, str], key: str, problems: list[str], *schemes: str
 ) -> str | None:
+    """The URL in the setting `key`; None where it is absent, or refused, which adds a problem."""
     value = environment.get(key) or None
     if value is not None and not _is_url(value, schemes):
         kinds = " or ".join(f"{scheme}://" for scheme in schemes)
@@ -79,6 +84,7 @@ def _url(
 
 
 def _is_url(value: str, schemes: tuple[str, ...]) -> bool:
+    """Whether a text is a URL of one of the schemes: a host, perhaps a port, perhaps a path."""
     if not value.isascii() or not value.isprintable() or set(value) & set(" @?#\\"):
         return False
     try:
@@ -89,7 +95,10 @@ def _is_url(value: str, schemes: tuple[str, ...]) -> bool:
 
 
 def _secret_url(environment: Mapping[str, str], key: str, problems: list[str]) -> str | None:
-    """Without a version: a new one must be taken up as soon as it is there."""
+    """The URL of a Key Vault secret; None where it is absent, or refused, which adds a problem.
+
+    It names no version: a new one must be taken up as soon as it is there.
+    """
     value = _url(environment, key, problems, "https")
     if value is None:
         return None
@@ -100,6 +109,7 @@ def _secret_url(environment: Mapping[str, str], key: str, problems: list[str]) -
 
 
 def _sign_in(environment: Mapping[str, str], problems: list[str]) -> SignIn:
+    """How those who decide sign in: "links" unless it is given, or where it adds a problem."""
     value = environment.get("ROTATION_SIGN_IN") or "links"
     for known in get_args(SignIn):
         if value == known:
@@ -108,8 +118,8 @@ def _sign_in(environment: Mapping[str, str], problems: list[str]) -> SignIn:
     return "links"
 
 
-def _hosts(environment: Mapping[str, str]) -> frozenset[str]:
-    """Host names, separated by commas."""
+def _database_hosts(environment: Mapping[str, str]) -> frozenset[str]:
+    """The listed servers that get the app's Entra token, lower case; commas separate them."""
     listed = environment.get("ROTATION_DATABASE_HOSTS", "").split(",")
     return frozenset(host.strip().lower() for host in listed if host.strip())
 

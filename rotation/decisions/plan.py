@@ -28,22 +28,28 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Rotate:
+    """The plan to rotate away from the active slot."""
+
     active: Slot
 
 
 @dataclass(frozen=True)
 class Skip:
+    """The plan to do nothing, since nothing has to be done."""
+
     reason: Reason
 
 
 @dataclass(frozen=True)
 class Refuse:
+    """The plan to do nothing, until somebody has mended the problems."""
+
     problems: tuple[Reason, ...]
 
 
 @dataclass(frozen=True)
 class Wait:
-    """Nothing is wrong for good: look again soon."""
+    """The plan to look again soon: the problems may pass by themselves."""
 
     problems: tuple[Reason, ...]
 
@@ -55,10 +61,13 @@ Plan = Rotate | Skip | Refuse | Wait
 
 
 def plan(world: Snapshot, request: Request, now: datetime, rotate_before: timedelta) -> Plan:
-    """Rotate from the active slot to the other, skip, refuse with all problems, or wait."""
+    """The plan for a request: rotate, skip, refuse with all problems, or wait.
+
+    What is not due is skipped even if there are problems, unless there is no active slot.
+    """
     active = active_slot(world)
     if active is None:
-        return Refuse(tuple(_disagreement(world)))
+        return Refuse(tuple(_slots_disagree(world)))
     not_due = _not_due(world, request, active, now, rotate_before)
     if not_due is not None:
         return Skip(not_due)
@@ -80,7 +89,8 @@ def active_slot(world: Snapshot) -> Slot | None:
     return None
 
 
-def _disagreement(world: Snapshot) -> Iterator[Reason]:
+def _slots_disagree(world: Snapshot) -> Iterator[Reason]:
+    """Why there is no active slot, with what each workload's Service selects."""
     yield reason(
         Code.SLOTS_DISAGREE,
         "the workloads do not agree on the active slot; point every production Service's "
@@ -101,6 +111,7 @@ def _disagreement(world: Snapshot) -> Iterator[Reason]:
 def _not_due(
     world: Snapshot, request: Request, active: Slot, now: datetime, rotate_before: timedelta
 ) -> Reason | None:
+    """Why the request calls for no rotation now, or None if it does. A person's always does."""
     current = world.slots[active].secret
     match request.origin:
         case Origin.MANUAL:
@@ -116,6 +127,7 @@ def _not_due(
 
 
 def _not_soon(current: SecretVersion | None, now: datetime, before: timedelta) -> Reason | None:
+    """Why the version does not expire soon; None if it does, or if there is no version."""
     if current is None:
         return None
     if current.expires is None:
@@ -128,13 +140,14 @@ def _not_soon(current: SecretVersion | None, now: datetime, before: timedelta) -
 
 
 def _stale_event(world: Snapshot, request: Request, active: Slot) -> Reason | None:
+    """Why an event is not about the active slot's current version, or None if it is."""
     current, standby = world.slots[active].secret, world.slots[other(active)].secret
-    if standby and _same(standby.secret, request.secret):
+    if standby and _same_secret(standby.secret, request.secret):
         return reason(
             Code.STANDBY_EVENT,
             f"the event is about the standby slot's secret {standby.secret}: nothing serves on it",
         )
-    if current and not _same(current.secret, request.secret):
+    if current and not _same_secret(current.secret, request.secret):
         text = f"the event is about secret {request.secret}, not about {current.secret}"
         return reason(Code.FOREIGN_EVENT, text)
     if current and current.version != request.version:
@@ -146,19 +159,21 @@ def _stale_event(world: Snapshot, request: Request, active: Slot) -> Reason | No
     return None
 
 
-def _same(name: str, given: str | None) -> bool:
-    """Key Vault names ignore case."""
+def _same_secret(name: str, given: str | None) -> bool:
+    """Whether the given name is the secret's; Key Vault's names ignore case."""
     return given is not None and name.lower() == given.lower()
 
 
 def _problems(world: Snapshot, active: Slot) -> Iterator[Reason]:
+    """Everything that forbids a rotation until somebody mends it."""
     yield from _slot_problems(world, active)
     for workload in world.workloads:
-        for code, text in _workload(workload, active):
+        for code, text in _workload_problems(workload, active):
             yield reason(code, f"workload {workload.name}: {text}")
 
 
 def _slot_problems(world: Snapshot, active: Slot) -> Iterator[Reason]:
+    """The problems of the slots' secrets and roles."""
     serving = world.slots[active]
     if serving.secret is None:
         text = f"the {active} slot serves and its secret does not exist"
@@ -178,7 +193,8 @@ def _slot_problems(world: Snapshot, active: Slot) -> Iterator[Reason]:
             yield reason(Code.ROLE_MISSING, text)
 
 
-def _workload(workload: WorkloadState, active: Slot) -> Iterator[tuple[Code, str]]:
+def _workload_problems(workload: WorkloadState, active: Slot) -> Iterator[tuple[Code, str]]:
+    """The problems of a workload's Services and Deployments, each a code and a text."""
     if workload.preview is None:
         yield Code.SERVICE_MISSING, "its preview Service does not exist"
     for slot in SLOTS:
@@ -192,7 +208,7 @@ def _workload(workload: WorkloadState, active: Slot) -> Iterator[tuple[Code, str
             Code.CONTAINERS_DIFFER,
             (
                 f"Deployments {serving.name} and {standby.name} do not have the same containers: "
-                f"{_names(serving)} and {_names(standby)}"
+                f"{_container_names(serving)} and {_container_names(standby)}"
             ),
         )
     if serving.replicas == 0:
@@ -201,7 +217,10 @@ def _workload(workload: WorkloadState, active: Slot) -> Iterator[tuple[Code, str
 
 
 def _unhealthy(world: Snapshot, active: Slot) -> Iterator[Reason]:
-    """A deployment under way, a node being drained: it may be over in a minute."""
+    """The workloads whose active Deployment is not healthy, each as a reason.
+
+    A deployment under way, a node being drained: it may be over in a minute.
+    """
     for workload in world.workloads:
         serving = workload.deployments[active]
         waiting = unready(serving) if serving else None
@@ -213,5 +232,6 @@ def _unhealthy(world: Snapshot, active: Slot) -> Iterator[Reason]:
             )
 
 
-def _names(deployment: Deployment) -> str:
+def _container_names(deployment: Deployment) -> str:
+    """The names of a Deployment's containers, in one text."""
     return ", ".join(sorted(deployment.images))

@@ -1,4 +1,4 @@
-"""Whose database sessions are: a workload's only if they come from where its pods are.
+"""Attributes database sessions to workloads, by the addresses that they come from.
 
 What a session calls itself proves nothing, since every client chooses it.
 """
@@ -23,7 +23,7 @@ Network = IPv4Network | IPv6Network
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a workload's sessions come from, and how they name themselves."""
+    """Where a workload's sessions come from, and the application name that they give."""
 
     workload: str
     application: str
@@ -31,6 +31,7 @@ class Origin:
     known_by: KnownBy
 
     def has(self, session: Session) -> bool:
+        """Whether a session is the workload's: both its name and its address must fit."""
         # `orders-api` and `orders-api/blue` are workload orders-api; `orders-apix` is not.
         if session.application.partition("/")[0] != self.application:
             return False
@@ -42,7 +43,10 @@ class Origin:
 
 
 def network(text: str) -> Network | None:
-    """An address, or a range of them; None of anything else, such as a socket file's "local"."""
+    """The network of an address or a range; None for any other text.
+
+    A session over a socket file has "local" for an address.
+    """
     try:
         address = ip_address(text)
     except ValueError:
@@ -52,6 +56,7 @@ def network(text: str) -> Network | None:
 
 
 def _range(text: str) -> Network | None:
+    """The network of a range of addresses; None for any other text."""
     try:
         return ip_network(text)
     except ValueError:
@@ -59,11 +64,12 @@ def _range(text: str) -> Network | None:
 
 
 def networks(texts: Iterable[str]) -> frozenset[Network]:
-    return frozenset(found for text in texts if (found := network(text)) is not None)
+    """The networks of those texts that have one."""
+    return frozenset(known for text in texts if (known := network(text)) is not None)
 
 
 def counted(sessions: Iterable[Session], origins: Iterable[Origin]) -> list[SessionCount]:
-    """Sessions counted by role, application and client address."""
+    """How many sessions each role, application and client address has, and of which workload."""
     known = list(origins)
     counts = Counter(
         (session.role, session.application, session.client, _origin(session, known))
@@ -84,4 +90,5 @@ def counted(sessions: Iterable[Session], origins: Iterable[Origin]) -> list[Sess
 
 
 def _origin(session: Session, origins: list[Origin]) -> Origin | None:
+    """The first origin that has the session; None if it belongs to no workload."""
     return next((origin for origin in origins if origin.has(session)), None)

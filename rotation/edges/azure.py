@@ -60,13 +60,13 @@ class AzureEdges:
         self._read: config.Configuration | None = None
 
     def report(self) -> None:
-        """Sends the metrics to whatever receiver the environment names; without one loads nothing.
+        """Starts to send metrics to the receivers that the environment names, if it names any.
 
-        Raises nothing: what goes wrong with telemetry is logged.
+        Raises nothing: what goes wrong is logged. Loads nothing if there is no receiver.
         """
         for setting in WORKER_TELEMETRY:
             if self._environment.get(setting, "").lower() in {"1", "t", "true", "y", "yes"}:
-                _conflict(f"{setting} is set: the host drops the app's log lines; remove it")
+                _log_conflict(f"{setting} is set: the host drops the app's log lines; remove it")
         if not any(self._environment.get(receiver) for receiver in RECEIVERS):
             return
         from rotation.edges import telemetry
@@ -77,7 +77,7 @@ class AzureEdges:
             log.event("telemetry.failed", level=logging.WARNING, reason=str(error))
             return
         if not started:
-            _conflict("a meter provider is set already: the app adds no second one")
+            _log_conflict("a meter provider is set already: the app adds no second one")
 
     @cached_property
     def settings(self) -> Settings:
@@ -87,11 +87,11 @@ class AzureEdges:
     def configuration(self) -> config.Configuration:
         from rotation import config
 
-        found = config.load(self.settings.config)
-        if found is not self._read:
-            self._read = found
-            _warn(found)
-        return found
+        configuration = config.load(self.settings.config)
+        if configuration is not self._read:
+            self._read = configuration
+            _log_doubts(configuration)
+        return configuration
 
     @cached_property
     def identity(self) -> Identity:
@@ -107,7 +107,10 @@ class AzureEdges:
         return self._vaults[url]
 
     def database(self, credential: config.Credential) -> Database:
-        """Its admin's password or token is fetched anew for each connection."""
+        """The server of a credential.
+
+        Its admin's password or token is fetched anew for each connection.
+        """
         from rotation.edges.database.server import PostgreSQL
 
         key = f"{credential.vault} {credential.database.model_dump_json()}"
@@ -118,6 +121,7 @@ class AzureEdges:
         return self._databases[key]
 
     def _admin_password(self, credential: config.Credential) -> Secret:
+        """The password of the credential's admin, or, if no secret has one, an Entra token."""
         admin = credential.database.admin
         if admin.secret is None:
             self._ensure_trusted(credential.database.host)
@@ -126,7 +130,10 @@ class AzureEdges:
         return vault.value(SecretTarget(admin.secret))
 
     def _ensure_trusted(self, host: str) -> None:
-        """The file says where to connect, and whoever may write it would get the app's token."""
+        """Raises `Denied` for a server that may not get the app's Entra token.
+
+        The file says where to connect, and whoever may write it would get the token.
+        """
         name = host.lower().rstrip(".")
         if not name.endswith(POSTGRESQL_HOSTS) and name not in self.settings.database_hosts:
             text = f"the app's Entra token is not sent to {host}: it is no server of this cloud"
@@ -143,6 +150,7 @@ class AzureEdges:
         return Deployments(self._api(cluster))
 
     def _api(self, cluster: str) -> Api:
+        """The client of a cluster's API server."""
         from rotation.edges.cluster.client import Api
 
         if cluster not in self._apis:
@@ -171,11 +179,12 @@ class AzureEdges:
         time.sleep(seconds)
 
 
-def _conflict(reason: str) -> None:
+def _log_conflict(reason: str) -> None:
+    """Logs that a setting, or another provider, gets in the way of the app's telemetry."""
     log.event("telemetry.conflict", level=logging.WARNING, reason=reason)
 
 
-def _warn(configuration: config.Configuration) -> None:
+def _log_doubts(configuration: config.Configuration) -> None:
     """Logs what is valid and hardly meant, once in each process: when it first reads the file."""
     from rotation.config.doubts import doubts
 

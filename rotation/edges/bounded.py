@@ -1,4 +1,4 @@
-"""HTTP with an end: every answer has a deadline for all of it, and a size that it may have.
+"""HTTP connections on which an answer has a deadline for all of it, and a largest size.
 
 The clients' own timeouts are for each read: a server that sends one byte at a time keeps them
 waiting for ever. The connections here are urllib3's, as all of our clients use them.
@@ -34,7 +34,7 @@ _deadline: ContextVar[float | None] = ContextVar("deadline", default=None)
 
 @contextmanager
 def within(seconds: float) -> Iterator[None]:
-    """Answers that are read in here end by then, all together."""
+    """Sets the deadline of the answers that are read in here, one for all of them together."""
     token = _deadline.set(time.monotonic() + seconds)
     try:
         yield
@@ -43,7 +43,7 @@ def within(seconds: float) -> Iterator[None]:
 
 
 class _Bounded(io.RawIOBase):
-    """Reads from a socket until its deadline, or until too much has come. Raises `OSError`."""
+    """A reader of a socket that raises `OSError` at its deadline, or when too much has come."""
 
     def __init__(self, raw: io.RawIOBase, connected: socket.socket) -> None:
         self._raw = raw
@@ -75,6 +75,8 @@ class _Bounded(io.RawIOBase):
 
 
 class _Response(HTTPResponse):
+    """A response that is read with a deadline and a largest size."""
+
     def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
         super().__init__(sock, *args, **kwargs)
         raw: io.RawIOBase = self.fp.detach()
@@ -82,10 +84,14 @@ class _Response(HTTPResponse):
 
 
 class Http(HTTPConnection):
+    """An HTTP connection with bounded responses."""
+
     response_class = _Response
 
 
 class Https(HTTPSConnection):
+    """An HTTPS connection with bounded responses."""
+
     response_class = _Response
 
 
@@ -101,6 +107,8 @@ POOLS = {"http": _HttpPool, "https": _HttpsPool}
 
 
 class _Adapter(requests.adapters.HTTPAdapter):
+    """An adapter for requests that opens the connections of this module."""
+
     def init_poolmanager(
         self, connections: int, maxsize: int, block: bool = False, **kwargs: Any
     ) -> None:
@@ -109,9 +117,10 @@ class _Adapter(requests.adapters.HTTPAdapter):
 
 
 def transport(ca_bundle: str | None = None) -> RequestsTransport:
-    """For the clients of azure-core, whose own settings reach only a transport that they make.
+    """A transport on these connections, for the clients of azure-core.
 
-    `ca_bundle` is the path of a private authority; certifi's public ones unless given.
+    Their own settings reach only a transport that they make. `ca_bundle` is the path of a private
+    authority; certifi's public ones unless given.
     """
     session = requests.Session()
     for scheme in ("https://", "http://"):

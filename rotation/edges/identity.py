@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 
 
 class Identity:
-    """On Azure only the managed identity is tried: a chain would hide why it fails."""
+    """The identity that the app signs in to Entra with.
+
+    On Azure only the managed identity is tried: a chain would hide why it fails.
+    """
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         client = environment.get("AZURE_CLIENT_ID") or None
@@ -38,7 +41,10 @@ class Identity:
             self.credential = DefaultAzureCredential(managed_identity_client_id=client)
 
     def token(self, scope: str) -> Secret:
-        """An access token; azure-identity caches it and refreshes it before it expires."""
+        """An access token; azure-identity caches it and refreshes it before it expires.
+
+        Raises `Unavailable`, and `Denied` if the endpoint gives none.
+        """
         try:
             return Secret(self.credential.get_token(scope).token)
         except CredentialUnavailableError:

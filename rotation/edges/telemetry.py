@@ -1,4 +1,4 @@
-"""Sole importer of OpenTelemetry's SDK and exporters: the app's metrics go out from here.
+"""Sole importer of OpenTelemetry's SDK and exporters: sends the app's metrics.
 
 Metrics only. The log lines go through the Functions host, which exports them itself; nothing is
 instrumented, since spans of requests, queries and calls to a vault would carry what must not leave.
@@ -65,10 +65,11 @@ class Late(MetricExporter):
             reason = "it was not accepted"
         except Exception as error:  # noqa: BLE001 - it is said below, and ends no more than this export
             result, reason = MetricExportResult.FAILURE, type(error).__name__
-        self._say(result is MetricExportResult.SUCCESS, reason)
+        self._log_first_failure(result is MetricExportResult.SUCCESS, reason)
         return result
 
-    def _say(self, works: bool, reason: str) -> None:
+    def _log_first_failure(self, works: bool, reason: str) -> None:
+        """Logs that an export failed, unless the one before failed too."""
         if not works and not self._failing:
             log.event(
                 "telemetry.failed", level=logging.WARNING, receiver=self._receiver, reason=reason
@@ -84,7 +85,7 @@ class Late(MetricExporter):
 
 
 def start(environment: Mapping[str, str], credential: Callable[[], TokenCredential]) -> bool:
-    """Whether metrics go out from now on; not so if a provider was set before, by whomever."""
+    """Starts to export metrics, and returns whether it has: not if a provider is set already."""
     if isinstance(metrics.get_meter_provider(), MeterProvider):
         return False
     ca_bundle = environment.get("ROTATION_CA_BUNDLE") or True
@@ -101,7 +102,7 @@ def start(environment: Mapping[str, str], credential: Callable[[], TokenCredenti
 
 
 def _resource(environment: Mapping[str, str]) -> Resource:
-    """The names that the host's own telemetry has, for one and the same role in both."""
+    """The resource that metrics are about, with the names that the host's own telemetry has."""
     return Resource.create(
         {
             "service.name": environment.get("OTEL_SERVICE_NAME")
@@ -115,7 +116,10 @@ def _resource(environment: Mapping[str, str]) -> Resource:
 def _insights(
     connection: str, credential: TokenCredential, ca_bundle: str | bool
 ) -> MetricExporter:
-    """Signs in by Entra. One try and nothing on disk: the next export is a minute away."""
+    """An exporter to Application Insights, which signs in by Entra.
+
+    One try and nothing on disk: the next export is a minute away.
+    """
     from azure.monitor.opentelemetry.exporter import AzureMonitorMetricExporter
 
     return AzureMonitorMetricExporter(
@@ -128,7 +132,7 @@ def _insights(
 
 
 def _otlp() -> MetricExporter:
-    """The endpoint, headers, certificate and time-out are read from OTEL_EXPORTER_OTLP_*."""
+    """An exporter by OTLP, whose endpoint, headers and timeout OTEL_EXPORTER_OTLP_* say."""
     from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 
     return OTLPMetricExporter()

@@ -35,6 +35,8 @@ CODES = http_status.Codes(
 
 
 class EventGridTopic:
+    """Implements `contracts.topic.Topic`."""
+
     def __init__(self, endpoint: str, credential: TokenCredential, ca_bundle: str | None) -> None:
         self._host = urlsplit(endpoint).hostname
         self._client = EventGridPublisherClient(endpoint, credential)
@@ -62,16 +64,17 @@ class EventGridTopic:
         except ClientAuthenticationError as error:
             if error.status_code is None:
                 raise Unavailable(Code.TOPIC_UNAVAILABLE, f"{what}: no token") from None
-            raise _refusal(what, error) from None
+            raise _refused(what, error) from None
         except ResourceNotFoundError:  # the SDK makes it anew, without its status
             text = f"{what}: HTTP 404; check ROTATION_TOPIC_ENDPOINT"
             raise Missing(Code.TOPIC_MISSING, text) from None
         except HttpResponseError as error:
-            raise _refusal(what, error) from None
+            raise _refused(what, error) from None
         except AzureError as error:
             text = f"{what}: {type(error).__name__}"
             raise Unavailable(Code.TOPIC_UNAVAILABLE, text) from None
 
 
-def _refusal(what: str, error: HttpResponseError) -> EdgeError:
+def _refused(what: str, error: HttpResponseError) -> EdgeError:
+    """The error for an event that the topic refused."""
     return http_status.error(CODES, f"{what}: HTTP {error.status_code}", error.status_code)

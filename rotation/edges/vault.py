@@ -54,7 +54,7 @@ KNOWN = {
 
 
 class KeyVault:
-    """One vault."""
+    """Implements `contracts.vault.Vault`."""
 
     def __init__(self, url: str, credential: TokenCredential, ca_bundle: str | None) -> None:
         self.url = url
@@ -116,16 +116,19 @@ class KeyVault:
 
     @contextmanager
     def _translated(self, verb: str, secret: SecretTarget) -> Iterator[None]:
-        """The SDK's texts quote responses and requests: only codes are taken over from them."""
+        """Turns what the SDK raises in here into an `EdgeError` that says what was tried.
+
+        The SDK's texts quote responses and requests: only codes are taken over from them.
+        """
         what = f"Key Vault {self.url} could not {verb} secret {secret}"
         try:
             yield
         except ResourceNotFoundError:
             raise Missing(Code.VAULT_MISSING, f"{what}: it is not there") from None
         except ClientAuthenticationError as error:
-            raise _sign_in(what, error) from None
+            raise _not_signed_in(what, error) from None
         except HttpResponseError as error:
-            raise _refusal(what, error) from None
+            raise _refused(what, error) from None
         except (ServiceRequestError, ServiceResponseError) as error:
             text = f"{what}: {type(error).__name__}; is it reachable?"
             raise Unavailable(Code.VAULT_UNAVAILABLE, text) from None
@@ -139,6 +142,7 @@ class KeyVault:
 
 
 def _version(properties: SecretProperties) -> SecretVersion:
+    """The SDK's properties of a secret version as a `SecretVersion`."""
     return SecretVersion(
         secret=properties.name or "",
         version=properties.version or "",
@@ -149,7 +153,8 @@ def _version(properties: SecretProperties) -> SecretVersion:
     )
 
 
-def _sign_in(what: str, error: ClientAuthenticationError) -> EdgeError:
+def _not_signed_in(what: str, error: ClientAuthenticationError) -> EdgeError:
+    """The error for a call without a token, or with one that the vault does not accept."""
     if error.status_code is None:  # no token could be had at all
         text = f"{what}: no token; check the app's identity (AZURE_CLIENT_ID)"
         return Unavailable(Code.VAULT_UNAVAILABLE, text)
@@ -157,7 +162,8 @@ def _sign_in(what: str, error: ClientAuthenticationError) -> EdgeError:
     return Denied(Code.VAULT_DENIED, text)
 
 
-def _refusal(what: str, error: HttpResponseError) -> EdgeError:
+def _refused(what: str, error: HttpResponseError) -> EdgeError:
+    """The error for a call that the vault refused."""
     status, code = error.status_code, _inner_code(error)
     if status == 403 and code == "SecretDisabled":
         return Conflict(Code.VAULT_DISABLED, f"{what}: this version is disabled")
@@ -169,7 +175,7 @@ def _refusal(what: str, error: HttpResponseError) -> EdgeError:
 
 
 def _inner_code(error: HttpResponseError) -> str:
-    """`error.innererror.code`, or `error.code`, of the response; codes are fixed words."""
+    """The code in a response, `error.innererror.code` or `error.code`; empty unless it is known."""
     details = error.error
     if details is None:
         return ""

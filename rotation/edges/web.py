@@ -1,4 +1,4 @@
-"""GET of a test's URL: one request, no redirects, no proxy, and never the metadata service.
+"""Fetches a test's URL: one GET, no redirects, no proxy, and never the metadata service.
 
 The URLs come from credentials.yaml, which only its owner writes; still, an address that hands out
 tokens to whoever asks on this network is refused, whatever name it hides behind.
@@ -27,7 +27,10 @@ METADATA = (
 
 
 def fetch(url: str, timeout: float) -> Answer:
-    """`timeout` is in seconds, for all of the answer."""
+    """The answer to a GET of the URL; `timeout` is in seconds, for all of it.
+
+    Raises `Unavailable` without an answer, `Invalid` for a URL that may not be fetched.
+    """
     _check(url)
     with urllib3.PoolManager(retries=False) as pool, within(timeout):
         pool.pool_classes_by_scheme = POOLS
@@ -43,15 +46,18 @@ def fetch(url: str, timeout: float) -> Answer:
             with response:
                 return Answer(response.status, response.read(LONGEST_BODY))
         except MetadataError as error:
-            raise _refusal(url, str(error)) from None
+            raise _metadata_refused(url, str(error)) from None
         except (urllib3.exceptions.HTTPError, OSError) as error:
             text = f"GET {url} got no answer: {type(error).__name__}"
             raise Unavailable(Code.TEST_NO_ANSWER, text) from None
 
 
 def _check(url: str) -> None:
-    """What can be told without connecting. Names may resolve to something else a moment later:
-    what counts is whom the connection reaches (`_checked_peer`)."""
+    """Raises for a URL that may not be fetched, as far as that shows without connecting.
+
+    Names may resolve to something else a moment later: what counts is whom the connection reaches
+    (`_checked_peer`).
+    """
     parts = urlsplit(url)
     if parts.scheme not in SCHEMES or not parts.hostname:
         text = f"GET {url}: only http:// and https:// URLs with a host are fetched"
@@ -63,15 +69,17 @@ def _check(url: str) -> None:
         raise Unavailable(Code.TEST_NO_ANSWER, text) from None
     for *_, address in addresses:
         if is_metadata(str(address[0])):
-            raise _refusal(url, str(address[0]))
+            raise _metadata_refused(url, str(address[0]))
 
 
-def _refusal(url: str, address: str) -> Invalid:
+def _metadata_refused(url: str, address: str) -> Invalid:
+    """The error for a URL behind which the metadata service is."""
     text = f"GET {url}: {address} is where the metadata service is; use another address"
     return Invalid(Code.TEST_METADATA, text)
 
 
 def is_metadata(address: str) -> bool:
+    """Whether an IP address is one where a metadata service answers."""
     ip = ipaddress.ip_address(address.partition("%")[0])
     ip = getattr(ip, "ipv4_mapped", None) or ip
     return any(ip in network for network in METADATA if network.version == ip.version)
@@ -82,6 +90,7 @@ class MetadataError(Exception):
 
 
 def _checked_peer(connected: socket.socket) -> socket.socket:
+    """The socket, unless it has reached a metadata service. Raises `MetadataError`."""
     address = str(connected.getpeername()[0])
     if is_metadata(address):
         connected.close()
@@ -90,11 +99,15 @@ def _checked_peer(connected: socket.socket) -> socket.socket:
 
 
 class _CheckedHttp(Http):
+    """An HTTP connection to anything but a metadata service."""
+
     def _new_conn(self) -> socket.socket:
         return _checked_peer(super()._new_conn())
 
 
 class _CheckedHttps(Https):
+    """An HTTPS connection to anything but a metadata service."""
+
     def _new_conn(self) -> socket.socket:
         return _checked_peer(super()._new_conn())
 

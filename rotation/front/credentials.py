@@ -1,4 +1,4 @@
-"""Credentials as a caller sees them: what each looks like now, and the evidence for a decision."""
+"""What each credential looks like now, and the evidence for a decision, for pages and HTTP API."""
 
 from __future__ import annotations
 
@@ -42,7 +42,9 @@ class SeenSlot(Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class SeenCredential(Struct, frozen=True, kw_only=True, rename="camel"):
-    """`active` is None when the workloads disagree, `rotation` the one that is under way.
+    """What a credential looks like now.
+
+    `active` is None when the workloads disagree, `rotation` the one that is under way.
 
     `problem` says why it cannot be looked at, `reason` the same with its code and remedy; there are
     no `slots` then.
@@ -87,7 +89,7 @@ def _slot(state: SlotState) -> SeenSlot:
 
 
 async def fresh_evidence(edges: Readers, record: ShownRecord) -> Evidence:
-    """Looked at just now, for whoever is about to decide. Raises `Problem`."""
+    """The evidence as it is now, for whoever is about to decide. Raises `Problem`."""
     if record.standby is None or record.outcome is not None:
         text = "there is nothing to decide about now"
         raise Problem(409, Code.NOT_WAITING, text, stage=record.stage)
@@ -95,8 +97,10 @@ async def fresh_evidence(edges: Readers, record: ShownRecord) -> Evidence:
 
 
 class Looks:
-    """One look at a rotation's evidence at a time, on threads of their own, shared by those who
-    ask within `fresh` seconds: what it asks may be slow, and everybody's pages go on."""
+    """Collects evidence on threads of its own, once for all who ask within `fresh` seconds.
+
+    What it asks may be slow, and everybody's pages go on.
+    """
 
     def __init__(self, threads: int = 4, fresh: float = 3.0) -> None:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="evidence")
@@ -106,22 +110,26 @@ class Looks:
         self._lock = threading.Lock()
 
     async def shared(self, edges: Readers, rotation: str, credential: str, slot: Slot) -> Evidence:
-        """Raises what `collect` raises."""
+        """The evidence of a rotation, from a look under way or begun `fresh` seconds ago at most.
+
+        Raises what `collect` raises.
+        """
         configured = edges.configuration.credential(credential)
-        look = self._look(edges, rotation, lambda: collect(edges, configured, slot))
+        look = self._kept_or_new(edges, rotation, lambda: collect(edges, configured, slot))
         # Shielded: one who gives up must not take it from the others.
         return await asyncio.shield(asyncio.wrap_future(look))
 
-    def _look(
+    def _kept_or_new(
         self, edges: Readers, rotation: str, look: Callable[[], Evidence]
     ) -> Future[Evidence]:
+        """The look at a rotation's evidence that is under way or fresh, or else a new one."""
         key = (rotation, id(edges))
         with self._lock:
             now = time.monotonic()
             self._known = {
-                known: found
-                for known, found in self._known.items()
-                if not found[2].done() or now - found[0] < self._fresh
+                known: (since, asked, future)
+                for known, (since, asked, future) in self._known.items()
+                if not future.done() or now - since < self._fresh
             }
             if key not in self._known:
                 self._known[key] = now, edges, self._threads.submit(look)

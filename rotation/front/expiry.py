@@ -1,4 +1,4 @@
-"""How long the secret of the slot that serves still lives, whether or not anything rotates it.
+"""Tells how long the secret of the slot that serves still lives, whether or not it is rotated.
 
 The daily sweep says so for each credential; an alert reads the line (infra/modules/alerts.bicep).
 """
@@ -24,9 +24,12 @@ DAY = 86400.0  # seconds
 
 @dataclass(frozen=True)
 class Expiry:
-    """`slot` is None if it could not be seen which one serves; the version that expires first is
-    taken then, of those that can be read. `days` is None for a secret without an end, and below 0
-    for one that has expired. `problems` are why something could not be seen."""
+    """The days for which the secret version of the slot that serves still lives.
+
+    `slot` is None if it could not be seen which one serves; the version that expires first is taken
+    then, of those that can be read. `days` is None for a secret without an end, and below 0 for one
+    that has expired. `problems` are why something could not be seen.
+    """
 
     slot: Slot | None
     version: SecretVersion | None
@@ -35,7 +38,7 @@ class Expiry:
 
 
 def look(edges: Readers, name: str) -> Expiry:
-    """Raises nothing that the edges raise: a look that fails is told as well."""
+    """The expiry of a credential's secret now. What the edges raise becomes one of its problems."""
     credential, problems = edges.configuration.credential(name), []
     try:
         slot = _serving(edges, credential)
@@ -61,34 +64,35 @@ def _serving(edges: Readers, credential: Credential) -> Slot | None:
 
 
 def _version(edges: Readers, credential: Credential, slot: Slot | None) -> SecretVersion | None:
+    """The current version of the slot's secret; without a slot the one that expires first."""
     vault = edges.vault(credential.vault)
     if slot is not None:
         return vault.current(credential.secret(slot))
-    found = [vault.current(credential.secret(each)) for each in SLOTS]
-    mortal = [v for v in found if v and v.enabled and v.expires]
+    versions = [vault.current(credential.secret(each)) for each in SLOTS]
+    mortal = [v for v in versions if v and v.enabled and v.expires]
     return min(mortal, key=lambda v: v.expires.timestamp() if v.expires else 0, default=None)
 
 
-def tell(credential: str, found: Expiry) -> None:
-    """Logs it, and sets the metric; what could not be seen has a line of its own."""
-    if found.problems or found.version is None:
+def tell(credential: str, expiry: Expiry) -> None:
+    """Logs an expiry, and sets the metric; what could not be seen has a line of its own."""
+    if expiry.problems or expiry.version is None:
         log.event(
             "secret.unseen",
             level=logging.WARNING,
             credential=credential,
-            codes=[problem.code for problem in found.problems],
-            reason="; ".join(problem.text for problem in found.problems) or "it does not exist",
+            codes=[problem.code for problem in expiry.problems],
+            reason="; ".join(problem.text for problem in expiry.problems) or "it does not exist",
         )
-    if found.version is None:
+    if expiry.version is None:
         return
-    if found.days is not None:
-        log.EXPIRY_DAYS.set(found.days, {"credential": credential})
+    if expiry.days is not None:
+        log.EXPIRY_DAYS.set(expiry.days, {"credential": credential})
     log.event(
         "secret.expires",
         credential=credential,
-        slot=found.slot,
-        secret=found.version.secret,
-        version=found.version.version,
-        expires=found.version.expires,
-        days=found.days,
+        slot=expiry.slot,
+        secret=expiry.version.secret,
+        version=expiry.version.version,
+        expires=expiry.version.expires,
+        days=expiry.days,
     )

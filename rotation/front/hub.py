@@ -1,8 +1,7 @@
-"""The task hub, where orchestrations and their statuses are: the SDK's client, with three things
-that it lacks.
+"""The client of the task hub, where orchestrations and their statuses are.
 
-It answers within seconds or says that it cannot, it tells an instance that is not there from one
-that could not be read, and what it raises is a `RotationError`.
+It adds three things to the SDK's: it answers within seconds or says that it cannot, it tells an
+instance that is not there from one that could not be read, and what it raises is a `RotationError`.
 """
 
 from __future__ import annotations
@@ -28,20 +27,20 @@ RETRY_AFTER = 10.0  # seconds
 
 
 def unavailable(what: str) -> Unavailable:
-    """`what` says which of the callers' wishes came to nothing."""
+    """The error where the task hub does not answer; `what` says which wish came to nothing."""
     text = f"{what}: the task hub's storage did not answer; try again in {RETRY_AFTER:.0f} seconds"
     return Unavailable(Code.HUB_UNAVAILABLE, text, retry_after=RETRY_AFTER)
 
 
 class TaskHub:
-    """Has the methods of the SDK's client that this app uses."""
+    """The task hub: the methods of the SDK's client that this app uses, each with a timeout."""
 
     def __init__(self, client: DurableOrchestrationClient, patience: float = PATIENCE) -> None:
         self._client = client
         self._patience = patience
 
     async def get_status(self, instance_id: str, *, show_input: bool = False) -> Any:
-        """None for an instance that is not there. Raises `Unavailable`."""
+        """The status of an instance; None if the instance is not there. Raises `Unavailable`."""
         call = self._client.get_status(instance_id, show_input=show_input)
         status = await self._read(call, f"{instance_id} could not be looked up")
         if status:
@@ -55,33 +54,38 @@ class TaskHub:
     async def get_status_by(
         self, created_time_from: datetime, created_time_to: datetime, instance_id_prefix: str | None
     ) -> list[Any]:
-        """One page. Raises `Unavailable`."""
+        """One page of the statuses of instances created in a span of time. Raises `Unavailable`."""
         call = self._client.get_status_by(
             created_time_from=created_time_from,
             created_time_to=created_time_to,
             instance_id_prefix=instance_id_prefix,
         )
-        found: list[Any] = await self._read(call, "rotations could not be listed")
-        return found
+        page: list[Any] = await self._read(call, "rotations could not be listed")
+        return page
 
     async def start_new(self, name: str, instance_id: str, client_input: object) -> str:
-        """Raises `Unavailable` without an answer, and what the SDK raises of an answer that is a
-        refusal: only a look tells whether it is one."""
+        """Starts an orchestration, and returns its instance id.
+
+        Raises `Unavailable` without an answer, and what the SDK raises of an answer that is a
+        refusal: only a look tells whether it is one.
+        """
         call = self._client.start_new(name, instance_id, client_input)
-        return await self._answered(call, f"{instance_id} may not have been started")
+        return await self._change(call, f"{instance_id} may not have been started")
 
     async def raise_event(self, instance_id: str, event_name: str, event_data: object) -> None:
-        """Raises as `start_new` does."""
+        """Hands an event to an orchestration. Raises as `start_new` does."""
         call = self._client.raise_event(instance_id, event_name, event_data)
-        await self._answered(call, f"{instance_id} may not have got the decision")
+        await self._change(call, f"{instance_id} may not have got the decision")
 
     async def _read(self, call: Awaitable[T], what: str) -> T:
+        """The answer to a call that only reads; all that it raises becomes `Unavailable`."""
         try:
             return await asyncio.wait_for(call, self._patience)
         except Exception as error:
             raise unavailable(what) from error
 
-    async def _answered(self, call: Awaitable[T], what: str) -> T:
+    async def _change(self, call: Awaitable[T], what: str) -> T:
+        """The answer to a call that changes something. Raises as `start_new` does."""
         try:
             return await asyncio.wait_for(call, self._patience)
         except Exception as error:

@@ -1,4 +1,4 @@
-"""Rotations as a caller sees them: start one, find them, decide one. HTTP and HTML come on top.
+"""Starts, finds, lists and decides rotations, for the HTTP API and the pages.
 
 All of it goes through the durable client, whose statuses are the only record there is. Nothing is
 concluded from one that could not be read: see `hub`.
@@ -47,34 +47,38 @@ ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,99}")
 
 
 def event_id(credential: str, origin: Origin, secret: str, version: str) -> str:
-    """One rotation for all deliveries of an event about a secret version."""
+    """The id of the rotation for an event about a secret version, the same for each delivery."""
     digest = hashlib.sha256(f"{secret.lower()}/{version}".encode()).hexdigest()
     return f"{credential}-{origin}-{digest[:12]}"
 
 
 def sweep_id(credential: str, day: datetime) -> str:
+    """The id of the rotation that a day's sweep asks for, the same if the sweep is repeated."""
     return f"{credential}-sweep-{day:%Y%m%d}"
 
 
 def manual_id(credential: str, now: datetime) -> str:
+    """A new id for a rotation that somebody asked for."""
     return f"{credential}-{now:%Y%m%dT%H%M%S}-{secrets.token_hex(2)}"
 
 
 @dataclass(frozen=True)
 class Started:
+    """The answer to a request whose rotation was started."""
+
     rotation: str
 
 
 @dataclass(frozen=True)
 class Known:
-    """This very request was taken before; it may have ended."""
+    """The answer to a request that was taken before; its rotation may have ended."""
 
     rotation: str
 
 
 @dataclass(frozen=True)
 class Busy:
-    """The credential has another rotation under way."""
+    """The answer to a request while the credential has another rotation under way."""
 
     rotation: str
 
@@ -88,7 +92,7 @@ async def start(client: Client, request: Request) -> Started | Known | Busy:
         return Known(request.rotation)
     running = await current(client, request.credential)
     if running is not None:
-        return _as_seen(request, running)
+        return _already_running(request, running)
     try:
         await client.start_new("credential", request.credential, wire.value_of(request))
     except Unavailable:
@@ -98,7 +102,7 @@ async def start(client: Client, request: Request) -> Started | Known | Busy:
         running = await current(client, request.credential)
         if running is None:
             raise unavailable(f"{request.rotation} was not started") from error
-        return _as_seen(request, running)
+        return _already_running(request, running)
     # Two callers can both have seen nothing: the one whose request did not get in hears of it.
     running = await current(client, request.credential)
     if running in {None, request.rotation}:
@@ -106,14 +110,16 @@ async def start(client: Client, request: Request) -> Started | Known | Busy:
     return Busy(str(running))
 
 
-def _as_seen(request: Request, running: str) -> Known | Busy:
+def _already_running(request: Request, running: str) -> Known | Busy:
+    """The answer to a request whose credential has the rotation `running` under way."""
     return Known(running) if running == request.rotation else Busy(running)
 
 
 async def current(client: Client, credential: str) -> str | None:
-    """The id of the credential's rotation that is under way.
+    """The id of the credential's rotation that is under way; None if there is none.
 
-    Its own id where what it was asked for cannot be read: whatever runs there keeps others out.
+    It is the credential's name where the request cannot be read: whatever runs there keeps others
+    out.
     """
     status = await client.get_status(credential, show_input=True)
     if not status or status.runtime_status not in RUNNING:
@@ -140,9 +146,9 @@ async def find(client: Client, rotation: str) -> ShownRecord | None:
 
 
 async def _queued(client: Client, rotation: str) -> ShownRecord | None:
-    """One that was taken, and that its credential's orchestration has yet to begin.
+    """The record of a rotation that its credential's orchestration has yet to begin.
 
-    The id begins with the credential's name and ends with two or three parts of its own.
+    The rotation's id begins with the credential's name and ends with two or three parts of its own.
     """
     for parts in (2, 3):
         credential = rotation.rsplit("-", parts)[0]
@@ -151,13 +157,20 @@ async def _queued(client: Client, rotation: str) -> ShownRecord | None:
         status = await client.get_status(credential, show_input=True)
         if not status or status.name != "credential" or status.runtime_status not in RUNNING:
             continue
-        if wire.read(Request, status.input_).rotation == rotation:
+        try:
+            request = wire.read(Request, status.input_)
+        except (ValueError, RecursionError):
+            continue
+        if request.rotation == rotation:
             return describe(status)
     return None
 
 
 async def _progress(client: Client, record: ShownRecord) -> dict[str, Progress]:
-    """The parts show more than their rotation does while they run: which activity they are in."""
+    """How far each workload of a running rotation is.
+
+    While they run, the parts show more than their rotation does: which activity they are in.
+    """
     names = list(record.workloads)
     parts = await asyncio.gather(
         *(client.get_status(f"{record.rotation}.{record.stage}.{name}") for name in names)
@@ -171,7 +184,7 @@ async def _progress(client: Client, record: ShownRecord) -> dict[str, Progress]:
 
 
 def describe(status: Any) -> ShownRecord:
-    """One record for a rotation that waits, runs, has ended, or was ended from outside."""
+    """The record of a rotation that waits, runs, has ended, or was ended from outside."""
     try:
         record = _read(status)
     except (ValueError, RecursionError):
@@ -186,6 +199,7 @@ def describe(status: Any) -> ShownRecord:
 
 
 def _read(status: Any) -> ShownRecord:
+    """The record in a status. Raises `ValueError` or `RecursionError` if it cannot be read."""
     request = wire.read(Request, status.input_)
     created = _moment(status.created_time)
     value = wire.value_of(new_record(request, Stage.QUEUED, created))
@@ -193,10 +207,11 @@ def _read(status: Any) -> ShownRecord:
     if status.runtime_status == Status.Completed:
         value |= wire.decoded(status.output) or {}
     value["request"] = wire.value_of(request)  # whole: a status may have shortened it
-    return wire.read(ShownRecord, {**value, **_instance(status)})
+    return wire.read(ShownRecord, {**value, **_instance_fields(status)})
 
 
-def _instance(status: Any) -> JsonObject:
+def _instance_fields(status: Any) -> JsonObject:
+    """The fields of a shown record that come from the task hub, not from the rotation."""
     return {
         "runtimeStatus": status.runtime_status.name,
         "created": _moment(status.created_time),
@@ -205,10 +220,11 @@ def _instance(status: Any) -> JsonObject:
 
 
 def _unreadable(status: Any) -> ShownRecord:
+    """The record to show for a status that cannot be read: it needs attention."""
     known = {"rotation": status.instance_id, "credential": "", "requestedBy": "", "reason": ""}
     request = wire.read(Request, {**known, "origin": "manual"})
     value = wire.value_of(new_record(request, Stage.DONE, _moment(status.created_time)))
-    record = wire.read(ShownRecord, {**value, **_instance(status)})
+    record = wire.read(ShownRecord, {**value, **_instance_fields(status)})
     text = "its record cannot be read by this release"
     record.outcome, record.outcome_reason = Outcome.NEEDS_ATTENTION, text
     record.reasons = [reason(Code.UNREADABLE, text)]
@@ -236,7 +252,11 @@ async def listing(
 async def _between(
     client: Client, since: datetime, until: datetime, prefix: str | None
 ) -> list[Any]:
-    """Statuses. A host answers with one page, and the SDK does not ask for the next: halve it."""
+    """The statuses of all instances created in a span of time.
+
+    A host answers with one page, and the SDK does not ask for the next: a span that fills one is
+    halved.
+    """
     page: list[Any] = await client.get_status_by(
         created_time_from=since, created_time_to=until, instance_id_prefix=prefix
     )
@@ -255,33 +275,35 @@ def waits(record: ShownRecord) -> bool:
 
 
 def awaited(record: ShownRecord) -> str | None:
-    """The name of the event that it waits for."""
+    """The name of the approval event that the rotation waits for; None if it waits for none."""
     return record.approval.event if record.approval else None
 
 
 @dataclass(frozen=True)
 class NotWaiting:
-    """The rotation is not at its approval (any more); `record` says where it is."""
+    """The answer when a rotation is not at its approval (any more); `record` says where it is."""
 
     record: ShownRecord
 
 
 @dataclass(frozen=True)
 class Recorded:
+    """The answer to a decision that counted."""
+
     record: ShownRecord
     decision: Decision
 
 
 @dataclass(frozen=True)
 class Accepted:
-    """Handed over; it is not recorded yet."""
+    """The answer to a decision that was handed over, and is not recorded yet."""
 
     record: ShownRecord
 
 
 @dataclass(frozen=True)
 class TooLate:
-    """Somebody else's decision counted."""
+    """The answer to a decision after somebody else's, `decision`, has counted."""
 
     record: ShownRecord
     decision: Decision
@@ -289,7 +311,7 @@ class TooLate:
 
 @dataclass(frozen=True)
 class NotAllowed:
-    """They may not decide this; nothing was changed."""
+    """The answer to somebody who may not decide this; nothing was changed."""
 
     reason: str
 
@@ -305,7 +327,7 @@ async def decide(
     choice: Choice,
     comment: str,
 ) -> Decided:
-    """Hands a decision over if it may count, and says what became of it."""
+    """Hands a decision to the rotation if it may count, and returns what became of it."""
     event = awaited(record)
     if event is None or record.outcome is not None:
         return NotWaiting(record)
@@ -330,7 +352,7 @@ async def decide(
 async def submit(
     client: Client, record: ShownRecord, event: str, decision: Decision, grace: float = GRACE
 ) -> Decided:
-    """Raises the decision and looks for `grace` seconds whether it is the one that counted.
+    """Hands a decision to the rotation, and returns what became of it within `grace` seconds.
 
     Raises `Unavailable`, after which it may have got there: a repeat finds out, and one counts.
     """
@@ -361,7 +383,10 @@ async def submit(
 
 
 async def _seen(client: Client, rotation: str) -> ShownRecord | None:
-    """None where a look shows nothing, for whatever reason: the decision is on its way."""
+    """The record as it is now; None where a look shows nothing, for whatever reason.
+
+    The decision is on its way: a look that fails must not say otherwise.
+    """
     try:
         return await find(client, rotation)
     except Unavailable:

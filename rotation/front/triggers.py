@@ -1,4 +1,4 @@
-"""What starts rotations by itself: Key Vault's events, and a daily sweep for those that got lost.
+"""Starts rotations on Key Vault's events, and in a daily sweep for those that got lost.
 
 The triggers only start orchestrations: Event Grid waits 30 seconds and delivers at least once.
 """
@@ -39,7 +39,10 @@ LONGEST_REASON = 500
 
 @dataclass(frozen=True)
 class Announcement:
-    """A secret version that expires soon, or has. `vault` is the vault's URL."""
+    """Key Vault's announcement that a secret version expires soon, or has expired.
+
+    `vault` is the vault's URL.
+    """
 
     origin: Origin
     vault: str
@@ -48,7 +51,7 @@ class Announcement:
 
 
 def read(event_type: str, data: object) -> Announcement | str:
-    """The announcement, or why this is none.
+    """The announcement in an event, or why it has none.
 
     In the wild keys come with a trailing space, values padded, and numbers as text; see
     https://learn.microsoft.com/azure/event-grid/event-schema-key-vault for the schema.
@@ -69,12 +72,16 @@ def read(event_type: str, data: object) -> Announcement | str:
 
 
 def _text(fields: dict[str, object], key: str) -> str:
+    """The stripped text of a field; empty if it has none."""
     value = fields.get(key)
     return value.strip() if isinstance(value, str) else ""
 
 
 def _host(location: str) -> str | None:
-    """Host and port: the vault's name alone would not tell a sovereign cloud's vault apart."""
+    """The host and port of an https URL; None for any other text.
+
+    The vault's name alone would not tell a sovereign cloud's vault apart.
+    """
     try:
         parts = urlsplit(location)
         port = f":{parts.port}" if parts.port not in (None, 443) else ""
@@ -84,7 +91,7 @@ def _host(location: str) -> str | None:
 
 
 def blueprint(edges: Readers) -> df.Blueprint:
-    """The functions below, on these edges."""
+    """The functions of the triggers, on these edges."""
     triggers = df.Blueprint()
 
     @triggers.function_name("on_secret_event")
@@ -118,7 +125,10 @@ async def take(
     data: object,
     event_id: str,
 ) -> None:
-    """Starts a rotation, or records why not. What cannot be recorded raises: Event Grid retries."""
+    """Starts the rotation that an event asks for, or records why not.
+
+    What cannot be recorded raises: Event Grid retries.
+    """
     announced = read(event_type, data)
     if isinstance(announced, str):
         _account(event_id, "ignored", announced)
@@ -153,9 +163,9 @@ async def take(
 
 
 def _is_current(edges: Readers, credential: str, slot: Slot, version: str) -> bool:
-    """Looked up before anything starts: a flood of made-up versions would lock the credential.
+    """Whether a version is the current one of a slot's secret. Raises what the vault raises.
 
-    Raises what the vault raises: Event Grid delivers it again.
+    Looked up before anything starts: a flood of made-up versions would lock the credential.
     """
     configured = edges.configuration.credential(credential)
     current = edges.vault(configured.vault).current(configured.secret(slot))
@@ -163,9 +173,10 @@ def _is_current(edges: Readers, credential: str, slot: Slot, version: str) -> bo
 
 
 async def sweep_all(edges: Readers, client: df.DurableOrchestrationClient) -> None:
-    """Asks for each credential with a current version that is due; `plan` looks at the rest.
+    """Asks for a rotation of each credential with a current version that is due.
 
-    One credential that cannot be looked at does not keep the others waiting.
+    `plan` looks at the rest. One credential that cannot be looked at does not keep the others
+    waiting.
     """
     now, credentials, asked = edges.now(), sorted(edges.configuration.credentials), 0
     for credential in credentials:
@@ -191,7 +202,10 @@ async def sweep_all(edges: Readers, client: df.DurableOrchestrationClient) -> No
 
 
 def due(edges: Readers, name: str) -> bool:
-    """A version that is disabled is of the slot that does not serve."""
+    """Whether a current version of either slot is due for rotation.
+
+    One that is disabled does not count: it is of the slot that does not serve.
+    """
     credential = edges.configuration.credential(name)
     vault = edges.vault(credential.vault)
     versions = [vault.current(credential.secret(slot)) for slot in SLOTS]
@@ -202,6 +216,7 @@ def due(edges: Readers, name: str) -> bool:
 def _account_start(
     event_id: str, result: rotations.Started | rotations.Known | rotations.Busy
 ) -> None:
+    """Logs and counts what became of the start that an event or a sweep asked for."""
     match result:
         case rotations.Started(rotation):
             _account(event_id, "started", f"rotation {rotation}", rotation)
@@ -214,7 +229,7 @@ def _account_start(
 
 
 def _account(event_id: str, result: str, reason: str, rotation: str | None = None) -> None:
-    """Every event is accounted for: in the log with its reason, in the metric by its kind."""
+    """Logs what became of an event, with the reason, and counts it by its kind."""
     log.EVENTS.add(1, {"result": result})
     level = logging.WARNING if result in {"busy", "failed"} else logging.INFO
     log.event(

@@ -1,4 +1,4 @@
-"""What crosses the activity boundary: one reference there, one typed answer back.
+"""The activities by name, with the structures of their inputs and answers.
 
 The orchestrators call activities and sub-orchestrators by the symbols below. Names only cross,
 never a value that is secret: all of it is stored in clear text.
@@ -21,21 +21,27 @@ Through = Literal["service", "preview"]
 
 
 class Retry(Struct, frozen=True, rename="camel"):
-    """For how many seconds faults that pass, and refusals, are met with another try."""
+    """How long calls are retried, in seconds: after faults that pass, and after refusals."""
 
     transient: float
     refusals: float = 0.0
 
 
 class WorkloadTimes(Struct, frozen=True, rename="camel"):
-    """Longest waits in seconds: for the standby Deployment, and for its pods to be gone."""
+    """A workload's timeouts, in seconds.
+
+    `ready` is for the standby Deployment to be ready, `drain` for a slot's pods to be gone.
+    """
 
     ready: float
     drain: float
 
 
 class ApprovalPolicy(Struct, frozen=True, kw_only=True, rename="camel"):
-    """Times in seconds. `four_eyes`: whoever asked for the rotation may not approve it."""
+    """When an approval is reminded of and overdue, and what happens then. Times are in seconds.
+
+    `four_eyes`: whoever asked for the rotation may not approve it.
+    """
 
     remind: float
     deadline: float
@@ -45,9 +51,9 @@ class ApprovalPolicy(Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class Policy(Struct, frozen=True, kw_only=True, rename="camel"):
-    """What orchestrators need of the configuration, fixed for the whole rotation.
+    """The timeouts and rules of a rotation, as the configuration had them when it began.
 
-    `forward` holds while stopping is still possible, `undo` where there is no way but on.
+    `forward` are the retries while stopping is still possible, `undo` where there is no way but on.
     """
 
     forward: Retry
@@ -58,7 +64,10 @@ class Policy(Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class Terms(Struct, frozen=True, kw_only=True, rename="camel"):
-    """What a decision is about: `serves` does so since the swap, an approval retires `replaced`."""
+    """What a decision is about: the slots, the deadline, and what happens then.
+
+    `serves` does so since the swap; an approval retires `replaced`.
+    """
 
     serves: Slot
     replaced: Slot
@@ -67,7 +76,10 @@ class Terms(Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class Notice(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
-    """What happened, to be logged and announced. `number` makes a repeat the same event."""
+    """Something that happened in a rotation, to be logged and announced.
+
+    `number` makes a repeat the same event.
+    """
 
     kind: Announcement | None  # None: it is only logged
     number: int
@@ -84,7 +96,10 @@ class Notice(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=Tr
 
 
 class Reference(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
-    """What an activity is told. `slot` is the slot that the step is about."""
+    """The input of an activity: the names of what it is about.
+
+    `slot` is the one that the step is about.
+    """
 
     rotation: str
     credential: str
@@ -98,11 +113,14 @@ class Reference(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults
 
 
 class Nothing(Struct, frozen=True):
-    """It is done, and there is nothing to say."""
+    """The answer of an activity that has done its work and has nothing to say."""
 
 
 class Planned(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
-    """Rotate away from `active` under `policy`, or end with `outcome` for the reasons."""
+    """The answer of `plan`: the slot to rotate away from, and by what policy.
+
+    Without a slot the rotation ends, with the outcome and for the reasons.
+    """
 
     active: Slot | None = None
     policy: Policy | None = None
@@ -111,20 +129,20 @@ class Planned(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=T
 
 
 class Staged(Struct, frozen=True):
-    """The secret version that holds the new password."""
+    """The answer of `stage`: the secret version that holds the new password."""
 
     version: str
 
 
 class Watched(Struct, frozen=True):
-    """One bounded watch: whether it is `done`, and what was seen last."""
+    """The answer of one bounded watch: whether the wait is `done`, and what was seen last."""
 
     done: bool
     observed: str = ""
 
 
 class Ready(Struct, frozen=True):
-    """An announcement to publish, in the Event Grid schema; None if nobody wants one."""
+    """The answer of `notify`: the event to publish, in the Event Grid schema, if there is one."""
 
     event: JsonObject | None = None
 

@@ -634,8 +634,9 @@ class Code(StrEnum):
 
 
 class Reason(Struct, frozen=True):
-    """`text` says what failed and the non-secret value; `remedy` what to do about it.
+    """Why something failed or was not done.
 
+    `text` says so for people, with the non-secret value, and `remedy` what to do about it.
     `code` is a `Code`, or a text that another release had.
     """
 
@@ -645,4 +646,5 @@ class Reason(Struct, frozen=True):
 
 
 def reason(code: Code, text: str) -> Reason:
+    """The reason of a code, with the remedy that the catalogue has for it."""
     return Reason(str(code), text, code.remedy)

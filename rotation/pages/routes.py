@@ -43,7 +43,7 @@ CHOICES: tuple[Literal["approve", "reject"], ...] = ("approve", "reject")
 
 
 def blueprint(edges: Readers) -> df.Blueprint:
-    """The functions below, on these edges."""
+    """The functions of the pages, on these edges."""
     showing = guarded(_message(edges))
     pages, links, level = df.Blueprint(), SignedLinks(edges), page_auth_level(edges)
 
@@ -55,7 +55,9 @@ def blueprint(edges: Readers) -> df.Blueprint:
         req: func.HttpRequest, client: df.DurableOrchestrationClient
     ) -> func.HttpResponse:
         live = LIVE in req.headers
-        return await overview(edges, TaskHub(client), visitor(edges, req), _number(req), live=live)
+        return await overview(
+            edges, TaskHub(client), visitor(edges, req), _page_number(req), live=live
+        )
 
     @pages.function_name("rotation_page")
     @pages.route("pages/rotations/{id}", methods=["GET", "POST"], auth_level=level)
@@ -80,7 +82,7 @@ def blueprint(edges: Readers) -> df.Blueprint:
 
 
 def _message(edges: Readers) -> Callable[[Problem], func.HttpResponse]:
-    """A page that says what went wrong and what to do."""
+    """A function that makes a page of a problem: what went wrong and what to do."""
 
     def show(error: Problem) -> func.HttpResponse:
         problems = error.more.get("problems")
@@ -102,7 +104,8 @@ def _message(edges: Readers) -> Callable[[Problem], func.HttpResponse]:
 # -- the overview
 
 
-def _number(req: func.HttpRequest) -> int:
+def _page_number(req: func.HttpRequest) -> int:
+    """The number of the page that is asked for. Raises `Problem`."""
     given = req.params.get("page", "1")
     # Its length first: Python refuses to read thousands of digits.
     if not (len(given) <= 6 and given.isascii() and given.isdigit() and int(given) > 0):
@@ -118,8 +121,11 @@ async def overview(
     *,
     live: bool = False,
 ) -> func.HttpResponse:
-    """A live look asks no vault, database or cluster: the page is fetched anew when the phase says
-    that rotations began, ended, or wait."""
+    """The overview: a page of credentials, and the rotations that run, need somebody, or ended.
+
+    A live look asks no vault, database or cluster: the page is fetched anew when the phase says
+    that rotations began, ended, or wait.
+    """
     now = edges.now()
     names = sorted(edges.configuration.credentials)
     last = max(1, -(-len(names) // PAGE_SIZE))
@@ -152,7 +158,10 @@ async def overview(
 async def _credentials(
     edges: Readers, client: df.DurableOrchestrationClient, names: list[str]
 ) -> list[SeenCredential]:
-    """Each looked at in a thread of its own, a few at a time: their servers are not ours."""
+    """What each of the credentials looks like now.
+
+    Each is looked at in a thread of its own, a few at a time: their servers are not ours.
+    """
     free = asyncio.Semaphore(AT_ONCE)
 
     async def one_of_them(name: str) -> SeenCredential:
@@ -172,6 +181,7 @@ async def one(
     who: Visitor,
     rotation: str,
 ) -> func.HttpResponse:
+    """The page of a rotation, or, for a form that was posted, what it decides. Raises `Problem`."""
     record = await rotations.find(client, rotation)
     if record is None:
         detail = f"there is no rotation {rotation!r}; finished ones are kept for 30 days"
@@ -188,12 +198,15 @@ async def decide(
     who: Visitor,
     record: ShownRecord,
 ) -> func.HttpResponse:
-    """Every refusal shows the page as it is now, with the reason on top."""
+    """Takes the decision of a posted form, and answers with the rotation's page.
+
+    Every refusal shows the page as it is now, with the reason on top.
+    """
     sites.demand_own(req, edges.settings.public_url)
     given = forms.read(req)
     if not rotations.waits(record):
         return await show(edges, who, record, 409, notice=rotations.why_not(record))
-    if not forms.matches(given.get("token", ""), who.secret, *_context(who, record)):
+    if not forms.matches(given.get("token", ""), who.secret, *_bound_to(who, record)):
         notice = "the page was out of date, so nothing was decided; here is how it stands now"
         return await show(edges, who, record, 403, notice=notice)
     choice = next((word for word in CHOICES if word == given.get("decision")), None)
@@ -201,17 +214,21 @@ async def decide(
         detail = "the form has no decision: press Approve or Reject"
         raise Problem(400, Code.BAD_REQUEST, detail)
     comment = text({"comment": " ".join(given.get("comment", "").split())}, "comment", longest=2000)
-    decider = who.decider or _named(given)
+    decider = who.decider or _named_decider(given)
     result = await rotations.decide(edges, client, record, decider, choice, comment)
     return await _answer(edges, who, result)
 
 
-def _context(who: Visitor, record: ShownRecord) -> tuple[str, str, str]:
-    """What a form is bound to: one whose wait is over counts no more."""
+def _bound_to(who: Visitor, record: ShownRecord) -> tuple[str, str, str]:
+    """What a form's token is bound to: visitor, rotation and approval event.
+
+    A form whose wait is over counts no more.
+    """
     return who.subject, record.rotation, rotations.awaited(record) or ""
 
 
-def _named(given: Mapping[str, str]) -> Decider:
+def _named_decider(given: Mapping[str, str]) -> Decider:
+    """The decider whom the form of a visitor with a function key names. Raises `Problem`."""
     by = text(dict(given), "by", required=True)
     if by.casefold() == POLICY:
         detail = f"nobody is called {by!r} here: the app itself uses that name"
@@ -220,6 +237,7 @@ def _named(given: Mapping[str, str]) -> Decider:
 
 
 async def _answer(edges: Readers, who: Visitor, result: rotations.Decided) -> func.HttpResponse:
+    """The page that shows what became of a decision. Raises `Problem` if it was not allowed."""
     match result:
         case rotations.Recorded(record):
             return rendering.see_other(who.path(record.rotation))
@@ -243,6 +261,7 @@ async def show(
     notice: str | None = None,
     live: bool = False,
 ) -> func.HttpResponse:
+    """The page of a rotation, with the notice on top; a live look collects no evidence."""
     evidence = None if live else await _evidence(edges, record)
     now, form = edges.now(), _form(edges, who, record)
     return rendering.page(
@@ -266,8 +285,11 @@ async def show(
 
 @dataclass(frozen=True)
 class Form:
-    """What the decision form needs. `refused` says by choice why this visitor may not, `addresses`
-    whom those can name who hold a function key."""
+    """What the decision form needs.
+
+    `refused` says by choice why this visitor may not, `addresses` whom those can name who hold a
+    function key.
+    """
 
     token: str
     action: str
@@ -277,17 +299,18 @@ class Form:
 
     @property
     def barred(self) -> bool:
+        """Whether this visitor may decide neither way."""
         return all(self.refused.values())
 
 
 def _form(edges: Readers, who: Visitor, record: ShownRecord) -> Form | None:
-    """None when there is nothing to decide."""
+    """The decision form for a visitor; None when there is nothing to decide."""
     if record.approval is None or not rotations.waits(record):
         return None
     approval = edges.configuration.credential(record.credential).approval
     due = wire.instant(record.approval.deadline)
     return Form(
-        token=forms.token(who.secret, *_context(who, record)),
+        token=forms.token(who.secret, *_bound_to(who, record)),
         action=who.path(record.rotation),
         refused={
             choice: approvers.refusal(who.decider, approval, record.request, choice)
@@ -301,20 +324,24 @@ def _form(edges: Readers, who: Visitor, record: ShownRecord) -> Form | None:
 
 
 def _points(edges: Readers, record: Record, evidence: Evidence) -> list[views.Point]:
-    """A finished rotation's credential may be gone from the configuration by now."""
+    """The points of the evidence, for the top of the page.
+
+    A finished rotation's credential may be gone from the configuration by now.
+    """
     configured, replaced = edges.configuration.credentials.get(record.credential), record.active
     role = configured.slots[replaced].role if configured and replaced else None
     return views.points(evidence, str(replaced), role)
 
 
 async def _evidence(edges: Readers, record: ShownRecord) -> Evidence | None:
-    """Collected now while a decision is due, afterwards what the record has."""
+    """The evidence to show: as it is now while a decision is due, afterwards the record's."""
     if rotations.waits(record):
-        return await _fresh(edges, record)
+        return await _collected_now(edges, record)
     return record.evidence.decided or record.evidence.requested
 
 
-async def _fresh(edges: Readers, record: ShownRecord) -> Evidence:
+async def _collected_now(edges: Readers, record: ShownRecord) -> Evidence:
+    """The evidence as it is now; where it cannot be had, evidence that says why."""
     try:
         return await asyncio.wait_for(fresh_evidence(edges, record), EVIDENCE_TIMEOUT)
     except TimeoutError:

@@ -1,4 +1,4 @@
-"""No activity outlives its deadline, whatever the other side does.
+"""The deadline of an activity, after which it has failed, whatever the other side does.
 
 The edges have deadlines of their own, which end what they wait for. This is for what those do not
 see: a name that does not resolve, a handshake byte by byte, a bug. The thread that is left behind

@@ -1,4 +1,4 @@
-"""The human step of a rotation: ask, remind, and take the first valid decision."""
+"""The approval of a rotation: asks, reminds, and takes the first valid decision."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LONGEST_TIMER = timedelta(days=1)
 
 
 class Waiting:
-    """One wait for a decision: what the record says of it, and when something is due next."""
+    """The times of a wait for a decision: its deadline, and when the next reminder is due."""
 
     def __init__(self, run: Run, asked: Approval) -> None:
         self.asked = asked
@@ -34,6 +34,7 @@ class Waiting:
         self.next_reminder: datetime = run.context.current_utc_datetime + self.remind
 
     def next(self, now: datetime) -> datetime:
+        """When to look at the time again: at the next reminder or deadline, within a day."""
         moments = [self.next_reminder, now + LONGEST_TIMER]
         if not self.asked.overdue:
             moments.append(self.deadline)
@@ -41,7 +42,10 @@ class Waiting:
 
 
 def approval(run: Run) -> Steps[Decision]:
-    """The decision that counts. Both slots stay alive for as long as there is none."""
+    """Waits for the decision that counts, a person's or the policy's, and returns it.
+
+    Both slots stay alive for as long as there is none.
+    """
     asked = yield from _ask(run)
     waiting = Waiting(run, asked)
     event = _next_event(run, asked)
@@ -51,18 +55,19 @@ def approval(run: Run) -> Steps[Decision]:
         winner = yield run.context.task_any([event, timer])
         if winner == event:
             timer.cancel()
-            decision = yield from _decided(run, asked, event.result)
+            decision = yield from _decision_from(run, asked, event.result)
             if decision is not None:
                 return decision
             event = _next_event(run, asked)
             continue
-        decision = yield from _on_time(run, waiting)
+        decision = yield from _on_timer(run, waiting)
         # Looking at the time, and telling about it, takes a while: a person may have decided.
-        if decision is not None and not (yield from _has_come(run, event)):
+        if decision is not None and not (yield from _event_has_come(run, event)):
             return (yield from _record(run, asked, decision))
 
 
-def _has_come(run: Run, event: Any) -> Steps[bool]:
+def _event_has_come(run: Run, event: Any) -> Steps[bool]:
+    """Whether the approval event has come by now."""
     now = run.context.create_timer(run.context.current_utc_datetime)
     winner = yield run.context.task_any([event, now])
     if winner == event:
@@ -71,7 +76,7 @@ def _has_come(run: Run, event: Any) -> Steps[bool]:
 
 
 def _ask(run: Run) -> Steps[Approval]:
-    """The wait as the record has it: told, shown and obeyed."""
+    """Asks for a decision, with the evidence, and returns the approval that the record shows."""
     run.stage(Stage.APPROVAL)
     due = run.context.current_utc_datetime + timedelta(seconds=run.policy.approval.deadline)
     asked = Approval(event=None, requested=run.now, deadline=wire.moment(due))
@@ -88,7 +93,7 @@ def _ask(run: Run) -> Steps[Approval]:
 
 
 def _terms(run: Run, asked: Approval) -> Terms:
-    """What a receiver needs to explain the decision without asking back."""
+    """The terms of the decision, for a receiver to explain it without asking back."""
     return Terms(
         serves=run.standby,  # since the swap
         replaced=run.active,
@@ -98,7 +103,7 @@ def _terms(run: Run, asked: Approval) -> Terms:
 
 
 def _next_event(run: Run, asked: Approval) -> Any:
-    """The wait for an event of a name of its own.
+    """The task that ends with the next approval event, under a new name.
 
     In 1.7.0 an event that came before the first wait satisfies every later wait of its name.
     """
@@ -108,8 +113,8 @@ def _next_event(run: Run, asked: Approval) -> Any:
     return run.context.wait_for_external_event(asked.event)
 
 
-def _decided(run: Run, asked: Approval, event: object) -> Steps[Decision | None]:
-    """The decision, or None for an event that does not count."""
+def _decision_from(run: Run, asked: Approval, event: object) -> Steps[Decision | None]:
+    """The decision that an event carries, recorded; None if it does not count."""
     asked_by = requester(run.request) if run.policy.approval.four_eyes else None
     decision = verdict(_document(event), asked_by)
     if isinstance(decision, str):
@@ -122,7 +127,10 @@ def _decided(run: Run, asked: Approval, event: object) -> Steps[Decision | None]
 
 
 def _document(event: object) -> object:
-    """None for what is no JSON: anybody with a key of the task hub can raise an event."""
+    """What an event carries, decoded; None for what is no JSON.
+
+    Anybody with a key of the task hub can raise an event.
+    """
     try:
         return wire.decoded(event)
     except (ValueError, RecursionError):
@@ -130,6 +138,7 @@ def _document(event: object) -> object:
 
 
 def _record(run: Run, asked: Approval, decision: Decision) -> Steps[Decision]:
+    """Records and announces the decision, and returns it with its time."""
     asked.event = None
     decision = run.record.decision = msgspec.structs.replace(decision, at=run.now)
     run.show()
@@ -140,8 +149,8 @@ def _record(run: Run, asked: Approval, decision: Decision) -> Steps[Decision]:
     return decision
 
 
-def _on_time(run: Run, waiting: Waiting) -> Steps[Decision | None]:
-    """Reminder or deadline, whichever is due; a decision if the policy gives one."""
+def _on_timer(run: Run, waiting: Waiting) -> Steps[Decision | None]:
+    """Announces what is due, a reminder or the deadline; returns the policy's decision, if any."""
     now, asked = run.context.current_utc_datetime, waiting.asked
     if not asked.overdue and now >= waiting.deadline:
         asked.overdue = True
@@ -153,16 +162,17 @@ def _on_time(run: Run, waiting: Waiting) -> Steps[Decision | None]:
         yield from _remind(run, asked)
     if now >= waiting.next_reminder:
         waiting.next_reminder = now + waiting.remind
-    return (yield from _policy(run, asked)) if asked.overdue else None
+    return (yield from _policy_decision(run, asked)) if asked.overdue else None
 
 
 def _remind(run: Run, asked: Approval) -> Steps[None]:
+    """Announces that the decision is still awaited, or overdue."""
     notice, terms = run.notice(Announcement.REMINDER), _terms(run, asked)
     yield from run.tell(msgspec.structs.replace(notice, overdue=asked.overdue, terms=terms))
 
 
-def _policy(run: Run, asked: Approval) -> Steps[Decision | None]:
-    """What the owner wrote down for an overdue approval; None keeps both slots."""
+def _policy_decision(run: Run, asked: Approval) -> Steps[Decision | None]:
+    """What the configuration decides for an overdue approval; None keeps both slots."""
     match run.policy.approval.on_deadline:
         case "keep":
             return None
@@ -177,6 +187,7 @@ def _policy(run: Run, asked: Approval) -> Steps[Decision | None]:
 
 
 def _by_policy(choice: Choice, policy: str, comment: str) -> Decision:
+    """The decision to record where the policy makes it, and no person."""
     return Decision(
         decision=choice,
         by="policy",
@@ -187,7 +198,10 @@ def _by_policy(choice: Choice, policy: str, comment: str) -> Decision:
 
 
 def _safe_to_retire(run: Run, asked: Approval) -> Steps[bool]:
-    """Soaked since the swap, tests pass now, and no session is left on the replaced role."""
+    """Whether the policy may approve now.
+
+    It may once the soak time has passed, if tests pass and nobody else is on the replaced role.
+    """
     soak = timedelta(seconds=run.policy.approval.soak or 0)
     if run.context.current_utc_datetime < wire.instant(asked.requested) + soak:
         return False
@@ -196,7 +210,7 @@ def _safe_to_retire(run: Run, asked: Approval) -> Steps[bool]:
 
 
 def _collect(run: Run) -> Steps[Evidence]:
-    """Evidence informs a person: that it could not be collected is itself evidence."""
+    """The evidence as it is now. That it could not be collected is itself evidence."""
     try:
         return (yield from run.collect())
     except StepFailed as failure:

@@ -43,9 +43,10 @@ if TYPE_CHECKING:
 
 
 def credential(context: df.DurableOrchestrationContext) -> Steps[JsonObject]:
-    """Its instance id is the credential's name: one rotation of it at a time.
+    """Runs one rotation of a credential, and answers with its record.
 
-    The rotation has an id of its own, so that it stays readable when the next one starts.
+    Its instance id is the credential's name: one rotation of it at a time. The rotation has an id
+    of its own, so that it stays readable when the next one starts.
     """
     request = wire.read(Request, context.get_input())
     record: JsonObject = wire.decoded(
@@ -62,6 +63,7 @@ def credential(context: df.DurableOrchestrationContext) -> Steps[JsonObject]:
 
 
 def rotation(context: df.DurableOrchestrationContext) -> Steps[JsonObject]:
+    """Runs a rotation to its end, whatever goes wrong, and answers with its record."""
     run = Run(context)
     try:
         end = yield from story(run)
@@ -72,12 +74,13 @@ def rotation(context: df.DurableOrchestrationContext) -> Steps[JsonObject]:
 
 
 def story(run: Run) -> Steps[End]:  # noqa: PLR0911 - one line for each way a rotation ends
+    """Takes the steps of a rotation in their order, and returns how it ended."""
     try:
         plan = yield from run.plan()
     except StepFailed as failure:
         return Outcome.REFUSED, failure.message, list(failure.reasons)
     if plan.active is None or plan.policy is None:
-        text = "; ".join(found.text for found in plan.reasons)
+        text = "; ".join(why.text for why in plan.reasons)
         return plan.outcome or Outcome.REFUSED, text, plan.reasons
     run.begin(plan.active, plan.policy)
     yield from run.tell(run.notice(Announcement.STARTED))
@@ -106,7 +109,7 @@ STAGE_ATTEMPTS = 3
 
 
 def bring_up(run: Run) -> Steps[None]:
-    """The standby slot gets a new password and runs on it, unseen by any client."""
+    """Gives the standby slot a new password, and starts and tests its pods, unseen by clients."""
     slot = run.standby
     version = run.record.version = yield from new_login(run, slot)
     run.stage(Stage.VERIFY)
@@ -159,6 +162,7 @@ def swap_back(run: Run) -> Steps[None]:
 
 
 def observe(run: Run) -> Steps[None]:
+    """Tests every workload through its production Service, as clients reach it since the swap."""
     run.stage(Stage.OBSERVE)
     reference = run.reference(run.standby)
     yield from run.each(StepName.OBSERVE, observe_workload, reference, done=Progress.OBSERVED)
@@ -179,7 +183,7 @@ def retire(run: Run, slot: Slot) -> Steps[None]:
 
 
 def abort(run: Run, why: str, reasons: list[Reason]) -> Steps[End]:
-    """Before the swap: the standby slot goes down again and the active one never noticed."""
+    """Takes the standby slot down again, before the swap: traffic never left the active one."""
     try:
         yield from retire(run, run.standby)
     except StepFailed as failure:
@@ -192,7 +196,7 @@ def abort(run: Run, why: str, reasons: list[Reason]) -> Steps[End]:
 
 
 def roll_back(run: Run, why: str, reasons: list[Reason]) -> Steps[End]:
-    """After the swap: back to the slot that served before, then the other one goes down."""
+    """Moves traffic back to the slot that served before, and takes the standby slot down."""
     run.retry_longer()
     try:
         yield from run.step(StepName.VERIFY, activities.VERIFY, run.active)
@@ -206,6 +210,7 @@ def roll_back(run: Run, why: str, reasons: list[Reason]) -> Steps[End]:
 
 
 def finish(run: Run, outcome: Outcome, why: str, reasons: list[Reason]) -> Steps[JsonObject]:
+    """Announces how the rotation ended, and answers with its record."""
     notice = msgspec.structs.replace(
         run.notice(ending(outcome).announcement),
         outcome=outcome,
@@ -225,7 +230,7 @@ LONGEST_PAUSE = timedelta(hours=1)
 
 
 def publish(context: df.DurableOrchestrationContext) -> Steps[JsonObject]:
-    """Delivers one event to the topic, whatever stands in the way for up to a week.
+    """Publishes one event to the topic, whatever stands in the way for up to a week.
 
     A refusal is repeated too: somebody may grant the missing right meanwhile.
     """

@@ -14,7 +14,7 @@ from kubernetes.client.exceptions import ApiException
 
 from rotation.decisions.answers import Expectation, judge
 from rotation.decisions.verdict import identity_of, verdict
-from rotation.edges.cluster.client import _refusal, words
+from rotation.edges.cluster.client import _refusal_in, words
 from rotation.edges.cluster.services import _raise_own_status
 from rotation.edges.database import login, scram
 from rotation.edges.database.server import _printable
@@ -25,7 +25,7 @@ from rotation.front.rotations import ID
 from rotation.model.errors import ConfigurationError, EdgeError, RotationError
 from rotation.model.record import Decision
 from rotation.pages import forms
-from rotation.pages.routes import _number
+from rotation.pages.routes import _page_number
 from rotation.secrecy import Secret, extract
 from rotation.settings import parse
 from rotation.story.approval import _document
@@ -56,7 +56,7 @@ fuzzed = settings(max_examples=60, deadline=None)
 def test_what_answers_in_the_api_servers_name(body: bytes, status: int) -> None:
     error = ApiException(status=status)
     error.body = body  # type: ignore[assignment]  # the SDK hands over either
-    assert isinstance(_refusal("it", error), EdgeError)
+    assert isinstance(_refusal_in("it", error), EdgeError)
     with suppress(EdgeError):
         _raise_own_status("it", status, body)
 
@@ -145,7 +145,7 @@ def test_a_posted_form(body: bytes) -> None:
 @pytest.mark.parametrize("page", ["9" * 5000, "", "-1", "0", "1.5", "\u0661", " 1", "1" * 7])
 def test_the_number_of_a_page(page: str) -> None:
     with pytest.raises(Problem, match="whole number"):
-        _number(Posted(page=page))  # type: ignore[arg-type]
+        _page_number(Posted(page=page))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("rotation", ["-", "-x-y-z", "--", "", "a/b", "a" * 101, "ä"])

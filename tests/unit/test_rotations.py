@@ -51,6 +51,9 @@ REQUEST = Request(
     reason="because",
 )
 
+# Inputs of a credential's orchestration that are no request.
+NO_REQUESTS = [None, "[", {"credential": "orders-db"}, "[" * 60_000]
+
 
 def asked(**changes: Any) -> dict[str, Any]:
     """The input of a rotation, and of its credential's orchestration."""
@@ -190,7 +193,7 @@ def test_current() -> None:
     assert asyncio.run(current(client, "c")) is None
 
 
-@pytest.mark.parametrize("damage", [None, "[", {"credential": "orders-db"}, "[" * 60_000])
+@pytest.mark.parametrize("damage", NO_REQUESTS)
 def test_what_runs_for_reasons_that_cannot_be_read_keeps_others_out(damage: Any) -> None:
     client = Client(Instance("orders-db", "credential", damage))
     assert begin(client) == Busy("orders-db")
@@ -356,6 +359,24 @@ def test_find_takes_nothing_else_for_a_rotation() -> None:
     client: Any = Client(running("r-1"), Instance("r-1.1", "publish"))
     for instance_id in ("orders-db", "r-1.1", "nothing"):
         assert asyncio.run(find(client, instance_id)) is None
+
+
+def queued_with(request: Any) -> ShownRecord | None:
+    """What is found of a rotation while its credential's orchestration, with this input, runs."""
+    client: Any = Client(Instance("orders-db", "credential", request))
+    return asyncio.run(find(client, "orders-db-20270301T120000-1a2b"))
+
+
+def test_find_one_that_its_credential_has_yet_to_begin() -> None:
+    record = queued_with(asked(rotation="orders-db-20270301T120000-1a2b"))
+    assert record is not None
+    assert (record.rotation, record.stage) == ("orders-db-20270301T120000-1a2b", "queued")
+    assert queued_with(asked(rotation="orders-db-20270301T120000-3c4d")) is None
+
+
+@pytest.mark.parametrize("damage", NO_REQUESTS)
+def test_find_beside_a_request_that_cannot_be_read(damage: Any) -> None:
+    assert queued_with(damage) is None
 
 
 CONFIGURATION = parse("""

@@ -1,4 +1,4 @@
-"""The client of one API server, and what its refusals mean."""
+"""The client of one API server, and the errors for its refusals."""
 
 from __future__ import annotations
 
@@ -62,13 +62,16 @@ LONGEST_FIELD = 200
 
 
 class Api:
-    """One API server. `authenticate` gives an Entra token for AKS, cached and refreshed."""
+    """The client of one API server.
+
+    `authenticate` gives an Entra token for AKS, cached and refreshed.
+    """
 
     def __init__(
         self, name: str, settings: config.Cluster, authenticate: Callable[[], Secret]
     ) -> None:
         self.name = name
-        self.client = _client(name, settings, authenticate)
+        self.client = _sdk_client(name, settings, authenticate)
         self.client.rest_client.pool_manager.pool_classes_by_scheme = POOLS
         self.core = client.CoreV1Api(self.client)
         self.apps = client.AppsV1Api(self.client)
@@ -76,7 +79,10 @@ class Api:
     def watch(
         self, listing: Any, namespace: str, seconds: float, **selection: str
     ) -> Iterator[JsonObject]:
-        """Events until `seconds` are over, or the API server ends it: the caller repeats."""
+        """The events of what a call lists, until `seconds` are over or the API server ends them.
+
+        The caller repeats.
+        """
         follow: Any = watch.Watch
         stream = follow().stream(
             listing,
@@ -93,12 +99,12 @@ class Api:
 
     @contextmanager
     def translated(self, verb: str, thing: str) -> Iterator[None]:
-        """What the SDK raises in here becomes an `EdgeError` that says what was tried."""
+        """Turns what the SDK raises in here into an `EdgeError` that says what was tried."""
         what = f"cluster {self.name} could not {verb} {thing}"
         try:
             yield
         except ApiException as error:
-            raise _refusal(what, error) from None
+            raise _refusal_in(what, error) from None
         except (urllib3.exceptions.HTTPError, OSError) as error:
             text = f"{what}: {type(error).__name__}; is its API reachable?"
             raise Unavailable(Code.CLUSTER_UNAVAILABLE, text) from None
@@ -109,11 +115,15 @@ class Api:
 
 
 def resource_version(metadata: Any) -> str:
+    """The version of an object or a list, for a watch to begin at."""
     return str(metadata.resource_version or "0")
 
 
 def refusal(what: str, status: int, document: object, retry_after: str | None) -> EdgeError:
-    """Of the API server's `document` only its reason is told, and the fields that it names."""
+    """The error for what the API server refused.
+
+    Of its `document` only its reason is told, and the fields that it names.
+    """
     text = f"{what}: HTTP {status} {words(document)}".rstrip()
     if status == 0:
         text += "; is its API reachable, and its authority the right one?"
@@ -121,28 +131,30 @@ def refusal(what: str, status: int, document: object, retry_after: str | None) -
 
 
 def words(document: object) -> str:
-    """What is known of a Status: its reason and the fields of its causes.
+    """The known words of a Status: its reason and the fields of its causes.
 
     Anybody may answer in its name, a workload behind the proxy or an admission webhook.
     """
     if not isinstance(document, dict):
         return ""
     reason = document.get("reason")
-    found = [reason] if isinstance(reason, str) and reason in REASONS else []
+    known = [reason] if isinstance(reason, str) and reason in REASONS else []
     details = document.get("details")
     causes = details.get("causes") if isinstance(details, dict) else None
     listed = causes if isinstance(causes, list) else []
     fields = [cause.get("field") for cause in listed if isinstance(cause, dict)]
     named = {field for field in fields if isinstance(field, str) and _is_field(field)}
-    return " ".join([*found, ", ".join(sorted(named))]).strip()
+    return " ".join([*known, ", ".join(sorted(named))]).strip()
 
 
 def _is_field(path: str) -> bool:
+    """Whether a path consists of known fields and numbers only."""
     parts = re.split(r"[.\[\]]+", path.strip("]"))
     return len(path) <= LONGEST_FIELD and all(part in FIELDS or part.isdecimal() for part in parts)
 
 
-def _refusal(what: str, error: ApiException) -> EdgeError:
+def _refusal_in(what: str, error: ApiException) -> EdgeError:
+    """The error for a refusal that the SDK raised; one of the guard's policy has its own code."""
     try:
         document = json.loads(error.body or "")
     except (ValueError, RecursionError):
@@ -156,9 +168,10 @@ def _refusal(what: str, error: ApiException) -> EdgeError:
     return refusal(what, status, document, headers.get("Retry-After"))
 
 
-def _client(
+def _sdk_client(
     name: str, settings: config.Cluster, authenticate: Callable[[], Secret]
 ) -> client.ApiClient:
+    """The SDK's client of a cluster, by a kubeconfig or by an Entra token."""
     # The orchestrator repeats: urllib3 would sleep for as long as a Retry-After says.
     configuration = client.Configuration(retries=False)
     if settings.kubeconfig is not None:
@@ -180,6 +193,7 @@ def _client(
 def _read_kubeconfig(
     name: str, path: str, context: str | None, configuration: client.Configuration
 ) -> None:
+    """Fills the SDK's configuration from a kubeconfig file. Raises `Invalid`."""
     load: Callable[..., None] = load_kube_config
     try:
         load(path, context, client_configuration=configuration, persist_config=False)
@@ -192,6 +206,7 @@ def _read_kubeconfig(
 
 
 def _trust(configuration: client.Configuration, authority: str | None) -> None:
+    """Trusts a certificate authority, which is PEM text or a file's path. Raises `Invalid`."""
     if authority is None:
         return
     if authority.lstrip().startswith("-----BEGIN"):
@@ -204,6 +219,7 @@ def _trust(configuration: client.Configuration, authority: str | None) -> None:
 
 
 def _is_file(path: str) -> bool:
+    """Whether a text is the path of a file; it may be too long for a path."""
     try:
         return Path(path).is_file()
     except OSError:  # too long for a path

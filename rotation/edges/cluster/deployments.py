@@ -1,4 +1,4 @@
-"""Pods by Deployments, and the Kubernetes Secrets that they read."""
+"""Looks at pods, starts and scales them by Deployments, and writes Secrets that they read."""
 
 from __future__ import annotations
 
@@ -41,7 +41,10 @@ class Deployments:
         return sorted(pods, key=lambda pod: pod.name)
 
     def deliver(self, target: SecretKeyTarget, value: Secret, version: str) -> None:
-        """The Kubernetes Secret must exist: the right to create one cannot be limited to a name."""
+        """Writes a value into a Kubernetes Secret, which must exist.
+
+        The right to create one cannot be limited to a name.
+        """
         with self._api.translated("write", f"Secret {target}"):
             self._api.core.patch_namespaced_secret(
                 target.name,
@@ -106,6 +109,7 @@ class Deployments:
         return sorted(names)
 
     def _read(self, target: DeploymentTarget) -> client.V1Deployment:
+        """The Deployment as the SDK has it. Raises what the SDK raises."""
         return self._api.apps.read_namespaced_deployment(
             target.name, target.namespace, _request_timeout=TIMEOUT
         )
@@ -121,6 +125,7 @@ class Deployments:
             )
 
     def _selector(self, target: DeploymentTarget) -> str:
+        """The Deployment's selector of pods, as queries take it. Raises `Invalid` without one."""
         with self._api.translated("read", f"Deployment {target}"):
             deployment = self._read(target)
             # The SDK takes it that there always is one; a server may say otherwise.
@@ -131,6 +136,7 @@ class Deployments:
             return ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
 
     def _pods(self, namespace: str, selector: str) -> tuple[list[Pod], str]:
+        """The pods that a selector matches, and the version of that list."""
         with self._api.translated("list pods in", f"namespace {namespace}"):
             listed = self._api.core.list_namespaced_pod(
                 namespace, label_selector=selector, _request_timeout=TIMEOUT
@@ -140,7 +146,7 @@ class Deployments:
 
 
 def _pod(seen: client.V1Pod) -> Pod:
-    """Its addresses are there once it has been scheduled."""
+    """The SDK's pod as a `Pod`. Its addresses are there once it has been scheduled."""
     status = seen.status or client.V1PodStatus()
     own = [status.pod_ip, *(each.ip for each in status.pod_ips or [])]
     node = [status.host_ip, *(each.ip for each in status.host_ips or [])]
@@ -152,6 +158,7 @@ def _pod(seen: client.V1Pod) -> Pod:
 
 
 def _deployment(seen: client.V1Deployment) -> Deployment:
+    """The SDK's Deployment as a `Deployment`. Raises `Invalid` if it is none."""
     metadata, spec = seen.metadata, seen.spec
     status = seen.status or client.V1DeploymentStatus()
     if metadata is None or spec is None:
@@ -173,7 +180,7 @@ def _deployment(seen: client.V1Deployment) -> Deployment:
 
 
 def _images(pod: client.V1PodSpec | None) -> dict[str, str]:
-    """As `patches.start` takes them."""
+    """A pod's images by container, as `patches.start` takes them."""
     if pod is None:
         return {}
     images = {container.name: container.image or "" for container in pod.containers}
@@ -183,14 +190,15 @@ def _images(pod: client.V1PodSpec | None) -> dict[str, str]:
 
 
 def _failure(status: client.V1DeploymentStatus) -> str | None:
+    """Why the rollout has failed, by the Deployment's conditions; None if it has not."""
     for condition in status.conditions or []:
         if condition.type == "Progressing" and condition.status == "False":
-            return _known(condition.reason, "not progressing")
+            return _known_reason(condition.reason, "not progressing")
         if condition.type == "ReplicaFailure" and condition.status == "True":
-            return _known(condition.reason, "replica failure")
+            return _known_reason(condition.reason, "replica failure")
     return None
 
 
-def _known(word: str | None, otherwise: str) -> str:
-    """A condition's reason, of which others may write any."""
+def _known_reason(word: str | None, otherwise: str) -> str:
+    """A condition's reason if it is a known one, or else `otherwise`: others may write any."""
     return word if word in CONDITIONS else otherwise

@@ -1,4 +1,4 @@
-"""Patches of objects in a cluster: each verb's body, and the table of the fields that it changes.
+"""The patches of objects in a cluster, and a table of the fields that each verb changes.
 
 The adapter sends nothing else, and infra/kubernetes/guard.yaml lets nothing else through:
 tests/kubernetes/test_patch_table.py compares both with the table. A path is what leads to a field,
@@ -29,7 +29,7 @@ REPLICAS: Path = ("spec", "replicas")
 
 
 class Sent(NamedTuple):
-    """`resource` as roles name it, and the path of each field that is changed."""
+    """The fields that a verb's patch changes: `resource` as roles name it, and their paths."""
 
     resource: str
     paths: tuple[Path, ...]
@@ -54,12 +54,14 @@ VERBS: dict[str, Sent] = {
 
 
 def allowed() -> dict[str, set[Path]]:
-    """The paths that the app may change, by resource: what its verbs send, and annotations of its
-    own."""
-    found: dict[str, set[Path]] = {}
+    """The paths that the app may change, by resource.
+
+    They are what its verbs send, and annotations of its own.
+    """
+    paths: dict[str, set[Path]] = {}
     for sent in VERBS.values():
-        found.setdefault(sent.resource, {ANNOTATION}).update(sent.paths)
-    return found
+        paths.setdefault(sent.resource, {ANNOTATION}).update(sent.paths)
+    return paths
 
 
 def move(label: str, came_from: str, to: Slot, revision: str | None) -> list[JsonObject]:
@@ -75,23 +77,29 @@ def move(label: str, came_from: str, to: Slot, revision: str | None) -> list[Jso
 
 
 def fence(token: str) -> JsonObject:
-    """The merge patch of the annotation."""
+    """The merge patch that sets the fence's annotation, and so changes the Service's revision."""
     return {"metadata": {"annotations": {FENCE: token}}}
 
 
 def start(replicas: int, images: dict[str, str], version: str) -> JsonObject:
-    """The strategic merge patch; `images` by container, those of init containers as `init:NAME`."""
+    """The strategic merge patch that scales a Deployment and sets its images and secret version.
+
+    `images` are by container, those of init containers as `init:NAME`.
+    """
     pod = {"metadata": {"annotations": {VERSION: version}}, "spec": _containers(images)}
     return {"spec": {"replicas": replicas, "template": pod}}
 
 
 def scale(replicas: int) -> JsonObject:
-    """The strategic merge patch of the replicas."""
+    """The strategic merge patch that sets the number of replicas."""
     return {"spec": {"replicas": replicas}}
 
 
 def deliver(key: str, value: Secret, version: str) -> JsonObject:
-    """The merge patch of one key, with the value in clear text as Kubernetes encodes it."""
+    """The merge patch of a Kubernetes Secret's key and of the annotation that names the version.
+
+    The value is in clear text, as Kubernetes encodes it.
+    """
     encoded = base64.b64encode(value.reveal().encode()).decode()
     return {"metadata": {"annotations": {VERSION: version}}, "data": {key: encoded}}
 

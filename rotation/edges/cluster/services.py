@@ -1,4 +1,4 @@
-"""Traffic by Services: selectors that name the slot, and the API server's service proxy."""
+"""Moves traffic by the selectors of Services, and asks workloads through the service proxy."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Services:
                     _request_timeout=TIMEOUT,
                 )
         except (Invalid, Conflict):
-            self._accept(target, came_from, to)
+            self._demand_moved(target, came_from, to)
 
     def fence(self, target: ServiceTarget, token: str) -> None:
         with self._api.translated("fence", f"Service {target}"):
@@ -75,8 +75,8 @@ class Services:
                 _request_timeout=TIMEOUT,
             )
 
-    def _accept(self, target: ServiceTarget, came_from: str, to: Slot) -> None:
-        """After a failed `test`: fine if it is where it should go, a conflict otherwise."""
+    def _demand_moved(self, target: ServiceTarget, came_from: str, to: Slot) -> None:
+        """Raises why a `move` failed its `test`, unless traffic goes to `to` already."""
         route, what = self.route(target), f"cluster {self._api.name}: Service {target}"
         if route is None:
             raise Missing(Code.CLUSTER_MISSING, f"{what} is not there")
@@ -126,7 +126,7 @@ class Services:
 
 
 def _raise_own_status(what: str, status: int, document: bytes) -> None:
-    """Tells the API server's own refusal from an answer of the workload with the same status."""
+    """Raises the API server's own refusal; a workload's answer of the same status passes."""
     if status < 400:
         return
     try:
