@@ -60,7 +60,8 @@ class Identity:
                 f"the identity endpoint gave no token for {scope}; check AZURE_CLIENT_ID and that "
                 "the identity is assigned to the app",
             ) from None
-        except AzureError as error:
+        except (AzureError, ValueError, TypeError, AttributeError, RecursionError) as error:
+            # All but the first are what the SDK makes of an answer that is none.
             name = type(error).__name__
             text = f"the identity endpoint did not answer for {scope}: {name}"
             raise Unavailable(Code.IDENTITY_UNAVAILABLE, text) from None

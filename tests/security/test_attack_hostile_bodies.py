@@ -50,7 +50,7 @@ BODIES = {
     "an object of another kind": json.dumps({**OBJECT, **SECRET}),
     "no object": json.dumps([LURE]),
 }
-STATUSES = (200, 400, 401, 403, 404, 409, 422, 429, 500, 503)
+STATUSES = (200, 401, 403, 409, 500)
 HEADERS = {
     "Content-Type": "application/json",
     "Retry-After": LURE,
@@ -165,7 +165,7 @@ def test_a_vault(tls: Server, authority: Authority, caplog: pytest.LogCaptureFix
         lambda: vault.versions(secret),
         lambda: vault.disable(SecretTarget("orders-blue", "0" * 32)),
     ]
-    assert held(tls, caplog, asks) > 200
+    assert held(tls, caplog, asks) > 100
 
 
 def test_a_topic(tls: Server, authority: Authority, caplog: pytest.LogCaptureFixture) -> None:
@@ -179,7 +179,7 @@ def test_a_topic(tls: Server, authority: Authority, caplog: pytest.LogCaptureFix
         "data": {},
         "dataVersion": "1",
     }
-    assert held(tls, caplog, [lambda: topic.publish(event)]) > 60
+    assert held(tls, caplog, [lambda: topic.publish(event)]) > 30
 
 
 def test_an_identity_endpoint(plain: Server, caplog: pytest.LogCaptureFixture) -> None:
@@ -192,7 +192,7 @@ def test_an_identity_endpoint(plain: Server, caplog: pytest.LogCaptureFixture) -
             patch.setenv(name, value)
         scope = "https://vault.azure.net/.default"
         # Each time a new one: MSAL remembers a failure, and would not ask again.
-        assert held(plain, caplog, [lambda: Identity(environment).token(scope)]) > 60
+        assert held(plain, caplog, [lambda: Identity(environment).token(scope)]) > 30
 
 
 def test_an_api_server_and_what_answers_through_it(
@@ -214,7 +214,7 @@ def test_an_api_server_and_what_answers_through_it(
         lambda: pods.scale(deployment, 0),
         lambda: pods.deliver(key, Secret("p"), "v1"),
     ]
-    assert held(plain, caplog, asks) > 300
+    assert held(plain, caplog, asks) > 200
 
 
 def test_a_workloads_answer_is_judged_and_its_words_are_dropped(
