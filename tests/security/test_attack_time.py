@@ -5,15 +5,18 @@ from __future__ import annotations
 import socket
 import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from azure.core.credentials import AccessToken
 
+from local.tls import Authority
 from rotation.config import Cluster
 from rotation.edges import bounded, web
 from rotation.edges.bounded import within
 from rotation.edges.cluster.client import Api
 from rotation.edges.cluster.services import Services
+from rotation.edges.topic import EventGridTopic
 from rotation.model.activities import Nothing
 from rotation.model.errors import Unavailable
 from rotation.model.targets import ServiceTarget
@@ -22,7 +25,9 @@ from rotation.steps.deadline import in_time
 from rotation.steps.running import Implementation
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Iterator
+    from pathlib import Path
 
     from rotation.model.wire import JsonObject
 
@@ -31,10 +36,14 @@ ENDLESS = b"HTTP/1.1 200 OK\r\n\r\n"
 
 
 @contextmanager
-def server(head: bytes, chunk: bytes, pause: float) -> Iterator[str]:
+def server(
+    head: bytes, chunk: bytes, pause: float, tls: ssl.SSLContext | None = None
+) -> Iterator[str]:
     """Answers every request with `head`, and then a `chunk` every `pause` seconds."""
     done = threading.Event()
     listener = socket.create_server(("127.0.0.1", 0))
+    if tls is not None:
+        listener = tls.wrap_socket(listener, server_side=True)
 
     def answer(connection: socket.socket) -> None:
         with connection:
@@ -56,7 +65,8 @@ def server(head: bytes, chunk: bytes, pause: float) -> Iterator[str]:
 
     threading.Thread(target=accept, daemon=True).start()
     try:
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        scheme = "http" if tls is None else "https"
+        yield f"{scheme}://127.0.0.1:{listener.getsockname()[1]}"
     finally:
         done.set()
         listener.close()
@@ -101,6 +111,35 @@ def test_an_answer_without_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bounded, "LARGEST", 100_000)
     with server(ENDLESS, b"x" * 50_000, 0.0) as url, pytest.raises(Unavailable):
         services(url).route(TARGET)
+
+
+EVENT = {
+    "id": "r-1",
+    "eventType": "CredentialRotation.Started",
+    "subject": "credentials/orders-db",
+    "eventTime": "2026-11-24T03:00:00Z",
+    "data": {},
+    "dataVersion": "1",
+}
+
+
+class Credential:
+    def get_token(self, *_: str, **__: Any) -> AccessToken:
+        return AccessToken("token", 2**32)
+
+
+@pytest.mark.parametrize(
+    ("head", "chunk", "pause"), [(HEAD, b" ", 0.05), (ENDLESS, b"x" * 50_000, 0.0)]
+)
+def test_a_topic_that_drips_bytes_or_never_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, head: bytes, chunk: bytes, pause: float
+) -> None:
+    monkeypatch.setattr(bounded, "LONGEST", 1.0)
+    monkeypatch.setattr(bounded, "LARGEST", 100_000)
+    authority = Authority(tmp_path)
+    context = authority.issue("topic").context()
+    with server(head, chunk, pause, context) as url, pytest.raises(Unavailable):
+        EventGridTopic(url, Credential(), str(authority.bundle)).publish(EVENT)
 
 
 def test_no_activity_outlives_its_deadline() -> None:
