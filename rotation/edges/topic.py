@@ -45,7 +45,7 @@ class EventGridTopic:
         # without an end, are among the tests of attacks, which fail should this no longer work.
         legacy: Any = self._client._client  # noqa: SLF001
         pipeline = legacy._client._client._pipeline  # noqa: SLF001
-        pipeline._transport = transport(ca_bundle)  # noqa: SLF001
+        pipeline._impl_policies[-1].next._sender = transport(ca_bundle)  # noqa: SLF001
 
     def publish(self, event: JsonObject) -> None:
         message = EventGridEvent(

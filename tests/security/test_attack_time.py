@@ -37,9 +37,14 @@ ENDLESS = b"HTTP/1.1 200 OK\r\n\r\n"
 
 @contextmanager
 def server(
-    head: bytes, chunk: bytes, pause: float, tls: ssl.SSLContext | None = None
+    head: bytes,
+    chunk: bytes,
+    pause: float,
+    tls: ssl.SSLContext | None = None,
+    asked: list[bytes] | None = None,
 ) -> Iterator[str]:
-    """Answers every request with `head`, and then a `chunk` every `pause` seconds."""
+    """Answers every request with `head`, and then a `chunk` every `pause` seconds. `asked` gets
+    what it was asked."""
     done = threading.Event()
     listener = socket.create_server(("127.0.0.1", 0))
     if tls is not None:
@@ -47,7 +52,9 @@ def server(
 
     def answer(connection: socket.socket) -> None:
         with connection:
-            connection.recv(65536)
+            request = connection.recv(65536)
+            if asked is not None:
+                asked.append(request)
             try:
                 connection.sendall(head)
                 while not done.wait(pause):
@@ -138,8 +145,10 @@ def test_a_topic_that_drips_bytes_or_never_ends(
     monkeypatch.setattr(bounded, "LARGEST", 100_000)
     authority = Authority(tmp_path)
     context = authority.issue("topic").context()
-    with server(head, chunk, pause, context) as url, pytest.raises(Unavailable):
+    asked: list[bytes] = []
+    with server(head, chunk, pause, context, asked) as url, pytest.raises(Unavailable):
         EventGridTopic(url, Credential(), str(authority.bundle)).publish(EVENT)
+    assert asked[0].startswith(b"POST ")
 
 
 def test_no_activity_outlives_its_deadline() -> None:
