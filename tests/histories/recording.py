@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from local.engine.core import ask
 from local.engine.events import Event
 from local.engine.replay import Replay, ReplayError
+from local.process import ROOT
 from rotation.story.version import VERSION
 from tests.unit.virtual import DAY, EVIDENCE, HEALTHY, Story, cut_off, denied, sequence, unavailable
 
@@ -195,5 +196,6 @@ def record(folder: Path = FOLDER / VERSION) -> list[Path]:
     texts = {f"{tell.__name__}.json": written(recorded(tell)) for tell in STORIES}
     folder.mkdir()
     for name, text in texts.items():
-        (folder / name).write_text(text, encoding="utf-8")
+        # Tracebacks name files: where this tree lies is nobody's business.
+        (folder / name).write_text(text.replace(f"{ROOT}/", "/app/"), encoding="utf-8")
     return [folder / name for name in texts]
