@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit
 
 import azure.functions as func
+from azure.core.credentials import AccessToken
 from azure.durable_functions import OrchestrationRuntimeStatus as Status
 
 from rotation import settings
@@ -34,6 +35,22 @@ LINK_KEY = f"{VAULT}/secrets/link-key"
 STRONG = "q7Zr2LwPx9TfKj4VbN8mHc5sDy3GtRe6UaQo1WiE"
 ADA, GRACE = "ada@contoso.example", "grace@contoso.example"
 ADA_ID, GRACE_ID, APP_ID = (f"{n}0c8e6f2-0000-4000-8000-000000000000" for n in "123")
+# As the app publishes it.
+EVENT = {
+    "id": "r-1",
+    "eventType": "CredentialRotation.Started",
+    "subject": "credentials/orders-db",
+    "eventTime": "2026-11-24T03:00:00Z",
+    "data": {},
+    "dataVersion": "1",
+}
+
+
+class AnyToken:
+    """Signs in with a token that never ends."""
+
+    def get_token(self, *_: str, **__: Any) -> AccessToken:
+        return AccessToken("token", 2**32)
 
 
 def configuration(approvers: list[Any], **approval: Any) -> Configuration:

@@ -9,10 +9,9 @@ import threading
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
-from azure.core.credentials import AccessToken
 
 from local.tls import Authority
 from rotation import log
@@ -27,6 +26,7 @@ from rotation.edges.vault import KeyVault
 from rotation.model.errors import RotationError
 from rotation.model.targets import DeploymentTarget, SecretKeyTarget, SecretTarget, ServiceTarget
 from rotation.secrecy import Secret
+from tests.security.attacked import EVENT, AnyToken
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -108,11 +108,6 @@ def serving(authority: Authority | None) -> Iterator[Server]:
         thread.join()
 
 
-class Credential:
-    def get_token(self, *_: str, **__: Any) -> AccessToken:
-        return AccessToken("token", 2**32)
-
-
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     return Authority(tmp_path_factory.mktemp("tls"))
@@ -152,7 +147,7 @@ def held(server: Server, caplog: pytest.LogCaptureFixture, asks: list[Callable[[
 
 
 def test_a_vault(tls: Server, authority: Authority, caplog: pytest.LogCaptureFixture) -> None:
-    vault = KeyVault(f"https://127.0.0.1:{tls.port}", Credential(), str(authority.bundle))
+    vault = KeyVault(f"https://127.0.0.1:{tls.port}", AnyToken(), str(authority.bundle))
     secret = SecretTarget("orders-blue")
     soon = datetime.now(UTC) + timedelta(days=90)
 
@@ -170,16 +165,8 @@ def test_a_vault(tls: Server, authority: Authority, caplog: pytest.LogCaptureFix
 
 def test_a_topic(tls: Server, authority: Authority, caplog: pytest.LogCaptureFixture) -> None:
     endpoint = f"https://127.0.0.1:{tls.port}/api/events"
-    topic = EventGridTopic(endpoint, Credential(), str(authority.bundle))
-    event = {
-        "id": "r-1",
-        "eventType": "CredentialRotation.Started",
-        "subject": "credentials/orders-db",
-        "eventTime": "2026-11-24T03:00:00Z",
-        "data": {},
-        "dataVersion": "1",
-    }
-    assert held(tls, caplog, [lambda: topic.publish(event)]) > 30
+    topic = EventGridTopic(endpoint, AnyToken(), str(authority.bundle))
+    assert held(tls, caplog, [lambda: topic.publish(EVENT)]) > 30
 
 
 def test_an_identity_endpoint(plain: Server, caplog: pytest.LogCaptureFixture) -> None:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import socket
 import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
-from azure.core.credentials import AccessToken
 
 from local.tls import Authority
 from rotation.config import Cluster
@@ -23,6 +22,7 @@ from rotation.model.targets import ServiceTarget
 from rotation.secrecy import Secret
 from rotation.steps.deadline import in_time
 from rotation.steps.running import Implementation
+from tests.security.attacked import EVENT, AnyToken
 
 if TYPE_CHECKING:
     import ssl
@@ -120,21 +120,6 @@ def test_an_answer_without_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
         services(url).route(TARGET)
 
 
-EVENT = {
-    "id": "r-1",
-    "eventType": "CredentialRotation.Started",
-    "subject": "credentials/orders-db",
-    "eventTime": "2026-11-24T03:00:00Z",
-    "data": {},
-    "dataVersion": "1",
-}
-
-
-class Credential:
-    def get_token(self, *_: str, **__: Any) -> AccessToken:
-        return AccessToken("token", 2**32)
-
-
 @pytest.mark.parametrize(
     ("head", "chunk", "pause"), [(HEAD, b" ", 0.05), (ENDLESS, b"x" * 50_000, 0.0)]
 )
@@ -147,7 +132,7 @@ def test_a_topic_that_drips_bytes_or_never_ends(
     context = authority.issue("topic").context()
     asked: list[bytes] = []
     with server(head, chunk, pause, context, asked) as url, pytest.raises(Unavailable):
-        EventGridTopic(url, Credential(), str(authority.bundle)).publish(EVENT)
+        EventGridTopic(url, AnyToken(), str(authority.bundle)).publish(EVENT)
     assert asked[0].startswith(b"POST ")
 
 
