@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+shows_passwords = pytest.mark.shows_passwords("a copy of the tests has their made-up keys")
 ROOT = Path(__file__).parents[2]
 NAMED = ["credentials.yaml", "certificates/prod-weu.pem", "kubeconfig/edge-site.yaml"]
 LEFT_LYING = [
@@ -106,6 +107,7 @@ def listed_by_core_tools(directory: Path) -> list[str]:
     return sorted(name for name in names if let_in.match(name) or not kept_out.match(name))
 
 
+@shows_passwords
 def test_the_package_is_the_app_and_what_its_configuration_names(directory: Path) -> None:
     package = directory / "package.zip"
     names = listed_by_git(directory)
@@ -116,11 +118,13 @@ def test_the_package_is_the_app_and_what_its_configuration_names(directory: Path
         assert sorted(archive.namelist()) == EXPECTED
 
 
+@shows_passwords
 def test_core_tools_uploads_no_more_than_compiled_files_besides(directory: Path) -> None:
     beginnings = {"credentials.yaml.orig/old"}  # a beginning is enough for it
     assert set(listed_by_core_tools(directory)) - beginnings == {*EXPECTED, *BUILT}
 
 
+@shows_passwords
 def test_nothing_that_the_app_imports_stays_behind(directory: Path, tmp_path: Path) -> None:
     uploaded = tmp_path / "uploaded"
     for name in listed_by_git(directory):

@@ -244,15 +244,15 @@ class TestDeletion:
 
 class TestBackup:
     def test_restores_every_version(self, client: SecretClient, name: str) -> None:
-        old = client.set_secret(name, "old", tags={"a": "b"}).properties
+        old = client.set_secret(name, "the-old-value", tags={"a": "b"}).properties
         client.set_secret(name, "new", enabled=False)
         backup = client.backup_secret(name)
-        assert b"old" not in backup
+        assert b"the-old-value" not in backup
         client.begin_delete_secret(name).wait()
         client.purge_deleted_secret(name)
         assert client.restore_secret_backup(backup).enabled is False
         restored = client.get_secret(name, old.version)
-        assert (restored.value, restored.properties.tags) == ("old", {"a": "b"})
+        assert (restored.value, restored.properties.tags) == ("the-old-value", {"a": "b"})
         assert restored.properties.created_on == old.created_on
 
     def test_name_in_use(self, client: SecretClient, name: str) -> None:
