@@ -47,8 +47,8 @@ if TYPE_CHECKING:
 class Mutation:
     """A fault put into the app.
 
-    `replaced` are attributes by owner and name; `steps` are activities by name. `first_seed` is where
-    to begin to look for one that few runs find.
+    `replaced` are attributes by owner and name; `steps` are activities by name. `first_seed` is the
+    run to begin with, for a fault that few runs find.
     """
 
     name: str
