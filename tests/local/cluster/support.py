@@ -102,7 +102,8 @@ class Kube:
 
     def waiting_reason(self, label: str) -> str:
         for pod in self.pods(label):
-            for status in pod.status.container_statuses or []:
+            # A pod that was just made has no status yet.
+            for status in (pod.status and pod.status.container_statuses) or []:
                 if status.state.waiting:
                     return str(status.state.waiting.reason)
         return ""
