@@ -56,7 +56,7 @@ WATCHED = (
     *(kinds.PROVIDER_CLASS, kinds.POD),
 )
 AGAIN = 0.5  # seconds before something that failed is tried again
-MISPLACED = ("hostIP", "hostIPs", "qosClass", "podIP", "podIPs")  # true of the local cluster alone
+MISPLACED = ("qosClass", "podIP", "podIPs")  # true of the local cluster alone
 
 
 class ApiServer:

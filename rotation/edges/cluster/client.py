@@ -143,14 +143,18 @@ def words(document: object) -> str:
     causes = details.get("causes") if isinstance(details, dict) else None
     listed = causes if isinstance(causes, list) else []
     fields = [cause.get("field") for cause in listed if isinstance(cause, dict)]
-    named = {field for field in fields if isinstance(field, str) and _is_field(field)}
+    named = {_known_field(field) for field in fields if isinstance(field, str)} - {""}
     return " ".join([*known, ", ".join(sorted(named))]).strip()
 
 
-def _is_field(path: str) -> bool:
-    """Whether a path consists of known fields and numbers only."""
-    parts = re.split(r"[.\[\]]+", path.strip("]"))
-    return len(path) <= LONGEST_FIELD and all(part in FIELDS or part.isdecimal() for part in parts)
+def _known_field(path: str) -> str:
+    """A field's path as far as its parts are known: of `data[a key]` the first, `data`."""
+    end = 0
+    for part in re.finditer(r"[^.\[\]]+", path[:LONGEST_FIELD]):
+        if part[0] not in FIELDS and not part[0].isdecimal():
+            break
+        end = part.end()
+    return path[:end] + ("]" if path[end : end + 1] == "]" else "")
 
 
 def _refusal_in(what: str, error: ApiException) -> EdgeError:
