@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 # Seconds for one call. With its storage away the extension itself gives up after 5 to 7; whoever
 # asks is told earlier.
-PATIENCE = 4.0
+TIMEOUT = 4.0
 RETRY_AFTER = 10.0  # seconds
 
 
@@ -35,9 +35,9 @@ def unavailable(what: str) -> Unavailable:
 class TaskHub:
     """The task hub: the methods of the SDK's client that this app uses, each with a timeout."""
 
-    def __init__(self, client: DurableOrchestrationClient, patience: float = PATIENCE) -> None:
+    def __init__(self, client: DurableOrchestrationClient, timeout: float = TIMEOUT) -> None:
         self._client = client
-        self._patience = patience
+        self._timeout = timeout
 
     async def get_status(self, instance_id: str, *, show_input: bool = False) -> Any:
         """The status of an instance; None if the instance is not there. Raises `Unavailable`."""
@@ -80,14 +80,14 @@ class TaskHub:
     async def _read(self, call: Awaitable[T], what: str) -> T:
         """The answer to a call that only reads; all that it raises becomes `Unavailable`."""
         try:
-            return await asyncio.wait_for(call, self._patience)
+            return await asyncio.wait_for(call, self._timeout)
         except Exception as error:
             raise unavailable(what) from error
 
     async def _change(self, call: Awaitable[T], what: str) -> T:
         """The answer to a call that changes something. Raises as `start_new` does."""
         try:
-            return await asyncio.wait_for(call, self._patience)
+            return await asyncio.wait_for(call, self._timeout)
         except Exception as error:
             if type(error) is Exception:  # the SDK's own class for an answer that it does not take
                 raise

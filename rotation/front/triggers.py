@@ -175,19 +175,16 @@ def _is_current(edges: Readers, credential: str, slot: Slot, version: str) -> bo
 async def sweep_all(edges: Readers, client: df.DurableOrchestrationClient) -> None:
     """Asks for a rotation of each credential with a current version that is due.
 
-    `plan` looks at the rest. One credential that cannot be looked at does not keep the others
-    waiting.
+    `plan` looks at the rest. One credential that cannot be looked at, or started, does not keep the
+    others waiting.
     """
     now, credentials, asked = edges.now(), sorted(edges.configuration.credentials), 0
     for credential in credentials:
         rotation = rotations.sweep_id(credential, now)
         expiry.tell(credential, await asyncio.to_thread(expiry.look, edges, credential))
         try:
-            is_due = await asyncio.to_thread(due, edges, credential)
-        except RotationError as error:
-            _account(rotation, "failed", error.message)
-            continue
-        if is_due:
+            if not await asyncio.to_thread(due, edges, credential):
+                continue
             asked += 1
             request = Request(
                 rotation=rotation,
@@ -197,6 +194,8 @@ async def sweep_all(edges: Readers, client: df.DurableOrchestrationClient) -> No
                 reason="expires soon",
             )
             _account_start(rotation, await rotations.start(client, request))
+        except RotationError as error:
+            _account(rotation, "failed", error.message)
     # On quiet days too: that it is missing is what an alert waits for.
     log.event("sweep.done", credentials=len(credentials), due=asked)
 

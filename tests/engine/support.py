@@ -22,7 +22,7 @@ KEYS = {
     for name in ("function", "master", "system")
 }
 RUNNING = {"Pending", "Running", "ContinuedAsNew"}
-PATIENCE = 60  # seconds; on Azure Storage a message may lie for some
+TIMEOUT = 60  # seconds; on Azure Storage a message may lie for some
 
 
 class Engine:
@@ -73,7 +73,7 @@ class Engine:
         return dict(answer.json())
 
     def until(self, instance: str, holds: Callable[[dict[str, Any]], Any]) -> dict[str, Any]:
-        wait_until(lambda: holds(self.status(instance)), PATIENCE, f"what {instance} waits for")
+        wait_until(lambda: holds(self.status(instance)), TIMEOUT, f"what {instance} waits for")
         return self.status(instance)
 
     def running(self, instance: str) -> dict[str, Any]:
@@ -117,7 +117,7 @@ class Engine:
             found = [e for e in entries if e["EventType"] == "EventRaised" and e["Name"] == event]
             return len(found) >= times
 
-        wait_until(arrived, PATIENCE, f"{times} events {event} of {instance}")
+        wait_until(arrived, TIMEOUT, f"{times} events {event} of {instance}")
 
 
 def new_id(story: str) -> str:

@@ -13,7 +13,7 @@ import pytest
 
 from local import engines
 from local.process import wait_until
-from tests.engine.support import PATIENCE, new_id, running
+from tests.engine.support import TIMEOUT, new_id, running
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -195,7 +195,7 @@ class TestControl:
     def test_terminate_leaves_children_alone(self, engine: Engine) -> None:
         child = new_id("collects")
         instance = engine.start("awaits_child", child)
-        wait_until(lambda: started(engine, child), PATIENCE, "the child's start")
+        wait_until(lambda: started(engine, child), TIMEOUT, "the child's start")
         assert engine.call("POST", f"instances/{instance}/terminate?reason=enough").status == 202
         found = engine.ended(instance)
         assert (found["runtimeStatus"], found["output"]) == ("Terminated", "enough")

@@ -153,3 +153,12 @@ def test_no_activity_outlives_its_deadline() -> None:
 def test_an_activity_in_time_answers_as_it_is() -> None:
     activity = Implementation("verify", lambda _: Nothing())
     assert in_time(activity, lambda: {"version": "v1"}) == {"version": "v1"}
+
+
+def test_what_an_activity_raises_is_raised_at_once() -> None:
+    def execute() -> JsonObject:
+        raise LookupError("no request")
+
+    activity = Implementation("plan", lambda _: Nothing())
+    with pytest.raises(LookupError, match="no request"):
+        in_time(activity, execute)

@@ -91,10 +91,10 @@ async def bound(answering: Answering) -> AsyncIterator[str]:
             await http_utils._close_session()  # noqa: SLF001 - the SDK has no other way to it
 
 
-def asked(answering: Answering, ask: Callable[[TaskHub], Awaitable[Any]], patience: float) -> Any:
+def asked(answering: Answering, ask: Callable[[TaskHub], Awaitable[Any]], timeout: float) -> Any:
     async def run() -> Any:
         async with bound(answering) as binding:
-            return await ask(TaskHub(DurableOrchestrationClient(binding), patience))
+            return await ask(TaskHub(DurableOrchestrationClient(binding), timeout))
 
     return asyncio.run(run())
 
@@ -254,7 +254,7 @@ def test_whoever_asks_is_told_within_seconds() -> None:
     began = time.monotonic()
     answer = called("get_rotation", hangs, req=people.request(id=people.ROTATION))
     assert answer.status_code == 503
-    assert hub.PATIENCE < WITHIN
+    assert hub.TIMEOUT < WITHIN
     assert time.monotonic() - began < WITHIN
 
 

@@ -537,5 +537,21 @@ def test_the_sweep_goes_on_after_one_that_cannot_be_seen(
     assert accounted(caplog) == ["event.failed", "event.started", "sweep.done"]
 
 
+def test_the_sweep_goes_on_after_one_that_cannot_be_started(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    client = Client()
+
+    def fails_once() -> None:
+        client.before = lambda: None
+        raise unavailable("orders-db was not started")
+
+    client.before = fails_once
+    with caplog.at_level("INFO", "rotation"):
+        found = swept(client, edges(orders_blue=1, second_green=3))
+    assert found == ["second-sweep-20270301"]
+    assert accounted(caplog) == ["event.failed", "event.started", "sweep.done"]
+
+
 def test_the_retention_is_what_a_back_end_keeps() -> None:
     assert timedelta(days=30) == rotations.RETENTION
