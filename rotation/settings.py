@@ -37,6 +37,7 @@ class Settings:
     ca_bundle: str | None = None  # ROTATION_CA_BUNDLE: PEM file of a private authority
     # ROTATION_DATABASE_HOSTS: servers that get the app's Entra token, beside the cloud's own
     database_hosts: frozenset[str] = frozenset()
+    paused: bool = False  # ROTATION_PAUSED: the sweep looks and starts nothing
     watch_seconds: int = 20  # ROTATION_WATCH_SECONDS: how long one activity waits for a change
 
 
@@ -55,6 +56,7 @@ def parse(environment: Mapping[str, str]) -> Settings:
         topic=_url(environment, "ROTATION_TOPIC_ENDPOINT", problems, "https"),
         ca_bundle=environment.get("ROTATION_CA_BUNDLE") or None,
         database_hosts=_database_hosts(environment),
+        paused=_flag(environment, "ROTATION_PAUSED", problems),
         watch_seconds=_watch_seconds(environment, problems),
     )
     if problems:
@@ -122,6 +124,14 @@ def _database_hosts(environment: Mapping[str, str]) -> frozenset[str]:
     """The listed servers that get the app's Entra token, lower case; commas separate them."""
     listed = environment.get("ROTATION_DATABASE_HOSTS", "").split(",")
     return frozenset(host.strip().lower() for host in listed if host.strip())
+
+
+def _flag(environment: Mapping[str, str], key: str, problems: list[str]) -> bool:
+    """Whether the setting `key` is true; False where it is absent, or adds a problem."""
+    value = (environment.get(key) or "false").lower()
+    if value not in {"true", "false"}:
+        problems.append(f"{key}: is neither true nor false")
+    return value == "true"
 
 
 def _watch_seconds(environment: Mapping[str, str], problems: list[str]) -> int:

@@ -117,10 +117,11 @@ var rotationSettings = {
 }
 var linkSettings = empty(linkKeyUrl) ? {} : { ROTATION_LINK_KEY: linkKeyUrl }
 
-// The names are Azure Functions' own.
+// The first name is Azure Functions' own: events wait at Event Grid. The sweep goes on looking, since an
+// alert reads what it says of secrets that expire, and starts nothing.
 var pauseSettings = {
   'AzureWebJobs.on_secret_event.Disabled': 'true'
-  'AzureWebJobs.sweep.Disabled': 'true'
+  ROTATION_PAUSED: 'true'
 }
 
 // The identity stands in for a client secret of the app registration (a federated credential there).

@@ -176,14 +176,15 @@ async def sweep_all(edges: Readers, client: df.DurableOrchestrationClient) -> No
     """Asks for a rotation of each credential with a current version that is due.
 
     `plan` looks at the rest. One credential that cannot be looked at, or started, does not keep the
-    others waiting.
+    others waiting. During a pause it starts nothing, and still tells what expires.
     """
     now, credentials, asked = edges.now(), sorted(edges.configuration.credentials), 0
+    paused = edges.settings.paused
     for credential in credentials:
         rotation = rotations.sweep_id(credential, now)
         expiry.tell(credential, await asyncio.to_thread(expiry.look, edges, credential))
         try:
-            if not await asyncio.to_thread(due, edges, credential):
+            if paused or not await asyncio.to_thread(due, edges, credential):
                 continue
             asked += 1
             request = Request(
@@ -197,7 +198,7 @@ async def sweep_all(edges: Readers, client: df.DurableOrchestrationClient) -> No
         except RotationError as error:
             _account(rotation, "failed", error.message)
     # On quiet days too: that it is missing is what an alert waits for.
-    log.event("sweep.done", credentials=len(credentials), due=asked)
+    log.event("sweep.done", credentials=len(credentials), due=asked, paused=paused)
 
 
 def due(edges: Readers, name: str) -> bool:

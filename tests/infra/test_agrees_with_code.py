@@ -31,7 +31,6 @@ PLATFORM = {
     "AZURE_CLIENT_ID",
     "AzureMonitorExporter__EnableTraceBasedLogsSampler",
     "AzureWebJobs.on_secret_event.Disabled",
-    "AzureWebJobs.sweep.Disabled",
     "AzureWebJobsStorage__blobServiceUri",
     "AzureWebJobsStorage__clientId",
     "AzureWebJobsStorage__credential",

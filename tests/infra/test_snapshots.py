@@ -217,8 +217,9 @@ def test_a_pause_is_part_of_the_settings_that_each_deployment_writes() -> None:
     for name, paused in (("governed", True), ("default", False)):
         settings = str(one(name, "Microsoft.Web/sites/config")["properties"])
         assert "'ROTATION_SIGN_IN'" in settings
-        for function in ("on_secret_event", "sweep"):
-            assert (f"'AzureWebJobs.{function}.Disabled'" in settings) == paused
+        for key in ("AzureWebJobs.on_secret_event.Disabled", "ROTATION_PAUSED"):
+            assert (f"'{key}'" in settings) == paused
+        assert "AzureWebJobs.sweep.Disabled" not in settings  # it tells what expires
 
 
 def test_what_holds_state_is_locked_where_that_is_asked_for() -> None:

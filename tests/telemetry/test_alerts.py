@@ -10,6 +10,7 @@ import asyncio
 import json
 import logging
 import re
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -121,6 +122,19 @@ def test_a_cluster_that_is_away_hides_no_secret_that_expires(said: Any) -> None:
     found = edges(orders_blue=3, second_blue=90)
     found.calls.failing["cluster route"] = Unavailable(Code.CLUSTER_UNAVAILABLE, "it is away")
     assert fired(said(lambda: _sweep(found))) == {"live-secret-expiring", "event-not-taken"}
+
+
+def test_during_a_pause_nothing_starts_and_what_expires_is_still_told(said: Any) -> None:
+    found = edges(orders_blue=3, second_blue=90)
+    found.settings = replace(found.settings, paused=True)
+    hub: Any = Client()
+    lines = said(lambda: asyncio.run(sweep_all(found, hub)))
+    assert fired(lines) == {"live-secret-expiring"}
+    assert "sweep.done" in events(lines)
+    assert hub.started == []
+    found.settings = replace(found.settings, paused=False)
+    said(lambda: asyncio.run(sweep_all(found, hub)))
+    assert len(hub.started) == 1
 
 
 def test_a_secret_that_serves_and_is_gone(said: Any) -> None:

@@ -184,6 +184,8 @@ def taken(module: Path) -> Iterator[str]:
     """What a module's source names that could change a slot past the guards."""
     for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
         match node:
+            case ast.ImportFrom(module="rotation.contracts", names=names):
+                yield from (alias.name for alias in names)
             case ast.ImportFrom(module=str(origin)) if origin.startswith("rotation.contracts"):
                 yield from (alias.name for alias in node.names if alias.name in CHANGING | {"*"})
             case ast.ImportFrom(module="rotation", names=names):
@@ -206,6 +208,7 @@ def test_what_names_it_in_another_way_is_seen_too(tmp_path: Path) -> None:
         "from rotation.contracts.vault import Vault as Harmless",
         "from rotation.contracts.edges import *",
         "from rotation import contracts",
+        "from rotation.contracts import vault",
         "import rotation.contracts.pods as x",
         "step._edges.vault('')",
         "getattr(step, '_edges')",

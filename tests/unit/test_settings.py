@@ -16,6 +16,7 @@ NAMES = (
     "ROTATION_LINK_KEY",
     "ROTATION_TOPIC_ENDPOINT",
     "ROTATION_CA_BUNDLE",
+    "ROTATION_PAUSED",
     "ROTATION_WATCH_SECONDS",
     "WEBSITE_AUTH_ENABLED",
     "WEBSITE_HOSTNAME",
@@ -39,6 +40,7 @@ def test_all_settings() -> None:
             "ROTATION_LINK_KEY": "https://kv.vault.azure.net/secrets/link-key/",
             "ROTATION_TOPIC_ENDPOINT": "https://topic.example/api/events",
             "ROTATION_CA_BUNDLE": "ca.pem",
+            "ROTATION_PAUSED": "True",
             "ROTATION_WATCH_SECONDS": "5",
             "WEBSITE_AUTH_ENABLED": "True",
             "WEBSITE_HOSTNAME": "ignored.example",
@@ -52,6 +54,7 @@ def test_all_settings() -> None:
         link_key="https://kv.vault.azure.net/secrets/link-key",
         topic="https://topic.example/api/events",
         ca_bundle="ca.pem",
+        paused=True,
         watch_seconds=5,
         easy_auth=True,
     )
@@ -78,6 +81,7 @@ BAD = [
     ("ROTATION_TOPIC_ENDPOINT", "https://", "is not an https:// address"),
     ("ROTATION_TOPIC_ENDPOINT", "https://[", "is not an https:// address"),
     ("ROTATION_TOPIC_ENDPOINT", "https://x:99999", "is not an https:// address"),
+    ("ROTATION_PAUSED", "yes", "is neither true nor false"),
     ("ROTATION_WATCH_SECONDS", "0", "is not a whole number from 1 to 120"),
     ("ROTATION_WATCH_SECONDS", "121", "is not a whole number"),
     ("ROTATION_WATCH_SECONDS", "-1", "is not a whole number"),
@@ -97,7 +101,7 @@ def test_all_settings_bad(name: str, value: str, problem: str) -> None:
 
 def test_all_problems_at_once() -> None:
     wrong = {name: value for name, value, _ in BAD}
-    with pytest.raises(ConfigurationError, match=r"^app settings has 5 problem\(s\)") as caught:
+    with pytest.raises(ConfigurationError, match=r"^app settings has 6 problem\(s\)") as caught:
         parse(wrong)
     assert {problem.partition(":")[0] for problem in caught.value.problems} == set(wrong)
 
