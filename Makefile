@@ -1,5 +1,5 @@
 # make demo       one rotation on the local stack under load, start to finish (ARGS="--reject", ...)
-# make test       every check, and every test but those of `make chaos`
+# make test       every check, and every test but those of `make long` and `make chaos`
 # make help       the other targets
 
 PYTHON ?= python3
@@ -23,12 +23,16 @@ local: $(VENV)/ready ## the local stack, until Ctrl-C; prints its URLs and comma
 	@$(BIN)/python -m local.up $(ARGS)
 
 .PHONY: test
-test: lint types imports units ## every check, and every test but those of `make chaos`
+test: lint types imports units ## every check, and every test but those of `make long` and `make chaos`
 
 .PHONY: units
 units: $(VENV)/ready .venv-checkov/ready ## the tests; ARGS goes to pytest
 	@# Four on two cores: whole rotations wait longer than they compute.
-	$(BIN)/python -m pytest -n 4 --dist loadfile --ignore=tests/chaos $(ARGS)
+	$(BIN)/python -m pytest -n 4 --dist loadfile --ignore=tests/chaos -m "not long" $(ARGS)
+
+.PHONY: long
+long: $(VENV)/ready ## the tests that take long: releases, every format and version, guides by hand, recipes
+	$(BIN)/python -m pytest -n 4 --dist loadfile --ignore=tests/chaos -m long $(ARGS)
 
 .PHONY: chaos
 chaos: $(VENV)/ready ## kills, outages, a full disk, storms of events, under load; CHAOS=full for all of them

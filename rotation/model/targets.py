@@ -36,6 +36,11 @@ class DeploymentTarget:
     namespace: str
     name: str
 
+    @property
+    def logs(self) -> str:
+        """The command that shows what its pods say. The app itself reads no container's log."""
+        return f"kubectl logs --namespace {self.namespace} deployment/{self.name} --all-containers"
+
     def __str__(self) -> str:
         return f"{self.namespace}/{self.name}"
 

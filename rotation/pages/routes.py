@@ -276,6 +276,7 @@ async def show(
         workloads=timeline.workloads(record),
         evidence=evidence,
         points=_points(edges, record, evidence) if evidence else [],
+        logs=_logs(edges, record),
         form=form,
         notice=notice,
         # The page is fetched anew, rather than updated, when this changes.
@@ -321,6 +322,15 @@ def _form(edges: Readers, who: Visitor, record: ShownRecord) -> Form | None:
         addresses=approval.addresses,
         deadline=views.deadline(due, approval.on_deadline, edges.now()),
     )
+
+
+def _logs(edges: Readers, record: Record) -> list[str]:
+    """The commands that show what the pods say, for those who may read their logs: of the slot that
+    was brought up, in each workload. None if the credential or that slot is not known."""
+    configured, slot = edges.configuration.credentials.get(record.credential), record.standby
+    if configured is None or slot is None:
+        return []
+    return [workload.deployment(slot).logs for workload in configured.workloads]
 
 
 def _points(edges: Readers, record: Record, evidence: Evidence) -> list[views.Point]:

@@ -60,9 +60,9 @@ def await_ready(step: Step) -> Watched:
     seen = step.pods.watch(target, settled, step.edges.settings.watch_seconds)
     waiting = unready(seen, version)
     if waiting is not None and seen.failure is not None:
-        text = f"Deployment {target} does not come up: {seen.failure}; {waiting}"
+        text = f"Deployment {target} does not come up: {seen.failure}; {waiting}; {target.logs}"
         raise Invalid(Code.NOT_COMING_UP, text)
-    return Watched(waiting is None, waiting or "")
+    return Watched(waiting is None, f"{waiting}; {target.logs}" if waiting else "")
 
 
 def scale_down(step: Step) -> None:

@@ -39,8 +39,8 @@ def test(step: Step) -> None:
         if not failed:
             return
         if step.edges.now().timestamp() >= give_up:
-            text = f"tests of the {step.slot} slot failed: {'; '.join(failed)}"
-            raise Invalid(Code.TESTS_FAILED, text)
+            text = f"tests of the {step.slot} slot failed: {'; '.join(failed)}; "
+            raise Invalid(Code.TESTS_FAILED, text + step.deployment.logs)
         step.edges.sleep(1)
 
 

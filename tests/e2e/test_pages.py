@@ -186,6 +186,7 @@ def test_the_overview_needs_a_key_and_is_locked_down(stack: Stack) -> None:
     assert stack.keys["function"].encode() not in answer.data
 
 
+@pytest.mark.long
 @pytest.mark.timeout(300)
 def test_the_apps_own_login_and_the_link_key_change_while_a_rotation_waits(
     linked: Stack,

@@ -107,7 +107,13 @@ def content(path: Path) -> bytes:
         return b""
 
 
-@pytest.fixture(scope="module", params=["password", "url", "json"])
+@pytest.fixture(
+    scope="module",
+    params=[
+        "password",
+        *(pytest.param(shape, marks=pytest.mark.long) for shape in ("url", "json")),
+    ],
+)
 def secret_stack(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Stack]:

@@ -20,7 +20,10 @@ from tests.e2e.test_rotation import active, ended, started, waiting
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.timeout(400 + 5 * engines.slack(engines.selected()))
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.timeout(400 + 5 * engines.slack(engines.selected())),
+]
 
 # What release 2.0 brought to the story, for those that begin with it: in a rotation, and in a part.
 CHANGES = {

@@ -208,6 +208,7 @@ def test_a_slots_role_opens_no_other_and_reads_no_verifier(provisioned: Provisio
                 connection.execute(statement.encode())
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "installation", [i for i in INSTALLED if i.binaries != default_binaries()], ids=version
 )

@@ -198,7 +198,10 @@ def by_hand(reader: Reader) -> None:
         pytest.param(
             set(),
             id="kubectl-and-psql",
-            marks=pytest.mark.skipif(bool(MISSING), reason=f"not on this machine: {MISSING}"),
+            marks=[
+                pytest.mark.long,
+                pytest.mark.skipif(bool(MISSING), reason=f"not on this machine: {MISSING}"),
+            ],
         ),
         pytest.param(REAL, id="stand-ins"),
     ],

@@ -27,7 +27,7 @@ RECORD = "rotation/model/record.py"
 CONFIGURATION = "rotation/config/__init__.py"
 
 # Without a cache the first look takes half a minute, on a machine that does nothing else.
-pytestmark = pytest.mark.timeout(400)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(400)]
 
 
 @dataclass(frozen=True)
