@@ -117,16 +117,16 @@ def _not_due(
         case Origin.MANUAL:
             return None
         case Origin.SWEEP:
-            return _not_soon(current, now, rotate_before)
+            return not_soon(current, now, rotate_before)
         case Origin.NEAR_EXPIRY | Origin.EXPIRED:
             # Whoever can send events chooses what they say: what counts is what the vault says.
             stale = _stale_event(world, request, active)
-            return stale or _not_soon(current, now, rotate_before + EVENT_SLACK)
+            return stale or not_soon(current, now, rotate_before + EVENT_SLACK)
         case _:
             assert_never(request.origin)
 
 
-def _not_soon(current: SecretVersion | None, now: datetime, before: timedelta) -> Reason | None:
+def not_soon(current: SecretVersion | None, now: datetime, before: timedelta) -> Reason | None:
     """Why the version does not expire soon; None if it does, or if there is no version."""
     if current is None:
         return None

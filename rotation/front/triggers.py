@@ -16,13 +16,14 @@ import azure.durable_functions as df
 import azure.functions as func
 
 from rotation import log
+from rotation.decisions.plan import EVENT_SLACK, not_soon
 from rotation.front import expiry, rotations
 from rotation.front.hub import TaskHub
 from rotation.model.catalogue import Origin
 from rotation.model.errors import RotationError, Unavailable
 from rotation.model.reasons import Code
 from rotation.model.record import Request
-from rotation.model.world import SLOTS, Slot
+from rotation.model.world import SLOTS, SecretVersion, Slot
 
 if TYPE_CHECKING:
     from rotation.contracts.edges import Readers
@@ -139,9 +140,15 @@ async def take(
         _account(event_id, "foreign", text)
         return
     credential, slot = owner
-    if not await asyncio.to_thread(_is_current, edges, credential, slot, announced.version):
+    current = await asyncio.to_thread(_current, edges, credential, slot)
+    if current is None or current.version != announced.version:
         text = f"version {announced.version} of secret {announced.secret} is not the current one"
         _account(event_id, "stale", text)
+        return
+    before = edges.configuration.credential(credential).rotate_before + EVENT_SLACK
+    early = not_soon(current, edges.now(), before)
+    if early is not None:
+        _account(event_id, "early", early.text)
         return
     request = Request(
         rotation=rotations.event_id(
@@ -162,14 +169,14 @@ async def take(
         raise Unavailable(Code.BUSY, text)
 
 
-def _is_current(edges: Readers, credential: str, slot: Slot, version: str) -> bool:
-    """Whether a version is the current one of a slot's secret. Raises what the vault raises.
+def _current(edges: Readers, credential: str, slot: Slot) -> SecretVersion | None:
+    """The current version of a slot's secret, or None. Raises what the vault raises.
 
-    Looked up before anything starts: a flood of made-up versions would lock the credential.
+    Looked up before anything starts: a flood of made-up versions would lock the credential, and one
+    event that is forged early would use up the id of the real one.
     """
     configured = edges.configuration.credential(credential)
-    current = edges.vault(configured.vault).current(configured.secret(slot))
-    return current is not None and current.version == version
+    return edges.vault(configured.vault).current(configured.secret(slot))
 
 
 async def sweep_all(edges: Readers, client: df.DurableOrchestrationClient) -> None:

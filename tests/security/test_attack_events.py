@@ -72,9 +72,28 @@ class Place:
 def test_a_forged_event_rotates_nothing_that_has_time(kind: str, days: float) -> None:
     place = Place(days)
     place.send(place.version.version, kind)
+    assert place.requests == []
+
+
+@pytest.mark.parametrize("days", [80.0, 31.1])
+def test_what_gained_time_since_its_event_is_skipped_by_the_plan(days: float) -> None:
+    place = Place(20)
+    place.send(place.version.version)
+    place.version.expires = NOW + timedelta(days=days)
     plan = place.planned()
     assert plan.active is None
     assert (plan.outcome, plan.reasons[0].code) == ("skipped", "not-due")
+
+
+def test_a_forged_event_does_not_use_up_the_real_one() -> None:
+    """Both name the same version, and so ask for a rotation of the same id."""
+    place = Place(45)
+    for _ in range(10):
+        place.send(place.version.version)
+    assert place.requests == []
+    place.version.expires = NOW + timedelta(days=30)  # as if half a month had passed
+    place.send(place.version.version)
+    assert place.planned().active == "blue"
 
 
 @pytest.mark.parametrize("days", [30.9, 29.0, 1.0, -1.0])
@@ -112,8 +131,8 @@ def test_an_earlier_version_of_the_same_secret_starts_nothing() -> None:
     assert place.requests == []
 
 
-def test_one_forged_event_often_is_one_start() -> None:
-    place = Place(80)
+def test_one_event_often_is_one_start() -> None:
+    place = Place(20)
     for _ in range(10):
         place.send(place.version.version)
     assert len(place.requests) == 1

@@ -271,7 +271,7 @@ MUTATIONS = (
     Mutation(
         "what is not due rotates",
         _of(9),
-        replaced=((planned, "_not_soon", nothing),),
+        replaced=((planned, "not_soon", nothing),),
     ),
     Mutation(
         "a decision that never arrives",
