@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def shoot(stack: Stack, browser: Browser, directory: Path) -> None:
     with stranger(stack):
-        rotation = site.asked(stack, by="grace@contoso.example", reason="quarterly rotation")
+        rotation = asked(stack)
         for name, path, options in SHOTS:
             context = browser.new_context(
                 base_url=stack.components["host"].url,
@@ -67,6 +67,18 @@ def shoot(stack: Stack, browser: Browser, directory: Path) -> None:
             page.goto(f"/api/pages{path.format(rotation)}")
             page.screenshot(path=directory / f"{name}.png", full_page="phone" not in name)
             context.close()
+
+
+def asked(stack: Stack) -> str:
+    """A rotation that Grace asked for, signed in, once it waits for a decision."""
+    grace = site.sign_in("grace@contoso.example", oid="30000000-0000-4000-8000-00000000c00c")
+    body = {"credential": world.CREDENTIAL, "reason": "quarterly rotation"}
+    key = {"x-functions-key": stack.keys["function"]}
+    answer = stack.client.request("POST", "/api/rotations", body, {**key, **grace})
+    assert answer.status == 202, answer.json
+    rotation = str(answer.json["rotation"])
+    stack.client.follow(rotation, site.waits_or_ended)
+    return rotation
 
 
 def stranger(stack: Stack) -> psycopg.Connection[Any]:

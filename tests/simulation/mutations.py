@@ -10,7 +10,7 @@ from unittest import mock
 import msgspec
 
 from rotation.decisions import plan as planned
-from rotation.front import rotations
+from rotation.front import rotations, triggers
 from rotation.model import activities as known
 from rotation.model.activities import Staged, Watched
 from rotation.model.catalogue import Outcome, Progress, Stage, StepName
@@ -271,7 +271,8 @@ MUTATIONS = (
     Mutation(
         "what is not due rotates",
         _of(9),
-        replaced=((planned, "not_soon", nothing),),
+        # Looked at twice: before anything starts, and by the plan.
+        replaced=((triggers, "not_soon", nothing), (planned, "not_soon", nothing)),
     ),
     Mutation(
         "a decision that never arrives",
