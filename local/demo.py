@@ -16,13 +16,14 @@ import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, assert_never
 
 from local import engines, proof, world
 from local.load import Load
 from local.process import StartError
 from local.stack import Options, Stack
 from local.up import usage
+from rotation.model.catalogue import Outcome, ending
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -118,11 +119,12 @@ def run(stack: Stack, given: argparse.Namespace) -> int:
         time.sleep(1)  # a second of load on what is left, which must not fail either
     finally:
         report = load.stop()
-    serving = record["standby" if record["outcome"] == "completed" else "active"]
+    serving = record["standby" if record["outcome"] == Outcome.COMPLETED else "active"]
     checks = proof.check(stack, record, serving, passwords)
     for check in checks:
         screen.say(f"{'proved' if check.holds else 'FAILED'}  {check.what}", check.colour)
-    expected = "rolled-back" if decision_of(record) == "reject" else "completed"
+    rejected = decision_of(record) == "reject"
+    expected = Outcome.ROLLED_BACK if rejected else Outcome.COMPLETED
     good = record["outcome"] == expected and not report.failed and all(c.holds for c in checks)
     if given.json:
         write(given.json, record, report.as_json(), checks, seconds)
@@ -143,11 +145,15 @@ def decision_of(record: dict[str, Any]) -> str | None:
 
 def last_line(record: dict[str, Any], seconds: float, requests: int, failed: int) -> str:
     active, standby = record["active"], record["standby"]
-    moved = f"rotated {world.CREDENTIAL}: {active} -> {standby}"
-    if record["outcome"] == "rolled-back":
-        moved = f"rolled back {world.CREDENTIAL}: {standby} -> {active}"
-    elif record["outcome"] != "completed":
-        moved = f"did not rotate {world.CREDENTIAL}: {record['outcome']}"
+    match outcome := Outcome(record["outcome"]):
+        case Outcome.COMPLETED:
+            moved = f"rotated {world.CREDENTIAL}: {active} -> {standby}"
+        case Outcome.ROLLED_BACK:
+            moved = f"rolled back {world.CREDENTIAL}: {standby} -> {active}"
+        case Outcome.ABORTED | Outcome.REFUSED | Outcome.SKIPPED | Outcome.NEEDS_ATTENTION:
+            moved = f"did not rotate {world.CREDENTIAL}: {ending(outcome).headline}"
+        case _:
+            assert_never(outcome)
     return f"{moved} in {seconds:.1f} s, {requests} requests, {failed} failed"
 
 

@@ -86,6 +86,10 @@ case Stage.WARM_UP:
     return StageWords("Warming up {standby}")
 """
 OUTCOME, ANNOUNCEMENT = 'ATTENTION = "needs-attention"\n', 'ATTENTION = "NeedsAttention"\n'
+SAID = """\
+case Outcome.CANCELLED:
+    moved = "cancelled"
+"""
 CHANGES = (
     Change(
         "An outcome",
@@ -98,6 +102,7 @@ CHANGES = (
             case(CATALOGUE, "announcement", FACTS),
             case("rotation/telling/messages.py", "kind", WORDS),
             case("generate/events.py", "kind", ADDED),
+            case("local/demo.py", 'outcome := Outcome(record["outcome"])', SAID),
         ),
     ),
     Change(

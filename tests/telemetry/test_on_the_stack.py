@@ -3,6 +3,7 @@ log lines that the alerts read."""
 
 from __future__ import annotations
 
+import re
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -16,13 +17,16 @@ from local.tls import Authority
 from rotation.model.targets import SecretTarget
 from rotation.model.world import SLOTS
 from tests.e2e.site import asked, ended, host_with
-from tests.telemetry.alerts import events, fired
+from tests.telemetry.alerts import events, fired, row
 from tests.telemetry.collectors import Collector, ingestion, otlp
+from tests.telemetry.kql import run
+from tests.telemetry.test_queries import queries
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from local.stack import Stack
+    from tests.telemetry.kql import Row
 
 METRICS = {
     "rotation.events",
@@ -80,6 +84,7 @@ def test_metrics_and_lines_of_a_rotation_arrive(stack: Stack) -> None:
     log = stack.directory / "logs" / "host.log"
     with observed(stack) as (plain, insights):
         since = log.stat().st_size
+        stack.faults.order("keyvault", match={"method": "PUT"}, status=503, times=1)
         rotation = asked(stack)
         shorten(stack, days=5)
         swept(stack)
@@ -103,6 +108,18 @@ def test_metrics_and_lines_of_a_rotation_arrive(stack: Stack) -> None:
     lines = logged(stack, since)
     assert fired(lines) == {"rotation-failed", "live-secret-expiring", "event-not-taken"}
     assert "rotation.finished" in events(lines)
+    answered = {where: found for where, found in guides(lines, rotation).items() if found}
+    assert len(answered) == len(guides([], rotation)) >= 6, answered.keys()
+
+
+def guides(lines: list[str], rotation: str) -> dict[str, list[Row]]:
+    """What each query of the guides finds in the lines; one about a rotation is asked for this."""
+    rows = [row(line) for line in lines]
+    return {
+        where: run(re.sub(r"orders-db-near-expiry-\w+", rotation, query), {"traces": rows})
+        for where, query in queries().items()
+        if not where.startswith("alert ")
+    }
 
 
 def ended_in(found: Collector) -> bool:
