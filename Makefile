@@ -111,7 +111,6 @@ LOCKED = requirements requirements-dev requirements-checkov
 
 .PHONY: lock
 lock: $(VENV)/ready ## resolves requirements*.in into requirements*.txt, with hashes
-	$(BIN)/python -m pip install --quiet uv==0.13.9
 	for set in $(LOCKED); do \
 	  $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate \
 	    --no-emit-index-url --generate-hashes $$set.in -o $$set.txt && \

@@ -14,7 +14,7 @@ from rotation.decisions.plan import active_slot
 from rotation.front import rotations
 from rotation.front.problems import Problem
 from rotation.model import wire
-from rotation.model.errors import RotationError
+from rotation.model.errors import RotationError, Unavailable
 from rotation.model.reasons import Code, Reason
 from rotation.model.wire import Moment
 from rotation.model.world import SLOTS, Slot, SlotState
@@ -28,6 +28,11 @@ if TYPE_CHECKING:
 
     from rotation.contracts.edges import Readers
     from rotation.model.record import Evidence, ShownRecord
+
+# Seconds: whoever asks is told before the platform gives up on the request. The look goes on, and
+# who asks again shares it.
+EVIDENCE_TIMEOUT = 25.0
+RETRY_AFTER = 10.0  # seconds
 
 
 class SeenSlot(Struct, frozen=True, kw_only=True, rename="camel"):
@@ -89,11 +94,20 @@ def _slot(state: SlotState) -> SeenSlot:
 
 
 async def fresh_evidence(edges: Readers, record: ShownRecord) -> Evidence:
-    """The evidence as it is now, for whoever is about to decide. Raises `Problem`."""
+    """The evidence as it is now, for whoever is about to decide.
+
+    Raises `Problem` where there is nothing to decide, `Unavailable` where it takes too long, and
+    what `collect` raises.
+    """
     if record.standby is None or record.outcome is not None:
         text = "there is nothing to decide about now"
         raise Problem(409, Code.NOT_WAITING, text, stage=record.stage)
-    return await LOOKS.shared(edges, record.rotation, record.credential, record.standby)
+    look = LOOKS.shared(edges, record.rotation, record.credential, record.standby)
+    try:
+        return await asyncio.wait_for(look, EVIDENCE_TIMEOUT)
+    except TimeoutError:
+        text = f"evidence took more than {EVIDENCE_TIMEOUT:g} s; look again in {RETRY_AFTER:g} s"
+        raise Unavailable(Code.CUT_OFF, text, retry_after=RETRY_AFTER) from None
 
 
 class Looks:
@@ -102,9 +116,12 @@ class Looks:
     What it asks may be slow, and everybody's pages go on.
     """
 
-    def __init__(self, threads: int = 4, fresh: float = 3.0) -> None:
+    def __init__(
+        self, threads: int = 4, fresh: float = 3.0, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="evidence")
         self._fresh = fresh
+        self._clock = clock
         # With the edges that they ask, so that those stay what their id says.
         self._known: dict[tuple[str, int], tuple[float, Readers, Future[Evidence]]] = {}
         self._lock = threading.Lock()
@@ -125,7 +142,7 @@ class Looks:
         """The look at a rotation's evidence that is under way or fresh, or else a new one."""
         key = (rotation, id(edges))
         with self._lock:
-            now = time.monotonic()
+            now = self._clock()
             self._known = {
                 known: (since, asked, future)
                 for known, (since, asked, future) in self._known.items()

@@ -160,6 +160,22 @@ def test_sessions_of_the_replaced_slots_own_pods_are_expected() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("known_by", "reservation"),
+    [
+        ("pods", ""),
+        ("nodes", ": known per node, not per pod. Another pod of those nodes would look the same"),
+        ("ranges", ": known by a range of addresses, in which anybody would look the same"),
+    ],
+)
+def test_what_tells_their_sessions_apart_is_said_where_it_is_no_pod(
+    known_by: str, reservation: str
+) -> None:
+    row = {"role": "b", "application": "api", "client": "c", "sessions": 1, "workload": "api"}
+    text = "Only its own workloads still use the blue login (1 session)"
+    assert (True, f"{text}{reservation}") in said(sessions=[{**row, "knownBy": known_by}])
+
+
 def test_strangers_are_counted_and_named() -> None:
     rows = [
         {"role": "b", "application": name, "client": "c", "sessions": 2, "workload": None}
