@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 # Two numbers, which the platform compares as such: a host runs instances of its own version and of
 # older ones, and leaves newer ones to newer hosts.
-VERSION = "1.1"
+VERSION = "1.2"
 FIRST = "1.0"  # also of instances that were started before there were versions
 
 
