@@ -168,7 +168,7 @@ def _refused(what: str, error: HttpResponseError) -> EdgeError:
     if status == 403 and code == "SecretDisabled":
         return Conflict(Code.VAULT_DISABLED, f"{what}: this version is disabled")
     headers = getattr(error.response, "headers", None) or {}
-    text = f"{what}: HTTP {status} {code}"
+    text = f"{what}: HTTP {status} {code}".rstrip()  # not every vault names a code
     if status == 409:
         text += "; it may be deleted and not purged: recover it"
     return http_status.error(CODES, text, status, str(headers.get("Retry-After", "")))

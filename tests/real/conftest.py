@@ -11,20 +11,19 @@ if TYPE_CHECKING:
 
     from _pytest.terminal import TerminalReporter
 
-TOLD = pytest.StashKey[list[str]]()
+TOLD = "told"
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.stash[TOLD] = []
-
-
-def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.Config) -> None:
-    if config.stash[TOLD]:
+def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:
+    reports = [*terminalreporter.stats.get("passed", []), *terminalreporter.stats.get("failed", [])]
+    lines = [line for report in reports for kind, line in report.user_properties if kind == TOLD]
+    if lines:
         terminalreporter.section("on real things")
-        for line in config.stash[TOLD]:
-            terminalreporter.line(line)
+    for line in lines:
+        terminalreporter.line(line)
 
 
 @pytest.fixture
-def tell(pytestconfig: pytest.Config) -> Callable[[str], None]:
-    return pytestconfig.stash[TOLD].append
+def tell(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
+    """Takes a line for the end of the run."""
+    return lambda line: record_property(TOLD, line)

@@ -1,8 +1,8 @@
 """The vault's contract tests on a vault that others use, whose secrets they must not touch.
 
-`LOWKEY_VAULT` names the jar of Lowkey Vault 7.3 (`com.github.nagyesta.lowkey-vault:lowkey-vault-app`
-of Maven Central), which needs Java 25. Without it there is the local vault alone, signed in to as
-an app does on Azure: what is tried then is how the tests go about a vault that is not theirs.
+`LOWKEY_VAULT` names the jar of Lowkey Vault 7.3, and `LOWKEY_JAVA` the Java 25 that it needs. The
+local vault is signed in to as an app does on Azure, and shows how the tests go about a vault that
+is not theirs.
 """
 
 from __future__ import annotations
@@ -39,6 +39,8 @@ needs_lowkey = pytest.mark.skipif(
 OTHERWISE = (
     "test_names_ignore_case",  # it tells them apart
     "test_a_disabled_version_is_seen_and_not_read",  # 404, where Key Vault says 403 SecretDisabled
+    "test_put_under_the_name_of_a_deleted_secret",  # 409 without a code of Key Vault's
+    "test_put_of_what_is_too_large",  # it takes more than 25 KB
 )
 BYSTANDERS = ("contract", "nothing", "orders-db")
 
@@ -87,7 +89,7 @@ def lowkey(state: Path) -> Iterator[Vault]:
 
     try:
         wait_until(answers, 120, "the start of Lowkey Vault")
-        left_out = tuple(f"--deselect=tests/contract/test_vault.py::{n}[real]" for n in OTHERWISE)
+        left_out = tuple(f"--deselect=tests/contract/test_vault.py::{n}" for n in OTHERWISE)
         yield Vault("Lowkey Vault", url, authority, ("-p", "tests.real.older_api", *left_out))
     finally:
         process.terminate()
