@@ -56,8 +56,8 @@ test-kubernetes: $(VENV)/ready ## the tests on a real Kubernetes API server; bui
 	  CONTROL_PLANE=$$folder $(BIN)/python -m pytest tests/kubernetes $(ARGS); fi
 
 .PHONY: test-real
-test-real: $(VENV)/ready ## the contract tests on real servers, as far as they are there: PostgreSQL, PgBouncer, vaults
-	$(BIN)/python -m pytest -m real tests/real $(ARGS)
+test-real: $(VENV)/ready ## contract tests on servers as people have them, those that are here: PostgreSQL, PgBouncer, a vault
+	$(BIN)/python -m pytest -n 2 -m real tests/real $(ARGS)
 
 .PHONY: lint
 lint: $(VENV)/ready ## ruff: rules, security rules, format

@@ -5,7 +5,9 @@ A server of Debian's with TLS stands behind, as the guide has it.
 
 from __future__ import annotations
 
+import os
 import re
+import shlex
 import subprocess
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
-from local.postgres import Application, installations, provision, run_sql
+from local.postgres import Application, installations, provision
 from local.process import ROOT
 from rotation.config import Admin, Database
 from rotation.edges.database.server import PostgreSQL
@@ -82,10 +85,27 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         provision(server.owner, APPLICATION, password=new_password(), rotator_password=password)
         with psycopg.connect(server.owner, dbname="orders") as connection:
             connection.execute("CREATE ROLE pooler LOGIN PASSWORD 'of the pooler'")
-            run_sql(
-                connection, "pooler", {"pooler": "pooler", "group": "orders", "database": "orders"}
-            )
+        psql(server, command("pooler.sql"))
         yield World(server, password)
+
+
+def psql(server: Managed, arguments: list[str]) -> None:
+    """Runs a command of the guide's as the superuser, in the application's database."""
+    given = conninfo_to_dict(server.owner)
+    variables = {f"PG{key.upper()}": str(value) for key, value in given.items()}
+    subprocess.run(  # noqa: S603 - of the installation that the tests run on
+        [TLS[0].binaries / "psql", *arguments],
+        cwd=ROOT,
+        env={**variables, "PGDATABASE": "orders", "PATH": os.defpath},
+        check=True,
+        capture_output=True,
+    )
+
+
+def command(what: str) -> list[str]:
+    """The arguments of the one `psql` of the guide's that has this in it."""
+    (found,) = (line for line in GUIDE.splitlines() if line.startswith("psql") and what in line)
+    return shlex.split(found)[1:]
 
 
 def pgbouncer(
