@@ -637,12 +637,12 @@ def echo(real: RealPlace, api: Any, name: str) -> Iterator[ServiceTarget]:
     """A workload that tells what it was asked."""
     if KUBECONFIG and not ECHO_IMAGE:
         pytest.skip("CONTRACT_ECHO_IMAGE names no image that tells what it was asked")
-    service = real.service(name)  # the API server's proxy takes a moment to know it
+    served = real.service(name)  # the API server's proxy takes a moment to know it
     manifest = deployment(name, 1, image=ECHO_IMAGE or IMAGE)
     apply(api, [manifest], namespace=real.space)
     target = DeploymentTarget(real.space, name)
     real.pods.watch(target, ready, 60)
-    yield service
+    yield served
     real.pods.scale(target, 0)
 
 
