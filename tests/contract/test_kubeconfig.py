@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
 @pytest.mark.parametrize("authority", ["nothing.pem", "x" * 300])
 def test_an_authority_that_is_not_there(authority: str) -> None:
+    settings = {"server": "https://127.0.0.1:1", "certificateAuthority": authority}
     with pytest.raises(Invalid, match="is neither PEM text nor a file"):
-        edge_of(Cluster(server="https://127.0.0.1:1", certificateAuthority=authority))
+        edge_of(Cluster.model_validate(settings))
 
 
 def test_an_api_that_is_down() -> None:
