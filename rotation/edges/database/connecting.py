@@ -43,10 +43,9 @@ REFUSALS = (
     "authentication method requirement",
     "server does not support SSL",
     "password authentication failed",
-    # PgBouncer's, of a password, a role and a database that it does not know
+    # PgBouncer's, of a password or database that it does not know, and of a role
     "SASL authentication failed",
     "no such user",
-    "no such database",
     "is not permitted to log in",
     "does not exist",
     "no pg_hba.conf entry",
