@@ -26,12 +26,11 @@ from rotation.edges.vault import KeyVault
 from rotation.model.errors import RotationError
 from rotation.model.targets import DeploymentTarget, SecretKeyTarget, SecretTarget, ServiceTarget
 from rotation.secrecy import Secret
-from tests.security.attacked import EVENT, AnyToken
+from tests.security.attacked import EVENT, WORDS, AnyToken
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-WORDS = ("hunter2-the-password", "https://evil.example/approve")
 LURE = " ".join(WORDS)
 INNER = {"code": LURE, "message": LURE, "innererror": {"code": LURE, "message": LURE}}
 STATUS = {"kind": "Status", "apiVersion": "v1", "status": LURE, "message": LURE, "reason": LURE}
