@@ -96,36 +96,44 @@ def startup(connection: socket.socket) -> dict[bytes, bytes]:
 
 
 @contextmanager
-def pooler(port: int, *, frozen: threading.Event | None = None) -> Iterator[int]:
+def pooler(port: int) -> Iterator[int]:
     """The port of what stands between a client and the server at `port`, and drops the options
-    that the client starts with, as poolers do that are told to ignore them.
+    that the client starts with, as poolers do that are told to ignore them."""
 
-    With `frozen` options pass, and nothing else does from the moment that it is set; both kernels
-    go on acknowledging what arrives.
-    """
-
-    def serve(connection: socket.socket, over: threading.Event) -> None:
+    def serve(connection: socket.socket, _: threading.Event) -> None:
         given = startup(connection)
-        if frozen is None:
-            given.pop(b"options", None)
+        given.pop(b"options", None)
         body = b"".join(name + b"\0" + value + b"\0" for name, value in given.items() if name)
         with socket.create_connection(("127.0.0.1", port)) as server:
             server.sendall(struct.pack("!ii", 9 + len(body), 196608) + body + b"\0")
-            back = threading.Thread(target=_pump, args=[server, connection, frozen], daemon=True)
+            back = threading.Thread(target=_pump, args=[server, connection], daemon=True)
             back.start()
-            _pump(connection, server, frozen)
-            if frozen is not None and frozen.is_set():
-                over.wait()
+            _pump(connection, server)
 
     with listening(serve) as found:
         yield found
 
 
-def _pump(source: socket.socket, target: socket.socket, frozen: threading.Event | None) -> None:
+@contextmanager
+def freezing(port: int, at: bytes) -> Iterator[int]:
+    """The port of what passes everything on to the server at `port`, until the client says `at`:
+    from then on nothing comes any more, and the kernel goes on acknowledging what it is sent."""
+
+    def serve(connection: socket.socket, over: threading.Event) -> None:
+        with socket.create_connection(("127.0.0.1", port)) as server:
+            back = threading.Thread(target=_pump, args=[server, connection], daemon=True)
+            back.start()
+            while (received := connection.recv(65536)) and at not in received:
+                server.sendall(received)
+            over.wait()
+
+    with listening(serve) as found:
+        yield found
+
+
+def _pump(source: socket.socket, target: socket.socket) -> None:
     with suppress(OSError):
         while received := source.recv(65536):
-            if frozen is not None and frozen.is_set():
-                return
             target.sendall(received)
         target.shutdown(socket.SHUT_WR)
 
