@@ -17,6 +17,7 @@ from rotation.model.world import (
     Snapshot,
     WorkloadState,
     other,
+    shown_slot,
 )
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ def _slots_disagree(world: Snapshot) -> Iterator[Reason]:
             yield reason(Code.SERVICE_MISSING, text)
         else:
             text = (
-                f"workload {workload.name}: Service {workload.at} selects {route.slot or 'no slot'}"
+                f"workload {workload.name}: Service {workload.at} selects {shown_slot(route.slot)}"
             )
             yield reason(Code.SLOTS_DISAGREE, text)
 

@@ -16,7 +16,7 @@ def unready(deployment: Deployment, version: str | None = None) -> str | None:
     if not deployment.observed:
         return "the controller has not seen the latest change"
     if version is not None and deployment.version != version:
-        return f"its pods are of secret version {deployment.version}, not {version}"
+        return f"its pods are of secret version {deployment.version or 'unknown'}, not {version}"
     wanted = deployment.replicas
     if deployment.updated < wanted:
         return f"{deployment.updated} of {wanted} pods are updated"

@@ -16,6 +16,13 @@ def other(slot: Slot) -> Slot:
     return "green" if slot == "blue" else "blue"
 
 
+def shown_slot(label: str | None) -> str:
+    """A slot's name, or words for a selector's label that is none: anybody may have set it."""
+    if not label:
+        return "no slot"
+    return label if label in SLOTS else "neither blue nor green"
+
+
 @dataclass(frozen=True)
 class SecretVersion:
     """A Key Vault secret version: the reference that crosses activities, never its value."""

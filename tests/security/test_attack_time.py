@@ -134,8 +134,9 @@ VERBS: dict[str, Callable[[KeyVault], object]] = {
     ),
     "disable": lambda vault: vault.disable(SECRET),
 }
-# Each page leads to another, for ever: every one of them comes at once.
-PAGE = b'{"value":[],"nextLink":"https://127.0.0.1:%d/secrets/orders-blue/versions?page=2"}'
+# Each page leads to another, for ever; every one of them comes at once.
+NEXT = b'{"value":[],"nextLink":"/secrets/orders-blue/versions"}'
+PAGE = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s" % (len(NEXT), NEXT)
 
 
 @pytest.fixture(scope="module")
@@ -162,6 +163,16 @@ def test_a_vault(
     context = authority.issue("vault").context()
     with server(head, chunk, pause, context) as url, pytest.raises(Unavailable):
         verb(KeyVault(url, AnyToken(), str(authority.bundle)))
+
+
+def test_a_vault_whose_list_has_always_one_page_more(
+    authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bounded, "LONGEST", 0.5)
+    context, asked = authority.issue("vault").context(), list[bytes]()
+    with server(PAGE, b"", 0.05, context, asked) as url, pytest.raises(Unavailable):
+        KeyVault(url, AnyToken(), str(authority.bundle)).versions(SECRET)
+    assert len(asked) > 1
 
 
 @pytest.mark.parametrize(

@@ -188,7 +188,7 @@ def slots(**changes: Any) -> dict[str, Any]:
 REFUSED: list[tuple[Snapshot, str]] = [
     (world(workload(production=None)), "workload api: its Service does not exist"),
     (world(workload(production=route(None))), "Service orders/api selects no slot"),
-    (world(workload(production=route("red"))), "Service orders/api selects red"),
+    (world(workload(production=route("red"))), "Service orders/api selects neither blue nor green"),
     (
         world(workload(), workload("web", production=route("green"))),
         "workload web: Service orders/web selects green",

@@ -12,7 +12,7 @@ from tests.unit.test_plan import deployment
 UNREADY: list[tuple[dict[str, Any], str | None, str]] = [
     ({"observed": False}, None, "the controller has not seen the latest change"),
     ({"version": "v0"}, "v1", "its pods are of secret version v0, not v1"),
-    ({"version": None}, "v1", "its pods are of secret version None, not v1"),
+    ({"version": None}, "v1", "its pods are of secret version unknown, not v1"),
     ({"updated": 1}, None, "1 of 2 pods are updated"),
     ({"total": 3}, None, "1 earlier pods are still there"),
     ({"ready": 0}, None, "0 of 2 pods are ready"),

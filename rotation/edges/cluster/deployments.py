@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from kubernetes import client
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from rotation.model.wire import JsonObject
     from rotation.secrecy import Secret
 
+# What anybody may have written into an object is shown in these forms alone.
+POD = re.compile(r"[0-9a-z][0-9a-z.-]{0,252}", re.ASCII)
+VERSION = re.compile(r"[0-9A-Za-z]{1,64}", re.ASCII)
 CONDITIONS = {"FailedCreate", "FailedDelete", "ProgressDeadlineExceeded", "ReplicaSetCreateError"}
 
 
@@ -99,7 +103,7 @@ class Deployments:
                 label_selector=selector,
                 resource_version=version,
             ):
-                pod = event["object"].metadata.name
+                pod = _pod(event["object"]).name
                 if event["type"] == "DELETED":
                     names.discard(pod)
                 else:
@@ -146,12 +150,18 @@ class Deployments:
 
 
 def _pod(seen: client.V1Pod) -> Pod:
-    """The SDK's pod as a `Pod`. Its addresses are there once it has been scheduled."""
+    """The SDK's pod as a `Pod`. Its addresses are there once it has been scheduled.
+
+    Raises `ValueError` for one whose name is none: it would stand in records.
+    """
     status = seen.status or client.V1PodStatus()
+    name = str(seen.metadata.name if seen.metadata else "")
+    if not POD.fullmatch(name):
+        raise ValueError("not the name of a pod")
     own = [status.pod_ip, *(each.ip for each in status.pod_ips or [])]
     node = [status.host_ip, *(each.ip for each in status.host_ips or [])]
     return Pod(
-        name=str(seen.metadata.name if seen.metadata else ""),
+        name=name,
         addresses=tuple(dict.fromkeys(address for address in own if address)),
         nodes=tuple(dict.fromkeys(address for address in node if address)),
     )
@@ -174,7 +184,7 @@ def _deployment(seen: client.V1Deployment) -> Deployment:
         total=status.replicas or 0,
         observed=(status.observed_generation or 0) >= (metadata.generation or 0),
         images=_images(spec.template.spec),
-        version=(labelled.annotations or {}).get(patches.VERSION),
+        version=_known_version((labelled.annotations or {}).get(patches.VERSION)),
         failure=_failure(status),
     )
 
@@ -197,6 +207,12 @@ def _failure(status: client.V1DeploymentStatus) -> str | None:
         if condition.type == "ReplicaFailure" and condition.status == "True":
             return _known_reason(condition.reason, "replica failure")
     return None
+
+
+def _known_version(annotation: str | None) -> str | None:
+    """The version that an annotation names; None if it names none that a vault could have made."""
+    known = isinstance(annotation, str) and VERSION.fullmatch(annotation)
+    return annotation if known else None
 
 
 def _known_reason(word: str | None, otherwise: str) -> str:
