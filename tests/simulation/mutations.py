@@ -269,11 +269,6 @@ MUTATIONS = (
         replaced=calling(gives_up_at_once),
     ),
     Mutation(
-        "a version that comes late ends the rotation",
-        _of(9),
-        replaced=((workflow, "_foreign", nothing),),
-    ),
-    Mutation(
         "what is not due rotates",
         _of(9),
         # Looked at twice: before anything starts, and by the plan.
