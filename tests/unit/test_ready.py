@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -19,6 +20,7 @@ from rotation.steps.running import Step
 from rotation.story.retrying import overdue
 from tests.memory.cluster import AT_ONCE, BROKEN
 from tests.unit.test_swap import World
+from tests.unit.virtual import Story, pytestmark  # noqa: F401 - it applies to this module
 
 SLOW = replace(AT_ONCE, controller=0.5, startup=4.0, lag=3.0)
 REQUEST = Request(
@@ -164,3 +166,25 @@ def test_pods_of_the_slot_that_serves_are_not_waited_for(world: World) -> None:
     world.cluster.scale(world.deployment("api-green"), 0)
     assert await_gone(step(world)).done
     assert len(world.deployment("api-blue").pods) == 2
+
+
+@pytest.mark.guarantee(7)
+def test_why_pods_did_not_come_up_is_recorded_before_they_are_scaled_down() -> None:
+    story = Story("api")
+    why = "0 of 2 pods are updated; FailedCreate (a quota is full)"
+    story.script["await_ready"] = {"done": False, "observed": why, "code": "pods-refused"}
+    recorded: list[dict[str, Any]] = []
+
+    def scale_down(_: dict[str, Any]) -> dict[str, Any]:
+        recorded.extend(story.shown["customStatus"]["steps"])
+        return {}
+
+    story.script["scale_down"] = scale_down
+    output = story.run()
+    assert output.outcome == "aborted"
+    (prepared,) = (step for step in recorded if step["step"] == "prepare")
+    assert prepared["code"] == "pods-refused"
+    assert prepared["failure"].endswith(f"not done after 20 s: {why}")
+    assert [(found.code, found.remedy) for found in output.reasons] == [
+        (Code.PODS_REFUSED, Code.PODS_REFUSED.remedy)
+    ]

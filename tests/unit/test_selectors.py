@@ -98,7 +98,7 @@ def slot(name: str, *requirements: Requirement, **more: Any) -> Deployment:
 
 
 def labelled(name: str = "api", **deployments: Deployment) -> WorkloadState:
-    down = {"replicas": 0, "ready": 0, "updated": 0, "total": 0}
+    down: dict[str, Any] = {"replicas": 0, "ready": 0, "updated": 0, "total": 0}
     standby = replace(slot(f"{name}-green"), **down)
     return workload(
         name,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rotation.edges.cluster.client import Api
     from rotation.model.targets import DeploymentTarget, SecretKeyTarget
     from rotation.model.wire import JsonObject
-    from rotation.model.world import Claim, Deployment, Pod
+    from rotation.model.world import Deployment, Pod
     from rotation.secrecy import Secret
 
 
@@ -152,20 +152,17 @@ class Family:
         self._api, self._target = api, target
         self._uid = deployment.metadata.uid if deployment.metadata else None
         self._sets: dict[str, bool] = {}
+        self._gone: set[str] = set()
 
     def has(self, pod: client.V1Pod) -> bool:
         """Whether a pod is the Deployment's, and not over. Raises what the SDK raises."""
         claim = claim_of(pod)
         maker = claim.controller
-        if maker is not None and maker.kind == "ReplicaSet" and maker.uid not in self._sets:
+        unknown = maker is not None and maker.uid not in self._sets.keys() | self._gone
+        if maker is not None and maker.kind == "ReplicaSet" and unknown:
             self._look()
-        found = self._counts(claim)
-        if maker is not None:
-            # One that is gone already is not looked for again and again.
-            self._sets.setdefault(maker.uid, found)
-        return found
-
-    def _counts(self, claim: Claim) -> bool:
+            if maker.uid not in self._sets:
+                self._gone.add(maker.uid)  # and is not looked for again and again
         return ownership.counts(claim, self._target.name, self._sets)
 
     def _look(self) -> None:
