@@ -41,10 +41,13 @@ class Services:
                 )
                 spec = service.spec
                 ports = (spec.ports if spec else None) or []
+                selector = (spec.selector if spec else None) or {}
                 return Route(
-                    slot=((spec.selector if spec else None) or {}).get(target.label),
+                    slot=selector.get(target.label),
                     port=str(ports[0].name or ports[0].port) if ports else "",
                     revision=resource_version(service.metadata),
+                    besides={k: v for k, v in selector.items() if k != target.label},
+                    label=target.label,
                 )
         except Missing:
             return None
