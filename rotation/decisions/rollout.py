@@ -25,3 +25,10 @@ def unready(deployment: Deployment, version: str | None = None) -> str | None:
     if deployment.ready < wanted:
         return f"{deployment.ready} of {wanted} pods are ready"
     return None
+
+
+def named(images: dict[str, str], others: dict[str, str]) -> str:
+    """The images that differ from the others, each once, in the order of their containers."""
+    return ", ".join(
+        dict.fromkeys(image for key, image in sorted(images.items()) if others.get(key) != image)
+    )
