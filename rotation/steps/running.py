@@ -77,7 +77,7 @@ class Step:
         try:
             return kept.changes(self._kept, self._file.configuration)
         except ConfigurationError as error:
-            return [f"credentials.yaml: has {len(error.problems)} problems and cannot be used"]
+            return [f"credentials.yaml: has {len(error.problems)} problem(s) and cannot be used"]
 
     @property
     def slot(self) -> Slot:

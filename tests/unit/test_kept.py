@@ -12,20 +12,26 @@ import pytest
 import yaml
 
 from rotation import config
+from rotation.app import notify_and_publish
 from rotation.config import kept, parse
 from rotation.edges.azure import AzureEdges
 from rotation.front import rotations
 from rotation.front.approvers import keyed
 from rotation.front.planned import standing
 from rotation.model import wire
-from rotation.model.activities import Part, Reference, Retry, WorkloadTimes
+from rotation.model.activities import Notice, Part, Reference, Retry, WorkloadTimes
+from rotation.model.catalogue import Announcement, Origin
 from rotation.model.errors import ConfigurationError, Denied
 from rotation.model.reasons import Code
+from rotation.model.record import Request
+from rotation.pages import routes
+from rotation.pages.visitors import Visitor
+from rotation.settings import Settings
 from rotation.steps import running
 from rotation.steps.catalogue import ACTIVITIES
 from rotation.steps.running import Step
 from tests.memory import MemoryEdges
-from tests.unit.people import ROTATION, FakeClient, Instance, configuration, record
+from tests.unit.people import ROTATION, SERVING, FakeClient, Instance, configuration, record
 from tests.unit.test_config import CREDENTIAL, EXAMPLE, REMOVED, VALID, WORKLOAD, changed
 
 if TYPE_CHECKING:
@@ -390,3 +396,110 @@ def test_who_looks_sees_what_the_file_says_by_now() -> None:
     assert found.changed == [f"{CREDENTIAL}.approval.approvers.1: is new: '{BEN}'"]
     assert found.edges.configuration == kept.read(hub.entry)
     assert record()["outcome"] is None
+
+
+# -- what people are told
+
+
+def page(today: Configuration, **changes: Any) -> str:
+    site = MemoryEdges(PLANNED, active=SERVING)
+    site.configuration = today
+    hub: Any = Hub(kept.keep(PLANNED, "orders-db"))
+    hub.shown |= changes
+    seen = rotations.describe(hub.instance)
+    who = Visitor(None, "key", "key")
+    shown = asyncio.run(routes.show(routes.Site(site, hub), who, seen))
+    return shown.get_body().decode()
+
+
+def test_the_page_says_what_has_changed_and_shows_what_was_planned() -> None:
+    moved = configuration(approvers=[ANN])
+    workload = moved.credentials["orders-db"].workloads[0]
+    renamed = workload.model_copy(update={"deployments": {"blue": "b2", "green": "g2"}})
+    entry = moved.credentials["orders-db"].model_copy(update={"workloads": [renamed]})
+    text = page(moved.model_copy(update={"credentials": {"orders-db": entry}}))
+    assert "Changed in credentials.yaml since" in text
+    assert f"{CREDENTIAL}.workloads.0.deployments.green: was &#39;api-green&#39;" in text
+    assert "2 tests passed" not in text
+    assert "1 test passed through production" in text
+    assert "deployment/api-green" in text
+    assert "Changed in credentials.yaml" not in page(PLANNED)
+
+
+def test_the_page_of_one_whose_entry_is_gone_offers_to_reject() -> None:
+    site = page(gone())
+    assert f"{CREDENTIAL}: is gone" in site
+    assert "Reject" in site
+
+
+def test_the_page_says_what_became_of_releases() -> None:
+    left = {"code": "release-left-behind", "text": "green serves with app:1", "remedy": "deploy"}
+    assert "green serves with app:1" in page(PLANNED, releases=[left])
+
+
+class Starter:
+    """The durable client, as far as telling needs it."""
+
+    def __init__(self) -> None:
+        self.started: list[tuple[str, Any]] = []
+
+    async def get_status(self, instance_id: str, **_: Any) -> None:
+        del instance_id
+
+    async def start_new(self, name: str, instance_id: str, value: Any) -> str:
+        self.started.append((name, value))
+        return instance_id
+
+
+NOTICE = Notice(
+    kind=Announcement.AWAITING_APPROVAL,
+    number=2,
+    time=wire.Moment("2027-03-01T12:00:00.000Z"),
+    request=Request(
+        rotation="r-1", credential="orders-db", origin=Origin.MANUAL, requested_by="", reason=""
+    ),
+)
+
+
+@pytest.mark.parametrize("entry", [ENTRY, None])
+def test_an_event_is_published_with_what_it_was_planned_with(entry: str | None) -> None:
+    site, hub = MemoryEdges(FILE, Settings(topic="https://topic.example")), Starter()
+    given = reference(entry, notice=NOTICE)
+    client: Any = hub
+    answer = asyncio.run(notify_and_publish(site, client, wire.value_of(given)))
+    assert answer == ({} if entry is None else {"changed": []})
+    ((name, value),) = hub.started
+    assert name == "publish"
+    event = value if entry is None else value["event"]
+    assert (event["id"], value.get("entry")) == ("r-1.2", entry)
+
+
+@pytest.mark.parametrize(
+    ("today", "asked"), [(configuration(approvers=[BEN]), [BEN]), (gone(), [ANN])]
+)
+def test_those_are_asked_whom_the_file_names_now(today: Configuration, asked: list[str]) -> None:
+    site, hub = MemoryEdges(PLANNED, Settings(topic="https://topic.example")), Starter()
+    site.configuration = today
+    client: Any = hub
+    entry = kept.keep(PLANNED, "orders-db")
+    given = wire.value_of(reference(entry, notice=NOTICE))
+    assert asyncio.run(notify_and_publish(site, client, given))["changed"]
+    assert hub.started[0][1]["event"]["data"]["approvers"] == asked
+
+
+def test_a_file_that_cannot_be_read_is_told_of_too() -> None:
+    class Unreadable(MemoryEdges):
+        @property
+        def configuration(self) -> Configuration:
+            raise ConfigurationError("credentials.yaml", ["vault: is missing"])
+
+        @configuration.setter
+        def configuration(self, value: Configuration) -> None:
+            pass
+
+        def planned(self, configuration: Configuration) -> Any:
+            return MemoryEdges(configuration)
+
+    step = Step(Unreadable(FILE), reference())
+    assert step.changed == ["credentials.yaml: has 1 problem(s) and cannot be used"]
+    assert step.credential == FILE.credential("orders-db")
