@@ -67,6 +67,7 @@ def test_a_rejection_goes_back_with_the_release_and_without_the_entry(tmp_path: 
             before = active(stack)
             rotation = started(stack)
             stack.client.follow(rotation, waiting)
+            passwords = proof.Passwords.read(stack)
             release(stack, other(before))
             lose_the_entry(stack)
             seen = stack.client.rotation(rotation)
@@ -79,6 +80,6 @@ def test_a_rejection_goes_back_with_the_release_and_without_the_entry(tmp_path: 
         assert (record["outcome"], codes(record)) == ("rolled-back", {"rejected"})
         assert [found["code"] for found in record["releases"]] == ["release-brought-along"]
         assert (image(stack, before), set(stack.owner.active_slots().values())) == (NEXT, {before})
-        failed = [c.what for c in proof.check(stack, record, before, []) if not c.holds]
+        failed = [c.what for c in proof.check(stack, record, before, [passwords]) if not c.holds]
         assert failed == []
     assert (report.failed, report.failures) == (0, [])
