@@ -15,6 +15,8 @@ from rotation import config
 from rotation.app import notify_and_publish
 from rotation.config import kept, parse
 from rotation.edges.azure import AzureEdges
+from rotation.edges.cluster.deployments import Deployments
+from rotation.edges.vault import KeyVault
 from rotation.front import rotations
 from rotation.front.approvers import keyed
 from rotation.front.planned import standing
@@ -316,9 +318,9 @@ def test_a_host_that_only_the_task_hub_names_gets_no_token(
 )
 def test_the_cloud_s_own_servers_and_those_of_the_file_do(tmp_path: Path, server: str) -> None:
     site = azure(tmp_path, ("clusters.aks.server", server))
-    assert site.pods("aks")
-    assert site.vault("https://kv.vault.azure.net")
-    assert site.vault("https://kv-gone.vault.azure.net")
+    assert isinstance(site.pods("aks"), Deployments)
+    for url in ("https://kv.vault.azure.net", "https://kv-gone.vault.azure.net"):
+        assert isinstance(site.vault(url), KeyVault)
 
 
 def test_a_cluster_that_got_another_server_is_another_one(tmp_path: Path) -> None:
