@@ -13,7 +13,7 @@ import msgspec
 
 from rotation.decisions.rollout import named
 from rotation.model import activities, wire
-from rotation.model.activities import Moved, Part, PartEnded
+from rotation.model.activities import Part, PartEnded
 from rotation.model.errors import StepFailed
 from rotation.model.reasons import Code, Reason, reason
 from rotation.story.retrying import Steps, call, overdue, wait
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import azure.durable_functions as df
     from msgspec import Struct
 
-    from rotation.model.activities import Activity, Through, Watched
+    from rotation.model.activities import Activity, Moved, Through, Watched
     from rotation.model.wire import JsonObject
 
     Orchestrator = Callable[[df.DurableOrchestrationContext], Steps[JsonObject]]
@@ -131,7 +131,7 @@ def swap_back_workload(task: Task) -> Steps[None]:
     if not since(task.context, "1.2"):
         yield from task.step(activities.SWAP_BACK)
         return
-    moved, why = Moved(), "others were deployed each time that it was brought to those that serve"
+    left = f"others were deployed each time that {_slot(task)} was brought to those that serve"
     for _ in range(LEVELS):
         moved = yield from task.step(activities.SWAP_BACK, level=True)
         if not moved.released:
@@ -140,12 +140,22 @@ def swap_back_workload(task: Task) -> Steps[None]:
         try:
             yield from level(task, moved)
         except StepFailed as failure:
-            why = f"it could not be brought to them: {failure.message}"
-            yield from task.step(activities.LEVEL, images=moved.had)
+            left = yield from _back_as_it_was(task, moved, failure)
             break
     yield from task.step(activities.SWAP_BACK)
-    left = f"{_slot(task)} serves again with {named(moved.had, moved.released)}"
-    task.met(Code.RELEASE_LEFT, f"{left}, and not with {named(moved.released, moved.had)}: {why}")
+    task.met(Code.RELEASE_LEFT, left)
+
+
+def _back_as_it_was(task: Task, moved: Moved, failure: StepFailed) -> Steps[str]:
+    """Gives the slot its own images again, and returns what to say of those that serve."""
+    left = f"{_slot(task)} serves again with {named(moved.had, moved.released)}, and not with"
+    why = f"{named(moved.released, moved.had)}, which it could not be brought to: {failure.message}"
+    try:
+        yield from task.step(activities.LEVEL, images=moved.had)
+    except StepFailed as again:
+        # Its former pods may be up all the same: the swap looks at that.
+        why = f"{why}; nor could it be given its own: {again.message}"
+    return f"{left} {why}"
 
 
 def level(task: Task, moved: Moved) -> Steps[None]:

@@ -240,7 +240,7 @@ def test_there_is_a_way_back_from_a_release_that_does_not_work_there(
     assert story.serving == "blue"
     assert [r["images"]["app"] for _, n, r in story.calls if n == "level"] == ["app:2", "app:1"]
     assert story.names().index("confirm blue") > story.names().index("swap_back blue")
-    text = "workload api: blue serves again with app:1, and not with app:2"
+    text = "workload api: blue serves again with app:1, and not with app:2, which it could not be"
     ((code, said),) = codes(story)
     assert (code, said.startswith(text), why in said) == ("release-left-behind", True, True)
     assert [found.code for found in output.reasons] == ["rejected", "release-left-behind"]
@@ -257,6 +257,16 @@ def test_there_is_a_way_back_from_releases_without_an_end() -> None:
     assert output.outcome == "rolled-back"
     assert story.count("level") == 3
     assert codes(story)[-1][0] == "release-left-behind"
+    assert "others were deployed each time that blue was brought" in codes(story)[-1][1]
+
+
+def test_a_slot_that_cannot_be_given_its_own_images_again_may_serve_all_the_same() -> None:
+    story = Story("api")
+    story.script["level"] = denied
+    story.script["swap_back"] = lambda r: RELEASED if r.get("level") else {}
+    story.to_approval().decide("reject")
+    assert story.run().outcome == "rolled-back"
+    assert "nor could it be given its own: level: it is refused" in codes(story)[0][1]
 
 
 def test_what_was_left_behind_is_told() -> None:
