@@ -30,6 +30,9 @@ def judge_first(run: Run) -> None:
         edited = run.others.edited.get(credential)
         if edited is not None and _time(status["started"]) >= edited:
             continue  # planned with what they wrote
+        if machine.scenario.shared:
+            _refused(run, rotation, status)
+            continue
         _said(run, rotation, status)
         _justified(run, rotation, status, damaged)
         _due(run, rotation, status)
@@ -67,6 +70,12 @@ def _justified(run: Run, rotation: str, status: dict[str, Any], damaged: list[st
     deeds = [when for owner, when in run.others.touched.items() if owner.credential == credential]
     if not any(when >= began for when in [*deeds, *(when for when, _ in faults)]):
         checker.fail(9, f"{rotation} is {outcome} for no reason: {status['outcomeReason']}")
+
+
+def _refused(run: Run, rotation: str, status: dict[str, Any]) -> None:
+    """Checks that nothing was begun with selectors that do not tell one slot from the other."""
+    if status.get("active") is not None or status["outcome"] not in {"refused", "skipped"}:
+        run.machine.checker.fail(9, f"{rotation} went past its plan with selectors that overlap")
 
 
 def _due(run: Run, rotation: str, status: dict[str, Any]) -> None:
@@ -176,7 +185,7 @@ def judge_second(run: Run) -> None:
         outcome = status.get("outcome")
         machine.story.tell(rotation, "ends as %s: %s", outcome, status["outcomeReason"])
         damaged = [what for name, what in run.others.damaging if name == credential]
-        attention = "needs-attention" in run.outcomes()
+        attention = "needs-attention" in run.outcomes() or machine.scenario.shared
         if outcome == "completed":
             _whole(run, status)
         elif outcome != "refused" or not (damaged or attention):
