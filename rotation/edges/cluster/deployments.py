@@ -58,7 +58,12 @@ class Deployments:
             )
 
     def start(
-        self, target: DeploymentTarget, *, replicas: int, images: dict[str, str], version: str
+        self,
+        target: DeploymentTarget,
+        *,
+        replicas: int,
+        images: dict[str, str],
+        version: str | None,
     ) -> None:
         self._patch("start", target, patches.start(replicas, images, version))
 
