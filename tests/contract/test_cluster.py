@@ -38,7 +38,7 @@ from rotation.edges.cluster.services import Services
 from rotation.model.errors import Conflict, Denied, EdgeError, Invalid, Missing, Unavailable
 from rotation.model.reasons import Code
 from rotation.model.targets import DeploymentTarget, SecretKeyTarget, ServiceTarget
-from rotation.model.world import Deployment, Route
+from rotation.model.world import Deployment, Route, shown_slot
 from rotation.secrecy import Secret, new_password
 from tests.contract.conftest import PLACES, Tokens, faults, needs_the_stand_in
 from tests.local.azure.support import ADMIN, READER, Admin
@@ -432,7 +432,7 @@ def test_move_may_be_repeated(place: Place, name: str) -> None:
 @pytest.mark.parametrize("slot", ["red", None])
 def test_move_is_a_compare_and_swap(place: Place, name: str, slot: str | None) -> None:
     target = place.service(name, slot)
-    text = f"selects {slot}, not blue; somebody else changed it"
+    text = f"selects {shown_slot(slot)}, not blue; somebody else changed it"
     with pytest.raises(Conflict, match=text) as caught:
         place.traffic.move(target, "blue", "green")
     assert caught.value.code is Code.TRAFFIC_ELSEWHERE

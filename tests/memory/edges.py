@@ -12,7 +12,7 @@ from urllib.parse import unquote
 
 from rotation.model.errors import Conflict, Denied, Invalid, Missing, Unavailable
 from rotation.model.reasons import Code
-from rotation.model.world import Answer, Role, Session
+from rotation.model.world import Answer, Role, Session, shown_slot
 from rotation.secrecy import Secret
 from rotation.settings import Settings
 from tests.memory.calls import Change, Direct
@@ -271,7 +271,7 @@ class MemoryTraffic:
             found = self._service(target)
             selected = found.selector.get(target.label)
             if selected not in {to, came_from}:
-                text = f"Service {target} selects {selected}, not {came_from}"
+                text = f"Service {target} selects {shown_slot(selected)}, not {came_from}"
                 raise Conflict(Code.TRAFFIC_ELSEWHERE, f"{text}; somebody else changed it")
             if selected == came_from and revision not in {None, str(found.revision)}:
                 raise Unavailable(Code.TRAFFIC_CHANGED, f"Service {target} was changed meanwhile")
