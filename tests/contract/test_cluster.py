@@ -821,6 +821,17 @@ def test_a_quota_that_refuses_pods_is_told_in_numbers(
     real.pods.scale(target, 0)
 
 
+@pytest.mark.parametrize("kind", ["secrets", "serviceaccounts"])
+def test_a_deletion_in_the_foreground_ends_where_nothing_is_owned(
+    api: Any, space: str, name: str, kind: str
+) -> None:
+    """What these tests, and people, delete by."""
+    path = f"{MADE[kind]}/namespaces/{space}/{kind}"
+    assert asked(api, "POST", path, {"metadata": {"name": name}})[0] == 201
+    assert delete(api, f"{path}/{name}") in {200, 202}
+    wait_until(lambda: asked(api, "GET", f"{path}/{name}")[0] == 404, 30, f"the end of {kind}")
+
+
 def test_a_deployment_that_is_paused_says_so(real: RealPlace, api: Any, name: str) -> None:
     manifest = deployment(name, 0)
     manifest["spec"]["paused"] = True
