@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from rotation import log
 from rotation import settings as app_settings
-from rotation.model.errors import Denied
+from rotation.model.errors import Invalid
 from rotation.model.reasons import Code
 from rotation.model.targets import SecretTarget
 
@@ -103,7 +103,9 @@ class AzureEdges:
         from rotation.edges.vault import KeyVault
 
         if url not in self._vaults:
-            self._vaults[url] = KeyVault(url, self.identity.credential, self.settings.ca_bundle)
+            self._vaults[url] = KeyVault(
+                url, self.identity.credential, self.settings.ca_bundle, self.identity.forget
+            )
         return self._vaults[url]
 
     def database(self, credential: config.Credential) -> Database:
@@ -116,7 +118,9 @@ class AzureEdges:
         key = f"{credential.vault} {credential.database.model_dump_json()}"
         if key not in self._databases:
             self._databases[key] = PostgreSQL(
-                credential.database, lambda: self._admin_password(credential)
+                credential.database,
+                lambda: self._admin_password(credential),
+                lambda: self._refused(credential),
             )
         return self._databases[key]
 
@@ -129,15 +133,20 @@ class AzureEdges:
         vault = self.vault(admin.vault or credential.vault)
         return vault.value(SecretTarget(admin.secret))
 
+    def _refused(self, credential: config.Credential) -> None:
+        """Forgets the admin's token, which the server refused; a password is read each time."""
+        if credential.database.admin.secret is None:
+            self.identity.forget()
+
     def _ensure_trusted(self, host: str) -> None:
-        """Raises `Denied` for a server that may not get the app's Entra token.
+        """Raises `Invalid` for a server that may not get the app's Entra token.
 
         The file says where to connect, and whoever may write it would get the token.
         """
         name = host.lower().rstrip(".")
         if not name.endswith(POSTGRESQL_HOSTS) and name not in self.settings.database_hosts:
             text = f"the app's Entra token is not sent to {host}: it is no server of this cloud"
-            raise Denied(Code.DATABASE_HOST, f"{text}; {Code.DATABASE_HOST.remedy}")
+            raise Invalid(Code.DATABASE_HOST, f"{text}; {Code.DATABASE_HOST.remedy}")
 
     def traffic(self, cluster: str) -> Traffic:
         from rotation.edges.cluster.services import Services
@@ -155,7 +164,12 @@ class AzureEdges:
 
         if cluster not in self._apis:
             settings = self.configuration.clusters[cluster]
-            self._apis[cluster] = Api(cluster, settings, lambda: self.identity.token(AKS_SCOPE))
+            self._apis[cluster] = Api(
+                cluster,
+                settings,
+                lambda: self.identity.token(AKS_SCOPE),
+                lambda: self.identity.forget(),  # noqa: PLW0108 - made when it is first needed
+            )
         return self._apis[cluster]
 
     def topic(self, endpoint: str) -> Topic:
@@ -163,7 +177,7 @@ class AzureEdges:
 
         if endpoint not in self._topics:
             self._topics[endpoint] = EventGridTopic(
-                endpoint, self.identity.credential, self.settings.ca_bundle
+                endpoint, self.identity.credential, self.settings.ca_bundle, self.identity.forget
             )
         return self._topics[endpoint]
 

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, TypeVar
 import msgspec
 
 from rotation.model import activities, wire
-from rotation.model.activities import Part, PartEnded
+from rotation.model.activities import Part, PartEnded, Retry
 from rotation.model.errors import StepFailed
 from rotation.model.reasons import Code, Reason
 from rotation.story.retrying import Steps, call, overdue, wait
+from rotation.story.version import since
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,11 +41,17 @@ class Task:
         self.retry = part.retry
         self.times = part.times
 
-    def step(self, activity: Activity[A], *, through: Through | None = None) -> Steps[A]:
+    def step(
+        self,
+        activity: Activity[A],
+        *,
+        through: Through | None = None,
+        retry: Retry | None = None,
+    ) -> Steps[A]:
         """The activity's answer. Raises `StepFailed`."""
         self._show(activity)
         reference = msgspec.structs.replace(self.reference, through=through)
-        return (yield from call(self.context, activity, reference, self.retry))
+        return (yield from call(self.context, activity, reference, retry or self.retry))
 
     def wait(self, activity: Activity[Watched], seconds: float, late: Code) -> Steps[None]:
         """Repeats a bounded watch until done. Raises `StepFailed` after `seconds`, with `late`."""
@@ -93,6 +100,18 @@ def swap_workload(task: Task) -> Steps[None]:
 
 @workload
 def swap_back_workload(task: Task) -> Steps[None]:
+    """Moves traffic back, to as many pods as the other slot has, if they are to be had.
+
+    After `ready` those that are ready must do: more may never get ready, for want of connections.
+    """
+    if since(task.context, "1.2"):
+        patient = min(task.times.ready, task.retry.transient)
+        try:
+            yield from task.step(activities.SWAP_BACK, retry=Retry(patient))
+        except StepFailed:
+            task.reference = msgspec.structs.replace(task.reference, few=True)
+        else:
+            return
     yield from task.step(activities.SWAP_BACK)
 
 
