@@ -29,8 +29,8 @@ def test(step: Step) -> None:
     """Runs the workload's tests until all pass in one round.
 
     They need not pass at once, since routes take a moment to settle. Raises `Invalid` if they do
-    not within one bounded watch. Before the swap, if all that failed got no answer, it raises what
-    is tried again: no client waits meanwhile.
+    not within one bounded watch. If all that failed were refused by the API server in between, or
+    (before the swap, when no client waits) got no answer, it raises what is tried again.
     """
     through = step.reference.through or "service"
     give_up = step.edges.now().timestamp() + step.edges.settings.watch_seconds
@@ -42,7 +42,9 @@ def test(step: Step) -> None:
         if step.edges.now().timestamp() >= give_up:
             told = "; ".join(f"{result.test}: {result.problem}" for result, _ in failed)
             text = f"tests of the {step.slot} slot failed: {told}; {step.deployment.logs}"
-            kind = _kind([error for _, error in failed]) if through == "preview" else Invalid
+            kind = _kind([error for _, error in failed])
+            if through == "service" and kind is Unavailable:
+                kind = Invalid
             raise kind(Code.TESTS_FAILED, text)
         step.edges.sleep(1)
 

@@ -216,7 +216,7 @@ def roll_back(run: Run, why: str, reasons: list[Reason]) -> Steps[End]:
 
 
 # Long enough for a blip, and for no more: an alarm is wanted soon.
-BEFORE_THE_ALARM = Retry(transient=20.0)
+BEFORE_THE_ALARM = Retry(transient=20.0, refusals=20.0)
 
 
 def check_login(run: Run) -> Steps[None]:

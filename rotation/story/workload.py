@@ -107,7 +107,7 @@ def swap_back_workload(task: Task) -> Steps[None]:
     if since(task.context, "1.2"):
         patient = min(task.times.ready, task.retry.transient)
         try:
-            yield from task.step(activities.SWAP_BACK, retry=Retry(patient))
+            yield from task.step(activities.SWAP_BACK, retry=Retry(patient, patient))
         except StepFailed:
             task.reference = msgspec.structs.replace(task.reference, few=True)
         else:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from local.engine import Activity, Engine, MemoryJournal, Timer, Turn
 from local.engine.core import handed_on
 from rotation.settings import Settings
+from rotation.story.version import VERSION
 from tests.memory.clock import Agenda, Clock
 from tests.memory.edges import WorldEdges
 from tests.memory.world import World
@@ -86,7 +87,7 @@ class Machine:
         self._units: dict[Key, list[Fiber]] = {}
         numbers = itertools.count(1)
         self._ids = lambda: f"id{next(numbers)}"
-        self.engine = Engine(self.program, self.journal, self.clock, self._ids)
+        self.engine = Engine(self.program, self.journal, self.clock, self._ids, VERSION)
 
     # Running
 
@@ -208,7 +209,7 @@ class Machine:
         self.story.tell("HOST", "crashes and starts again")
         self._units.clear()
         killed = self.fibers.kill_all()
-        self.engine = Engine(self.program, self.journal, self.clock, self._ids)
+        self.engine = Engine(self.program, self.journal, self.clock, self._ids, VERSION)
         for fiber in killed:
             if fiber.lost is not None:
                 fiber.lost()

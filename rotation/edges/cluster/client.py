@@ -121,7 +121,7 @@ class Api:
         except ApiException as error:
             if error.status == 401:
                 self._refused()
-            raise _refusal_in(what, error) from None
+            raise refusal_in(what, error) from None
         except (urllib3.exceptions.HTTPError, OSError) as error:
             text = f"{what}: {type(error).__name__}; is its API reachable?"
             raise Unavailable(Code.CLUSTER_UNAVAILABLE, text) from None
@@ -178,7 +178,7 @@ def _known_field(path: str) -> str:
     return path[:end] + ("]" if path[end : end + 1] == "]" else "")
 
 
-def _refusal_in(what: str, error: ApiException) -> EdgeError:
+def refusal_in(what: str, error: ApiException) -> EdgeError:
     """The error for a refusal that the SDK raised; one of the guard's policy has its own code."""
     try:
         document = json.loads(error.body or "")
