@@ -11,6 +11,7 @@ from rotation.model.world import other
 from rotation.steps.login import verify
 
 if TYPE_CHECKING:
+    from rotation.model.world import Deployment
     from rotation.steps.running import Step
 
 
@@ -59,7 +60,7 @@ def _ensure_capacity(step: Step, *, revive: bool) -> None:
     """
     workload, at = step.workload, step.deployment
     target = step.pods.deployment(at)
-    if step.reference.few and target is not None and target.ready > 0:
+    if step.reference.few and _some_ready(target):
         return
     serving = step.pods.deployment(workload.deployment(other(step.slot)))
     wanted = max(serving.replicas if serving else 0, 1)
@@ -71,6 +72,10 @@ def _ensure_capacity(step: Step, *, revive: bool) -> None:
     if target is None or target.replicas == 0 or waiting is not None:
         text = f"Deployment {at} cannot serve now: {waiting or 'no pods'}"
         raise Unavailable(Code.CANNOT_SERVE, text)
+
+
+def _some_ready(target: Deployment | None) -> bool:
+    return target is not None and target.ready > 0
 
 
 def preview_slot(step: Step) -> str:
