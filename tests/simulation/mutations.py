@@ -307,6 +307,7 @@ MUTATIONS = (
         "refusals are final at once",
         _of(9),
         replaced=((planning, "REFUSALS", 0.0), (progress, "BEFORE_THE_PLAN", Retry(600.0))),
+        first_seed=33,
     ),
     Mutation(
         "what no list has is final",

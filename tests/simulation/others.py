@@ -109,11 +109,11 @@ class Others:
     def exhausts(self) -> None:
         """Leaves the database no connection but those that both slots' pods have, for some hours.
 
-        Where only one slot is up, there are enough.
+        Where only one slot of a credential is up, there are enough.
         """
         roles = {role for c in self._world.clusters.values() for role, _, _ in c.sessions()}
-        slots = {self._world.owners[role].slot for role in roles}
-        if len(slots) < len(SLOTS):
+        up = {self._world.owners[role] for role in roles}
+        if len(up) < len(SLOTS) * len(self._world.configuration.credentials):
             return
         database = self._world.database
         database.most = database.used()

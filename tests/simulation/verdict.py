@@ -36,7 +36,8 @@ def judge_first(run: Run) -> None:
 def _justified(run: Run, rotation: str, status: dict[str, Any], damaged: list[str]) -> None:
     checker, faults = run.machine.checker, run.machine.checker.permanents
     outcome, credential = status["outcome"], status["credential"]
-    if outcome == "needs-attention" and "database-connections-used-up" in _codes(status):
+    full = "database-connections-used-up" in _codes(status)
+    if outcome == "needs-attention" and full and not run.others.touched:
         # Nobody but the two slots' pods holds them here, and one of the slots was to be retired.
         checker.fail(9, f"{rotation} is {outcome} for want of connections that it could free")
     if damaged or not _stopped(status) or _patient(status, outcome):
