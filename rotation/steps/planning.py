@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, assert_never
 
-from rotation.decisions.plan import Refuse, Rotate, Skip, Wait
+from rotation.decisions.plan import Refuse, Rotate, Skip, Wait, active_slot
 from rotation.decisions.plan import plan as decide
 from rotation.model.activities import ApprovalPolicy, Planned, Policy, Retry, WorkloadTimes
 from rotation.model.catalogue import Outcome
 from rotation.model.errors import Unavailable
 from rotation.model.reasons import Code
 from rotation.model.world import SLOTS, SlotState, Snapshot, WorkloadState
+from rotation.steps.pods import explain
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from rotation.config import Credential, Workload
     from rotation.contracts.edges import Readers
+    from rotation.model.world import Slot
     from rotation.steps.running import Step
 
 # Retry timeouts, in seconds. Of refusals, while stopping is still possible: caches of rights fill,
@@ -39,16 +43,39 @@ def plan(step: Step) -> Planned:
     decision = decide(world, request, step.edges.now(), credential.rotate_before)
     match decision:
         case Rotate(active):
+            _look_at_pods(step.edges, credential, active)
             return Planned(active=active, policy=_policy(credential))
         case Skip(reason):
             return Planned(outcome=Outcome.SKIPPED, reasons=[reason])
         case Refuse(problems):
             return Planned(outcome=Outcome.REFUSED, reasons=list(problems))
-        case Wait(problems):
-            text = "; ".join(problem.text for problem in problems)
-            raise Unavailable(Code.ACTIVE_UNHEALTHY, text)
+        case Wait(unhealthy):
+            raise Unavailable(Code.ACTIVE_UNHEALTHY, "; ".join(_why(step, world, unhealthy)))
         case _:
             assert_never(decision)
+
+
+def _look_at_pods(edges: Readers, credential: Credential, slot: Slot) -> None:
+    """Lists the pods that serve, and raises what the edges raise.
+
+    A retirement will have to: a right that is missing is found before anything has changed.
+    """
+    for workload in credential.workloads:
+        edges.pods(workload.cluster).listed(workload.deployment(slot))
+
+
+def _why(step: Step, world: Snapshot, unhealthy: dict[str, str]) -> Iterator[str]:
+    """Why the active Deployments are not healthy, one text for each of these workloads."""
+    active = active_slot(world)
+    for state in world.workloads:
+        serving = state.deployments[active] if active else None
+        if active is None or serving is None or state.name not in unhealthy:
+            continue
+        workload = step.credential.workload(state.name)
+        pods = step.edges.pods(workload.cluster)
+        why = explain(pods, workload.deployment(active), serving, unhealthy[state.name])
+        text = f"its active Deployment {serving.name} is not healthy: {why.text}"
+        yield f"workload {state.name}: {text}"
 
 
 def _policy(credential: Credential) -> Policy:
@@ -102,4 +129,5 @@ def _workload_state(edges: Readers, workload: Workload) -> WorkloadState:
         production=traffic.route(workload.production),
         preview=traffic.route(workload.standby),
         deployments={slot: pods.deployment(workload.deployment(slot)) for slot in SLOTS},
+        cluster=workload.cluster,
     )

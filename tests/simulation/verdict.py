@@ -27,6 +27,9 @@ def judge_first(run: Run) -> None:
             continue
         damaged = [what for name, what in run.others.damaging if name == credential]
         machine.story.tell(rotation, "ends as %s: %s", outcome, status["outcomeReason"])
+        if machine.scenario.shared:
+            _refused(run, rotation, status)
+            continue
         _justified(run, rotation, status, damaged)
         _due(run, rotation, status)
         if not damaged and not machine.checker.late and not machine.calls.stale:
@@ -55,6 +58,12 @@ def _codes(status: dict[str, Any]) -> set[str]:
     return {why["code"] for why in status["reasons"]}
 
 
+def _refused(run: Run, rotation: str, status: dict[str, Any]) -> None:
+    """Checks that nothing was begun with selectors that do not tell one slot from the other."""
+    if status.get("active") is not None or status["outcome"] not in {"refused", "skipped"}:
+        run.machine.checker.fail(9, f"{rotation} went past its plan with selectors that overlap")
+
+
 def _due(run: Run, rotation: str, status: dict[str, Any]) -> None:
     """Checks that what an event or a sweep began was due, and that nothing due was skipped."""
     checker, name, outcome = run.machine.checker, status["credential"], status["outcome"]
@@ -71,7 +80,7 @@ def _excused(run: Run) -> bool:
     """Whether a run may have stopped, before anything had to be undone, for a bug or an old
     answer."""
     machine, calls = run.machine, run.machine.calls
-    return bool(machine.world.flaw or machine.checker.late or calls.stale or calls.untested)
+    return bool(machine.world.flaw or calls.stale or calls.untested)
 
 
 def _stopped(status: dict[str, Any]) -> bool:
@@ -162,7 +171,7 @@ def judge_second(run: Run) -> None:
         outcome = status.get("outcome")
         machine.story.tell(rotation, "ends as %s: %s", outcome, status["outcomeReason"])
         damaged = [what for name, what in run.others.damaging if name == credential]
-        attention = "needs-attention" in run.outcomes()
+        attention = "needs-attention" in run.outcomes() or machine.scenario.shared
         if outcome == "completed":
             _whole(run, status)
         elif outcome != "refused" or not (damaged or attention):
