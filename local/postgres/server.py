@@ -55,6 +55,7 @@ SETTINGS = {
     "wal_level": "minimal",
     "max_wal_senders": "0",
 }
+ACCEPTING = ("ready", "standby")  # in the lock file; the second one reads only
 # What was committed survives a crash of the server, though not one of the machine.
 FAST = {"fsync": "off", "full_page_writes": "off"}
 
@@ -233,7 +234,7 @@ class Postgres:
             self._process = None
             raise StartError(f"{self!r} ended at once: {self._complaints(start_of_log)}")
         lock = self._lock_file()
-        return len(lock) >= 8 and lock[0] == str(process.pid) and lock[7] == "ready"
+        return len(lock) >= 8 and lock[0] == str(process.pid) and lock[7] in ACCEPTING
 
     def _complaints(self, start_of_log: int) -> str:
         lines = self.log.read_bytes()[start_of_log:].decode(errors="replace").splitlines()

@@ -21,10 +21,12 @@ Through = Literal["service", "preview"]
 
 
 class Retry(Struct, frozen=True, rename="camel"):
-    """How long calls are retried, in seconds: after faults that pass, and after refusals."""
+    """How long calls are retried, in seconds: after faults that pass, after refusals, and after
+    what is final for all that is known."""
 
     transient: float
     refusals: float = 0.0
+    final: float = 0.0
 
 
 class WorkloadTimes(Struct, frozen=True, rename="camel"):
@@ -113,6 +115,7 @@ class Reference(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults
     entry: str | None = None  # that the rotation was planned with: see `rotation.config.kept`
     level: bool = False  # traffic moves only to a slot with the images that serve
     images: dict[str, str] | None = None  # to start, by container; else those that serve
+    few: bool = False  # pods: as many as are ready will do
 
 
 class Nothing(Struct, frozen=True):

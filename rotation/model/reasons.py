@@ -384,6 +384,21 @@ class Code(StrEnum):
         "the server had no resources, or was shutting down",
         "look at the server",
     )
+    DATABASE_FULL = (
+        "database-connections-used-up",
+        Area.SERVERS,
+        "the server has no connection left: `max_connections`, or a limit of the role or database",
+        (
+            "end what holds them, or raise the limit: during a rotation both slots have theirs; "
+            "GRANT pg_use_reserved_connections TO the rotating login (PostgreSQL 16)"
+        ),
+    )
+    DATABASE_READ_ONLY = (
+        "database-read-only",
+        Area.SERVERS,
+        "the server takes no changes: a failover is under way, its disk is full, or it is a copy",
+        "`database.host` must name the primary; free or enlarge its disk",
+    )
     DATABASE_POOLER = (
         "database-pooler",
         Area.SERVERS,
@@ -432,7 +447,7 @@ class Code(StrEnum):
     DATABASE_ERROR = (
         "database-error",
         Area.SERVERS,
-        "the server refused the statement; its SQLSTATE follows",
+        "the server refused the statement, or failed in it; its SQLSTATE follows",
         "look it up in PostgreSQL's list of error codes, and in the server's log",
     )
     FORMAT = (
@@ -503,6 +518,24 @@ class Code(StrEnum):
             "put `identity` (the app's object id) and `slotLabel` (the workloads' `selectorLabel`) "
             "right in this release's guard.yaml and apply it: [deploy.md](deploy.md)"
         ),
+    )
+    CLUSTER_QUOTA = (
+        "cluster-quota",
+        Area.SERVERS,
+        "a ResourceQuota of the namespace has nothing left for the change",
+        "raise the quota, or free some of it: `kubectl describe quota`",
+    )
+    CLUSTER_ADMISSION = (
+        "cluster-admission-denied",
+        Area.SERVERS,
+        "an admission webhook of the cluster denied the change",
+        "ask whoever runs the webhook; the API server's audit log names it",
+    )
+    CLUSTER_WEBHOOK = (
+        "cluster-webhook-down",
+        Area.SERVERS,
+        "an admission webhook of the cluster did not answer, so that nothing can be changed",
+        "bring the webhook's pods back; the API server's log names it",
     )
     CLUSTER_MISSING = (
         "cluster-object-missing",

@@ -39,13 +39,17 @@ class Request(Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class StepRecord(Struct, kw_only=True, rename="camel", omit_defaults=True):
-    """One step with its times; `failure` and `code` if it gave up."""
+    """One step with its times; `failure` and `code` if it gave up.
+
+    `waits` is what it failed with last, for as long as it tries again.
+    """
 
     step: StepName
     since: Moment
     until: Moment | None
     failure: str | None = None
     code: str | None = None
+    waits: str | None = None
 
 
 class Decision(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):

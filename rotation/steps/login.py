@@ -8,10 +8,11 @@ from rotation.model.activities import Staged, Watched
 from rotation.model.errors import Conflict
 from rotation.model.reasons import Code
 from rotation.model.targets import SecretTarget
+from rotation.model.world import other
 from rotation.secrecy import CONTENT_TYPES, extract, new_password, render
 
 if TYPE_CHECKING:
-    from rotation.model.world import SecretVersion
+    from rotation.model.world import SecretVersion, Slot
     from rotation.secrecy import Secret
     from rotation.steps.running import Step
 
@@ -39,7 +40,7 @@ def activate(step: Step) -> None:
     Raises `Conflict` unless the staged version is the current one. Earlier versions that are still
     enabled come from an answer that was lost, or from somebody else.
     """
-    current = _current(step)
+    current = _current(step, step.slot)
     if current.version != step.version:
         raise Conflict(
             Code.FOREIGN_VERSION,
@@ -68,7 +69,12 @@ def verify(step: Step) -> None:
 
     Raises `Conflict` if the reference names a version and it is not the current one.
     """
-    current, wanted = _current(step), step.reference.version
+    _prove(step, step.slot, step.reference.version)
+
+
+def _prove(step: Step, slot: Slot, wanted: str | None = None) -> None:
+    """Logs in as a slot's role. Raises what `verify` raises."""
+    current = _current(step, slot)
     if wanted is not None and current.version != wanted:
         raise Conflict(
             Code.FOREIGN_VERSION,
@@ -76,12 +82,12 @@ def verify(step: Step) -> None:
             "somebody else wrote it",
         )
     database = step.edges.database(step.credential)
-    database.login(step.login.role, _password(step, current))
+    database.login(step.credential.slots[slot].role, _password(step, current))
 
 
-def _current(step: Step) -> SecretVersion:
-    """The current version of the slot's secret. Raises `Conflict` if it is gone or disabled."""
-    secret = step.credential.secret(step.slot)
+def _current(step: Step, slot: Slot) -> SecretVersion:
+    """The current version of a slot's secret. Raises `Conflict` if it is gone or disabled."""
+    secret = step.credential.secret(slot)
     current = step.vault.current(secret)
     if current is None or not current.enabled:
         state = "does not exist" if current is None else "is disabled"
@@ -106,11 +112,15 @@ def await_sessions(step: Step) -> Watched:
 
 
 def deactivate(step: Step) -> None:
-    """Takes the login from the slot's role, then ends the sessions that stayed."""
+    """Takes the login from the slot's role, then ends the sessions that stayed.
+
+    The other slot's login is proved right before: `confirm` may have found no connection for that.
+    """
     database, name = step.edges.database(step.credential), step.login.role
     role = database.roles([name]).get(name)
     if role is not None and not role.login and not database.sessions([name]):
         return  # it may never have been activated, for lack of the right to
+    _prove(step, other(step.slot))
     step.standby.deactivate()
     step.standby.terminate()
 

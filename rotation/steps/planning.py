@@ -22,9 +22,13 @@ if TYPE_CHECKING:
     from rotation.model.world import Slot
     from rotation.steps.running import Step
 
-# The retry timeout of refusals, in seconds, in steps that undo or retire: a grant may be on its
-# way, an answer outdated, and a person would try it once more as well.
+# Retry timeouts, in seconds. Of refusals, while stopping is still possible: caches of rights fill,
+# and a webhook comes back, within a minute. In steps that undo or retire a grant has as long as
+# Azure takes for one at most, and what is final is tried again too: an answer may be outdated, and
+# a person would try it once more as well.
 REFUSALS = 120.0
+REFUSALS_OF_UNDO = 600.0
+FINAL_OF_UNDO = 120.0
 
 
 def plan(step: Step) -> Planned:
@@ -80,8 +84,8 @@ def _policy(credential: Credential) -> Policy:
     """The credential's times and choices that orchestrators need."""
     approval, retry = credential.approval, credential.retry
     return Policy(
-        forward=Retry(retry.retry_timeout.total_seconds()),
-        undo=Retry(retry.compensation.total_seconds(), REFUSALS),
+        forward=Retry(retry.retry_timeout.total_seconds(), REFUSALS),
+        undo=Retry(retry.compensation.total_seconds(), REFUSALS_OF_UNDO, FINAL_OF_UNDO),
         drain=credential.drain.total_seconds(),
         workloads={
             workload.name: WorkloadTimes(

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 import yaml
+from azure.core.credentials import AccessToken
 
 from local.cluster.client import apply, connect
 from local.process import Component, wait_until
@@ -40,7 +41,14 @@ from rotation.model.reasons import Code
 from rotation.model.targets import DeploymentTarget, SecretKeyTarget, ServiceTarget
 from rotation.model.world import Deployment, Route, shown_slot
 from rotation.secrecy import Secret, new_password
-from tests.contract.conftest import PLACES, Tokens, faults, needs_the_stand_in
+from tests.contract.conftest import (
+    PLACES,
+    Tokens,
+    at_once,
+    faults,
+    needs_the_stand_in,
+    revoked_once,
+)
 from tests.local.azure.support import ADMIN, READER, Admin
 from tests.memory.cluster import DeploymentState, SecretState, ServiceState
 from tests.memory.database import RoleState
@@ -155,8 +163,12 @@ class Edge:
     pods: Deployments
 
 
-def edge_of(settings: Cluster, authenticate: Callable[[], Secret] = new_password) -> Edge:
-    api = Api("contract", settings, authenticate)
+def edge_of(
+    settings: Cluster,
+    authenticate: Callable[[], Secret] = new_password,
+    refused: Callable[[], None] = lambda: None,
+) -> Edge:
+    api = Api("contract", settings, authenticate, refused)
     return Edge(Services(api), Deployments(api))
 
 
@@ -973,9 +985,17 @@ class Door:
     subject: dict[str, str]
     token: Callable[[], Secret]
 
-    def edge(self, authenticate: Callable[[], Secret] | None = None, **more: Any) -> Edge:
+    def edge(
+        self,
+        authenticate: Callable[[], Secret] | None = None,
+        refused: Callable[[], None] = lambda: None,
+        **more: Any,
+    ) -> Edge:
         values = {"server": self.server, "certificateAuthority": str(self.authority)}
-        return edge_of(Cluster(**{**values, **more}), authenticate or self.token)
+        return edge_of(Cluster(**{**values, **more}), authenticate or self.token, refused)
+
+    def get_token(self, *_: str, **__: Any) -> AccessToken:
+        return AccessToken(self.token().reveal(), int(time.time()) + 600)
 
 
 @pytest.fixture
@@ -1049,6 +1069,28 @@ def test_a_token_that_is_not_accepted(door: Door, space: str) -> None:
     with pytest.raises(Denied, match=text) as caught:
         stranger.traffic.route(ServiceTarget(space, "x", SLOT))
     assert "hunter2" not in str(caught.value)
+
+
+def test_a_token_that_is_refused_is_forgotten(door: Door, space: str) -> None:
+    signing_in = revoked_once(door)
+
+    def authenticate() -> Secret:
+        return Secret(signing_in.get_token(AKS_SCOPE).token)
+
+    reader = door.edge(authenticate, signing_in.forget)
+    for status in (401, 403):
+        with pytest.raises(Denied, match=f"HTTP {status}"):
+            reader.pods.deployment(DeploymentTarget(space, "x"))
+
+
+@pytest.mark.parametrize("verb", ["route", "scale", "watch_gone"])
+def test_a_pause_that_is_asked_for_is_the_orchestrator_s(
+    cluster: Edge, admin: Admin, verb: str
+) -> None:
+    admin.fault(match={"path_prefix": "/api"}, status=429, times=50, retry_after=30)
+    with at_once(30), pytest.raises(Unavailable) as caught:
+        VERBS[verb](cluster)
+    assert caught.value.retry_after == 30
 
 
 def test_a_sign_in_that_fails_is_passed_on(door: Door, space: str) -> None:

@@ -672,7 +672,7 @@ def test_a_server_that_asks_for_the_password_itself_does_not_get_it(world: World
     password = new_password()
     with asking_in_clear_text() as (port, received):
         impostor = world.edge(host="127.0.0.1", port=port, sslmode="disable")
-        with pytest.raises(Denied, match="authentication method requirement"):
+        with pytest.raises(Invalid, match="authentication method requirement"):
             impostor.login(world.green, password)
     assert password.reveal().encode() not in b"".join(received)
     assert world.green.encode() in b"".join(received)
@@ -702,14 +702,14 @@ def test_an_unknown_authority_is_refused(world: World, tmp_path: Path) -> None:
     if not world.server.tls:
         pytest.skip("this server has no TLS")
     stranger = Authority(tmp_path / "tls")
-    with pytest.raises(Denied, match="certificate verify failed"):
+    with pytest.raises(Invalid, match="certificate verify failed"):
         world.edge(sslrootcert=str(stranger.bundle)).roles([world.blue])
 
 
 def test_public_authorities_are_the_default(world: World, own: Postgres) -> None:
     if own.tls is None:
         pytest.skip("this server has no TLS")
-    with pytest.raises(Denied, match="certificate verify failed"):
+    with pytest.raises(Invalid, match="certificate verify failed"):
         world.edge(sslrootcert=None).roles([world.blue])
     # `require` asks for encryption only, and certificates at hand do not change that.
     assert world.edge(sslrootcert=None, sslmode="require").roles([world.blue])
@@ -718,7 +718,7 @@ def test_public_authorities_are_the_default(world: World, own: Postgres) -> None
 def test_an_authority_that_is_not_there(world: World, tmp_path: Path) -> None:
     if not world.server.tls:
         pytest.skip("this server has no TLS")
-    with pytest.raises(Denied, match="root certificate file"):
+    with pytest.raises(Invalid, match="root certificate file"):
         world.edge(sslrootcert=str(tmp_path / "nothing.pem")).roles([world.blue])
 
 
@@ -727,7 +727,7 @@ def test_encryption_is_not_given_up(world: World, own: Postgres) -> None:
         with pytest.raises(Denied, match=r"no pg_hba\.conf entry"):
             world.edge(sslmode="disable").roles([world.blue])
     else:
-        with pytest.raises(Denied, match="server does not support SSL"):
+        with pytest.raises(Invalid, match="server does not support SSL"):
             world.edge(sslmode="verify-full").roles([world.blue])
 
 

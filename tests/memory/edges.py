@@ -191,6 +191,7 @@ class MemoryDatabase:
 
     def roles(self, names: list[str]) -> dict[str, Role]:
         def effect(_: float) -> dict[str, Role]:
+            self._connect()
             known = {name: self._model.roles[name] for name in names if name in self._model.roles}
             return {
                 name: Role(name, found.login, found.valid_until) for name, found in known.items()
@@ -200,6 +201,7 @@ class MemoryDatabase:
 
     def activate(self, role: str, password: Secret) -> None:
         def effect() -> None:
+            self._connect()
             if role not in self._model.roles:
                 raise _no_role(role)
             found = self._model.roles[role]
@@ -209,6 +211,7 @@ class MemoryDatabase:
 
     def deactivate(self, role: str) -> None:
         def effect() -> None:
+            self._connect()
             if role not in self._model.roles:
                 raise _no_role(role)
             found = self._model.roles[role]
@@ -219,6 +222,7 @@ class MemoryDatabase:
 
     def terminate(self, role: str) -> int:
         def effect() -> int:
+            self._connect()
             left = [job for job in self._model.jobs if job.role != role]
             ended = len(self._model.jobs) - len(left)
             self._model.jobs = left
@@ -231,6 +235,7 @@ class MemoryDatabase:
 
     def sessions(self, roles: list[str]) -> list[Session]:
         def effect(_: float) -> list[Session]:
+            self._connect()
             pods = [
                 Session(role, deployment.name.rpartition("-")[0], pod.address, "idle", None)
                 for cluster in self._world.clusters.values()
@@ -242,11 +247,18 @@ class MemoryDatabase:
 
     def login(self, role: str, password: Secret) -> None:
         def effect(_: float) -> None:
+            self._connect()
             if not self._model.accepts(role, password.reveal()):
                 text = f"the server says of role {role}: password authentication failed"
                 raise Denied(Code.LOGIN_REFUSED, text)
 
         self._calls.read("database", f"login {role}", effect)
+
+    def _connect(self) -> None:
+        """Raises `Unavailable` if the server has no connection left."""
+        if self._model.full():
+            text = "the server says: too many clients already"
+            raise Unavailable(Code.DATABASE_FULL, text)
 
 
 def _no_role(role: str) -> Missing:

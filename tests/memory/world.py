@@ -55,9 +55,10 @@ class World:
         self.published: list[JsonObject] = []
         self.owners: dict[str, Owner] = {}  # of roles, secrets, and namespace/name of the rest
         self.clusters = {
-            name: ClusterModel(clock, agenda, times, self.database.accepts)
+            name: ClusterModel(clock, agenda, times, self.database.accepts, self.database.full)
             for name in configuration.clusters
         }
+        self.database.used = self.connections
         self._clock = clock
         for name, credential in configuration.credentials.items():
             self._provision(name, credential)
@@ -177,6 +178,11 @@ class World:
         return vault.put(credential.slots[slot].secret, value, password, **more)
 
     # What is true now
+
+    def connections(self) -> int:
+        """How many connections the database has: one for each pod, and those of others."""
+        pods = sum(len(cluster.sessions()) for cluster in self.clusters.values())
+        return pods + len(self.database.jobs)
 
     def vault(self, credential: Credential) -> VaultModel:
         return self.vault_at(credential.vault)

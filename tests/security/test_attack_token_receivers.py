@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from rotation.config import Configuration, Database
 from rotation.edges.azure import AzureEdges
-from rotation.model.errors import Denied, EdgeError
+from rotation.model.errors import EdgeError, Invalid
 from rotation.model.reasons import Code
 from rotation.secrecy import Secret
 from tests.security.attacked import ADA, CREDENTIAL, configuration
@@ -119,7 +119,7 @@ def test_a_file_that_asks_for_no_proof_is_refused(mode: str) -> None:
 def test_a_server_that_is_none_of_the_cloud_is_asked_without_a_token(host: str) -> None:
     found, tokens = edges("pg.of-ours.example")
     credential = written(host=host).credential(CREDENTIAL)
-    with pytest.raises(Denied, match="is not sent to") as caught:
+    with pytest.raises(Invalid, match="is not sent to") as caught:
         found.database(credential).roles(["orders_blue"])
     assert caught.value.code is Code.DATABASE_HOST
     assert "ROTATION_DATABASE_HOSTS" in str(caught.value.reason.remedy)

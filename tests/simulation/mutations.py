@@ -13,9 +13,11 @@ from rotation.config import kept
 from rotation.decisions import ownership
 from rotation.decisions import plan as planned
 from rotation.decisions.rollout import unready
+from rotation.edges.cluster import client
+from rotation.edges.database import connecting
 from rotation.front import rotations, triggers
 from rotation.model import activities as known
-from rotation.model.activities import Staged, Watched
+from rotation.model.activities import Retry, Staged, Watched
 from rotation.model.catalogue import Outcome, Progress, Stage, StepName
 from rotation.model.errors import Failure, Invalid, StepFailed
 from rotation.model.reasons import Code
@@ -23,7 +25,7 @@ from rotation.model.record import Decision
 from rotation.model.targets import SecretTarget
 from rotation.model.world import other
 from rotation.secrecy import new_password
-from rotation.steps import guards, login, running, traffic
+from rotation.steps import guards, login, planning, running, traffic
 from rotation.steps.running import Implementation, Step
 from rotation.story import approval, progress, retrying, workflow, workload
 from tests.memory.unguarded import GUARDED, unguarded
@@ -37,7 +39,8 @@ if TYPE_CHECKING:
     from rotation.config import Workload
     from rotation.contracts.edges import Readers
     from rotation.decisions.verdict import Identity
-    from rotation.model.activities import Policy, Reference, Retry
+    from rotation.model.activities import Policy, Reference
+    from rotation.model.errors import EdgeError
     from rotation.model.reasons import Reason
     from rotation.model.record import Approval, Request
     from rotation.model.wire import JsonObject
@@ -208,6 +211,31 @@ def takes_the_first_refusal(
     return (yield from call_as_it_is(context, activity, reference, once))
 
 
+def goes_back_with_a_login(run: Run, why: str, reasons: list[Reason]) -> Steps[End]:
+    """Rolls back, once a new connection as the slot that served before was to be had."""
+    run.retry_longer()
+    try:
+        yield from run.step(StepName.VERIFY, known.VERIFY, run.active)
+    except StepFailed as failure:
+        return Outcome.NEEDS_ATTENTION, why, list(failure.reasons)
+    return (yield from rolled_back(run, why, reasons))
+
+
+rolled_back = workflow.roll_back
+
+
+def confirms_with_a_login(step: Step) -> None:
+    traffic.confirm(step)
+    login.verify(step)
+
+
+def final_by_admission(what: str, status: int, message: str) -> EdgeError | None:
+    return Invalid(Code.CLUSTER_ERROR, what) if admission(what, status, message) else None
+
+
+admission = client._admission  # noqa: SLF001 - what it knows is kept
+
+
 def waits_for_a_name_nobody_knows(run: Run, asked: Approval) -> Any:
     asked.event = "decision-1"
     run.show()
@@ -337,6 +365,38 @@ MUTATIONS = (
         _of(9),
         # Looked at twice: before anything starts, and by the plan.
         replaced=((triggers, "not_soon", nothing), (planned, "not_soon", nothing)),
+    ),
+    Mutation(
+        "refusals are final at once",
+        _of(9),
+        replaced=((planning, "REFUSALS", 0.0), (progress, "BEFORE_THE_PLAN", Retry(600.0))),
+        first_seed=33,
+    ),
+    Mutation(
+        "what no list has is final",
+        _of(9),
+        replaced=((connecting, "FINAL", ("XX", "25", *connecting.FINAL)),),
+    ),
+    Mutation(
+        "what admission says is final",
+        _of(9),
+        replaced=((client, "_admission", final_by_admission),),
+    ),
+    # Found by the sweeps, in which somebody uses the connections up.
+    Mutation(
+        "going back asks for a login",
+        _of(),
+        replaced=((workflow, "roll_back", goes_back_with_a_login),),
+    ),
+    Mutation(
+        "a server without a connection stops what would free some",
+        _of(),
+        steps=(("confirm", confirms_with_a_login),),
+    ),
+    Mutation(
+        "going back waits for as many pods",
+        _of(),
+        replaced=((traffic, "_some_ready", nothing),),
     ),
     Mutation(
         "a decision that never arrives",

@@ -62,6 +62,10 @@ def _said(run: Run, rotation: str, status: dict[str, Any]) -> None:
 def _justified(run: Run, rotation: str, status: dict[str, Any], damaged: list[str]) -> None:
     checker, faults = run.machine.checker, run.machine.checker.permanents
     outcome, credential = status["outcome"], status["credential"]
+    full = "database-connections-used-up" in _codes(status)
+    if outcome == "needs-attention" and full and not run.others.touched:
+        # Nobody but the two slots' pods holds them here, and one of the slots was to be retired.
+        checker.fail(9, f"{rotation} is {outcome} for want of connections that it could free")
     if damaged or not _stopped(status) or _patient(status, outcome):
         return
     if outcome != "needs-attention" and _excused(run):
@@ -70,6 +74,11 @@ def _justified(run: Run, rotation: str, status: dict[str, Any], damaged: list[st
     deeds = [when for owner, when in run.others.touched.items() if owner.credential == credential]
     if not any(when >= began for when in [*deeds, *(when for when, _ in faults)]):
         checker.fail(9, f"{rotation} is {outcome} for no reason: {status['outcomeReason']}")
+
+
+def _codes(status: dict[str, Any]) -> set[str]:
+    """The codes of the reasons that made it end as it did."""
+    return {why["code"] for why in status["reasons"]}
 
 
 def _refused(run: Run, rotation: str, status: dict[str, Any]) -> None:
