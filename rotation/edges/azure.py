@@ -130,22 +130,29 @@ class AzureEdges:
 
         Its admin's password or token is fetched anew for each connection.
         """
+        return self._server(credential, credential.database.host, credential.database.port)
+
+    def replicas(self, credential: config.Credential) -> list[Database]:
+        return [self._server(credential, *at) for at in credential.database.reads_from]
+
+    def _server(self, credential: config.Credential, host: str, port: int) -> Database:
         from rotation.edges.database.server import PostgreSQL
 
-        key = f"{credential.vault} {credential.database.model_dump_json()}"
+        at = credential.database.model_copy(update={"host": host, "port": port})
+        key = f"{credential.vault} {at.model_dump_json()}"
         if key not in self._databases:
             self._databases[key] = PostgreSQL(
-                credential.database,
-                lambda: self._admin_password(credential),
+                at,
+                lambda: self._admin_password(credential, host),
                 lambda: self._refused(credential),
             )
         return self._databases[key]
 
-    def _admin_password(self, credential: config.Credential) -> Secret:
+    def _admin_password(self, credential: config.Credential, host: str) -> Secret:
         """The password of the credential's admin, or, if no secret has one, an Entra token."""
         admin = credential.database.admin
         if admin.secret is None:
-            self._ensure_trusted(credential.database.host)
+            self._ensure_trusted(host)
             return self.identity.token(POSTGRESQL_SCOPE)
         vault = self.vault(admin.vault or credential.vault)
         return vault.value(SecretTarget(admin.secret))
