@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, assert_never
 
 from rotation.decisions.rollout import unready
 from rotation.model.catalogue import Origin
-from rotation.model.reasons import Code, Reason, reason
+from rotation.model.reasons import WAIVABLE, Code, Reason, reason
 from rotation.model.world import (
     SLOTS,
     Deployment,
@@ -20,7 +20,7 @@ from rotation.model.world import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterable, Iterator
     from datetime import datetime
 
     from rotation.model.record import Request
@@ -28,9 +28,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Rotate:
-    """The plan to rotate away from the active slot."""
+    """The plan to rotate away from the active slot, in spite of the problems that were waived."""
 
     active: Slot
+    waived: tuple[Reason, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -42,9 +43,10 @@ class Skip:
 
 @dataclass(frozen=True)
 class Refuse:
-    """The plan to do nothing, until somebody has mended the problems."""
+    """The plan to do nothing, until somebody has mended the problems; others were waived."""
 
     problems: tuple[Reason, ...]
+    waived: tuple[Reason, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -60,10 +62,17 @@ EVENT_SLACK = timedelta(days=1)
 Plan = Rotate | Skip | Refuse | Wait
 
 
-def plan(world: Snapshot, request: Request, now: datetime, rotate_before: timedelta) -> Plan:
+def plan(
+    world: Snapshot,
+    request: Request,
+    now: datetime,
+    rotate_before: timedelta,
+    waive: Collection[str] = (),
+) -> Plan:
     """The plan for a request: rotate, skip, refuse with all problems, or wait.
 
-    What is not due is skipped even if there are problems, unless there is no active slot.
+    What is not due is skipped even if there are problems, unless there is no active slot. `waive`
+    are codes whose problems do not count; whoever names one that cannot be waived has no effect.
     """
     active = active_slot(world)
     if active is None:
@@ -71,11 +80,24 @@ def plan(world: Snapshot, request: Request, now: datetime, rotate_before: timede
     not_due = _not_due(world, request, active, now, rotate_before)
     if not_due is not None:
         return Skip(not_due)
-    problems = tuple(_problems(world, active))
+    problems, waived = _apart(_problems(world, active), waive)
     if problems:
-        return Refuse(problems)
-    unhealthy = tuple(_unhealthy(world, active))
-    return Wait(unhealthy) if unhealthy else Rotate(active)
+        return Refuse(problems, waived)
+    passing, ignored = _apart(_unhealthy(world, active), waive)
+    return Wait(passing) if passing else Rotate(active, waived + ignored)
+
+
+def _apart(
+    problems: Iterable[Reason], waive: Collection[str]
+) -> tuple[tuple[Reason, ...], tuple[Reason, ...]]:
+    """The problems that stand, and those that are waived.
+
+    Who may waive is looked at where a rotation is asked for. What nobody may is looked at here, so
+    that it holds against whoever can write into the task hub, too.
+    """
+    listed, effective = tuple(problems), set(waive) & set(WAIVABLE)
+    waived = tuple(problem for problem in listed if problem.code in effective)
+    return tuple(problem for problem in listed if problem not in waived), waived
 
 
 def active_slot(world: Snapshot) -> Slot | None:
@@ -225,8 +247,9 @@ def _unhealthy(world: Snapshot, active: Slot) -> Iterator[Reason]:
         serving = workload.deployments[active]
         waiting = unready(serving) if serving else None
         if serving and waiting:
+            # Without any pod that is ready there is nothing to go back to.
             yield reason(
-                Code.ACTIVE_UNHEALTHY,
+                Code.ACTIVE_UNHEALTHY if serving.ready else Code.ACTIVE_DOWN,
                 f"workload {workload.name}: its active Deployment {serving.name} is not healthy: "
                 f"{waiting}",
             )

@@ -13,7 +13,14 @@ from msgspec import Struct, field
 
 from rotation.model.catalogue import Announcement, OnDeadline, Outcome, Progress
 from rotation.model.reasons import Reason
-from rotation.model.record import Decision, Evidence, EvidenceSummary, Request, SessionCount
+from rotation.model.record import (
+    Decision,
+    Evidence,
+    EvidenceSummary,
+    Request,
+    SessionCount,
+    Waiver,
+)
 from rotation.model.wire import JsonObject, Moment
 from rotation.model.world import Slot
 
@@ -93,6 +100,7 @@ class Notice(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=Tr
     outcome: Outcome | None = None
     outcome_reason: str | None = None
     reasons: list[Reason] = field(default_factory=list)
+    waivers: list[Waiver] = field(default_factory=list)
 
 
 class Reference(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
@@ -119,13 +127,15 @@ class Nothing(Struct, frozen=True):
 class Planned(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
     """The answer of `plan`: the slot to rotate away from, and by what policy.
 
-    Without a slot the rotation ends, with the outcome and for the reasons.
+    Without a slot the rotation ends, with the outcome and for the reasons. `waivers` are problems
+    that are none of those, since somebody has waived them.
     """
 
     active: Slot | None = None
     policy: Policy | None = None
     outcome: Outcome | None = None
     reasons: list[Reason] = field(default_factory=list)
+    waivers: list[Waiver] = field(default_factory=list)
 
 
 class Staged(Struct, frozen=True):

@@ -2,14 +2,22 @@
 
 `Code` is the catalogue. docs/recovery.md is made from it (`make generated`), so that each code that
 a record, an event, a log line or an HTTP answer carries is explained there.
+
+Each code also says whether an owner may overrule it where `plan` refuses for it: `waived` is what
+a rotation then does all the same, or `NEVER`. There is no default: whoever adds a code decides it.
+What would break an invariant is never waived: the login that serves must work, with the way back
+proved, and nothing that serves may be taken for the standby. Neither is what the rotation cannot do
+without.
 """
 
 from __future__ import annotations
 
 from enum import StrEnum, unique
-from typing import Self
+from typing import Final, Self
 
 from msgspec import Struct
+
+NEVER: Final = None  # it cannot be waived
 
 
 class Area(StrEnum):
@@ -28,16 +36,20 @@ class Area(StrEnum):
 
 @unique
 class Code(StrEnum):
-    """A reason's code, with its cause and the remedy, in Markdown that also reads as plain text."""
+    """A reason's code, with its cause and the remedy, in Markdown that also reads as plain text.
+
+    `waived` is what a rotation does where somebody has waived it; None: it cannot be.
+    """
 
     area: Area
     cause: str
     remedy: str
+    waived: str | None
 
-    def __new__(cls, code: str, area: Area, cause: str, remedy: str) -> Self:
+    def __new__(cls, code: str, area: Area, cause: str, remedy: str, waived: str | None) -> Self:
         member = str.__new__(cls, code)
         member._value_ = code
-        member.area, member.cause, member.remedy = area, cause, remedy
+        member.area, member.cause, member.remedy, member.waived = area, cause, remedy, waived
         return member
 
     STANDBY_EVENT = (
@@ -45,18 +57,21 @@ class Code(StrEnum):
         Area.NOTHING_TO_DO,
         "an old version of the slot that was replaced nears its end",
         "nothing",
+        NEVER,
     )
     STALE_EVENT = (
         "event-about-old-version",
         Area.NOTHING_TO_DO,
         "the credential was rotated after the event was sent",
         "nothing",
+        NEVER,
     )
     FOREIGN_EVENT = (
         "event-about-other-secret",
         Area.NOTHING_TO_DO,
         "`credentials.yaml` names another secret by now",
         "nothing",
+        NEVER,
     )
     NO_EXPIRY = (
         "no-expiry",
@@ -66,20 +81,23 @@ class Code(StrEnum):
             "give the version an expiry date if it should be rotated: "
             "`az keyvault secret set-attributes --expires`"
         ),
+        NEVER,
     )
     NOT_DUE = (
         "not-due",
         Area.NOTHING_TO_DO,
         "the sweep looked, and there is time",
         "nothing; `POST /api/rotations` rotates it now",
+        NEVER,
     )
 
-    APPROVED = ("approved", Area.DECIDED, "an approver, or the policy, approved", "nothing")
+    APPROVED = ("approved", Area.DECIDED, "an approver, or the policy, approved", "nothing", NEVER)
     REJECTED = (
         "rejected",
         Area.DECIDED,
         "an approver, or the policy, rejected",
         "the comment of the decision says why; start again once the cause is gone",
+        NEVER,
     )
 
     SLOTS_DISAGREE = (
@@ -90,72 +108,91 @@ class Code(StrEnum):
             "point every production Service's selector at the slot that is to serve: "
             "[move traffic](#move-traffic)"
         ),
+        NEVER,
     )
     SERVICE_MISSING = (
         "service-missing",
         Area.WORLD,
         "onboarding is not finished, or the Service was deleted",
         "apply it: [onboarding.md](onboarding.md), step 5",
+        NEVER,
     )
     DEPLOYMENT_MISSING = (
         "deployment-missing",
         Area.WORLD,
         "onboarding is not finished, or the Deployment was deleted",
         "apply it: [onboarding.md](onboarding.md), step 5",
+        NEVER,
     )
     SECRET_MISSING = (
         "active-secret-missing",
         Area.WORLD,
         "wrong name in `credentials.yaml`, or the secret was deleted",
         "correct it; recover the secret: `az keyvault secret recover`",
+        NEVER,
     )
     VERSION_DISABLED = (
         "active-version-disabled",
         Area.WORLD,
         "somebody disabled the version that production runs on; new pods cannot mount it",
         "enable it: `az keyvault secret set-attributes --enabled true`",
+        NEVER,
     )
     ROLE_NOLOGIN = (
         "active-role-nologin",
         Area.WORLD,
         "somebody took the login away; new connections fail now",
         "`ALTER ROLE ... LOGIN`",
+        NEVER,
     )
     ROLE_MISSING = (
         "role-missing",
         Area.WORLD,
         "onboarding is not finished, or wrong `database.name`",
         "create it: [onboarding.md](onboarding.md), step 3",
+        NEVER,
     )
     CONTAINERS_DIFFER = (
         "containers-differ",
         Area.WORLD,
         "the two Deployments drifted apart",
-        "give the standby the same containers",
+        "give the standby the same containers, or [waive](approvals.md#waivers) it",
+        "containers that both have get the active one's images, others stay as they are",
     )
     ACTIVE_AT_ZERO = (
         "active-scaled-to-zero",
         Area.WORLD,
         "the active Deployment has no pods: production is down already",
         "scale it up",
+        NEVER,
     )
     ACTIVE_UNHEALTHY = (
         "active-not-healthy",
         Area.WORLD,
-        "the active Deployment was in a rollout, or not ready, for as long as a rotation waits",
-        "finish or undo the rollout, start again",
+        "the active Deployment was in a rollout, or not all ready, for as long as a rotation waits",
+        "finish or undo the rollout, start again; or [waive](approvals.md#waivers) it",
+        "it rotates at once, to the template and the number of pods that the rollout is to reach",
+    )
+    ACTIVE_DOWN = (
+        "active-not-serving",
+        Area.WORLD,
+        "no pod of the active Deployment was ready for as long as a rotation waits",
+        "production: look at once; start again when it serves",
+        NEVER,
     )
     NOT_CONFIGURED = (
         "not-in-configuration",
         Area.WORLD,
         "`credentials.yaml` lost the credential or workload while it was rotated",
         "deploy the file with it, start again",
+        NEVER,
     )
     CONFIGURATION = (
         "configuration-invalid",
         Area.WORLD,
         "`credentials.yaml` or an app setting is wrong; every problem is listed",
         "correct what is listed; `python -m rotation check FILE` tries a file",
+        NEVER,
     )
 
     NOT_COMING_UP = (
@@ -163,42 +200,49 @@ class Code(StrEnum):
         Area.PODS,
         "Kubernetes gave up: `ProgressDeadlineExceeded`, `FailedCreate` (quota, admission)",
         "`kubectl describe` the Deployment and its newest pod",
+        NEVER,
     )
     NOT_READY = (
         "pods-not-ready",
         Area.PODS,
         "pods crash, do not fit on a node, or cannot mount (FailedMount) within `ready`",
         "look at the pods' events: `kubectl get events`",
+        NEVER,
     )
     CANNOT_SERVE = (
         "target-cannot-serve",
         Area.PODS,
         "pods were lost between `prepare` and `swap`, or before a swap back",
         "find out what happened to the pods",
+        NEVER,
     )
     SCALING_UP = (
         "target-scaling-up",
         Area.PODS,
         "the load had grown, and the pods to match it did not become ready in time",
         "capacity of the node pool",
+        NEVER,
     )
     NOT_SERVING = (
         "slot-not-serving",
         Area.PODS,
         "the slot that should serve has no ready pod when the other is to be retired",
         "production: look at once",
+        NEVER,
     )
     ACTIVE_GONE = (
         "active-gone",
         Area.PODS,
         "the active Deployment was deleted or scaled down in the middle",
         "production: look at once",
+        NEVER,
     )
     PODS_LEFT = (
         "pods-left",
         Area.PODS,
         "pods do not end within `drain`: a longer grace period, a finalizer, a node that is gone",
         "`kubectl get pods`; then [take the slot down](#take-a-slot-down)",
+        NEVER,
     )
 
     SERVES_TRAFFIC = (
@@ -206,36 +250,42 @@ class Code(StrEnum):
         Area.OTHERS,
         "production selects the slot that was about to be changed: somebody moved traffic",
         "[look](#look); if it serves well, nothing; start a rotation later",
+        NEVER,
     )
     FOREIGN_VERSION = (
         "foreign-version",
         Area.OTHERS,
         "a version of the standby's secret was written by somebody else, several times in a row",
         "find who may set secrets in the vault, and stop it; start again",
+        NEVER,
     )
     VERSION_GONE = (
         "version-gone",
         Area.OTHERS,
         "the current version of the secret was disabled or deleted in the middle",
         "start again; of the active slot: enable it at once",
+        NEVER,
     )
     TRAFFIC_ELSEWHERE = (
         "traffic-elsewhere",
         Area.OTHERS,
         "a selector is neither where it was nor where it goes, or the Service is gone",
         "[look](#look), [move traffic](#move-traffic)",
+        NEVER,
     )
     TRAFFIC_CHANGED = (
         "traffic-changed",
         Area.OTHERS,
         "the Service was edited between the look at it and the swap, several times in a row",
         "find out what edits it (a deployment, a controller), wait for it, start again",
+        NEVER,
     )
     PREVIEW_GONE = (
         "preview-gone",
         Area.OTHERS,
         "the preview Service was changed or deleted",
         "apply it again",
+        NEVER,
     )
 
     TESTS_FAILED = (
@@ -243,43 +293,56 @@ class Code(StrEnum):
         Area.TESTS,
         "the tests of a workload did not pass; the text says why for each, evidence has its code",
         "the pods' log says why",
+        NEVER,
     )
-    TEST_STATUS = ("test-status", Area.TESTS, "another HTTP status", "the pods' log says why")
+    TEST_STATUS = (
+        "test-status",
+        Area.TESTS,
+        "another HTTP status",
+        "the pods' log says why",
+        NEVER,
+    )
     TEST_FIELD = (
         "test-field",
         Area.TESTS,
         "not what was expected; for the role: the wrong login serves",
         "see `DATABASE_ROLE` and the secret that the Deployment mounts",
+        NEVER,
     )
     TEST_NOT_JSON = (
         "test-not-json",
         Area.TESTS,
         "another page in between: an ingress, a sign-in",
         "correct the test's `path` or `url`",
+        NEVER,
     )
     TEST_NO_ANSWER = (
         "test-no-answer",
         Area.TESTS,
         "a `url` that the app cannot reach: private network, DNS",
         "make it reachable from the app, or test through `path`",
+        NEVER,
     )
     TEST_METADATA = (
         "test-metadata-address",
         Area.TESTS,
         "link-local addresses are refused: they hand out tokens",
         "use another address",
+        NEVER,
     )
     TEST_URL = (
         "test-url",
         Area.TESTS,
         "only http:// and https:// URLs with a host are fetched",
         "correct the URL",
+        NEVER,
     )
     TEST_PATH = (
         "test-path",
         Area.TESTS,
         "`{role}` in a test's `path` made `.` or `..` of it, which would lead out of the proxy",
         "correct the path",
+        NEVER,
     )
 
     DATABASE_UNREACHABLE = (
@@ -287,24 +350,28 @@ class Code(StrEnum):
         Area.SERVERS,
         "network, firewall, server down",
         "make the server reachable from the app",
+        NEVER,
     )
     DATABASE_BUSY = (
         "database-busy",
         Area.SERVERS,
         "the server had no resources, or was shutting down",
         "look at the server",
+        NEVER,
     )
     DATABASE_POOLER = (
         "database-pooler",
         Area.SERVERS,
         "a pooler answers at `database.host`, and start-up options do not reach the server",
         "name the server itself; applications may go on using the pooler",
+        NEVER,
     )
     DATABASE_HOST = (
         "database-host",
         Area.SERVERS,
         "the app's Entra token is for the cloud's own PostgreSQL servers, and this host is none",
         "correct `database.host`, list it in ROTATION_DATABASE_HOSTS, or use `admin.secret`",
+        NEVER,
     )
     LOGIN_SLOW = (
         "login-slow",
@@ -314,6 +381,7 @@ class Code(StrEnum):
             "verifier asks for millions of rounds"
         ),
         "look at the server, and at who may change the role's password; start again",
+        NEVER,
     )
     LOGIN_REFUSED = (
         "login-refused",
@@ -323,6 +391,7 @@ class Code(StrEnum):
             "of the slot's role in `verify`: start again, which makes a new password; "
             "of the rotating login: its secret in Key Vault is not its password"
         ),
+        NEVER,
     )
     DATABASE_RIGHT = (
         "database-right-missing",
@@ -332,24 +401,28 @@ class Code(StrEnum):
             "give the rotating login the rights in infra/database/rotator.sql: "
             "[onboarding.md](onboarding.md), step 3"
         ),
+        NEVER,
     )
     DATABASE_MISSING = (
         "database-object-missing",
         Area.SERVERS,
         "the role or database is not there",
         "create it: [onboarding.md](onboarding.md), step 3",
+        NEVER,
     )
     DATABASE_ERROR = (
         "database-error",
         Area.SERVERS,
         "the server refused the statement; its SQLSTATE follows",
         "look it up in PostgreSQL's list of error codes, and in the server's log",
+        NEVER,
     )
     FORMAT = (
         "secret-format",
         Area.SERVERS,
         "`format` does not fit the secret's value",
         "correct `format` in credentials.yaml, or write the secret anew",
+        NEVER,
     )
     VAULT_DENIED = (
         "vault-denied",
@@ -359,48 +432,56 @@ class Code(StrEnum):
             "or its firewall; or the vault is of another tenant"
         ),
         "grant the app's identity the role that docs/deploy.md names",
+        NEVER,
     )
     VAULT_CONFLICT = (
         "vault-conflict",
         Area.SERVERS,
         "the secret's name is taken by a deleted one",
         "`az keyvault secret recover`",
+        NEVER,
     )
     VAULT_MISSING = (
         "vault-missing",
         Area.SERVERS,
         "the secret or this version was deleted in the middle",
         "recover it, start again",
+        NEVER,
     )
     VAULT_DISABLED = (
         "vault-version-disabled",
         Area.SERVERS,
         "somebody disabled this version in the middle",
         "start again",
+        NEVER,
     )
     VAULT_UNAVAILABLE = (
         "vault-unavailable",
         Area.SERVERS,
         "the vault's firewall, DNS, a private endpoint, throttling; or no token could be had",
         "make the vault reachable from the app; check the app's identity (AZURE_CLIENT_ID)",
+        NEVER,
     )
     VAULT_ERROR = (
         "vault-error",
         Area.SERVERS,
         "the vault did not accept the request; its status and code follow",
         "look the code up in Key Vault's list of error codes",
+        NEVER,
     )
     CLUSTER_TOKEN = (
         "cluster-token-refused",
         Area.SERVERS,
         "another tenant, or the cluster has no Entra integration",
         "check `server` and the cluster's sign-in",
+        NEVER,
     )
     CLUSTER_DENIED = (
         "cluster-denied",
         Area.SERVERS,
         "the Role or its binding is missing, or names other objects",
         "apply infra/kubernetes/rbac.yaml in the namespace: [onboarding.md](onboarding.md), step 6",
+        NEVER,
     )
     CLUSTER_GUARDED = (
         "cluster-guarded",
@@ -413,48 +494,56 @@ class Code(StrEnum):
             "put `identity` (the app's object id) and `slotLabel` (the workloads' `selectorLabel`) "
             "right in this release's guard.yaml and apply it: [deploy.md](deploy.md)"
         ),
+        NEVER,
     )
     CLUSTER_MISSING = (
         "cluster-object-missing",
         Area.SERVERS,
         "a Deployment, Service or Secret was deleted in the middle",
         "apply it again, start again",
+        NEVER,
     )
     CLUSTER_CONFLICT = (
         "cluster-conflict",
         Area.SERVERS,
         "somebody else changed the object at the same moment",
         "start again",
+        NEVER,
     )
     CLUSTER_UNAVAILABLE = (
         "cluster-unavailable",
         Area.SERVERS,
         "private cluster without a route, authorised ranges, cluster stopped or overloaded",
         "make the API server reachable from the app; check `certificateAuthority`",
+        NEVER,
     )
     CLUSTER_ERROR = (
         "cluster-error",
         Area.SERVERS,
         "the API server did not accept the request; its status and reason follow",
         "look at the named fields of the object",
+        NEVER,
     )
     CLUSTER_ANSWER = (
         "cluster-answer",
         Area.SERVERS,
         "something that is no Kubernetes API answers at `server`",
         "correct it",
+        NEVER,
     )
     NO_MATCH_LABELS = (
         "no-match-labels",
         Area.SERVERS,
         "the Deployment uses matchExpressions only",
         "give it `slot` in matchLabels",
+        NEVER,
     )
     CLUSTER_SETTINGS = (
         "cluster-settings",
         Area.SERVERS,
         "`certificateAuthority` or `kubeconfig` in `credentials.yaml`",
         "check the path and the context",
+        NEVER,
     )
     IDENTITY_MISSING = (
         "identity-missing",
@@ -464,42 +553,49 @@ class Code(StrEnum):
             "assign the managed identity to the app (AZURE_CLIENT_ID names it), "
             "or sign in with `az login` on a developer's machine"
         ),
+        NEVER,
     )
     IDENTITY_DENIED = (
         "identity-denied",
         Area.SERVERS,
         "the identity endpoint gave no token: `AZURE_CLIENT_ID` names another identity",
         "check AZURE_CLIENT_ID and that the identity is assigned to the app",
+        NEVER,
     )
     IDENTITY_UNAVAILABLE = (
         "identity-unavailable",
         Area.SERVERS,
         "the identity endpoint did not answer",
         "restart the app if it stays so",
+        NEVER,
     )
     TOPIC_DENIED = (
         "topic-denied",
         Area.SERVERS,
         "Event Grid refuses: a grant is missing",
         "grant the app's identity EventGrid Data Sender on the topic",
+        NEVER,
     )
     TOPIC_MISSING = (
         "topic-missing",
         Area.SERVERS,
         "there is no such topic",
         "check ROTATION_TOPIC_ENDPOINT",
+        NEVER,
     )
     TOPIC_UNAVAILABLE = (
         "topic-unavailable",
         Area.SERVERS,
         "the topic did not answer",
         "announcements wait for a week, rotations do not",
+        NEVER,
     )
     TOPIC_ERROR = (
         "topic-error",
         Area.SERVERS,
         "the topic did not accept the event; its status follows",
         "report it",
+        NEVER,
     )
 
     CUT_OFF = (
@@ -507,48 +603,56 @@ class Code(StrEnum):
         Area.APP,
         "the app died in the middle of a step (timeout, crash or scale-in), again and again",
         "see its log; give it more memory",
+        NEVER,
     )
     HUB_UNAVAILABLE = (
         "task-hub-unavailable",
         Area.APP,
         "Azure Storage, or the Durable Task Scheduler, did not answer the app",
         "try again: rotations go on by themselves, and the answer says if a decision is in doubt",
+        NEVER,
     )
     UNEXPECTED = (
         "unexpected",
         Area.APP,
         "a fault of the app; the log line `step.unexpected` or `http.unexpected` says where",
         "report it",
+        NEVER,
     )
     ENDED_OUTSIDE = (
         "ended-from-outside",
         Area.APP,
         "somebody terminated the orchestration, or the engine failed it; nothing was undone",
         "[look](#look), then start a rotation or tidy up by hand",
+        NEVER,
     )
     UNREADABLE = (
         "record-unreadable",
         Area.APP,
         "the record was written by a release that this one does not understand",
         "read it in the task hub; [look](#look)",
+        NEVER,
     )
     NO_TOPIC = (
         "topic-not-set",
         Area.APP,
         "the topic was taken away: announcements wait for a week, rotations do not",
         "set ROTATION_TOPIC_ENDPOINT again",
+        NEVER,
     )
     ABORT_FAILED = (
         "taking-down-failed",
         Area.APP,
         "aborted before the swap, and then the clean-up failed; production is untouched",
         "the cause away, then [take the standby slot down](#take-a-slot-down), or start a rotation",
+        NEVER,
     )
     ROLLING_BACK_FAILED = (
         "rolling-back-failed",
         Area.APP,
         "the way back failed: each workload is on the slot that its Service selects",
         "[look](#look), decide for one slot, [move traffic](#move-traffic) of the others",
+        NEVER,
     )
 
     BAD_REQUEST = (
@@ -556,80 +660,106 @@ class Code(StrEnum):
         Area.REQUESTS,
         "a field is missing, too long, of the wrong type, or not known; `field` names it",
         "correct the field",
+        NEVER,
     )
-    TOO_LARGE = ("request-too-large", Area.REQUESTS, "the body is too large", "send less")
+    TOO_LARGE = ("request-too-large", Area.REQUESTS, "the body is too large", "send less", NEVER)
     MEDIA_TYPE = (
         "media-type",
         Area.REQUESTS,
         "the body is of another kind; other sites can make a browser send some of those",
         "send application/json to the API; the page sends its form by itself",
+        NEVER,
     )
     UNKNOWN_CREDENTIAL = (
         "unknown-credential",
         Area.REQUESTS,
         "`credentials.yaml` has no such credential",
         "`GET /api/credentials` lists them",
+        NEVER,
     )
     UNKNOWN_ROTATION = (
         "unknown-rotation",
         Area.REQUESTS,
         "there is none of this id, or it ended more than 30 days ago",
         "`GET /api/rotations` lists them",
+        NEVER,
     )
-    UNKNOWN_PAGE = ("unknown-page", Area.REQUESTS, "the overview has fewer pages", "go to page 1")
+    UNKNOWN_PAGE = (
+        "unknown-page",
+        Area.REQUESTS,
+        "the overview has fewer pages",
+        "go to page 1",
+        NEVER,
+    )
     BUSY = (
         "busy",
         Area.REQUESTS,
         "the credential has another rotation under way",
         "wait for it; `rotation` names it",
+        NEVER,
     )
     NOT_WAITING = (
         "not-waiting",
         Area.REQUESTS,
         "the rotation does not wait for a decision (any more), or the decision did not count",
         "read its record",
+        NEVER,
     )
     ALREADY_DECIDED = (
         "already-decided",
         Area.REQUESTS,
         "somebody else's decision was first: one counts",
         "read `decision`",
+        NEVER,
     )
     NOT_ALLOWED = (
         "not-allowed",
         Area.REQUESTS,
         "whoever asks may not decide this, or may not speak for somebody else",
         "ask one of the approvers",
+        NEVER,
+    )
+    NOT_WAIVABLE = (
+        "not-waivable",
+        Area.REQUESTS,
+        "a rotation cannot do without what `waive` names, or it would break what is promised",
+        "mend it: the code's own row says how; the problem's text lists what can be waived",
+        NEVER,
     )
     NOT_SIGNED_IN = (
         "not-signed-in",
         Area.REQUESTS,
         "the platform's sign-in names nobody, or is not in force",
         "sign in; turn on App Service authentication, or set ROTATION_SIGN_IN to links",
+        NEVER,
     )
     LINK_INVALID = (
         "link-invalid",
         Area.REQUESTS,
         "the signed link is cut off, forged, or its key was withdrawn; or the app takes none",
         "open it from the mail again",
+        NEVER,
     )
     LINK_EXPIRED = (
         "link-expired",
         Area.REQUESTS,
         "the signed link has expired",
         "the next reminder brings a new one",
+        NEVER,
     )
     LINKS_UNAVAILABLE = (
         "links-unavailable",
         Area.REQUESTS,
         "the key that signs links cannot be read; the log line `links.unavailable` says why",
         "try again in a minute",
+        NEVER,
     )
     FORM_FOREIGN = (
         "form-foreign",
         Area.REQUESTS,
         "a page of another site sent the form or request",
         "open the page and decide there; a program sends no Origin, Referer or Sec-Fetch-Site",
+        NEVER,
     )
 
 
@@ -643,6 +773,20 @@ class Reason(Struct, frozen=True):
     code: str
     text: str
     remedy: str = ""
+
+
+CODES = {str(code): code for code in Code}
+WAIVABLE = tuple(code for code in Code if code.waived is not NEVER)
+
+
+def why_not_waived(code: str) -> str | None:
+    """Why a code cannot be waived, with those that can be; None if it can be."""
+    if code in WAIVABLE:
+        return None
+    can = f"what can be: {', '.join(sorted(WAIVABLE))}"
+    if code in CODES:
+        return f"{code} cannot be waived; {can}"
+    return f"{code[:80]!r} is no code of a reason; {can}"
 
 
 def reason(code: Code, text: str) -> Reason:

@@ -7,19 +7,25 @@ from typing import TYPE_CHECKING, assert_never
 from rotation.decisions.plan import Refuse, Rotate, Skip, Wait
 from rotation.decisions.plan import plan as decide
 from rotation.model.activities import ApprovalPolicy, Planned, Policy, Retry, WorkloadTimes
-from rotation.model.catalogue import Outcome
+from rotation.model.catalogue import Origin, Outcome
 from rotation.model.errors import Unavailable
-from rotation.model.reasons import Code
+from rotation.model.reasons import CODES
+from rotation.model.record import Waiver
 from rotation.model.world import SLOTS, SlotState, Snapshot, WorkloadState
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from rotation.config import Credential, Workload
     from rotation.contracts.edges import Readers
+    from rotation.model.reasons import Reason
+    from rotation.model.record import Request, WaivedVia
     from rotation.steps.running import Step
 
 # The retry timeout of refusals, in seconds, in steps that undo or retire: a grant may be on its
 # way, an answer outdated, and a person would try it once more as well.
 REFUSALS = 120.0
+OWNER = "the owner of credentials.yaml"  # who has waived what the file waives
 
 
 def plan(step: Step) -> Planned:
@@ -32,19 +38,34 @@ def plan(step: Step) -> Planned:
         raise LookupError("the reference of plan has no request")
     credential = step.credential
     world = snapshot(step.edges, step.name, credential)
-    decision = decide(world, request, step.edges.now(), credential.rotate_before)
+    waive = request.waive if _by_hand(request) else credential.waive
+    decision = decide(world, request, step.edges.now(), credential.rotate_before, waive)
     match decision:
-        case Rotate(active):
-            return Planned(active=active, policy=_policy(credential))
+        case Rotate(active, waived):
+            waivers = _waivers(request, waived)
+            return Planned(active=active, policy=_policy(credential), waivers=waivers)
         case Skip(reason):
             return Planned(outcome=Outcome.SKIPPED, reasons=[reason])
-        case Refuse(problems):
-            return Planned(outcome=Outcome.REFUSED, reasons=list(problems))
+        case Refuse(problems, waived):
+            waivers = _waivers(request, waived)
+            return Planned(outcome=Outcome.REFUSED, reasons=list(problems), waivers=waivers)
         case Wait(problems):
             text = "; ".join(problem.text for problem in problems)
-            raise Unavailable(Code.ACTIVE_UNHEALTHY, text)
+            raise Unavailable(CODES[problems[0].code], text)
         case _:
             assert_never(decision)
+
+
+def _by_hand(request: Request) -> bool:
+    """Whether a person asked, who waives in the request; events and sweeps go by the file."""
+    return request.origin is Origin.MANUAL
+
+
+def _waivers(request: Request, waived: Iterable[Reason]) -> list[Waiver]:
+    """The problems that were waived, with who gave the waiver."""
+    by = request.requested_by if _by_hand(request) else OWNER
+    via: WaivedVia = "request" if _by_hand(request) else "file"
+    return [Waiver(code=one.code, text=one.text, by=by, via=via) for one in waived]
 
 
 def _policy(credential: Credential) -> Policy:

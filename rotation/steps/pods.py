@@ -30,7 +30,7 @@ def deliver(step: Step) -> None:
 
 
 def start(step: Step) -> None:
-    """Starts the standby Deployment with the active one's images and number of pods.
+    """Starts the standby Deployment with the active one's number of pods, and its images.
 
     The preview Service is pointed at it first.
     """
@@ -42,9 +42,11 @@ def start(step: Step) -> None:
     if active is None or active.replicas == 0:
         text = f"the active Deployment of workload {workload.name} is gone or at zero"
         raise Conflict(Code.ACTIVE_GONE, text)
-    step.standby.start(
-        workload, replicas=active.replicas, images=active.images, version=step.version
-    )
+    standby = step.pods.deployment(step.deployment)
+    # A patch would add a container that only the active one has: that they differ may be waived.
+    known = standby.images if standby is not None else active.images
+    images = {name: image for name, image in active.images.items() if name in known}
+    step.standby.start(workload, replicas=active.replicas, images=images, version=step.version)
 
 
 def await_ready(step: Step) -> Watched:

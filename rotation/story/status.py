@@ -17,13 +17,14 @@ if TYPE_CHECKING:
 V = TypeVar("V")
 
 LIMIT = 8000  # characters of JSON, all of it ASCII
-# Tried in this order: how long a text may be, how many of the last steps and of the reasons are
-# shown.
+# Tried in this order: how long a text may be, how many of the last steps, and of the reasons and
+# waivers each, are shown.
 TIGHTER = ((1000, 50, 20), (300, 50, 10), (110, 50, 2), (110, 8, 1))
 
 
 def truncated_status(status: JsonObject) -> JsonObject:
-    """The status, if it is too long with shorter texts, its last steps and its first reasons only.
+    """The status, if it is too long with shorter texts, its last steps and its first reasons
+    and waivers only.
 
     Ids and names have at most a hundred characters and stay whole.
     """
@@ -31,7 +32,11 @@ def truncated_status(status: JsonObject) -> JsonObject:
     for longest, steps, reasons in TIGHTER:
         if len(json.dumps(shown)) <= LIMIT:
             break
-        kept = {"steps": status["steps"][-steps:], "reasons": status["reasons"][:reasons]}
+        kept = {
+            "steps": status["steps"][-steps:],
+            "reasons": status["reasons"][:reasons],
+            "waivers": status["waivers"][:reasons],
+        }
         shown = _cut({**status, **kept}, longest)
     return shown
 
