@@ -32,6 +32,7 @@ INVARIANTS = {
     7: "needs-attention destroys nothing",
     8: "every request succeeds",
     9: "every rotation comes to a justified end",
+    10: "nobody waives who may not approve, nor what nobody may waive",
 }
 
 

@@ -10,16 +10,17 @@ from unittest import mock
 import msgspec
 
 from rotation.decisions import plan as planned
-from rotation.front import rotations, triggers
+from rotation.front import api, rotations, triggers
 from rotation.model import activities as known
 from rotation.model.activities import Staged, Watched
 from rotation.model.catalogue import Outcome, Progress, Stage, StepName
 from rotation.model.errors import Failure, StepFailed
+from rotation.model.reasons import Code
 from rotation.model.record import Decision
 from rotation.model.targets import SecretTarget
 from rotation.model.world import other
 from rotation.secrecy import new_password
-from rotation.steps import guards, login, running, traffic
+from rotation.steps import guards, login, planning, running, traffic
 from rotation.steps.running import Implementation, Step
 from rotation.story import approval, progress, retrying, workflow, workload
 from tests.memory.unguarded import GUARDED, unguarded
@@ -192,6 +193,15 @@ def waits_for_a_name_nobody_knows(run: Run, asked: Approval) -> Any:
     return run.context.wait_for_external_event("decision-0")
 
 
+def takes_any_waiver(_: object, document: JsonObject, *__: object) -> list[str]:
+    """The codes of a request, whoever names them."""
+    return list(document.get("waive") or [])
+
+
+def tells_of_no_waiver(*_: object) -> list[Any]:
+    return []
+
+
 def calling(how: Callable[..., Steps[Any]]) -> tuple[tuple[Any, str, Any], ...]:
     """The patches that make orchestrators call activities in another way."""
     return tuple((module, "call", how) for module in (retrying, progress, workload))
@@ -273,6 +283,24 @@ MUTATIONS = (
         _of(9),
         # Looked at twice: before anything starts, and by the plan.
         replaced=((triggers, "not_soon", nothing), (planned, "not_soon", nothing)),
+    ),
+    Mutation(
+        "what nobody may waive is waived",
+        _of(10),
+        replaced=((planned, "WAIVABLE", tuple(Code)),),
+        first_seed=40,
+    ),
+    Mutation(
+        "anybody waives",
+        _of(10),
+        replaced=((api, "_waived", takes_any_waiver),),
+        first_seed=60,
+    ),
+    Mutation(
+        "a waiver is not told",
+        _of(10),
+        replaced=((planning, "_waivers", tells_of_no_waiver),),
+        first_seed=60,
     ),
     Mutation(
         "a decision that never arrives",

@@ -12,6 +12,8 @@ from tests.memory.cluster import Times
 if TYPE_CHECKING:
     from random import Random
 
+    from tests.simulation.troubles import Trouble
+
 APPROVERS = ("ann@example.org", "ben@example.org")
 REQUESTER = "zoe@example.org"
 TOPIC = "https://topic.example/api/events"
@@ -28,6 +30,7 @@ class Scenario:
     times: Times
     topic: bool
     flaw: Flaw = ""
+    trouble: Trouble | None = None  # from the start
 
 
 def draw(rng: Random) -> Scenario:
