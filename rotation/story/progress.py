@@ -34,6 +34,13 @@ BEFORE_THE_PLAN = Retry(transient=600.0)
 IGNORED_KEPT = 5
 
 
+def part_id(rotation: str, name: StepName, workload: str, attempt: int) -> str:
+    """The id of a workload's sub-orchestration, of at most a hundred characters: the Durable Task
+    Scheduler takes no more."""
+    again = f".{attempt}" if attempt > 1 else ""
+    return f"{rotation}.{name}.{workload}{again}"
+
+
 class Run:
     """A rotation under way. `record` is its custom status and, at the end, its output.
 
@@ -50,6 +57,7 @@ class Run:
         self.active: Slot = SLOTS[0]
         self.standby: Slot = SLOTS[1]
         self.notified = 0
+        self.attempt = 1
 
     @property
     def now(self) -> Moment:
@@ -66,6 +74,10 @@ class Run:
     def retry_longer(self) -> None:
         """From now on retries faults for longer, and refusals too: there is no way but on."""
         self.retry = self.policy.undo
+
+    def begin_anew(self) -> None:
+        """From now on sub-orchestrations have ids of another attempt."""
+        self.attempt += 1
 
     def reference(
         self,
@@ -143,7 +155,7 @@ class Run:
                         times,
                     )
                 ),
-                f"{self.request.rotation}.{name}.{workload}",
+                part_id(self.request.rotation, name, workload, self.attempt),
                 version=inherited(self.context),
             )
             for workload, times in self.policy.workloads.items()

@@ -110,7 +110,23 @@ STAGE_ATTEMPTS = 3
 
 
 def bring_up(run: Run) -> Steps[None]:
-    """Gives the standby slot a new password, and starts and tests its pods, unseen by clients."""
+    """Gives the standby slot a new password, and starts and tests its pods, unseen by clients.
+
+    A secret version that comes after ours, of an execution that was held up or of somebody else,
+    has it begin anew, a few times.
+    """
+    for left in reversed(range(STAGE_ATTEMPTS)):
+        try:
+            yield from _bring_up(run)
+        except StepFailed as failure:
+            if not left or not _foreign(failure) or not since(run.context, "1.2"):
+                raise
+            run.begin_anew()
+        else:
+            return
+
+
+def _bring_up(run: Run) -> Steps[None]:
     slot = run.standby
     version = run.record.version = yield from new_login(run, slot)
     run.stage(Stage.VERIFY)
@@ -126,12 +142,19 @@ def bring_up(run: Run) -> Steps[None]:
     yield from run.step(StepName.VERIFY, activities.VERIFY, slot, version=version)
 
 
-def new_login(run: Run, slot: Slot) -> Steps[str]:
-    """The secret version that the role logs in with: staged by this rotation, and still current.
+def _foreign(failure: StepFailed) -> bool:
+    """Whether a step found a secret version in the place of ours."""
+    return failure.reasons[0].code == Code.FOREIGN_VERSION
 
-    Where somebody else writes versions too, a new one is staged a few times before it gives up.
+
+def new_login(run: Run, slot: Slot) -> Steps[str]:
+    """The secret version that the role logs in with, staged by this rotation.
+
+    Stories of 1.1 begin anew here where somebody else writes versions too; newer ones in
+    `bring_up`, since one may come later.
     """
-    for left in reversed(range(STAGE_ATTEMPTS)):
+    only_here = since(run.context, "1.1") and not since(run.context, "1.2")
+    for left in reversed(range(STAGE_ATTEMPTS if only_here else 1)):
         run.stage(Stage.STAGE)
         staged = yield from run.step(StepName.STAGE, activities.STAGE, slot)
         run.stage(Stage.ACTIVATE)
@@ -140,8 +163,7 @@ def new_login(run: Run, slot: Slot) -> Steps[str]:
                 StepName.ACTIVATE, activities.ACTIVATE, slot, version=staged.version
             )
         except StepFailed as failure:
-            foreign = failure.reasons[0].code == Code.FOREIGN_VERSION
-            if not left or not foreign or not since(run.context, "1.1"):
+            if not left or not _foreign(failure):
                 raise
         else:
             return staged.version

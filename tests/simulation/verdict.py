@@ -95,7 +95,7 @@ def _excused(run: Run) -> bool:
     """Whether a run may have stopped, before anything had to be undone, for a bug or an old
     answer."""
     machine, calls = run.machine, run.machine.calls
-    return bool(machine.world.flaw or machine.checker.late or calls.stale or calls.untested)
+    return bool(machine.world.flaw or calls.stale or calls.untested)
 
 
 def _stopped(status: dict[str, Any]) -> bool:
