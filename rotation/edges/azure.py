@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from rotation import log
 from rotation import settings as app_settings
+from rotation.clouds import named
 from rotation.model.errors import Denied
 from rotation.model.reasons import Code
 from rotation.model.targets import SecretTarget
@@ -32,15 +33,6 @@ if TYPE_CHECKING:
     from rotation.model.world import Answer
     from rotation.secrecy import Secret
     from rotation.settings import Settings
-
-# The Entra applications behind Azure Database for PostgreSQL and AKS.
-POSTGRESQL_SCOPE = "https://ossrdbms-aad.database.windows.net/.default"
-POSTGRESQL_HOSTS = (
-    ".postgres.database.azure.com",
-    ".postgres.database.usgovcloudapi.net",
-    ".postgres.database.chinacloudapi.cn",
-)
-AKS_SCOPE = "6dae42f8-4368-4678-94ff-3960e28e3630/.default"
 
 RECEIVERS = ("APPLICATIONINSIGHTS_CONNECTION_STRING", "OTEL_EXPORTER_OTLP_ENDPOINT")
 # Settings by which the platform's worker sends telemetry of its own. The host then no longer takes
@@ -97,7 +89,9 @@ class AzureEdges:
     def identity(self) -> Identity:
         from rotation.edges.identity import Identity
 
-        return Identity(self._environment)
+        # Metrics are sent with it, of an app whose settings are wrong as well.
+        cloud = named(self._environment.get("ROTATION_CLOUD"))
+        return Identity(self._environment, cloud.authority)
 
     def vault(self, url: str) -> Vault:
         from rotation.edges.vault import KeyVault
@@ -125,7 +119,7 @@ class AzureEdges:
         admin = credential.database.admin
         if admin.secret is None:
             self._ensure_trusted(credential.database.host)
-            return self.identity.token(POSTGRESQL_SCOPE)
+            return self.identity.token(self.settings.cloud.postgresql)
         vault = self.vault(admin.vault or credential.vault)
         return vault.value(SecretTarget(admin.secret))
 
@@ -135,8 +129,9 @@ class AzureEdges:
         The file says where to connect, and whoever may write it would get the token.
         """
         name = host.lower().rstrip(".")
-        if not name.endswith(POSTGRESQL_HOSTS) and name not in self.settings.database_hosts:
-            text = f"the app's Entra token is not sent to {host}: it is no server of this cloud"
+        cloud, listed = self.settings.cloud, self.settings.database_hosts
+        if not name.endswith(cloud.postgresql_hosts) and name not in listed:
+            text = f"the app's Entra token is not sent to {host}: it is no server of {cloud.name}"
             raise Denied(Code.DATABASE_HOST, f"{text}; {Code.DATABASE_HOST.remedy}")
 
     def traffic(self, cluster: str) -> Traffic:
@@ -154,16 +149,17 @@ class AzureEdges:
         from rotation.edges.cluster.client import Api
 
         if cluster not in self._apis:
-            settings = self.configuration.clusters[cluster]
-            self._apis[cluster] = Api(cluster, settings, lambda: self.identity.token(AKS_SCOPE))
+            settings, scope = self.configuration.clusters[cluster], self.settings.cloud.clusters
+            self._apis[cluster] = Api(cluster, settings, lambda: self.identity.token(scope))
         return self._apis[cluster]
 
     def topic(self, endpoint: str) -> Topic:
         from rotation.edges.topic import EventGridTopic
 
         if endpoint not in self._topics:
+            scope = self.settings.cloud.topics
             self._topics[endpoint] = EventGridTopic(
-                endpoint, self.identity.credential, self.settings.ca_bundle
+                endpoint, self.identity.credential, scope, self.settings.ca_bundle
             )
         return self._topics[endpoint]
 

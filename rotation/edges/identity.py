@@ -28,7 +28,8 @@ class Identity:
     On Azure only the managed identity is tried: a chain would hide why it fails.
     """
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
+    def __init__(self, environment: Mapping[str, str], authority: str) -> None:
+        """`authority` is where a developer signs in; AZURE_AUTHORITY_HOST wins over it."""
         client = environment.get("AZURE_CLIENT_ID") or None
         self.credential: TokenCredential
         if environment.get("IDENTITY_ENDPOINT"):
@@ -38,7 +39,10 @@ class Identity:
                 transport=transport(),
             )
         else:
-            self.credential = DefaultAzureCredential(managed_identity_client_id=client)
+            self.credential = DefaultAzureCredential(
+                managed_identity_client_id=client,
+                authority=environment.get("AZURE_AUTHORITY_HOST") or authority,
+            )
 
     def token(self, scope: str) -> Secret:
         """An access token; azure-identity caches it and refreshes it before it expires.

@@ -370,7 +370,10 @@ class Code(StrEnum):
         "database-host",
         Area.SERVERS,
         "the app's Entra token is for the cloud's own PostgreSQL servers, and this host is none",
-        "correct `database.host`, list it in ROTATION_DATABASE_HOSTS, or use `admin.secret`",
+        (
+            "correct `database.host` or ROTATION_CLOUD, list it in ROTATION_DATABASE_HOSTS, "
+            "or use `admin.secret`"
+        ),
         NEVER,
     )
     LOGIN_SLOW = (

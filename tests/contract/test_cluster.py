@@ -25,8 +25,8 @@ import yaml
 from local.cluster.client import apply, connect
 from local.process import Component, wait_until
 from local.tls import Authority
+from rotation.clouds import PUBLIC
 from rotation.config import Cluster
-from rotation.edges.azure import AKS_SCOPE
 from rotation.edges.cluster import services
 from rotation.edges.cluster.client import Api
 from rotation.edges.cluster.deployments import Deployments
@@ -707,7 +707,7 @@ def signed_in(component: Component, authenticate: Callable[[], Secret], **more: 
 
 
 def token(state: Path) -> Callable[[], Secret]:
-    return lambda: Secret(Tokens(state, READER).get_token(AKS_SCOPE).token)
+    return lambda: Secret(Tokens(state, READER).get_token(PUBLIC.clusters).token)
 
 
 RIGHTS = """

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from local.tls import Authority
+from rotation.clouds import PUBLIC
 from rotation.config import Cluster
 from rotation.edges import bounded, web
 from rotation.edges.bounded import within
@@ -132,7 +133,7 @@ def test_a_topic_that_drips_bytes_or_never_ends(
     context = authority.issue("topic").context()
     asked: list[bytes] = []
     with server(head, chunk, pause, context, asked) as url, pytest.raises(Unavailable):
-        EventGridTopic(url, AnyToken(), str(authority.bundle)).publish(EVENT)
+        EventGridTopic(url, AnyToken(), PUBLIC.topics, str(authority.bundle)).publish(EVENT)
     assert asked[0].startswith(b"POST ")
 
 
