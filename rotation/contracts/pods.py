@@ -19,9 +19,10 @@ class PodsReader(Protocol):
         """The Deployment as it is now; None if it does not exist."""
 
     def listed(self, target: DeploymentTarget) -> list[Pod]:
-        """The pods that the Deployment's selector matches, terminating ones included, by name.
+        """The Deployment's pods, terminating ones included, by name.
 
-        Raises `Missing`.
+        They are those that its ReplicaSets made, whatever their labels, and that are not over:
+        neither `Failed`, as evicted ones are, nor `Succeeded`. Raises `Missing`, `Invalid`.
         """
 
     def watch(
@@ -30,9 +31,8 @@ class PodsReader(Protocol):
         """The Deployment as soon as `until` holds of it, or after `seconds`. Raises `Missing`."""
 
     def watch_gone(self, target: DeploymentTarget, seconds: float) -> list[str]:
-        """The names of the pods that are left, as soon as there are none or after `seconds`.
-
-        Raises `Missing`.
+        """The names of the pods that are left of those that `listed` would return, as soon as there
+        are none or after `seconds`. Raises `Missing`, `Invalid`.
         """
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import chain
 from typing import TYPE_CHECKING, assert_never
 
 from rotation.decisions.rollout import unready
+from rotation.decisions.selectors import refusals
 from rotation.model.catalogue import Origin
 from rotation.model.reasons import WAIVABLE, Code, Reason, reason
 from rotation.model.world import (
@@ -17,6 +19,7 @@ from rotation.model.world import (
     Snapshot,
     WorkloadState,
     other,
+    shown_slot,
 )
 
 if TYPE_CHECKING:
@@ -51,9 +54,28 @@ class Refuse:
 
 @dataclass(frozen=True)
 class Wait:
-    """The plan to look again soon: the problems may pass by themselves."""
+    """The plan to look again soon: the problems may pass by themselves.
 
-    problems: tuple[Reason, ...]
+    `unhealthy` are why the active Deployments are not ready, by workload; `code` is of the first.
+    """
+
+    unhealthy: dict[str, str]
+    code: Code
+
+
+@dataclass(frozen=True)
+class Unhealthy:
+    """A workload whose active Deployment is not ready, and why."""
+
+    workload: str
+    deployment: str
+    why: str
+    code: Code
+
+    @property
+    def reason(self) -> Reason:
+        text = f"its active Deployment {self.deployment} is not healthy: {self.why}"
+        return reason(self.code, f"workload {self.workload}: {text}")
 
 
 # Key Vault announces at 30 days; its clock and ours, and the time of a delivery, may differ.
@@ -83,21 +105,29 @@ def plan(
     problems, waived = _apart(_problems(world, active), waive)
     if problems:
         return Refuse(problems, waived)
-    passing, ignored = _apart(_unhealthy(world, active), waive)
-    return Wait(passing) if passing else Rotate(active, waived + ignored)
+    unhealthy = tuple(_unhealthy(world, active))
+    passing = [one for one in unhealthy if one.code not in _effective(waive)]
+    if passing:
+        return Wait({one.workload: one.why for one in passing}, passing[0].code)
+    return Rotate(active, waived + tuple(one.reason for one in unhealthy))
 
 
 def _apart(
     problems: Iterable[Reason], waive: Collection[str]
 ) -> tuple[tuple[Reason, ...], tuple[Reason, ...]]:
-    """The problems that stand, and those that are waived.
+    """The problems that stand, and those that are waived."""
+    listed, effective = tuple(problems), _effective(waive)
+    waived = tuple(problem for problem in listed if problem.code in effective)
+    return tuple(problem for problem in listed if problem.code not in effective), waived
+
+
+def _effective(waive: Collection[str]) -> set[str]:
+    """The codes that count as waived, of those that are named.
 
     Who may waive is looked at where a rotation is asked for. What nobody may is looked at here, so
     that it holds against whoever can write into the task hub, too.
     """
-    listed, effective = tuple(problems), set(waive) & set(WAIVABLE)
-    waived = tuple(problem for problem in listed if problem.code in effective)
-    return tuple(problem for problem in listed if problem not in waived), waived
+    return set(waive) & set(WAIVABLE)
 
 
 def active_slot(world: Snapshot) -> Slot | None:
@@ -125,7 +155,7 @@ def _slots_disagree(world: Snapshot) -> Iterator[Reason]:
             yield reason(Code.SERVICE_MISSING, text)
         else:
             text = (
-                f"workload {workload.name}: Service {workload.at} selects {route.slot or 'no slot'}"
+                f"workload {workload.name}: Service {workload.at} selects {shown_slot(route.slot)}"
             )
             yield reason(Code.SLOTS_DISAGREE, text)
 
@@ -190,7 +220,8 @@ def _problems(world: Snapshot, active: Slot) -> Iterator[Reason]:
     """Everything that forbids a rotation until somebody mends it."""
     yield from _slot_problems(world, active)
     for workload in world.workloads:
-        for code, text in _workload_problems(workload, active):
+        found = _workload_problems(workload, active), refusals(workload, world.workloads)
+        for code, text in chain(*found):
             yield reason(code, f"workload {workload.name}: {text}")
 
 
@@ -236,10 +267,13 @@ def _workload_problems(workload: WorkloadState, active: Slot) -> Iterator[tuple[
     if serving.replicas == 0:
         text = f"its active Deployment {serving.name} is scaled to zero"
         yield Code.ACTIVE_AT_ZERO, text
+    if standby.paused:
+        text = f"its standby Deployment {standby.name} is paused: it would start no new pods"
+        yield Code.DEPLOYMENT_PAUSED, text
 
 
-def _unhealthy(world: Snapshot, active: Slot) -> Iterator[Reason]:
-    """The workloads whose active Deployment is not healthy, each as a reason.
+def _unhealthy(world: Snapshot, active: Slot) -> Iterator[Unhealthy]:
+    """The workloads whose active Deployment is not ready.
 
     A deployment under way, a node being drained: it may be over in a minute.
     """
@@ -248,11 +282,8 @@ def _unhealthy(world: Snapshot, active: Slot) -> Iterator[Reason]:
         waiting = unready(serving) if serving else None
         if serving and waiting:
             # Without any pod that is ready there is nothing to go back to.
-            yield reason(
-                Code.ACTIVE_UNHEALTHY if serving.ready else Code.ACTIVE_DOWN,
-                f"workload {workload.name}: its active Deployment {serving.name} is not healthy: "
-                f"{waiting}",
-            )
+            code = Code.ACTIVE_UNHEALTHY if serving.ready else Code.ACTIVE_DOWN
+            yield Unhealthy(workload.name, serving.name, waiting, code)
 
 
 def _container_names(deployment: Deployment) -> str:

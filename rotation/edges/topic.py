@@ -87,6 +87,10 @@ class EventGridTopic:
         except AzureError as error:
             text = f"{what}: {type(error).__name__}"
             raise Unavailable(Code.TOPIC_UNAVAILABLE, text) from None
+        except (ValueError, RecursionError, TypeError, AttributeError) as error:
+            # What the SDK makes of an answer that is none of a topic's.
+            text = f"{what}: {type(error).__name__}; what answers is no topic"
+            raise Unavailable(Code.TOPIC_UNAVAILABLE, text) from None
 
 
 def _refused(what: str, error: HttpResponseError) -> EdgeError:

@@ -6,7 +6,9 @@ restart. Key Vault's error codes: https://learn.microsoft.com/azure/key-vault/ge
 
 from __future__ import annotations
 
+import re
 from contextlib import contextmanager
+from datetime import datetime
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -20,8 +22,8 @@ from azure.core.exceptions import (
 )
 from azure.keyvault.secrets import SecretClient, SecretProperties
 
-from rotation.edges import http_status
-from rotation.edges.bounded import transport
+from rotation.edges import bounded, http_status
+from rotation.edges.bounded import transport, within
 from rotation.model.errors import Conflict, Denied, EdgeError, Invalid, Missing, Unavailable
 from rotation.model.reasons import Code
 from rotation.model.world import SecretVersion
@@ -29,12 +31,12 @@ from rotation.secrecy import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from datetime import datetime
 
     from azure.core.credentials import TokenCredential
 
     from rotation.model.targets import SecretTarget
 
+VERSION = re.compile(r"[0-9A-Za-z]{1,64}", re.ASCII)
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 CODES = http_status.Codes(
     unavailable=Code.VAULT_UNAVAILABLE,
@@ -71,7 +73,7 @@ class KeyVault:
     def current(self, secret: SecretTarget) -> SecretVersion | None:
         try:
             with self._translated("read", secret):
-                return _version(self._client.get_secret(secret.name).properties)
+                return _version(secret, self._client.get_secret(secret.name).properties)
         except Missing:
             return None
         except Conflict:  # disabled: the list tells which version that is
@@ -79,9 +81,10 @@ class KeyVault:
 
     def versions(self, secret: SecretTarget) -> list[SecretVersion]:
         try:
-            with self._translated("list the versions of", secret):
+            # One deadline for all pages: each may name another one, for ever.
+            with self._translated("list the versions of", secret), within(bounded.LONGEST):
                 listed = self._client.list_properties_of_secret_versions(secret.name)
-                versions = [_version(properties) for properties in listed]
+                versions = [_version(secret, properties) for properties in listed]
         except Missing:
             return []
         # Creation times are whole seconds; `current` does not depend on this order.
@@ -108,7 +111,7 @@ class KeyVault:
                 content_type=content_type,
                 tags=tags,
             )
-        return _version(written.properties)
+            return _version(secret, written.properties)
 
     def disable(self, secret: SecretTarget) -> None:
         with self._translated("disable", secret):
@@ -141,11 +144,23 @@ class KeyVault:
             raise Invalid(Code.VAULT_ERROR, text) from None
 
 
-def _version(properties: SecretProperties) -> SecretVersion:
-    """The SDK's properties of a secret version as a `SecretVersion`."""
+def _version(asked: SecretTarget, properties: SecretProperties) -> SecretVersion:
+    """The SDK's properties of a version of the secret that was asked for as a `SecretVersion`.
+
+    Raises `ValueError` for one that is none: its name would stand in records, and what the SDK
+    cannot read as a time it leaves as it came.
+    """
+    version = properties.version or ""
+    if not VERSION.fullmatch(version):
+        raise ValueError("not the name of a version")
+    if not all(
+        time is None or isinstance(time, datetime)
+        for time in (properties.created_on, properties.expires_on)
+    ):
+        raise ValueError("not a time")
     return SecretVersion(
-        secret=properties.name or "",
-        version=properties.version or "",
+        secret=asked.name,
+        version=version,
         enabled=properties.enabled is not False,
         created=properties.created_on,
         expires=properties.expires_on,

@@ -145,10 +145,14 @@ class Staged(Struct, frozen=True):
 
 
 class Watched(Struct, frozen=True):
-    """The answer of one bounded watch: whether the wait is `done`, and what was seen last."""
+    """The answer of one bounded watch: whether the wait is `done`, and what was seen last.
+
+    `code` says why, where more is known than that the wait is not over.
+    """
 
     done: bool
     observed: str = ""
+    code: str | None = None
 
 
 class Ready(Struct, frozen=True):

@@ -159,6 +159,36 @@ class Code(StrEnum):
         "give the standby the same containers, or [waive](approvals.md#waivers) it",
         "containers that both have get the active one's images, others stay as they are",
     )
+    SELECTORS_OVERLAP = (
+        "selectors-overlap",
+        Area.WORLD,
+        (
+            "one slot's Deployment selects pods like the other's too: an autoscaler or a "
+            "disruption budget takes them for one"
+        ),
+        (
+            "a selector cannot be changed: make the Deployments anew with the slot in their "
+            "selector and on their pods, [onboarding.md](onboarding.md), step 5"
+        ),
+        NEVER,
+    )
+    SERVICE_PODS = (
+        "service-selects-other-pods",
+        Area.WORLD,
+        (
+            "with a slot in its selector, a Service finds no pod of that slot's Deployment, or "
+            "pods of another one as well"
+        ),
+        "give the Service's selector, and the pod templates, labels that name one slot's pods",
+        NEVER,
+    )
+    DEPLOYMENT_PAUSED = (
+        "deployment-paused",
+        Area.WORLD,
+        "somebody paused the standby Deployment (`kubectl rollout pause`): it starts no new pods",
+        "`kubectl rollout resume` it, start again",
+        NEVER,
+    )
     ACTIVE_AT_ZERO = (
         "active-scaled-to-zero",
         Area.WORLD,
@@ -198,15 +228,31 @@ class Code(StrEnum):
     NOT_COMING_UP = (
         "pods-not-coming-up",
         Area.PODS,
-        "Kubernetes gave up: `ProgressDeadlineExceeded`, `FailedCreate` (quota, admission)",
-        "`kubectl describe` the Deployment and its newest pod",
+        (
+            "after `ready` the Deployment still reports a failure, `ProgressDeadlineExceeded` for "
+            "one; the newest pod's state follows"
+        ),
+        "the command in the text shows the rest",
+        NEVER,
+    )
+    PODS_REFUSED = (
+        "pods-refused",
+        Area.PODS,
+        (
+            "after `ready` the cluster still refuses to make pods (`FailedCreate`): a quota is "
+            "full, or an admission webhook or policy says no"
+        ),
+        "both slots run side by side: make room for twice the pods in the quota; start again",
         NEVER,
     )
     NOT_READY = (
         "pods-not-ready",
         Area.PODS,
-        "pods crash, do not fit on a node, or cannot mount (FailedMount) within `ready`",
-        "look at the pods' events: `kubectl get events`",
+        (
+            "pods crash, do not fit on a node, or cannot mount within `ready`; the newest pod's "
+            "state, restarts and exit code follow"
+        ),
+        "the command in the text shows the rest; `kubectl get events` what else happened",
         NEVER,
     )
     CANNOT_SERVE = (
@@ -534,11 +580,11 @@ class Code(StrEnum):
         "correct it",
         NEVER,
     )
-    NO_MATCH_LABELS = (
-        "no-match-labels",
+    SELECTOR_UNKNOWN = (
+        "selector-unknown",
         Area.SERVERS,
-        "the Deployment uses matchExpressions only",
-        "give it `slot` in matchLabels",
+        "a Deployment's selector is empty, or has an operator that this release does not know",
+        "select its pods by matchLabels, or by In, NotIn, Exists and DoesNotExist",
         NEVER,
     )
     CLUSTER_SETTINGS = (

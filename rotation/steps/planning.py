@@ -4,22 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, assert_never
 
-from rotation.decisions.plan import Refuse, Rotate, Skip, Wait
+from rotation.decisions.plan import Refuse, Rotate, Skip, Wait, active_slot
 from rotation.decisions.plan import plan as decide
 from rotation.model.activities import ApprovalPolicy, Planned, Policy, Retry, WorkloadTimes
 from rotation.model.catalogue import Origin, Outcome
 from rotation.model.errors import Unavailable
-from rotation.model.reasons import CODES
 from rotation.model.record import Waiver
 from rotation.model.world import SLOTS, SlotState, Snapshot, WorkloadState
+from rotation.steps.pods import explain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from rotation.config import Credential, Workload
     from rotation.contracts.edges import Readers
     from rotation.model.reasons import Reason
     from rotation.model.record import Request, WaivedVia
+    from rotation.model.world import Slot
     from rotation.steps.running import Step
 
 # The retry timeout of refusals, in seconds, in steps that undo or retire: a grant may be on its
@@ -42,6 +43,7 @@ def plan(step: Step) -> Planned:
     decision = decide(world, request, step.edges.now(), credential.rotate_before, waive)
     match decision:
         case Rotate(active, waived):
+            _look_at_pods(step.edges, credential, active)
             waivers = _waivers(request, waived)
             return Planned(active=active, policy=_policy(credential), waivers=waivers)
         case Skip(reason):
@@ -49,9 +51,8 @@ def plan(step: Step) -> Planned:
         case Refuse(problems, waived):
             waivers = _waivers(request, waived)
             return Planned(outcome=Outcome.REFUSED, reasons=list(problems), waivers=waivers)
-        case Wait(problems):
-            text = "; ".join(problem.text for problem in problems)
-            raise Unavailable(CODES[problems[0].code], text)
+        case Wait(unhealthy, code):
+            raise Unavailable(code, "; ".join(_why(step, world, unhealthy)))
         case _:
             assert_never(decision)
 
@@ -66,6 +67,29 @@ def _waivers(request: Request, waived: Iterable[Reason]) -> list[Waiver]:
     by = request.requested_by if _by_hand(request) else OWNER
     via: WaivedVia = "request" if _by_hand(request) else "file"
     return [Waiver(code=one.code, text=one.text, by=by, via=via) for one in waived]
+
+
+def _look_at_pods(edges: Readers, credential: Credential, slot: Slot) -> None:
+    """Lists the pods that serve, and raises what the edges raise.
+
+    A retirement will have to: a right that is missing is found before anything has changed.
+    """
+    for workload in credential.workloads:
+        edges.pods(workload.cluster).listed(workload.deployment(slot))
+
+
+def _why(step: Step, world: Snapshot, unhealthy: dict[str, str]) -> Iterator[str]:
+    """Why the active Deployments are not healthy, one text for each of these workloads."""
+    active = active_slot(world)
+    for state in world.workloads:
+        serving = state.deployments[active] if active else None
+        if active is None or serving is None or state.name not in unhealthy:
+            continue
+        workload = step.credential.workload(state.name)
+        pods = step.edges.pods(workload.cluster)
+        why = explain(pods, workload.deployment(active), serving, unhealthy[state.name])
+        text = f"its active Deployment {serving.name} is not healthy: {why.text}"
+        yield f"workload {state.name}: {text}"
 
 
 def _policy(credential: Credential) -> Policy:
@@ -119,4 +143,5 @@ def _workload_state(edges: Readers, workload: Workload) -> WorkloadState:
         production=traffic.route(workload.production),
         preview=traffic.route(workload.standby),
         deployments={slot: pods.deployment(workload.deployment(slot)) for slot in SLOTS},
+        cluster=workload.cluster,
     )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rotation.decisions.rollout import unready
 from rotation.model.errors import Conflict, Unavailable
 from rotation.model.reasons import Code
-from rotation.model.world import other
+from rotation.model.world import other, shown_slot
 from rotation.steps.login import verify
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def confirm(step: Step) -> None:
     for workload in step.credential.workloads:
         route = step.edges.traffic(workload.cluster).route(workload.production)
         if route is None or route.slot != step.slot:
-            selected = "is gone" if route is None else f"selects {route.slot}"
+            selected = "is gone" if route is None else f"selects {shown_slot(route.slot)}"
             text = f"Service {workload.production} {selected}, not {step.slot}"
             raise Conflict(Code.TRAFFIC_ELSEWHERE, text)
         at = workload.deployment(step.slot)

@@ -95,6 +95,8 @@ def wait(
 def overdue(
     activity: Activity[Watched], code: Code, seconds: float, watched: Watched
 ) -> StepFailed:
-    """The error for a wait that is not done after `seconds`."""
+    """The error for a wait that is not done after `seconds`, by its own code or else by `code`."""
     text = f"not done after {seconds:.0f} s: {watched.observed}"
-    return StepFailed(activity.name, [reason(code, text)])
+    # One that a newer release answered with may be none of this one's.
+    known = {str(each): each for each in Code}
+    return StepFailed(activity.name, [reason(known.get(watched.code or "", code), text)])

@@ -319,7 +319,7 @@ class MemoryPods:
     def listed(self, target: DeploymentTarget) -> list[Pod]:
         def effect(_: float) -> list[Pod]:
             self._find(target)
-            return sorted(self._model.seen(target), key=lambda pod: pod.name)
+            return sorted(self._model.listed(target), key=lambda pod: pod.name)
 
         return self._calls.read("cluster", f"listed {target}", effect)
 
@@ -342,7 +342,7 @@ class MemoryPods:
     def watch_gone(self, target: DeploymentTarget, seconds: float) -> list[str]:
         def look(_: float) -> list[str]:
             self._find(target)
-            return sorted(self._model.pods(target))
+            return sorted(pod.name for pod in self._model.listed(target))
 
         end = self._clock.after(seconds)
         left = self._calls.read("cluster", f"watch_gone {target}", look)

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from rotation.model.errors import Invalid
-from rotation.model.world import SLOTS, Answer, Slot, other
+from rotation.model.world import SLOTS, Answer, Requirement, Selector, Slot, other
 from rotation.secrecy import Secret, extract, render
 from tests.memory.cluster import AT_ONCE, ClusterModel, DeploymentState, SecretState, ServiceState
 from tests.memory.database import DatabaseModel, RoleState
@@ -101,6 +101,7 @@ class World:
                 mount=self._mount(credential, workload, slot),
                 replicas=self.replicas if slot == active else 0,
                 images={"app": "app:1", "init:wait": "wait:1"},
+                labels={"app": workload.name, workload.selector_label: slot},
             )
             self.owners[f"{space}/{deployment.name}"] = owner
             cluster.deployments[space, deployment.name] = deployment
@@ -138,6 +139,29 @@ class World:
                 return None
 
         return from_vault if workload.delivery == "csi" else from_secret
+
+    def report_the_past(self) -> None:
+        """Lets each Deployment that does not serve report that an earlier rollout failed."""
+        for deployment in self._deployments():
+            if not deployment.replicas:
+                deployment.past = "ProgressDeadlineExceeded"
+
+    def leave_strays(self) -> None:
+        """Adds an evicted pod and a debug copy to each Deployment that serves."""
+        for cluster in self.clusters.values():
+            for deployment in cluster.deployments.values():
+                if deployment.replicas:
+                    cluster.leave_behind(deployment)
+
+    def share_selectors(self) -> None:
+        """Lets each Deployment select the pods of both slots of its workload."""
+        for deployment in self._deployments():
+            wanted = (Requirement("app", "In", (deployment.labels["app"],)),)
+            deployment.selector = Selector(wanted)
+
+    def _deployments(self) -> Iterator[DeploymentState]:
+        for cluster in self.clusters.values():
+            yield from cluster.deployments.values()
 
     def write(self, credential: Credential, slot: Slot, password: str) -> Version:
         """Writes a version of the slot's secret, as somebody else than the app writes it."""

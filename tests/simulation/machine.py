@@ -70,6 +70,13 @@ class Machine:
             times=scenario.times,
         )
         self.world.flaw = scenario.flaw
+        self.scenario = scenario
+        if scenario.stale:
+            self.world.report_the_past()
+        if scenario.strays:
+            self.world.leave_strays()
+        if scenario.shared:
+            self.world.share_selectors()
         self.checker = Checker(self.world, self.clock, self.story)
         self.calls = FaultyCalls(
             self.clock, self.fibers, plan, self.world, self.checker, self.story

@@ -9,12 +9,14 @@ from unittest import mock
 
 import msgspec
 
+from rotation.decisions import ownership
 from rotation.decisions import plan as planned
+from rotation.decisions.rollout import unready
 from rotation.front import api, rotations, triggers
 from rotation.model import activities as known
 from rotation.model.activities import Staged, Watched
 from rotation.model.catalogue import Outcome, Progress, Stage, StepName
-from rotation.model.errors import Failure, StepFailed
+from rotation.model.errors import Failure, Invalid, StepFailed
 from rotation.model.reasons import Code
 from rotation.model.record import Decision
 from rotation.model.targets import SecretTarget
@@ -38,7 +40,7 @@ if TYPE_CHECKING:
     from rotation.model.reasons import Reason
     from rotation.model.record import Approval, Request
     from rotation.model.wire import JsonObject
-    from rotation.model.world import Slot
+    from rotation.model.world import Claim, Deployment, Slot
     from rotation.story.progress import Run
     from rotation.story.retrying import Steps
     from rotation.story.workflow import End
@@ -77,6 +79,24 @@ def nothing(*_: object) -> None:
 
 def done(_: Step) -> Watched:
     return Watched(done=True)
+
+
+def believes_any_status(step: Step) -> Watched:
+    """Ends at the first failure that the Deployment reports, whatever it is about."""
+
+    def settled(seen: Deployment) -> bool:
+        return unready(seen, step.version) is None or seen.failure is not None
+
+    seen = step.pods.watch(step.deployment, settled, step.edges.settings.watch_seconds)
+    waiting = unready(seen, step.version)
+    if waiting is not None and seen.failure is not None:
+        raise Invalid(Code.NOT_COMING_UP, f"{seen.failure}; {waiting}")
+    return Watched(waiting is None, waiting or "")
+
+
+def goes_by_labels(claim: Claim, *_: object) -> bool:
+    """Takes every pod that a selector finds for the Deployment's, over or not."""
+    return bool(claim.phase)
 
 
 def swaps_at_once(step: Step) -> None:
@@ -272,6 +292,21 @@ MUTATIONS = (
         "pods are not waited for",
         _of(8),
         steps=(("await_ready", done), ("swap", swaps_at_once), ("test", nothing)),
+    ),
+    Mutation(
+        "a status about the past is a verdict",
+        _of(9),
+        steps=(("await_ready", believes_any_status),),
+    ),
+    Mutation(
+        "pods are found by their labels",
+        _of(9),
+        replaced=((ownership, "counts", goes_by_labels),),
+    ),
+    Mutation(
+        "selectors may overlap",
+        _of(9),
+        replaced=((planned, "refusals", lambda *_: ()),),
     ),
     Mutation(
         "no retries",

@@ -47,6 +47,12 @@ class Others:
         self.damaging += [(slot.credential, text) for slot in damaged]
         self._machine.checker.blame(list(damaged), text)
 
+    def _passes(self, text: str, effect: Callable[[], None]) -> None:
+        """Something that passes by itself, and is no reason for a rotation to end otherwise."""
+        self._machine.story.tell("OTHERS", "%s", text)
+        effect()
+        self.done.append(text)
+
     # Whom it meets
 
     def _credential(self) -> tuple[str, Credential]:
@@ -197,6 +203,17 @@ class Others:
 
         self._did(f"overwrite Secret {target}", owner, effect, owner)
 
+    def evicts(self) -> None:
+        """Lets a node evict a pod, where another one is ready."""
+        _, cluster, found = self._deployment()
+        self._passes(f"evict a pod of {found.name}", lambda: cluster.evict(found))
+
+    def fills_the_quota(self) -> None:
+        """Lets something else take the quota of pods for a while."""
+        _, _, cluster = self._workload()
+        seconds = self._rng.choice([4.0, 15.0, 30.0])
+        self._passes(f"no room for pods for {seconds:g} s", lambda: cluster.fill(seconds))
+
     def uses(self) -> None:
         owner, credential = self._owner()
         role = credential.slots[owner.slot].role
@@ -222,4 +239,6 @@ DEEDS: tuple[Callable[[Others], None], ...] = (
     Others.sets_password,
     Others.overwrites,
     Others.uses,
+    Others.evicts,
+    Others.fills_the_quota,
 )

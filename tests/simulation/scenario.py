@@ -24,6 +24,10 @@ Flaw = Literal["", "preview", "service"]
 
 @dataclass(frozen=True)
 class Scenario:
+    """`stale`: the standby Deployments still report that an earlier rollout failed. `strays`: an
+    evicted pod and a debug copy have the labels of what serves. `shared`: both slots' Deployments
+    select each other's pods."""
+
     configuration: Configuration
     active: dict[str, Slot]  # of each credential
     replicas: int
@@ -31,6 +35,9 @@ class Scenario:
     topic: bool
     flaw: Flaw = ""
     trouble: Trouble | None = None  # from the start
+    stale: bool = False
+    strays: bool = False
+    shared: bool = False
 
 
 def draw(rng: Random) -> Scenario:
@@ -48,9 +55,13 @@ def draw(rng: Random) -> Scenario:
             grace=rng.choice([3.0, 8.0]),
             routes=rng.choice([0.0, 1.0, 2.0]),
             progress=rng.choice([60.0, 300.0]),
+            lag=rng.choice([0.0, 1.0, 4.0]),
         ),
         topic=topic,
         flaw=rng.choices(["", "preview", "service"], [90, 5, 5])[0],  # type: ignore[arg-type]  # the words of Flaw
+        stale=rng.random() < 0.15,
+        strays=rng.random() < 0.15,
+        shared=rng.random() < 0.02,
     )
 
 

@@ -28,6 +28,9 @@ def judge_first(run: Run) -> None:
             continue
         damaged = [what for name, what in run.others.damaging if name == credential]
         machine.story.tell(rotation, "ends as %s: %s", outcome, status["outcomeReason"])
+        if machine.scenario.shared:
+            _refused(run, rotation, status)
+            continue
         _justified(run, rotation, status, damaged)
         _due(run, rotation, status)
         _waived(run, rotation, status)
@@ -48,6 +51,12 @@ def _justified(run: Run, rotation: str, status: dict[str, Any], damaged: list[st
     deeds = [when for owner, when in run.others.touched.items() if owner.credential == credential]
     if not any(when >= began for when in [*deeds, *(when for when, _ in faults)]):
         checker.fail(9, f"{rotation} is {outcome} for no reason: {status['outcomeReason']}")
+
+
+def _refused(run: Run, rotation: str, status: dict[str, Any]) -> None:
+    """Checks that nothing was begun with selectors that do not tell one slot from the other."""
+    if status.get("active") is not None or status["outcome"] not in {"refused", "skipped"}:
+        run.machine.checker.fail(9, f"{rotation} went past its plan with selectors that overlap")
 
 
 def _due(run: Run, rotation: str, status: dict[str, Any]) -> None:
@@ -186,7 +195,7 @@ def judge_second(run: Run) -> None:
         outcome = status.get("outcome")
         machine.story.tell(rotation, "ends as %s: %s", outcome, status["outcomeReason"])
         damaged = [what for name, what in run.others.damaging if name == credential]
-        attention = "needs-attention" in run.outcomes()
+        attention = "needs-attention" in run.outcomes() or machine.scenario.shared
         if outcome == "completed":
             _whole(run, status)
         elif outcome != "refused" or not (damaged or attention):

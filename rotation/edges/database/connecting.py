@@ -32,7 +32,11 @@ LONGEST = 30.0  # seconds that a connection may be used, whatever the other side
 OPTIONS = (
     "-c search_path=pg_catalog"
     " -c role=none"
+    " -c local_preload_libraries="
     " -c default_transaction_read_only=off"
+    # What the server writes must be what psycopg reads.
+    " -c datestyle=ISO"
+    " -c idle_session_timeout=0"
     f" -c statement_timeout={STATEMENT_TIMEOUT}s"
     " -c lock_timeout=10s"
 )
@@ -91,6 +95,8 @@ def connected(
                 application_name=APPLICATION,
                 connect_timeout=CONNECT_TIMEOUT,
                 options=OPTIONS if options is None else options,
+                # A database or role may have SQL_ASCII, under which texts would come as bytes.
+                client_encoding="UTF8",
                 autocommit=True,
                 keepalives=1,
                 keepalives_idle=5,  # seconds

@@ -33,7 +33,7 @@ SCRAM = "scram-sha-256"
 ENTRA = "password,scram-sha-256"
 
 IN_FORCE = (
-    "SELECT pg_catalog.current_setting('search_path'),"
+    "SELECT pg_catalog.current_setting('search_path'), pg_catalog.current_setting('role'),"
     " pg_catalog.current_setting('scram_iterations', true)"
 )
 
@@ -71,7 +71,8 @@ class PostgreSQL:
             # psycopg cannot hold infinity, which is what `activate` leaves behind.
             "SELECT rolname, rolcanlogin,"
             " CASE WHEN pg_catalog.isfinite(rolvaliduntil) THEN rolvaliduntil END"
-            " FROM pg_catalog.pg_roles WHERE rolname OPERATOR(pg_catalog.=) ANY (%s::name[])"
+            " FROM pg_catalog.pg_roles"
+            " WHERE rolname OPERATOR(pg_catalog.=) ANY (%s::pg_catalog.name[])"
         )
         rows = self._query("read the roles", query, [names])
         return {
@@ -96,7 +97,7 @@ class PostgreSQL:
         query = (
             "SELECT pg_catalog.count(*) FROM (SELECT pg_catalog.pg_terminate_backend(pid)"
             " FROM pg_catalog.pg_stat_activity"
-            " WHERE usename OPERATOR(pg_catalog.=) %s::name) AS ended"
+            " WHERE usename OPERATOR(pg_catalog.=) %s::pg_catalog.name) AS ended"
         )
         return int(self._query(f"end the sessions of role {role}", query, [role])[0][0])
 
@@ -106,7 +107,7 @@ class PostgreSQL:
             " FROM pg_catalog.pg_stat_activity"
             # The type is hidden from a login without pg_read_all_stats; the session counts.
             " WHERE (backend_type IS NULL OR backend_type OPERATOR(pg_catalog.=) 'client backend')"
-            " AND usename OPERATOR(pg_catalog.=) ANY (%s::name[])"
+            " AND usename OPERATOR(pg_catalog.=) ANY (%s::pg_catalog.name[])"
             " ORDER BY usename, application_name, client_addr, backend_start"
         )
         return [
@@ -151,8 +152,8 @@ class PostgreSQL:
             sslrootcert=self._database.sslrootcert,
         )
         with connected(self._what(verb), signed_in) as connection:
-            path, iterations = connection.execute(IN_FORCE).fetchall()[0]
-            if path != "pg_catalog":
+            path, became, iterations = connection.execute(IN_FORCE).fetchall()[0]
+            if (path, became) != ("pg_catalog", "none"):
                 # A pooler that is told to ignore start-up options: nothing is certain behind it.
                 text = f"{self._what(verb)}: it does not take our options; connect to the server"
                 raise Invalid(Code.DATABASE_POOLER, f"{text} itself, not to a pooler")
