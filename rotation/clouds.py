@@ -14,14 +14,16 @@ class Cloud:
     """One cloud; `name` is what Azure Resource Manager and `az cloud list` call it.
 
     `authority` is where a developer signs in. `postgresql`, `clusters` and `topics` are the scopes
-    of tokens for PostgreSQL, AKS and Event Grid; names of the cloud's own PostgreSQL servers end
-    with `postgresql_hosts`.
+    of tokens for PostgreSQL, AKS and Event Grid. Names of the cloud's own PostgreSQL servers,
+    vaults and API servers end with `postgresql_hosts`, `vault_hosts` and `cluster_hosts`.
     """
 
     name: str
     authority: str
     postgresql: str
     postgresql_hosts: str
+    vault_hosts: str
+    cluster_hosts: str
     topics: str
     clusters: str = "6dae42f8-4368-4678-94ff-3960e28e3630/.default"  # the same application in each
 
@@ -31,6 +33,8 @@ PUBLIC = Cloud(
     authority="login.microsoftonline.com",
     postgresql="https://ossrdbms-aad.database.windows.net/.default",
     postgresql_hosts=".postgres.database.azure.com",
+    vault_hosts=".vault.azure.net",
+    cluster_hosts=".azmk8s.io",
     topics="https://eventgrid.azure.net/.default",
 )
 US_GOVERNMENT = Cloud(
@@ -38,6 +42,8 @@ US_GOVERNMENT = Cloud(
     authority="login.microsoftonline.us",
     postgresql="https://ossrdbms-aad.database.usgovcloudapi.net/.default",
     postgresql_hosts=".postgres.database.usgovcloudapi.net",
+    vault_hosts=".vault.usgovcloudapi.net",
+    cluster_hosts=".cx.aks.containerservice.azure.us",
     topics="https://eventgrid.azure.us/.default",
 )
 CHINA = Cloud(
@@ -45,6 +51,8 @@ CHINA = Cloud(
     authority="login.chinacloudapi.cn",
     postgresql="https://ossrdbms-aad.database.chinacloudapi.cn/.default",
     postgresql_hosts=".postgres.database.chinacloudapi.cn",
+    vault_hosts=".vault.azure.cn",
+    cluster_hosts=".cx.prod.service.azk8s.cn",
     topics="https://eventgrid.azure.cn/.default",
 )
 CLOUDS = {cloud.name: cloud for cloud in (PUBLIC, US_GOVERNMENT, CHINA)}

@@ -6,16 +6,18 @@ half a second.
 
 from __future__ import annotations
 
+import copy
 import logging
 import time
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from rotation import log
 from rotation import settings as app_settings
 from rotation.clouds import named
-from rotation.model.errors import Denied
+from rotation.model.errors import ConfigurationError, Denied
 from rotation.model.reasons import Code
 from rotation.model.targets import SecretTarget
 
@@ -50,6 +52,8 @@ class AzureEdges:
         self._apis: dict[str, Api] = {}
         self._topics: dict[str, Topic] = {}
         self._read: config.Configuration | None = None
+        self.file = self  # the edges that read the file, where these go on with what was kept
+        self.kept: config.Configuration | None = None
 
     def report(self) -> None:
         """Starts to send metrics to the receivers that the environment names, if it names any.
@@ -75,8 +79,16 @@ class AzureEdges:
     def settings(self) -> Settings:
         return app_settings.parse(self._environment)
 
+    def planned(self, configuration: config.Configuration) -> AzureEdges:
+        """The same edges, connections and tokens included, with this configuration."""
+        twin = copy.copy(self)
+        twin.kept = configuration
+        return twin
+
     @property
     def configuration(self) -> config.Configuration:
+        if self.kept is not None:
+            return self.kept
         from rotation import config
 
         configuration = config.load(self.settings.config)
@@ -87,6 +99,8 @@ class AzureEdges:
 
     @cached_property
     def identity(self) -> Identity:
+        if self.file is not self:
+            return self.file.identity
         from rotation.edges.identity import Identity
 
         # Metrics are sent with it, of an app whose settings are wrong as well.
@@ -96,6 +110,7 @@ class AzureEdges:
     def vault(self, url: str) -> Vault:
         from rotation.edges.vault import KeyVault
 
+        self._ensure_ours(url, self.settings.cloud.vault_hosts)
         if url not in self._vaults:
             self._vaults[url] = KeyVault(url, self.identity.credential, self.settings.ca_bundle)
         return self._vaults[url]
@@ -134,6 +149,29 @@ class AzureEdges:
             text = f"the app's Entra token is not sent to {host}: it is no server of {cloud.name}"
             raise Denied(Code.DATABASE_HOST, f"{text}; {Code.DATABASE_HOST.remedy}")
 
+    def _ensure_ours(self, url: str, hosts: str) -> None:
+        """Raises `Denied` for a host that may not get the app's Entra token.
+
+        What a rotation was planned with comes from the task hub, and whoever can write there must
+        not choose who gets a token: it goes to the cloud's own hosts, and to what the file names.
+        """
+        host = (urlsplit(url).hostname or "").rstrip(".")
+        if self.kept is None or host.endswith(hosts) or url in self.file.named():
+            return
+        text = f"the app's Entra token is not sent to {url}: the rotation was planned with it"
+        raise Denied(Code.ENTRY_HOST, f"{text}, and credentials.yaml does not name it any more")
+
+    def named(self) -> set[str]:
+        """The URLs of vaults and API servers in the file; none where it cannot be read."""
+        try:
+            today = self.configuration
+        except ConfigurationError:
+            return set()
+        credentials = today.credentials.values()
+        vaults = {url for one in credentials for url in (one.vault, one.database.admin.vault)}
+        servers = {cluster.server for cluster in today.clusters.values()}
+        return {url for url in vaults | servers if url}
+
     def traffic(self, cluster: str) -> Traffic:
         from rotation.edges.cluster.services import Services
 
@@ -148,10 +186,14 @@ class AzureEdges:
         """The client of a cluster's API server."""
         from rotation.edges.cluster.client import Api
 
-        if cluster not in self._apis:
-            settings, scope = self.configuration.clusters[cluster], self.settings.cloud.clusters
-            self._apis[cluster] = Api(cluster, settings, lambda: self.identity.token(scope))
-        return self._apis[cluster]
+        settings, cloud = self.configuration.clusters[cluster], self.settings.cloud
+        if settings.server is not None:
+            self._ensure_ours(settings.server, cloud.cluster_hosts)
+        # The file may call another cluster by the name that a rotation was planned with.
+        key = f"{cluster} {settings.model_dump_json()}"
+        if key not in self._apis:
+            self._apis[key] = Api(cluster, settings, lambda: self.identity.token(cloud.clusters))
+        return self._apis[key]
 
     def topic(self, endpoint: str) -> Topic:
         from rotation.edges.topic import EventGridTopic

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, assert_never
 
+from rotation.config import kept
 from rotation.decisions.plan import Refuse, Rotate, Skip, Wait, active_slot
 from rotation.decisions.plan import plan as decide
 from rotation.model.activities import ApprovalPolicy, Planned, Policy, Retry, WorkloadTimes
@@ -44,8 +45,12 @@ def plan(step: Step) -> Planned:
     match decision:
         case Rotate(active, waived):
             _look_at_pods(step.edges, credential, active)
-            waivers = _waivers(request, waived)
-            return Planned(active=active, policy=_policy(credential), waivers=waivers)
+            return Planned(
+                active=active,
+                policy=_policy(credential),
+                waivers=_waivers(request, waived),
+                entry=kept.keep(step.edges.configuration, step.name),
+            )
         case Skip(reason):
             return Planned(outcome=Outcome.SKIPPED, reasons=[reason])
         case Refuse(problems, waived):

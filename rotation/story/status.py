@@ -23,8 +23,8 @@ TIGHTER = ((1000, 50, 20), (300, 50, 10), (110, 50, 2), (110, 8, 1))
 
 
 def truncated_status(status: JsonObject) -> JsonObject:
-    """The status, if it is too long with shorter texts, its last steps and its first reasons
-    and waivers only.
+    """The status, if it is too long with shorter texts, its last steps, and its first reasons and
+    other texts only.
 
     Ids and names have at most a hundred characters and stay whole.
     """
@@ -32,11 +32,8 @@ def truncated_status(status: JsonObject) -> JsonObject:
     for longest, steps, reasons in TIGHTER:
         if len(json.dumps(shown)) <= LIMIT:
             break
-        kept = {
-            "steps": status["steps"][-steps:],
-            "reasons": status["reasons"][:reasons],
-            "waivers": status["waivers"][:reasons],
-        }
+        kept = {"steps": status["steps"][-steps:], "reasons": status["reasons"][:reasons]}
+        kept |= {key: status[key][:reasons] for key in ("changed", "releases", "waivers")}
         shown = _cut({**status, **kept}, longest)
     return shown
 

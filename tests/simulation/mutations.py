@@ -9,6 +9,7 @@ from unittest import mock
 
 import msgspec
 
+from rotation.config import kept
 from rotation.decisions import ownership
 from rotation.decisions import plan as planned
 from rotation.decisions.rollout import unready
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from rotation.config import Workload
     from rotation.contracts.edges import Readers
     from rotation.decisions.verdict import Identity
-    from rotation.model.activities import Reference, Retry
+    from rotation.model.activities import Policy, Reference, Retry
     from rotation.model.reasons import Reason
     from rotation.model.record import Approval, Request
     from rotation.model.wire import JsonObject
@@ -222,6 +223,17 @@ def tells_of_no_waiver(*_: object) -> list[Any]:
     return []
 
 
+def same_images(_: Step) -> tuple[dict[str, str], dict[str, str]]:
+    return {}, {}
+
+
+begun = progress.Run.begin
+
+
+def begins_without_the_entry(run: Run, active: Slot, policy: Policy, _: str | None) -> None:
+    begun(run, active, policy, None)
+
+
 def calling(how: Callable[..., Steps[Any]]) -> tuple[tuple[Any, str, Any], ...]:
     """The patches that make orchestrators call activities in another way."""
     return tuple((module, "call", how) for module in (retrying, progress, workload))
@@ -255,8 +267,8 @@ MUTATIONS = (
     *(
         Mutation(
             f"no look at what serves before {verb}",
-            # A scale-up right before a swap is too rare for these runs: the sweeps find it.
-            _of() if verb.name == "scale_up" else _of(2),
+            # What happens right before a swap is too rare for these runs: the sweeps find it.
+            _of() if verb.guard is guards.Arriving else _of(2),
             replaced=(unguarded(verb),),
         )
         for verb in GUARDED
@@ -294,6 +306,22 @@ MUTATIONS = (
         steps=(("await_ready", done), ("swap", swaps_at_once), ("test", nothing)),
     ),
     Mutation(
+        "a release is overlooked",
+        _of(10),
+        replaced=((traffic, "_images", same_images),),
+    ),
+    # Found by the sweeps: in these runs others have mostly done something else as well.
+    Mutation(
+        "a rotation follows the file of the day",
+        _of(),
+        replaced=((progress.Run, "begin", begins_without_the_entry),),
+    ),
+    Mutation(
+        "a changed file is not told of",
+        _of(10),
+        replaced=((kept, "changes", lambda *_: []),),
+    ),
+    Mutation(
         "a status about the past is a verdict",
         _of(9),
         steps=(("await_ready", believes_any_status),),
@@ -321,19 +349,19 @@ MUTATIONS = (
     ),
     Mutation(
         "what nobody may waive is waived",
-        _of(10),
+        _of(11),
         replaced=((planned, "WAIVABLE", tuple(Code)),),
         first_seed=40,
     ),
     Mutation(
         "anybody waives",
-        _of(10),
+        _of(11),
         replaced=((api, "_waived", takes_any_waiver),),
         first_seed=60,
     ),
     Mutation(
         "a waiver is not told",
-        _of(10),
+        _of(11),
         replaced=((planning, "_waivers", tells_of_no_waiver),),
         first_seed=60,
     ),

@@ -80,6 +80,7 @@ class Run:
         machine.world.flaw = ""
         if self.struck is not None:
             self.struck.mend()
+        machine.edges.configuration = machine.world.configuration
         self.people.busy = False
         waited: list[bool] = []
         machine.agenda.add(QUIET, lambda: waited.append(True))

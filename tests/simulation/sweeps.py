@@ -37,6 +37,9 @@ CHOICES: tuple[Choice, ...] = get_args(Choice)
 # What others do right before a call, and how a rotation may end for that.
 DEEDS: dict[str, tuple[Callable[[Others], None], frozenset[str]]] = {
     "grows": (Others.grows, frozenset()),
+    "releases": (Others.releases, frozenset()),
+    "rewrites": (Others.rewrites, frozenset()),
+    "loses": (Others.loses, frozenset({"rolled-back"})),
     "moves": (Others.moves, frozenset({"aborted", "rolled-back", "needs-attention", "refused"})),
 }
 ENDS: dict[Choice, str] = {"approve": "completed", "reject": "rolled-back"}

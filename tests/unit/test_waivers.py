@@ -16,13 +16,14 @@ from rotation.decisions.plan import Refuse, Rotate, Wait, plan
 from rotation.model import wire
 from rotation.model.activities import Notice, Planned, Reference
 from rotation.model.catalogue import Origin, Outcome
-from rotation.model.errors import ConfigurationError, Unavailable
+from rotation.model.errors import ConfigurationError, Conflict, Unavailable
 from rotation.model.reasons import CODES, WAIVABLE, Area, Code, reason, why_not_waived
 from rotation.model.record import Record, Waiver
 from rotation.steps.planning import OWNER
 from rotation.steps.planning import plan as plan_step
-from rotation.steps.pods import start
+from rotation.steps.pods import level, start
 from rotation.steps.running import Step
+from rotation.steps.traffic import swap
 from rotation.telling.messages import announcement, log_fields
 from tests.memory import MemoryEdges
 from tests.security.attacked import (
@@ -353,6 +354,50 @@ def test_a_container_of_the_active_slot_alone_is_not_put_into_the_standby() -> N
     start(Step(drifted.edges, reference))
     assert drifted.standby.images == {**before, "app": "app:7"}
     assert drifted.standby.replicas == 2
+
+
+@pytest.mark.parametrize("waived", [[], [DIFFER]])
+def test_traffic_moves_in_spite_of_a_container_only_where_that_is_waived(waived: list[str]) -> None:
+    drifted = Drifted()
+    credential = drifted.edges.configuration.credential(CREDENTIAL)
+    version = drifted.edges.world.write(credential, "green", "a password")
+    role = drifted.edges.world.database.roles[credential.slots["green"].role]
+    role.login, role.password = True, version.password
+    drifted.edges.world.clusters["aks"].scale(drifted.standby, 2)
+    drifted.edges.calls.pause(0.0)
+    reference = Reference(
+        rotation="r-1",
+        credential=CREDENTIAL,
+        slot="green",
+        workload="api",
+        level=True,
+        waived=waived,
+    )
+    moved = swap(Step(drifted.edges, reference))
+    assert (moved.released is None) == bool(waived)
+    service = drifted.edges.world.clusters["aks"].services["orders", "api"]
+    assert service.slot == ("green" if waived else "blue")
+
+
+@pytest.mark.parametrize("waived", [[], [DIFFER]])
+def test_a_release_is_brought_along_in_spite_of_a_container_only_where_that_is_waived(
+    waived: list[str],
+) -> None:
+    drifted = Drifted()
+    drifted.active.images["app"] = "app:8"
+    reference = Reference(
+        rotation="r-1", credential=CREDENTIAL, slot="green", workload="api", waived=waived
+    )
+    if waived:
+        level(Step(drifted.edges, reference))
+        assert (drifted.standby.images["app"], "sidecar" in drifted.standby.images) == (
+            "app:8",
+            False,
+        )
+        return
+    with pytest.raises(Conflict) as caught:
+        level(Step(drifted.edges, reference))
+    assert caught.value.code is Code.CONTAINERS_DIFFER
 
 
 # The story, the record and the events
