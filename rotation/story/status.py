@@ -19,7 +19,7 @@ V = TypeVar("V")
 LIMIT = 8000  # characters of JSON, all of it ASCII
 # Tried in this order: how long a text may be, how many of the last steps, and of the reasons and
 # waivers each, are shown.
-TIGHTER = ((1000, 50, 20), (300, 50, 10), (110, 50, 2), (110, 8, 1))
+TIGHTER = ((1000, 50, 20), (300, 50, 10), (110, 50, 2), (110, 8, 1), (110, 4, 1))
 
 
 def truncated_status(status: JsonObject) -> JsonObject:
