@@ -102,7 +102,7 @@ def plan(
     not_due = _not_due(world, request, active, now, rotate_before)
     if not_due is not None:
         return Skip(not_due)
-    problems, waived = _apart(_problems(world, active), waive)
+    problems, waived = apart(_problems(world, active), waive)
     if problems:
         return Refuse(problems, waived)
     unhealthy = tuple(_unhealthy(world, active))
@@ -112,7 +112,7 @@ def plan(
     return Rotate(active, waived + tuple(one.reason for one in unhealthy))
 
 
-def _apart(
+def apart(
     problems: Iterable[Reason], waive: Collection[str]
 ) -> tuple[tuple[Reason, ...], tuple[Reason, ...]]:
     """The problems that stand, and those that are waived."""

@@ -28,10 +28,12 @@ Through = Literal["service", "preview"]
 
 
 class Retry(Struct, frozen=True, rename="camel"):
-    """How long calls are retried, in seconds: after faults that pass, and after refusals."""
+    """How long calls are retried, in seconds: after faults that pass, after refusals, and after
+    what is final for all that is known."""
 
     transient: float
     refusals: float = 0.0
+    final: float = 0.0
 
 
 class WorkloadTimes(Struct, frozen=True, rename="camel"):
@@ -122,6 +124,7 @@ class Reference(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults
     level: bool = False  # traffic moves only to a slot with the images that serve
     images: dict[str, str] | None = None  # to start, by container; else those that serve
     waived: list[str] = field(default_factory=list)  # the codes of what was waived for the rotation
+    few: bool = False  # pods: as many as are ready will do
 
 
 class Nothing(Struct, frozen=True):
@@ -132,7 +135,7 @@ class Planned(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=T
     """The answer of `plan`: the slot to rotate away from, by what policy, and with what `entry`.
 
     Without a slot the rotation ends, with the outcome and for the reasons. `waivers` are problems
-    that are none of those, since somebody has waived them.
+    that are none of those, since somebody has waived them. `doubts` stand in no way, and are told.
     """
 
     active: Slot | None = None
@@ -140,6 +143,7 @@ class Planned(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=T
     outcome: Outcome | None = None
     reasons: list[Reason] = field(default_factory=list)
     waivers: list[Waiver] = field(default_factory=list)
+    doubts: list[Reason] = field(default_factory=list)
     entry: str | None = None
 
 

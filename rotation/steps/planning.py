@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, assert_never
 
+from rotation import log
 from rotation.config import kept
-from rotation.decisions.plan import Refuse, Rotate, Skip, Wait, active_slot
+from rotation.decisions.plan import Refuse, Rotate, Skip, Wait, active_slot, apart
 from rotation.decisions.plan import plan as decide
 from rotation.model.activities import ApprovalPolicy, Planned, Policy, Retry, WorkloadTimes
 from rotation.model.catalogue import Origin, Outcome
 from rotation.model.errors import Unavailable
 from rotation.model.record import Waiver
 from rotation.model.world import SLOTS, SlotState, Snapshot, WorkloadState
+from rotation.steps import wayback
 from rotation.steps.pods import explain
+from rotation.steps.wayback import WayBack
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -24,16 +28,21 @@ if TYPE_CHECKING:
     from rotation.model.world import Slot
     from rotation.steps.running import Step
 
-# The retry timeout of refusals, in seconds, in steps that undo or retire: a grant may be on its
-# way, an answer outdated, and a person would try it once more as well.
+# Retry timeouts, in seconds. Of refusals, while stopping is still possible: caches of rights fill,
+# and a webhook comes back, within a minute. In steps that undo or retire a grant has as long as
+# Azure takes for one at most, and what is final is tried again too: an answer may be outdated, and
+# a person would try it once more as well.
 REFUSALS = 120.0
 OWNER = "the owner of credentials.yaml"  # who has waived what the file waives
+REFUSALS_OF_UNDO = 600.0
+FINAL_OF_UNDO = 120.0
 
 
 def plan(step: Step) -> Planned:
     """The active slot and the policy of the rotation, or why there is none to be done.
 
-    Raises `Unavailable` while the active Deployments are not healthy, and what the edges raise.
+    What is due is refused unless there is a way back. Raises `Unavailable` while the active
+    Deployments are not healthy, and what the edges raise.
     """
     request = step.reference.request
     if request is None:
@@ -42,13 +51,24 @@ def plan(step: Step) -> Planned:
     world = snapshot(step.edges, step.name, credential)
     waive = request.waive if _by_hand(request) else credential.waive
     decision = decide(world, request, step.edges.now(), credential.rotate_before, waive)
+    way = WayBack()
+    active = active_slot(world)
+    if active is not None and isinstance(decision, Rotate | Wait):
+        # First of all: pods may be unhealthy for what is found here.
+        way = wayback.look(step.edges, credential, active, world.slots[active])
+        _tell(step.name, way.doubts)
+    in_the_way, also_waived = apart(way.problems, waive)
+    if in_the_way:
+        waivers = _waivers(request, also_waived)
+        return Planned(outcome=Outcome.REFUSED, reasons=list(in_the_way), waivers=waivers)
     match decision:
         case Rotate(active, waived):
             _look_at_pods(step.edges, credential, active)
             return Planned(
                 active=active,
                 policy=_policy(credential),
-                waivers=_waivers(request, waived),
+                waivers=_waivers(request, (*also_waived, *waived)),
+                doubts=list(way.doubts),
                 entry=kept.keep(step.edges.configuration, step.name),
             )
         case Skip(reason):
@@ -72,6 +92,18 @@ def _waivers(request: Request, waived: Iterable[Reason]) -> list[Waiver]:
     by = request.requested_by if _by_hand(request) else OWNER
     via: WaivedVia = "request" if _by_hand(request) else "file"
     return [Waiver(code=one.code, text=one.text, by=by, via=via) for one in waived]
+
+
+def _tell(credential: str, doubts: Iterable[Reason]) -> None:
+    """Logs what stands in no way and should be known."""
+    for doubt in doubts:
+        log.event(
+            "secret.doubt",
+            level=logging.WARNING,
+            credential=credential,
+            codes=[doubt.code],
+            reason=doubt.text,
+        )
 
 
 def _look_at_pods(edges: Readers, credential: Credential, slot: Slot) -> None:
@@ -101,8 +133,8 @@ def _policy(credential: Credential) -> Policy:
     """The credential's times and choices that orchestrators need."""
     approval, retry = credential.approval, credential.retry
     return Policy(
-        forward=Retry(retry.retry_timeout.total_seconds()),
-        undo=Retry(retry.compensation.total_seconds(), REFUSALS),
+        forward=Retry(retry.retry_timeout.total_seconds(), REFUSALS),
+        undo=Retry(retry.compensation.total_seconds(), REFUSALS_OF_UNDO, FINAL_OF_UNDO),
         drain=credential.drain.total_seconds(),
         workloads={
             workload.name: WorkloadTimes(

@@ -81,6 +81,7 @@ class Run:
         if self.struck is not None:
             self.struck.mend()
         machine.edges.configuration = machine.world.configuration
+        machine.world.database.most = None
         self.people.busy = False
         waited: list[bool] = []
         machine.agenda.add(QUIET, lambda: waited.append(True))

@@ -17,7 +17,7 @@ from rotation.clouds import CHINA, CLOUDS, PUBLIC, US_GOVERNMENT, Cloud
 from rotation.edges import identity
 from rotation.edges.azure import AzureEdges
 from rotation.edges.topic import EventGridTopic
-from rotation.model.errors import ConfigurationError, Denied, Unavailable
+from rotation.model.errors import ConfigurationError, Invalid, Unavailable
 from rotation.secrecy import Secret
 from rotation.settings import parse
 from tests.security.attacked import CREDENTIAL, EVENT, configuration
@@ -50,9 +50,11 @@ def edges(cloud: Cloud) -> tuple[AzureEdges, Tokens]:
     return found, tokens
 
 
-def on_server(host: str) -> Credential:
+def on_server(host: str) -> tuple[Credential, str]:
+    """A credential on this server, and the server's name."""
     known = configuration([]).credential(CREDENTIAL)
-    return known.model_copy(update={"database": known.database.model_copy(update={"host": host})})
+    database = known.database.model_copy(update={"host": host})
+    return known.model_copy(update={"database": database}), host
 
 
 # The setting
@@ -82,7 +84,7 @@ def test_a_cloud_that_is_none(name: str) -> None:
 @EACH
 def test_a_database_gets_a_token_of_its_cloud(cloud: Cloud) -> None:
     found, tokens = edges(cloud)
-    found._admin_password(on_server(f"pg-orders{cloud.postgresql_hosts}"))  # noqa: SLF001 - asks no server
+    found._admin_password(*on_server(f"pg-orders{cloud.postgresql_hosts}"))  # noqa: SLF001 - asks no server
     assert tokens.asked == [cloud.postgresql]
 
 
@@ -91,8 +93,8 @@ def test_a_database_gets_a_token_of_its_cloud(cloud: Cloud) -> None:
 )
 def test_no_server_of_another_cloud_gets_one(cloud: Cloud, other: Cloud) -> None:
     found, tokens = edges(cloud)
-    with pytest.raises(Denied, match=f"it is no server of {cloud.name};"):
-        found._admin_password(on_server(f"pg-orders{other.postgresql_hosts}"))  # noqa: SLF001 - as above
+    with pytest.raises(Invalid, match=f"it is no server of {cloud.name};"):
+        found._admin_password(*on_server(f"pg-orders{other.postgresql_hosts}"))  # noqa: SLF001 - as above
     assert tokens.asked == []
 
 
@@ -110,14 +112,14 @@ def test_a_topic_gets_a_token_of_its_cloud(cloud: Cloud) -> None:
 def test_a_developer_signs_in_to_the_cloud(cloud: Cloud) -> None:
     found = AzureEdges({"ROTATION_CLOUD": cloud.name})
     with mock.patch.object(identity, "DefaultAzureCredential") as made:
-        assert found.identity.credential is made.return_value
+        found.identity.credential.get_token("scope")
     assert made.call_args.kwargs["authority"] == cloud.authority
 
 
 def test_what_the_sdk_is_told_of_its_authority_wins() -> None:
     environment = {"ROTATION_CLOUD": CHINA.name, "AZURE_AUTHORITY_HOST": "login.example"}
     with mock.patch.object(identity, "DefaultAzureCredential") as made:
-        assert AzureEdges(environment).identity.credential is made.return_value
+        AzureEdges(environment).identity.credential.get_token("scope")
     assert made.call_args.kwargs["authority"] == "login.example"
 
 
