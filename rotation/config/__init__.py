@@ -50,6 +50,7 @@ from rotation.config.fields import (
     TestUrl,
     Text,
     VaultUrl,
+    WaivableCode,
     shown,
 )
 from rotation.decisions.verdict import is_object_id
@@ -406,6 +407,7 @@ class Credential(Section):
     approval: Approval = Approval()
     retry: Retry = Retry()
     drain: Duration = timedelta(minutes=1)  # for the replaced role's sessions, before their end
+    waive: list[WaivableCode] = []  # what does not stop a rotation that an event or the sweep began
 
     @field_validator("validity")
     @classmethod

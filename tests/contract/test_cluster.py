@@ -27,9 +27,9 @@ import yaml
 from local.cluster.client import apply, connect
 from local.process import Component, wait_until
 from local.tls import Authority
+from rotation.clouds import PUBLIC
 from rotation.config import Cluster
 from rotation.decisions.selectors import matches
-from rotation.edges.azure import AKS_SCOPE
 from rotation.edges.cluster import services
 from rotation.edges.cluster.client import Api
 from rotation.edges.cluster.deployments import Deployments
@@ -921,7 +921,7 @@ def signed_in(
 
 
 def token(state: Path) -> Callable[[], Secret]:
-    return lambda: Secret(Tokens(state, READER).get_token(AKS_SCOPE).token)
+    return lambda: Secret(Tokens(state, READER).get_token(PUBLIC.clusters).token)
 
 
 RIGHTS = """
@@ -981,7 +981,7 @@ def test_a_token_that_is_refused_is_forgotten(
     signing_in = revoked_once(state, READER)
 
     def authenticate() -> Secret:
-        return Secret(signing_in.get_token(AKS_SCOPE).token)
+        return Secret(signing_in.get_token(PUBLIC.clusters).token)
 
     reader = signed_in(component, authenticate, signing_in.forget)
     for status in (401, 403):

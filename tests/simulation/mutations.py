@@ -17,7 +17,7 @@ from rotation.decisions import plan as planned
 from rotation.decisions.rollout import unready
 from rotation.edges.cluster import client
 from rotation.edges.database import connecting
-from rotation.front import rotations, triggers
+from rotation.front import api, rotations, triggers
 from rotation.model import activities as known
 from rotation.model.activities import Retry, Staged, Watched
 from rotation.model.catalogue import Outcome, Progress, Stage, StepName
@@ -260,6 +260,15 @@ def waits_for_a_name_nobody_knows(run: Run, asked: Approval) -> Any:
     return run.context.wait_for_external_event("decision-0")
 
 
+def takes_any_waiver(_: object, document: JsonObject, *__: object) -> list[str]:
+    """The codes of a request, whoever names them."""
+    return list(document.get("waive") or [])
+
+
+def tells_of_no_waiver(*_: object) -> list[Any]:
+    return []
+
+
 def same_images(_: Step) -> tuple[dict[str, str], dict[str, str]]:
     return {}, {}
 
@@ -399,6 +408,24 @@ MUTATIONS = (
         _of(9),
         # Looked at twice: before anything starts, and by the plan.
         replaced=((triggers, "not_soon", nothing), (planned, "not_soon", nothing)),
+    ),
+    Mutation(
+        "what nobody may waive is waived",
+        _of(11),
+        replaced=((planned, "WAIVABLE", tuple(Code)),),
+        first_seed=40,
+    ),
+    Mutation(
+        "anybody waives",
+        _of(11),
+        replaced=((api, "_waived", takes_any_waiver),),
+        first_seed=60,
+    ),
+    Mutation(
+        "a waiver is not told",
+        _of(11),
+        replaced=((planning, "_waivers", tells_of_no_waiver),),
+        first_seed=60,
     ),
     Mutation(
         "refusals are final at once",
