@@ -463,6 +463,11 @@ def parse(text: str, source: str = "credentials.yaml") -> Configuration:
 Problem = tuple[document.Path, str]
 
 
+def problem_lines(error: ValidationError) -> list[str]:
+    """A line for each problem that pydantic found, with its path."""
+    return [f"{dotted(path) or 'file'}: {text}" for path, text in _invalid(error)]
+
+
 def _listed(problems: list[Problem], written: Document) -> list[str]:
     """A line for each problem, in the order of the file."""
     lines = sorted((written.line(path), dotted(path), text) for path, text in problems)

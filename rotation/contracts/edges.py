@@ -28,6 +28,13 @@ class Readers(Protocol):
     def configuration(self) -> Configuration:
         """What `credentials.yaml` says. Raises `ConfigurationError`."""
 
+    def planned(self, configuration: Configuration) -> Readers:
+        """The same access for a rotation that goes on with this configuration.
+
+        Clusters are looked up there, whatever the file says by now. Raises `Denied` later on, for a
+        host that it names, that is none of the cloud's, and that the file does not name any more.
+        """
+
     def vault(self, url: str) -> VaultReader: ...
 
     def database(self, credential: Credential) -> DatabaseReader: ...
@@ -49,6 +56,8 @@ class Readers(Protocol):
 
 class Edges(Readers, Protocol):
     """Access that also changes things: only the guards and the composition know it."""
+
+    def planned(self, configuration: Configuration) -> Edges: ...
 
     def vault(self, url: str) -> Vault: ...
 

@@ -44,11 +44,16 @@ class Pods(PodsReader, Protocol):
         an annotation. Harmless when repeated. Raises `Missing`."""
 
     def start(
-        self, target: DeploymentTarget, *, replicas: int, images: dict[str, str], version: str
+        self,
+        target: DeploymentTarget,
+        *,
+        replicas: int,
+        images: dict[str, str],
+        version: str | None,
     ) -> None:
         """Scales a Deployment and sets its images; an annotation of its pods names the secret
-        version, so that pods of an earlier version are replaced. Harmless when repeated.
-        Raises `Missing`, `Invalid`."""
+        version, so that pods of an earlier version are replaced. Without a `version` the annotation
+        stays as it is. Harmless when repeated. Raises `Missing`, `Invalid`."""
 
     def scale(self, target: DeploymentTarget, replicas: int) -> None:
         """Sets the Deployment's number of pods. Harmless when repeated. Raises `Missing`."""

@@ -35,6 +35,13 @@ def unready(deployment: Deployment, version: str | None = None) -> str | None:
     return None
 
 
+def named(images: dict[str, str], others: dict[str, str]) -> str:
+    """The images that differ from the others, each once, in the order of their containers."""
+    return ", ".join(
+        dict.fromkeys(image for key, image in sorted(images.items()) if others.get(key) != image)
+    )
+
+
 class Explanation(NamedTuple):
     """Why a rollout is not finished: a code, and a text of known words, names and numbers."""
 

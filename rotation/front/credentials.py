@@ -93,8 +93,12 @@ def _slot(state: SlotState) -> SeenSlot:
     )
 
 
-async def fresh_evidence(edges: Readers, record: ShownRecord) -> Evidence:
+async def fresh_evidence(
+    edges: Readers, record: ShownRecord, planned: Readers | None = None
+) -> Evidence:
     """The evidence as it is now, for whoever is about to decide.
+
+    `planned` are the edges of the entry that the rotation goes on with, if it was kept.
 
     Raises `Problem` where there is nothing to decide, `Unavailable` where it takes too long, and
     what `collect` raises.
@@ -102,7 +106,7 @@ async def fresh_evidence(edges: Readers, record: ShownRecord) -> Evidence:
     if record.standby is None or record.outcome is not None:
         text = "there is nothing to decide about now"
         raise Problem(409, Code.NOT_WAITING, text, stage=record.stage)
-    look = LOOKS.shared(edges, record.rotation, record.credential, record.standby)
+    look = LOOKS.shared(edges, record.rotation, record.credential, record.standby, planned)
     try:
         return await asyncio.wait_for(look, EVIDENCE_TIMEOUT)
     except TimeoutError:
@@ -126,13 +130,21 @@ class Looks:
         self._known: dict[tuple[str, int], tuple[float, Readers, Future[Evidence]]] = {}
         self._lock = threading.Lock()
 
-    async def shared(self, edges: Readers, rotation: str, credential: str, slot: Slot) -> Evidence:
+    async def shared(
+        self,
+        edges: Readers,
+        rotation: str,
+        credential: str,
+        slot: Slot,
+        planned: Readers | None = None,
+    ) -> Evidence:
         """The evidence of a rotation, from a look under way or begun `fresh` seconds ago at most.
 
         Raises what `collect` raises.
         """
-        configured = edges.configuration.credential(credential)
-        look = self._kept_or_new(edges, rotation, lambda: collect(edges, configured, slot))
+        asked = planned or edges
+        configured = asked.configuration.credential(credential)
+        look = self._kept_or_new(edges, rotation, lambda: collect(asked, configured, slot))
         # Shielded: one who gives up must not take it from the others.
         return await asyncio.shield(asyncio.wrap_future(look))
 

@@ -348,6 +348,7 @@ class Progress(StrEnum):
     AWAIT_READY = "await_ready"
     TEST = "test"
     PREPARED = "prepared"
+    LEVEL = "level"
     SWAP = "swap"
     SWAP_BACK = "swap-back"
     OBSERVED = "observed"
@@ -371,6 +372,8 @@ def progress_words(progress: Progress) -> str:
             return "running tests"
         case Progress.PREPARED:
             return "ready on the new login"
+        case Progress.LEVEL:
+            return "starting the release that serves"
         case Progress.SWAP:
             return "traffic moved"
         case Progress.SWAP_BACK:

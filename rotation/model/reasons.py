@@ -175,8 +175,32 @@ class Code(StrEnum):
     NOT_CONFIGURED = (
         "not-in-configuration",
         Area.WORLD,
-        "`credentials.yaml` lost the credential or workload while it was rotated",
+        (
+            "`credentials.yaml` lost the credential before its rotation was planned, or lost it or "
+            "a workload while a rotation of an earlier release was under way"
+        ),
         "deploy the file with it, start again",
+    )
+    ENTRY_INVALID = (
+        "kept-entry-invalid",
+        Area.WORLD,
+        (
+            "the entry of `credentials.yaml` that the rotation was planned with, and goes on with, "
+            "is none: a release that removed a key, or somebody wrote to the task hub"
+        ),
+        (
+            "deploy the release before it, and decide the rotation there; if it is no release's "
+            "doing, find out who can write to the task hub"
+        ),
+    )
+    ENTRY_HOST = (
+        "kept-entry-host",
+        Area.WORLD,
+        (
+            "the rotation was planned with a vault or API server that is none of the cloud's, and "
+            "that `credentials.yaml` does not name any more: the app's token is not sent there"
+        ),
+        "deploy the file with that vault or cluster once more, until the rotation has ended",
     )
     CONFIGURATION = (
         "configuration-invalid",
@@ -260,6 +284,30 @@ class Code(StrEnum):
         Area.OTHERS,
         "the current version of the secret was disabled or deleted in the middle",
         "start again; of the active slot: enable it at once",
+    )
+    RELEASE_BROUGHT = (
+        "release-brought-along",
+        Area.OTHERS,
+        (
+            "somebody deployed other images to the slot that served, in the middle: the other slot "
+            "was brought to them and tested before traffic moved"
+        ),
+        "nothing",
+    )
+    RELEASE_LEFT = (
+        "release-left-behind",
+        Area.OTHERS,
+        (
+            "somebody deployed other images to the slot that served, in the middle, and traffic "
+            "moved to one that does not run them: the text says why"
+        ),
+        "if the release was good, deploy it again, to the slot that serves now",
+    )
+    RELEASES_GO_ON = (
+        "releases-go-on",
+        Area.OTHERS,
+        "each time that a slot was brought to the images that serve, others were deployed",
+        "wait for the end of the releases, start again",
     )
     TRAFFIC_ELSEWHERE = (
         "traffic-elsewhere",

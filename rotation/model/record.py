@@ -164,6 +164,8 @@ class Record(Struct, kw_only=True, rename="camel"):
 
     `version` is the new secret version, `workloads` how far each is, `untold` the announcements
     that could not be handed over. `outcome_reason` is a sentence, `reasons` what it is made of.
+    `changed` is what the file says by now, and did not when the rotation was planned; `releases`
+    are those of others that it met, and what became of them.
     Evidence is too large for a custom status: it is there once the rotation has ended.
     """
 
@@ -182,6 +184,8 @@ class Record(Struct, kw_only=True, rename="camel"):
     decision: Decision | None
     outcome: Outcome | None
     outcome_reason: str | None
+    changed: list[str]
+    releases: list[Reason]
     reasons: list[Reason] = field(default_factory=list)
     evidence: EvidenceKept = field(default_factory=EvidenceKept)
     untold: list[str] = field(default_factory=list)
@@ -205,6 +209,8 @@ def new_record(request: Request, stage: Stage, at: Moment | None) -> Record:
         decision=None,
         outcome=None,
         outcome_reason=None,
+        changed=[],
+        releases=[],
     )
 
 

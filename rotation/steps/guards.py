@@ -116,6 +116,16 @@ class Arriving:
         """Scales the slot's Deployment. Raises `Conflict` if this workload's traffic goes there."""
         self._pods.scale(self._deployment, replicas)
 
+    def level(self, *, replicas: int, images: dict[str, str], version: str | None) -> None:
+        """Starts the slot's Deployment with these images. Raises as `scale_up` does."""
+        self._pods.start(self._deployment, replicas=replicas, images=images, version=version)
+
+    def preview(self, came_from: str) -> None:
+        """Points the workload's preview Service at the slot. Raises as `scale_up` does."""
+        _refuse_what_serves(self._edges, self._workload, self._slot)
+        traffic = self._edges.traffic(self._workload.cluster)
+        traffic.move(self._workload.standby, came_from, self._slot)
+
     @property
     def _deployment(self) -> DeploymentTarget:
         return self._workload.deployment(self._slot)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, assert_never
 
+from rotation.config import kept
 from rotation.decisions.plan import Refuse, Rotate, Skip, Wait, active_slot
 from rotation.decisions.plan import plan as decide
 from rotation.model.activities import ApprovalPolicy, Planned, Policy, Retry, WorkloadTimes
@@ -44,7 +45,8 @@ def plan(step: Step) -> Planned:
     match decision:
         case Rotate(active):
             _look_at_pods(step.edges, credential, active)
-            return Planned(active=active, policy=_policy(credential))
+            entry = kept.keep(step.edges.configuration, step.name)
+            return Planned(active=active, policy=_policy(credential), entry=entry)
         case Skip(reason):
             return Planned(outcome=Outcome.SKIPPED, reasons=[reason])
         case Refuse(problems):

@@ -49,13 +49,37 @@ def start(step: Step) -> None:
     )
 
 
+def level(step: Step) -> None:
+    """Starts the slot's Deployment, which traffic is about to come to, with the images that serve,
+    or with those of the reference; and with as many pods as serve.
+
+    Raises `Conflict` if its containers are others than those of the images.
+    """
+    workload = step.workload
+    came_from = preview_slot(step)
+    if came_from != step.slot:
+        step.arriving.preview(came_from)
+    target = step.pods.deployment(step.deployment)
+    serving = step.pods.deployment(workload.deployment(other(step.slot)))
+    if target is None or serving is None:
+        gone = step.deployment if target is None else workload.deployment(other(step.slot))
+        raise Conflict(Code.CANNOT_SERVE, f"Deployment {gone} is gone")
+    images = step.reference.images or serving.images
+    if images.keys() != target.images.keys():
+        text = f"Deployment {step.deployment} has other containers than what serves"
+        raise Conflict(Code.CONTAINERS_DIFFER, text)
+    replicas = max(serving.replicas, target.replicas, 1)
+    step.arriving.level(replicas=replicas, images=images, version=target.version)
+
+
 def await_ready(step: Step) -> Watched:
-    """Whether the standby Deployment is ready on the version, after one bounded watch.
+    """Whether the slot's Deployment is ready, on the version if there is one, after one bounded
+    watch.
 
     A failure that the Deployment reports ends nothing, since it may be about the past, or pass: it
     is part of the answer that says why the Deployment is not ready, and the story waits on.
     """
-    version, target = step.version, step.deployment
+    version, target = step.reference.version, step.deployment
 
     def settled(deployment: Deployment) -> bool:
         return unready(deployment, version) is None

@@ -1,38 +1,51 @@
-"""Moves a workload's traffic to the slot or back to it, and confirms where it goes."""
+"""Moves a workload's traffic to the slot or back to it, and confirms where it goes.
+
+Somebody may deploy the application meanwhile, to the slot that serves: traffic moves to one with
+other images only where those are what is wrong. The story levels the slot first (`pods.level`).
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rotation.decisions.rollout import unready
+from rotation.decisions.rollout import named, unready
+from rotation.model.activities import Moved
 from rotation.model.errors import Conflict, Unavailable
 from rotation.model.reasons import Code
 from rotation.model.world import other, shown_slot
 from rotation.steps.login import verify
+from rotation.steps.proving import run_tests
 
 if TYPE_CHECKING:
-    from rotation.model.world import Deployment
+    from rotation.model.world import Deployment, Slot
     from rotation.steps.running import Step
 
-
-def swap(step: Step) -> None:
-    """Points the production Service at `slot`, once that has as many ready pods as the other."""
-    _move(step, back=False)
+ROUNDS = 3  # of tests that fail, before a release counts as broken
 
 
-def swap_back(step: Step) -> None:
+def swap(step: Step) -> Moved:
+    """Points the production Service at `slot`, once that has as many ready pods as the other.
+
+    With `level` in the reference it does not move to other images than those that serve.
+    """
+    return _move(step, back=False)
+
+
+def swap_back(step: Step) -> Moved:
     """Points the production Service back at `slot`, whose pods are started again if there are none.
 
-    The fence makes a swap forward fail that is held up, also where there is nothing to change.
+    The fence makes a swap forward fail that is held up, also where there is nothing to change. With
+    `level` in the reference it does not move to other images than those that serve, unless those
+    fail their tests: then they may be what is gone back from.
 
     Ready pods are proof enough: they served before, on connections that they still have, and the
     slot that traffic leaves may hold all others.
     """
     step.traffic.fence(step.workload.production, step.rotation)
-    _move(step, back=True)
+    return _move(step, back=True)
 
 
-def _move(step: Step, *, back: bool) -> None:
+def _move(step: Step, *, back: bool) -> Moved:
     """Points the production Service at the slot, and the preview Service at the other one.
 
     The slot's pods are proved right before, and on the way forward its login: the wait for pods may
@@ -44,12 +57,49 @@ def _move(step: Step, *, back: bool) -> None:
         _ensure_capacity(step, revive=back)
         if not back:
             verify(step)
+        if step.reference.level:
+            own, serving = _images(step)
+            if own != serving and not (back and _fails(step, came_from)):
+                return Moved(released=serving, had=own)
     # Held up since the look, it must not undo a move to the other slot.
     revision = route.revision if route else None
     step.traffic.move(production, came_from, step.slot, revision=revision)
     previewed = preview_slot(step)
     if previewed != came_from:
         step.traffic.move(step.workload.standby, previewed, came_from)
+    return Moved(left=_left_behind(step))
+
+
+def _images(step: Step) -> tuple[dict[str, str], dict[str, str]]:
+    """The images of the slot, and those of the other one; none of a Deployment that is gone."""
+    workload, slots = step.workload, (step.slot, other(step.slot))
+    own, others = (step.pods.deployment(workload.deployment(slot)) for slot in slots)
+    return own.images if own else {}, others.images if others else {}
+
+
+def _fails(step: Step, slot: Slot) -> bool:
+    """Whether the slot that serves fails its tests, a few times in a row."""
+    for left in reversed(range(ROUNDS)):
+        results = run_tests(step.edges, step.credential, step.workload, slot, "service")
+        if all(result.passed for result in results):
+            return False
+        if left:
+            step.edges.sleep(1)
+    return True
+
+
+def _left_behind(step: Step) -> str:
+    """What the other slot has and this one, where traffic goes now, has not; empty for nothing.
+
+    Empty also where the reference does not ask for it.
+
+    Somebody may have deployed it between the last look and the move.
+    """
+    own, others = _images(step) if step.reference.level else ({}, {})
+    if own == others or not others:
+        return ""
+    left = f"{other(step.slot)} has {named(others, own)}"
+    return f"{step.slot} serves with {named(own, others)}, and {left}"
 
 
 def _ensure_capacity(step: Step, *, revive: bool) -> None:

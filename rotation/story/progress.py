@@ -33,6 +33,7 @@ LONGEST_MESSAGE = 300  # in the custom status, which has 16 KB of UTF-16 for eve
 # Refusals too: an API server that has just started refuses what it will allow in some seconds.
 BEFORE_THE_PLAN = Retry(transient=600.0, refusals=120.0)
 IGNORED_KEPT = 5
+RELEASES_KEPT = 20
 
 
 def part_id(rotation: str, name: StepName, workload: str, attempt: int) -> str:
@@ -53,6 +54,7 @@ class Run:
         self.request = wire.read(Request, context.get_input())
         self.record = new_record(self.request, Stage.PLAN, self.now)
         self.policy: Policy
+        self.entry: str | None = None
         self.telling = Retry(BEFORE_THE_PLAN.transient)
         self.retry = BEFORE_THE_PLAN if since(context, "1.2") else self.telling
         self.active: Slot = SLOTS[0]
@@ -64,9 +66,9 @@ class Run:
     def now(self) -> Moment:
         return wire.moment(self.context.current_utc_datetime)
 
-    def begin(self, active: Slot, policy: Policy) -> None:
+    def begin(self, active: Slot, policy: Policy, entry: str | None) -> None:
         """Takes over what `plan` decided; orchestrators never read the configuration."""
-        self.policy, self.retry = policy, policy.forward
+        self.policy, self.retry, self.entry = policy, policy.forward, entry
         self.telling = Retry(policy.undo.transient)
         self.active = self.record.active = active
         self.standby = self.record.standby = other(active)
@@ -94,6 +96,7 @@ class Run:
             slot=slot,
             version=version,
             through=through,
+            entry=self.entry,
         )
 
     def stage(self, stage: Stage) -> None:
@@ -165,10 +168,9 @@ class Run:
         failures = []
         for workload, answer in zip(self.policy.workloads, answers, strict=True):
             self.record.workloads[workload] = Progress.FAILED if answer.reasons else done
-            failures += [
-                Reason(why.code, f"workload {workload}: {why.text}", why.remedy)
-                for why in answer.reasons
-            ]
+            failures += [_of_workload(workload, why) for why in answer.reasons]
+            met = [_of_workload(workload, why) for why in answer.releases]
+            self.record.releases = [*self.record.releases, *met][-RELEASES_KEPT:]
         if failures:
             raise StepFailed(name, failures)
 
@@ -185,7 +187,10 @@ class Run:
         """Logs and announces a notice. A topic that is down delays nothing: see `steps.telling`."""
         reference = msgspec.structs.replace(self.reference(), notice=notice)
         try:
-            yield from call(self.context, activities.NOTIFY, reference, self.telling)
+            ready = yield from call(self.context, activities.NOTIFY, reference, self.telling)
+            if ready.changed is not None and ready.changed != self.record.changed:
+                self.record.changed = ready.changed
+                self.show()
         except StepFailed as failure:
             # Telling is not worth a rotation; the record still says that it was not told.
             self.record.untold = [*self.record.untold[1 - IGNORED_KEPT :], str(failure)]
@@ -215,3 +220,7 @@ class Run:
         """Shows what the step under way waits for: it may be something for a person to mend."""
         self.record.steps[-1].waits = wire.truncated(failure.message, LONGEST_MESSAGE)
         self.show()
+
+
+def _of_workload(workload: str, why: Reason) -> Reason:
+    return Reason(why.code, f"workload {workload}: {why.text}", why.remedy)

@@ -82,7 +82,7 @@ def story(run: Run) -> Steps[End]:  # noqa: PLR0911 - one line for each way a ro
     if plan.active is None or plan.policy is None:
         text = "; ".join(why.text for why in plan.reasons)
         return plan.outcome or Outcome.REFUSED, text, plan.reasons
-    run.begin(plan.active, plan.policy)
+    run.begin(plan.active, plan.policy, plan.entry)
     yield from run.tell(run.notice(Announcement.STARTED))
     try:
         yield from bring_up(run)
@@ -223,6 +223,7 @@ def roll_back(run: Run, why: str, reasons: list[Reason]) -> Steps[End]:
     Its pods have served all the time, and need no new connection for that: see `check_login`.
     """
     run.retry_longer()
+    met = len(run.record.releases)
     try:
         if not since(run.context, "1.2"):
             yield from run.step(StepName.VERIFY, activities.VERIFY, run.active)
@@ -234,7 +235,9 @@ def roll_back(run: Run, why: str, reasons: list[Reason]) -> Steps[End]:
         failed = reason(Code.ROLLING_BACK_FAILED, f"rolling back failed: {failure.message}")
         text = f"{why}; {failed.text}"
         return Outcome.NEEDS_ATTENTION, text, [failed, *failure.reasons, *reasons]
-    return Outcome.ROLLED_BACK, why, reasons
+    left = [one for one in run.record.releases[met:] if one.code == Code.RELEASE_LEFT]
+    text = "; ".join([why, *(one.text for one in left)])
+    return Outcome.ROLLED_BACK, text, [*reasons, *left]
 
 
 # Long enough for a blip, and for no more: an alarm is wanted soon.
@@ -276,9 +279,14 @@ def publish(context: df.DurableOrchestrationContext) -> Steps[JsonObject]:
 
     A refusal is repeated too: somebody may grant the missing right meanwhile.
     """
-    event: JsonObject = wire.decoded(context.get_input())
+    given: JsonObject = wire.decoded(context.get_input())
+    # Before 1.2, and without an entry, the event alone.
+    event: JsonObject = given.get("event", given)
     reference = Reference(
-        rotation=event["data"]["rotation"], credential=event["data"]["credential"], event=event
+        rotation=event["data"]["rotation"],
+        credential=event["data"]["credential"],
+        event=event,
+        entry=given.get("entry"),
     )
     for number in range(PUBLISH_ATTEMPTS):
         answer = yield from attempt(context, activities.PUBLISH_EVENT, reference)

@@ -642,6 +642,14 @@ def test_start_once_more_leaves_the_pods_alone(place: Place, up: Workload) -> No
     assert names(place, up) == before
 
 
+def test_start_without_a_version_leaves_the_one_that_is_named(place: Place, up: Workload) -> None:
+    for version in ("v8", None):
+        place.pods.start(up.deployment, replicas=2, images={"web": IMAGE}, version=version)
+        found = place.pods.watch(up.deployment, lambda d: ready(d) and d.version == "v8", 60)
+        assert ready(found)
+        assert found.version == "v8"
+
+
 def test_start_with_what_is_not_valid(place: Place, down: Workload) -> None:
     with pytest.raises(Invalid, match=r"HTTP 422 Invalid .*spec\.replicas") as caught:
         place.pods.start(down.deployment, replicas=-1, images={}, version="v7")

@@ -5,6 +5,7 @@ A call takes its effect in one moment. Between two calls anything else may happe
 
 from __future__ import annotations
 
+import copy
 import json
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
@@ -46,6 +47,11 @@ class WorldEdges:
         self.settings = settings
         self._calls = calls
 
+    def planned(self, configuration: Configuration) -> WorldEdges:
+        twin = copy.copy(self)
+        twin.configuration = configuration
+        return twin
+
     def vault(self, url: str) -> MemoryVault:
         return MemoryVault(self.world, self._calls, self.clock, url)
 
@@ -53,10 +59,22 @@ class WorldEdges:
         return MemoryDatabase(self.world, self._calls)
 
     def traffic(self, cluster: str) -> MemoryTraffic:
-        return MemoryTraffic(self.world, self._calls, cluster)
+        return MemoryTraffic(self.world, self._calls, self._named(cluster))
 
     def pods(self, cluster: str) -> MemoryPods:
-        return MemoryPods(self.world, self._calls, self.clock, cluster)
+        return MemoryPods(self.world, self._calls, self.clock, self._named(cluster))
+
+    def _named(self, cluster: str) -> str:
+        """The world's name for a cluster: what the configuration calls so may be another one now.
+
+        Raises `Unavailable` for a server that is none of this world.
+        """
+        wanted, known = self.configuration.clusters[cluster], self.world.configuration.clusters
+        for name in [cluster, *known]:
+            if known.get(name) == wanted:
+                return name
+        text = f"cluster {cluster} could not be reached at {wanted.server}"
+        raise Unavailable(Code.CLUSTER_UNAVAILABLE, text)
 
     def topic(self, endpoint: str) -> MemoryTopic:  # noqa: ARG002 - there is one
         return MemoryTopic(self.world, self._calls)
@@ -374,14 +392,19 @@ class MemoryPods:
         self._calls.write("cluster", f"deliver {target} {target.key} {version}", effect, change)
 
     def start(
-        self, target: DeploymentTarget, *, replicas: int, images: dict[str, str], version: str
+        self,
+        target: DeploymentTarget,
+        *,
+        replicas: int,
+        images: dict[str, str],
+        version: str | None,
     ) -> None:
         def effect() -> None:
             found = self._find(target)
             if replicas < 0:
                 text = f"Deployment {target}: HTTP 422 Invalid spec.replicas"
                 raise Invalid(Code.CLUSTER_ERROR, text)
-            self._model.roll(found, images, version)
+            self._model.roll(found, images, found.version if version is None else version)
             self._model.scale(found, replicas)
 
         change = _change(self._world, str(target))

@@ -95,6 +95,9 @@ class FaultyCalls:
     ) -> T:
         owner = change.owner
         before, serving = self._world.parts(owner), self._world.serving(owner)
+        if fiber is not None:
+            concerned = self._checker.concerned(fiber, change, what)
+            serving = [name for name in serving if name in concerned]
         result = effect()
         if fiber is None:
             return result

@@ -32,6 +32,7 @@ INVARIANTS = {
     7: "needs-attention destroys nothing",
     8: "every request succeeds",
     9: "every rotation comes to a justified end",
+    10: "no release is undone, and no changed file passed over, unless the record says so",
 }
 
 
@@ -102,12 +103,23 @@ class Checker:
         slot."""
         if change.kind == "previews" and fiber.activity in {"swap", "swap_back"}:
             return  # it has just moved the Service itself
-        slot, workloads = change.owner.slot, self.credential(change.owner.credential).workloads
-        if change.kind == "raises":  # of one workload; others may have been swapped already
-            workloads = [one for one in workloads if f" {one.deployment(slot)} " in verb]
-        unseen = {str(workload.production) for workload in workloads} - fiber.looks
+        unseen = self.concerned(fiber, change, verb) - fiber.looks
         if unseen:
             self.fail(2, f"{fiber.name}: {verb} without a look at {', '.join(sorted(unseen))}")
+
+    def concerned(self, fiber: Fiber, change: Change, verb: str) -> set[str]:
+        """The production Services that must not go to the slot when it is changed so.
+
+        Where traffic is about to come to one workload, others may have been swapped already.
+        """
+        slot, workloads = change.owner.slot, self.credential(change.owner.credential).workloads
+        if change.kind == "raises" or fiber.activity == "level":
+            workloads = [
+                one
+                for one in workloads
+                if f" {one.deployment(slot)} " in verb or f" {one.standby} " in verb
+            ]
+        return {str(workload.production) for workload in workloads}
 
     def _superseded(self, owner: Owner, verb: str) -> bool:
         """A version was disabled that the slot's role does not log in with any more."""

@@ -94,7 +94,11 @@ class Machine:
         self._units: dict[Key, list[Fiber]] = {}
         numbers = itertools.count(1)
         self._ids = lambda: f"id{next(numbers)}"
-        self.engine = Engine(self.program, self.journal, self.clock, self._ids, VERSION)
+        self.engine = self._started()
+
+    def _started(self) -> Engine:
+        """A new process on the journal; what it starts begins at this release's story."""
+        return Engine(self.program, self.journal, self.clock, self._ids, VERSION)
 
     # Running
 
@@ -216,7 +220,7 @@ class Machine:
         self.story.tell("HOST", "crashes and starts again")
         self._units.clear()
         killed = self.fibers.kill_all()
-        self.engine = Engine(self.program, self.journal, self.clock, self._ids, VERSION)
+        self.engine = self._started()
         for fiber in killed:
             if fiber.lost is not None:
                 fiber.lost()

@@ -9,6 +9,7 @@ from unittest import mock
 
 import msgspec
 
+from rotation.config import kept
 from rotation.decisions import ownership
 from rotation.decisions import plan as planned
 from rotation.decisions.rollout import unready
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from rotation.config import Workload
     from rotation.contracts.edges import Readers
     from rotation.decisions.verdict import Identity
-    from rotation.model.activities import Reference
+    from rotation.model.activities import Policy, Reference
     from rotation.model.errors import EdgeError
     from rotation.model.reasons import Reason
     from rotation.model.record import Approval, Request
@@ -241,6 +242,17 @@ def waits_for_a_name_nobody_knows(run: Run, asked: Approval) -> Any:
     return run.context.wait_for_external_event("decision-0")
 
 
+def same_images(_: Step) -> tuple[dict[str, str], dict[str, str]]:
+    return {}, {}
+
+
+begun = progress.Run.begin
+
+
+def begins_without_the_entry(run: Run, active: Slot, policy: Policy, _: str | None) -> None:
+    begun(run, active, policy, None)
+
+
 def calling(how: Callable[..., Steps[Any]]) -> tuple[tuple[Any, str, Any], ...]:
     """The patches that make orchestrators call activities in another way."""
     return tuple((module, "call", how) for module in (retrying, progress, workload))
@@ -274,8 +286,8 @@ MUTATIONS = (
     *(
         Mutation(
             f"no look at what serves before {verb}",
-            # A scale-up right before a swap is too rare for these runs: the sweeps find it.
-            _of() if verb.name == "scale_up" else _of(2),
+            # What happens right before a swap is too rare for these runs: the sweeps find it.
+            _of() if verb.guard is guards.Arriving else _of(2),
             replaced=(unguarded(verb),),
         )
         for verb in GUARDED
@@ -311,6 +323,22 @@ MUTATIONS = (
         "pods are not waited for",
         _of(8),
         steps=(("await_ready", done), ("swap", swaps_at_once), ("test", nothing)),
+    ),
+    Mutation(
+        "a release is overlooked",
+        _of(10),
+        replaced=((traffic, "_images", same_images),),
+    ),
+    # Found by the sweeps: in these runs others have mostly done something else as well.
+    Mutation(
+        "a rotation follows the file of the day",
+        _of(),
+        replaced=((progress.Run, "begin", begins_without_the_entry),),
+    ),
+    Mutation(
+        "a changed file is not told of",
+        _of(10),
+        replaced=((kept, "changes", lambda *_: []),),
     ),
     Mutation(
         "a status about the past is a verdict",

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from rotation.config import Configuration
 from rotation.model.world import SLOTS, Session, other
 from tests.memory.cluster import BROKEN
 from tests.memory.owner import Owner
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from datetime import datetime
     from random import Random
 
@@ -32,6 +33,8 @@ class Others:
         self.done: list[str] = []
         self.damaging: list[tuple[str, str]] = []  # credential, what
         self.touched: dict[Owner, datetime] = {}  # when last
+        self.released: dict[str, str] = {}  # by workload, the image that went last to what serves
+        self.edited: dict[str, datetime] = {}  # by credential, when its entry in the file was
 
     def schedule(self) -> None:
         """Plans deeds at calls of the app: none in most runs."""
@@ -142,6 +145,11 @@ class Others:
     def deploys(self) -> None:
         owner, cluster, found = self._deployment()
         tag = self._rng.choice(["2", "3", BROKEN])
+        self._deploy(owner, cluster, found, tag)
+
+    def _deploy(
+        self, owner: Owner, cluster: ClusterModel, found: DeploymentState, tag: str
+    ) -> None:
         images = {**found.images, "app": f"app:{tag}"}
         damaged = [owner] if tag == BROKEN else []
         self._did(
@@ -150,6 +158,50 @@ class Others:
             lambda: cluster.roll(found, images, found.version),
             *damaged,
         )
+        for name, _, workload in self._world.workloads():
+            service = self._world.clusters[workload.cluster].service(workload.production)
+            slot = next((slot for slot in SLOTS if service and service.slot == slot), None)
+            if (name, slot) == owner and workload.deployments[owner.slot] == found.name:
+                self.released[workload.name] = images["app"]
+
+    def releases(self) -> None:
+        """Releases the application: each workload gets an image of its own where it is served."""
+        for name, _, workload in self._world.workloads():
+            cluster = self._world.clusters[workload.cluster]
+            service = cluster.service(workload.production)
+            slot = next((slot for slot in SLOTS if service and service.slot == slot), None)
+            found = cluster.find(workload.deployment(slot)) if slot else None
+            if slot is not None and found is not None:
+                self._deploy(Owner(name, slot), cluster, found, f"r{len(self.done)}")
+
+    def edits(self) -> None:
+        """Edits the entry of a credential whose rotation is under way, or takes it away."""
+        name, _ = self._credential()
+        self._edit(name, self._rng.choice(EDITS))
+
+    def loses(self) -> None:
+        """Takes the entry away of each credential whose rotation is under way."""
+        for name in self._world.configuration.credentials:
+            self._edit(name, gone)
+
+    def rewrites(self) -> None:
+        """Edits all of an entry that a rotation under way could read."""
+        for name in self._world.configuration.credentials:
+            for edit in EDITS[1:]:
+                self._edit(name, edit)
+
+    def _edit(self, name: str, edit: Edit) -> None:
+        """Changes the file, if the credential's rotation has been planned and goes on."""
+        machine, records = self._machine, self._machine.checker.record
+        rotations = [key for key, known in machine.credentials.items() if known == name]
+        under_way = [key for key in rotations if key in machine.journal.state.instances]
+        if not any(records(key).get("active") for key in under_way):
+            return
+        machine.edges.configuration = edit(machine.edges.configuration, name)
+        text = f"edit the file: {edit.__name__}"
+        machine.story.tell("OTHERS", "%s", text)
+        self.done.append(text)
+        self.edited.setdefault(name, machine.clock.now)
 
     def selects(self) -> None:
         credential, cluster, service = self._service()
@@ -165,6 +217,7 @@ class Others:
             *_both(credential),
             Owner(credential, slot),  # type: ignore[arg-type]
         )
+        self.released.clear()  # it is their deed what serves now
 
     def selects_preview(self) -> None:
         owner, workload, cluster = self._workload()
@@ -245,6 +298,74 @@ class Others:
             self._did(f"open a session as {role}", owner, lambda: jobs.append(job))
 
 
+def gone(file: Configuration, name: str) -> Configuration:
+    left = {key: one for key, one in file.credentials.items() if key != name}
+    return file.model_copy(update={"credentials": left})
+
+
+def _changed(file: Configuration, name: str, **fields: object) -> Configuration:
+    """The file with other fields of a credential; as it is where the credential is gone."""
+    if name not in file.credentials:
+        return file
+    edited = file.credentials[name].model_copy(update=fields)
+    return file.model_copy(update={"credentials": {**file.credentials, name: edited}})
+
+
+def other_vault(file: Configuration, name: str) -> Configuration:
+    return _changed(file, name, vault="https://kv-other.vault.example")
+
+
+def other_roles(file: Configuration, name: str) -> Configuration:
+    if name not in file.credentials:
+        return file
+    slots = file.credentials[name].slots
+    renamed = {
+        slot: login.model_copy(update={"role": f"{login.role}_2"}) for slot, login in slots.items()
+    }
+    return _changed(file, name, slots=renamed)
+
+
+def other_deployments(file: Configuration, name: str) -> Configuration:
+    if name not in file.credentials:
+        return file
+    renamed = [
+        workload.model_copy(
+            update={"deployments": {slot: f"{workload.name}-{slot}-2" for slot in SLOTS}}
+        )
+        for workload in file.credentials[name].workloads
+    ]
+    return _changed(file, name, workloads=renamed)
+
+
+def other_cluster(file: Configuration, name: str) -> Configuration:
+    """What the file calls so is another cluster now, for each credential."""
+    del name
+    moved = {
+        key: cluster.model_copy(update={"server": f"{cluster.server}.other"})
+        for key, cluster in file.clusters.items()
+    }
+    return file.model_copy(update={"clusters": moved})
+
+
+def fewer_approvers(file: Configuration, name: str) -> Configuration:
+    if name not in file.credentials:
+        return file
+    approval = file.credentials[name].approval
+    listed = approval.listed[:1]
+    return _changed(file, name, approval=approval.model_copy(update={"listed": listed}))
+
+
+Edit = Callable[[Configuration, str], Configuration]
+EDITS: tuple[Edit, ...] = (
+    gone,
+    other_vault,
+    other_roles,
+    other_deployments,
+    fewer_approvers,
+    other_cluster,
+)
+
+
 def _both(credential: str) -> tuple[Owner, Owner]:
     blue = Owner(credential, "blue")
     return blue, Owner(credential, other(blue.slot))
@@ -253,6 +374,8 @@ def _both(credential: str) -> tuple[Owner, Owner]:
 DEEDS: tuple[Callable[[Others], None], ...] = (
     Others.scales,
     Others.deploys,
+    Others.releases,
+    Others.edits,
     Others.selects,
     Others.selects_preview,
     Others.disables,

@@ -72,6 +72,7 @@ class Run:
         machine.calls.at.clear()
         machine.world.flaw = ""
         machine.world.database.most = None
+        machine.edges.configuration = machine.world.configuration
         self.people.busy = False
         waited: list[bool] = []
         machine.agenda.add(QUIET, lambda: waited.append(True))

@@ -12,6 +12,7 @@ from tests.simulation.mutations import MUTATIONS
 pytestmark = sdk_warnings
 
 EVERY = 20
+SPARSER = {"exhausts": 10, "outgrows": 10, "releases": 10, "rewrites": 20, "loses": 20}
 
 
 @pytest.mark.parametrize("kind", sweeps.KINDS)
@@ -39,8 +40,8 @@ def test_a_crash_at_a_commit(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", sweeps.DEEDS)
 def test_others_at_a_call(kind: str) -> None:
-    sample = [case for case in sweeps.deeds() if case.kind == kind][::8]
-    assert len(sample) > 25
+    sample = [case for case in sweeps.deeds() if case.kind == kind][:: SPARSER.get(kind, 4)]
+    assert len(sample) > 12
     assert [problem for case in sample for problem in sweeps.problems(case)] == []
 
 
@@ -71,9 +72,22 @@ def test_the_sweep_finds_what_waits_for_connections_that_it_could_free(
         assert any("needs-attention" in problem for problem in found)
 
 
-def test_the_sweep_finds_a_scale_up_without_a_look_at_what_serves() -> None:
-    name = "no look at what serves before Arriving.scale_up"
+@pytest.mark.parametrize(("verb", "deed"), [("scale_up", "grows"), ("level", "releases")])
+def test_the_sweep_finds_a_change_before_a_swap_without_a_look_at_what_serves(
+    verb: str, deed: str
+) -> None:
+    name = f"no look at what serves before Arriving.{verb}"
     mutation = next(mutation for mutation in MUTATIONS if mutation.name == name)
-    growing = (case for case in sweeps.deeds() if case.kind == "grows")
+    cases = (case for case in sweeps.deeds() if case.kind == deed and case.number > 45)
     with mutation.applied():
-        assert any("without a look" in found for case in growing for found in sweeps.problems(case))
+        assert any("without a look" in found for case in cases for found in sweeps.problems(case))
+
+
+@pytest.mark.parametrize("deed", ["rewrites", "loses"])
+def test_the_sweep_finds_a_rotation_that_follows_the_file_of_the_day(deed: str) -> None:
+    name = "a rotation follows the file of the day"
+    mutation = next(mutation for mutation in MUTATIONS if mutation.name == name)
+    cases = [case for case in sweeps.deeds() if case.kind == deed and 45 < case.number < 60]
+    with mutation.applied():
+        found = [problem for case in cases[:3] for problem in sweeps.problems(case)]
+    assert any("credentials.yaml" in problem or "ends as" in problem for problem in found)

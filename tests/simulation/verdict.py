@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from rotation.decisions.plan import EVENT_SLACK
-from rotation.model.world import Slot, other
+from rotation.model.world import SLOTS, Slot, other
 from tests.memory.clock import START
 from tests.memory.owner import Owner
 from tests.memory.world import LEFT
@@ -27,13 +27,36 @@ def judge_first(run: Run) -> None:
             continue
         damaged = [what for name, what in run.others.damaging if name == credential]
         machine.story.tell(rotation, "ends as %s: %s", outcome, status["outcomeReason"])
+        edited = run.others.edited.get(credential)
+        if edited is not None and _time(status["started"]) >= edited:
+            continue  # planned with what they wrote
         if machine.scenario.shared:
             _refused(run, rotation, status)
             continue
+        _said(run, rotation, status)
         _justified(run, rotation, status, damaged)
         _due(run, rotation, status)
         if not damaged and not machine.checker.late and not machine.calls.stale:
             _cleared(run, rotation, status)
+
+
+def _said(run: Run, rotation: str, status: dict[str, Any]) -> None:
+    """Checks that the record tells of a changed file, and of each release that does not serve."""
+    checker, world, name = run.machine.checker, run.machine.world, status["credential"]
+    edited, decision = run.others.edited.get(name), status["decision"]
+    known = edited and decision and edited < _time(decision["at"]) and not status["untold"]
+    if known and not status["changed"]:
+        checker.fail(10, f"{rotation} does not say that the file has changed")
+    told = " ".join(one["text"] for one in status["releases"])
+    if status["outcome"] == "needs-attention" or _later(run, rotation):
+        return
+    for workload in world.configuration.credential(name).workloads:
+        image, cluster = run.others.released.get(workload.name), world.clusters[workload.cluster]
+        service = cluster.service(workload.production)
+        slot = next((slot for slot in SLOTS if service and service.slot == slot), None)
+        found = cluster.find(workload.deployment(slot)) if slot else None
+        if image and found and found.images["app"] != image and image not in told:
+            checker.fail(10, f"{rotation} has undone the release {image} of {workload.name}")
 
 
 def _justified(run: Run, rotation: str, status: dict[str, Any], damaged: list[str]) -> None:

@@ -158,7 +158,7 @@ def events(tell: Callable[[Story], None], public_url: str | None = APP) -> list[
     found = edges()
     credential = found.configuration.credential("orders-db")
     return [
-        with_recipients(found, announcement(notice, APPROVERS, public_url), credential)
+        with_recipients(found, announcement(notice, APPROVERS, public_url), credential.approval)
         for notice in notices(tell)
     ]
 

@@ -35,7 +35,7 @@ SECOND = {
 }
 CONFIGURATION = parse(yaml.safe_dump(changed(("credentials.orders-db.workloads.1", SECOND))))
 CREDENTIAL = CONFIGURATION.credential("orders-db")
-CHANGES: list[Callable[[Step], None]] = [swap, swap_back]
+CHANGES: list[Callable[[Step], object]] = [swap, swap_back]
 
 
 class World:
@@ -109,7 +109,7 @@ def test_the_service_and_then_the_preview_are_pointed(world: World, slot: Slot) 
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_it_may_be_repeated(world: World, change: Callable[[Step], None]) -> None:
+def test_it_may_be_repeated(world: World, change: Callable[[Step], object]) -> None:
     change(world.step())
     world.refuse_login()
     change(world.step())
@@ -252,7 +252,7 @@ def has_a_former_pod_too(deployment: DeploymentState) -> None:
     ],
 )
 def test_pods_that_are_not_ready_are_waited_for(
-    world: World, state: Callable[[DeploymentState], None], change: Callable[[Step], None]
+    world: World, state: Callable[[DeploymentState], None], change: Callable[[Step], object]
 ) -> None:
     state(world.deployment("api-green"))
     with pytest.raises(Unavailable, match="Deployment orders/api-green cannot serve now") as caught:

@@ -131,6 +131,7 @@ def test_activities_are_told_names_and_no_more(story: Story) -> None:
                 "version",
                 "workload",
                 "through",
+                "level",
             }, name
 
 

@@ -39,8 +39,9 @@ class Deployments:
 
     def listed(self, target: DeploymentTarget) -> list[Pod]:
         family = self._family(target)
-        pods, _ = self._pods(target, family)
-        return sorted(map(pod_of, pods), key=lambda pod: pod.name)
+        with self._api.translated("list pods in", f"namespace {target.namespace}"):
+            pods, _ = self._pods(target, family)
+            return sorted((pod_of(pod) for pod in pods), key=lambda pod: pod.name)
 
     def deliver(self, target: SecretKeyTarget, value: Secret, version: str) -> None:
         """Writes a value into a Kubernetes Secret, which must exist.
@@ -57,7 +58,12 @@ class Deployments:
             )
 
     def start(
-        self, target: DeploymentTarget, *, replicas: int, images: dict[str, str], version: str
+        self,
+        target: DeploymentTarget,
+        *,
+        replicas: int,
+        images: dict[str, str],
+        version: str | None,
     ) -> None:
         self._patch("start", target, patches.start(replicas, images, version))
 
@@ -89,11 +95,11 @@ class Deployments:
 
     def watch_gone(self, target: DeploymentTarget, seconds: float) -> list[str]:
         family = self._family(target)
-        pods, version = self._pods(target, family)
-        names = {name_of(pod) for pod in pods}
-        if not names:
-            return []
         with self._api.translated("watch", f"the pods of Deployment {target}"):
+            pods, version = self._pods(target, family)
+            names = {name_of(pod) for pod in pods}
+            if not names:
+                return []
             for event in self._api.watch(
                 self._api.core.list_namespaced_pod,
                 target.namespace,
