@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from rotation import log
 from rotation import settings as app_settings
-from rotation.model.errors import ConfigurationError, Denied, Invalid
+from rotation.model.errors import ConfigurationError, Invalid
 from rotation.model.reasons import Code
 from rotation.model.targets import SecretTarget
 
@@ -130,22 +130,29 @@ class AzureEdges:
 
         Its admin's password or token is fetched anew for each connection.
         """
+        return self._server(credential, credential.database.host, credential.database.port)
+
+    def replicas(self, credential: config.Credential) -> list[Database]:
+        return [self._server(credential, *at) for at in credential.database.reads_from]
+
+    def _server(self, credential: config.Credential, host: str, port: int) -> Database:
         from rotation.edges.database.server import PostgreSQL
 
-        key = f"{credential.vault} {credential.database.model_dump_json()}"
+        at = credential.database.model_copy(update={"host": host, "port": port})
+        key = f"{credential.vault} {at.model_dump_json()}"
         if key not in self._databases:
             self._databases[key] = PostgreSQL(
-                credential.database,
-                lambda: self._admin_password(credential),
+                at,
+                lambda: self._admin_password(credential, host),
                 lambda: self._refused(credential),
             )
         return self._databases[key]
 
-    def _admin_password(self, credential: config.Credential) -> Secret:
+    def _admin_password(self, credential: config.Credential, host: str) -> Secret:
         """The password of the credential's admin, or, if no secret has one, an Entra token."""
         admin = credential.database.admin
         if admin.secret is None:
-            self._ensure_trusted(credential.database.host)
+            self._ensure_trusted(host)
             return self.identity.token(POSTGRESQL_SCOPE)
         vault = self.vault(admin.vault or credential.vault)
         return vault.value(SecretTarget(admin.secret))
@@ -166,7 +173,7 @@ class AzureEdges:
             raise Invalid(Code.DATABASE_HOST, f"{text}; {Code.DATABASE_HOST.remedy}")
 
     def _ensure_ours(self, url: str, hosts: tuple[str, ...]) -> None:
-        """Raises `Denied` for a host that may not get the app's Entra token.
+        """Raises `Invalid` for a host that may not get the app's Entra token.
 
         What a rotation was planned with comes from the task hub, and whoever can write there must
         not choose who gets a token: it goes to the cloud's own hosts, and to what the file names.
@@ -175,7 +182,7 @@ class AzureEdges:
         if self.kept is None or host.endswith(hosts) or url in self.file.named():
             return
         text = f"the app's Entra token is not sent to {url}: the rotation was planned with it"
-        raise Denied(Code.ENTRY_HOST, f"{text}, and credentials.yaml does not name it any more")
+        raise Invalid(Code.ENTRY_HOST, f"{text}, and credentials.yaml does not name it any more")
 
     def named(self) -> set[str]:
         """The URLs of vaults and API servers in the file; none where it cannot be read."""

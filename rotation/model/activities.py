@@ -125,13 +125,15 @@ class Nothing(Struct, frozen=True):
 class Planned(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
     """The answer of `plan`: the slot to rotate away from, by what policy, and with what `entry`.
 
-    Without a slot the rotation ends, with the outcome and for the reasons.
+    Without a slot the rotation ends, with the outcome and for the reasons. `doubts` stand in no
+    way, and are told.
     """
 
     active: Slot | None = None
     policy: Policy | None = None
     outcome: Outcome | None = None
     reasons: list[Reason] = field(default_factory=list)
+    doubts: list[Reason] = field(default_factory=list)
     entry: str | None = None
 
 

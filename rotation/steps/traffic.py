@@ -34,12 +34,11 @@ def swap(step: Step) -> Moved:
 def swap_back(step: Step) -> Moved:
     """Points the production Service back at `slot`, whose pods are started again if there are none.
 
-    The fence makes a swap forward fail that is held up, also where there is nothing to change. With
-    `level` in the reference it does not move to other images than those that serve, unless those
-    fail their tests: then they may be what is gone back from.
-
+    The fence makes a swap forward fail that is held up, also where there is nothing to change.
     Ready pods are proof enough: they served before, on connections that they still have, and the
-    slot that traffic leaves may hold all others.
+    slot that traffic leaves may hold all others. With `level` in the reference it does not move to
+    other images than those that serve, unless those fail their tests: then they may be what is gone
+    back from.
     """
     step.traffic.fence(step.workload.production, step.rotation)
     return _move(step, back=True)

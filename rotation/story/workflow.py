@@ -82,6 +82,7 @@ def story(run: Run) -> Steps[End]:  # noqa: PLR0911 - one line for each way a ro
     if plan.active is None or plan.policy is None:
         text = "; ".join(why.text for why in plan.reasons)
         return plan.outcome or Outcome.REFUSED, text, plan.reasons
+    run.record.doubts = plan.doubts
     run.begin(plan.active, plan.policy, plan.entry)
     yield from run.tell(run.notice(Announcement.STARTED))
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ from unittest import mock
 
 import msgspec
 
+from rotation import secrecy
 from rotation.config import kept
 from rotation.decisions import ownership
 from rotation.decisions import plan as planned
@@ -24,9 +26,10 @@ from rotation.model.reasons import Code
 from rotation.model.record import Decision
 from rotation.model.targets import SecretTarget
 from rotation.model.world import other
-from rotation.secrecy import new_password
-from rotation.steps import guards, login, planning, running, traffic
+from rotation.secrecy import Secret, new_password
+from rotation.steps import guards, login, planning, running, traffic, wayback
 from rotation.steps.running import Implementation, Step
+from rotation.steps.wayback import WayBack
 from rotation.story import approval, progress, retrying, workflow, workload
 from tests.memory.unguarded import GUARDED, unguarded
 from tests.simulation import program
@@ -45,6 +48,7 @@ if TYPE_CHECKING:
     from rotation.model.record import Approval, Request
     from rotation.model.wire import JsonObject
     from rotation.model.world import Claim, Deployment, Slot
+    from rotation.secrecy import Format, Held
     from rotation.story.progress import Run
     from rotation.story.retrying import Steps
     from rotation.story.workflow import End
@@ -124,6 +128,20 @@ def disables_the_newest(step: Step) -> None:
     current = step.vault.current(step.credential.secret(step.slot))
     if current is not None:
         step.standby.disable(current.version)
+
+
+def finds_a_way_back(*_: object) -> WayBack:
+    """Proves nothing of the slot that traffic may have to be given back to."""
+    return WayBack()
+
+
+read_as_it_is = secrecy.read
+
+
+def takes_the_line_break_for_a_part(shape: Format, value: Secret, reference: str) -> Held:
+    held = read_as_it_is(shape, value, reference)
+    ends = "\n" if held.newline else ""
+    return dataclasses.replace(held, password=Secret(held.password.reveal() + ends))
 
 
 def quotes_what_was_raised(activity: Any, error: Exception, names: dict[str, Any]) -> Failure:
@@ -274,6 +292,22 @@ MUTATIONS = (
         _of(1, 8),
         steps=(("verify", nothing),),
         replaced=((traffic, "verify", nothing),),
+    ),
+    Mutation("no proof of the way back", _of(9), replaced=((wayback, "look", finds_a_way_back),)),
+    Mutation(
+        "a line break is part of a password",
+        _of(9),
+        replaced=((wayback, "read", takes_the_line_break_for_a_part),),
+    ),
+    Mutation(
+        "no proof of a new login on replicas",
+        _of(9),
+        replaced=((login, "_verify_replicas", nothing),),
+    ),
+    Mutation(
+        "no proof on replicas that the replaced login is gone",
+        _of(4),
+        replaced=((login, "_ensure_refused", nothing),),
     ),
     Mutation("a login that is never activated", _of(9), steps=(("activate", nothing),)),
     Mutation("the active slot's login", _of(1, 2), steps=(("stage", uses_the_active_slot),)),

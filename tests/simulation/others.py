@@ -255,6 +255,7 @@ class Others:
 
         def effect() -> None:
             role.login = False
+            self._world.database.wrote()
 
         self._did(f"NOLOGIN on the role of {owner}", owner, effect, owner)
 
@@ -264,6 +265,7 @@ class Others:
 
         def effect() -> None:
             role.password = f"by hand {len(self.done)}"
+            self._world.database.wrote()
 
         self._did(f"set the password of the role of {owner}", owner, effect, owner)
 

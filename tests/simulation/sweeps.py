@@ -39,11 +39,11 @@ CHOICES: tuple[Choice, ...] = get_args(Choice)
 # What others do right before a call, and how a rotation may end for that.
 DEEDS: dict[str, tuple[Callable[[Others], None], frozenset[str]]] = {
     "grows": (Others.grows, frozenset()),
-    "exhausts": (Others.exhausts, frozenset({"aborted", "rolled-back"})),
-    "outgrows": (Others.outgrows, frozenset({"aborted", "rolled-back"})),
     "releases": (Others.releases, frozenset()),
     "rewrites": (Others.rewrites, frozenset()),
     "loses": (Others.loses, frozenset({"rolled-back"})),
+    "exhausts": (Others.exhausts, frozenset({"aborted", "rolled-back"})),
+    "outgrows": (Others.outgrows, frozenset({"aborted", "rolled-back"})),
     "moves": (Others.moves, frozenset({"aborted", "rolled-back", "needs-attention", "refused"})),
 }
 ENDS: dict[Choice, str] = {"approve": "completed", "reject": "rolled-back"}
