@@ -253,7 +253,7 @@ MUTATIONS = (
         "a look that refuses nothing",
         _of(2),
         replaced=((guards, "_refuse_what_serves", looks_and_goes_on),),
-        first_seed=401,
+        first_seed=701,
     ),
     *(
         Mutation(
