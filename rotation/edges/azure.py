@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from rotation import log
 from rotation import settings as app_settings
-from rotation.model.errors import ConfigurationError, Denied
+from rotation.model.errors import ConfigurationError, Invalid
 from rotation.model.reasons import Code
 from rotation.model.targets import SecretTarget
 
@@ -120,7 +120,9 @@ class AzureEdges:
 
         self._ensure_ours(url, VAULT_HOSTS)
         if url not in self._vaults:
-            self._vaults[url] = KeyVault(url, self.identity.credential, self.settings.ca_bundle)
+            self._vaults[url] = KeyVault(
+                url, self.identity.credential, self.settings.ca_bundle, self.identity.forget
+            )
         return self._vaults[url]
 
     def database(self, credential: config.Credential) -> Database:
@@ -128,36 +130,50 @@ class AzureEdges:
 
         Its admin's password or token is fetched anew for each connection.
         """
+        return self._server(credential, credential.database.host, credential.database.port)
+
+    def replicas(self, credential: config.Credential) -> list[Database]:
+        return [self._server(credential, *at) for at in credential.database.reads_from]
+
+    def _server(self, credential: config.Credential, host: str, port: int) -> Database:
         from rotation.edges.database.server import PostgreSQL
 
-        key = f"{credential.vault} {credential.database.model_dump_json()}"
+        at = credential.database.model_copy(update={"host": host, "port": port})
+        key = f"{credential.vault} {at.model_dump_json()}"
         if key not in self._databases:
             self._databases[key] = PostgreSQL(
-                credential.database, lambda: self._admin_password(credential)
+                at,
+                lambda: self._admin_password(credential, host),
+                lambda: self._refused(credential),
             )
         return self._databases[key]
 
-    def _admin_password(self, credential: config.Credential) -> Secret:
+    def _admin_password(self, credential: config.Credential, host: str) -> Secret:
         """The password of the credential's admin, or, if no secret has one, an Entra token."""
         admin = credential.database.admin
         if admin.secret is None:
-            self._ensure_trusted(credential.database.host)
+            self._ensure_trusted(host)
             return self.identity.token(POSTGRESQL_SCOPE)
         vault = self.vault(admin.vault or credential.vault)
         return vault.value(SecretTarget(admin.secret))
 
+    def _refused(self, credential: config.Credential) -> None:
+        """Forgets the admin's token, which the server refused; a password is read each time."""
+        if credential.database.admin.secret is None:
+            self.identity.forget()
+
     def _ensure_trusted(self, host: str) -> None:
-        """Raises `Denied` for a server that may not get the app's Entra token.
+        """Raises `Invalid` for a server that may not get the app's Entra token.
 
         The file says where to connect, and whoever may write it would get the token.
         """
         name = host.lower().rstrip(".")
         if not name.endswith(POSTGRESQL_HOSTS) and name not in self.settings.database_hosts:
             text = f"the app's Entra token is not sent to {host}: it is no server of this cloud"
-            raise Denied(Code.DATABASE_HOST, f"{text}; {Code.DATABASE_HOST.remedy}")
+            raise Invalid(Code.DATABASE_HOST, f"{text}; {Code.DATABASE_HOST.remedy}")
 
     def _ensure_ours(self, url: str, hosts: tuple[str, ...]) -> None:
-        """Raises `Denied` for a host that may not get the app's Entra token.
+        """Raises `Invalid` for a host that may not get the app's Entra token.
 
         What a rotation was planned with comes from the task hub, and whoever can write there must
         not choose who gets a token: it goes to the cloud's own hosts, and to what the file names.
@@ -166,7 +182,7 @@ class AzureEdges:
         if self.kept is None or host.endswith(hosts) or url in self.file.named():
             return
         text = f"the app's Entra token is not sent to {url}: the rotation was planned with it"
-        raise Denied(Code.ENTRY_HOST, f"{text}, and credentials.yaml does not name it any more")
+        raise Invalid(Code.ENTRY_HOST, f"{text}, and credentials.yaml does not name it any more")
 
     def named(self) -> set[str]:
         """The URLs of vaults and API servers in the file; none where it cannot be read."""
@@ -199,7 +215,12 @@ class AzureEdges:
         # The file may call another cluster by the name that a rotation was planned with.
         key = f"{cluster} {settings.model_dump_json()}"
         if key not in self._apis:
-            self._apis[key] = Api(cluster, settings, lambda: self.identity.token(AKS_SCOPE))
+            self._apis[key] = Api(
+                cluster,
+                settings,
+                lambda: self.identity.token(AKS_SCOPE),
+                lambda: self.identity.forget(),  # noqa: PLW0108 - made when it is first needed
+            )
         return self._apis[key]
 
     def topic(self, endpoint: str) -> Topic:
@@ -207,7 +228,7 @@ class AzureEdges:
 
         if endpoint not in self._topics:
             self._topics[endpoint] = EventGridTopic(
-                endpoint, self.identity.credential, self.settings.ca_bundle
+                endpoint, self.identity.credential, self.settings.ca_bundle, self.identity.forget
             )
         return self._topics[endpoint]
 

@@ -24,13 +24,13 @@ from azure.keyvault.secrets import SecretClient, SecretProperties
 
 from rotation.edges import bounded, http_status
 from rotation.edges.bounded import transport, within
-from rotation.model.errors import Conflict, Denied, EdgeError, Invalid, Missing, Unavailable
+from rotation.model.errors import Conflict, Denied, EdgeError, Missing, Unavailable
 from rotation.model.reasons import Code
 from rotation.model.world import SecretVersion
 from rotation.secrecy import Secret
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from azure.core.credentials import TokenCredential
 
@@ -55,11 +55,25 @@ KNOWN = {
 }  # fmt: skip
 
 
-class KeyVault:
-    """Implements `contracts.vault.Vault`."""
+# What is final is http_status.FINAL, but for conflicts that end by themselves.
+UNDER_WAY = {"ObjectIsBeingDeleted", "ObjectIsBeingRecovered"}
 
-    def __init__(self, url: str, credential: TokenCredential, ca_bundle: str | None) -> None:
+
+class KeyVault:
+    """Implements `contracts.vault.Vault`.
+
+    `refused` hears that the vault did not take the credential's token.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        credential: TokenCredential,
+        ca_bundle: str | None,
+        refused: Callable[[], None] = lambda: None,
+    ) -> None:
         self.url = url
+        self._refused = refused
         self._client = SecretClient(
             url,
             credential,
@@ -129,6 +143,8 @@ class KeyVault:
         except ResourceNotFoundError:
             raise Missing(Code.VAULT_MISSING, f"{what}: it is not there") from None
         except ClientAuthenticationError as error:
+            if error.status_code is not None:
+                self._refused()
             raise _not_signed_in(what, error) from None
         except HttpResponseError as error:
             raise _refused(what, error) from None
@@ -139,9 +155,9 @@ class KeyVault:
             text = f"{what}: {type(error).__name__}"
             raise Unavailable(Code.VAULT_UNAVAILABLE, text) from None
         except (ValueError, RecursionError, TypeError, AttributeError) as error:
-            # What the SDK makes of an answer that is none of a vault's.
+            # What the SDK makes of an answer that is none of a vault's: a proxy's, perhaps.
             text = f"{what}: {type(error).__name__}; what answers is no Key Vault"
-            raise Invalid(Code.VAULT_ERROR, text) from None
+            raise Unavailable(Code.VAULT_ERROR, text) from None
 
 
 def _version(asked: SecretTarget, properties: SecretProperties) -> SecretVersion:
@@ -184,6 +200,8 @@ def _refused(what: str, error: HttpResponseError) -> EdgeError:
         return Conflict(Code.VAULT_DISABLED, f"{what}: this version is disabled")
     headers = getattr(error.response, "headers", None) or {}
     text = f"{what}: HTTP {status} {code}"
+    if code in UNDER_WAY:
+        return Unavailable(Code.VAULT_CONFLICT, text)
     if status == 409:
         text += "; it may be deleted and not purged: recover it"
     return http_status.error(CODES, text, status, str(headers.get("Retry-After", "")))

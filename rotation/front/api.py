@@ -15,7 +15,7 @@ from rotation import __version__
 from rotation.decisions.verdict import MOST_NAMES, identity_of
 from rotation.front import approvers, rotations, sites
 from rotation.front.approvers import POLICY, Decider, entra, keyed
-from rotation.front.credentials import fresh_evidence, look
+from rotation.front.credentials import fresh_evidence, look_at_all
 from rotation.front.hub import TaskHub
 from rotation.front.planned import planned_edges, standing
 from rotation.front.principals import Principal, signed_in
@@ -115,8 +115,8 @@ def blueprint(edges: Readers) -> df.Blueprint:
     ) -> func.HttpResponse:
         _caller(edges, req)
         names = sorted(edges.configuration.credentials)
-        seen = [wire.value_of(await look(edges, TaskHub(client), name)) for name in names]
-        return answer({"credentials": seen})
+        seen = await look_at_all(edges, TaskHub(client), names)
+        return answer({"credentials": [wire.value_of(one) for one in seen]})
 
     @routes.function_name("health")
     @routes.route("health", methods=["GET"])

@@ -21,10 +21,12 @@ Through = Literal["service", "preview"]
 
 
 class Retry(Struct, frozen=True, rename="camel"):
-    """How long calls are retried, in seconds: after faults that pass, and after refusals."""
+    """How long calls are retried, in seconds: after faults that pass, after refusals, and after
+    what is final for all that is known."""
 
     transient: float
     refusals: float = 0.0
+    final: float = 0.0
 
 
 class WorkloadTimes(Struct, frozen=True, rename="camel"):
@@ -113,6 +115,7 @@ class Reference(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults
     entry: str | None = None  # that the rotation was planned with: see `rotation.config.kept`
     level: bool = False  # traffic moves only to a slot with the images that serve
     images: dict[str, str] | None = None  # to start, by container; else those that serve
+    few: bool = False  # pods: as many as are ready will do
 
 
 class Nothing(Struct, frozen=True):
@@ -122,13 +125,15 @@ class Nothing(Struct, frozen=True):
 class Planned(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
     """The answer of `plan`: the slot to rotate away from, by what policy, and with what `entry`.
 
-    Without a slot the rotation ends, with the outcome and for the reasons.
+    Without a slot the rotation ends, with the outcome and for the reasons. `doubts` stand in no
+    way, and are told.
     """
 
     active: Slot | None = None
     policy: Policy | None = None
     outcome: Outcome | None = None
     reasons: list[Reason] = field(default_factory=list)
+    doubts: list[Reason] = field(default_factory=list)
     entry: str | None = None
 
 

@@ -37,6 +37,7 @@ class Announcement(StrEnum):
     STILL_IN_USE = "StillInUse"
     APPROVED = "Approved"
     REJECTED = "Rejected"
+    LOGIN_FAILS = "LoginFails"
     COMPLETED = "Completed"
     ROLLED_BACK = "RolledBack"
     ABORTED = "Aborted"
@@ -83,6 +84,9 @@ def announcement_facts(announcement: Announcement) -> AnnouncementFacts:
             )
         case Announcement.REJECTED:
             return AnnouncementFacts("The decision was to go back.", "approval.decided")
+        case Announcement.LOGIN_FAILS:
+            meaning = "Traffic is back where it was, and a new connection as that login fails."
+            return AnnouncementFacts(meaning, "rotation.login-fails", mailed=True)
         case Announcement.COMPLETED:
             meaning = "The new login serves; the old one is retired."
             return AnnouncementFacts(meaning, "rotation.finished", mailed=True)

@@ -115,6 +115,81 @@ class Code(StrEnum):
         "somebody disabled the version that production runs on; new pods cannot mount it",
         "enable it: `az keyvault secret set-attributes --enabled true`",
     )
+    LIVE_UNREADABLE = (
+        "active-secret-unreadable",
+        Area.WORLD,
+        (
+            "the value that production runs on cannot be read in the credential's `format`: other "
+            "keys, no URL, no password or role in it"
+        ),
+        (
+            "correct `format` in `credentials.yaml`, or write the value in that format, with the "
+            "same password, as a new version: [prove the way back](#prove-the-way-back)"
+        ),
+    )
+    LIVE_ROLE = (
+        "active-secret-other-role",
+        Area.WORLD,
+        "the value that production runs on names another role than the slot's",
+        "correct `slots` in `credentials.yaml`, or write the value with the slot's role",
+    )
+    LIVE_HOST = (
+        "active-secret-other-host",
+        Area.WORLD,
+        "the value that production runs on names another host or port than `database`",
+        (
+            "if applications connect to it on purpose (a pooler, an alias), name it as "
+            "`database.endpoint`; else correct `database.host` and `port`, or the value"
+        ),
+    )
+    LIVE_DATABASE = (
+        "active-secret-other-database",
+        Area.WORLD,
+        "the value that production runs on names another database than `database.name`",
+        "correct `database.name` in `credentials.yaml`, or the value",
+    )
+    LIVE_PASSWORD = (
+        "active-password-wrong",
+        Area.WORLD,
+        (
+            "the server refuses the password that production's secret has: somebody changed one of "
+            "the two, or its VALID UNTIL has passed; new connections fail now"
+        ),
+        (
+            "give the role the password of the secret, or write the role's password into the "
+            "secret: [prove the way back](#prove-the-way-back)"
+        ),
+    )
+    LIVE_NOT_SCRAM = (
+        "active-role-not-scram",
+        Area.WORLD,
+        "the password of the role that serves is kept as an MD5 hash, which proves no server",
+        (
+            "set the same password once more as a SCRAM verifier: "
+            "[prove the way back](#prove-the-way-back)"
+        ),
+    )
+    LIVE_LOGIN = (
+        "active-login-barred",
+        Area.WORLD,
+        (
+            "the app cannot log in as the role that serves, for another reason than its password; "
+            "the server's words follow"
+        ),
+        (
+            "let the app log in as both slots' roles: `pg_hba.conf`, CONNECT on `database.name`, "
+            "`sslmode`"
+        ),
+    )
+    SECRET_NEWLINE = (
+        "secret-newline",
+        Area.WORLD,
+        (
+            "the value that production runs on ends in a line break, which is taken to be no part "
+            "of it; new versions have none"
+        ),
+        "nothing, if the application cuts it off or reads new versions as well: its tests tell",
+    )
     ROLE_NOLOGIN = (
         "active-role-nologin",
         Area.WORLD,
@@ -384,6 +459,21 @@ class Code(StrEnum):
         "the server had no resources, or was shutting down",
         "look at the server",
     )
+    DATABASE_FULL = (
+        "database-connections-used-up",
+        Area.SERVERS,
+        "the server has no connection left: `max_connections`, or a limit of the role or database",
+        (
+            "end what holds them, or raise the limit: during a rotation both slots have theirs; "
+            "GRANT pg_use_reserved_connections TO the rotating login (PostgreSQL 16)"
+        ),
+    )
+    DATABASE_READ_ONLY = (
+        "database-read-only",
+        Area.SERVERS,
+        "the server takes no changes: a failover is under way, its disk is full, or it is a copy",
+        "`database.host` must name the primary; free or enlarge its disk",
+    )
     DATABASE_POOLER = (
         "database-pooler",
         Area.SERVERS,
@@ -408,11 +498,29 @@ class Code(StrEnum):
     LOGIN_REFUSED = (
         "login-refused",
         Area.SERVERS,
-        "the server's words follow: wrong password, NOLOGIN, `pg_hba.conf`, certificate",
+        "the server's words follow: wrong password, NOLOGIN",
         (
             "of the slot's role in `verify`: start again, which makes a new password; "
             "of the rotating login: its secret in Key Vault is not its password"
         ),
+    )
+    LOGIN_BARRED = (
+        "login-barred",
+        Area.SERVERS,
+        "the server's words follow: `pg_hba.conf`, CONNECT, a database's name, TLS, a certificate",
+        "mend what the words name; the role and its password are not the cause",
+    )
+    LOGIN_NOT_SCRAM = (
+        "login-not-scram",
+        Area.SERVERS,
+        "the server asked for an MD5 hash: the role's password is kept as one, not as SCRAM",
+        "set the password once more with `password_encryption` at `scram-sha-256`",
+    )
+    REPLICA_BEHIND = (
+        "replica-behind",
+        Area.SERVERS,
+        "a read replica had not replayed the change of the role within the time of the step",
+        "look at the replica's lag (`pg_stat_replication` on the server); then start again",
     )
     DATABASE_RIGHT = (
         "database-right-missing",
@@ -432,7 +540,7 @@ class Code(StrEnum):
     DATABASE_ERROR = (
         "database-error",
         Area.SERVERS,
-        "the server refused the statement; its SQLSTATE follows",
+        "the server refused the statement, or failed in it; its SQLSTATE follows",
         "look it up in PostgreSQL's list of error codes, and in the server's log",
     )
     FORMAT = (
@@ -503,6 +611,24 @@ class Code(StrEnum):
             "put `identity` (the app's object id) and `slotLabel` (the workloads' `selectorLabel`) "
             "right in this release's guard.yaml and apply it: [deploy.md](deploy.md)"
         ),
+    )
+    CLUSTER_QUOTA = (
+        "cluster-quota",
+        Area.SERVERS,
+        "a ResourceQuota of the namespace has nothing left for the change",
+        "raise the quota, or free some of it: `kubectl describe quota`",
+    )
+    CLUSTER_ADMISSION = (
+        "cluster-admission-denied",
+        Area.SERVERS,
+        "an admission webhook of the cluster denied the change",
+        "ask whoever runs the webhook; the API server's audit log names it",
+    )
+    CLUSTER_WEBHOOK = (
+        "cluster-webhook-down",
+        Area.SERVERS,
+        "an admission webhook of the cluster did not answer, so that nothing can be changed",
+        "bring the webhook's pods back; the API server's log names it",
     )
     CLUSTER_MISSING = (
         "cluster-object-missing",

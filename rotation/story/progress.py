@@ -9,13 +9,13 @@ import msgspec
 from rotation.model import activities, wire
 from rotation.model.activities import Notice, Part, PartEnded, Reference, Retry
 from rotation.model.catalogue import Progress, Stage, StepName
-from rotation.model.errors import StepFailed
+from rotation.model.errors import Failure, StepFailed
 from rotation.model.reasons import Reason
 from rotation.model.record import Evidence, Request, StepRecord, new_record
 from rotation.model.world import SLOTS, Slot, other
 from rotation.story.retrying import Steps, call, wait
 from rotation.story.status import truncated_status
-from rotation.story.version import inherited
+from rotation.story.version import inherited, since
 
 if TYPE_CHECKING:
     import azure.durable_functions as df
@@ -30,7 +30,8 @@ A = TypeVar("A", bound="Struct")
 T = TypeVar("T")
 
 LONGEST_MESSAGE = 300  # in the custom status, which has 16 KB of UTF-16 for everything
-BEFORE_THE_PLAN = Retry(transient=600.0)
+# Refusals too: an API server that has just started refuses what it will allow in some seconds.
+BEFORE_THE_PLAN = Retry(transient=600.0, refusals=120.0)
 IGNORED_KEPT = 5
 RELEASES_KEPT = 20
 
@@ -54,8 +55,8 @@ class Run:
         self.record = new_record(self.request, Stage.PLAN, self.now)
         self.policy: Policy
         self.entry: str | None = None
-        self.retry = BEFORE_THE_PLAN
-        self.telling = BEFORE_THE_PLAN
+        self.telling = Retry(BEFORE_THE_PLAN.transient)
+        self.retry = BEFORE_THE_PLAN if since(context, "1.2") else self.telling
         self.active: Slot = SLOTS[0]
         self.standby: Slot = SLOTS[1]
         self.notified = 0
@@ -112,7 +113,7 @@ class Run:
     def plan(self) -> Steps[Planned]:
         """The answer of `plan`, recorded as a step. Raises `StepFailed`."""
         reference = msgspec.structs.replace(self.reference(), request=self.request)
-        steps = call(self.context, activities.PLAN, reference, self.retry)
+        steps = call(self.context, activities.PLAN, reference, self.retry, self._waits)
         return (yield from self._recorded(StepName.PLAN, steps))
 
     def step(
@@ -122,12 +123,12 @@ class Run:
         slot: Slot,
         *,
         version: str | None = None,
+        retry: Retry | None = None,
     ) -> Steps[A]:
         """The activity's answer, recorded with its times. Raises `StepFailed`."""
         reference = self.reference(slot, version=version)
-        return (
-            yield from self._recorded(name, call(self.context, activity, reference, self.retry))
-        )
+        steps = call(self.context, activity, reference, retry or self.retry, self._waits)
+        return (yield from self._recorded(name, steps))
 
     def wait(
         self, name: StepName, activity: Activity[Watched], slot: Slot, seconds: float
@@ -206,14 +207,19 @@ class Run:
         try:
             answer = yield from steps
         except StepFailed as failure:
-            entry.until = self.now
+            entry.until, entry.waits = self.now, None
             entry.failure = wire.truncated(failure.text, LONGEST_MESSAGE)
             entry.code = failure.reasons[0].code
             self.show()
             raise
-        entry.until = self.now
+        entry.until, entry.waits = self.now, None
         self.show()
         return answer
+
+    def _waits(self, failure: Failure) -> None:
+        """Shows what the step under way waits for: it may be something for a person to mend."""
+        self.record.steps[-1].waits = wire.truncated(failure.message, LONGEST_MESSAGE)
+        self.show()
 
 
 def _of_workload(workload: str, why: Reason) -> Reason:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from rotation.model import activities, wire
-from rotation.model.activities import Reference
+from rotation.model.activities import Reference, Retry
 from rotation.model.catalogue import Announcement, Outcome, Progress, Stage, StepName, ending
 from rotation.model.errors import Failure, StepFailed
 from rotation.model.reasons import Code, Reason, reason
@@ -82,6 +82,7 @@ def story(run: Run) -> Steps[End]:  # noqa: PLR0911 - one line for each way a ro
     if plan.active is None or plan.policy is None:
         text = "; ".join(why.text for why in plan.reasons)
         return plan.outcome or Outcome.REFUSED, text, plan.reasons
+    run.record.doubts = plan.doubts
     run.begin(plan.active, plan.policy, plan.entry)
     yield from run.tell(run.notice(Announcement.STARTED))
     try:
@@ -218,12 +219,18 @@ def abort(run: Run, why: str, reasons: list[Reason]) -> Steps[End]:
 
 
 def roll_back(run: Run, why: str, reasons: list[Reason]) -> Steps[End]:
-    """Moves traffic back to the slot that served before, and takes the standby slot down."""
+    """Moves traffic back to the slot that served before, and takes the standby slot down.
+
+    Its pods have served all the time, and need no new connection for that: see `check_login`.
+    """
     run.retry_longer()
     met = len(run.record.releases)
     try:
-        yield from run.step(StepName.VERIFY, activities.VERIFY, run.active)
+        if not since(run.context, "1.2"):
+            yield from run.step(StepName.VERIFY, activities.VERIFY, run.active)
         yield from swap_back(run)
+        if since(run.context, "1.2"):
+            yield from check_login(run)
         yield from retire(run, run.standby)
     except StepFailed as failure:
         failed = reason(Code.ROLLING_BACK_FAILED, f"rolling back failed: {failure.message}")
@@ -232,6 +239,20 @@ def roll_back(run: Run, why: str, reasons: list[Reason]) -> Steps[End]:
     left = [one for one in run.record.releases[met:] if one.code == Code.RELEASE_LEFT]
     text = "; ".join([why, *(one.text for one in left)])
     return Outcome.ROLLED_BACK, text, [*reasons, *left]
+
+
+# Long enough for a blip, and for no more: an alarm is wanted soon.
+BEFORE_THE_ALARM = Retry(transient=20.0, refusals=20.0)
+
+
+def check_login(run: Run) -> Steps[None]:
+    """Tries the login of the slot that traffic went back to. A failure is announced, and stops
+    nothing: the slot that is retired next may hold the very connections that were missing."""
+    try:
+        yield from run.step(StepName.VERIFY, activities.VERIFY, run.active, retry=BEFORE_THE_ALARM)
+    except StepFailed as failure:
+        notice = run.notice(Announcement.LOGIN_FAILS)
+        yield from run.tell(msgspec.structs.replace(notice, reasons=list(failure.reasons)))
 
 
 def finish(run: Run, outcome: Outcome, why: str, reasons: list[Reason]) -> Steps[JsonObject]:
@@ -273,5 +294,6 @@ def publish(context: df.DurableOrchestrationContext) -> Steps[JsonObject]:
         if not isinstance(answer, Failure):
             return {"attempts": number + 1}
         pause = min(timedelta(seconds=2 ** min(number, 12)), LONGEST_PAUSE)
+        pause = max(pause, timedelta(seconds=answer.retry_after or 0))
         yield context.create_timer(context.current_utc_datetime + pause)
     raise RuntimeError(f"event {event['id']} could not be published; the step's log says why")

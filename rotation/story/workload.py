@@ -13,7 +13,7 @@ import msgspec
 
 from rotation.decisions.rollout import named
 from rotation.model import activities, wire
-from rotation.model.activities import Part, PartEnded
+from rotation.model.activities import Part, PartEnded, Retry
 from rotation.model.errors import StepFailed
 from rotation.model.reasons import Code, Reason, reason
 from rotation.story.retrying import Steps, call, overdue, wait
@@ -53,13 +53,14 @@ class Task:
         through: Through | None = None,
         level: bool = False,
         images: dict[str, str] | None = None,
+        retry: Retry | None = None,
     ) -> Steps[A]:
         """The activity's answer. Raises `StepFailed`."""
         self._show(activity)
         reference = msgspec.structs.replace(
             self.reference, through=through, level=level, images=images
         )
-        return (yield from call(self.context, activity, reference, self.retry))
+        return (yield from call(self.context, activity, reference, retry or self.retry))
 
     def met(self, code: Code, text: str) -> None:
         """Notes what became of somebody else's release."""
@@ -133,7 +134,7 @@ def swap_back_workload(task: Task) -> Steps[None]:
         return
     left = f"others were deployed each time that {_slot(task)} was brought to those that serve"
     for _ in range(LEVELS):
-        moved = yield from task.step(activities.SWAP_BACK, level=True)
+        moved = yield from _go_back(task, level=True)
         if not moved.released:
             _note_left(task, moved)
             return
@@ -142,8 +143,23 @@ def swap_back_workload(task: Task) -> Steps[None]:
         except StepFailed as failure:
             left = yield from _back_as_it_was(task, moved, failure)
             break
-    yield from task.step(activities.SWAP_BACK)
+    yield from _go_back(task)
     task.met(Code.RELEASE_LEFT, left)
+
+
+def _go_back(task: Task, *, level: bool = False) -> Steps[Moved]:
+    """The answer of a swap back to as many pods as the other slot has, if they are to be had.
+
+    After `ready` those that are ready must do: more may never get ready, for want of connections.
+    """
+    patient = min(task.times.ready, task.retry.transient)
+    if not task.reference.few:
+        try:
+            retry = Retry(patient, patient)
+            return (yield from task.step(activities.SWAP_BACK, level=level, retry=retry))
+        except StepFailed:
+            task.reference = msgspec.structs.replace(task.reference, few=True)
+    return (yield from task.step(activities.SWAP_BACK, level=level))
 
 
 def _back_as_it_was(task: Task, moved: Moved, failure: StepFailed) -> Steps[str]:

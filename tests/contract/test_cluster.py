@@ -40,7 +40,14 @@ from rotation.model.reasons import Code
 from rotation.model.targets import DeploymentTarget, SecretKeyTarget, ServiceTarget
 from rotation.model.world import Deployment, Route
 from rotation.secrecy import Secret, new_password
-from tests.contract.conftest import PLACES, Tokens, faults, needs_the_stand_in
+from tests.contract.conftest import (
+    PLACES,
+    Tokens,
+    at_once,
+    faults,
+    needs_the_stand_in,
+    revoked_once,
+)
 from tests.local.azure.support import ADMIN, READER, Admin
 from tests.memory.cluster import DeploymentState, SecretState, ServiceState
 from tests.memory.database import RoleState
@@ -119,8 +126,12 @@ class Edge:
     pods: Deployments
 
 
-def edge_of(settings: Cluster, authenticate: Callable[[], Secret] = new_password) -> Edge:
-    api = Api("contract", settings, authenticate)
+def edge_of(
+    settings: Cluster,
+    authenticate: Callable[[], Secret] = new_password,
+    refused: Callable[[], None] = lambda: None,
+) -> Edge:
+    api = Api("contract", settings, authenticate, refused)
     return Edge(Services(api), Deployments(api))
 
 
@@ -898,10 +909,15 @@ def test_an_api_that_is_slow(
         cluster.traffic.route(ServiceTarget(space, "api", SLOT))
 
 
-def signed_in(component: Component, authenticate: Callable[[], Secret], **more: Any) -> Edge:
+def signed_in(
+    component: Component,
+    authenticate: Callable[[], Secret],
+    refused: Callable[[], None] = lambda: None,
+    **more: Any,
+) -> Edge:
     authority = str(component.facts["ca"])
     settings = Cluster(**{"server": component.url, "certificateAuthority": authority, **more})
-    return edge_of(settings, authenticate)
+    return edge_of(settings, authenticate, refused)
 
 
 def token(state: Path) -> Callable[[], Secret]:
@@ -957,6 +973,30 @@ def test_a_token_that_is_not_accepted(component: Component, space: str) -> None:
     with pytest.raises(Denied, match=text) as caught:
         stranger.traffic.route(ServiceTarget(space, "x", SLOT))
     assert "hunter2" not in str(caught.value)
+
+
+def test_a_token_that_is_refused_is_forgotten(
+    component: Component, state: Path, space: str
+) -> None:
+    signing_in = revoked_once(state, READER)
+
+    def authenticate() -> Secret:
+        return Secret(signing_in.get_token(AKS_SCOPE).token)
+
+    reader = signed_in(component, authenticate, signing_in.forget)
+    for status in (401, 403):
+        with pytest.raises(Denied, match=f"HTTP {status}"):
+            reader.pods.deployment(DeploymentTarget(space, "x"))
+
+
+@pytest.mark.parametrize("verb", ["route", "scale", "watch_gone"])
+def test_a_pause_that_is_asked_for_is_the_orchestrator_s(
+    cluster: Edge, admin: Admin, verb: str
+) -> None:
+    admin.fault(match={"path_prefix": "/api"}, status=429, times=50, retry_after=30)
+    with at_once(30), pytest.raises(Unavailable) as caught:
+        VERBS[verb](cluster)
+    assert caught.value.retry_after == 30
 
 
 def test_a_sign_in_that_fails_is_passed_on(component: Component, space: str) -> None:

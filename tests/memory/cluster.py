@@ -129,11 +129,17 @@ class SecretState:
 
 
 class ClusterModel:
-    """A cluster; `accepts` asks the database: a pod that cannot log in is not ready."""
+    """A cluster; `accepts` and `full` ask the database: a pod that cannot log in is not ready."""
 
     def __init__(
-        self, clock: Clock, agenda: Agenda, times: Times, accepts: Callable[[str, str | None], bool]
+        self,
+        clock: Clock,
+        agenda: Agenda,
+        times: Times,
+        accepts: Callable[[str, str | None], bool],
+        full: Callable[[], bool] = lambda: False,
     ) -> None:
+        self._full = full
         self._clock = clock
         self._agenda = agenda
         self._accepts = accepts
@@ -233,7 +239,8 @@ class ClusterModel:
         """Whether a pod answers requests, as a terminating pod does until its grace period is
         over."""
         started = pod.ready_at is not None and pod.ready_at <= self._clock.now
-        return started and self._accepts(deployment.role, pod.password)
+        connects = pod.connected or not self._full()
+        return started and connects and self._accepts(deployment.role, pod.password)
 
     def sessions(self) -> list[tuple[str, DeploymentState, Pod]]:
         """Role, Deployment and pod of each pod that holds one."""

@@ -354,7 +354,7 @@ REFUSAL = "unsupported startup parameter"  # as PgBouncer says it, with more wor
 
 @pytest.mark.parametrize("said", [f"{REFUSAL}: options", f"{REFUSAL} in options: search_path"])
 def test_a_pooler_that_refuses_our_options_is_not_worked_through(said: str) -> None:
-    with answering(postgres_error(said, "08P01")) as port, pytest.raises(Denied) as refused:
+    with answering(postgres_error(said, "08P01")) as port, pytest.raises(Invalid) as refused:
         edge(f"host=127.0.0.1 port={port}").roles(["orders_blue"])
     assert refused.value.code is Code.DATABASE_POOLER
     assert "options:" not in str(refused.value)

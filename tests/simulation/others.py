@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from tests.simulation.machine import Machine
 
 
+HOURS = 6 * 3600.0
+SETTLED = 30.0  # seconds until pods that were asked for are up
+
+
 class Others:
     """Each deed draws whom it meets, says which slots it damages, and does it."""
 
@@ -110,6 +114,25 @@ class Others:
             found = cluster.find(workload.deployment(slot)) if slot else None
             if slot is not None and found is not None:
                 self._scale(Owner(name, slot), cluster, found, found.replicas + 3)
+
+    def exhausts(self) -> None:
+        """Leaves the database no connection but those that both slots' pods have, for some hours.
+
+        Where only one slot of a credential is up, there are enough.
+        """
+        roles = {role for c in self._world.clusters.values() for role, _, _ in c.sessions()}
+        up = {self._world.owners[role] for role in roles}
+        if len(up) < len(SLOTS) * len(self._world.configuration.credentials):
+            return
+        database = self._world.database
+        database.most = database.used()
+        self._machine.story.tell("OTHERS", "use all but %d connections", database.most)
+        self._machine.agenda.add(HOURS, lambda: setattr(database, "most", None))
+
+    def outgrows(self) -> None:
+        """Lets the load grow, and leaves no connection beyond those that the grown slots need."""
+        self.grows()
+        self._machine.agenda.add(SETTLED, self.exhausts)
 
     def moves(self) -> None:
         """Moves the first workload to the other slot, ahead of the rotation."""
@@ -232,6 +255,7 @@ class Others:
 
         def effect() -> None:
             role.login = False
+            self._world.database.wrote()
 
         self._did(f"NOLOGIN on the role of {owner}", owner, effect, owner)
 
@@ -241,6 +265,7 @@ class Others:
 
         def effect() -> None:
             role.password = f"by hand {len(self.done)}"
+            self._world.database.wrote()
 
         self._did(f"set the password of the role of {owner}", owner, effect, owner)
 
@@ -361,6 +386,8 @@ DEEDS: tuple[Callable[[Others], None], ...] = (
     Others.sets_password,
     Others.overwrites,
     Others.uses,
+    Others.exhausts,
+    Others.outgrows,
     Others.evicts,
     Others.fills_the_quota,
 )

@@ -72,6 +72,7 @@ class Run:
         machine.calls.at.clear()
         machine.world.flaw = ""
         machine.edges.configuration = machine.world.configuration
+        machine.world.database.most = None
         self.people.busy = False
         waited: list[bool] = []
         machine.agenda.add(QUIET, lambda: waited.append(True))

@@ -6,6 +6,7 @@ import pytest
 
 from tests.local.engine.support import sdk_warnings
 from tests.simulation import sweeps
+from tests.simulation.faults import PASSING
 from tests.simulation.mutations import MUTATIONS
 
 pytestmark = sdk_warnings
@@ -22,6 +23,14 @@ def test_a_call_that_fails_once(kind: str) -> None:
     assert [problem for case in sample for problem in sweeps.problems(case)] == []
 
 
+@pytest.mark.parametrize("kind", PASSING)
+def test_what_a_server_says_that_passes(kind: str) -> None:
+    cases = [case for case in sweeps.passing() if case.kind == kind]
+    sample = cases[PASSING.index(kind) % 3 :: max(len(cases) // 5, 1)]
+    assert len(sample) > 3
+    assert [problem for case in sample for problem in sweeps.problems(case)] == []
+
+
 @pytest.mark.parametrize("kind", ["before", "after"])
 def test_a_crash_at_a_commit(kind: str) -> None:
     sample = [case for case in sweeps.commits() if case.kind == kind][::EVERY]
@@ -31,7 +40,7 @@ def test_a_crash_at_a_commit(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", sweeps.DEEDS)
 def test_others_at_a_call(kind: str) -> None:
-    sample = [case for case in sweeps.deeds() if case.kind == kind][:: SPARSER.get(kind, 4)]
+    sample = [case for case in sweeps.deeds() if case.kind == kind][:: SPARSER.get(kind, 8)]
     assert len(sample) > 12
     assert [problem for case in sample for problem in sweeps.problems(case)] == []
 
@@ -43,6 +52,24 @@ def test_the_sweep_finds_needs_attention_that_could_have_been_avoided(name: str)
     with mutation.applied():
         found = [problem for case in retiring[::5] for problem in sweeps.problems(case)]
     assert any("needs-attention" in problem for problem in found)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("going back asks for a login", "exhausts"),
+        ("a server without a connection stops what would free some", "exhausts"),
+        ("going back waits for as many pods", "outgrows"),
+    ],
+)
+def test_the_sweep_finds_what_waits_for_connections_that_it_could_free(
+    name: str, kind: str
+) -> None:
+    mutation = next(mutation for mutation in MUTATIONS if mutation.name == name)
+    cases = [case for case in sweeps.deeds() if (case.kind, case.answer) == (kind, "reject")]
+    with mutation.applied():
+        found = (problem for case in cases[70::3] for problem in sweeps.problems(case))
+        assert any("needs-attention" in problem for problem in found)
 
 
 @pytest.mark.parametrize(("verb", "deed"), [("scale_up", "grows"), ("level", "releases")])

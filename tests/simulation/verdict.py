@@ -34,10 +34,25 @@ def judge_first(run: Run) -> None:
             _refused(run, rotation, status)
             continue
         _said(run, rotation, status)
-        _justified(run, rotation, status, damaged)
+        _justified(run, rotation, status, damaged + _spoiled(run, credential))
+        _proved(run, rotation, status)
         _due(run, rotation, status)
         if not damaged and not machine.checker.late and not machine.calls.stale:
             _cleared(run, rotation, status)
+
+
+def _spoiled(run: Run, credential: str) -> list[str]:
+    """What was wrong with the live secret before anything began, and forbids a rotation."""
+    how = run.machine.world.spoiled.get(credential)
+    return [] if how in {None, "newline"} else [f"a live secret that is wrong: {how}"]
+
+
+def _proved(run: Run, rotation: str, status: dict[str, Any]) -> None:
+    """Checks that nothing was changed where there is no way back."""
+    spoiled = _spoiled(run, status["credential"])
+    if spoiled and status["active"] is not None:
+        text = f"{rotation} went past its plan and is {status['outcome']}, with {spoiled[0]}"
+        run.machine.checker.fail(9, text)
 
 
 def _said(run: Run, rotation: str, status: dict[str, Any]) -> None:
@@ -62,6 +77,10 @@ def _said(run: Run, rotation: str, status: dict[str, Any]) -> None:
 def _justified(run: Run, rotation: str, status: dict[str, Any], damaged: list[str]) -> None:
     checker, faults = run.machine.checker, run.machine.checker.permanents
     outcome, credential = status["outcome"], status["credential"]
+    full = "database-connections-used-up" in _codes(status)
+    if outcome == "needs-attention" and full and not run.others.touched:
+        # Nobody but the two slots' pods holds them here, and one of the slots was to be retired.
+        checker.fail(9, f"{rotation} is {outcome} for want of connections that it could free")
     if damaged or not _stopped(status) or _patient(status, outcome):
         return
     if outcome != "needs-attention" and _excused(run):
@@ -70,6 +89,11 @@ def _justified(run: Run, rotation: str, status: dict[str, Any], damaged: list[st
     deeds = [when for owner, when in run.others.touched.items() if owner.credential == credential]
     if not any(when >= began for when in [*deeds, *(when for when, _ in faults)]):
         checker.fail(9, f"{rotation} is {outcome} for no reason: {status['outcomeReason']}")
+
+
+def _codes(status: dict[str, Any]) -> set[str]:
+    """The codes of the reasons that made it end as it did."""
+    return {why["code"] for why in status["reasons"]}
 
 
 def _refused(run: Run, rotation: str, status: dict[str, Any]) -> None:
@@ -164,6 +188,9 @@ def left_of(run: Run, owner: Owner) -> list[str]:
     found = []
     if world.database.roles[login.role].login:
         found.append(f"role {login.role} can log in")
+    replayed = world.database.replayed
+    if credential.database.replicas and replayed[login.role].login:
+        found.append(f"role {login.role} can log in to the read replicas")
     enabled = [v for v in world.vault(credential).of(login.secret) if not v.disabled]
     if enabled:
         found.append(f"{len(enabled)} versions of secret {login.secret} are enabled")
@@ -188,7 +215,7 @@ def judge_second(run: Run) -> None:
         attention = "needs-attention" in run.outcomes() or machine.scenario.shared
         if outcome == "completed":
             _whole(run, status)
-        elif outcome != "refused" or not (damaged or attention):
+        elif outcome != "refused" or not (damaged or attention or _spoiled(run, credential)):
             machine.checker.fail(
                 9, f"the second rotation is {outcome}: {status['outcomeReason']} after {damaged}"
             )

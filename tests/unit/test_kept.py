@@ -23,7 +23,7 @@ from rotation.front.planned import standing
 from rotation.model import wire
 from rotation.model.activities import Notice, Part, Reference, Retry, WorkloadTimes
 from rotation.model.catalogue import Announcement, Origin
-from rotation.model.errors import ConfigurationError, Denied
+from rotation.model.errors import ConfigurationError, Invalid
 from rotation.model.reasons import Code
 from rotation.model.record import Request
 from rotation.pages import routes
@@ -308,7 +308,7 @@ def azure(tmp_path: Path, *kept_changes: tuple[str, Any]) -> AzureEdges:
 def test_a_host_that_only_the_task_hub_names_gets_no_token(
     tmp_path: Path, path: str, value: str, use: Callable[[AzureEdges], object]
 ) -> None:
-    with pytest.raises(Denied) as caught:
+    with pytest.raises(Invalid) as caught:
         use(azure(tmp_path, (path, value)))
     assert caught.value.code in {Code.ENTRY_HOST, Code.DATABASE_HOST}
 

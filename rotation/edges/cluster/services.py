@@ -65,7 +65,9 @@ class Services:
                     _content_type=JSON_PATCH,
                     _request_timeout=TIMEOUT,
                 )
-        except (Invalid, Conflict):
+        except (Invalid, Conflict, Unavailable) as error:
+            if error.code not in {Code.CLUSTER_ERROR, Code.CLUSTER_CONFLICT}:
+                raise
             self._demand_moved(target, came_from, to)
 
     def fence(self, target: ServiceTarget, token: str) -> None:

@@ -14,7 +14,7 @@ from psycopg import sql
 
 from rotation.edges.database import login, scram
 from rotation.edges.database.connecting import Login, connected
-from rotation.model.errors import Invalid
+from rotation.model.errors import Denied, Invalid
 from rotation.model.reasons import Code
 from rotation.model.targets import ServerTarget
 from rotation.model.world import Role, Session
@@ -57,14 +57,25 @@ def _printable(application: str) -> str:
 
 
 class PostgreSQL:
-    """Implements `contracts.database.Database`.
+    """Implements `contracts.database.Database`, and of a read replica `Replica`.
 
-    `authenticate` gives the admin's password or Entra token, anew each time.
+    `authenticate` gives the admin's password or Entra token, anew each time; `refused` hears that
+    the server did not take it.
     """
 
-    def __init__(self, database: Database, authenticate: Callable[[], Secret]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        authenticate: Callable[[], Secret],
+        refused: Callable[[], None] = lambda: None,
+    ) -> None:
         self._database = database
         self._authenticate = authenticate
+        self._refused = refused
+
+    @property
+    def address(self) -> str:
+        return f"{self._database.host}:{self._database.port}"
 
     def roles(self, names: list[str]) -> dict[str, Role]:
         query = (
@@ -151,7 +162,7 @@ class PostgreSQL:
             require_auth=SCRAM if admin.secret else ENTRA,
             sslrootcert=self._database.sslrootcert,
         )
-        with connected(self._what(verb), signed_in) as connection:
+        with self._told(), connected(self._what(verb), signed_in) as connection:
             path, became, iterations = connection.execute(IN_FORCE).fetchall()[0]
             if (path, became) != ("pg_catalog", "none"):
                 # A pooler that is told to ignore start-up options: nothing is certain behind it.
@@ -159,8 +170,18 @@ class PostgreSQL:
                 raise Invalid(Code.DATABASE_POOLER, f"{text} itself, not to a pooler")
             yield connection, None if iterations is None else str(iterations)
 
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Tells whoever gave the admin's password or token that the server refused it in here."""
+        try:
+            yield
+        except Denied as error:
+            if error.code is Code.LOGIN_REFUSED:
+                self._refused()
+            raise
+
     def _what(self, verb: str) -> str:
-        return f"PostgreSQL {self._database.host}:{self._database.port} could not {verb}"
+        return f"PostgreSQL {self.address} could not {verb}"
 
     def _server(self, database: str) -> ServerTarget:
         found = self._database
