@@ -324,7 +324,6 @@ MUTATIONS = (
         "a look that refuses nothing",
         _of(2),
         replaced=((guards, "_refuse_what_serves", looks_and_goes_on),),
-        first_seed=401,
     ),
     *(
         Mutation(
