@@ -13,6 +13,8 @@ from urllib.parse import unquote, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator
 
+from rotation.model.reasons import why_not_waived
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -155,6 +157,13 @@ def matching(pattern: str, meaning: str) -> Callable[[str], str]:
     return check
 
 
+def waivable_code(value: str) -> str:
+    why_not = why_not_waived(value)
+    if why_not is not None:
+        raise ValueError(why_not)
+    return value
+
+
 def role_name(value: str) -> str:
     if not 1 <= len(value.encode(errors="replace")) <= 63 or not value.isprintable():
         raise ValueError(f"{shown(value)} must be a role's name: 1 to 63 bytes, printable")
@@ -225,4 +234,5 @@ Addresses = Annotated[
     Literal["pods", "nodes"] | tuple[str, ...],
     PlainValidator(addresses),
 ]
+WaivableCode = Annotated[str, AfterValidator(waivable_code)]
 JsonScalar = Annotated[str | int | bool | None, BeforeValidator(json_scalar)]

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
     from rotation.config import Configuration, Credential
-    from rotation.contracts.database import Database, DatabaseReader
+    from rotation.contracts.database import Database, DatabaseReader, Replica
     from rotation.contracts.pods import Pods, PodsReader
     from rotation.contracts.topic import Topic
     from rotation.contracts.traffic import Traffic, TrafficReader
@@ -39,6 +40,9 @@ class Readers(Protocol):
 
     def database(self, credential: Credential) -> DatabaseReader: ...
 
+    def replicas(self, credential: Credential) -> Sequence[DatabaseReader]:
+        """The read replicas of the credential's server, in the order of the file."""
+
     def traffic(self, cluster: str) -> TrafficReader: ...
 
     def pods(self, cluster: str) -> PodsReader: ...
@@ -62,6 +66,8 @@ class Edges(Readers, Protocol):
     def vault(self, url: str) -> Vault: ...
 
     def database(self, credential: Credential) -> Database: ...
+
+    def replicas(self, credential: Credential) -> Sequence[Replica]: ...
 
     def traffic(self, cluster: str) -> Traffic: ...
 

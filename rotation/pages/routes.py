@@ -15,7 +15,7 @@ import azure.functions as func
 
 from rotation.front import rotations, sites
 from rotation.front.approvers import POLICY, keyed
-from rotation.front.credentials import fresh_evidence, look
+from rotation.front.credentials import fresh_evidence, look_at_all
 from rotation.front.hub import TaskHub
 from rotation.front.planned import standing
 from rotation.front.problems import TITLES, Problem, guarded, text
@@ -34,13 +34,11 @@ if TYPE_CHECKING:
     from rotation.config import Configuration
     from rotation.contracts.edges import Readers
     from rotation.front.approvers import Decider
-    from rotation.front.credentials import SeenCredential
     from rotation.front.planned import Standing
     from rotation.model.record import Evidence, Record, ShownRecord
 
 LIVE = "X-Live"  # the page's script asks for progress only: nothing is collected again for it
 PAGE_SIZE = 25
-AT_ONCE = 8  # credentials looked at in parallel
 RECENT = 12
 CHOICES: tuple[Literal["approve", "reject"], ...] = ("approve", "reject")
 
@@ -137,7 +135,7 @@ async def overview(
         raise Problem(404, Code.UNKNOWN_PAGE, detail)
     shown = names[(number - 1) * PAGE_SIZE : number * PAGE_SIZE]
     records = await rotations.listing(client, now - rotations.RETENTION, now + rotations.RETENTION)
-    seen = [] if live else await _credentials(edges, client, shown)
+    seen = [] if live else await look_at_all(edges, client, shown)
     running = {record.credential: record for record in records if record.outcome is None}
     needing = views.needing(records)
     return rendering.page(
@@ -156,22 +154,6 @@ async def overview(
         last=last,
         total=len(names),
     )
-
-
-async def _credentials(
-    edges: Readers, client: df.DurableOrchestrationClient, names: list[str]
-) -> list[SeenCredential]:
-    """What each of the credentials looks like now.
-
-    Each is looked at in a thread of its own, a few at a time: their servers are not ours.
-    """
-    free = asyncio.Semaphore(AT_ONCE)
-
-    async def one_of_them(name: str) -> SeenCredential:
-        async with free:
-            return await look(edges, client, name)
-
-    return list(await asyncio.gather(*(one_of_them(name) for name in names)))
 
 
 # -- one rotation

@@ -54,8 +54,11 @@ class Standby:
         self._database.deactivate(self._role)
 
     def terminate(self) -> None:
-        """Ends the sessions of the slot's role."""
-        self._database.terminate(self._role)
+        """Ends the sessions of the slot's role, on the server and on each of its read replicas."""
+        credential = self._credential
+        for server in (self._edges.database(credential), *self._edges.replicas(credential)):
+            self._look()
+            server.terminate(self._role)
 
     def deliver(self, workload: Workload, value: Secret, version: str) -> None:
         """Writes the secret's value into the slot's Kubernetes Secret, if its pods read one."""

@@ -11,7 +11,7 @@ from rotation.decisions.sessions import Origin, counted, networks
 from rotation.model import wire
 from rotation.model.errors import Denied, EdgeError, Invalid, Unavailable
 from rotation.model.reasons import Code, Reason
-from rotation.model.record import Evidence, SessionCount, TestResult
+from rotation.model.record import Evidence, TestResult
 from rotation.model.world import SLOTS, other
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rotation.contracts.edges import Readers
     from rotation.model.activities import Through
     from rotation.model.record import KnownBy
-    from rotation.model.world import Answer, Pod, Slot
+    from rotation.model.world import Answer, Pod, Session, Slot
     from rotation.steps.running import Step
 
 
@@ -128,11 +128,14 @@ def _ask(
 
 
 def collect(edges: Readers, credential: Credential, slot: Slot) -> Evidence:
-    """The evidence of this moment for whether the slot that `slot` has replaced can be retired."""
+    """The evidence of this moment for whether the slot that `slot` has replaced can be retired.
+
+    Sessions are those of the server and of its read replicas.
+    """
     problems: list[str] = []
     tests: dict[str, list[TestResult]] = {}
     pods: dict[str, dict[Slot, list[str]]] = {}
-    sessions: list[SessionCount] = []
+    sessions: list[Session] = []
     origins: list[Origin] = []
     for workload in credential.workloads:
         seen: dict[Slot, list[Pod]] = {}
@@ -142,18 +145,21 @@ def collect(edges: Readers, credential: Credential, slot: Slot) -> Evidence:
             seen = _pods(edges, workload)
             pods[workload.name] = {s: [pod.name for pod in seen[s]] for s in seen}
         origins.append(_origin(workload, [pod for listed in seen.values() for pod in listed]))
-    with _noted(problems):
-        sessions = _sessions(edges, credential, origins)
+    roles = [credential.slots[each].role for each in SLOTS]
+    for server in (edges.database(credential), *edges.replicas(credential)):
+        with _noted(problems):
+            sessions += server.sessions(roles)
+    rows = counted(sessions, origins)
     replaced = credential.slots[other(slot)].role
     return Evidence(
         at=wire.moment(edges.now()),
         complete=not problems,
         passed=all(result.passed for results in tests.values() for result in results),
         problems=problems,
-        still_in_use=[row for row in sessions if row.role == replaced and row.workload is None],
+        still_in_use=[row for row in rows if row.role == replaced and row.workload is None],
         tests=tests,
         pods=pods,
-        sessions=sessions,
+        sessions=rows,
     )
 
 
@@ -184,10 +190,3 @@ def _origin(workload: Workload, pods: Iterable[Pod]) -> Origin:
             known_by, addresses = "ranges", list(ranges)
     application = workload.application or workload.name
     return Origin(workload.name, application, networks(addresses), known_by)
-
-
-def _sessions(
-    edges: Readers, credential: Credential, origins: Iterable[Origin]
-) -> list[SessionCount]:
-    roles = [credential.slots[slot].role for slot in SLOTS]
-    return counted(edges.database(credential).sessions(roles), origins)

@@ -28,9 +28,9 @@ from azure.core.credentials import AccessToken
 from local.cluster.client import apply, connect
 from local.process import Component, wait_until
 from local.tls import Authority
+from rotation.clouds import PUBLIC
 from rotation.config import Cluster
 from rotation.decisions.selectors import matches
-from rotation.edges.azure import AKS_SCOPE
 from rotation.edges.cluster import services
 from rotation.edges.cluster.client import Api
 from rotation.edges.cluster.deployments import Deployments
@@ -1010,7 +1010,7 @@ def door(
             component.url,
             Path(str(component.facts["ca"])),
             {**group, "kind": "User", "name": READER.principal_id},
-            lambda: Secret(Tokens(state, READER).get_token(AKS_SCOPE).token),
+            lambda: Secret(Tokens(state, READER).get_token(PUBLIC.clusters).token),
         )
     api = request.getfixturevalue("api")
     settings = api.configuration
@@ -1075,7 +1075,7 @@ def test_a_token_that_is_refused_is_forgotten(door: Door, space: str) -> None:
     signing_in = revoked_once(door)
 
     def authenticate() -> Secret:
-        return Secret(signing_in.get_token(AKS_SCOPE).token)
+        return Secret(signing_in.get_token(PUBLIC.clusters).token)
 
     reader = door.edge(authenticate, signing_in.forget)
     for status in (401, 403):

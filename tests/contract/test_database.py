@@ -743,3 +743,47 @@ def test_an_answer_that_cannot_be_read(world: World, monkeypatch: pytest.MonkeyP
     )
     with pytest.raises(Invalid, match="DataError"):
         database.roles([world.blue])
+
+
+@contextmanager
+def keeping_md5(server: Server, own: Postgres, role: str) -> Iterator[None]:
+    """The server asks the role for an MD5 hash, as one with passwords from before SCRAM does."""
+    hba = own.directory / "pg_hba.conf"
+    before = hba.read_text()
+    kind = before.split()[0]
+    hba.write_text(f'{kind} all "{role}" 127.0.0.0/8 md5\n{before}')
+    server.execute("SELECT pg_catalog.pg_reload_conf()")
+    try:
+        yield
+    finally:
+        hba.write_text(before)
+        server.execute("SELECT pg_catalog.pg_reload_conf()")
+
+
+def test_a_password_that_is_kept_as_an_md5_hash(world: World, own: Postgres) -> None:
+    """It works for the application, and is no proof of the server to us."""
+    password = new_password()
+    with psycopg.connect(world.server.admin, autocommit=True) as connection:
+        kept = connection.pgconn.encrypt_password(
+            password.reveal().encode(), world.green.encode(), b"md5"
+        ).decode()
+    statement = sql.SQL("ALTER ROLE {} LOGIN PASSWORD {}")
+    world.server.tell(statement.format(sql.Identifier(world.green), kept))
+    with keeping_md5(world.server, own, world.green):
+
+        def refused() -> Code:
+            with pytest.raises(Denied) as caught:
+                world.edge().login(world.green, password)
+            return caught.value.code
+
+        wait_until(lambda: refused() is Code.LOGIN_NOT_SCRAM, 10, "the server asking for a hash")
+        with world.session(world.green, password) as connection:
+            assert connection.execute("SELECT session_user").fetchone() == (world.green,)
+
+
+def test_a_database_that_the_role_may_not_enter_is_no_matter_of_its_password(world: World) -> None:
+    password = new_password()
+    world.edge().activate(world.green, password)
+    with pytest.raises(Denied) as caught:
+        world.edge(name="nowhere").login(world.green, password)
+    assert caught.value.code is Code.LOGIN_BARRED

@@ -17,6 +17,7 @@ from rotation.secrecy import Secret
 from rotation.settings import Settings
 from tests.memory.calls import Change, Direct
 from tests.memory.clock import START, Agenda, Clock
+from tests.memory.database import accepts
 from tests.memory.world import World
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from rotation.model.world import Deployment, Pod, Route, SecretVersion, Slot
     from tests.memory.calls import Calls
     from tests.memory.cluster import DeploymentState, ServiceState
+    from tests.memory.database import Roles
 
 
 class WorldEdges:
@@ -55,8 +57,15 @@ class WorldEdges:
     def vault(self, url: str) -> MemoryVault:
         return MemoryVault(self.world, self._calls, self.clock, url)
 
-    def database(self, credential: Credential) -> MemoryDatabase:  # noqa: ARG002 - one for all
-        return MemoryDatabase(self.world, self._calls)
+    def database(self, credential: Credential) -> MemoryDatabase:
+        host, port = credential.database.host, credential.database.port
+        return MemoryDatabase(self.world, self._calls, f"{host}:{port}")
+
+    def replicas(self, credential: Credential) -> list[MemoryReplica]:
+        return [
+            MemoryReplica(self.world, self._calls, f"{host}:{port}")
+            for host, port in credential.database.reads_from
+        ]
 
     def traffic(self, cluster: str) -> MemoryTraffic:
         return MemoryTraffic(self.world, self._calls, self._named(cluster))
@@ -182,22 +191,73 @@ class MemoryVault:
         self._calls.write("vault", f"disable {secret}", effect, change)
 
 
-class MemoryDatabase:
-    """Implements `contracts.database.Database`."""
+class MemoryReplica:
+    """Implements `contracts.database.Replica`: the roles as they were a while ago."""
 
-    def __init__(self, world: World, calls: Calls) -> None:
+    def __init__(self, world: World, calls: Calls, address: str) -> None:
         self._world, self._calls = world, calls
         self._model = world.database
+        self.address = address
+
+    @property
+    def _verb(self) -> str:
+        """How its calls are told from the server's, by their ends."""
+        return f" at {self.address}"
+
+    @property
+    def _roles(self) -> Roles:
+        return self._model.replayed
 
     def roles(self, names: list[str]) -> dict[str, Role]:
         def effect(_: float) -> dict[str, Role]:
             self._connect()
-            known = {name: self._model.roles[name] for name in names if name in self._model.roles}
+            known = {name: self._roles[name] for name in names if name in self._roles}
             return {
                 name: Role(name, found.login, found.valid_until) for name, found in known.items()
             }
 
-        return self._calls.read("database", f"roles {' '.join(names)}", effect)
+        return self._calls.read("database", f"roles {' '.join(names)}{self._verb}", effect)
+
+    def terminate(self, role: str) -> int:
+        def effect() -> int:
+            left = [session for session in self._model.readers if session.role != role]
+            ended = len(self._model.readers) - len(left)
+            self._model.readers = left
+            return ended
+
+        what = f"terminate {role}{self._verb}"
+        return self._calls.write("database", what, effect, _change(self._world, role, "destroys"))
+
+    def sessions(self, roles: list[str]) -> list[Session]:
+        def effect(_: float) -> list[Session]:
+            return [session for session in self._model.readers if session.role in roles]
+
+        return self._calls.read("database", f"sessions {' '.join(roles)}{self._verb}", effect)
+
+    def login(self, role: str, password: Secret) -> None:
+        def effect(_: float) -> None:
+            self._connect()
+            if role in self._roles and self._roles[role].md5:
+                text = f"the server says of role {role}: server requested a hashed password"
+                raise Invalid(Code.LOGIN_NOT_SCRAM, text)
+            if not accepts(self._roles, role, password.reveal()):
+                text = f"the server says of role {role}: password authentication failed"
+                raise Denied(Code.LOGIN_REFUSED, text)
+
+        self._calls.read("database", f"login {role}{self._verb}", effect)
+
+    def _connect(self) -> None:
+        """Raises `Unavailable` if the server has no connection left; a replica always has some."""
+
+
+class MemoryDatabase(MemoryReplica):
+    """Implements `contracts.database.Database`."""
+
+    _verb = ""
+
+    @property
+    def _roles(self) -> Roles:
+        return self._model.roles
 
     def activate(self, role: str, password: Secret) -> None:
         def effect() -> None:
@@ -206,6 +266,8 @@ class MemoryDatabase:
                 raise _no_role(role)
             found = self._model.roles[role]
             found.login, found.password, found.valid_until = True, password.reveal(), None
+            found.md5 = False
+            self._model.wrote()
 
         self._calls.write("database", f"activate {role}", effect, _change(self._world, role))
 
@@ -216,6 +278,7 @@ class MemoryDatabase:
                 raise _no_role(role)
             found = self._model.roles[role]
             found.login, found.password = False, None
+            self._model.wrote()
 
         change = _change(self._world, role, "destroys")
         self._calls.write("database", f"deactivate {role}", effect, change)
@@ -245,17 +308,7 @@ class MemoryDatabase:
 
         return self._calls.read("database", f"sessions {' '.join(roles)}", effect)
 
-    def login(self, role: str, password: Secret) -> None:
-        def effect(_: float) -> None:
-            self._connect()
-            if not self._model.accepts(role, password.reveal()):
-                text = f"the server says of role {role}: password authentication failed"
-                raise Denied(Code.LOGIN_REFUSED, text)
-
-        self._calls.read("database", f"login {role}", effect)
-
     def _connect(self) -> None:
-        """Raises `Unavailable` if the server has no connection left."""
         if self._model.full():
             text = "the server says: too many clients already"
             raise Unavailable(Code.DATABASE_FULL, text)

@@ -126,6 +126,14 @@ def test_a_server_that_is_none_of_the_cloud_is_asked_without_a_token(host: str) 
     assert tokens.asked == []
 
 
+def test_a_read_replica_is_no_other_case() -> None:
+    found, tokens = edges("pg.of-ours.example")
+    credential = written(host=SERVER, replicas=["pg.elsewhere.example"]).credential(CREDENTIAL)
+    with pytest.raises(Invalid, match=r"is not sent to pg\.elsewhere\.example"):
+        found.replicas(credential)[0].roles(["orders_blue"])
+    assert tokens.asked == []
+
+
 @pytest.mark.parametrize(
     "host",
     [SERVER, SERVER.upper(), "pg.of-ours.example", "PG.of-ours.example"],
@@ -133,7 +141,7 @@ def test_a_server_that_is_none_of_the_cloud_is_asked_without_a_token(host: str) 
 def test_servers_of_the_cloud_and_those_that_the_app_s_owner_lists(host: str) -> None:
     found, tokens = edges(" other.example, pg.of-ours.example ")
     credential = written(host=host).credential(CREDENTIAL)
-    assert found._admin_password(credential).reveal() == TOKEN  # noqa: SLF001 - without a network
+    assert found._admin_password(credential, host).reveal() == TOKEN  # noqa: SLF001 - without a network
     assert len(tokens.asked) == 1
 
 

@@ -12,6 +12,7 @@ from rotation.settings import Settings
 from rotation.story.version import VERSION
 from tests.memory.clock import Agenda, Clock
 from tests.memory.edges import WorldEdges
+from tests.memory.owner import Owner
 from tests.memory.world import World
 from tests.simulation.calls import FaultyCalls
 from tests.simulation.checker import Checker
@@ -71,6 +72,7 @@ class Machine:
             times=scenario.times,
         )
         self.world.flaw = scenario.flaw
+        self.world.database.lag = scenario.lag
         self.scenario = scenario
         if scenario.stale:
             self.world.report_the_past()
@@ -79,6 +81,9 @@ class Machine:
         if scenario.shared:
             self.world.share_selectors()
         self.checker = Checker(self.world, self.clock, self.story)
+        for name, how in scenario.live.items():
+            self.world.spoil(name, how)
+            self.checker.blame([Owner(name, scenario.active[name])], f"live secret: {how}")
         self.calls = FaultyCalls(
             self.clock, self.fibers, plan, self.world, self.checker, self.story
         )

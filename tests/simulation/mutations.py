@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -9,13 +10,14 @@ from unittest import mock
 
 import msgspec
 
+from rotation import secrecy
 from rotation.config import kept
 from rotation.decisions import ownership
 from rotation.decisions import plan as planned
 from rotation.decisions.rollout import unready
 from rotation.edges.cluster import client
 from rotation.edges.database import connecting
-from rotation.front import rotations, triggers
+from rotation.front import api, rotations, triggers
 from rotation.model import activities as known
 from rotation.model.activities import Retry, Staged, Watched
 from rotation.model.catalogue import Outcome, Progress, Stage, StepName
@@ -24,9 +26,10 @@ from rotation.model.reasons import Code
 from rotation.model.record import Decision
 from rotation.model.targets import SecretTarget
 from rotation.model.world import other
-from rotation.secrecy import new_password
-from rotation.steps import guards, login, planning, running, traffic
+from rotation.secrecy import Secret, new_password
+from rotation.steps import guards, login, planning, running, traffic, wayback
 from rotation.steps.running import Implementation, Step
+from rotation.steps.wayback import WayBack
 from rotation.story import approval, progress, retrying, workflow, workload
 from tests.memory.unguarded import GUARDED, unguarded
 from tests.simulation import program
@@ -45,6 +48,7 @@ if TYPE_CHECKING:
     from rotation.model.record import Approval, Request
     from rotation.model.wire import JsonObject
     from rotation.model.world import Claim, Deployment, Slot
+    from rotation.secrecy import Format, Held
     from rotation.story.progress import Run
     from rotation.story.retrying import Steps
     from rotation.story.workflow import End
@@ -124,6 +128,20 @@ def disables_the_newest(step: Step) -> None:
     current = step.vault.current(step.credential.secret(step.slot))
     if current is not None:
         step.standby.disable(current.version)
+
+
+def finds_a_way_back(*_: object) -> WayBack:
+    """Proves nothing of the slot that traffic may have to be given back to."""
+    return WayBack()
+
+
+read_as_it_is = secrecy.read
+
+
+def takes_the_line_break_for_a_part(shape: Format, value: Secret, reference: str) -> Held:
+    held = read_as_it_is(shape, value, reference)
+    ends = "\n" if held.newline else ""
+    return dataclasses.replace(held, password=Secret(held.password.reveal() + ends))
 
 
 def quotes_what_was_raised(activity: Any, error: Exception, names: dict[str, Any]) -> Failure:
@@ -242,6 +260,15 @@ def waits_for_a_name_nobody_knows(run: Run, asked: Approval) -> Any:
     return run.context.wait_for_external_event("decision-0")
 
 
+def takes_any_waiver(_: object, document: JsonObject, *__: object) -> list[str]:
+    """The codes of a request, whoever names them."""
+    return list(document.get("waive") or [])
+
+
+def tells_of_no_waiver(*_: object) -> list[Any]:
+    return []
+
+
 def same_images(_: Step) -> tuple[dict[str, str], dict[str, str]]:
     return {}, {}
 
@@ -275,13 +302,28 @@ MUTATIONS = (
         steps=(("verify", nothing),),
         replaced=((traffic, "verify", nothing),),
     ),
+    Mutation("no proof of the way back", _of(9), replaced=((wayback, "look", finds_a_way_back),)),
+    Mutation(
+        "a line break is part of a password",
+        _of(9),
+        replaced=((wayback, "read", takes_the_line_break_for_a_part),),
+    ),
+    Mutation(
+        "no proof of a new login on replicas",
+        _of(9),
+        replaced=((login, "_verify_replicas", nothing),),
+    ),
+    Mutation(
+        "no proof on replicas that the replaced login is gone",
+        _of(4),
+        replaced=((login, "_ensure_refused", nothing),),
+    ),
     Mutation("a login that is never activated", _of(9), steps=(("activate", nothing),)),
     Mutation("the active slot's login", _of(1, 2), steps=(("stage", uses_the_active_slot),)),
     Mutation(
         "a look that refuses nothing",
         _of(2),
         replaced=((guards, "_refuse_what_serves", looks_and_goes_on),),
-        first_seed=401,
     ),
     *(
         Mutation(
@@ -324,12 +366,12 @@ MUTATIONS = (
         _of(8),
         steps=(("await_ready", done), ("swap", swaps_at_once), ("test", nothing)),
     ),
+    # Both found by the sweeps: in these runs others have mostly done something else as well.
     Mutation(
         "a release is overlooked",
-        _of(10),
+        _of(),
         replaced=((traffic, "_images", same_images),),
     ),
-    # Found by the sweeps: in these runs others have mostly done something else as well.
     Mutation(
         "a rotation follows the file of the day",
         _of(),
@@ -365,6 +407,24 @@ MUTATIONS = (
         _of(9),
         # Looked at twice: before anything starts, and by the plan.
         replaced=((triggers, "not_soon", nothing), (planned, "not_soon", nothing)),
+    ),
+    Mutation(
+        "what nobody may waive is waived",
+        _of(11),
+        replaced=((planned, "WAIVABLE", tuple(Code)),),
+        first_seed=40,
+    ),
+    Mutation(
+        "anybody waives",
+        _of(11),
+        replaced=((api, "_waived", takes_any_waiver),),
+        first_seed=60,
+    ),
+    Mutation(
+        "a waiver is not told",
+        _of(11),
+        replaced=((planning, "_waivers", tells_of_no_waiver),),
+        first_seed=60,
     ),
     Mutation(
         "refusals are final at once",

@@ -222,7 +222,8 @@ class Others:
     def selects_preview(self) -> None:
         owner, workload, cluster = self._workload()
         service = cluster.service(workload.standby)
-        assert service is not None
+        if service is None:  # gone from the start
+            return
         self._did(
             f"point Service {service.name} at {owner.slot}",
             owner,
@@ -255,6 +256,7 @@ class Others:
 
         def effect() -> None:
             role.login = False
+            self._world.database.wrote()
 
         self._did(f"NOLOGIN on the role of {owner}", owner, effect, owner)
 
@@ -264,6 +266,7 @@ class Others:
 
         def effect() -> None:
             role.password = f"by hand {len(self.done)}"
+            self._world.database.wrote()
 
         self._did(f"set the password of the role of {owner}", owner, effect, owner)
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from rotation.config import Configuration
 from rotation.model.world import SLOTS, Slot
 from tests.memory.cluster import Times
+from tests.memory.world import Live
 
 if TYPE_CHECKING:
     from random import Random
+
+    from tests.simulation.troubles import Trouble
 
 APPROVERS = ("ann@example.org", "ben@example.org")
 REQUESTER = "zoe@example.org"
@@ -18,6 +21,7 @@ TOPIC = "https://topic.example/api/events"
 CLUSTERS = ("west", "north")
 # The workload's own faults: its standby fails its tests, or only once it serves.
 Flaw = Literal["", "preview", "service"]
+LIVE: tuple[Live, ...] = get_args(Live)
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,9 @@ class Scenario:
     times: Times
     topic: bool
     flaw: Flaw = ""
+    trouble: Trouble | None = None  # from the start
+    live: dict[str, Live] = field(default_factory=dict)  # what is wrong with which live secret
+    lag: float = 0.0  # of read replicas, in seconds
     stale: bool = False
     strays: bool = False
     shared: bool = False
@@ -56,6 +63,8 @@ def draw(rng: Random) -> Scenario:
         ),
         topic=topic,
         flaw=rng.choices(["", "preview", "service"], [90, 5, 5])[0],  # type: ignore[arg-type]  # the words of Flaw
+        live={name: rng.choice(LIVE) for name in names if rng.random() < 0.06},
+        lag=rng.choice([0.0, 3.0, 100.0, 100.0]),
         stale=rng.random() < 0.15,
         strays=rng.random() < 0.15,
         shared=rng.random() < 0.02,
@@ -91,7 +100,10 @@ def _credential(rng: Random, name: str, workloads: int) -> dict[str, Any]:
     shape = rng.choice(["password", "url", "json"])
     # A team that rotates late: what Key Vault announces is not due yet, and is skipped.
     late = rng.random() < 0.03
-    return document(name, shape, deliveries, policy) | ({"rotateBefore": "7d"} if late else {})
+    found = document(name, shape, deliveries, policy) | ({"rotateBefore": "7d"} if late else {})
+    if rng.random() < 0.1:
+        found["database"]["replicas"] = ["read.example"]
+    return found
 
 
 def document(

@@ -43,27 +43,29 @@ OPTIONS = (
 # What is final at once, and what is refused and may be granted. All else passes, for a while.
 #
 # libpq gives no SQLSTATE for a refused connection: the server's words are all there is. Words we
-# do not know, in another language perhaps, count as a fault that may pass.
+# do not know, in another language perhaps, count as a fault that may pass. The first words that fit
+# count.
 # https://github.com/postgres/postgres/blob/master/src/interfaces/libpq/fe-connect.c
-FINAL_WORDS = (
-    "root certificate file",
-    "authentication method requirement",
-    "server does not support SSL",
-    "certificate verify failed",
-    "does not match host name",
-)
+FINAL_WORDS = {
+    "server requested a hashed password": Code.LOGIN_NOT_SCRAM,
+    "root certificate file": Code.LOGIN_BARRED,
+    "authentication method requirement": Code.LOGIN_BARRED,
+    "server does not support SSL": Code.LOGIN_BARRED,
+    "certificate verify failed": Code.LOGIN_BARRED,
+    "does not match host name": Code.LOGIN_BARRED,
+}
 # https://github.com/postgres/postgres/blob/master/src/backend/utils/init/postinit.c
-REFUSALS = (
-    "password authentication failed",
+REFUSALS = {
+    "password authentication failed": Code.LOGIN_REFUSED,
     # PgBouncer's, of a password or database that it does not know, and of a role
-    "SASL authentication failed",
-    "no such user",
-    "is not permitted to log in",
-    "does not exist",
-    "no pg_hba.conf entry",
-    "permission denied for database",
-    "pg_hba.conf rejects connection",
-)
+    "SASL authentication failed": Code.LOGIN_REFUSED,
+    "no such user": Code.LOGIN_REFUSED,
+    "is not permitted to log in": Code.LOGIN_REFUSED,
+    "does not exist": Code.LOGIN_BARRED,
+    "no pg_hba.conf entry": Code.LOGIN_BARRED,
+    "permission denied for database": Code.LOGIN_BARRED,
+    "pg_hba.conf rejects connection": Code.LOGIN_BARRED,
+}
 # Said before the server looked at the password.
 FULL = "too many clients already"
 # Said after it has accepted the password (run: 15, 16, 18).
@@ -198,11 +200,10 @@ def _refused(what: str, role: str, error: psycopg.Error) -> EdgeError:
     if POOLER in text:
         said = f"{what}: a pooler answers there; the rotator connects to the server itself"
         return Invalid(Code.DATABASE_POOLER, said)
-    for words in (*FINAL_WORDS, *REFUSALS):
+    for words, code in (FINAL_WORDS | REFUSALS).items():
         if words in text:
             said = f"{what}: the server says of role {role}: {words}"
-            refused = Invalid if words in FINAL_WORDS else Denied
-            return refused(Code.LOGIN_REFUSED, said)
+            return Invalid(code, said) if words in FINAL_WORDS else Denied(code, said)
     full = next((words for words in (FULL, *FULL_FOR_US) if words in text), None)
     if full is not None:
         # Whoever speaks in the server's name before it has asked for a password proves nothing.

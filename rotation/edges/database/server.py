@@ -57,7 +57,7 @@ def _printable(application: str) -> str:
 
 
 class PostgreSQL:
-    """Implements `contracts.database.Database`.
+    """Implements `contracts.database.Database`, and of a read replica `Replica`.
 
     `authenticate` gives the admin's password or Entra token, anew each time; `refused` hears that
     the server did not take it.
@@ -72,6 +72,10 @@ class PostgreSQL:
         self._database = database
         self._authenticate = authenticate
         self._refused = refused
+
+    @property
+    def address(self) -> str:
+        return f"{self._database.host}:{self._database.port}"
 
     def roles(self, names: list[str]) -> dict[str, Role]:
         query = (
@@ -177,7 +181,7 @@ class PostgreSQL:
             raise
 
     def _what(self, verb: str) -> str:
-        return f"PostgreSQL {self._database.host}:{self._database.port} could not {verb}"
+        return f"PostgreSQL {self.address} could not {verb}"
 
     def _server(self, database: str) -> ServerTarget:
         found = self._database
