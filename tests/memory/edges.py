@@ -67,6 +67,12 @@ class WorldEdges:
             for host, port in credential.database.reads_from
         ]
 
+    def endpoint(self, credential: Credential) -> MemoryPooler | None:
+        if credential.database.endpoint is None:
+            return None
+        host, port = credential.database.serves_at
+        return MemoryPooler(self.world, self._calls, f"{host}:{port}")
+
     def traffic(self, cluster: str) -> MemoryTraffic:
         return MemoryTraffic(self.world, self._calls, self._named(cluster))
 
@@ -248,6 +254,23 @@ class MemoryReplica:
 
     def _connect(self) -> None:
         """Raises `Unavailable` if the server has no connection left; a replica always has some."""
+
+
+class MemoryPooler:
+    """Implements `contracts.database.Entrance`: lets in whom both it and the server know."""
+
+    def __init__(self, world: World, calls: Calls, address: str) -> None:
+        self._calls, self._model = calls, world.database
+        self.address = address
+
+    def login(self, role: str, password: Secret) -> None:
+        def effect(_: float) -> None:
+            for roles in (self._model.pooled, self._model.roles):
+                if not accepts(roles, role, password.reveal()):
+                    text = f"the server says of role {role}: SASL authentication failed"
+                    raise Denied(Code.LOGIN_REFUSED, text)
+
+        self._calls.read("database", f"login {role} through {self.address}", effect)
 
 
 class MemoryDatabase(MemoryReplica):
