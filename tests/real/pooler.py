@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 from contextlib import contextmanager
@@ -46,6 +47,10 @@ class PgBouncer:
         said = self._said("got SIGHUP")
         yield
         wait_until(lambda: self._said("got SIGHUP") > said, 10, "the reload")
+
+    def reload(self) -> None:
+        with self.reloaded():
+            self._process.send_signal(signal.SIGHUP)
 
     def __enter__(self) -> Self:
         assert FOUND is not None

@@ -15,17 +15,24 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
+import yaml
 from psycopg.conninfo import conninfo_to_dict
 
 from local.postgres import Application, installations, provision
 from local.process import ROOT
-from rotation.config import Admin, Database
+from rotation.config import Admin, Database, parse
 from rotation.edges.database.server import PostgreSQL
-from rotation.model.errors import Denied, EdgeError
+from rotation.model.activities import Reference
+from rotation.model.errors import Denied, EdgeError, Unavailable
 from rotation.model.reasons import Code
+from rotation.model.targets import SecretTarget
 from rotation.secrecy import Secret, new_password
+from rotation.steps.login import activate, stage, verify
+from rotation.steps.running import Step
+from tests.memory import MemoryEdges
 from tests.real.pooler import FOUND, PgBouncer
 from tests.real.servers import Managed, managed
+from tests.unit.test_config import CREDENTIAL, changed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -64,6 +71,9 @@ class World:
     password: Secret
 
     def edge(self, **changes: Any) -> PostgreSQL:
+        return PostgreSQL(self.settings(**changes), lambda: self.password)
+
+    def settings(self, **changes: Any) -> Database:
         values: dict[str, Any] = {
             "host": "127.0.0.1",
             "port": self.managed.server.port,
@@ -71,7 +81,7 @@ class World:
             "admin": Admin(role="rotator", secret="from-the-test"),
             **self.managed.verified,
         }
-        return PostgreSQL(Database(**{**values, **changes}), lambda: self.password)
+        return Database(**{**values, **changes})
 
     def through(self, pooler: PgBouncer) -> PostgreSQL:
         """As if the pooler were the server. It speaks no TLS here."""
@@ -243,4 +253,61 @@ def test_a_pooler_with_a_list_knows_what_the_script_wrote(world: World, tmp_path
         run()
         through.login(GREEN, new)
         refused(through, GREEN, former)
+    world.edge().deactivate(GREEN)
+
+
+# -- the steps, where applications connect through a real pooler
+
+
+class Mixed(MemoryEdges):
+    """Everything in memory but the server and the pooler in front of it, which are real."""
+
+    def __init__(self, world: World, pooler: PgBouncer) -> None:
+        at = {"host": "127.0.0.1", "port": pooler.port, "sslmode": "disable"}
+        super().__init__(parse(yaml.safe_dump(changed((f"{CREDENTIAL}.database.endpoint", at)))))
+        front = world.settings(endpoint=at).front
+        assert front is not None
+        self._server, self._front = world.edge(), PostgreSQL(front, lambda: world.password)
+
+    def database(self, credential: object) -> Any:
+        del credential
+        return self._server
+
+    def endpoint(self, credential: object) -> Any:
+        del credential
+        return self._front
+
+    def step(self, **more: Any) -> Step:
+        reference = Reference(rotation="r-1", credential="orders-db", slot="green", **more)
+        return Step(self, reference)
+
+    def staged(self) -> str:
+        """A new version, whose password the role has."""
+        version = stage(self.step()).version
+        activate(self.step(version=version))
+        return version
+
+    def password(self, version: str) -> str:
+        vault = self.vault(self.configuration.credential("orders-db").vault)
+        return vault.value(SecretTarget("orders-db-green", version)).reveal()
+
+
+def test_verify_passes_at_once_where_the_pooler_asks(world: World, tmp_path: Path) -> None:
+    with asking(world, tmp_path) as pooler:
+        edges = Mixed(world, pooler)
+        for _ in range(2):
+            verify(edges.step(version=edges.staged()))
+    world.edge().deactivate(GREEN)
+
+
+def test_verify_waits_until_the_list_has_the_new_password(world: World, tmp_path: Path) -> None:
+    with pgbouncer(world, tmp_path, {GREEN: "the former one"}, asks=False) as pooler:
+        edges = Mixed(world, pooler)
+        version = edges.staged()
+        with pytest.raises(Unavailable, match="the endpoint") as caught:
+            verify(edges.step(version=version))
+        assert caught.value.code is Code.ENDPOINT_BEHIND
+        pooler.write_users({GREEN: edges.password(version)})
+        pooler.reload()
+        verify(edges.step(version=version))
     world.edge().deactivate(GREEN)
