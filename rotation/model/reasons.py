@@ -615,6 +615,7 @@ class Code(StrEnum):
         Area.SERVERS,
         "a pooler at `database.endpoint` refused the new login for all the time of the step",
         "bring it the new password, by `auth_query` or its list: [pooler.md](pooler.md)",
+        NEVER,
     )
     REPLICA_BEHIND = (
         "replica-behind",
