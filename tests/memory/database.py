@@ -64,8 +64,8 @@ class DatabaseModel:
     def _as_of(self, seconds: float) -> Roles:
         self.wrote()
         when = self.clock.now - timedelta(seconds=seconds)
-        known = [roles for at, roles in self._log if at <= when]
-        return known[-1] if known else self._log[0][1]
+        begin = self._log[0][0]  # all of what was there then is known everywhere
+        return [roles for at, roles in self._log if at <= max(when, begin)][-1]
 
     def full(self) -> bool:
         """Whether a new connection is refused, whoever asks, before any password is looked at."""
