@@ -33,11 +33,12 @@ from rotation.config.fields import (
     Addresses,
     DatabaseName,
     DataKey,
+    DnsLabel,
+    DnsSubdomain,
     Duration,
     Host,
     HttpsUrl,
     JsonScalar,
-    KubernetesName,
     LabelKey,
     MailAddress,
     Name,
@@ -51,6 +52,7 @@ from rotation.config.fields import (
     Text,
     VaultUrl,
     WaivableCode,
+    origin,
     shown,
 )
 from rotation.decisions.verdict import is_object_id
@@ -223,13 +225,13 @@ class Workload(Section):
 
     name: Name
     cluster: Name
-    namespace: KubernetesName
-    service: KubernetesName
-    preview: KubernetesName
+    namespace: DnsLabel
+    service: DnsLabel
+    preview: DnsLabel
     port: ServicePort = None  # of the Services; their first one unless given
-    deployments: dict[Slot, KubernetesName]
+    deployments: dict[Slot, DnsSubdomain]
     delivery: Literal["csi", "secret"] = "csi"
-    secrets: dict[Slot, KubernetesName] | None = None  # Kubernetes Secrets, for delivery: secret
+    secrets: dict[Slot, DnsSubdomain] | None = None  # Kubernetes Secrets, for delivery: secret
     key: DataKey = "password"  # in those Kubernetes Secrets
     selector_label: LabelKey = "slot"
     application: Text | None = None  # how its sessions name themselves; its name unless given
@@ -428,12 +430,8 @@ class Credential(Section):
 
     @field_validator("slots")
     @classmethod
-    def _two_logins(cls, value: dict[Slot, SlotLogin], info: ValidationInfo) -> dict[Slot, Any]:
-        database = info.data.get("database")
-        for slot, login in _both_slots(value).items():
-            if database is not None and login.role == database.admin.role:
-                raise ValueError(f"the {slot} slot's role is `database.admin.role`")
-        return value
+    def _two_logins(cls, value: dict[Slot, SlotLogin]) -> dict[Slot, Any]:
+        return _both_slots(value)
 
     def secret(self, slot: Slot) -> SecretTarget:
         return SecretTarget(self.slots[slot].secret)
@@ -469,9 +467,13 @@ class Configuration(Section):
             raise ConfigurationError("credentials.yaml", [problem], Code.NOT_CONFIGURED) from None
 
     def owner(self, vault: str, secret: str) -> tuple[str, Slot] | None:
-        """The credential and slot whose secret this is. Key Vault names ignore case."""
+        """The credential and slot whose secret this is. Key Vault names ignore case.
+
+        Raises `ValueError` if `vault` is no URL.
+        """
+        wanted = origin(vault)
         for name, credential in self.credentials.items():
-            if credential.vault.lower() != vault.lower().rstrip("/"):
+            if credential.vault != wanted:
                 continue
             for slot, login in credential.slots.items():
                 if login.secret.lower() == secret.lower():
