@@ -648,6 +648,15 @@ class Code(StrEnum):
         "correct `format` in credentials.yaml, or write the secret anew",
         NEVER,
     )
+    FORMAT_ELSEWHERE = (
+        "secret-format-elsewhere",
+        Area.SERVERS,
+        "the secret's value has the password in a place that `format` does not know",
+        (
+            "write the secret anew with the password in its place only, or as a connection string: "
+            "`format: json` knows those beside the password"
+        ),
+    )
     VAULT_DENIED = (
         "vault-denied",
         Area.SERVERS,
