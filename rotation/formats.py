@@ -10,7 +10,7 @@ import json
 import re
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 from urllib.parse import quote, unquote
 
 from rotation.model.errors import Invalid
@@ -22,9 +22,7 @@ if TYPE_CHECKING:
 
 Format = Literal["password", "url", "json", "jdbc", "libpq", "ado.net"]
 Key = Literal["username", "password", "host", "port", "dbname"]
-KEYS: Mapping[str, str] = MappingProxyType(
-    {key: key for key in ("username", "password", "host", "port", "dbname")}
-)
+KEYS: Mapping[Key, str] = MappingProxyType({key: key for key in get_args(Key)})
 NO_PARAMETERS: Mapping[str, str] = MappingProxyType({})
 # Shorter ones may stand somewhere by chance: `orders` is a password that people have, and a name.
 TELLING = 12
@@ -41,7 +39,7 @@ class Shape:
     """
 
     format: Format = "password"
-    keys: Mapping[str, str] = field(default_factory=lambda: KEYS)
+    keys: Mapping[Key, str] = field(default_factory=lambda: KEYS)
     parameters: Mapping[str, str] = field(default_factory=lambda: NO_PARAMETERS)
 
 
@@ -298,14 +296,14 @@ ADO = re.compile(
     r"\s*([^=;]+?)\s*=\s*(\"(?:[^\"]|\"\")*\"|'(?:[^']|'')*'|[^;\"'][^;]*?|)\s*(?:;|\Z)", re.DOTALL
 )
 # What Npgsql takes for each: https://www.npgsql.org/doc/connection-string-parameters.html
-ADO_KEYS: dict[str, tuple[str, ...]] = {
+ADO_KEYS: dict[Key, tuple[str, ...]] = {
     "username": ("username", "userid", "uid", "user"),
     "password": ("password", "psw", "pwd"),
     "host": ("host", "server"),
     "port": ("port",),
     "dbname": ("database", "db"),
 }
-LIBPQ_KEYS: dict[str, tuple[str, ...]] = {
+LIBPQ_KEYS: dict[Key, tuple[str, ...]] = {
     "username": ("user",),
     "password": ("password",),
     "host": ("host",),
@@ -314,12 +312,18 @@ LIBPQ_KEYS: dict[str, tuple[str, ...]] = {
 }
 
 
+# Under these, parameters would be another login than the slot's.
+LOGIN_PARAMETERS = frozenset(
+    {*ADO_KEYS["username"], *ADO_KEYS["password"], *LIBPQ_KEYS["username"]}
+)
+
+
 @dataclass(frozen=True)
 class _Keywords:
     """A form of pairs of keyword and value."""
 
     pattern: re.Pattern[str]
-    keys: dict[str, tuple[str, ...]]
+    keys: dict[Key, tuple[str, ...]]
     plain: Callable[[str], str]  # the value that is written so
     quoted: Callable[[str], str]  # how a value is written
     between: str

@@ -56,13 +56,13 @@ from rotation.config.fields import (
     shown,
 )
 from rotation.decisions.verdict import is_object_id
+from rotation.formats import KEYS, LOGIN_PARAMETERS, Format, Key, Shape
 from rotation.model.errors import ConfigurationError
 from rotation.model.reasons import Code
 from rotation.model.targets import (
     DeploymentTarget,
     SecretKeyTarget,
     SecretTarget,
-    ServerTarget,
     ServiceTarget,
 )
 from rotation.model.world import SLOTS, Slot
@@ -297,6 +297,11 @@ class Workload(Section):
                 assert_never(self.delivery)
 
 
+def _keys_with(changes: dict[Key, str]) -> dict[Key, str]:
+    """The keys of a JSON object for the parts of a login, some of them the file's own."""
+    return {key: changes.get(key, name) for key, name in KEYS.items()}
+
+
 def _both_slots(value: dict[Slot, Any]) -> dict[Slot, Any]:
     missing = [slot for slot in SLOTS if slot not in value]
     if missing:
@@ -401,7 +406,9 @@ class Credential(Section):
 
     vault: VaultUrl
     validity: Duration
-    format: Literal["password", "url", "json"] = "password"
+    format: Format = "password"
+    keys: dict[Key, Text] = {}  # a JSON object's keys for the parts of a login
+    parameters: dict[Text, Text] = {}  # set in each new value
     rotate_before: Duration = timedelta(days=30)  # the daily sweep's threshold
     database: Database
     slots: dict[Slot, SlotLogin]
@@ -433,14 +440,34 @@ class Credential(Section):
     def _two_logins(cls, value: dict[Slot, SlotLogin]) -> dict[Slot, Any]:
         return _both_slots(value)
 
-    def secret(self, slot: Slot) -> SecretTarget:
-        return SecretTarget(self.slots[slot].secret)
+    @field_validator("keys")
+    @classmethod
+    def _keys_of_json(cls, value: dict[Key, str], info: ValidationInfo) -> dict[Key, str]:
+        if value and info.data.get("format") != "json":
+            raise ValueError("goes with `format: json`")
+        if len(set(_keys_with(value).values())) < len(KEYS):
+            raise ValueError("names one key for two parts of a login")
+        return value
+
+    @field_validator("parameters")
+    @classmethod
+    def _no_login(cls, value: dict[str, str], info: ValidationInfo) -> dict[str, str]:
+        form = info.data.get("format")
+        if value and form == "password":
+            raise ValueError("goes with another `format` than password")
+        taken = {*LOGIN_PARAMETERS, *_keys_with(info.data.get("keys", {})).values()}
+        for name in value:
+            if name.lower().replace(" ", "") in taken or name in taken:
+                raise ValueError(f"{shown(name)} is part of the login, which each rotation sets")
+        return value
 
     @property
-    def server(self) -> ServerTarget:
-        """The server and database that a secret's value names for applications."""
-        database = self.database
-        return ServerTarget(*database.serves_at, database.name, database.sslmode)
+    def shape(self) -> Shape:
+        """How the values of its secrets are written."""
+        return Shape(self.format, _keys_with(self.keys), self.parameters)
+
+    def secret(self, slot: Slot) -> SecretTarget:
+        return SecretTarget(self.slots[slot].secret)
 
     def workload(self, name: str) -> Workload:
         """The workload of this name. Raises `ConfigurationError` if the file no longer has it."""

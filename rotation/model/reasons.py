@@ -167,7 +167,7 @@ class Code(StrEnum):
             "`database.endpoint`; else correct `database.host` and `port`, or the value; or "
             "[waive](approvals.md#waivers) it"
         ),
-        "the login is proved on `database.host`, and the new version names that host",
+        "the login is proved on `database.host`, and the new version names what the live one does",
     )
     LIVE_DATABASE = (
         "active-secret-other-database",
@@ -656,6 +656,7 @@ class Code(StrEnum):
             "write the secret anew with the password in its place only, or as a connection string: "
             "`format: json` knows those beside the password"
         ),
+        NEVER,
     )
     VAULT_DENIED = (
         "vault-denied",

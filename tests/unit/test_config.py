@@ -278,7 +278,11 @@ BAD: list[tuple[str, Any, str]] = [
     (f"{CREDENTIAL}.rotateBefore", "90d", f"{CREDENTIAL}.rotateBefore: must be less than"),
     (f"{CREDENTIAL}.rotatebefore", "9d", f"{CREDENTIAL}.rotatebefore: there is no such key here; "),
     (f"{CREDENTIAL}.xyz", 1, f"{CREDENTIAL}.xyz: there is no such key here"),
-    (f"{CREDENTIAL}.format", "yaml", f"{CREDENTIAL}.format: Input should be 'password', 'url' or"),
+    (
+        f"{CREDENTIAL}.format",
+        "yaml",
+        f"{CREDENTIAL}.format: Input should be 'password', 'url', 'json'",
+    ),
     (f"{CREDENTIAL}.database.host", "a,b", f"{CREDENTIAL}.database.host: 'a,b' must be a host"),
     (f"{CREDENTIAL}.database.host", "/tmp", f"{CREDENTIAL}.database.host: '/tmp' must be"),  # noqa: S108 - refused
     (f"{CREDENTIAL}.database.port", 0, f"{CREDENTIAL}.database.port: Input should be greater"),

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy.engine import make_url
 
-from rotation.formats import KEYS, Format, Held, Shape, changed, read
+from rotation.formats import KEYS, Format, Held, Key, Shape, changed, read
 from rotation.model.errors import Invalid
 from rotation.model.reasons import Code
 from rotation.secrecy import Secret
@@ -25,7 +25,7 @@ OLD, NEW = "old-Password-of-blue", "newPasswordOfGreen40"
 HOSTILE = "p@:/?#[]%&=+ ;'\"\\ü"
 
 
-def shape(name: Format, keys: Mapping[str, str] | None = None, **parameters: str) -> Shape:
+def shape(name: Format, keys: Mapping[Key, str] | None = None, **parameters: str) -> Shape:
     return Shape(name, MappingProxyType({**KEYS, **(keys or {})}), MappingProxyType(parameters))
 
 
