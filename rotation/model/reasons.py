@@ -167,7 +167,7 @@ class Code(StrEnum):
             "`database.endpoint`; else correct `database.host` and `port`, or the value; or "
             "[waive](approvals.md#waivers) it"
         ),
-        "the login is proved on `database.host`, and the new version names that host",
+        "the login is proved on `database.host`, and the new version names what the live one does",
     )
     LIVE_DATABASE = (
         "active-secret-other-database",
@@ -653,6 +653,16 @@ class Code(StrEnum):
         Area.SERVERS,
         "`format` does not fit the secret's value",
         "correct `format` in credentials.yaml, or write the secret anew",
+        NEVER,
+    )
+    FORMAT_ELSEWHERE = (
+        "secret-format-elsewhere",
+        Area.SERVERS,
+        "the secret's value has the password in a place that `format` does not know",
+        (
+            "write the secret anew with the password in its place only, or as a connection string: "
+            "`format: json` knows those beside the password"
+        ),
         NEVER,
     )
     VAULT_DENIED = (

@@ -1139,3 +1139,26 @@ def test_the_first_context_is_not_the_only_one(
     file.write_text(yaml.safe_dump(config), encoding="utf-8")
     cluster = edge_of(Cluster(kubeconfig=str(file), context=known["name"]))
     assert cluster.traffic.route(ServiceTarget(space, "contract-nothing", SLOT)) is None
+
+
+def test_a_token_file_is_read_again(kubeconfig: Path, tmp_path: Path, space: str) -> None:
+    """Whoever writes it puts a newer token there before the old one expires."""
+    config = yaml.safe_load(kubeconfig.read_text(encoding="utf-8"))
+    token = config["users"][0]["user"].get("token")
+    if token is None:
+        pytest.skip("this kubeconfig signs in by other means than a token")
+    config["users"][0]["user"] = {"tokenFile": "tokens/current", "token": "hunter2"}
+    file = tmp_path / "kubeconfig"
+    file.write_text(yaml.safe_dump(config), encoding="utf-8")
+    written = tmp_path / "tokens" / "current"
+    written.parent.mkdir()
+    written.write_text("hunter2\n", encoding="utf-8")
+    pods = edge_of(Cluster(kubeconfig=str(file))).pods
+    target = DeploymentTarget(space, "x")
+    with pytest.raises(EdgeError, match=r"HTTP 40[13]"):
+        pods.deployment(target)
+    written.write_text(f"{token}\n", encoding="utf-8")
+    assert pods.deployment(target) is None
+    written.unlink()
+    with pytest.raises(Invalid, match=r"token file .*current cannot be read: FileNotFoundError"):
+        pods.deployment(target)

@@ -10,7 +10,7 @@ from unittest import mock
 
 import msgspec
 
-from rotation import secrecy
+from rotation import formats
 from rotation.config import kept
 from rotation.decisions import ownership
 from rotation.decisions import plan as planned
@@ -42,13 +42,13 @@ if TYPE_CHECKING:
     from rotation.config import Workload
     from rotation.contracts.edges import Readers
     from rotation.decisions.verdict import Identity
+    from rotation.formats import Held, Shape
     from rotation.model.activities import Policy, Reference
     from rotation.model.errors import EdgeError
     from rotation.model.reasons import Reason
     from rotation.model.record import Approval, Request
     from rotation.model.wire import JsonObject
     from rotation.model.world import Claim, Deployment, Slot
-    from rotation.secrecy import Format, Held
     from rotation.story.progress import Run
     from rotation.story.retrying import Steps
     from rotation.story.workflow import End
@@ -135,10 +135,10 @@ def finds_a_way_back(*_: object) -> WayBack:
     return WayBack()
 
 
-read_as_it_is = secrecy.read
+read_as_it_is = formats.read
 
 
-def takes_the_line_break_for_a_part(shape: Format, value: Secret, reference: str) -> Held:
+def takes_the_line_break_for_a_part(shape: Shape, value: Secret, reference: str) -> Held:
     held = read_as_it_is(shape, value, reference)
     ends = "\n" if held.newline else ""
     return dataclasses.replace(held, password=Secret(held.password.reveal() + ends))
