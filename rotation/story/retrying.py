@@ -54,12 +54,12 @@ def call(
 
     `waits` hears of each failure that is waited for.
     """
-    patience = Patience(context, retry)
+    left = TimeLeft(context, retry)
     for number in itertools.count():
         answer = yield from attempt(context, activity, reference)
         if not isinstance(answer, Failure):
             return answer
-        pause = patience.pause(answer, delay(number, answer.retry_after))
+        pause = left.pause(answer, delay(number, answer.retry_after))
         if pause is None:
             raise StepFailed(activity.name, [answer.reason])
         waits(answer)
@@ -67,7 +67,7 @@ def call(
     raise AssertionError("unreachable")
 
 
-class Patience:
+class TimeLeft:
     """The time that is left for a call, which depends on what it fails with.
 
     Refusals count from the first one: an API server that was away for minutes refuses everything

@@ -152,10 +152,10 @@ def _go_back(task: Task, *, level: bool = False) -> Steps[Moved]:
 
     After `ready` those that are ready must do: more may never get ready, for want of connections.
     """
-    patient = min(task.times.ready, task.retry.transient)
+    ready = min(task.times.ready, task.retry.transient)
     if not task.reference.few:
         try:
-            retry = Retry(patient, patient)
+            retry = Retry(ready, ready)
             return (yield from task.step(activities.SWAP_BACK, level=level, retry=retry))
         except StepFailed:
             task.reference = msgspec.structs.replace(task.reference, few=True)

@@ -223,10 +223,10 @@ call_as_it_is = retrying.call
 
 
 def takes_the_first_refusal(
-    context: Any, activity: Any, reference: Reference, retry: Retry
+    context: Any, activity: Any, reference: Reference, retry: Retry, *more: Any
 ) -> Steps[Any]:
     once = msgspec.structs.replace(retry, refusals=0.0)
-    return (yield from call_as_it_is(context, activity, reference, once))
+    return (yield from call_as_it_is(context, activity, reference, once, *more))
 
 
 def goes_back_with_a_login(run: Run, why: str, reasons: list[Reason]) -> Steps[End]:
