@@ -1,0 +1,50 @@
+"""Whether two identities are two persons, and what is said where they are not."""
+
+from __future__ import annotations
+
+import pytest
+
+from rotation.decisions.verdict import Identity, are_different_people, identity_of, verdict
+
+ADA, ADA_ID = "ada@contoso.example", "11111111-1111-4111-8111-111111111111"
+GRACE, GRACE_ID = "grace@contoso.example", "22222222-2222-4222-8222-222222222222"
+BY_ID = identity_of([ADA], ADA_ID)
+BY_ADDRESS = identity_of([ADA])
+SIGNED_IN = identity_of([ADA], signed_in=True)
+NAMELESS = identity_of([])
+
+PEOPLE = [
+    # Two object ids are two persons, whatever else is known of them.
+    (BY_ID, identity_of([GRACE], GRACE_ID), True),
+    (BY_ID, identity_of([GRACE], GRACE_ID, signed_in=True), True),
+    (BY_ID, identity_of(["ada.l@contoso.example"], ADA_ID.upper()), False),
+    # An object id against an address: it may be the same person's.
+    (BY_ID, identity_of([GRACE]), None),
+    (BY_ID, identity_of([GRACE], signed_in=True), None),
+    (BY_ADDRESS, identity_of([GRACE], GRACE_ID), True),
+    # Two addresses are taken for two persons, unless one of them has been signed in with.
+    (BY_ADDRESS, identity_of([GRACE]), True),
+    (BY_ADDRESS, identity_of([f" {ADA.upper()} "]), False),
+    (SIGNED_IN, identity_of([GRACE]), None),
+    (BY_ADDRESS, identity_of([GRACE], signed_in=True), None),
+    # What is no address says nothing about a person.
+    (BY_ADDRESS, identity_of(["deploy-bot"]), None),
+    (identity_of(["deploy-bot"]), identity_of([GRACE]), None),
+    (NAMELESS, identity_of([GRACE]), None),
+    (NAMELESS, NAMELESS, None),
+]
+
+
+@pytest.mark.guarantee(6)
+@pytest.mark.parametrize(("asked", "decider", "apart"), PEOPLE)
+def test_different_people(asked: Identity, decider: Identity, apart: bool | None) -> None:
+    assert are_different_people(asked, decider) is apart
+
+
+def test_who_cannot_be_compared_may_reject_and_not_approve() -> None:
+    event = {"decision": "approve", "by": GRACE}
+    assert verdict(event, BY_ID) == (
+        f"{GRACE} cannot be compared with whoever asked for this rotation, and may not approve it"
+    )
+    assert not isinstance(verdict({**event, "decision": "reject"}, BY_ID), str)
+    assert not isinstance(verdict({**event, "objectId": GRACE_ID}, BY_ID), str)
