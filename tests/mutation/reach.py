@@ -8,7 +8,7 @@ import sys
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass, field
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 from coverage.numbits import numbits_to_nums
@@ -43,8 +43,11 @@ class Reach:
         """
         place = (mutant.module, mutant.line)
         if mutant.once or (place not in self.lines and place in self.unowned):
-            return self.modules.get(mutant.module, [])[: self.most]
-        return self.lines.get(place, [])[: self.most]
+            found = self.modules.get(mutant.module, [])
+        else:
+            found = self.lines.get(place, [])
+        named = f"test_{PurePath(mutant.module).stem}.py"  # what is named after it knows it best
+        return sorted(found, key=lambda test: named not in test)[: self.most]
 
     def duration(self, tests: Sequence[str]) -> float:
         """How many seconds these tests take."""

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from rotation.config import Approval
 from rotation.decisions.verdict import Identity, are_different_people, identity_of, verdict
+from rotation.front.approvers import recipient, refusal
+from rotation.model.catalogue import Origin
+from rotation.model.record import Request
 
 ADA, ADA_ID = "ada@contoso.example", "11111111-1111-4111-8111-111111111111"
 GRACE, GRACE_ID = "grace@contoso.example", "22222222-2222-4222-8222-222222222222"
@@ -48,3 +54,43 @@ def test_who_cannot_be_compared_may_reject_and_not_approve() -> None:
     )
     assert not isinstance(verdict({**event, "decision": "reject"}, BY_ID), str)
     assert not isinstance(verdict({**event, "objectId": GRACE_ID}, BY_ID), str)
+
+
+APP_ROLE = "Rotation.Approve"
+BOTH = {"id": GRACE_ID, "address": GRACE}
+NOBODY = (
+    "no approver can be compared with them; reject it, write the approvers as {id, address} "
+    "in credentials.yaml, and start it again"
+)
+# The other approvers, what is known of whoever asked, and what is said of who may approve.
+ABLE: list[tuple[list[Any], dict[str, Any], str]] = [
+    ([ADA, BOTH], {"object_id": ADA_ID}, f"it can be approved by {GRACE}"),
+    ([BOTH, GRACE_ID], {"object_id": ADA_ID}, f"it can be approved by {GRACE}, {GRACE_ID}"),
+    ([ADA, GRACE], {"object_id": ADA_ID}, NOBODY),
+    ([APP_ROLE, ADA_ID.upper()], {"object_id": ADA_ID}, f"it can be approved by {APP_ROLE}"),
+    ([ADA_ID], {"object_id": ADA_ID}, NOBODY),
+    ([GRACE_ID, BOTH], {"signed_in": True}, NOBODY),
+]
+
+
+@pytest.mark.guarantee(6)
+@pytest.mark.parametrize(("others", "asked", "able"), ABLE)
+def test_who_cannot_be_compared_hears_who_can(
+    others: list[Any], asked: dict[str, Any], able: str
+) -> None:
+    decider = recipient("grace.m@contoso.example")
+    approval = Approval.model_validate({"approvers": [decider.by, *others]})
+    request = Request(
+        rotation="r-1",
+        credential="orders-db",
+        origin=Origin.MANUAL,
+        requested_by=ADA,
+        reason="",
+        **asked,
+    )
+    why = refusal(decider, approval, request, "approve")
+    assert why == (
+        f"{decider.by} cannot be compared with {ADA}, who asked for this rotation, and may be the "
+        f"same person: {able}"
+    )
+    assert refusal(decider, approval, request, "reject") is None
