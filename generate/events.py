@@ -46,6 +46,8 @@ def added(kind: Announcement) -> Added:
             return Added((*TERMS, "decision"), {"decision": _decided("approve")})
         case Announcement.REJECTED:
             return Added((*TERMS, "decision"), {"decision": _decided("reject")})
+        case Announcement.LOGIN_FAILS:
+            return Added(("reasons",), {"reasons": {"minItems": 1}})
         case (
             Announcement.COMPLETED
             | Announcement.ROLLED_BACK

@@ -138,6 +138,10 @@ FIELDS: dict[type, dict[str, str]] = {
         "evidence": "Once it has ended: what there was when the decision was requested, and with "
         "the decision.",
         "untold": "Announcements that could not be handed over.",
+        "changed": "What credentials.yaml says by now, and did not when the rotation was planned: "
+        "lines of a path and what happened there. The rotation goes on with what was planned.",
+        "releases": "What became of images that others deployed in the middle: brought along to "
+        "the slot that serves, or left behind.",
         "runtimeStatus": "What the durable engine says of it.",
     },
     StepRecord: {

@@ -116,6 +116,7 @@ resource mail 'Microsoft.EventGrid/topics/eventSubscriptions@2025-02-15' = if (!
         'CredentialRotation.AwaitingApproval'
         'CredentialRotation.Reminder'
         'CredentialRotation.StillInUse'
+        'CredentialRotation.LoginFails'
         'CredentialRotation.Completed'
         'CredentialRotation.RolledBack'
         'CredentialRotation.Aborted'

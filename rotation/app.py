@@ -11,6 +11,7 @@ from rotation import log
 from rotation.front import api, triggers
 from rotation.front.hub import TaskHub
 from rotation.model import wire
+from rotation.model.activities import Reference
 from rotation.model.errors import RotationError
 from rotation.pages import routes as pages
 from rotation.steps.catalogue import ACTIVITIES, NOTIFY
@@ -78,7 +79,9 @@ async def notify_and_publish(
     event = answer.pop("event", None)
     try:
         if event is not None and not await client.get_status(event["id"]):
-            await client.start_new("publish", event["id"], event)
+            entry = wire.read(Reference, reference).entry
+            given = event if entry is None else {"event": event, "entry": entry}
+            await client.start_new("publish", event["id"], given)
     except RotationError as error:
         return {"error": wire.value_of(error.as_failure())}
     return answer

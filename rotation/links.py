@@ -26,7 +26,7 @@ from rotation.model.targets import SecretTarget
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable
 
-    from rotation.config import Credential
+    from rotation.config import Approval
     from rotation.contracts.edges import Readers
 
 PURPOSE = "rotation: decide"
@@ -226,10 +226,10 @@ def _unrepeated(key: str) -> int:
     return len(key) - len(repeated)
 
 
-def validity(credential: Credential) -> timedelta:
+def validity(approval: Approval) -> timedelta:
     """How long a signed link is valid: the time of two reminders, each of which brings a new link,
     and at least an hour."""
-    return max(2 * credential.approval.remind, SHORTEST_VALIDITY)
+    return max(2 * approval.remind, SHORTEST_VALIDITY)
 
 
 def decision_url(token: str, public_url: str | None) -> str:

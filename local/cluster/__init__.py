@@ -19,6 +19,8 @@ Where it is not as a real cluster, on purpose:
   rewritten (`environment`). What is mounted does not change while the pod runs.
 - Until its first success a readiness probe is asked ten times a second, whatever its period.
 - Restarts back off from one second to a minute, failed mounts from half a second to ten.
-- Writes of controllers are not in managedFields; there are no quotas, limits or network policies.
+- Writes of controllers are not in managedFields; quotas know the number of pods alone, and there
+  are no limits or network policies. A ReplicaSet adopts no pod and gives none away.
+- A node that evicts a pod is played by whoever sets the pod's phase to `Failed`, by its status.
 - A stop or kill of the cluster ends all pods. They start anew with it; their logs stay.
 """

@@ -156,7 +156,7 @@ class Cluster:
 def _controllers(registry: Registry, record: Recorder) -> list[Controller]:
     return [
         DeploymentController(registry, record),
-        ReplicaSetController(registry),
+        ReplicaSetController(registry, record),
         JobController(registry),
         EndpointsController(registry),
         NamespaceController(registry),

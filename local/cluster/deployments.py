@@ -19,6 +19,7 @@ from local.cluster.controllers import (
     reference_to,
     set_condition,
 )
+from local.cluster.replicasets import FAILURE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from local.cluster.store import Change
 
 REVISION = "deployment.kubernetes.io/revision"
+DESIRED = "deployment.kubernetes.io/desired-replicas"
+COMPLETE, LATE = "NewReplicaSetAvailable", "ProgressDeadlineExceeded"
 HASH = "pod-template-hash"
 
 
@@ -60,9 +63,29 @@ class DeploymentController(Controller):
     def reconcile(self, obj: Object) -> None:
         if leaving(obj):
             return
-        if not obj["spec"].get("paused"):
-            self._roll(obj)
-        self._report(obj)
+        owned = self._replica_sets(obj)
+        paused = bool(obj["spec"].get("paused"))
+        if paused or _is_scaled(obj, owned):
+            # As upstream: the change counts as observed now, and what is told of progress and
+            # failures stays what it was, until the next turn that rolls.
+            self._resize(obj, owned)
+            self._report(obj, rolls=False)
+            return
+        self._roll(obj)
+        self._report(obj, rolls=True)
+
+    def _resize(self, deployment: Object, owned: list[Object]) -> None:
+        """Scales what is there, without a new template: upstream shares a difference out among the
+        ReplicaSets, here the newest ones take it."""
+        wanted = deployment["spec"]["replicas"]
+        active = [rs for rs in owned if rs["spec"]["replicas"]]
+        newest = sorted(active or owned, key=_revision, reverse=True)
+        missing = wanted - sum(rs["spec"]["replicas"] for rs in newest)
+        for rs in newest if missing > 0 else reversed(newest):
+            before = rs["spec"]["replicas"]
+            after = max(0, before + missing)
+            missing -= after - before
+            self._scale(rs, after, deployment)
 
     def _roll(self, deployment: Object) -> None:
         owned = self._replica_sets(deployment)
@@ -98,6 +121,13 @@ class DeploymentController(Controller):
             kinds.REPLICA_SET, _new_replica_set(deployment, digest, replicas)
         )
         self._announce(deployment, created, "up", replicas)
+
+        def begin(obj: Object) -> None:
+            message = f'Created new replica set "{created["metadata"]["name"]}"'
+            status = obj.setdefault("status", {})
+            _touch(status, "Progressing", "True", "NewReplicaSetCreated", message)
+
+        self.registry.modify(kinds.DEPLOYMENT, deployment, begin, "status")
         return created
 
     def _set_revision(self, deployment: Object, new: Object, old: list[Object]) -> None:
@@ -152,12 +182,15 @@ class DeploymentController(Controller):
 
     def _scale(self, rs: Object, replicas: int, deployment: Object | None = None) -> None:
         before = rs["spec"]["replicas"]
-        if replicas == before:
-            return
-        self.registry.modify(
-            kinds.REPLICA_SET, rs, lambda new: new["spec"].update(replicas=replicas)
-        )
-        if deployment:
+
+        def change(new: Object) -> None:
+            new["spec"].update(replicas=replicas)
+            if deployment:
+                wanted = str(deployment["spec"]["replicas"])
+                new["metadata"].setdefault("annotations", {})[DESIRED] = wanted
+
+        self.registry.modify(kinds.REPLICA_SET, rs, change)
+        if deployment and replicas != before:
             self._announce(deployment, rs, "up" if replicas > before else "down", replicas)
 
     def _announce(self, deployment: Object, rs: Object, way: str, replicas: int) -> None:
@@ -171,7 +204,7 @@ class DeploymentController(Controller):
         for rs in sorted(empty, key=_revision)[: max(0, len(empty) - limit)]:
             self.registry.delete(kinds.REPLICA_SET, rs)
 
-    def _report(self, deployment: Object) -> None:
+    def _report(self, deployment: Object, *, rolls: bool) -> None:
         owned = self._replica_sets(deployment)
         new = next((rs for rs in owned if _runs(rs, deployment)), None)
         current = self.store.get(kinds.DEPLOYMENT, *key_of(deployment)) or deployment
@@ -179,7 +212,11 @@ class DeploymentController(Controller):
         before = copy.deepcopy(status)
         _count_replicas(status, current, owned, new)
         _set_available(status, current)
-        self._set_progress(status, before, current, new)
+        if rolls:
+            self._set_progress(status, before, current, new)
+            _pass_failures_on(status, owned, new)
+        else:
+            _set_paused(status, paused=bool(current["spec"].get("paused")))
         self.registry.modify(
             kinds.DEPLOYMENT, current, lambda obj: obj.update(status=status), "status"
         )
@@ -188,21 +225,25 @@ class DeploymentController(Controller):
         self, status: Object, before: Object, deployment: Object, new: Object | None
     ) -> None:
         name = new["metadata"]["name"] if new else ""
+        known = _condition(status, "Progressing")
+        if known and known["reason"] == COMPLETE and not _old(status):
+            return  # rolled out before: what is scaled or fails now is no matter of progress
         if is_complete(status, deployment):
             message = f'ReplicaSet "{name}" has successfully progressed.'
-            set_condition(status, "Progressing", "True", "NewReplicaSetAvailable", message)
+            set_condition(status, "Progressing", "True", COMPLETE, message)
             return
-        if _progressed(before, status) or _condition(status, "Progressing") is None:
+        if _progressed(before, status):
             message = f'ReplicaSet "{name}" is progressing.'
             _touch(status, "Progressing", "True", "ReplicaSetUpdated", message)
-        if (_condition(status, "Progressing") or {}).get("reason") == "NewReplicaSetAvailable":
-            return  # rolled out before: what fails now is no matter of progress
-        left = _deadline(status, deployment)
+            known = _condition(status, "Progressing")
+        if known is None or known["reason"] == COMPLETE:
+            return
+        left = 0.0 if known["reason"] == LATE else _deadline(status, deployment)
         if left > 0:
             self.enqueue_after(key_of(deployment), left)
             return
         message = f'ReplicaSet "{name}" has timed out progressing.'
-        set_condition(status, "Progressing", "False", "ProgressDeadlineExceeded", message)
+        set_condition(status, "Progressing", "False", LATE, message)
 
 
 def template_hash(template: Object) -> str:
@@ -232,6 +273,7 @@ def _new_replica_set(deployment: Object, digest: str, replicas: int) -> Object:
             "name": f"{metadata['name']}-{digest}",
             "namespace": metadata["namespace"],
             "labels": labels,
+            "annotations": {DESIRED: str(spec["replicas"])},
             "ownerReferences": [reference_to(deployment)],
         },
         "spec": {
@@ -301,6 +343,41 @@ def _set_available(status: Object, deployment: Object) -> None:
         set_condition(status, "Available", "False", "MinimumReplicasUnavailable", message)
 
 
+def _pass_failures_on(status: Object, owned: list[Object], new: Object | None) -> None:
+    """Takes over the ReplicaFailure of a ReplicaSet, of the newest one first; or takes it away."""
+    found = [
+        failure
+        for rs in sorted(owned, key=lambda rs: rs is not new)
+        if (failure := _condition(rs.get("status") or {}, FAILURE)) is not None
+    ]
+    if found:
+        set_condition(status, FAILURE, "True", found[0]["reason"], found[0]["message"])
+    else:
+        others = [item for item in status.get("conditions") or [] if item["type"] != FAILURE]
+        status["conditions"] = others
+
+
+def _set_paused(status: Object, *, paused: bool) -> None:
+    """Says whether the Deployment is paused; that it is late stays, as upstream."""
+    known = _condition(status, "Progressing")
+    reason = known["reason"] if known else ""
+    if paused and reason not in {LATE, "DeploymentPaused"}:
+        set_condition(status, "Progressing", "Unknown", "DeploymentPaused", "Deployment is paused")
+    elif not paused and reason == "DeploymentPaused":
+        message = "Deployment is resumed"
+        set_condition(status, "Progressing", "Unknown", "DeploymentResumed", message)
+
+
+def _is_scaled(deployment: Object, owned: list[Object]) -> bool:
+    """Whether a ReplicaSet with pods was sized for another number of replicas."""
+    wanted = str(deployment["spec"]["replicas"])
+    return any(
+        rs["spec"]["replicas"]
+        and (rs["metadata"].get("annotations") or {}).get(DESIRED, wanted) != wanted
+        for rs in owned
+    )
+
+
 def is_complete(status: Object, deployment: Object) -> bool:
     """Whether all replicas run the newest template and are available, and no others are left."""
     wanted = deployment["spec"]["replicas"]
@@ -311,8 +388,7 @@ def is_complete(status: Object, deployment: Object) -> bool:
 def _progressed(before: Object, after: Object) -> bool:
     grown = ("updatedReplicas", "readyReplicas", "availableReplicas")
     fewer_old = _old(after) < _old(before)
-    newer = after["observedGeneration"] != before.get("observedGeneration")
-    return newer or fewer_old or any(after[name] > before.get(name, 0) for name in grown)
+    return fewer_old or any(after[name] > before.get(name, 0) for name in grown)
 
 
 def _old(status: Object) -> int:

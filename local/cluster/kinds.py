@@ -74,6 +74,7 @@ DISRUPTION_BUDGET = Kind(
     "PodDisruptionBudget", "poddisruptionbudgets", "policy",
     subresources=("status",), short=("pdb",), counts_generations=True,
 )  # fmt: skip
+QUOTA = Kind("ResourceQuota", "resourcequotas", subresources=("status",), short=("quota",))
 POLICY = Kind(
     "ValidatingAdmissionPolicy", "validatingadmissionpolicies", "admissionregistration.k8s.io",
     namespaced=False, subresources=("status",), counts_generations=True,
@@ -89,7 +90,7 @@ ACCESS_REVIEW = Kind(
 STORED = (
     NAMESPACE, SERVICE, POD, SECRET, CONFIG_MAP, SERVICE_ACCOUNT, EVENT, ENDPOINTS, DEPLOYMENT,
     REPLICA_SET, JOB, ENDPOINT_SLICE, ROLE, ROLE_BINDING, CLUSTER_ROLE, CLUSTER_ROLE_BINDING,
-    PROVIDER_CLASS, PROVIDER_CLASS_POD_STATUS, HTTP_ROUTE, DISRUPTION_BUDGET, POLICY,
+    PROVIDER_CLASS, PROVIDER_CLASS_POD_STATUS, HTTP_ROUTE, DISRUPTION_BUDGET, QUOTA, POLICY,
     POLICY_BINDING,
 )  # fmt: skip
 ALL = (*STORED, ACCESS_REVIEW)

@@ -16,6 +16,7 @@ from local.cluster.controllers import leaving
 from local.cluster.errors import bad_request
 from local.cluster.pods import PodWorker
 from local.cluster.ports import Addresses
+from local.cluster.registry import is_finished
 from local.cluster.requests import flag
 from local.storage import private_directory
 
@@ -71,7 +72,7 @@ class Node:
         for pod in self.store.items(kinds.POD):
             if leaving(pod):
                 self.registry.delete(kinds.POD, pod, {"gracePeriodSeconds": 0})
-            elif not _is_finished(pod):
+            elif not is_finished(pod):
                 self._begin(pod)
 
     def _note(self, change: Change) -> None:
@@ -107,6 +108,8 @@ class Node:
             before = (change.previous or pod)["metadata"].get("deletionGracePeriodSeconds")
             if grace != before:
                 worker.end(grace)
+        elif is_finished(pod) and not worker.is_over:
+            worker.evict()
         else:
             worker.pod = pod
 
@@ -117,8 +120,10 @@ class Node:
             self._workers[metadata["uid"]] = PodWorker(self, current)
 
     def ended(self, worker: PodWorker) -> None:
-        """A pod's processes are gone: the pod is, too."""
+        """A pod's processes are gone: the pod is, too, unless it was evicted."""
         del self._workers[worker.uid]
+        if worker.evicted:
+            return
         metadata = worker.pod["metadata"]
         current = self.store.get(kinds.POD, metadata["namespace"], metadata["name"])
         if current and current["metadata"]["uid"] == worker.uid:
@@ -168,7 +173,3 @@ class Node:
 def _read(path: Path) -> bytes:
     """The content of a log file; empty where the container has not been started."""
     return path.read_bytes() if path.exists() else b""
-
-
-def _is_finished(pod: Object) -> bool:
-    return (pod.get("status") or {}).get("phase") in {"Succeeded", "Failed"}

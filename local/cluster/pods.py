@@ -32,7 +32,7 @@ class PodWorker(Host):
         self.store, self.images, self.session = node.store, node.images, node.session
         self.uid: str = pod["metadata"]["uid"]
         self.logs = private_directory(node.logs_of(pod))
-        self.stopping = self.closing = False
+        self.stopping = self.closing = self.evicted = False
         self.place = Place(
             node.directory / self.uid, address=node.addresses.take(), ports=self._take_ports()
         )
@@ -116,7 +116,9 @@ class PodWorker(Host):
         self.node.record(self.pod, reason, message, type_)
 
     def changed(self) -> None:
-        """Publishes the pod's status as its containers have it now."""
+        """Publishes the pod's status as its containers have it now; an evicted one's stays."""
+        if self.evicted:
+            return
         self.node.registry.modify(
             kinds.POD, self.pod, lambda pod: pod.update(status=self._status(pod)), "status"
         )
@@ -161,6 +163,17 @@ class PodWorker(Host):
             condition["reason"] = "ContainersNotReady"
             condition["message"] = f"containers with unready status: [{' '.join(unready)}]"
         return condition
+
+    @property
+    def is_over(self) -> bool:
+        """Whether its processes have ended by themselves."""
+        return self._phase in {"Succeeded", "Failed"}
+
+    def evict(self) -> None:
+        """Ends its processes at once. Whoever set its phase to `Failed`, as an eviction does, wants
+        the pod to stay, with its status."""
+        self.evicted, self._phase = True, "Failed"
+        self.end(0)
 
     def end(self, grace: float) -> None:
         """Begins, or hastens, its graceful end; the node removes the pod when it is over."""

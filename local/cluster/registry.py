@@ -41,6 +41,11 @@ KEPT = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSec
         "generation", "namespace", "name")  # fmt: skip
 
 
+def is_finished(pod: Object) -> bool:
+    """Whether a pod has run its course, or was evicted: it is there, and does nothing more."""
+    return (pod.get("status") or {}).get("phase") in {"Succeeded", "Failed"}
+
+
 def random_suffix(length: int = 5) -> str:
     return "".join(secrets.choice(SUFFIX) for _ in range(length))
 
@@ -72,6 +77,8 @@ class Registry:
             raise already_exists(kind, metadata["name"])
         with decoding(kind):
             new = self._completed(kind, new, None)
+        if kind is kinds.POD:
+            self._check_quotas(metadata)
         if admit:
             admit("CREATE", new, None)
         return new if dry_run else self.store.put(kind, new)
@@ -84,6 +91,17 @@ class Registry:
                 " being terminated"
             )
             raise forbidden(kind, metadata.get("name", ""), why)
+
+    def _check_quotas(self, metadata: Object) -> None:
+        """Raises 403 where one more pod is more than a ResourceQuota has room for."""
+        for quota in self.store.items(kinds.QUOTA, metadata["namespace"]):
+            hard = (quota["spec"].get("hard") or {}).get("pods")
+            pods = self.store.items(kinds.POD, metadata["namespace"])
+            used = sum(not is_finished(pod) for pod in pods)
+            if hard is not None and used + 1 > int(hard):
+                counts = f"requested: pods=1, used: pods={used}, limited: pods={hard}"
+                why = f"exceeded quota: {quota['metadata']['name']}, {counts}"
+                raise forbidden(kinds.POD, metadata["name"], why)
 
     def _completed(self, kind: Kind, obj: Object, old: Object | None) -> Object:
         completed = with_defaults(kind, obj)
@@ -162,9 +180,8 @@ class Registry:
     def _delete_pod(self, pod: Object, grace: int | None) -> Object:
         if grace is None:
             grace = pod["spec"]["terminationGracePeriodSeconds"]
-        finished = (pod.get("status") or {}).get("phase") in {"Succeeded", "Failed"}
         finalizers = pod["metadata"].get("finalizers") or []
-        if (grace == 0 or finished) and not finalizers:
+        if (grace == 0 or is_finished(pod)) and not finalizers:
             return self.store.drop(kinds.POD, pod)
         before = pod["metadata"].get("deletionGracePeriodSeconds")
         if before is not None and before <= grace:

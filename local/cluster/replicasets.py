@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from local.cluster import kinds, times
 from local.cluster.controllers import (
+    RETRY,
     Controller,
     Key,
     is_controlled_by,
@@ -14,15 +15,28 @@ from local.cluster.controllers import (
     leaving,
     owner_key,
     reference_to,
+    set_condition,
 )
+from local.cluster.errors import ApiError
+from local.cluster.registry import is_finished
 
 if TYPE_CHECKING:
+    from local.cluster.events import Recorder
     from local.cluster.kinds import Object
+    from local.cluster.registry import Registry
     from local.cluster.store import Change
+
+
+FAILURE = "ReplicaFailure"
+CREATE = "FailedCreate"
 
 
 class ReplicaSetController(Controller):
     kind = kinds.REPLICA_SET
+
+    def __init__(self, registry: Registry, record: Recorder) -> None:
+        super().__init__(registry)
+        self._record = record
 
     def concerns(self, change: Change) -> list[Key]:
         if change.kind is kinds.REPLICA_SET:
@@ -36,33 +50,49 @@ class ReplicaSetController(Controller):
         missing = obj["spec"]["replicas"] - len(pods)
         if leaving(obj):
             return
-        for _ in range(missing):
-            self.registry.create(kinds.POD, _new_pod(obj))
+        refusal = self._create(obj, missing)
         for pod in sorted(pods, key=_worth)[: max(0, -missing)]:
             self.registry.delete(kinds.POD, pod)
-        self._report(obj)
+        self._report(obj, refusal)
+
+    def _create(self, replica_set: Object, missing: int) -> ApiError | None:
+        """Makes pods, until one is refused: the rest would be refused too, and is tried later."""
+        for _ in range(missing):
+            try:
+                self.registry.create(kinds.POD, _new_pod(replica_set))
+            except ApiError as error:
+                self._record(replica_set, CREATE, f"Error creating: {error.message}", "Warning")
+                self.enqueue_after(key_of(replica_set), RETRY)
+                return error
+        return None
 
     def _pods(self, replica_set: Object) -> list[Object]:
         """The pods of a ReplicaSet that count: neither finished nor on their way out."""
         return [
             pod
             for pod in self.store.items(kinds.POD, replica_set["metadata"]["namespace"])
-            if is_controlled_by(pod, replica_set) and not leaving(pod) and not _finished(pod)
+            if is_controlled_by(pod, replica_set) and not leaving(pod) and not is_finished(pod)
         ]
 
-    def _report(self, replica_set: Object) -> None:
+    def _report(self, replica_set: Object, refusal: ApiError | None) -> None:
         pods = self._pods(replica_set)
         minimum = replica_set["spec"].get("minReadySeconds") or 0
         waits = [wait for pod in pods if (wait := until_available(pod, minimum)) is not None]
-        status = {
+        status: Object = {
             "replicas": len(pods),
             "fullyLabeledReplicas": len(pods),
             "readyReplicas": sum(is_ready(pod) for pod in pods),
             "availableReplicas": sum(wait <= 0 for wait in waits),
             "observedGeneration": replica_set["metadata"]["generation"],
         }
+        if refusal is not None:
+            # As upstream it stays as it was first until all pods could be made.
+            known = (replica_set.get("status") or {}).get("conditions") or []
+            status["conditions"] = copy.deepcopy(known)
+            if not known:
+                set_condition(status, FAILURE, "True", CREATE, refusal.message)
         pending = [wait for wait in waits if wait > 0]
-        if pending:
+        if pending and refusal is None:
             self.enqueue_after(key_of(replica_set), min(pending))
         self.registry.modify(
             kinds.REPLICA_SET, replica_set, lambda new: new.update(status=status), "status"
@@ -82,10 +112,6 @@ def _new_pod(replica_set: Object) -> Object:
         },
         "spec": template["spec"],
     }
-
-
-def _finished(pod: Object) -> bool:
-    return (pod.get("status") or {}).get("phase") in {"Succeeded", "Failed"}
 
 
 def _worth(pod: Object) -> tuple[bool, bool, float]:

@@ -17,6 +17,7 @@ from local.cluster.controllers import leaving
 from local.cluster.errors import invalid
 from local.cluster.forwarding import Incoming
 from local.cluster.pods import PORT_ANNOTATION
+from local.cluster.registry import is_finished
 from local.cluster.replicasets import is_ready
 from local.cluster.selectors import selects
 from local.cluster.tasks import spawn
@@ -163,12 +164,12 @@ class Services:
 
 
 def selected_pods(store: Store, service: Object) -> list[Object]:
-    """Pods that a Service's selector selects, ready or not."""
+    """Pods that a Service's selector selects, ready or not, unless they are over."""
     namespace, selector = service["metadata"]["namespace"], service["spec"].get("selector")
     return [
         pod
         for pod in store.items(kinds.POD, namespace)
-        if selects(selector, pod["metadata"].get("labels") or {})
+        if selects(selector, pod["metadata"].get("labels") or {}) and not is_finished(pod)
     ]
 
 

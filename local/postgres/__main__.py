@@ -20,7 +20,12 @@ def main() -> int:
     if arguments.version:
         binaries = _binaries(arguments.version, with_tls=tls is not None)
     server = Postgres(
-        arguments.state, arguments.port, binaries=binaries, tls=tls, durable=arguments.durable
+        arguments.state,
+        arguments.port,
+        binaries=binaries,
+        tls=tls,
+        durable=arguments.durable,
+        replicated=arguments.replicated,
     )
     with server:
         return _serve(server)
@@ -34,6 +39,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--version", type=int, help="major version, among those installed")
     parser.add_argument("--tls", type=Path, nargs=2, metavar=("CERTIFICATE", "KEY"))
     parser.add_argument("--durable", action="store_true", help="write to disk before answering")
+    parser.add_argument("--replicated", action="store_true", help="it can have read replicas")
     return parser.parse_args()
 
 

@@ -55,6 +55,9 @@ SETTINGS = {
     "wal_level": "minimal",
     "max_wal_senders": "0",
 }
+ACCEPTING = ("ready", "standby")  # in the lock file; the second one reads only
+# What read replicas of it need.
+REPLICATED = {"wal_level": "replica", "max_wal_senders": "4"}
 # What was committed survives a crash of the server, though not one of the machine.
 FAST = {"fsync": "off", "full_page_writes": "off"}
 
@@ -64,6 +67,7 @@ class Postgres:
 
     The kernel ends the server when the thread that started it ends (PR_SET_PDEATHSIG), so start
     it from one that lives on. With `tls`, connections without it are refused, as on Azure.
+    `replicated`: it can have read replicas (`local.postgres.replica`).
     `durable` writes survive a crash of the machine too. After `stop` or `kill`, `start` serves the
     same data on the same port.
     """
@@ -76,12 +80,18 @@ class Postgres:
         binaries: Path | None = None,
         tls: ServerCertificate | None = None,
         durable: bool = False,
+        replicated: bool = False,
     ) -> None:
         self.directory = directory.absolute()
         self.port = port or free_port()
         self.binaries = binaries or default_binaries()
         self.tls = tls
-        self.settings = {**SETTINGS, **({} if durable else FAST)}
+        self.replicated = replicated
+        self.settings = {
+            **SETTINGS,
+            **({} if durable else FAST),
+            **(REPLICATED if replicated else {}),
+        }
         self.data = self.directory / "data"
         self.log = self.directory / "postgres.log"
         self.password_file = self.directory / "admin-password"
@@ -223,7 +233,8 @@ class Postgres:
     def _write_hba(self) -> Path:
         path = self.directory / "pg_hba.conf"
         kind = "hostssl" if self.tls else "host"
-        path.write_text(f"{kind} all all 127.0.0.0/8 scram-sha-256\n")
+        databases = "all,replication" if self.replicated else "all"
+        path.write_text(f"{kind} {databases} all 127.0.0.0/8 scram-sha-256\n")
         return path
 
     def _ready(self, start_of_log: int) -> bool:
@@ -233,7 +244,7 @@ class Postgres:
             self._process = None
             raise StartError(f"{self!r} ended at once: {self._complaints(start_of_log)}")
         lock = self._lock_file()
-        return len(lock) >= 8 and lock[0] == str(process.pid) and lock[7] == "ready"
+        return len(lock) >= 8 and lock[0] == str(process.pid) and lock[7] in ACCEPTING
 
     def _complaints(self, start_of_log: int) -> str:
         lines = self.log.read_bytes()[start_of_log:].decode(errors="replace").splitlines()

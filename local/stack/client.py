@@ -37,6 +37,7 @@ PROGRAM = base64.b64encode(
     ).encode()
 ).decode()
 TOPIC = "/subscriptions/0/resourceGroups/local/providers/Microsoft.KeyVault/vaults/kv-orders"
+UNREADABLE = 30.0  # seconds for which a rotation may be unreadable: its storage is away, or slow
 
 
 @dataclass(frozen=True)
@@ -129,8 +130,17 @@ class Client:
         return found
 
     def rotation(self, rotation: str) -> dict[str, Any]:
-        found: dict[str, Any] = self.api("GET", f"/rotations/{rotation}").json
-        return found
+        """The rotation's record, asked for again while the app says that it cannot be read."""
+        deadline = time.monotonic() + UNREADABLE + engines.slack(self._parts.engine)
+        while True:
+            answer = self.api("GET", f"/rotations/{rotation}")
+            if answer.status == 200:
+                found: dict[str, Any] = answer.json
+                return found
+            if answer.status != 503 or time.monotonic() > deadline:
+                text = f"asked for {rotation}, the app answered {answer.status}: {answer.body!r}"
+                raise RuntimeError(text)
+            time.sleep(0.5)
 
     def follow(
         self,

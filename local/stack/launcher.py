@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 class Options:
     """The options of a stack, which tests vary.
 
-    `credential` is merged over the demo's credential in credentials.yaml.
+    `credential` is merged over the demo's credential in credentials.yaml. `reads_from` is the port
+    of a read replica, which whoever started the stack starts as well.
     """
 
     rbac: bool = True
@@ -42,6 +43,7 @@ class Options:
     clusters: dict[str, Any] = field(default_factory=dict)  # more than the stack's own
     environment: dict[str, str] = field(default_factory=dict)
     engine: str = field(default_factory=engines.selected)
+    reads_from: int | None = None
 
 
 class Stack(Parts):
@@ -90,7 +92,7 @@ class Stack(Parts):
             {APP.principal_id: ["get", "list", "set"], PODS.principal_id: ["get"]},
         )
         self._component("keyvault", *self._shared(), "--name", "kv-orders", "--access", access)
-        self._component("postgres")
+        self._component("postgres", *(["--replicated"] if self.options.reads_from else []))
         self._component("topic", *self._shared())
         progress("database with two login roles, secret of the active one")
         self.provisioner.login(self._credential())
@@ -182,6 +184,9 @@ class Stack(Parts):
     def _configuration(self, cluster: str) -> dict[str, Any]:
         configuration = world.configuration(self.addresses, cluster, self.options.credential)
         configuration["clusters"] |= self.options.clusters
+        if self.options.reads_from:
+            replica = {"host": "127.0.0.1", "port": self.options.reads_from}
+            configuration["credentials"][world.CREDENTIAL]["database"]["replicas"] = [replica]
         return configuration
 
     def _credential(self) -> Credential:

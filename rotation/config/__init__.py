@@ -106,11 +106,28 @@ class Admin(Section):
     vault: VaultUrl | None = None  # the credential's own vault unless given
 
 
+class Address(Section):
+    """A host and a port, or the host as a text; the port is the server's own unless given."""
+
+    host: Host
+    port: Port | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_text(cls, value: object) -> object:
+        return {"host": value} if isinstance(value, str) else value
+
+
 class Database(Section):
-    """The server, the application's database on it, and the login that rotates."""
+    """The server, the application's database on it, and the login that rotates.
+
+    `endpoint` is what applications connect to, where that is not the server itself.
+    """
 
     host: Host
     port: Port = 5432
+    endpoint: Address | None = None
+    replicas: Annotated[list[Address], Field(max_length=10)] = []  # that workloads read from
     name: DatabaseName
     maintenance: DatabaseName = "postgres"  # where the rotating login works; no application's
     admin: Admin
@@ -124,6 +141,28 @@ class Database(Section):
         if self.maintenance == self.name:
             raise ValueError("`maintenance` must be another database than the application's `name`")
         return self
+
+    @model_validator(mode="after")
+    def _other_servers(self) -> Self:
+        """Refuses a replica that is the server, or is there twice: it would prove nothing."""
+        seen = {(self.host.lower(), self.port)}
+        for host, port in self.reads_from:
+            if (host.lower(), port) in seen:
+                raise ValueError(f"`replicas`: {host}:{port} is the server itself, or there twice")
+            seen.add((host.lower(), port))
+        return self
+
+    @property
+    def reads_from(self) -> list[tuple[str, int]]:
+        """Host and port of each read replica."""
+        return [(one.host, one.port or self.port) for one in self.replicas]
+
+    @property
+    def serves_at(self) -> tuple[str, int]:
+        """Host and port that applications connect to."""
+        if self.endpoint is None:
+            return self.host, self.port
+        return self.endpoint.host, self.endpoint.port or self.port
 
     @model_validator(mode="after")
     def _known_server(self) -> Self:
@@ -401,7 +440,7 @@ class Credential(Section):
     def server(self) -> ServerTarget:
         """The server and database that a secret's value names for applications."""
         database = self.database
-        return ServerTarget(database.host, database.port, database.name, database.sslmode)
+        return ServerTarget(*database.serves_at, database.name, database.sslmode)
 
     def workload(self, name: str) -> Workload:
         """The workload of this name. Raises `ConfigurationError` if the file no longer has it."""
@@ -461,6 +500,11 @@ def parse(text: str, source: str = "credentials.yaml") -> Configuration:
 
 
 Problem = tuple[document.Path, str]
+
+
+def problem_lines(error: ValidationError) -> list[str]:
+    """A line for each problem that pydantic found, with its path."""
+    return [f"{dotted(path) or 'file'}: {text}" for path, text in _invalid(error)]
 
 
 def _listed(problems: list[Problem], written: Document) -> list[str]:

@@ -10,7 +10,14 @@ if TYPE_CHECKING:
 
 
 class DatabaseReader(Protocol):
-    """Reads roles and sessions, and tries logins."""
+    """Reads roles and sessions, and tries logins, of a server or of one of its read replicas.
+
+    A replica shows a role as it was when it last replayed what the server wrote. `address` is the
+    host and port, for messages.
+    """
+
+    @property
+    def address(self) -> str: ...
 
     def roles(self, names: list[str]) -> dict[str, Role]:
         """The roles of these names that exist, by name."""
@@ -22,7 +29,14 @@ class DatabaseReader(Protocol):
         """Logs in as the role, for a session of its own. Raises `Denied` if the server refuses."""
 
 
-class Database(DatabaseReader, Protocol):
+class Replica(DatabaseReader, Protocol):
+    """Ends sessions, which a server does for its own only."""
+
+    def terminate(self, role: str) -> int:
+        """Ends the role's sessions there, and returns how many there were."""
+
+
+class Database(Replica, Protocol):
     """Changes a slot's role."""
 
     def activate(self, role: str, password: Secret) -> None:
@@ -30,6 +44,3 @@ class Database(DatabaseReader, Protocol):
 
     def deactivate(self, role: str) -> None:
         """Takes LOGIN and password from the role. Open sessions stay. Harmless when repeated."""
-
-    def terminate(self, role: str) -> int:
-        """Ends the role's sessions, and returns how many there were."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
     from rotation.config import Configuration, Credential
-    from rotation.contracts.database import Database, DatabaseReader
+    from rotation.contracts.database import Database, DatabaseReader, Replica
     from rotation.contracts.pods import Pods, PodsReader
     from rotation.contracts.topic import Topic
     from rotation.contracts.traffic import Traffic, TrafficReader
@@ -28,9 +29,19 @@ class Readers(Protocol):
     def configuration(self) -> Configuration:
         """What `credentials.yaml` says. Raises `ConfigurationError`."""
 
+    def planned(self, configuration: Configuration) -> Readers:
+        """The same access for a rotation that goes on with this configuration.
+
+        Clusters are looked up there, whatever the file says by now. Raises `Denied` later on, for a
+        host that it names, that is none of the cloud's, and that the file does not name any more.
+        """
+
     def vault(self, url: str) -> VaultReader: ...
 
     def database(self, credential: Credential) -> DatabaseReader: ...
+
+    def replicas(self, credential: Credential) -> Sequence[DatabaseReader]:
+        """The read replicas of the credential's server, in the order of the file."""
 
     def traffic(self, cluster: str) -> TrafficReader: ...
 
@@ -50,9 +61,13 @@ class Readers(Protocol):
 class Edges(Readers, Protocol):
     """Access that also changes things: only the guards and the composition know it."""
 
+    def planned(self, configuration: Configuration) -> Edges: ...
+
     def vault(self, url: str) -> Vault: ...
 
     def database(self, credential: Credential) -> Database: ...
+
+    def replicas(self, credential: Credential) -> Sequence[Replica]: ...
 
     def traffic(self, cluster: str) -> Traffic: ...
 

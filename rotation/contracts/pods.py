@@ -19,9 +19,10 @@ class PodsReader(Protocol):
         """The Deployment as it is now; None if it does not exist."""
 
     def listed(self, target: DeploymentTarget) -> list[Pod]:
-        """The pods that the Deployment's selector matches, terminating ones included, by name.
+        """The Deployment's pods, terminating ones included, by name.
 
-        Raises `Missing`.
+        They are those that its ReplicaSets made, whatever their labels, and that are not over:
+        neither `Failed`, as evicted ones are, nor `Succeeded`. Raises `Missing`, `Invalid`.
         """
 
     def watch(
@@ -30,9 +31,8 @@ class PodsReader(Protocol):
         """The Deployment as soon as `until` holds of it, or after `seconds`. Raises `Missing`."""
 
     def watch_gone(self, target: DeploymentTarget, seconds: float) -> list[str]:
-        """The names of the pods that are left, as soon as there are none or after `seconds`.
-
-        Raises `Missing`.
+        """The names of the pods that are left of those that `listed` would return, as soon as there
+        are none or after `seconds`. Raises `Missing`, `Invalid`.
         """
 
 
@@ -44,11 +44,16 @@ class Pods(PodsReader, Protocol):
         an annotation. Harmless when repeated. Raises `Missing`."""
 
     def start(
-        self, target: DeploymentTarget, *, replicas: int, images: dict[str, str], version: str
+        self,
+        target: DeploymentTarget,
+        *,
+        replicas: int,
+        images: dict[str, str],
+        version: str | None,
     ) -> None:
         """Scales a Deployment and sets its images; an annotation of its pods names the secret
-        version, so that pods of an earlier version are replaced. Harmless when repeated.
-        Raises `Missing`, `Invalid`."""
+        version, so that pods of an earlier version are replaced. Without a `version` the annotation
+        stays as it is. Harmless when repeated. Raises `Missing`, `Invalid`."""
 
     def scale(self, target: DeploymentTarget, replicas: int) -> None:
         """Sets the Deployment's number of pods. Harmless when repeated. Raises `Missing`."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import chain
 from typing import TYPE_CHECKING, assert_never
 
 from rotation.decisions.rollout import unready
+from rotation.decisions.selectors import refusals
 from rotation.model.catalogue import Origin
 from rotation.model.reasons import Code, Reason, reason
 from rotation.model.world import (
@@ -17,6 +19,7 @@ from rotation.model.world import (
     Snapshot,
     WorkloadState,
     other,
+    shown_slot,
 )
 
 if TYPE_CHECKING:
@@ -49,9 +52,12 @@ class Refuse:
 
 @dataclass(frozen=True)
 class Wait:
-    """The plan to look again soon: the problems may pass by themselves."""
+    """The plan to look again soon: the problems may pass by themselves.
 
-    problems: tuple[Reason, ...]
+    `unhealthy` are why the active Deployments are not ready, by workload.
+    """
+
+    unhealthy: dict[str, str]
 
 
 # Key Vault announces at 30 days; its clock and ours, and the time of a delivery, may differ.
@@ -74,7 +80,7 @@ def plan(world: Snapshot, request: Request, now: datetime, rotate_before: timede
     problems = tuple(_problems(world, active))
     if problems:
         return Refuse(problems)
-    unhealthy = tuple(_unhealthy(world, active))
+    unhealthy = dict(_unhealthy(world, active))
     return Wait(unhealthy) if unhealthy else Rotate(active)
 
 
@@ -103,7 +109,7 @@ def _slots_disagree(world: Snapshot) -> Iterator[Reason]:
             yield reason(Code.SERVICE_MISSING, text)
         else:
             text = (
-                f"workload {workload.name}: Service {workload.at} selects {route.slot or 'no slot'}"
+                f"workload {workload.name}: Service {workload.at} selects {shown_slot(route.slot)}"
             )
             yield reason(Code.SLOTS_DISAGREE, text)
 
@@ -168,7 +174,8 @@ def _problems(world: Snapshot, active: Slot) -> Iterator[Reason]:
     """Everything that forbids a rotation until somebody mends it."""
     yield from _slot_problems(world, active)
     for workload in world.workloads:
-        for code, text in _workload_problems(workload, active):
+        found = _workload_problems(workload, active), refusals(workload, world.workloads)
+        for code, text in chain(*found):
             yield reason(code, f"workload {workload.name}: {text}")
 
 
@@ -214,22 +221,21 @@ def _workload_problems(workload: WorkloadState, active: Slot) -> Iterator[tuple[
     if serving.replicas == 0:
         text = f"its active Deployment {serving.name} is scaled to zero"
         yield Code.ACTIVE_AT_ZERO, text
+    if standby.paused:
+        text = f"its standby Deployment {standby.name} is paused: it would start no new pods"
+        yield Code.DEPLOYMENT_PAUSED, text
 
 
-def _unhealthy(world: Snapshot, active: Slot) -> Iterator[Reason]:
-    """The workloads whose active Deployment is not healthy, each as a reason.
+def _unhealthy(world: Snapshot, active: Slot) -> Iterator[tuple[str, str]]:
+    """The workloads whose active Deployment is not ready, each with why.
 
     A deployment under way, a node being drained: it may be over in a minute.
     """
     for workload in world.workloads:
         serving = workload.deployments[active]
         waiting = unready(serving) if serving else None
-        if serving and waiting:
-            yield reason(
-                Code.ACTIVE_UNHEALTHY,
-                f"workload {workload.name}: its active Deployment {serving.name} is not healthy: "
-                f"{waiting}",
-            )
+        if waiting:
+            yield workload.name, waiting
 
 
 def _container_names(deployment: Deployment) -> str:

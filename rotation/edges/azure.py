@@ -6,15 +6,17 @@ half a second.
 
 from __future__ import annotations
 
+import copy
 import logging
 import time
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from rotation import log
 from rotation import settings as app_settings
-from rotation.model.errors import Denied
+from rotation.model.errors import ConfigurationError, Invalid
 from rotation.model.reasons import Code
 from rotation.model.targets import SecretTarget
 
@@ -40,6 +42,8 @@ POSTGRESQL_HOSTS = (
     ".postgres.database.usgovcloudapi.net",
     ".postgres.database.chinacloudapi.cn",
 )
+VAULT_HOSTS = (".vault.azure.net", ".vault.usgovcloudapi.net", ".vault.azure.cn")
+AKS_HOSTS = (".azmk8s.io", ".azk8s.us", ".azk8s.cn")
 AKS_SCOPE = "6dae42f8-4368-4678-94ff-3960e28e3630/.default"
 
 RECEIVERS = ("APPLICATIONINSIGHTS_CONNECTION_STRING", "OTEL_EXPORTER_OTLP_ENDPOINT")
@@ -58,6 +62,8 @@ class AzureEdges:
         self._apis: dict[str, Api] = {}
         self._topics: dict[str, Topic] = {}
         self._read: config.Configuration | None = None
+        self.file = self  # the edges that read the file, where these go on with what was kept
+        self.kept: config.Configuration | None = None
 
     def report(self) -> None:
         """Starts to send metrics to the receivers that the environment names, if it names any.
@@ -83,8 +89,16 @@ class AzureEdges:
     def settings(self) -> Settings:
         return app_settings.parse(self._environment)
 
+    def planned(self, configuration: config.Configuration) -> AzureEdges:
+        """The same edges, connections and tokens included, with this configuration."""
+        twin = copy.copy(self)
+        twin.kept = configuration
+        return twin
+
     @property
     def configuration(self) -> config.Configuration:
+        if self.kept is not None:
+            return self.kept
         from rotation import config
 
         configuration = config.load(self.settings.config)
@@ -95,6 +109,8 @@ class AzureEdges:
 
     @cached_property
     def identity(self) -> Identity:
+        if self.file is not self:
+            return self.file.identity
         from rotation.edges.identity import Identity
 
         return Identity(self._environment)
@@ -102,8 +118,11 @@ class AzureEdges:
     def vault(self, url: str) -> Vault:
         from rotation.edges.vault import KeyVault
 
+        self._ensure_ours(url, VAULT_HOSTS)
         if url not in self._vaults:
-            self._vaults[url] = KeyVault(url, self.identity.credential, self.settings.ca_bundle)
+            self._vaults[url] = KeyVault(
+                url, self.identity.credential, self.settings.ca_bundle, self.identity.forget
+            )
         return self._vaults[url]
 
     def database(self, credential: config.Credential) -> Database:
@@ -111,33 +130,70 @@ class AzureEdges:
 
         Its admin's password or token is fetched anew for each connection.
         """
+        return self._server(credential, credential.database.host, credential.database.port)
+
+    def replicas(self, credential: config.Credential) -> list[Database]:
+        return [self._server(credential, *at) for at in credential.database.reads_from]
+
+    def _server(self, credential: config.Credential, host: str, port: int) -> Database:
         from rotation.edges.database.server import PostgreSQL
 
-        key = f"{credential.vault} {credential.database.model_dump_json()}"
+        at = credential.database.model_copy(update={"host": host, "port": port})
+        key = f"{credential.vault} {at.model_dump_json()}"
         if key not in self._databases:
             self._databases[key] = PostgreSQL(
-                credential.database, lambda: self._admin_password(credential)
+                at,
+                lambda: self._admin_password(credential, host),
+                lambda: self._refused(credential),
             )
         return self._databases[key]
 
-    def _admin_password(self, credential: config.Credential) -> Secret:
+    def _admin_password(self, credential: config.Credential, host: str) -> Secret:
         """The password of the credential's admin, or, if no secret has one, an Entra token."""
         admin = credential.database.admin
         if admin.secret is None:
-            self._ensure_trusted(credential.database.host)
+            self._ensure_trusted(host)
             return self.identity.token(POSTGRESQL_SCOPE)
         vault = self.vault(admin.vault or credential.vault)
         return vault.value(SecretTarget(admin.secret))
 
+    def _refused(self, credential: config.Credential) -> None:
+        """Forgets the admin's token, which the server refused; a password is read each time."""
+        if credential.database.admin.secret is None:
+            self.identity.forget()
+
     def _ensure_trusted(self, host: str) -> None:
-        """Raises `Denied` for a server that may not get the app's Entra token.
+        """Raises `Invalid` for a server that may not get the app's Entra token.
 
         The file says where to connect, and whoever may write it would get the token.
         """
         name = host.lower().rstrip(".")
         if not name.endswith(POSTGRESQL_HOSTS) and name not in self.settings.database_hosts:
             text = f"the app's Entra token is not sent to {host}: it is no server of this cloud"
-            raise Denied(Code.DATABASE_HOST, f"{text}; {Code.DATABASE_HOST.remedy}")
+            raise Invalid(Code.DATABASE_HOST, f"{text}; {Code.DATABASE_HOST.remedy}")
+
+    def _ensure_ours(self, url: str, hosts: tuple[str, ...]) -> None:
+        """Raises `Invalid` for a host that may not get the app's Entra token.
+
+        What a rotation was planned with comes from the task hub, and whoever can write there must
+        not choose who gets a token: it goes to the cloud's own hosts, and to what the file names.
+        """
+        host = (urlsplit(url).hostname or "").rstrip(".")
+        if self.kept is None or host.endswith(hosts) or url in self.file.named():
+            return
+        text = f"the app's Entra token is not sent to {url}: the rotation was planned with it"
+        raise Invalid(Code.ENTRY_HOST, f"{text}, and credentials.yaml does not name it any more")
+
+    def named(self) -> set[str]:
+        """The URLs of vaults and API servers in the file; none where it cannot be read."""
+        try:
+            today = self.configuration
+        except ConfigurationError:
+            return set()
+        credentials = today.credentials.values()
+        vaults = {url for one in credentials for url in (one.vault, one.database.admin.vault)}
+        servers = {cluster.server for cluster in today.clusters.values()}
+        return {url for url in vaults | servers if url}
 
     def traffic(self, cluster: str) -> Traffic:
         from rotation.edges.cluster.services import Services
@@ -153,17 +209,26 @@ class AzureEdges:
         """The client of a cluster's API server."""
         from rotation.edges.cluster.client import Api
 
-        if cluster not in self._apis:
-            settings = self.configuration.clusters[cluster]
-            self._apis[cluster] = Api(cluster, settings, lambda: self.identity.token(AKS_SCOPE))
-        return self._apis[cluster]
+        settings = self.configuration.clusters[cluster]
+        if settings.server is not None:
+            self._ensure_ours(settings.server, AKS_HOSTS)
+        # The file may call another cluster by the name that a rotation was planned with.
+        key = f"{cluster} {settings.model_dump_json()}"
+        if key not in self._apis:
+            self._apis[key] = Api(
+                cluster,
+                settings,
+                lambda: self.identity.token(AKS_SCOPE),
+                lambda: self.identity.forget(),  # noqa: PLW0108 - made when it is first needed
+            )
+        return self._apis[key]
 
     def topic(self, endpoint: str) -> Topic:
         from rotation.edges.topic import EventGridTopic
 
         if endpoint not in self._topics:
             self._topics[endpoint] = EventGridTopic(
-                endpoint, self.identity.credential, self.settings.ca_bundle
+                endpoint, self.identity.credential, self.settings.ca_bundle, self.identity.forget
             )
         return self._topics[endpoint]
 

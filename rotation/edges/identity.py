@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from azure.core.exceptions import AzureError, ClientAuthenticationError
 from azure.identity import (
@@ -17,9 +17,27 @@ from rotation.model.reasons import Code
 from rotation.secrecy import Secret
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
-    from azure.core.credentials import TokenCredential
+    from azure.core.credentials import AccessToken, TokenCredential
+
+
+class Renewable:
+    """A credential that can forget its tokens: the SDK's keeps each until it is about to expire,
+    whatever a server says of it. Implements azure-core's `TokenCredential`."""
+
+    def __init__(self, make: Callable[[], TokenCredential]) -> None:
+        self._make = make
+        self._made: TokenCredential | None = None
+
+    def get_token(self, *scopes: str, **options: Any) -> AccessToken:
+        made = self._made
+        if made is None:
+            made = self._made = self._make()
+        return made.get_token(*scopes, **options)
+
+    def forget(self) -> None:
+        self._made = None
 
 
 class Identity:
@@ -30,15 +48,12 @@ class Identity:
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         client = environment.get("AZURE_CLIENT_ID") or None
-        self.credential: TokenCredential
-        if environment.get("IDENTITY_ENDPOINT"):
-            self.credential = ManagedIdentityCredential(
-                client_id=client,
-                retry_total=0,  # the orchestrator retries
-                transport=transport(),
-            )
-        else:
-            self.credential = DefaultAzureCredential(managed_identity_client_id=client)
+        managed = bool(environment.get("IDENTITY_ENDPOINT"))
+        self.credential = Renewable(lambda: _managed(client) if managed else _signed_in(client))
+
+    def forget(self) -> None:
+        """Forgets all tokens, since a server did not take one: the next ones are fetched anew."""
+        self.credential.forget()
 
     def token(self, scope: str) -> Secret:
         """An access token; azure-identity caches it and refreshes it before it expires.
@@ -65,3 +80,13 @@ class Identity:
             name = type(error).__name__
             text = f"the identity endpoint did not answer for {scope}: {name}"
             raise Unavailable(Code.IDENTITY_UNAVAILABLE, text) from None
+
+
+def _managed(client: str | None) -> TokenCredential:
+    """The credential of the managed identity; the orchestrator retries, not the SDK."""
+    return ManagedIdentityCredential(client_id=client, retry_total=0, transport=transport())
+
+
+def _signed_in(client: str | None) -> TokenCredential:
+    """The credential of whoever is signed in on this machine."""
+    return DefaultAzureCredential(managed_identity_client_id=client, retry_total=0)

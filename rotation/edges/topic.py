@@ -20,6 +20,8 @@ from rotation.model.errors import EdgeError, Missing, Unavailable
 from rotation.model.reasons import Code
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from azure.core.credentials import TokenCredential
 
     from rotation.model.wire import JsonObject
@@ -35,9 +37,19 @@ CODES = http_status.Codes(
 
 
 class EventGridTopic:
-    """Implements `contracts.topic.Topic`."""
+    """Implements `contracts.topic.Topic`.
 
-    def __init__(self, endpoint: str, credential: TokenCredential, ca_bundle: str | None) -> None:
+    `refused` hears that the topic did not take the credential's token.
+    """
+
+    def __init__(
+        self,
+        endpoint: str,
+        credential: TokenCredential,
+        ca_bundle: str | None,
+        refused: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._refused = refused
         self._host = urlsplit(endpoint).hostname
         self._client = EventGridPublisherClient(endpoint, credential)
         # The client drops every option that it is made with, so that its own transport, without a
@@ -62,6 +74,7 @@ class EventGridTopic:
         except ClientAuthenticationError as error:
             if error.status_code is None:
                 raise Unavailable(Code.TOPIC_UNAVAILABLE, f"{what}: no token") from None
+            self._refused()
             raise _refused(what, error) from None
         except ResourceNotFoundError:  # the SDK makes it anew, without its status
             text = f"{what}: HTTP 404; check ROTATION_TOPIC_ENDPOINT"
@@ -71,8 +84,14 @@ class EventGridTopic:
         except AzureError as error:
             text = f"{what}: {type(error).__name__}"
             raise Unavailable(Code.TOPIC_UNAVAILABLE, text) from None
+        except (ValueError, RecursionError, TypeError, AttributeError) as error:
+            # What the SDK makes of an answer that is none of a topic's.
+            text = f"{what}: {type(error).__name__}; what answers is no topic"
+            raise Unavailable(Code.TOPIC_UNAVAILABLE, text) from None
 
 
 def _refused(what: str, error: HttpResponseError) -> EdgeError:
     """The error for an event that the topic refused."""
-    return http_status.error(CODES, f"{what}: HTTP {error.status_code}", error.status_code)
+    headers = getattr(error.response, "headers", None) or {}
+    asked = str(headers.get("Retry-After", ""))
+    return http_status.error(CODES, f"{what}: HTTP {error.status_code}", error.status_code, asked)

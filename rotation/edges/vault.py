@@ -6,7 +6,9 @@ restart. Key Vault's error codes: https://learn.microsoft.com/azure/key-vault/ge
 
 from __future__ import annotations
 
+import re
 from contextlib import contextmanager
+from datetime import datetime
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -20,21 +22,21 @@ from azure.core.exceptions import (
 )
 from azure.keyvault.secrets import SecretClient, SecretProperties
 
-from rotation.edges import http_status
-from rotation.edges.bounded import transport
-from rotation.model.errors import Conflict, Denied, EdgeError, Invalid, Missing, Unavailable
+from rotation.edges import bounded, http_status
+from rotation.edges.bounded import transport, within
+from rotation.model.errors import Conflict, Denied, EdgeError, Missing, Unavailable
 from rotation.model.reasons import Code
 from rotation.model.world import SecretVersion
 from rotation.secrecy import Secret
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from datetime import datetime
+    from collections.abc import Callable, Iterator
 
     from azure.core.credentials import TokenCredential
 
     from rotation.model.targets import SecretTarget
 
+VERSION = re.compile(r"[0-9A-Za-z]{1,64}", re.ASCII)
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 CODES = http_status.Codes(
     unavailable=Code.VAULT_UNAVAILABLE,
@@ -53,11 +55,25 @@ KNOWN = {
 }  # fmt: skip
 
 
-class KeyVault:
-    """Implements `contracts.vault.Vault`."""
+# What is final is http_status.FINAL, but for conflicts that end by themselves.
+UNDER_WAY = {"ObjectIsBeingDeleted", "ObjectIsBeingRecovered"}
 
-    def __init__(self, url: str, credential: TokenCredential, ca_bundle: str | None) -> None:
+
+class KeyVault:
+    """Implements `contracts.vault.Vault`.
+
+    `refused` hears that the vault did not take the credential's token.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        credential: TokenCredential,
+        ca_bundle: str | None,
+        refused: Callable[[], None] = lambda: None,
+    ) -> None:
         self.url = url
+        self._refused = refused
         self._client = SecretClient(
             url,
             credential,
@@ -71,7 +87,7 @@ class KeyVault:
     def current(self, secret: SecretTarget) -> SecretVersion | None:
         try:
             with self._translated("read", secret):
-                return _version(self._client.get_secret(secret.name).properties)
+                return _version(secret, self._client.get_secret(secret.name).properties)
         except Missing:
             return None
         except Conflict:  # disabled: the list tells which version that is
@@ -79,9 +95,10 @@ class KeyVault:
 
     def versions(self, secret: SecretTarget) -> list[SecretVersion]:
         try:
-            with self._translated("list the versions of", secret):
+            # One deadline for all pages: each may name another one, for ever.
+            with self._translated("list the versions of", secret), within(bounded.LONGEST):
                 listed = self._client.list_properties_of_secret_versions(secret.name)
-                versions = [_version(properties) for properties in listed]
+                versions = [_version(secret, properties) for properties in listed]
         except Missing:
             return []
         # Creation times are whole seconds; `current` does not depend on this order.
@@ -108,7 +125,7 @@ class KeyVault:
                 content_type=content_type,
                 tags=tags,
             )
-        return _version(written.properties)
+            return _version(secret, written.properties)
 
     def disable(self, secret: SecretTarget) -> None:
         with self._translated("disable", secret):
@@ -126,6 +143,8 @@ class KeyVault:
         except ResourceNotFoundError:
             raise Missing(Code.VAULT_MISSING, f"{what}: it is not there") from None
         except ClientAuthenticationError as error:
+            if error.status_code is not None:
+                self._refused()
             raise _not_signed_in(what, error) from None
         except HttpResponseError as error:
             raise _refused(what, error) from None
@@ -136,16 +155,28 @@ class KeyVault:
             text = f"{what}: {type(error).__name__}"
             raise Unavailable(Code.VAULT_UNAVAILABLE, text) from None
         except (ValueError, RecursionError, TypeError, AttributeError) as error:
-            # What the SDK makes of an answer that is none of a vault's.
+            # What the SDK makes of an answer that is none of a vault's: a proxy's, perhaps.
             text = f"{what}: {type(error).__name__}; what answers is no Key Vault"
-            raise Invalid(Code.VAULT_ERROR, text) from None
+            raise Unavailable(Code.VAULT_ERROR, text) from None
 
 
-def _version(properties: SecretProperties) -> SecretVersion:
-    """The SDK's properties of a secret version as a `SecretVersion`."""
+def _version(asked: SecretTarget, properties: SecretProperties) -> SecretVersion:
+    """The SDK's properties of a version of the secret that was asked for as a `SecretVersion`.
+
+    Raises `ValueError` for one that is none: its name would stand in records, and what the SDK
+    cannot read as a time it leaves as it came.
+    """
+    version = properties.version or ""
+    if not VERSION.fullmatch(version):
+        raise ValueError("not the name of a version")
+    if not all(
+        time is None or isinstance(time, datetime)
+        for time in (properties.created_on, properties.expires_on)
+    ):
+        raise ValueError("not a time")
     return SecretVersion(
-        secret=properties.name or "",
-        version=properties.version or "",
+        secret=asked.name,
+        version=version,
         enabled=properties.enabled is not False,
         created=properties.created_on,
         expires=properties.expires_on,
@@ -169,6 +200,8 @@ def _refused(what: str, error: HttpResponseError) -> EdgeError:
         return Conflict(Code.VAULT_DISABLED, f"{what}: this version is disabled")
     headers = getattr(error.response, "headers", None) or {}
     text = f"{what}: HTTP {status} {code}"
+    if code in UNDER_WAY:
+        return Unavailable(Code.VAULT_CONFLICT, text)
     if status == 409:
         text += "; it may be deleted and not purged: recover it"
     return http_status.error(CODES, text, status, str(headers.get("Retry-After", "")))

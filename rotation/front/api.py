@@ -15,8 +15,9 @@ from rotation import __version__
 from rotation.decisions.verdict import MOST_NAMES, identity_of
 from rotation.front import approvers, rotations, sites
 from rotation.front.approvers import POLICY, Decider, entra, keyed
-from rotation.front.credentials import fresh_evidence, look
+from rotation.front.credentials import fresh_evidence, look_at_all
 from rotation.front.hub import TaskHub
+from rotation.front.planned import planned_edges, standing
 from rotation.front.principals import Principal, signed_in
 from rotation.front.problems import (
     Members,
@@ -78,7 +79,7 @@ def blueprint(edges: Readers) -> df.Blueprint:
         req: func.HttpRequest, client: df.DurableOrchestrationClient
     ) -> func.HttpResponse:
         _caller(edges, req)
-        record = await existing(TaskHub(client), req.route_params["id"])
+        record = await _compared(edges, TaskHub(client), req.route_params["id"])
         return answer({**wire.value_of(record), "links": _links(edges, record.rotation)})
 
     @routes.function_name("get_evidence")
@@ -90,7 +91,8 @@ def blueprint(edges: Readers) -> df.Blueprint:
     ) -> func.HttpResponse:
         _caller(edges, req)
         record = await existing(TaskHub(client), req.route_params["id"])
-        return answer(wire.value_of(await fresh_evidence(edges, record)))
+        planned = await planned_edges(edges, TaskHub(client), record)
+        return answer(wire.value_of(await fresh_evidence(edges, record, planned)))
 
     @routes.function_name("decide")
     @routes.route("rotations/{id}/approval", methods=["POST"])
@@ -113,8 +115,8 @@ def blueprint(edges: Readers) -> df.Blueprint:
     ) -> func.HttpResponse:
         _caller(edges, req)
         names = sorted(edges.configuration.credentials)
-        seen = [wire.value_of(await look(edges, TaskHub(client), name)) for name in names]
-        return answer({"credentials": seen})
+        seen = await look_at_all(edges, TaskHub(client), names)
+        return answer({"credentials": [wire.value_of(one) for one in seen]})
 
     @routes.function_name("health")
     @routes.route("health", methods=["GET"])
@@ -293,6 +295,17 @@ async def existing(client: df.DurableOrchestrationClient, rotation: str) -> Show
     record = await rotations.find(client, rotation)
     if record is None:
         raise Problem(404, Code.UNKNOWN_ROTATION, f"there is no rotation {rotation!r}")
+    return record
+
+
+async def _compared(
+    edges: Readers, client: df.DurableOrchestrationClient, rotation: str
+) -> ShownRecord:
+    """The record of a rotation; of one that waits with what the file says by now."""
+    record = await existing(client, rotation)
+    if rotations.waits(record):
+        rules = await standing(edges, client, record)
+        record.changed = record.changed if rules.changed is None else rules.changed
     return record
 
 

@@ -18,21 +18,26 @@ from rotation.model.errors import RotationError, Unavailable
 from rotation.model.reasons import Code, Reason
 from rotation.model.wire import Moment
 from rotation.model.world import SLOTS, Slot, SlotState
+from rotation.steps import wayback
 from rotation.steps.planning import snapshot
 from rotation.steps.proving import collect
+from rotation.steps.wayback import WayBack
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from azure.durable_functions import DurableOrchestrationClient
 
+    from rotation.config import Credential
     from rotation.contracts.edges import Readers
     from rotation.model.record import Evidence, ShownRecord
+    from rotation.model.world import Snapshot
 
 # Seconds: whoever asks is told before the platform gives up on the request. The look goes on, and
 # who asks again shares it.
 EVIDENCE_TIMEOUT = 25.0
 RETRY_AFTER = 10.0  # seconds
+AT_ONCE = 8  # credentials that are looked at at the same time
 
 
 class SeenSlot(Struct, frozen=True, kw_only=True, rename="camel"):
@@ -51,8 +56,9 @@ class SeenCredential(Struct, frozen=True, kw_only=True, rename="camel"):
 
     `active` is None when the workloads disagree, `rotation` the one that is under way.
 
-    `problem` says why it cannot be looked at, `reason` the same with its code and remedy; there are
-    no `slots` then.
+    `problem` says why it cannot be looked at, or else why a rotation would be refused since there
+    is no way back, `reason` the first of it with its code and remedy. There are no `slots` where it
+    cannot be looked at. `doubts` stand in no rotation's way.
     """
 
     credential: str
@@ -61,6 +67,23 @@ class SeenCredential(Struct, frozen=True, kw_only=True, rename="camel"):
     slots: dict[Slot, SeenSlot] = field(default_factory=dict)
     problem: str | None = None
     reason: Reason | None = None
+    doubts: list[Reason] = field(default_factory=list)
+
+
+async def look_at_all(
+    edges: Readers, client: DurableOrchestrationClient, names: list[str]
+) -> list[SeenCredential]:
+    """What each of the credentials looks like now.
+
+    Each is looked at in a thread of its own, a few at a time: their servers are not ours.
+    """
+    free = asyncio.Semaphore(AT_ONCE)
+
+    async def one_of_them(name: str) -> SeenCredential:
+        async with free:
+            return await look(edges, client, name)
+
+    return list(await asyncio.gather(*(one_of_them(name) for name in names)))
 
 
 async def look(edges: Readers, client: DurableOrchestrationClient, name: str) -> SeenCredential:
@@ -77,8 +100,60 @@ async def look(edges: Readers, client: DurableOrchestrationClient, name: str) ->
             problem=error.message,
             reason=error.reason,
         )
-    slots = {slot: _slot(world.slots[slot]) for slot in SLOTS}
-    return SeenCredential(credential=name, active=active_slot(world), rotation=running, slots=slots)
+    active = active_slot(world)
+    way = await asyncio.to_thread(_way_back, edges, configured, world, active)
+    return SeenCredential(
+        credential=name,
+        active=active,
+        rotation=running,
+        slots={slot: _slot(world.slots[slot]) for slot in SLOTS},
+        problem="; ".join(problem.text for problem in way.problems) or None,
+        reason=next(iter(way.problems), None),
+        doubts=list(way.doubts),
+    )
+
+
+def _way_back(
+    edges: Readers, configured: Credential, world: Snapshot, active: Slot | None
+) -> WayBack:
+    """The way back to the active slot. What the edges raise becomes its problem."""
+    if active is None:
+        return WayBack()
+    state = world.slots[active]
+    version = state.secret.version if state.secret else None
+    key = (id(edges), world.credential, active, version, state.role)
+    try:
+        return WAYS.kept(key, edges, lambda: wayback.look(edges, configured, active, state))
+    except RotationError as error:
+        return WayBack((error.reason,))
+
+
+class Ways:
+    """Keeps what was found of ways back for `fresh` seconds: each look logs in, and a server may
+    shut out who is refused too often."""
+
+    def __init__(self, fresh: float = 30.0, clock: Callable[[], float] = time.monotonic) -> None:
+        self._fresh = fresh
+        self._clock = clock
+        # With the edges that were asked, so that those stay what their id says.
+        self._known: dict[object, tuple[float, Readers, WayBack]] = {}
+        self._lock = threading.Lock()
+
+    def kept(self, key: object, edges: Readers, look: Callable[[], WayBack]) -> WayBack:
+        """What was found lately, or else what a new look finds. Raises what that does."""
+        with self._lock:
+            now = self._clock()
+            self._known = {k: v for k, v in self._known.items() if now - v[0] < self._fresh}
+            known = self._known.get(key)
+        if known is not None:
+            return known[2]
+        found = look()
+        with self._lock:
+            self._known[key] = now, edges, found
+        return found
+
+
+WAYS = Ways()
 
 
 def _slot(state: SlotState) -> SeenSlot:
@@ -93,8 +168,12 @@ def _slot(state: SlotState) -> SeenSlot:
     )
 
 
-async def fresh_evidence(edges: Readers, record: ShownRecord) -> Evidence:
+async def fresh_evidence(
+    edges: Readers, record: ShownRecord, planned: Readers | None = None
+) -> Evidence:
     """The evidence as it is now, for whoever is about to decide.
+
+    `planned` are the edges of the entry that the rotation goes on with, if it was kept.
 
     Raises `Problem` where there is nothing to decide, `Unavailable` where it takes too long, and
     what `collect` raises.
@@ -102,7 +181,7 @@ async def fresh_evidence(edges: Readers, record: ShownRecord) -> Evidence:
     if record.standby is None or record.outcome is not None:
         text = "there is nothing to decide about now"
         raise Problem(409, Code.NOT_WAITING, text, stage=record.stage)
-    look = LOOKS.shared(edges, record.rotation, record.credential, record.standby)
+    look = LOOKS.shared(edges, record.rotation, record.credential, record.standby, planned)
     try:
         return await asyncio.wait_for(look, EVIDENCE_TIMEOUT)
     except TimeoutError:
@@ -126,13 +205,21 @@ class Looks:
         self._known: dict[tuple[str, int], tuple[float, Readers, Future[Evidence]]] = {}
         self._lock = threading.Lock()
 
-    async def shared(self, edges: Readers, rotation: str, credential: str, slot: Slot) -> Evidence:
+    async def shared(
+        self,
+        edges: Readers,
+        rotation: str,
+        credential: str,
+        slot: Slot,
+        planned: Readers | None = None,
+    ) -> Evidence:
         """The evidence of a rotation, from a look under way or begun `fresh` seconds ago at most.
 
         Raises what `collect` raises.
         """
-        configured = edges.configuration.credential(credential)
-        look = self._kept_or_new(edges, rotation, lambda: collect(edges, configured, slot))
+        asked = planned or edges
+        configured = asked.configuration.credential(credential)
+        look = self._kept_or_new(edges, rotation, lambda: collect(asked, configured, slot))
         # Shielded: one who gives up must not take it from the others.
         return await asyncio.shield(asyncio.wrap_future(look))
 

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from azure.durable_functions import OrchestrationRuntimeStatus as Status
 
-from rotation.front.approvers import identity, refusal
+from rotation.front.approvers import identity
 from rotation.front.hub import unavailable
+from rotation.front.planned import standing
 from rotation.model import wire
 from rotation.model.catalogue import Outcome, Progress, Stage
 from rotation.model.errors import Unavailable
@@ -331,11 +332,11 @@ async def decide(
     event = awaited(record)
     if event is None or record.outcome is not None:
         return NotWaiting(record)
-    approval = edges.configuration.credential(record.credential).approval
-    why_not = refusal(decider, approval, record.request, choice)
+    rules = await standing(edges, client, record)
+    why_not = rules.refusal(decider, record.request, choice)
     if why_not is not None:
         return NotAllowed(why_not)
-    who = identity(decider, approval)
+    who = identity(decider, rules.approval)
     decision = Decision(
         decision=choice,
         by=decider.by,

@@ -21,10 +21,12 @@ Through = Literal["service", "preview"]
 
 
 class Retry(Struct, frozen=True, rename="camel"):
-    """How long calls are retried, in seconds: after faults that pass, and after refusals."""
+    """How long calls are retried, in seconds: after faults that pass, after refusals, and after
+    what is final for all that is known."""
 
     transient: float
     refusals: float = 0.0
+    final: float = 0.0
 
 
 class WorkloadTimes(Struct, frozen=True, rename="camel"):
@@ -110,6 +112,10 @@ class Reference(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults
     request: Request | None = None
     notice: Notice | None = None
     event: JsonObject | None = None  # to publish
+    entry: str | None = None  # that the rotation was planned with: see `rotation.config.kept`
+    level: bool = False  # traffic moves only to a slot with the images that serve
+    images: dict[str, str] | None = None  # to start, by container; else those that serve
+    few: bool = False  # pods: as many as are ready will do
 
 
 class Nothing(Struct, frozen=True):
@@ -117,15 +123,18 @@ class Nothing(Struct, frozen=True):
 
 
 class Planned(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
-    """The answer of `plan`: the slot to rotate away from, and by what policy.
+    """The answer of `plan`: the slot to rotate away from, by what policy, and with what `entry`.
 
-    Without a slot the rotation ends, with the outcome and for the reasons.
+    Without a slot the rotation ends, with the outcome and for the reasons. `doubts` stand in no
+    way, and are told.
     """
 
     active: Slot | None = None
     policy: Policy | None = None
     outcome: Outcome | None = None
     reasons: list[Reason] = field(default_factory=list)
+    doubts: list[Reason] = field(default_factory=list)
+    entry: str | None = None
 
 
 class Staged(Struct, frozen=True):
@@ -135,16 +144,37 @@ class Staged(Struct, frozen=True):
 
 
 class Watched(Struct, frozen=True):
-    """The answer of one bounded watch: whether the wait is `done`, and what was seen last."""
+    """The answer of one bounded watch: whether the wait is `done`, and what was seen last.
+
+    `code` says why, where more is known than that the wait is not over.
+    """
 
     done: bool
     observed: str = ""
+    code: str | None = None
 
 
-class Ready(Struct, frozen=True):
-    """The answer of `notify`: the event to publish, in the Event Grid schema, if there is one."""
+class Moved(Struct, frozen=True, omit_defaults=True):
+    """The answer of `swap` and `swap_back`.
+
+    With `released`, the images that serve and that the slot does not have yet, traffic did not
+    move; `had` are the slot's own. `left` says what traffic left behind where it moved.
+    """
+
+    released: dict[str, str] = field(default_factory=dict)
+    had: dict[str, str] = field(default_factory=dict)
+    left: str = ""
+
+
+class Ready(Struct, frozen=True, omit_defaults=True):
+    """The answer of `notify`: the event to publish, in the Event Grid schema, if there is one.
+
+    `changed` is what the file says by now, and did not when the rotation was planned; None where
+    it goes on with the file.
+    """
 
     event: JsonObject | None = None
+    changed: list[str] | None = None
 
 
 A = TypeVar("A", bound=Struct)
@@ -168,8 +198,9 @@ DELIVER = Activity("deliver", Nothing, Progress.DELIVER)
 START = Activity("start", Nothing, Progress.START)
 AWAIT_READY = Activity("await_ready", Watched, Progress.AWAIT_READY)
 TEST = Activity("test", Nothing, Progress.TEST)
-SWAP = Activity("swap", Nothing, Progress.SWAP)
-SWAP_BACK = Activity("swap_back", Nothing, Progress.SWAP_BACK)
+LEVEL = Activity("level", Nothing, Progress.LEVEL)
+SWAP = Activity("swap", Moved, Progress.SWAP)
+SWAP_BACK = Activity("swap_back", Moved, Progress.SWAP_BACK)
 CONFIRM = Activity("confirm", Nothing)
 SCALE_DOWN = Activity("scale_down", Nothing, Progress.SCALE_DOWN)
 AWAIT_GONE = Activity("await_gone", Watched, Progress.AWAIT_GONE)
@@ -190,6 +221,10 @@ class Part(Struct, frozen=True, rename="camel"):
 
 
 class PartEnded(Struct, frozen=True, omit_defaults=True):
-    """How a part ended: why it failed is an answer, so that the other parts end on their own."""
+    """How a part ended: why it failed is an answer, so that the other parts end on their own.
+
+    `releases` are those of others that it met, and what became of them.
+    """
 
     reasons: list[Reason] = field(default_factory=list)
+    releases: list[Reason] = field(default_factory=list)

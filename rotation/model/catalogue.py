@@ -37,6 +37,7 @@ class Announcement(StrEnum):
     STILL_IN_USE = "StillInUse"
     APPROVED = "Approved"
     REJECTED = "Rejected"
+    LOGIN_FAILS = "LoginFails"
     COMPLETED = "Completed"
     ROLLED_BACK = "RolledBack"
     ABORTED = "Aborted"
@@ -83,6 +84,9 @@ def announcement_facts(announcement: Announcement) -> AnnouncementFacts:
             )
         case Announcement.REJECTED:
             return AnnouncementFacts("The decision was to go back.", "approval.decided")
+        case Announcement.LOGIN_FAILS:
+            meaning = "Traffic is back where it was, and a new connection as that login fails."
+            return AnnouncementFacts(meaning, "rotation.login-fails", mailed=True)
         case Announcement.COMPLETED:
             meaning = "The new login serves; the old one is retired."
             return AnnouncementFacts(meaning, "rotation.finished", mailed=True)
@@ -344,6 +348,7 @@ class Progress(StrEnum):
     AWAIT_READY = "await_ready"
     TEST = "test"
     PREPARED = "prepared"
+    LEVEL = "level"
     SWAP = "swap"
     SWAP_BACK = "swap-back"
     OBSERVED = "observed"
@@ -367,6 +372,8 @@ def progress_words(progress: Progress) -> str:
             return "running tests"
         case Progress.PREPARED:
             return "ready on the new login"
+        case Progress.LEVEL:
+            return "starting the release that serves"
         case Progress.SWAP:
             return "traffic moved"
         case Progress.SWAP_BACK:

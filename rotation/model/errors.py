@@ -3,8 +3,8 @@
     RotationError
     ├── ConfigurationError     the file or a setting is wrong: every problem at once
     └── EdgeError              another system answered, or did not
-        ├── Unavailable        it did not answer, throttled us, or failed: worth a retry
-        ├── Denied             it knows us and refuses
+        ├── Unavailable        no answer, throttled, failed, or nobody knows: worth a retry
+        ├── Denied             it knows us and refuses: a grant may be on its way, for a while
         ├── Missing            the thing is not there
         ├── Conflict           somebody changed it meanwhile, or it is not in the expected state
         └── Invalid            it does not accept what we sent, or we do not accept what it says
@@ -29,13 +29,17 @@ if TYPE_CHECKING:
 
 
 class Failure(Struct, frozen=True, rename="camel", omit_defaults=True):
-    """An error as an activity answers it; `retry_after` is in seconds."""
+    """An error as an activity answers it; `retry_after` is in seconds.
+
+    `transient` passes by itself, `refused` may; what is neither is final.
+    """
 
     code: str
     message: str
     transient: bool
     remedy: str = ""
     retry_after: float | None = None
+    refused: bool = False
 
     @property
     def reason(self) -> Reason:
@@ -43,9 +47,13 @@ class Failure(Struct, frozen=True, rename="camel", omit_defaults=True):
 
 
 class RotationError(Exception):
-    """Base of all errors that this package raises on purpose. `transient`: worth a retry."""
+    """Base of all errors that this package raises on purpose.
+
+    `transient`: worth a retry. `refused`: worth one for as long as grants and caches take.
+    """
 
     transient = False
+    refused = False
 
     def __init__(self, code: Code, message: str, *, retry_after: float | None = None) -> None:
         super().__init__(message)
@@ -63,6 +71,7 @@ class RotationError(Exception):
             code=str(self.code),
             message=self.message,
             transient=self.transient,
+            refused=self.refused,
             remedy=self.code.remedy,
             retry_after=self.retry_after,
         )
@@ -93,13 +102,18 @@ class EdgeError(RotationError):
 
 
 class Unavailable(EdgeError):
-    """The other system did not answer, throttled or failed; `retry_after` seconds if it said so."""
+    """The other system did not answer, throttled or failed, or said what nobody lists as final.
+
+    `retry_after` is in seconds, if it said so.
+    """
 
     transient = True
 
 
 class Denied(EdgeError):
     """The other system knows us and refuses."""
+
+    refused = True
 
 
 class Missing(EdgeError):

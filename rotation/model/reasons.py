@@ -115,6 +115,81 @@ class Code(StrEnum):
         "somebody disabled the version that production runs on; new pods cannot mount it",
         "enable it: `az keyvault secret set-attributes --enabled true`",
     )
+    LIVE_UNREADABLE = (
+        "active-secret-unreadable",
+        Area.WORLD,
+        (
+            "the value that production runs on cannot be read in the credential's `format`: other "
+            "keys, no URL, no password or role in it"
+        ),
+        (
+            "correct `format` in `credentials.yaml`, or write the value in that format, with the "
+            "same password, as a new version: [prove the way back](#prove-the-way-back)"
+        ),
+    )
+    LIVE_ROLE = (
+        "active-secret-other-role",
+        Area.WORLD,
+        "the value that production runs on names another role than the slot's",
+        "correct `slots` in `credentials.yaml`, or write the value with the slot's role",
+    )
+    LIVE_HOST = (
+        "active-secret-other-host",
+        Area.WORLD,
+        "the value that production runs on names another host or port than `database`",
+        (
+            "if applications connect to it on purpose (a pooler, an alias), name it as "
+            "`database.endpoint`; else correct `database.host` and `port`, or the value"
+        ),
+    )
+    LIVE_DATABASE = (
+        "active-secret-other-database",
+        Area.WORLD,
+        "the value that production runs on names another database than `database.name`",
+        "correct `database.name` in `credentials.yaml`, or the value",
+    )
+    LIVE_PASSWORD = (
+        "active-password-wrong",
+        Area.WORLD,
+        (
+            "the server refuses the password that production's secret has: somebody changed one of "
+            "the two, or its VALID UNTIL has passed; new connections fail now"
+        ),
+        (
+            "give the role the password of the secret, or write the role's password into the "
+            "secret: [prove the way back](#prove-the-way-back)"
+        ),
+    )
+    LIVE_NOT_SCRAM = (
+        "active-role-not-scram",
+        Area.WORLD,
+        "the password of the role that serves is kept as an MD5 hash, which proves no server",
+        (
+            "set the same password once more as a SCRAM verifier: "
+            "[prove the way back](#prove-the-way-back)"
+        ),
+    )
+    LIVE_LOGIN = (
+        "active-login-barred",
+        Area.WORLD,
+        (
+            "the app cannot log in as the role that serves, for another reason than its password; "
+            "the server's words follow"
+        ),
+        (
+            "let the app log in as both slots' roles: `pg_hba.conf`, CONNECT on `database.name`, "
+            "`sslmode`"
+        ),
+    )
+    SECRET_NEWLINE = (
+        "secret-newline",
+        Area.WORLD,
+        (
+            "the value that production runs on ends in a line break, which is taken to be no part "
+            "of it; new versions have none"
+        ),
+        "nothing, if the application cuts it off or reads new versions as well: its tests tell",
+    )
     ROLE_NOLOGIN = (
         "active-role-nologin",
         Area.WORLD,
@@ -133,6 +208,33 @@ class Code(StrEnum):
         "the two Deployments drifted apart",
         "give the standby the same containers",
     )
+    SELECTORS_OVERLAP = (
+        "selectors-overlap",
+        Area.WORLD,
+        (
+            "one slot's Deployment selects pods like the other's too: an autoscaler or a "
+            "disruption budget takes them for one"
+        ),
+        (
+            "a selector cannot be changed: make the Deployments anew with the slot in their "
+            "selector and on their pods, [onboarding.md](onboarding.md), step 5"
+        ),
+    )
+    SERVICE_PODS = (
+        "service-selects-other-pods",
+        Area.WORLD,
+        (
+            "with a slot in its selector, a Service finds no pod of that slot's Deployment, or "
+            "pods of another one as well"
+        ),
+        "give the Service's selector, and the pod templates, labels that name one slot's pods",
+    )
+    DEPLOYMENT_PAUSED = (
+        "deployment-paused",
+        Area.WORLD,
+        "somebody paused the standby Deployment (`kubectl rollout pause`): it starts no new pods",
+        "`kubectl rollout resume` it, start again",
+    )
     ACTIVE_AT_ZERO = (
         "active-scaled-to-zero",
         Area.WORLD,
@@ -148,8 +250,32 @@ class Code(StrEnum):
     NOT_CONFIGURED = (
         "not-in-configuration",
         Area.WORLD,
-        "`credentials.yaml` lost the credential or workload while it was rotated",
+        (
+            "`credentials.yaml` lost the credential before its rotation was planned, or lost it or "
+            "a workload while a rotation of an earlier release was under way"
+        ),
         "deploy the file with it, start again",
+    )
+    ENTRY_INVALID = (
+        "kept-entry-invalid",
+        Area.WORLD,
+        (
+            "the entry of `credentials.yaml` that the rotation was planned with, and goes on with, "
+            "is none: a release that removed a key, or somebody wrote to the task hub"
+        ),
+        (
+            "deploy the release before it, and decide the rotation there; if it is no release's "
+            "doing, find out who can write to the task hub"
+        ),
+    )
+    ENTRY_HOST = (
+        "kept-entry-host",
+        Area.WORLD,
+        (
+            "the rotation was planned with a vault or API server that is none of the cloud's, and "
+            "that `credentials.yaml` does not name any more: the app's token is not sent there"
+        ),
+        "deploy the file with that vault or cluster once more, until the rotation has ended",
     )
     CONFIGURATION = (
         "configuration-invalid",
@@ -161,14 +287,29 @@ class Code(StrEnum):
     NOT_COMING_UP = (
         "pods-not-coming-up",
         Area.PODS,
-        "Kubernetes gave up: `ProgressDeadlineExceeded`, `FailedCreate` (quota, admission)",
-        "`kubectl describe` the Deployment and its newest pod",
+        (
+            "after `ready` the Deployment still reports a failure, `ProgressDeadlineExceeded` for "
+            "one; the newest pod's state follows"
+        ),
+        "the command in the text shows the rest",
+    )
+    PODS_REFUSED = (
+        "pods-refused",
+        Area.PODS,
+        (
+            "after `ready` the cluster still refuses to make pods (`FailedCreate`): a quota is "
+            "full, or an admission webhook or policy says no"
+        ),
+        "both slots run side by side: make room for twice the pods in the quota; start again",
     )
     NOT_READY = (
         "pods-not-ready",
         Area.PODS,
-        "pods crash, do not fit on a node, or cannot mount (FailedMount) within `ready`",
-        "look at the pods' events: `kubectl get events`",
+        (
+            "pods crash, do not fit on a node, or cannot mount within `ready`; the newest pod's "
+            "state, restarts and exit code follow"
+        ),
+        "the command in the text shows the rest; `kubectl get events` what else happened",
     )
     CANNOT_SERVE = (
         "target-cannot-serve",
@@ -218,6 +359,30 @@ class Code(StrEnum):
         Area.OTHERS,
         "the current version of the secret was disabled or deleted in the middle",
         "start again; of the active slot: enable it at once",
+    )
+    RELEASE_BROUGHT = (
+        "release-brought-along",
+        Area.OTHERS,
+        (
+            "somebody deployed other images to the slot that served, in the middle: the other slot "
+            "was brought to them and tested before traffic moved"
+        ),
+        "nothing",
+    )
+    RELEASE_LEFT = (
+        "release-left-behind",
+        Area.OTHERS,
+        (
+            "somebody deployed other images to the slot that served, in the middle, and traffic "
+            "moved to one that does not run them: the text says why"
+        ),
+        "if the release was good, deploy it again, to the slot that serves now",
+    )
+    RELEASES_GO_ON = (
+        "releases-go-on",
+        Area.OTHERS,
+        "each time that a slot was brought to the images that serve, others were deployed",
+        "wait for the end of the releases, start again",
     )
     TRAFFIC_ELSEWHERE = (
         "traffic-elsewhere",
@@ -294,6 +459,21 @@ class Code(StrEnum):
         "the server had no resources, or was shutting down",
         "look at the server",
     )
+    DATABASE_FULL = (
+        "database-connections-used-up",
+        Area.SERVERS,
+        "the server has no connection left: `max_connections`, or a limit of the role or database",
+        (
+            "end what holds them, or raise the limit: during a rotation both slots have theirs; "
+            "GRANT pg_use_reserved_connections TO the rotating login (PostgreSQL 16)"
+        ),
+    )
+    DATABASE_READ_ONLY = (
+        "database-read-only",
+        Area.SERVERS,
+        "the server takes no changes: a failover is under way, its disk is full, or it is a copy",
+        "`database.host` must name the primary; free or enlarge its disk",
+    )
     DATABASE_POOLER = (
         "database-pooler",
         Area.SERVERS,
@@ -318,11 +498,29 @@ class Code(StrEnum):
     LOGIN_REFUSED = (
         "login-refused",
         Area.SERVERS,
-        "the server's words follow: wrong password, NOLOGIN, `pg_hba.conf`, certificate",
+        "the server's words follow: wrong password, NOLOGIN",
         (
             "of the slot's role in `verify`: start again, which makes a new password; "
             "of the rotating login: its secret in Key Vault is not its password"
         ),
+    )
+    LOGIN_BARRED = (
+        "login-barred",
+        Area.SERVERS,
+        "the server's words follow: `pg_hba.conf`, CONNECT, a database's name, TLS, a certificate",
+        "mend what the words name; the role and its password are not the cause",
+    )
+    LOGIN_NOT_SCRAM = (
+        "login-not-scram",
+        Area.SERVERS,
+        "the server asked for an MD5 hash: the role's password is kept as one, not as SCRAM",
+        "set the password once more with `password_encryption` at `scram-sha-256`",
+    )
+    REPLICA_BEHIND = (
+        "replica-behind",
+        Area.SERVERS,
+        "a read replica had not replayed the change of the role within the time of the step",
+        "look at the replica's lag (`pg_stat_replication` on the server); then start again",
     )
     DATABASE_RIGHT = (
         "database-right-missing",
@@ -342,7 +540,7 @@ class Code(StrEnum):
     DATABASE_ERROR = (
         "database-error",
         Area.SERVERS,
-        "the server refused the statement; its SQLSTATE follows",
+        "the server refused the statement, or failed in it; its SQLSTATE follows",
         "look it up in PostgreSQL's list of error codes, and in the server's log",
     )
     FORMAT = (
@@ -414,6 +612,24 @@ class Code(StrEnum):
             "right in this release's guard.yaml and apply it: [deploy.md](deploy.md)"
         ),
     )
+    CLUSTER_QUOTA = (
+        "cluster-quota",
+        Area.SERVERS,
+        "a ResourceQuota of the namespace has nothing left for the change",
+        "raise the quota, or free some of it: `kubectl describe quota`",
+    )
+    CLUSTER_ADMISSION = (
+        "cluster-admission-denied",
+        Area.SERVERS,
+        "an admission webhook of the cluster denied the change",
+        "ask whoever runs the webhook; the API server's audit log names it",
+    )
+    CLUSTER_WEBHOOK = (
+        "cluster-webhook-down",
+        Area.SERVERS,
+        "an admission webhook of the cluster did not answer, so that nothing can be changed",
+        "bring the webhook's pods back; the API server's log names it",
+    )
     CLUSTER_MISSING = (
         "cluster-object-missing",
         Area.SERVERS,
@@ -444,11 +660,11 @@ class Code(StrEnum):
         "something that is no Kubernetes API answers at `server`",
         "correct it",
     )
-    NO_MATCH_LABELS = (
-        "no-match-labels",
+    SELECTOR_UNKNOWN = (
+        "selector-unknown",
         Area.SERVERS,
-        "the Deployment uses matchExpressions only",
-        "give it `slot` in matchLabels",
+        "a Deployment's selector is empty, or has an operator that this release does not know",
+        "select its pods by matchLabels, or by In, NotIn, Exists and DoesNotExist",
     )
     CLUSTER_SETTINGS = (
         "cluster-settings",

@@ -39,13 +39,17 @@ class Request(Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class StepRecord(Struct, kw_only=True, rename="camel", omit_defaults=True):
-    """One step with its times; `failure` and `code` if it gave up."""
+    """One step with its times; `failure` and `code` if it gave up.
+
+    `waits` is what it failed with last, for as long as it tries again.
+    """
 
     step: StepName
     since: Moment
     until: Moment | None
     failure: str | None = None
     code: str | None = None
+    waits: str | None = None
 
 
 class Decision(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
@@ -159,7 +163,10 @@ class Record(Struct, kw_only=True, rename="camel"):
     """A rotation's record. `active` served when it began, `standby` is the slot that it brings up.
 
     `version` is the new secret version, `workloads` how far each is, `untold` the announcements
-    that could not be handed over. `outcome_reason` is a sentence, `reasons` what it is made of.
+    that could not be handed over. `outcome_reason` is a sentence, `reasons` what it is made of;
+    `doubts` were found by the plan, and stood in no way.
+    `changed` is what the file says by now, and did not when the rotation was planned; `releases`
+    are those of others that it met, and what became of them.
     Evidence is too large for a custom status: it is there once the rotation has ended.
     """
 
@@ -178,9 +185,12 @@ class Record(Struct, kw_only=True, rename="camel"):
     decision: Decision | None
     outcome: Outcome | None
     outcome_reason: str | None
+    changed: list[str]
+    releases: list[Reason]
     reasons: list[Reason] = field(default_factory=list)
     evidence: EvidenceKept = field(default_factory=EvidenceKept)
     untold: list[str] = field(default_factory=list)
+    doubts: list[Reason] = field(default_factory=list)
 
 
 def new_record(request: Request, stage: Stage, at: Moment | None) -> Record:
@@ -201,6 +211,8 @@ def new_record(request: Request, stage: Stage, at: Moment | None) -> Record:
         decision=None,
         outcome=None,
         outcome_reason=None,
+        changed=[],
+        releases=[],
     )
 
 

@@ -41,6 +41,11 @@ class DeploymentTarget:
         """The command that shows what its pods say. The app itself reads no container's log."""
         return f"kubectl logs --namespace {self.namespace} deployment/{self.name} --all-containers"
 
+    def describe(self, pod: str | None = None) -> str:
+        """The command that shows the events of one of its pods, or else the Deployment itself."""
+        what = f"pod/{pod}" if pod else f"deployment/{self.name}"
+        return f"kubectl describe --namespace {self.namespace} {what}"
+
     def __str__(self) -> str:
         return f"{self.namespace}/{self.name}"
 

@@ -16,6 +16,13 @@ def other(slot: Slot) -> Slot:
     return "green" if slot == "blue" else "blue"
 
 
+def shown_slot(label: str | None) -> str:
+    """A slot's name, or words for a selector's label that is none: anybody may have set it."""
+    if not label:
+        return "no slot"
+    return label if label in SLOTS else "neither blue nor green"
+
+
 @dataclass(frozen=True)
 class SecretVersion:
     """A Key Vault secret version: the reference that crosses activities, never its value."""
@@ -38,12 +45,39 @@ class Role:
 
 
 @dataclass(frozen=True)
+class Controller:
+    """The object that a pod was made by and is counted by, of its owner references."""
+
+    kind: str
+    name: str
+    uid: str
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The facts by which a pod is told to be a Deployment's or not."""
+
+    controller: Controller | None
+    phase: str
+    template: str | None  # its label `pod-template-hash`
+
+
+@dataclass(frozen=True)
 class Pod:
-    """A pod's name, its own addresses, and its node's."""
+    """A pod's name, its own addresses, its node's, and how it does.
+
+    `waiting` and `ended` are known words of Kubernetes, of the container that is worst off.
+    """
 
     name: str
     addresses: tuple[str, ...]
     nodes: tuple[str, ...]
+    created: datetime | None = None
+    ready: bool = False
+    waiting: str | None = None  # why it does not run
+    restarts: int = 0  # of all containers
+    exit_code: int | None = None  # of the last time that a container ended
+    ended: str | None = None  # why, `OOMKilled` for one
 
 
 @dataclass(frozen=True)
@@ -64,6 +98,32 @@ class Route:
     slot: str | None  # its selector's slot label
     port: str  # name or number of its first port
     revision: str | None = field(default=None, compare=False)  # changes with every change of it
+    # What else the selector asks pods for; None where that is not known.
+    besides: dict[str, str] | None = field(default=None, compare=False)
+    label: str = field(default="slot", compare=False)
+
+    def selector(self, slot: str) -> dict[str, str] | None:
+        """The labels that pods must have once traffic goes to the slot."""
+        return None if self.besides is None else {**self.besides, self.label: slot}
+
+
+@dataclass(frozen=True)
+class Requirement:
+    """One requirement of a selector.
+
+    `operator` is In, NotIn, Exists or DoesNotExist; only the first two have values.
+    """
+
+    key: str
+    operator: str
+    values: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Selector:
+    """The requirements that a Deployment has of its pods' labels, matchLabels among them."""
+
+    requirements: tuple[Requirement, ...]
 
 
 @dataclass(frozen=True)
@@ -82,7 +142,12 @@ class Deployment:
     observed: bool  # the controller has seen the latest change
     images: dict[str, str]
     version: str | None  # secret version that its pods were started with, by annotation
-    failure: str | None = None  # why it does not progress, in Kubernetes' words
+    # What its conditions say, in Kubernetes' words. They may be about an earlier rollout.
+    failure: str | None = None
+    refusal: str | None = None  # what refuses new pods, in known words and numbers
+    paused: bool = False
+    selector: Selector | None = field(default=None, compare=False)  # None: it is not known
+    labels: dict[str, str] | None = field(default=None, compare=False)  # of its pods
 
 
 @dataclass(frozen=True)
@@ -97,7 +162,8 @@ class Answer:
 class WorkloadState:
     """A workload's Services and Deployments; None for one that does not exist.
 
-    `at` is the production Service's namespace and name, for messages.
+    `at` is the production Service's namespace and name, for messages, and `cluster` is where all of
+    them are.
     """
 
     name: str
@@ -105,6 +171,7 @@ class WorkloadState:
     production: Route | None
     preview: Route | None
     deployments: dict[Slot, Deployment | None]
+    cluster: str = ""
 
 
 @dataclass(frozen=True)

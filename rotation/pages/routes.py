@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Literal, assert_never
 import azure.durable_functions as df
 import azure.functions as func
 
-from rotation.front import approvers, rotations, sites
+from rotation.front import rotations, sites
 from rotation.front.approvers import POLICY, keyed
-from rotation.front.credentials import fresh_evidence, look
+from rotation.front.credentials import fresh_evidence, look_at_all
 from rotation.front.hub import TaskHub
+from rotation.front.planned import standing
 from rotation.front.problems import TITLES, Problem, guarded, text
 from rotation.links import SignedLinks
 from rotation.model import wire
@@ -28,15 +29,16 @@ from rotation.pages.visitors import Visitor, addressee, page_auth_level, visitor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from datetime import datetime
 
+    from rotation.config import Configuration
     from rotation.contracts.edges import Readers
     from rotation.front.approvers import Decider
-    from rotation.front.credentials import SeenCredential
+    from rotation.front.planned import Standing
     from rotation.model.record import Evidence, Record, ShownRecord
 
 LIVE = "X-Live"  # the page's script asks for progress only: nothing is collected again for it
 PAGE_SIZE = 25
-AT_ONCE = 8  # credentials looked at in parallel
 RECENT = 12
 CHOICES: tuple[Literal["approve", "reject"], ...] = ("approve", "reject")
 
@@ -133,7 +135,7 @@ async def overview(
         raise Problem(404, Code.UNKNOWN_PAGE, detail)
     shown = names[(number - 1) * PAGE_SIZE : number * PAGE_SIZE]
     records = await rotations.listing(client, now - rotations.RETENTION, now + rotations.RETENTION)
-    seen = [] if live else await _credentials(edges, client, shown)
+    seen = [] if live else await look_at_all(edges, client, shown)
     running = {record.credential: record for record in records if record.outcome is None}
     needing = views.needing(records)
     return rendering.page(
@@ -154,22 +156,6 @@ async def overview(
     )
 
 
-async def _credentials(
-    edges: Readers, client: df.DurableOrchestrationClient, names: list[str]
-) -> list[SeenCredential]:
-    """What each of the credentials looks like now.
-
-    Each is looked at in a thread of its own, a few at a time: their servers are not ours.
-    """
-    free = asyncio.Semaphore(AT_ONCE)
-
-    async def one_of_them(name: str) -> SeenCredential:
-        async with free:
-            return await look(edges, client, name)
-
-    return list(await asyncio.gather(*(one_of_them(name) for name in names)))
-
-
 # -- one rotation
 
 
@@ -187,7 +173,7 @@ async def one(
         raise Problem(404, Code.UNKNOWN_ROTATION, detail)
     if req.method == "POST":
         return await decide(edges, client, req, who, record)
-    return await show(edges, who, record, live=LIVE in req.headers)
+    return await show(Site(edges, client), who, record, live=LIVE in req.headers)
 
 
 async def decide(
@@ -204,10 +190,10 @@ async def decide(
     sites.demand_own(req, edges.settings.public_url)
     given = forms.read(req)
     if not rotations.waits(record):
-        return await show(edges, who, record, 409, notice=rotations.why_not(record))
+        return await show(Site(edges, client), who, record, 409, notice=rotations.why_not(record))
     if not forms.matches(given.get("token", ""), who.secret, *_bound_to(who, record)):
         notice = "the page was out of date, so nothing was decided; here is how it stands now"
-        return await show(edges, who, record, 403, notice=notice)
+        return await show(Site(edges, client), who, record, 403, notice=notice)
     choice = next((word for word in CHOICES if word == given.get("decision")), None)
     if choice is None:
         detail = "the form has no decision: press Approve or Reject"
@@ -215,7 +201,7 @@ async def decide(
     comment = text({"comment": " ".join(given.get("comment", "").split())}, "comment", longest=2000)
     decider = who.decider or _named_decider(given)
     result = await rotations.decide(edges, client, record, decider, choice, comment)
-    return await _answer(edges, who, result)
+    return await _answer(edges, client, who, result)
 
 
 def _bound_to(who: Visitor, record: ShownRecord) -> tuple[str, str, str]:
@@ -235,24 +221,36 @@ def _named_decider(given: Mapping[str, str]) -> Decider:
     return keyed(by, "page with function key")
 
 
-async def _answer(edges: Readers, who: Visitor, result: rotations.Decided) -> func.HttpResponse:
+async def _answer(
+    edges: Readers, client: df.DurableOrchestrationClient, who: Visitor, result: rotations.Decided
+) -> func.HttpResponse:
     """The page that shows what became of a decision. Raises `Problem` if it was not allowed."""
     match result:
         case rotations.Recorded(record):
             return rendering.see_other(who.path(record.rotation))
         case rotations.Accepted(record):
             notice = "your decision was handed over; reload in a moment to see it recorded"
-            return await show(edges, who, record, 202, notice=notice)
+            return await show(Site(edges, client), who, record, 202, notice=notice)
         case rotations.TooLate(record) | rotations.NotWaiting(record):
-            return await show(edges, who, record, 409, notice=rotations.why_not(record))
+            return await show(
+                Site(edges, client), who, record, 409, notice=rotations.why_not(record)
+            )
         case rotations.NotAllowed(reason):
             raise Problem(403, Code.NOT_ALLOWED, reason)
         case _:
             assert_never(result)
 
 
+@dataclass(frozen=True)
+class Site:
+    """Where a page gets what it shows."""
+
+    edges: Readers
+    client: df.DurableOrchestrationClient
+
+
 async def show(
-    edges: Readers,
+    site: Site,
     who: Visitor,
     record: ShownRecord,
     status: int = 200,
@@ -261,8 +259,13 @@ async def show(
     live: bool = False,
 ) -> func.HttpResponse:
     """The page of a rotation, with the notice on top; a live look collects no evidence."""
-    evidence = None if live else await _evidence(edges, record)
-    now, form = edges.now(), _form(edges, who, record)
+    edges, waiting = site.edges, rotations.waits(record)
+    rules = await standing(edges, site.client, record) if waiting else None
+    evidence = None if live else await _evidence(edges, record, rules)
+    now, form = edges.now(), _form(rules, who, record, edges.now())
+    planned = rules.edges.configuration if rules else edges.configuration
+    if rules is not None and rules.changed is not None:
+        record.changed = rules.changed
     return rendering.page(
         "rotation.html",
         status,
@@ -274,8 +277,8 @@ async def show(
         timeline=timeline.timeline(record, now),
         workloads=timeline.workloads(record),
         evidence=evidence,
-        points=_points(edges, record, evidence) if evidence else [],
-        logs=_logs(edges, record),
+        points=_points(planned, record, evidence) if evidence else [],
+        logs=_logs(planned, record),
         form=form,
         notice=notice,
         # The page is fetched anew, rather than updated, when this changes.
@@ -303,55 +306,53 @@ class Form:
         return all(self.refused.values())
 
 
-def _form(edges: Readers, who: Visitor, record: ShownRecord) -> Form | None:
+def _form(rules: Standing | None, who: Visitor, record: ShownRecord, now: datetime) -> Form | None:
     """The decision form for a visitor; None when there is nothing to decide."""
-    if record.approval is None or not rotations.waits(record):
+    if record.approval is None or rules is None:
         return None
-    approval = edges.configuration.credential(record.credential).approval
+    approval = rules.approval
     due = wire.instant(record.approval.deadline)
     return Form(
         token=forms.token(who.secret, *_bound_to(who, record)),
         action=who.path(record.rotation),
         refused={
-            choice: approvers.refusal(who.decider, approval, record.request, choice)
-            if who.decider
-            else None
+            choice: rules.refusal(who.decider, record.request, choice) if who.decider else None
             for choice in CHOICES
         },
         addresses=approval.addresses,
-        deadline=views.deadline(due, approval.on_deadline, edges.now()),
+        deadline=views.deadline(due, approval.on_deadline, now),
     )
 
 
-def _logs(edges: Readers, record: Record) -> list[str]:
+def _logs(configuration: Configuration, record: Record) -> list[str]:
     """The commands that show what the pods say, for those who may read their logs: of the slot that
     was brought up, in each workload. None if the credential or that slot is not known."""
-    configured, slot = edges.configuration.credentials.get(record.credential), record.standby
+    configured, slot = configuration.credentials.get(record.credential), record.standby
     if configured is None or slot is None:
         return []
     return [workload.deployment(slot).logs for workload in configured.workloads]
 
 
-def _points(edges: Readers, record: Record, evidence: Evidence) -> list[views.Point]:
+def _points(configuration: Configuration, record: Record, evidence: Evidence) -> list[views.Point]:
     """The points of the evidence, for the top of the page.
 
     A finished rotation's credential may be gone from the configuration by now.
     """
-    configured, replaced = edges.configuration.credentials.get(record.credential), record.active
+    configured, replaced = configuration.credentials.get(record.credential), record.active
     role = configured.slots[replaced].role if configured and replaced else None
     return views.points(evidence, str(replaced), role)
 
 
-async def _evidence(edges: Readers, record: ShownRecord) -> Evidence | None:
+async def _evidence(edges: Readers, record: ShownRecord, rules: Standing | None) -> Evidence | None:
     """The evidence to show: as it is now while a decision is due, afterwards the record's."""
-    if rotations.waits(record):
-        return await _collected_now(edges, record)
+    if rules is not None:
+        return await _collected_now(edges, record, rules.edges)
     return record.evidence.decided or record.evidence.requested
 
 
-async def _collected_now(edges: Readers, record: ShownRecord) -> Evidence:
+async def _collected_now(edges: Readers, record: ShownRecord, planned: Readers) -> Evidence:
     """The evidence as it is now; where it cannot be had, evidence that says why."""
     try:
-        return await fresh_evidence(edges, record)
+        return await fresh_evidence(edges, record, planned)
     except RotationError as error:
         return no_evidence(wire.moment(edges.now()), error.message)

@@ -25,6 +25,7 @@ class Entry:
     since: str | None = None
     took: str | None = None
     failure: str | None = None
+    waits: str | None = None
 
 
 def timeline(record: Record, now: datetime) -> list[Entry]:
@@ -60,13 +61,15 @@ def _entry(record: Record, step: StepRecord, now: datetime) -> Entry:
         since=step.since,
         took=span(took),
         failure=step.failure,
+        waits=step.waits,
     )
 
 
 def _slot_of(record: Record, step: StepRecord) -> str:
     """The slot that a step was about; of `verify` on the way back it is the active one."""
     went_back = next((s.since for s in record.steps if s.step is StepName.SWAP_BACK), None)
-    if step.step is StepName.VERIFY and went_back and step.until and step.until >= went_back:
+    ended_before = went_back and step.until and step.until < went_back
+    if step.step is StepName.VERIFY and went_back and not ended_before:
         return str(record.active)
     return _slot(record, step.step)
 

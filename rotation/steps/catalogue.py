@@ -18,6 +18,7 @@ ACTIVITIES = (
     implements(known.START, pods.start),
     implements(known.AWAIT_READY, pods.await_ready),
     implements(known.TEST, proving.test),
+    implements(known.LEVEL, pods.level),
     implements(known.SWAP, traffic.swap),
     implements(known.SWAP_BACK, traffic.swap_back),
     implements(known.CONFIRM, traffic.confirm),

@@ -54,8 +54,11 @@ class Standby:
         self._database.deactivate(self._role)
 
     def terminate(self) -> None:
-        """Ends the sessions of the slot's role."""
-        self._database.terminate(self._role)
+        """Ends the sessions of the slot's role, on the server and on each of its read replicas."""
+        credential = self._credential
+        for server in (self._edges.database(credential), *self._edges.replicas(credential)):
+            self._look()
+            server.terminate(self._role)
 
     def deliver(self, workload: Workload, value: Secret, version: str) -> None:
         """Writes the secret's value into the slot's Kubernetes Secret, if its pods read one."""
@@ -115,6 +118,16 @@ class Arriving:
     def scale_up(self, replicas: int) -> None:
         """Scales the slot's Deployment. Raises `Conflict` if this workload's traffic goes there."""
         self._pods.scale(self._deployment, replicas)
+
+    def level(self, *, replicas: int, images: dict[str, str], version: str | None) -> None:
+        """Starts the slot's Deployment with these images. Raises as `scale_up` does."""
+        self._pods.start(self._deployment, replicas=replicas, images=images, version=version)
+
+    def preview(self, came_from: str) -> None:
+        """Points the workload's preview Service at the slot. Raises as `scale_up` does."""
+        _refuse_what_serves(self._edges, self._workload, self._slot)
+        traffic = self._edges.traffic(self._workload.cluster)
+        traffic.move(self._workload.standby, came_from, self._slot)
 
     @property
     def _deployment(self) -> DeploymentTarget:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rotation.model.activities import Staged, Watched
-from rotation.model.errors import Conflict
+from rotation.model.errors import Conflict, Denied, Unavailable
 from rotation.model.reasons import Code
 from rotation.model.targets import SecretTarget
+from rotation.model.world import other
 from rotation.secrecy import CONTENT_TYPES, extract, new_password, render
 
 if TYPE_CHECKING:
-    from rotation.model.world import SecretVersion
+    from rotation.contracts.database import DatabaseReader
+    from rotation.model.world import SecretVersion, Slot
     from rotation.secrecy import Secret
     from rotation.steps.running import Step
 
@@ -39,7 +41,7 @@ def activate(step: Step) -> None:
     Raises `Conflict` unless the staged version is the current one. Earlier versions that are still
     enabled come from an answer that was lost, or from somebody else.
     """
-    current = _current(step)
+    current = _current(step, step.slot)
     if current.version != step.version:
         raise Conflict(
             Code.FOREIGN_VERSION,
@@ -66,22 +68,44 @@ def _is_earlier(version: SecretVersion, current: SecretVersion) -> bool:
 def verify(step: Step) -> None:
     """Proves that the slot's role can log in with the password of the secret's current version.
 
-    Raises `Conflict` if the reference names a version and it is not the current one.
+    If the reference names a version, the login is a new one: `Conflict` is raised if that version
+    is not the current one, and the read replicas must let the role in too.
     """
-    current, wanted = _current(step), step.reference.version
+    _prove(step, step.slot, step.reference.version)
+
+
+def _prove(step: Step, slot: Slot, wanted: str | None = None) -> None:
+    """Logs in as a slot's role. Raises what `verify` raises."""
+    current = _current(step, slot)
     if wanted is not None and current.version != wanted:
         raise Conflict(
             Code.FOREIGN_VERSION,
             f"the current version of secret {current.secret} is {current.version}, not {wanted}: "
             "somebody else wrote it",
         )
-    database = step.edges.database(step.credential)
-    database.login(step.login.role, _password(step, current))
+    database, password = step.edges.database(step.credential), _password(step, current)
+    database.login(step.credential.slots[slot].role, password)
+    # What is not new they have had for long: the way back never waits for a replica.
+    if wanted is not None:
+        _verify_replicas(step, password)
 
 
-def _current(step: Step) -> SecretVersion:
-    """The current version of the slot's secret. Raises `Conflict` if it is gone or disabled."""
-    secret = step.credential.secret(step.slot)
+def _verify_replicas(step: Step, password: Secret) -> None:
+    """Proves the login on each read replica. Raises `Unavailable` for one that refuses it: it may
+    not have replayed the role's password yet."""
+    for replica in step.edges.replicas(step.credential):
+        try:
+            replica.login(step.login.role, password)
+        except Denied as error:
+            if error.code is not Code.LOGIN_REFUSED:
+                raise
+            text = f"read replica {replica.address} does not know the new login yet"
+            raise Unavailable(Code.REPLICA_BEHIND, f"{text}: {error.message}") from None
+
+
+def _current(step: Step, slot: Slot) -> SecretVersion:
+    """The current version of a slot's secret. Raises `Conflict` if it is gone or disabled."""
+    secret = step.credential.secret(slot)
     current = step.vault.current(secret)
     if current is None or not current.enabled:
         state = "does not exist" if current is None else "is disabled"
@@ -96,23 +120,49 @@ def _password(step: Step, version: SecretVersion) -> Secret:
 
 def await_sessions(step: Step) -> Watched:
     """Waits a while for the slot's role to have no session, and says how many are left."""
-    database = step.edges.database(step.credential)
     give_up = step.edges.now().timestamp() + step.edges.settings.watch_seconds
     while True:
-        left = len(database.sessions([step.login.role]))
+        left = sum(len(server.sessions([step.login.role])) for server in _servers(step))
         if not left or step.edges.now().timestamp() >= give_up:
             return Watched(not left, f"{left} sessions of role {step.login.role}")
         step.edges.sleep(1)
 
 
+def _servers(step: Step) -> list[DatabaseReader]:
+    """The server and its read replicas."""
+    return [step.edges.database(step.credential), *step.edges.replicas(step.credential)]
+
+
 def deactivate(step: Step) -> None:
-    """Takes the login from the slot's role, then ends the sessions that stayed."""
+    """Takes the login from the slot's role, then ends the sessions that stayed.
+
+    The other slot's login is proved right before: `confirm` may have found no connection for that.
+    Afterwards each read replica must refuse the login too, and the sessions there are ended.
+    """
     database, name = step.edges.database(step.credential), step.login.role
     role = database.roles([name]).get(name)
-    if role is not None and not role.login and not database.sessions([name]):
-        return  # it may never have been activated, for lack of the right to
-    step.standby.deactivate()
-    step.standby.terminate()
+    # It may never have been activated, for lack of the right to.
+    if role is None or role.login or database.sessions([name]):
+        _prove(step, other(step.slot))
+        step.standby.deactivate()
+        step.standby.terminate()
+    replicas = step.edges.replicas(step.credential)
+    for replica in replicas:
+        _ensure_refused(replica, name)
+    if any(replica.sessions([name]) for replica in replicas):
+        step.standby.terminate()
+
+
+def _ensure_refused(replica: DatabaseReader, name: str) -> None:
+    """Raises `Unavailable` while a replica would let the role in.
+
+    Its own `pg_roles` is asked. A login that is refused proves less: with a password that is no
+    longer the role's it is refused on a replica too that has replayed nothing.
+    """
+    role = replica.roles([name]).get(name)
+    if role is not None and role.login:
+        text = f"read replica {replica.address} still lets role {name} in"
+        raise Unavailable(Code.REPLICA_BEHIND, f"{text}: it has not replayed its NOLOGIN yet")
 
 
 def disable(step: Step) -> None:

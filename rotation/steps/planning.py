@@ -2,30 +2,45 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, assert_never
 
-from rotation.decisions.plan import Refuse, Rotate, Skip, Wait
+from rotation import log
+from rotation.config import kept
+from rotation.decisions.plan import Refuse, Rotate, Skip, Wait, active_slot
 from rotation.decisions.plan import plan as decide
 from rotation.model.activities import ApprovalPolicy, Planned, Policy, Retry, WorkloadTimes
 from rotation.model.catalogue import Outcome
 from rotation.model.errors import Unavailable
 from rotation.model.reasons import Code
 from rotation.model.world import SLOTS, SlotState, Snapshot, WorkloadState
+from rotation.steps import wayback
+from rotation.steps.pods import explain
+from rotation.steps.wayback import WayBack
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from rotation.config import Credential, Workload
     from rotation.contracts.edges import Readers
+    from rotation.model.reasons import Reason
+    from rotation.model.world import Slot
     from rotation.steps.running import Step
 
-# The retry timeout of refusals, in seconds, in steps that undo or retire: a grant may be on its
-# way, an answer outdated, and a person would try it once more as well.
+# Retry timeouts, in seconds. Of refusals, while stopping is still possible: caches of rights fill,
+# and a webhook comes back, within a minute. In steps that undo or retire a grant has as long as
+# Azure takes for one at most, and what is final is tried again too: an answer may be outdated, and
+# a person would try it once more as well.
 REFUSALS = 120.0
+REFUSALS_OF_UNDO = 600.0
+FINAL_OF_UNDO = 120.0
 
 
 def plan(step: Step) -> Planned:
     """The active slot and the policy of the rotation, or why there is none to be done.
 
-    Raises `Unavailable` while the active Deployments are not healthy, and what the edges raise.
+    What is due is refused unless there is a way back. Raises `Unavailable` while the active
+    Deployments are not healthy, and what the edges raise.
     """
     request = step.reference.request
     if request is None:
@@ -33,26 +48,71 @@ def plan(step: Step) -> Planned:
     credential = step.credential
     world = snapshot(step.edges, step.name, credential)
     decision = decide(world, request, step.edges.now(), credential.rotate_before)
+    way = WayBack()
+    active = active_slot(world)
+    if active is not None and isinstance(decision, Rotate | Wait):
+        # First of all: pods may be unhealthy for what is found here.
+        way = wayback.look(step.edges, credential, active, world.slots[active])
+        _tell(step.name, way.doubts)
+    if way.problems:
+        return Planned(outcome=Outcome.REFUSED, reasons=list(way.problems))
     match decision:
         case Rotate(active):
-            return Planned(active=active, policy=_policy(credential))
+            _look_at_pods(step.edges, credential, active)
+            entry = kept.keep(step.edges.configuration, step.name)
+            policy, doubts = _policy(credential), list(way.doubts)
+            return Planned(active=active, policy=policy, doubts=doubts, entry=entry)
         case Skip(reason):
             return Planned(outcome=Outcome.SKIPPED, reasons=[reason])
         case Refuse(problems):
             return Planned(outcome=Outcome.REFUSED, reasons=list(problems))
-        case Wait(problems):
-            text = "; ".join(problem.text for problem in problems)
-            raise Unavailable(Code.ACTIVE_UNHEALTHY, text)
+        case Wait(unhealthy):
+            raise Unavailable(Code.ACTIVE_UNHEALTHY, "; ".join(_why(step, world, unhealthy)))
         case _:
             assert_never(decision)
+
+
+def _tell(credential: str, doubts: Iterable[Reason]) -> None:
+    """Logs what stands in no way and should be known."""
+    for doubt in doubts:
+        log.event(
+            "secret.doubt",
+            level=logging.WARNING,
+            credential=credential,
+            codes=[doubt.code],
+            reason=doubt.text,
+        )
+
+
+def _look_at_pods(edges: Readers, credential: Credential, slot: Slot) -> None:
+    """Lists the pods that serve, and raises what the edges raise.
+
+    A retirement will have to: a right that is missing is found before anything has changed.
+    """
+    for workload in credential.workloads:
+        edges.pods(workload.cluster).listed(workload.deployment(slot))
+
+
+def _why(step: Step, world: Snapshot, unhealthy: dict[str, str]) -> Iterator[str]:
+    """Why the active Deployments are not healthy, one text for each of these workloads."""
+    active = active_slot(world)
+    for state in world.workloads:
+        serving = state.deployments[active] if active else None
+        if active is None or serving is None or state.name not in unhealthy:
+            continue
+        workload = step.credential.workload(state.name)
+        pods = step.edges.pods(workload.cluster)
+        why = explain(pods, workload.deployment(active), serving, unhealthy[state.name])
+        text = f"its active Deployment {serving.name} is not healthy: {why.text}"
+        yield f"workload {state.name}: {text}"
 
 
 def _policy(credential: Credential) -> Policy:
     """The credential's times and choices that orchestrators need."""
     approval, retry = credential.approval, credential.retry
     return Policy(
-        forward=Retry(retry.retry_timeout.total_seconds()),
-        undo=Retry(retry.compensation.total_seconds(), REFUSALS),
+        forward=Retry(retry.retry_timeout.total_seconds(), REFUSALS),
+        undo=Retry(retry.compensation.total_seconds(), REFUSALS_OF_UNDO, FINAL_OF_UNDO),
         drain=credential.drain.total_seconds(),
         workloads={
             workload.name: WorkloadTimes(
@@ -98,4 +158,5 @@ def _workload_state(edges: Readers, workload: Workload) -> WorkloadState:
         production=traffic.route(workload.production),
         preview=traffic.route(workload.standby),
         deployments={slot: pods.deployment(workload.deployment(slot)) for slot in SLOTS},
+        cluster=workload.cluster,
     )

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rotation.decisions.rollout import unready
+from rotation.decisions.rollout import Explanation, explained, unready
 from rotation.model.activities import Watched
-from rotation.model.errors import Conflict, Invalid
+from rotation.model.errors import Conflict, EdgeError
 from rotation.model.reasons import Code
 from rotation.model.targets import SecretTarget
 from rotation.model.world import other
 from rotation.steps.traffic import preview_slot
 
 if TYPE_CHECKING:
+    from rotation.contracts.pods import PodsReader
+    from rotation.model.targets import DeploymentTarget
     from rotation.model.world import Deployment
     from rotation.steps.running import Step
 
@@ -47,22 +49,63 @@ def start(step: Step) -> None:
     )
 
 
-def await_ready(step: Step) -> Watched:
-    """Whether the standby Deployment is ready on the version, after one bounded watch.
+def level(step: Step) -> None:
+    """Starts the slot's Deployment, which traffic is about to come to, with the images that serve,
+    or with those of the reference; and with as many pods as serve.
 
-    Raises `Invalid` if it fails.
+    Raises `Conflict` if its containers are others than those of the images.
     """
-    version, target = step.version, step.deployment
+    workload = step.workload
+    came_from = preview_slot(step)
+    if came_from != step.slot:
+        step.arriving.preview(came_from)
+    target = step.pods.deployment(step.deployment)
+    serving = step.pods.deployment(workload.deployment(other(step.slot)))
+    if target is None or serving is None:
+        gone = step.deployment if target is None else workload.deployment(other(step.slot))
+        raise Conflict(Code.CANNOT_SERVE, f"Deployment {gone} is gone")
+    images = step.reference.images or serving.images
+    if images.keys() != target.images.keys():
+        text = f"Deployment {step.deployment} has other containers than what serves"
+        raise Conflict(Code.CONTAINERS_DIFFER, text)
+    replicas = max(serving.replicas, target.replicas, 1)
+    step.arriving.level(replicas=replicas, images=images, version=target.version)
+
+
+def await_ready(step: Step) -> Watched:
+    """Whether the slot's Deployment is ready, on the version if there is one, after one bounded
+    watch.
+
+    A failure that the Deployment reports ends nothing, since it may be about the past, or pass: it
+    is part of the answer that says why the Deployment is not ready, and the story waits on.
+    """
+    version, target = step.reference.version, step.deployment
 
     def settled(deployment: Deployment) -> bool:
-        return unready(deployment, version) is None or deployment.failure is not None
+        return unready(deployment, version) is None
 
     seen = step.pods.watch(target, settled, step.edges.settings.watch_seconds)
     waiting = unready(seen, version)
-    if waiting is not None and seen.failure is not None:
-        text = f"Deployment {target} does not come up: {seen.failure}; {waiting}; {target.logs}"
-        raise Invalid(Code.NOT_COMING_UP, text)
-    return Watched(waiting is None, f"{waiting}; {target.logs}" if waiting else "")
+    if waiting is None:
+        return Watched(done=True)
+    why = explain(step.pods, target, seen, waiting)
+    return Watched(done=False, observed=why.text, code=why.code)
+
+
+def explain(
+    pods: PodsReader, target: DeploymentTarget, seen: Deployment, waiting: str
+) -> Explanation:
+    """Why a rollout is not finished, by a look at the Deployment's pods.
+
+    Where that look fails, the explanation does without it and says so.
+    """
+    try:
+        listed = pods.listed(target)
+    except EdgeError as error:
+        why = explained(target, seen, waiting, None)
+        text = f"{why.text}; its pods could not be looked at: {error.code}"
+        return why._replace(text=text)
+    return explained(target, seen, waiting, listed)
 
 
 def scale_down(step: Step) -> None:

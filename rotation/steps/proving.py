@@ -9,9 +9,9 @@ from urllib.parse import quote
 from rotation.decisions.answers import Expectation, fill, judge
 from rotation.decisions.sessions import Origin, counted, networks
 from rotation.model import wire
-from rotation.model.errors import EdgeError, Invalid
+from rotation.model.errors import Denied, EdgeError, Invalid, Unavailable
 from rotation.model.reasons import Code, Reason
-from rotation.model.record import Evidence, SessionCount, TestResult
+from rotation.model.record import Evidence, TestResult
 from rotation.model.world import SLOTS, other
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rotation.contracts.edges import Readers
     from rotation.model.activities import Through
     from rotation.model.record import KnownBy
-    from rotation.model.world import Answer, Pod, Slot
+    from rotation.model.world import Answer, Pod, Session, Slot
     from rotation.steps.running import Step
 
 
@@ -29,19 +29,34 @@ def test(step: Step) -> None:
     """Runs the workload's tests until all pass in one round.
 
     They need not pass at once, since routes take a moment to settle. Raises `Invalid` if they do
-    not within one bounded watch.
+    not within one bounded watch. If all that failed were refused by the API server in between, or
+    (before the swap, when no client waits) got no answer, it raises what is tried again.
     """
     through = step.reference.through or "service"
     give_up = step.edges.now().timestamp() + step.edges.settings.watch_seconds
     while True:
-        results = run_tests(step.edges, step.credential, step.workload, step.slot, through)
-        failed = [f"{result.test}: {result.problem}" for result in results if not result.passed]
+        tried = _tried(step.edges, step.credential, step.workload, step.slot, through)
+        failed = [(result, error) for result, error in tried if not result.passed]
         if not failed:
             return
         if step.edges.now().timestamp() >= give_up:
-            text = f"tests of the {step.slot} slot failed: {'; '.join(failed)}; "
-            raise Invalid(Code.TESTS_FAILED, text + step.deployment.logs)
+            told = "; ".join(f"{result.test}: {result.problem}" for result, _ in failed)
+            text = f"tests of the {step.slot} slot failed: {told}; {step.deployment.logs}"
+            kind = _kind([error for _, error in failed])
+            if through == "service" and kind is Unavailable:
+                kind = Invalid
+            raise kind(Code.TESTS_FAILED, text)
         step.edges.sleep(1)
+
+
+def _kind(errors: list[EdgeError | None]) -> type[EdgeError]:
+    """The kind of error for tests that failed: whether they may pass by themselves. None stands for
+    an answer, which was a wrong one."""
+    if all(error is not None and error.transient for error in errors):
+        return Unavailable
+    if all(error is not None and (error.transient or error.refused) for error in errors):
+        return Denied
+    return Invalid
 
 
 def evidence(step: Step) -> Evidence:
@@ -55,6 +70,13 @@ def run_tests(
 
     It goes through the production Service, or the preview one, where only some reach the standby.
     """
+    return [result for result, _ in _tried(edges, credential, workload, slot, through)]
+
+
+def _tried(
+    edges: Readers, credential: Credential, workload: Workload, slot: Slot, through: Through
+) -> list[tuple[TestResult, EdgeError | None]]:
+    """The results of one round, each with the error in place of an answer, if there was none."""
     role = credential.slots[slot].role
     return [
         _run(edges, workload, test, role, slot, through)
@@ -65,23 +87,24 @@ def run_tests(
 
 def _run(
     edges: Readers, workload: Workload, test: WorkloadTest, role: str, slot: Slot, through: Through
-) -> TestResult:
-    """The result of one test, asked `repeat` times or until it fails."""
+) -> tuple[TestResult, EdgeError | None]:
+    """The result of one test, asked `repeat` times or until it fails, and why it got no answer."""
     fields = {
         key: fill(value, role, slot) if isinstance(value, str) else value
         for key, value in (test.expect or {}).items()
     }
     problem: Reason | None = None
+    unanswered: EdgeError | None = None
     attempts = 0
     while problem is None and attempts < test.repeat:
         attempts += 1
         try:
             answer = _ask(edges, workload, test, role, slot, through)
         except EdgeError as error:
-            problem = error.reason
+            unanswered, problem = error, error.reason
         else:
             problem = judge(Expectation(test.status, fields), answer.status, answer.body)
-    return TestResult(
+    result = TestResult(
         test=test.path or test.url or "",
         passed=problem is None,
         problem=problem.text if problem else None,
@@ -89,6 +112,7 @@ def _run(
         role=role if problem is None and role in fields.values() else None,
         code=problem.code if problem else None,
     )
+    return result, unanswered
 
 
 def _ask(
@@ -104,11 +128,14 @@ def _ask(
 
 
 def collect(edges: Readers, credential: Credential, slot: Slot) -> Evidence:
-    """The evidence of this moment for whether the slot that `slot` has replaced can be retired."""
+    """The evidence of this moment for whether the slot that `slot` has replaced can be retired.
+
+    Sessions are those of the server and of its read replicas.
+    """
     problems: list[str] = []
     tests: dict[str, list[TestResult]] = {}
     pods: dict[str, dict[Slot, list[str]]] = {}
-    sessions: list[SessionCount] = []
+    sessions: list[Session] = []
     origins: list[Origin] = []
     for workload in credential.workloads:
         seen: dict[Slot, list[Pod]] = {}
@@ -118,18 +145,21 @@ def collect(edges: Readers, credential: Credential, slot: Slot) -> Evidence:
             seen = _pods(edges, workload)
             pods[workload.name] = {s: [pod.name for pod in seen[s]] for s in seen}
         origins.append(_origin(workload, [pod for listed in seen.values() for pod in listed]))
-    with _noted(problems):
-        sessions = _sessions(edges, credential, origins)
+    roles = [credential.slots[each].role for each in SLOTS]
+    for server in (edges.database(credential), *edges.replicas(credential)):
+        with _noted(problems):
+            sessions += server.sessions(roles)
+    rows = counted(sessions, origins)
     replaced = credential.slots[other(slot)].role
     return Evidence(
         at=wire.moment(edges.now()),
         complete=not problems,
         passed=all(result.passed for results in tests.values() for result in results),
         problems=problems,
-        still_in_use=[row for row in sessions if row.role == replaced and row.workload is None],
+        still_in_use=[row for row in rows if row.role == replaced and row.workload is None],
         tests=tests,
         pods=pods,
-        sessions=sessions,
+        sessions=rows,
     )
 
 
@@ -160,10 +190,3 @@ def _origin(workload: Workload, pods: Iterable[Pod]) -> Origin:
             known_by, addresses = "ranges", list(ranges)
     application = workload.application or workload.name
     return Origin(workload.name, application, networks(addresses), known_by)
-
-
-def _sessions(
-    edges: Readers, credential: Credential, origins: Iterable[Origin]
-) -> list[SessionCount]:
-    roles = [credential.slots[slot].role for slot in SLOTS]
-    return counted(edges.database(credential).sessions(roles), origins)

@@ -14,16 +14,17 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 from msgspec import Struct
 
 from rotation import log
+from rotation.config import kept
 from rotation.model import wire
 from rotation.model.activities import Nothing, Reference
-from rotation.model.errors import Failure, RotationError
+from rotation.model.errors import ConfigurationError, Failure, RotationError
 from rotation.model.reasons import Code
 from rotation.steps.guards import Arriving, Standby
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rotation.config import Credential, SlotLogin, Workload
+    from rotation.config import Approval, Credential, SlotLogin, Workload
     from rotation.contracts.edges import Edges, Readers
     from rotation.contracts.pods import PodsReader
     from rotation.contracts.topic import Topic
@@ -38,10 +39,16 @@ A = TypeVar("A", bound=Struct)
 
 
 class Step:
-    """What one run of an activity works on, looked up from its reference."""
+    """What one run of an activity works on, looked up from its reference.
+
+    A rotation goes on with the entry that it was planned with, where its reference has one. Raises
+    `ConfigurationError` for an entry that cannot be read.
+    """
 
     def __init__(self, edges: Edges, reference: Reference) -> None:
-        self._edges = edges
+        self._file: Readers = edges
+        self._kept = kept.read(reference.entry) if reference.entry is not None else None
+        self._edges = edges if self._kept is None else edges.planned(self._kept)
         self.reference = reference
         self.rotation = reference.rotation
         self.name = reference.credential
@@ -53,6 +60,24 @@ class Step:
     @property
     def credential(self) -> Credential:
         return self.edges.configuration.credential(self.name)
+
+    @property
+    def approval(self) -> Approval:
+        """The rules of approval as the file has them now, or, if it lost the credential, as they
+        were kept: somebody who is no approver any more is told nothing and sent no link."""
+        found = self._file.configuration.credentials.get(self.name)
+        return (found or self.credential).approval
+
+    @property
+    def changed(self) -> list[str] | None:
+        """What the file says by now, and did not when the rotation was planned; None without an
+        entry that was kept."""
+        if self._kept is None:
+            return None
+        try:
+            return kept.changes(self._kept, self._file.configuration)
+        except ConfigurationError as error:
+            return [f"credentials.yaml: has {len(error.problems)} problem(s) and cannot be used"]
 
     @property
     def slot(self) -> Slot:
@@ -130,13 +155,13 @@ def implements(activity: Activity[Any], run: Callable[[Step], Struct | None]) ->
 
 def run(activity: Implementation, edges: Edges, reference: object) -> JsonObject:
     """The activity's answer as a value, or `{"error": ...}` for what it raised; logs either."""
-    step = Step(edges, wire.read(Reference, reference))
-    names = _names(step.reference)
+    given = wire.read(Reference, reference)
+    names = _names(given)
     started = time.monotonic()
     failure: Failure | None = None
     answer: JsonObject = {}
     try:
-        answer = wire.value_of(activity.run(step) or Nothing())
+        answer = wire.value_of(activity.run(Step(edges, given)) or Nothing())
     except RotationError as error:
         failure = error.as_failure()
         log.event(
@@ -159,6 +184,7 @@ def run(activity: Implementation, edges: Edges, reference: object) -> JsonObject
 def _names(reference: Reference) -> JsonObject:
     """The names in a reference, as fields of a log line."""
     value = wire.value_of(reference)
+    value.pop("entry", None)
     return {key: name for key, name in value.items() if isinstance(name, str)}
 
 

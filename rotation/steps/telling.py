@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 
 def notify(step: Step) -> Ready:
-    """Logs a notice; the answer holds the event to publish if there is a topic."""
+    """Logs a notice; the answer holds the event to publish if there is a topic, and what the file
+    says by now that it did not when the rotation was planned."""
     notice = step.reference.notice
     if notice is None:
         raise LookupError("the reference of notify has no notice")
@@ -30,9 +31,9 @@ def notify(step: Step) -> Ready:
     if notice.outcome is not None:
         log.OUTCOMES.add(1, {"outcome": notice.outcome, "credential": step.name})
     if step.edges.settings.topic is None or notice.kind is None:
-        return Ready()
-    approvers = step.credential.approval.approvers
-    return Ready(announcement(notice, approvers, step.edges.settings.public_url))
+        return Ready(changed=step.changed)
+    event = announcement(notice, step.approval.approvers, step.edges.settings.public_url)
+    return Ready(event, step.changed)
 
 
 def publish_event(step: Step) -> None:
@@ -47,4 +48,4 @@ def publish_event(step: Step) -> None:
         text = "ROTATION_TOPIC_ENDPOINT is no longer set, and an event waits for it"
         raise Unavailable(Code.NO_TOPIC, text)
     # A signed link is made now, so that the engine's record of this event holds none.
-    step.topic(topic).publish(with_recipients(step.edges, event, step.credential))
+    step.topic(topic).publish(with_recipients(step.edges, event, step.approval))

@@ -1,58 +1,116 @@
-"""Moves a workload's traffic to the slot or back to it, and confirms where it goes."""
+"""Moves a workload's traffic to the slot or back to it, and confirms where it goes.
+
+Somebody may deploy the application meanwhile, to the slot that serves: traffic moves to one with
+other images only where those are what is wrong. The story levels the slot first (`pods.level`).
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rotation.decisions.rollout import unready
+from rotation.decisions.rollout import named, unready
+from rotation.model.activities import Moved
 from rotation.model.errors import Conflict, Unavailable
 from rotation.model.reasons import Code
-from rotation.model.world import other
+from rotation.model.world import other, shown_slot
 from rotation.steps.login import verify
+from rotation.steps.proving import run_tests
 
 if TYPE_CHECKING:
+    from rotation.model.world import Deployment, Slot
     from rotation.steps.running import Step
 
-
-def swap(step: Step) -> None:
-    """Points the production Service at `slot`, once that has as many ready pods as the other."""
-    _move(step, revive=False)
+ROUNDS = 3  # of tests that fail, before a release counts as broken
 
 
-def swap_back(step: Step) -> None:
+def swap(step: Step) -> Moved:
+    """Points the production Service at `slot`, once that has as many ready pods as the other.
+
+    With `level` in the reference it does not move to other images than those that serve.
+    """
+    return _move(step, back=False)
+
+
+def swap_back(step: Step) -> Moved:
     """Points the production Service back at `slot`, whose pods are started again if there are none.
 
     The fence makes a swap forward fail that is held up, also where there is nothing to change.
+    Ready pods are proof enough: they served before, on connections that they still have, and the
+    slot that traffic leaves may hold all others. With `level` in the reference it does not move to
+    other images than those that serve, unless those fail their tests: then they may be what is gone
+    back from.
     """
     step.traffic.fence(step.workload.production, step.rotation)
-    _move(step, revive=True)
+    return _move(step, back=True)
 
 
-def _move(step: Step, *, revive: bool) -> None:
+def _move(step: Step, *, back: bool) -> Moved:
     """Points the production Service at the slot, and the preview Service at the other one.
 
-    The slot's pods and login are proved right before: the wait for pods may have been long.
+    The slot's pods are proved right before, and on the way forward its login: the wait for pods may
+    have been long.
     """
     production, came_from = step.workload.production, other(step.slot)
     route = step.traffic.route(production)
     if route is None or route.slot != step.slot:
-        _ensure_capacity(step, revive=revive)
-        verify(step)
+        _ensure_capacity(step, revive=back)
+        if not back:
+            verify(step)
+        if step.reference.level:
+            own, serving = _images(step)
+            if own != serving and not (back and _fails(step, came_from)):
+                return Moved(released=serving, had=own)
     # Held up since the look, it must not undo a move to the other slot.
     revision = route.revision if route else None
     step.traffic.move(production, came_from, step.slot, revision=revision)
     previewed = preview_slot(step)
     if previewed != came_from:
         step.traffic.move(step.workload.standby, previewed, came_from)
+    return Moved(left=_left_behind(step))
+
+
+def _images(step: Step) -> tuple[dict[str, str], dict[str, str]]:
+    """The images of the slot, and those of the other one; none of a Deployment that is gone."""
+    workload, slots = step.workload, (step.slot, other(step.slot))
+    own, others = (step.pods.deployment(workload.deployment(slot)) for slot in slots)
+    return own.images if own else {}, others.images if others else {}
+
+
+def _fails(step: Step, slot: Slot) -> bool:
+    """Whether the slot that serves fails its tests, a few times in a row."""
+    for left in reversed(range(ROUNDS)):
+        results = run_tests(step.edges, step.credential, step.workload, slot, "service")
+        if all(result.passed for result in results):
+            return False
+        if left:
+            step.edges.sleep(1)
+    return True
+
+
+def _left_behind(step: Step) -> str:
+    """What the other slot has and this one, where traffic goes now, has not; empty for nothing.
+
+    Empty also where the reference does not ask for it.
+
+    Somebody may have deployed it between the last look and the move.
+    """
+    own, others = _images(step) if step.reference.level else ({}, {})
+    if own == others or not others:
+        return ""
+    left = f"{other(step.slot)} has {named(others, own)}"
+    return f"{step.slot} serves with {named(own, others)}, and {left}"
 
 
 def _ensure_capacity(step: Step, *, revive: bool) -> None:
     """Raises `Unavailable` unless the slot has as many ready pods as the other; scales it up then.
 
-    The load may have grown since the slot was started, or left. `revive`: also from no pods.
+    The load may have grown since the slot was started, or left. `revive`: also from no pods. Where
+    the reference says that `few` will do, one that is ready is enough.
     """
     workload, at = step.workload, step.deployment
     target = step.pods.deployment(at)
+    if step.reference.few and _some_ready(target):
+        return
     serving = step.pods.deployment(workload.deployment(other(step.slot)))
     wanted = max(serving.replicas if serving else 0, 1)
     if target is not None and target.replicas < wanted and (target.replicas or revive):
@@ -65,6 +123,10 @@ def _ensure_capacity(step: Step, *, revive: bool) -> None:
         raise Unavailable(Code.CANNOT_SERVE, text)
 
 
+def _some_ready(target: Deployment | None) -> bool:
+    return target is not None and target.ready > 0
+
+
 def preview_slot(step: Step) -> str:
     """The slot that the preview Service selects. Raises `Conflict` if it selects none."""
     preview = step.workload.standby
@@ -75,11 +137,15 @@ def preview_slot(step: Step) -> str:
 
 
 def confirm(step: Step) -> None:
-    """Raises `EdgeError` unless the slot serves every workload, has ready pods and can log in."""
+    """Raises `EdgeError` unless the slot serves every workload, has ready pods and can log in.
+
+    A server without a connection left proves nothing, and does not stop it: to retire the other
+    slot's pods is what frees some. `deactivate` asks again, before it takes the other login away.
+    """
     for workload in step.credential.workloads:
         route = step.edges.traffic(workload.cluster).route(workload.production)
         if route is None or route.slot != step.slot:
-            selected = "is gone" if route is None else f"selects {route.slot}"
+            selected = "is gone" if route is None else f"selects {shown_slot(route.slot)}"
             text = f"Service {workload.production} {selected}, not {step.slot}"
             raise Conflict(Code.TRAFFIC_ELSEWHERE, text)
         at = workload.deployment(step.slot)
@@ -88,4 +154,8 @@ def confirm(step: Step) -> None:
         if deployment is None or deployment.ready == 0:
             text = f"Deployment {at} does not serve: {waiting or 'no pods'}"
             raise Unavailable(Code.NOT_SERVING, text)
-    verify(step)
+    try:
+        verify(step)
+    except Unavailable as error:
+        if error.code is not Code.DATABASE_FULL:
+            raise

@@ -9,13 +9,13 @@ import msgspec
 from rotation.model import activities, wire
 from rotation.model.activities import Notice, Part, PartEnded, Reference, Retry
 from rotation.model.catalogue import Progress, Stage, StepName
-from rotation.model.errors import StepFailed
+from rotation.model.errors import Failure, StepFailed
 from rotation.model.reasons import Reason
 from rotation.model.record import Evidence, Request, StepRecord, new_record
 from rotation.model.world import SLOTS, Slot, other
 from rotation.story.retrying import Steps, call, wait
 from rotation.story.status import truncated_status
-from rotation.story.version import inherited
+from rotation.story.version import inherited, since
 
 if TYPE_CHECKING:
     import azure.durable_functions as df
@@ -30,8 +30,17 @@ A = TypeVar("A", bound="Struct")
 T = TypeVar("T")
 
 LONGEST_MESSAGE = 300  # in the custom status, which has 16 KB of UTF-16 for everything
-BEFORE_THE_PLAN = Retry(transient=600.0)
+# Refusals too: an API server that has just started refuses what it will allow in some seconds.
+BEFORE_THE_PLAN = Retry(transient=600.0, refusals=120.0)
 IGNORED_KEPT = 5
+RELEASES_KEPT = 20
+
+
+def part_id(rotation: str, name: StepName, workload: str, attempt: int) -> str:
+    """The id of a workload's sub-orchestration, of at most a hundred characters: the Durable Task
+    Scheduler takes no more."""
+    again = f".{attempt}" if attempt > 1 else ""
+    return f"{rotation}.{name}.{workload}{again}"
 
 
 class Run:
@@ -45,19 +54,21 @@ class Run:
         self.request = wire.read(Request, context.get_input())
         self.record = new_record(self.request, Stage.PLAN, self.now)
         self.policy: Policy
-        self.retry = BEFORE_THE_PLAN
-        self.telling = BEFORE_THE_PLAN
+        self.entry: str | None = None
+        self.telling = Retry(BEFORE_THE_PLAN.transient)
+        self.retry = BEFORE_THE_PLAN if since(context, "1.2") else self.telling
         self.active: Slot = SLOTS[0]
         self.standby: Slot = SLOTS[1]
         self.notified = 0
+        self.attempt = 1
 
     @property
     def now(self) -> Moment:
         return wire.moment(self.context.current_utc_datetime)
 
-    def begin(self, active: Slot, policy: Policy) -> None:
+    def begin(self, active: Slot, policy: Policy, entry: str | None) -> None:
         """Takes over what `plan` decided; orchestrators never read the configuration."""
-        self.policy, self.retry = policy, policy.forward
+        self.policy, self.retry, self.entry = policy, policy.forward, entry
         self.telling = Retry(policy.undo.transient)
         self.active = self.record.active = active
         self.standby = self.record.standby = other(active)
@@ -66,6 +77,10 @@ class Run:
     def retry_longer(self) -> None:
         """From now on retries faults for longer, and refusals too: there is no way but on."""
         self.retry = self.policy.undo
+
+    def begin_anew(self) -> None:
+        """From now on sub-orchestrations have ids of another attempt."""
+        self.attempt += 1
 
     def reference(
         self,
@@ -81,6 +96,7 @@ class Run:
             slot=slot,
             version=version,
             through=through,
+            entry=self.entry,
         )
 
     def stage(self, stage: Stage) -> None:
@@ -97,7 +113,7 @@ class Run:
     def plan(self) -> Steps[Planned]:
         """The answer of `plan`, recorded as a step. Raises `StepFailed`."""
         reference = msgspec.structs.replace(self.reference(), request=self.request)
-        steps = call(self.context, activities.PLAN, reference, self.retry)
+        steps = call(self.context, activities.PLAN, reference, self.retry, self._waits)
         return (yield from self._recorded(StepName.PLAN, steps))
 
     def step(
@@ -107,12 +123,12 @@ class Run:
         slot: Slot,
         *,
         version: str | None = None,
+        retry: Retry | None = None,
     ) -> Steps[A]:
         """The activity's answer, recorded with its times. Raises `StepFailed`."""
         reference = self.reference(slot, version=version)
-        return (
-            yield from self._recorded(name, call(self.context, activity, reference, self.retry))
-        )
+        steps = call(self.context, activity, reference, retry or self.retry, self._waits)
+        return (yield from self._recorded(name, steps))
 
     def wait(
         self, name: StepName, activity: Activity[Watched], slot: Slot, seconds: float
@@ -143,7 +159,7 @@ class Run:
                         times,
                     )
                 ),
-                f"{self.request.rotation}.{name}.{workload}",
+                part_id(self.request.rotation, name, workload, self.attempt),
                 version=inherited(self.context),
             )
             for workload, times in self.policy.workloads.items()
@@ -152,10 +168,9 @@ class Run:
         failures = []
         for workload, answer in zip(self.policy.workloads, answers, strict=True):
             self.record.workloads[workload] = Progress.FAILED if answer.reasons else done
-            failures += [
-                Reason(why.code, f"workload {workload}: {why.text}", why.remedy)
-                for why in answer.reasons
-            ]
+            failures += [_of_workload(workload, why) for why in answer.reasons]
+            met = [_of_workload(workload, why) for why in answer.releases]
+            self.record.releases = [*self.record.releases, *met][-RELEASES_KEPT:]
         if failures:
             raise StepFailed(name, failures)
 
@@ -172,7 +187,10 @@ class Run:
         """Logs and announces a notice. A topic that is down delays nothing: see `steps.telling`."""
         reference = msgspec.structs.replace(self.reference(), notice=notice)
         try:
-            yield from call(self.context, activities.NOTIFY, reference, self.telling)
+            ready = yield from call(self.context, activities.NOTIFY, reference, self.telling)
+            if ready.changed is not None and ready.changed != self.record.changed:
+                self.record.changed = ready.changed
+                self.show()
         except StepFailed as failure:
             # Telling is not worth a rotation; the record still says that it was not told.
             self.record.untold = [*self.record.untold[1 - IGNORED_KEPT :], str(failure)]
@@ -189,11 +207,20 @@ class Run:
         try:
             answer = yield from steps
         except StepFailed as failure:
-            entry.until = self.now
+            entry.until, entry.waits = self.now, None
             entry.failure = wire.truncated(failure.text, LONGEST_MESSAGE)
             entry.code = failure.reasons[0].code
             self.show()
             raise
-        entry.until = self.now
+        entry.until, entry.waits = self.now, None
         self.show()
         return answer
+
+    def _waits(self, failure: Failure) -> None:
+        """Shows what the step under way waits for: it may be something for a person to mend."""
+        self.record.steps[-1].waits = wire.truncated(failure.message, LONGEST_MESSAGE)
+        self.show()
+
+
+def _of_workload(workload: str, why: Reason) -> Reason:
+    return Reason(why.code, f"workload {workload}: {why.text}", why.remedy)

@@ -14,8 +14,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from rotation.model import wire
 from rotation.model.errors import Failure, StepFailed
 from rotation.model.reasons import Code, reason
+from rotation.story.version import since
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
     import azure.durable_functions as df
     from msgspec import Struct
 
@@ -44,19 +48,52 @@ def call(
     activity: Activity[A],
     reference: Reference,
     retry: Retry,
+    waits: Callable[[Failure], None] = lambda _: None,
 ) -> Steps[A]:
-    """The activity's answer, asked for again as long as `retry` allows. Raises `StepFailed`."""
-    began = context.current_utc_datetime
+    """The activity's answer, asked for again as long as `retry` allows. Raises `StepFailed`.
+
+    `waits` hears of each failure that is waited for.
+    """
+    patience = Patience(context, retry)
     for number in itertools.count():
         answer = yield from attempt(context, activity, reference)
         if not isinstance(answer, Failure):
             return answer
-        pause = delay(number, answer.retry_after)
-        longest = timedelta(seconds=retry.transient if answer.transient else retry.refusals)
-        if context.current_utc_datetime + pause > began + longest:
+        pause = patience.pause(answer, delay(number, answer.retry_after))
+        if pause is None:
             raise StepFailed(activity.name, [answer.reason])
+        waits(answer)
         yield context.create_timer(context.current_utc_datetime + pause)
     raise AssertionError("unreachable")
+
+
+class Patience:
+    """The time that is left for a call, which depends on what it fails with.
+
+    Refusals count from the first one: an API server that was away for minutes refuses everything
+    for some more seconds once it is back.
+    """
+
+    def __init__(self, context: df.DurableOrchestrationContext, retry: Retry) -> None:
+        self._context = context
+        self._retry = retry
+        self._began: dict[str, datetime] = {"transient": context.current_utc_datetime}
+
+    def pause(self, failure: Failure, wanted: timedelta) -> timedelta | None:
+        """The pause before the next try, `wanted` or what is left; None if nothing is."""
+        now = self._context.current_utc_datetime
+        if not since(self._context, "1.2"):
+            return self._pause_until_1_2(failure, wanted)
+        kind = "transient" if failure.transient else "refusals" if failure.refused else "final"
+        longest = timedelta(seconds=getattr(self._retry, kind))
+        left = self._began.setdefault(kind, now) + longest - now
+        # The last try is at the end of the time, also where the other side asks for a longer pause.
+        return min(wanted, left) if left >= FIRST_DELAY else None
+
+    def _pause_until_1_2(self, failure: Failure, wanted: timedelta) -> timedelta | None:
+        seconds = self._retry.transient if failure.transient else self._retry.refusals
+        end = self._began["transient"] + timedelta(seconds=seconds)
+        return wanted if self._context.current_utc_datetime + wanted <= end else None
 
 
 def attempt(
@@ -95,6 +132,8 @@ def wait(
 def overdue(
     activity: Activity[Watched], code: Code, seconds: float, watched: Watched
 ) -> StepFailed:
-    """The error for a wait that is not done after `seconds`."""
+    """The error for a wait that is not done after `seconds`, by its own code or else by `code`."""
     text = f"not done after {seconds:.0f} s: {watched.observed}"
-    return StepFailed(activity.name, [reason(code, text)])
+    # One that a newer release answered with may be none of this one's.
+    known = {str(each): each for each in Code}
+    return StepFailed(activity.name, [reason(known.get(watched.code or "", code), text)])

@@ -23,7 +23,8 @@ TIGHTER = ((1000, 50, 20), (300, 50, 10), (110, 50, 2), (110, 8, 1))
 
 
 def truncated_status(status: JsonObject) -> JsonObject:
-    """The status, if it is too long with shorter texts, its last steps and its first reasons only.
+    """The status, if it is too long with shorter texts, its last steps, and its first reasons and
+    other texts only.
 
     Ids and names have at most a hundred characters and stay whole.
     """
@@ -32,6 +33,7 @@ def truncated_status(status: JsonObject) -> JsonObject:
         if len(json.dumps(shown)) <= LIMIT:
             break
         kept = {"steps": status["steps"][-steps:], "reasons": status["reasons"][:reasons]}
+        kept |= {key: status[key][:reasons] for key in ("changed", "releases")}
         shown = _cut({**status, **kept}, longest)
     return shown
 

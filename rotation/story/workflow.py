@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from rotation.model import activities, wire
-from rotation.model.activities import Reference
+from rotation.model.activities import Reference, Retry
 from rotation.model.catalogue import Announcement, Outcome, Progress, Stage, StepName, ending
 from rotation.model.errors import Failure, StepFailed
 from rotation.model.reasons import Code, Reason, reason
@@ -82,7 +82,8 @@ def story(run: Run) -> Steps[End]:  # noqa: PLR0911 - one line for each way a ro
     if plan.active is None or plan.policy is None:
         text = "; ".join(why.text for why in plan.reasons)
         return plan.outcome or Outcome.REFUSED, text, plan.reasons
-    run.begin(plan.active, plan.policy)
+    run.record.doubts = plan.doubts
+    run.begin(plan.active, plan.policy, plan.entry)
     yield from run.tell(run.notice(Announcement.STARTED))
     try:
         yield from bring_up(run)
@@ -109,7 +110,23 @@ STAGE_ATTEMPTS = 3
 
 
 def bring_up(run: Run) -> Steps[None]:
-    """Gives the standby slot a new password, and starts and tests its pods, unseen by clients."""
+    """Gives the standby slot a new password, and starts and tests its pods, unseen by clients.
+
+    A secret version that comes after ours, of an execution that was held up or of somebody else,
+    has it begin anew, a few times.
+    """
+    for left in reversed(range(STAGE_ATTEMPTS)):
+        try:
+            yield from _bring_up(run)
+        except StepFailed as failure:
+            if not left or not _foreign(failure) or not since(run.context, "1.2"):
+                raise
+            run.begin_anew()
+        else:
+            return
+
+
+def _bring_up(run: Run) -> Steps[None]:
     slot = run.standby
     version = run.record.version = yield from new_login(run, slot)
     run.stage(Stage.VERIFY)
@@ -125,12 +142,19 @@ def bring_up(run: Run) -> Steps[None]:
     yield from run.step(StepName.VERIFY, activities.VERIFY, slot, version=version)
 
 
-def new_login(run: Run, slot: Slot) -> Steps[str]:
-    """The secret version that the role logs in with: staged by this rotation, and still current.
+def _foreign(failure: StepFailed) -> bool:
+    """Whether a step found a secret version in the place of ours."""
+    return failure.reasons[0].code == Code.FOREIGN_VERSION
 
-    Where somebody else writes versions too, a new one is staged a few times before it gives up.
+
+def new_login(run: Run, slot: Slot) -> Steps[str]:
+    """The secret version that the role logs in with, staged by this rotation.
+
+    Stories of 1.1 begin anew here where somebody else writes versions too; newer ones in
+    `bring_up`, since one may come later.
     """
-    for left in reversed(range(STAGE_ATTEMPTS)):
+    only_here = since(run.context, "1.1") and not since(run.context, "1.2")
+    for left in reversed(range(STAGE_ATTEMPTS if only_here else 1)):
         run.stage(Stage.STAGE)
         staged = yield from run.step(StepName.STAGE, activities.STAGE, slot)
         run.stage(Stage.ACTIVATE)
@@ -139,8 +163,7 @@ def new_login(run: Run, slot: Slot) -> Steps[str]:
                 StepName.ACTIVATE, activities.ACTIVATE, slot, version=staged.version
             )
         except StepFailed as failure:
-            foreign = failure.reasons[0].code == Code.FOREIGN_VERSION
-            if not left or not foreign or not since(run.context, "1.1"):
+            if not left or not _foreign(failure):
                 raise
         else:
             return staged.version
@@ -196,17 +219,40 @@ def abort(run: Run, why: str, reasons: list[Reason]) -> Steps[End]:
 
 
 def roll_back(run: Run, why: str, reasons: list[Reason]) -> Steps[End]:
-    """Moves traffic back to the slot that served before, and takes the standby slot down."""
+    """Moves traffic back to the slot that served before, and takes the standby slot down.
+
+    Its pods have served all the time, and need no new connection for that: see `check_login`.
+    """
     run.retry_longer()
+    met = len(run.record.releases)
     try:
-        yield from run.step(StepName.VERIFY, activities.VERIFY, run.active)
+        if not since(run.context, "1.2"):
+            yield from run.step(StepName.VERIFY, activities.VERIFY, run.active)
         yield from swap_back(run)
+        if since(run.context, "1.2"):
+            yield from check_login(run)
         yield from retire(run, run.standby)
     except StepFailed as failure:
         failed = reason(Code.ROLLING_BACK_FAILED, f"rolling back failed: {failure.message}")
         text = f"{why}; {failed.text}"
         return Outcome.NEEDS_ATTENTION, text, [failed, *failure.reasons, *reasons]
-    return Outcome.ROLLED_BACK, why, reasons
+    left = [one for one in run.record.releases[met:] if one.code == Code.RELEASE_LEFT]
+    text = "; ".join([why, *(one.text for one in left)])
+    return Outcome.ROLLED_BACK, text, [*reasons, *left]
+
+
+# Long enough for a blip, and for no more: an alarm is wanted soon.
+BEFORE_THE_ALARM = Retry(transient=20.0, refusals=20.0)
+
+
+def check_login(run: Run) -> Steps[None]:
+    """Tries the login of the slot that traffic went back to. A failure is announced, and stops
+    nothing: the slot that is retired next may hold the very connections that were missing."""
+    try:
+        yield from run.step(StepName.VERIFY, activities.VERIFY, run.active, retry=BEFORE_THE_ALARM)
+    except StepFailed as failure:
+        notice = run.notice(Announcement.LOGIN_FAILS)
+        yield from run.tell(msgspec.structs.replace(notice, reasons=list(failure.reasons)))
 
 
 def finish(run: Run, outcome: Outcome, why: str, reasons: list[Reason]) -> Steps[JsonObject]:
@@ -234,14 +280,20 @@ def publish(context: df.DurableOrchestrationContext) -> Steps[JsonObject]:
 
     A refusal is repeated too: somebody may grant the missing right meanwhile.
     """
-    event: JsonObject = wire.decoded(context.get_input())
+    given: JsonObject = wire.decoded(context.get_input())
+    # Before 1.2, and without an entry, the event alone.
+    event: JsonObject = given.get("event", given)
     reference = Reference(
-        rotation=event["data"]["rotation"], credential=event["data"]["credential"], event=event
+        rotation=event["data"]["rotation"],
+        credential=event["data"]["credential"],
+        event=event,
+        entry=given.get("entry"),
     )
     for number in range(PUBLISH_ATTEMPTS):
         answer = yield from attempt(context, activities.PUBLISH_EVENT, reference)
         if not isinstance(answer, Failure):
             return {"attempts": number + 1}
         pause = min(timedelta(seconds=2 ** min(number, 12)), LONGEST_PAUSE)
+        pause = max(pause, timedelta(seconds=answer.retry_after or 0))
         yield context.create_timer(context.current_utc_datetime + pause)
     raise RuntimeError(f"event {event['id']} could not be published; the step's log says why")

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
+from rotation.decisions.rollout import named
 from rotation.model import activities, wire
-from rotation.model.activities import Part, PartEnded
+from rotation.model.activities import Part, PartEnded, Retry
 from rotation.model.errors import StepFailed
-from rotation.model.reasons import Code, Reason
+from rotation.model.reasons import Code, Reason, reason
 from rotation.story.retrying import Steps, call, overdue, wait
+from rotation.story.version import since
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,12 +25,15 @@ if TYPE_CHECKING:
     import azure.durable_functions as df
     from msgspec import Struct
 
-    from rotation.model.activities import Activity, Through, Watched
+    from rotation.model.activities import Activity, Moved, Through, Watched
     from rotation.model.wire import JsonObject
 
     Orchestrator = Callable[[df.DurableOrchestrationContext], Steps[JsonObject]]
 
 A = TypeVar("A", bound="Struct")
+
+LEVELS = 3  # times that a slot is brought to the images that serve, before it gives up
+LONGEST_RELEASE = 300  # characters that are kept of what became of a release
 
 
 class Task:
@@ -39,12 +44,27 @@ class Task:
         self.reference = part.reference
         self.retry = part.retry
         self.times = part.times
+        self.releases: list[Reason] = []  # of others, that it met
 
-    def step(self, activity: Activity[A], *, through: Through | None = None) -> Steps[A]:
+    def step(
+        self,
+        activity: Activity[A],
+        *,
+        through: Through | None = None,
+        level: bool = False,
+        images: dict[str, str] | None = None,
+        retry: Retry | None = None,
+    ) -> Steps[A]:
         """The activity's answer. Raises `StepFailed`."""
         self._show(activity)
-        reference = msgspec.structs.replace(self.reference, through=through)
-        return (yield from call(self.context, activity, reference, self.retry))
+        reference = msgspec.structs.replace(
+            self.reference, through=through, level=level, images=images
+        )
+        return (yield from call(self.context, activity, reference, retry or self.retry))
+
+    def met(self, code: Code, text: str) -> None:
+        """Notes what became of somebody else's release."""
+        self.releases.append(reason(code, wire.truncated(text, LONGEST_RELEASE)))
 
     def wait(self, activity: Activity[Watched], seconds: float, late: Code) -> Steps[None]:
         """Repeats a bounded watch until done. Raises `StepFailed` after `seconds`, with `late`."""
@@ -71,8 +91,8 @@ def workload(part: Callable[[Task], Steps[None]]) -> Orchestrator:
                 Reason(why.code, f"{failure.step}: {why.text}", why.remedy)
                 for why in failure.reasons
             ]
-            return wire.value_of(PartEnded(reasons))
-        return wire.value_of(PartEnded())
+            return wire.value_of(PartEnded(reasons, task.releases))
+        return wire.value_of(PartEnded(releases=task.releases))
 
     return orchestrator
 
@@ -88,12 +108,89 @@ def prepare_workload(task: Task) -> Steps[None]:
 
 @workload
 def swap_workload(task: Task) -> Steps[None]:
-    yield from task.step(activities.SWAP)
+    """Moves traffic to the slot, once that runs the images that serve by then."""
+    if not since(task.context, "1.2"):
+        yield from task.step(activities.SWAP)
+        return
+    for _ in range(LEVELS):
+        moved = yield from task.step(activities.SWAP, level=True)
+        if not moved.released:
+            _note_left(task, moved)
+            return
+        yield from level(task, moved)
+    text = f"others were deployed {LEVELS} times while the slot was brought to those that serve"
+    raise StepFailed(activities.SWAP.name, [reason(Code.RELEASES_GO_ON, text)])
 
 
 @workload
 def swap_back_workload(task: Task) -> Steps[None]:
-    yield from task.step(activities.SWAP_BACK)
+    """Moves traffic back to the slot, once that runs the images that serve by then.
+
+    Where it cannot be brought to them, it goes back with those that it had: whatever others deploy,
+    there is a way back.
+    """
+    if not since(task.context, "1.2"):
+        yield from task.step(activities.SWAP_BACK)
+        return
+    left = f"others were deployed each time that {_slot(task)} was brought to those that serve"
+    for _ in range(LEVELS):
+        moved = yield from _go_back(task, level=True)
+        if not moved.released:
+            _note_left(task, moved)
+            return
+        try:
+            yield from level(task, moved)
+        except StepFailed as failure:
+            left = yield from _back_as_it_was(task, moved, failure)
+            break
+    yield from _go_back(task)
+    task.met(Code.RELEASE_LEFT, left)
+
+
+def _go_back(task: Task, *, level: bool = False) -> Steps[Moved]:
+    """The answer of a swap back to as many pods as the other slot has, if they are to be had.
+
+    After `ready` those that are ready must do: more may never get ready, for want of connections.
+    """
+    patient = min(task.times.ready, task.retry.transient)
+    if not task.reference.few:
+        try:
+            retry = Retry(patient, patient)
+            return (yield from task.step(activities.SWAP_BACK, level=level, retry=retry))
+        except StepFailed:
+            task.reference = msgspec.structs.replace(task.reference, few=True)
+    return (yield from task.step(activities.SWAP_BACK, level=level))
+
+
+def _back_as_it_was(task: Task, moved: Moved, failure: StepFailed) -> Steps[str]:
+    """Gives the slot its own images again, and returns what to say of those that serve."""
+    left = f"{_slot(task)} serves again with {named(moved.had, moved.released)}, and not with"
+    why = f"{named(moved.released, moved.had)}, which it could not be brought to: {failure.message}"
+    try:
+        yield from task.step(activities.LEVEL, images=moved.had)
+    except StepFailed as again:
+        # Its former pods may be up all the same: the swap looks at that.
+        why = f"{why}; nor could it be given its own: {again.message}"
+    return f"{left} {why}"
+
+
+def level(task: Task, moved: Moved) -> Steps[None]:
+    """Brings the slot to the images that serve, and tests it there. Raises `StepFailed`."""
+    yield from task.step(activities.LEVEL, images=moved.released)
+    yield from task.wait(activities.AWAIT_READY, task.times.ready, Code.NOT_READY)
+    yield from task.step(activities.TEST, through="preview")
+    images = named(moved.released, moved.had)
+    text = f"{_slot(task)} was brought to {images}, which served by then, and tested"
+    task.met(Code.RELEASE_BROUGHT, text)
+
+
+def _note_left(task: Task, moved: Moved) -> None:
+    if moved.left:
+        task.met(Code.RELEASE_LEFT, moved.left)
+
+
+def _slot(task: Task) -> str:
+    return str(task.reference.slot)
 
 
 @workload

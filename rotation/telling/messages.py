@@ -100,7 +100,9 @@ def log_event(notice: Notice) -> str:
 
 
 def log_level(notice: Notice) -> int:
-    """The level of a notice's log event: its outcome's, else INFO."""
+    """The level of a notice's log event: its outcome's, ERROR of an alarm, else INFO."""
+    if notice.kind is Announcement.LOGIN_FAILS:
+        return logging.ERROR
     return ending(notice.outcome).level if notice.outcome else logging.INFO
 
 
@@ -113,6 +115,9 @@ def log_fields(notice: Notice) -> JsonObject:
     reasons = fields.pop("reasons", [])
     if notice.outcome is not None:
         fields["reason"] = fields.pop("outcomeReason", "")
+    elif reasons:
+        fields["reason"] = "; ".join(why["text"] for why in reasons)
+    if notice.outcome is not None or reasons:
         fields["codes"] = [why["code"] for why in reasons]
     return fields
 
@@ -156,7 +161,7 @@ def announcement(notice: Notice, approvers: list[str], public_url: str | None) -
     return wire.value_of(event)
 
 
-def words(kind: Announcement, notice: Notice) -> tuple[str, str]:
+def words(kind: Announcement, notice: Notice) -> tuple[str, str]:  # noqa: PLR0911 - one for each
     """A mail's subject, in one line, and its body, in a few sentences; both without markup."""
     match kind:
         case Announcement.STARTED:
@@ -171,6 +176,8 @@ def words(kind: Announcement, notice: Notice) -> tuple[str, str]:
             return f"the {replaced} login is still in use", _still_in_use(notice.sessions or [])
         case Announcement.APPROVED | Announcement.REJECTED:
             return f"rotation {kind.lower()}", _decided(notice.decision)
+        case Announcement.LOGIN_FAILS:
+            return "the login that serves fails", _login_fails(notice.reasons)
         case (
             Announcement.COMPLETED
             | Announcement.ROLLED_BACK
@@ -201,6 +208,15 @@ def _decided(decision: Decision | None) -> str:
         return ""
     said = f" Comment: {decision.comment}" if decision.comment else ""
     return f"{decision.by} decided through {decision.channel}.{said}"
+
+
+def _login_fails(reasons: list[Reason]) -> str:
+    """Sentences that say why a new connection as the login that serves fails."""
+    listed = "; ".join(why.text for why in reasons)
+    return (
+        "Traffic is back on the slot that served before, whose pods are ready and go on with the "
+        f"connections that they have. A new one fails: {listed}."
+    )
 
 
 def _still_in_use(sessions: list[SessionCount]) -> str:

@@ -10,19 +10,19 @@ from rotation.model.catalogue import PREFIX, Announcement, announcement_facts
 from rotation.telling.messages import Recipient
 
 if TYPE_CHECKING:
-    from rotation.config import Credential
+    from rotation.config import Approval
     from rotation.contracts.edges import Readers
     from rotation.model.wire import JsonObject
 
 CARRIERS = {PREFIX + kind for kind in Announcement if announcement_facts(kind).asks}
 
 
-def with_recipients(edges: Readers, event: JsonObject, credential: Credential) -> JsonObject:
+def with_recipients(edges: Readers, event: JsonObject, approval: Approval) -> JsonObject:
     """The event with a link for each approver who has a mail address, if it asks for a decision."""
     settings = edges.settings
     if event["eventType"] not in CARRIERS or settings.sign_in != "links" or not settings.link_key:
         return event
-    signed, expires = SignedLinks(edges), edges.now() + validity(credential)
+    signed, expires = SignedLinks(edges), edges.now() + validity(approval)
     rotation = event["data"]["rotation"]
     recipients = [
         wire.value_of(
@@ -32,6 +32,6 @@ def with_recipients(edges: Readers, event: JsonObject, credential: Credential) -
                 expires=wire.moment(expires),
             )
         )
-        for approver in credential.approval.addresses
+        for approver in approval.addresses
     ]
     return {**event, "data": {**event["data"], "recipients": recipients}}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import secrets
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,6 +19,7 @@ from azure.core.credentials import AccessToken
 from local.identity import Identity, issue
 from local.process import Component
 from rotation.config import parse
+from rotation.edges.identity import Renewable
 from tests.local.azure.support import ADMIN, APP, Admin
 from tests.memory import MemoryEdges
 from tests.unit.test_config import VALID
@@ -82,6 +84,27 @@ def started() -> Iterator[Callable[[Component], Component]]:
     yield start
     for component in running:
         component.stop()
+
+
+class Revoked:
+    """A credential that keeps a token which no server takes, as the SDK's keep theirs."""
+
+    def get_token(self, *_: str, **__: Any) -> AccessToken:
+        return AccessToken("revoked", int(time.time()) + 3600)
+
+
+def revoked_once(state: Path, identity: Identity = APP) -> Renewable:
+    """A credential whose tokens are good once it was told to forget the first."""
+    made: Iterator[Any] = iter([Revoked(), Tokens(state, identity)])
+    return Renewable(lambda: next(made))
+
+
+@contextmanager
+def at_once(asked: float) -> Iterator[None]:
+    """Fails if something waits in here for the seconds that a server asked for."""
+    began = time.monotonic()
+    yield
+    assert time.monotonic() - began < asked, "it has waited, instead of the orchestrator"
 
 
 # Where a promise is looked at: `real` is a stand-in, or what a variable names.

@@ -9,8 +9,10 @@ whose server answers on port 8080 to / and /healthz (default: a small public one
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 import os
+import re
 import socket
 import threading
 import time
@@ -26,6 +28,7 @@ from local.cluster.client import apply, connect
 from local.process import Component, wait_until
 from local.tls import Authority
 from rotation.config import Cluster
+from rotation.decisions.selectors import matches
 from rotation.edges.azure import AKS_SCOPE
 from rotation.edges.cluster import services
 from rotation.edges.cluster.client import Api
@@ -37,7 +40,14 @@ from rotation.model.reasons import Code
 from rotation.model.targets import DeploymentTarget, SecretKeyTarget, ServiceTarget
 from rotation.model.world import Deployment, Route
 from rotation.secrecy import Secret, new_password
-from tests.contract.conftest import PLACES, Tokens, faults, needs_the_stand_in
+from tests.contract.conftest import (
+    PLACES,
+    Tokens,
+    at_once,
+    faults,
+    needs_the_stand_in,
+    revoked_once,
+)
 from tests.local.azure.support import ADMIN, READER, Admin
 from tests.memory.cluster import DeploymentState, SecretState, ServiceState
 from tests.memory.database import RoleState
@@ -96,13 +106,16 @@ def space(api: Any, name: str) -> Iterator[str]:
     space = os.environ["CONTRACT_NAMESPACE"]
     yield space
     for path in (f"/api/v1/namespaces/{space}", f"/apis/apps/v1/namespaces/{space}"):
-        kinds = ("services", "secrets") if path.startswith("/api/") else ("deployments",)
-        for kind in kinds:
-            parts = api.param_serialize(
-                "DELETE", f"{path}/{kind}/{name}", auth_settings=["BearerToken"]
-            )
-            status = api.call_api(*parts).response.status
-            assert status in {200, 202, 404}, f"{kind}/{name} is left in {space}: HTTP {status}"
+        core = ("services", "secrets", "pods", "resourcequotas")
+        kinds = core if path.startswith("/api/") else ("deployments",)
+        for kind, made in itertools.product(kinds, (name, f"{name}-other")):
+            status = delete(api, f"{path}/{kind}/{made}")
+            assert status in {200, 202, 404}, f"{kind}/{made} is left in {space}: HTTP {status}"
+
+
+def delete(api: Any, path: str) -> int:
+    parts = api.param_serialize("DELETE", path, auth_settings=["BearerToken"])
+    return int(api.call_api(*parts).response.status)
 
 
 @dataclass(frozen=True)
@@ -113,8 +126,12 @@ class Edge:
     pods: Deployments
 
 
-def edge_of(settings: Cluster, authenticate: Callable[[], Secret] = new_password) -> Edge:
-    api = Api("contract", settings, authenticate)
+def edge_of(
+    settings: Cluster,
+    authenticate: Callable[[], Secret] = new_password,
+    refused: Callable[[], None] = lambda: None,
+) -> Edge:
+    api = Api("contract", settings, authenticate, refused)
     return Edge(Services(api), Deployments(api))
 
 
@@ -183,6 +200,15 @@ class Place(Protocol):
     def deployment(self, name: str, replicas: int) -> DeploymentTarget:
         """With a container `web` of `IMAGE`."""
 
+    def twin(self, name: str, replicas: int) -> DeploymentTarget:
+        """Another Deployment, whose selector is the same and whose pods have the same labels."""
+
+    def debug_copy(self, target: DeploymentTarget) -> None:
+        """Adds a pod that has the labels of the Deployment's."""
+
+    def evict(self, target: DeploymentTarget) -> str:
+        """Lets one of the Deployment's pods be evicted, and returns its name."""
+
     def secret(self, name: str, **data: str) -> SecretKeyTarget:
         """Its key `password`."""
 
@@ -202,6 +228,32 @@ class RealPlace:
     def deployment(self, name: str, replicas: int) -> DeploymentTarget:
         apply(self._api, [deployment(name, replicas)], namespace=self.space)
         return DeploymentTarget(self.space, name)
+
+    def twin(self, name: str, replicas: int) -> DeploymentTarget:
+        manifest = deployment(name, replicas)
+        manifest["metadata"]["name"] = f"{name}-other"
+        apply(self._api, [manifest], namespace=self.space)
+        return DeploymentTarget(self.space, f"{name}-other")
+
+    def debug_copy(self, target: DeploymentTarget) -> None:
+        template = deployment(target.name, 1)["spec"]["template"]
+        metadata = {"name": target.name, **template["metadata"]}
+        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
+        apply(self._api, [pod], namespace=self.space)
+
+    def evict(self, target: DeploymentTarget) -> str:
+        needs_the_stand_in("CONTRACT_KUBECONFIG", "plays the part of a node")
+        name = self.pods.listed(target)[0].name
+        path = f"/api/v1/namespaces/{self.space}/pods/{name}/status"
+        parts = self._api.param_serialize(
+            "PATCH",
+            path,
+            header_params={"Content-Type": "application/merge-patch+json"},
+            body={"status": {"phase": "Failed", "reason": "Evicted"}},
+            auth_settings=["BearerToken"],
+        )
+        assert self._api.call_api(*parts).response.status == 200
+        return name
 
     def secret(self, name: str, **data: str) -> SecretKeyTarget:
         manifest = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}}
@@ -231,12 +283,36 @@ class MemoryPlace:
         return ServiceTarget(self.space, name, SLOT)
 
     def deployment(self, name: str, replicas: int) -> DeploymentTarget:
+        return self._deployment(name, name, replicas)
+
+    def _deployment(self, name: str, app: str, replicas: int) -> DeploymentTarget:
         state = DeploymentState(
-            self.space, name, "web", lambda: "mounted", replicas, {"web": IMAGE}
+            self.space,
+            name,
+            "web",
+            lambda: "mounted",
+            replicas,
+            {"web": IMAGE},
+            labels={"app": app, SLOT: "blue"},
         )
         self._model.deployments[self.space, name] = state
         self._model.settle(state)
         return DeploymentTarget(self.space, name)
+
+    def twin(self, name: str, replicas: int) -> DeploymentTarget:
+        return self._deployment(f"{name}-other", name, replicas)
+
+    def debug_copy(self, target: DeploymentTarget) -> None:
+        found = self._model.deployments[target.namespace, target.name]
+        self._model.leave_behind(found)
+        found.strays = [pod for pod in found.strays if pod.controller is None]
+        assert found.strays
+
+    def evict(self, target: DeploymentTarget) -> str:
+        found = self._model.deployments[target.namespace, target.name]
+        self._model.evict(found)
+        (pod,) = found.strays
+        return pod.name
 
     def secret(self, name: str, **data: str) -> SecretKeyTarget:
         self._model.secrets[self.space, name] = SecretState(dict(data))
@@ -453,6 +529,56 @@ def test_each_pod_has_an_address_of_its_own_and_its_nodes(place: Place, up: Work
         ip_address(address)
 
 
+def test_a_debug_copy_is_no_deployments(place: Place, up: Workload) -> None:
+    before = names(place, up)
+    place.debug_copy(up.deployment)
+    assert names(place, up) == before
+    place.pods.scale(up.deployment, 0)
+    assert place.pods.watch_gone(up.deployment, 30) == []
+
+
+def test_an_evicted_pod_is_nobodys(place: Place, up: Workload) -> None:
+    evicted = place.evict(up.deployment)
+    assert evicted not in names(place, up)
+    wait_until(lambda: len(names(place, up)) == 2, 30, "a pod in the evicted one's place")
+    place.pods.scale(up.deployment, 0)
+    assert place.pods.watch_gone(up.deployment, 30) == []
+
+
+def test_pods_of_another_deployment_with_the_same_selector(
+    place: Place, up: Workload, name: str
+) -> None:
+    twin = place.twin(name, 1)
+    place.pods.watch(twin, ready, 60)
+    assert len(names(place, up)) == 2
+    assert len(place.pods.listed(twin)) == 1
+    place.pods.scale(twin, 0)
+    assert place.pods.watch_gone(twin, 30) == []
+    assert len(names(place, up)) == 2
+
+
+def test_listed_says_how_a_pod_does(place: Place, up: Workload) -> None:
+    for pod in place.pods.listed(up.deployment):
+        assert (pod.ready, pod.waiting, pod.restarts, pod.exit_code) == (True, None, 0, None)
+        assert pod.created is not None
+
+
+def test_a_deployment_shows_what_it_selects(place: Place, down: Workload, name: str) -> None:
+    found = place.pods.deployment(down.deployment)
+    assert found is not None
+    assert found.labels == {"app": name, SLOT: "blue"}
+    assert found.selector is not None
+    assert matches(found.selector, found.labels)
+    assert not matches(found.selector, {SLOT: "blue"})
+    assert not found.paused
+
+
+def test_a_route_shows_what_else_its_service_selects(place: Place, name: str) -> None:
+    route = place.traffic.route(place.service(name, "blue", tier="web"))
+    assert route is not None
+    assert route.selector("green") == {"app": name, "tier": "web", SLOT: "green"}
+
+
 def names(place: Place, workload: Workload) -> list[str]:
     return [pod.name for pod in place.pods.listed(workload.deployment)]
 
@@ -516,6 +642,14 @@ def test_start_once_more_leaves_the_pods_alone(place: Place, up: Workload) -> No
     assert names(place, up) == before
 
 
+def test_start_without_a_version_leaves_the_one_that_is_named(place: Place, up: Workload) -> None:
+    for version in ("v8", None):
+        place.pods.start(up.deployment, replicas=2, images={"web": IMAGE}, version=version)
+        found = place.pods.watch(up.deployment, lambda d: ready(d) and d.version == "v8", 60)
+        assert ready(found)
+        assert found.version == "v8"
+
+
 def test_start_with_what_is_not_valid(place: Place, down: Workload) -> None:
     with pytest.raises(Invalid, match=r"HTTP 422 Invalid .*spec\.replicas") as caught:
         place.pods.start(down.deployment, replicas=-1, images={}, version="v7")
@@ -577,6 +711,81 @@ def test_an_image_that_is_not_there_never_gets_ready(real: RealPlace, name: str)
     assert 1 <= time.monotonic() - begun < 20
     assert (found.ready, found.replicas) == (0, 1)
     real.pods.scale(target, 0)
+
+
+def test_match_expressions_are_followed_too(real: RealPlace, api: Any, name: str) -> None:
+    manifest = deployment(name, 1)
+    manifest["spec"]["selector"] = {
+        "matchExpressions": [
+            {"key": "app", "operator": "In", "values": [name, "another"]},
+            {"key": "tier", "operator": "NotIn", "values": ["web", "jobs"]},
+            {"key": SLOT, "operator": "Exists"},
+            {"key": "retired", "operator": "DoesNotExist"},
+        ]
+    }
+    apply(api, [manifest], namespace=real.space)
+    target = DeploymentTarget(real.space, name)
+    found = real.pods.watch(target, ready, 60)
+    assert found.selector is not None
+    assert matches(found.selector, found.labels or {})
+    assert not matches(found.selector, {"app": name, SLOT: "blue", "retired": ""})
+    (pod,) = real.pods.listed(target)
+    assert real.pods.watch_gone(target, 1) == [pod.name]
+    real.pods.scale(target, 0)
+    assert real.pods.watch_gone(target, 30) == []
+
+
+def test_a_pod_that_cannot_start_says_why(real: RealPlace, name: str) -> None:
+    target = real.deployment(name, 0)
+    real.pods.start(target, replicas=1, images={"web": "no.such/image:1"}, version="v7")
+
+    def reasons() -> set[str | None]:
+        return {pod.waiting for pod in real.pods.listed(target)}
+
+    wait_until(lambda: reasons() & {"ErrImagePull", "ImagePullBackOff"} != set(), 30, "a reason")
+    real.pods.scale(target, 0)
+
+
+def test_a_pod_that_crashes_says_how_often_and_how(real: RealPlace, api: Any, name: str) -> None:
+    needs_the_stand_in("CONTRACT_KUBECONFIG", "runs a command that its image has")
+    apply(api, [deployment(name, 1, command=["sh", "-c", "exit 3"])], namespace=real.space)
+    target = DeploymentTarget(real.space, name)
+
+    def crashed() -> bool:
+        found = real.pods.listed(target)
+        return any(pod.waiting == "CrashLoopBackOff" and pod.restarts > 0 for pod in found)
+
+    wait_until(crashed, 30, "a back-off")
+    (pod,) = real.pods.listed(target)
+    assert (pod.ready, pod.exit_code, pod.ended) == (False, 3, "Error")
+    real.pods.scale(target, 0)
+
+
+def test_a_quota_that_refuses_pods_is_told_in_numbers(real: RealPlace, api: Any, name: str) -> None:
+    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": name}}
+    apply(api, [{**quota, "spec": {"hard": {"pods": "0"}}}], namespace=real.space)
+    path = f"/api/v1/namespaces/{real.space}/resourcequotas/{name}"
+    wait_until(lambda: not KUBECONFIG or "used" in stored(api, path)["status"], 30, "its count")
+    target = real.deployment(name, 1)
+    refused = real.pods.watch(target, lambda found: found.failure is not None, 30)
+    assert (refused.failure, refused.ready) == ("FailedCreate", 0)
+    assert re.fullmatch(
+        r"a quota is full: \d of 0 pods used, 1 more asked for", refused.refusal or ""
+    )
+    delete(api, path)
+    # By itself, with the ReplicaSet controller's back-off.
+    found = real.pods.watch(target, lambda found: ready(found) and found.failure is None, 60)
+    assert (found.ready, found.failure, found.refusal) == (1, None, None)
+    real.pods.scale(target, 0)
+
+
+def test_a_deployment_that_is_paused_says_so(real: RealPlace, api: Any, name: str) -> None:
+    manifest = deployment(name, 0)
+    manifest["spec"]["paused"] = True
+    apply(api, [manifest], namespace=real.space)
+    found = real.pods.deployment(DeploymentTarget(real.space, name))
+    assert found is not None
+    assert found.paused
 
 
 def test_watch_sees_a_change_at_once(real: RealPlace, name: str) -> None:
@@ -700,10 +909,15 @@ def test_an_api_that_is_slow(
         cluster.traffic.route(ServiceTarget(space, "api", SLOT))
 
 
-def signed_in(component: Component, authenticate: Callable[[], Secret], **more: Any) -> Edge:
+def signed_in(
+    component: Component,
+    authenticate: Callable[[], Secret],
+    refused: Callable[[], None] = lambda: None,
+    **more: Any,
+) -> Edge:
     authority = str(component.facts["ca"])
     settings = Cluster(**{"server": component.url, "certificateAuthority": authority, **more})
-    return edge_of(settings, authenticate)
+    return edge_of(settings, authenticate, refused)
 
 
 def token(state: Path) -> Callable[[], Secret]:
@@ -759,6 +973,30 @@ def test_a_token_that_is_not_accepted(component: Component, space: str) -> None:
     with pytest.raises(Denied, match=text) as caught:
         stranger.traffic.route(ServiceTarget(space, "x", SLOT))
     assert "hunter2" not in str(caught.value)
+
+
+def test_a_token_that_is_refused_is_forgotten(
+    component: Component, state: Path, space: str
+) -> None:
+    signing_in = revoked_once(state, READER)
+
+    def authenticate() -> Secret:
+        return Secret(signing_in.get_token(AKS_SCOPE).token)
+
+    reader = signed_in(component, authenticate, signing_in.forget)
+    for status in (401, 403):
+        with pytest.raises(Denied, match=f"HTTP {status}"):
+            reader.pods.deployment(DeploymentTarget(space, "x"))
+
+
+@pytest.mark.parametrize("verb", ["route", "scale", "watch_gone"])
+def test_a_pause_that_is_asked_for_is_the_orchestrator_s(
+    cluster: Edge, admin: Admin, verb: str
+) -> None:
+    admin.fault(match={"path_prefix": "/api"}, status=429, times=50, retry_after=30)
+    with at_once(30), pytest.raises(Unavailable) as caught:
+        VERBS[verb](cluster)
+    assert caught.value.retry_after == 30
 
 
 def test_a_sign_in_that_fails_is_passed_on(component: Component, space: str) -> None:

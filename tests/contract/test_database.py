@@ -632,7 +632,7 @@ def test_a_server_that_asks_for_the_password_itself_does_not_get_it(world: World
     password = new_password()
     with asking_in_clear_text() as (port, received):
         impostor = world.edge(host="127.0.0.1", port=port, sslmode="disable")
-        with pytest.raises(Denied, match="authentication method requirement"):
+        with pytest.raises(Invalid, match="authentication method requirement"):
             impostor.login(world.green, password)
     assert password.reveal().encode() not in b"".join(received)
     assert world.green.encode() in b"".join(received)
@@ -662,14 +662,14 @@ def test_an_unknown_authority_is_refused(world: World, own: Postgres, tmp_path: 
     if own.tls is None:
         pytest.skip("this server has no TLS")
     stranger = Authority(tmp_path / "tls")
-    with pytest.raises(Denied, match="certificate verify failed"):
+    with pytest.raises(Invalid, match="certificate verify failed"):
         world.edge(sslrootcert=str(stranger.bundle)).roles([world.blue])
 
 
 def test_public_authorities_are_the_default(world: World, own: Postgres) -> None:
     if own.tls is None:
         pytest.skip("this server has no TLS")
-    with pytest.raises(Denied, match="certificate verify failed"):
+    with pytest.raises(Invalid, match="certificate verify failed"):
         world.edge(sslrootcert=None).roles([world.blue])
     # `require` asks for encryption only, and certificates at hand do not change that.
     assert world.edge(sslrootcert=None, sslmode="require").roles([world.blue])
@@ -678,7 +678,7 @@ def test_public_authorities_are_the_default(world: World, own: Postgres) -> None
 def test_an_authority_that_is_not_there(world: World, own: Postgres, tmp_path: Path) -> None:
     if own.tls is None:
         pytest.skip("this server has no TLS")
-    with pytest.raises(Denied, match="root certificate file"):
+    with pytest.raises(Invalid, match="root certificate file"):
         world.edge(sslrootcert=str(tmp_path / "nothing.pem")).roles([world.blue])
 
 
@@ -687,7 +687,7 @@ def test_encryption_is_not_given_up(world: World, own: Postgres) -> None:
         with pytest.raises(Denied, match=r"no pg_hba\.conf entry"):
             world.edge(sslmode="disable").roles([world.blue])
     else:
-        with pytest.raises(Denied, match="server does not support SSL"):
+        with pytest.raises(Invalid, match="server does not support SSL"):
             world.edge(sslmode="verify-full").roles([world.blue])
 
 
@@ -703,3 +703,47 @@ def test_an_answer_that_cannot_be_read(world: World, monkeypatch: pytest.MonkeyP
     )
     with pytest.raises(Invalid, match="DataError"):
         database.roles([world.blue])
+
+
+@contextmanager
+def keeping_md5(server: Server, own: Postgres, role: str) -> Iterator[None]:
+    """The server asks the role for an MD5 hash, as one with passwords from before SCRAM does."""
+    hba = own.directory / "pg_hba.conf"
+    before = hba.read_text()
+    kind = before.split()[0]
+    hba.write_text(f'{kind} all "{role}" 127.0.0.0/8 md5\n{before}')
+    server.execute("SELECT pg_catalog.pg_reload_conf()")
+    try:
+        yield
+    finally:
+        hba.write_text(before)
+        server.execute("SELECT pg_catalog.pg_reload_conf()")
+
+
+def test_a_password_that_is_kept_as_an_md5_hash(world: World, own: Postgres) -> None:
+    """It works for the application, and is no proof of the server to us."""
+    password = new_password()
+    with psycopg.connect(world.server.admin, autocommit=True) as connection:
+        kept = connection.pgconn.encrypt_password(
+            password.reveal().encode(), world.green.encode(), b"md5"
+        ).decode()
+    statement = sql.SQL("ALTER ROLE {} LOGIN PASSWORD {}")
+    world.server.tell(statement.format(sql.Identifier(world.green), kept))
+    with keeping_md5(world.server, own, world.green):
+
+        def refused() -> Code:
+            with pytest.raises(Denied) as caught:
+                world.edge().login(world.green, password)
+            return caught.value.code
+
+        wait_until(lambda: refused() is Code.LOGIN_NOT_SCRAM, 10, "the server asking for a hash")
+        with world.session(world.green, password) as connection:
+            assert connection.execute("SELECT session_user").fetchone() == (world.green,)
+
+
+def test_a_database_that_the_role_may_not_enter_is_no_matter_of_its_password(world: World) -> None:
+    password = new_password()
+    world.edge().activate(world.green, password)
+    with pytest.raises(Denied) as caught:
+        world.edge(name="nowhere").login(world.green, password)
+    assert caught.value.code is Code.LOGIN_BARRED

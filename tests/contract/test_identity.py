@@ -13,7 +13,7 @@ from local.process import Component
 from rotation.edges.azure import AKS_SCOPE, POSTGRESQL_SCOPE
 from rotation.edges.identity import Identity
 from rotation.model.errors import Unavailable
-from tests.contract.conftest import faults
+from tests.contract.conftest import at_once, faults
 from tests.local.azure.support import ADMIN, APP, Admin
 
 if TYPE_CHECKING:
@@ -73,6 +73,26 @@ def test_a_token_about_to_expire_is_replaced(
     identity.token(AKS_SCOPE)
     identity.token(AKS_SCOPE)
     assert [fault["hits"] for fault in Admin(short).faults()] == [2]
+
+
+def test_tokens_that_are_forgotten_are_asked_for_anew(
+    signed_in: dict[str, str], admin: Admin
+) -> None:
+    admin.fault(delay=0.001, times=100)
+    identity = Identity(signed_in)
+    identity.token(AKS_SCOPE)
+    identity.forget()
+    identity.token(AKS_SCOPE)
+    assert [fault["hits"] for fault in admin.faults()] == [2]
+
+
+def test_a_pause_that_is_asked_for_is_the_orchestrator_s(
+    signed_in: dict[str, str], admin: Admin
+) -> None:
+    admin.fault(status=503, times=50, retry_after=30)
+    with at_once(30), pytest.raises(Unavailable):
+        Identity(signed_in).token(AKS_SCOPE)
+    assert [fault["hits"] for fault in admin.faults()] == [1]
 
 
 def test_an_identity_that_is_not_assigned(signed_in: dict[str, str]) -> None:

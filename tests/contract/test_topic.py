@@ -19,7 +19,14 @@ from local.tls import Authority
 from rotation.edges.topic import EventGridTopic
 from rotation.model.errors import Denied, EdgeError, Invalid, Missing, Unavailable
 from rotation.model.reasons import Code
-from tests.contract.conftest import PLACES, Tokens, faults, needs_the_stand_in
+from tests.contract.conftest import (
+    PLACES,
+    Tokens,
+    at_once,
+    faults,
+    needs_the_stand_in,
+    revoked_once,
+)
 from tests.local.azure.support import ADMIN, Admin, fetch_json
 
 if TYPE_CHECKING:
@@ -149,6 +156,25 @@ def test_a_refusal_says_what_it_is(
         topic.publish(event(name))
     assert (type(caught.value), caught.value.code) == (error, code)
     assert [fault["hits"] for fault in admin.faults()] == [1]
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_pause_that_is_asked_for_is_the_orchestrator_s(
+    topic: EventGridTopic, admin: Admin, name: str, status: int
+) -> None:
+    admin.fault(match={"path_prefix": "/api"}, status=status, times=9, retry_after=30)
+    with at_once(30), pytest.raises(Unavailable) as caught:
+        topic.publish(event(name))
+    assert caught.value.retry_after == 30
+
+
+def test_a_token_that_is_refused_is_forgotten(place: Place, state: Path, name: str) -> None:
+    needs_the_stand_in("CONTRACT_TOPIC_ENDPOINT", "takes the tokens of a local identity")
+    signing_in = revoked_once(state)
+    topic = place.edge(credential=signing_in, refused=signing_in.forget)
+    with pytest.raises(Denied):
+        topic.publish(event(name))
+    topic.publish(event(name))
 
 
 @pytest.mark.parametrize("drop", ["before", "after"])

@@ -25,7 +25,14 @@ from rotation.model.errors import Conflict, Denied, EdgeError, Invalid, Missing,
 from rotation.model.reasons import Code
 from rotation.model.targets import SecretTarget
 from rotation.secrecy import Secret, new_password
-from tests.contract.conftest import PLACES, Tokens, faults, needs_the_stand_in
+from tests.contract.conftest import (
+    PLACES,
+    Tokens,
+    at_once,
+    faults,
+    needs_the_stand_in,
+    revoked_once,
+)
 from tests.local.azure.support import APP, READER, Admin, start_vault
 
 if TYPE_CHECKING:
@@ -304,6 +311,28 @@ def test_nothing_is_repeated_here(
     with pytest.raises(Unavailable):
         VERBS[verb](key_vault, name, version)
     assert [fault["hits"] for fault in admin.faults()] == [1]
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_pause_that_is_asked_for_is_the_orchestrator_s(
+    key_vault: KeyVault, name: str, admin: Admin, status: int
+) -> None:
+    key_vault.current(SecretTarget(name))
+    admin.fault(match={"path_prefix": "/secrets"}, times=9, status=status, retry_after=30)
+    with at_once(30), pytest.raises(Unavailable) as caught:
+        key_vault.current(SecretTarget(name))
+    assert caught.value.retry_after == 30
+
+
+def test_a_token_that_is_refused_is_forgotten(place: Place, state: Path, name: str) -> None:
+    needs_the_stand_in("CONTRACT_VAULT_URL", "takes the tokens of a local identity")
+    version = put(place.edge(), name)
+    signing_in = revoked_once(state)
+    vault = place.edge(credential=signing_in, refused=signing_in.forget)
+    with pytest.raises(Denied) as caught:
+        vault.value(SecretTarget(name, version))
+    assert caught.value.refused
+    assert vault.value(SecretTarget(name, version)).reveal()
 
 
 @pytest.mark.parametrize("verb", VERBS)

@@ -169,6 +169,32 @@ def refused(story: Story) -> None:
     story.run()
 
 
+RELEASED = {"released": {"app": "app:2"}, "had": {"app": "app:1"}}
+
+
+def released(story: Story) -> None:
+    """Others release the application before the swap, and before the way back from its end."""
+    story.script["plan"] = {**story.plan(), "entry": "as it was planned"}
+    story.script["swap"] = sequence(RELEASED, RELEASED, {})
+    story.script["swap_back"] = sequence(RELEASED, RELEASED, {})
+    story.to_approval()
+    story.decide("reject")
+    story.run()
+
+
+def left_behind(story: Story) -> None:
+    """What others release does not come up on the slot that served before."""
+
+    def comes_up(reference: dict[str, Any]) -> Any:
+        return HEALTHY["await_ready"] if reference["slot"] == "green" else denied(reference)
+
+    story.script["await_ready"] = comes_up
+    story.script["swap_back"] = lambda reference: RELEASED if reference.get("level") else {}
+    story.to_approval()
+    story.decide("reject")
+    story.run()
+
+
 def published(story: Story) -> None:
     data = {"rotation": "r-1", "credential": "orders-db"}
     story.script["publish_event"] = sequence(unavailable, cut_off, {})
@@ -187,6 +213,8 @@ STORIES = (
     repeated,
     gave_up,
     refused,
+    released,
+    left_behind,
     published,
 )
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 MANIFEST = world.MANIFESTS / "rbac.yaml"
 # What Kubernetes cannot limit to a name, so that a rule without names is the least there is.
-UNNAMED = {("", "pods", "list"), ("", "pods", "watch")}
+UNNAMED = {("", "pods", "list"), ("", "pods", "watch"), ("apps", "replicasets", "list")}
 
 
 class Use(NamedTuple):

@@ -43,6 +43,17 @@ def test_two_environments_on_one_vault_leave_each_other_alone(first: str, second
     assert [item for item in both if made[item["id"].lower()] != item] == []
 
 
+def test_a_second_environment_that_names_no_topic_writes_the_first_ones_as_it_is() -> None:
+    """A vault has one system topic: both make the same, but for tags. Subscription, alert and
+    grant are each environment's own."""
+    first = {resource["id"].lower(): resource for resource in resources("events")}
+    both = [item for item in resources("shared-events") if item["id"].lower() in first]
+    assert [(item["type"], item["name"]) for item in both] == [(TOPIC, "evgt-kv-orders")]
+    (topic,) = both
+    written = first[topic["id"].lower()]
+    assert {**topic, "tags": None} == {**written, "tags": None}
+
+
 def test_a_system_topic_that_is_there_already_is_not_written() -> None:
     assert [topic["name"] for topic in resources("events-mail", TOPIC)] == ["evgt-kv-orders"]
     subscriptions = resources("events-mail", f"{TOPIC}/eventSubscriptions")
@@ -70,6 +81,7 @@ def test_tags_are_on_everything_that_has_a_place(name: str) -> None:
         "private": {"owner": "platform", "azd-env-name": "prod"},
         "second-environment": {"azd-env-name": "test"},
         "second-events": {},
+        "shared-events": {},
         "two-vaults": {"azd-env-name": "Prod_1"},
     }.get(name, {"azd-env-name": "prod"})
     for resource in resources(name):
@@ -158,6 +170,37 @@ def test_grants_are_those_of_the_guide() -> None:
     rows = [tuple(row) for row in table("### Grants")]
     assert sorted(rows) == sorted(set(rows))
     assert {(who, re.split("[,:]", role)[0], on) for who, role, on in rows} == made
+
+
+# What a row of the guide says of when its grant is made, by the set-ups that make it.
+WHEN = {
+    "with `leastSecretsRole` false": {"roles"},
+    "with `azureStorage` only": {"storage"},
+}
+
+
+def test_a_grant_is_made_only_where_the_guide_says_so() -> None:
+    said = {}
+    for who, role, on in table("### Grants"):
+        name, _, rest = role.partition(",")
+        for when in WHEN:
+            if when in rest:
+                said[who, name, on] = when
+    assert set(said.values()) == set(WHEN)
+    for grant, when in said.items():
+        assert {name for name in NAMES if grant in grants(name)} == WHEN[when], grant
+
+
+def test_the_custom_role_is_defined_with_as_many_rights_as_the_guide_says() -> None:
+    role = one("default", "Microsoft.Authorization/roleDefinitions")
+    (rights,) = role["properties"]["permissions"]
+    verbs = {action.rpartition("/")[2] for action in rights["dataActions"]}
+    assert len(rights["dataActions"]) == 4
+    assert rights.get("actions", []) == []
+    told = next(
+        row[1] for row in map(tuple, table("### Grants")) if "custom role of four" in row[1]
+    )
+    assert told.partition(": ")[2] == "set, list, read and update versions", verbs
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,18 @@ def test_what_is_asked_for_is_what_is_locked() -> None:
         assert [f"{n}=={v}" for n, v in asked if f"{n}=={v}".lower() not in locked] == []
 
 
+def test_no_package_that_is_deployed_instruments_what_carries_secrets() -> None:
+    """Instrumentations record URLs, in which signed links have their token, and statements. The
+    exporters alone are there: Azure Monitor's distribution would bring them all along."""
+    packages = {pin.partition("==")[0] for pin in pins("requirements")}
+    assert "azure-monitor-opentelemetry-exporter" in packages
+    instrumenting = re.compile(
+        r"opentelemetry-(instrumentation|distro|util-http)|.*-instrumentation"
+    )
+    assert [name for name in packages if instrumenting.match(name)] == []
+    assert "azure-monitor-opentelemetry" not in packages
+
+
 def test_the_app_is_tested_with_what_it_is_deployed_with() -> None:
     """What is deployed on some Pythons only may be tested on all of them."""
     app, development = pins("requirements"), pins("requirements-dev")

@@ -31,6 +31,7 @@ CONTROLLERS = (
     *("deployment-controller", "replicaset-controller", "endpoints-controller"),
     *("endpointslice-controller", "namespace-controller", "garbage-collector-controller"),
     *("job-controller", "validatingadmissionpolicy-status-controller"),
+    "resourcequota-controller",
 )
 AUDIT = {
     "apiVersion": "audit.k8s.io/v1",

@@ -34,7 +34,7 @@ from local.cluster.images import Images
 from local.cluster.node import Node
 from local.cluster.pods import PORT_ANNOTATION
 from local.cluster.ports import Ports
-from local.cluster.registry import Registry
+from local.cluster.registry import Registry, is_finished
 from local.cluster.store import Store
 from local.cluster.tasks import cancel, spawn
 from local.process import announce
@@ -186,6 +186,9 @@ class Kubelet:
         elif known is None or not same:
             # With the local cluster's own defaults too, or its first change would seem to add them.
             self._store.put(kind, with_defaults(kind, obj))
+        elif is_finished(obj) and not is_finished(known):
+            # Evicted: whoever plays that part has set the phase.
+            self._store.put(kind, {**known, "status": obj["status"]})
         elif "deletionTimestamp" in metadata:
             # What the pod's worker has written stays: only its end is news.
             marks = {key: metadata[key] for key in metadata if key.startswith("deletion")}

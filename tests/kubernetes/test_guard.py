@@ -6,11 +6,12 @@ else moves a slot; and where the namespace is not labelled nothing of this is so
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from local.process import wait_until
+from local.process import ROOT, wait_until
 from rotation.edges.cluster.patches import FENCE, VERSION
 from rotation.model.errors import Denied
 from rotation.model.reasons import Code
@@ -18,12 +19,15 @@ from rotation.model.targets import DeploymentTarget, SecretKeyTarget, ServiceTar
 from rotation.secrecy import Secret
 from tests.kubernetes.conftest import needs_binaries
 from tests.kubernetes.control import ADMIN
-from tests.kubernetes.support import APP, FREE, GUARDED, RESCUER, TEAM, guard
+from tests.kubernetes.support import APP, FREE, GUARDED, RESCUER, TEAM, guard, path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.kubernetes.control import User
     from tests.kubernetes.support import Guarded
+
+THREATS = (ROOT / "docs" / "threat-model.md").read_text(encoding="utf-8")
 
 
 @pytest.fixture
@@ -395,6 +399,68 @@ def test_the_adapter_names_the_guard_for_a_label_that_is_not_its_own(changed: Gu
     with pytest.raises(Denied, match="policy credential-rotation-services") as denied:
         changed.edge().traffic.move(other, "blue", "green")
     assert denied.value.code is Code.CLUSTER_GUARDED
+
+
+@contextmanager
+def told(changed: Guarded, **settings: str) -> Iterator[None]:
+    """The guard with other settings. The API server hears of them by a watch."""
+    own = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "guard", "namespace": "credential-rotation"},
+    }
+    stored = changed.get("ConfigMap", "guard", "credential-rotation")["data"]
+    changed.apply({**own, "data": {**stored, **settings}}, namespace="credential-rotation")
+    try:
+        yield
+    finally:
+        changed.apply({**own, "data": stored}, namespace="credential-rotation")
+
+
+def until(changed: Guarded, status: int, user: User, name: str, body: dict[str, Any]) -> None:
+    """Returns once the API server answers so to what would change nothing yet."""
+    wait_until(
+        lambda: changed.patch(user, "Service", name, body, dry_run=True).status == status,
+        10,
+        f"the guard's settings being in force for {user.name}",
+    )
+
+
+def test_another_label_is_guarded_instead(changed: Guarded) -> None:
+    """`slotLabel: colour`: the app moves a Service by it, nobody else does, and `slot` is free."""
+    colours = {"spec": {"selector": {"colour": "green"}}}
+    slots = {"spec": {"selector": {"slot": "green"}}}
+    changed.patch(RESCUER, "Service", "api-preview", {"spec": {"selector": {"colour": "blue"}}})
+    with told(changed, slotLabel="colour"):
+        until(changed, 403, TEAM, "api-preview", colours)
+        until(changed, 200, TEAM, "api", slots)
+        changed.edge().traffic.move(
+            ServiceTarget(GUARDED, "api-preview", "colour"), "blue", "green"
+        )
+        with pytest.raises(Denied, match="policy credential-rotation-services"):
+            changed.edge().traffic.move(PRODUCTION, "blue", "green")
+    until(changed, 403, TEAM, "api", slots)
+
+
+def test_another_group_breaks_the_glass_instead(changed: Guarded) -> None:
+    body = {"spec": {"selector": {"slot": "green"}}}
+    with told(changed, breakGlass="team"):
+        until(changed, 200, TEAM, "api", body)
+    until(changed, 403, TEAM, "api", body)
+    with told(changed, breakGlass="x"):
+        until(changed, 403, RESCUER, "api", body)
+    until(changed, 200, RESCUER, "api", body)
+
+
+def test_what_an_empty_patch_of_a_secret_answers(guarded: Guarded) -> None:
+    """All of it, whatever the guard says: docs/threat-model.md has it among what remains. It is
+    the one way, since the app may not get a Secret."""
+    answer = guarded.patch(APP, "Secret", "orders-db-green", {})
+    assert answer.status == 200, answer
+    assert answer.document["data"].keys() == {"password", "host"}
+    refused = guarded.request(APP, "GET", path("Secret", "orders-db-green", GUARDED))
+    assert refused.status == 403
+    assert "an empty patch answers the whole object" in THREATS
 
 
 def test_without_its_settings_the_guard_refuses(changed: Guarded) -> None:

@@ -1,4 +1,4 @@
-"""Three whole rotations on a real API server, under the rights and guard of infra/kubernetes."""
+"""Whole rotations on a real API server, under the rights and guard of infra/kubernetes."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 from local import world
 from local.stack import APP, Options, Stack
 from tests.conftest import QUICK
+from tests.e2e.troubles import refused, rotate_through
 from tests.infra.test_rbac import documented, granted, rotate, used, verbs
 from tests.kubernetes.conftest import BINARIES, needs_binaries
 from tests.kubernetes.control import ADMIN, ControlPlane, kubelet
@@ -111,3 +112,15 @@ def test_three_rotations_use_every_right_and_are_refused_nothing(real: RealStack
     assert sorted(seen - granted()) == [], "used without a rule of its own"
     assert verbs(seen) == {resource: found for resource, (found, _) in documented().items()}
     assert real.owner.active_slots() == {"api": "blue", "web": "blue"}
+
+
+@needs_binaries
+@pytest.mark.timeout(600)
+def test_a_status_of_the_past_a_full_quota_and_strays_stop_no_rotation(real: RealStack) -> None:
+    rotate_through(real)
+
+
+@needs_binaries
+@pytest.mark.timeout(600)
+def test_selectors_that_overlap_are_refused(real: RealStack) -> None:
+    assert {why["code"] for why in refused(real)} == {"selectors-overlap"}

@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from rotation.decisions import ownership, selectors
 from rotation.model import world
-from rotation.model.world import Deployment, Route
+from rotation.model.world import Claim, Controller, Deployment, Requirement, Route, Selector
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from datetime import datetime
 
     from rotation.model.targets import DeploymentTarget, ServiceTarget
@@ -26,7 +27,8 @@ BROKEN = "broken"  # an image of this tag never comes up
 class Times:
     """How long things take, in seconds.
 
-    Routes settle before a pod's grace period is over, as they must.
+    Routes settle before a pod's grace period is over, as they must. `lag` is from the moment when
+    the controller has observed a change until it refreshes what it reported of the past.
     """
 
     controller: float  # from a change until the controller acts on it
@@ -34,6 +36,7 @@ class Times:
     grace: float  # from SIGTERM until a pod is gone
     routes: float  # from a change of the selector until traffic follows it
     progress: float  # deadline of a rollout
+    lag: float = 0.0
 
 
 AT_ONCE = Times(controller=0.0, startup=0.0, grace=0.0, routes=0.0, progress=300.0)
@@ -47,6 +50,9 @@ class Pod:
     ready_at: datetime | None
     connected: bool = False  # holds sessions
     gone_at: datetime | None = None  # terminating
+    phase: str = "Running"
+    controller: Controller | None = None
+    created: datetime | None = None
 
     @property
     def address(self) -> str:
@@ -71,6 +77,27 @@ class DeploymentState:
     rolling_since: datetime | None = None
     pods: list[Pod] = field(default_factory=list)
     created: int = 0
+    labels: dict[str, str] = field(default_factory=dict)  # of its pods
+    selector: Selector | None = None  # of matchLabels that are its pods' labels, unless given
+    paused: bool = False
+    # Pods of its labels that are not of it, or over: evicted ones, copies for debugging.
+    strays: list[Pod] = field(default_factory=list)
+    past: str | None = None  # the failure of an earlier rollout, for as long as it is reported
+    refused: bool = False  # a quota keeps it from its pods
+
+    @property
+    def selects(self) -> Selector:
+        given = tuple(Requirement(key, "In", (value,)) for key, value in self.labels.items())
+        return self.selector or Selector(given)
+
+    def replica_set(self, revision: int) -> Controller:
+        """The ReplicaSet of one of its templates."""
+        return Controller("ReplicaSet", f"{self.name}-{revision}", f"{self.name}/{revision}")
+
+    @property
+    def sets(self) -> dict[str, bool]:
+        """The uids of its ReplicaSets, as `ownership.counts` takes them."""
+        return {self.replica_set(number).uid: True for number in range(1, self.revision + 1)}
 
 
 @dataclass
@@ -102,11 +129,17 @@ class SecretState:
 
 
 class ClusterModel:
-    """A cluster; `accepts` asks the database: a pod that cannot log in is not ready."""
+    """A cluster; `accepts` and `full` ask the database: a pod that cannot log in is not ready."""
 
     def __init__(
-        self, clock: Clock, agenda: Agenda, times: Times, accepts: Callable[[str, str | None], bool]
+        self,
+        clock: Clock,
+        agenda: Agenda,
+        times: Times,
+        accepts: Callable[[str, str | None], bool],
+        full: Callable[[], bool] = lambda: False,
     ) -> None:
+        self._full = full
         self._clock = clock
         self._agenda = agenda
         self._accepts = accepts
@@ -114,6 +147,7 @@ class ClusterModel:
         self.services: dict[tuple[str, str], ServiceState] = {}
         self.deployments: dict[tuple[str, str], DeploymentState] = {}
         self.secrets: dict[tuple[str, str], SecretState] = {}
+        self.full_until: datetime | None = None  # the quota of pods
 
     # What is seen from outside
 
@@ -124,7 +158,13 @@ class ClusterModel:
         found = self.service(target)
         if found is None:
             return None
-        return Route(found.selector.get(target.label), "http", str(found.revision))
+        return Route(
+            found.selector.get(target.label),
+            "http",
+            str(found.revision),
+            besides={k: v for k, v in found.selector.items() if k != target.label},
+            label=target.label,
+        )
 
     def find(self, target: DeploymentTarget) -> DeploymentState | None:
         return self.deployments.get((target.namespace, target.name))
@@ -145,14 +185,43 @@ class ClusterModel:
             images=dict(found.images),
             version=found.version,
             failure=self._failure(found),
+            refusal="a quota is full" if found.refused else None,
+            paused=found.paused,
+            selector=found.selects,
+            labels=dict(found.labels),
         )
 
-    def seen(self, target: DeploymentTarget) -> list[world.Pod]:
+    def listed(self, target: DeploymentTarget) -> list[world.Pod]:
+        """The pods that the product's own rule takes for the Deployment's, of those that its
+        selector finds in the namespace."""
         found = self.find(target)
-        pods = found.pods if found else []
-        return [world.Pod(pod.name, (pod.address,), (NODE,)) for pod in pods]
+        return [] if found is None else [self._shown(d, pod) for d, pod in self._owned(found)]
+
+    def _owned(self, found: DeploymentState) -> Iterator[tuple[DeploymentState, Pod]]:
+        for each in self.deployments.values():
+            if each.namespace != found.namespace:
+                continue
+            if not selectors.matches(found.selects, each.labels):
+                continue
+            for pod in [*each.pods, *each.strays]:
+                claim = Claim(pod.controller, pod.phase, str(pod.revision))
+                if ownership.counts(claim, found.name, found.sets):
+                    yield each, pod
+
+    def _shown(self, deployment: DeploymentState, pod: Pod) -> world.Pod:
+        ready = self.ready(deployment, pod)
+        starting = pod.ready_at is None or pod.ready_at > self._clock.now
+        return world.Pod(
+            pod.name,
+            (pod.address,),
+            (NODE,),
+            created=pod.created,
+            ready=ready,
+            waiting="ContainerCreating" if starting else None,
+        )
 
     def pods(self, target: DeploymentTarget) -> list[str]:
+        """The pods that the Deployment has in truth."""
         found = self.find(target)
         return [pod.name for pod in found.pods] if found else []
 
@@ -170,7 +239,8 @@ class ClusterModel:
         """Whether a pod answers requests, as a terminating pod does until its grace period is
         over."""
         started = pod.ready_at is not None and pod.ready_at <= self._clock.now
-        return started and self._accepts(deployment.role, pod.password)
+        connects = pod.connected or not self._full()
+        return started and connects and self._accepts(deployment.role, pod.password)
 
     def sessions(self) -> list[tuple[str, DeploymentState, Pod]]:
         """Role, Deployment and pod of each pod that holds one."""
@@ -228,6 +298,30 @@ class ClusterModel:
                     pod.connected = self.works(deployment, pod)
         return ended
 
+    # What goes wrong
+
+    def leave_behind(self, deployment: DeploymentState) -> None:
+        """Adds an evicted pod and a debug copy to the Deployment: both have its labels."""
+        evicted = self._new_pod(deployment, "evicted", None)
+        evicted.phase = "Failed"
+        copied = self._new_pod(deployment, "debug", None)
+        copied.controller = None
+        deployment.strays += [evicted, copied]
+
+    def evict(self, deployment: DeploymentState) -> None:
+        """Evicts a pod, if another one is ready: it stays, as `Failed`, and has no processes."""
+        ready = [pod for pod in deployment.pods if self.ready(deployment, pod)]
+        if len(ready) > 1:
+            pod = ready[0]
+            deployment.pods.remove(pod)
+            pod.phase, pod.connected = "Failed", False
+            deployment.strays.append(pod)
+            self.reconcile(deployment, self.times.startup)
+
+    def fill(self, seconds: float) -> None:
+        """Refuses new pods for a while, as a quota does that is full."""
+        self.full_until = self._clock.after(seconds)
+
     # The controller
 
     def settle(self, deployment: DeploymentState) -> None:
@@ -242,7 +336,11 @@ class ClusterModel:
 
     def _observe(self, deployment: DeploymentState) -> None:
         deployment.changed = None
+        self._agenda.add(self.times.lag, lambda: self._refresh(deployment))
         self.reconcile(deployment, self.times.startup)
+
+    def _refresh(self, deployment: DeploymentState) -> None:
+        deployment.past = None
 
     def reconcile(self, deployment: DeploymentState, startup: float) -> None:
         """Replaces pods: surges first; earlier pods leave once the new ones are ready, broken ones
@@ -252,8 +350,13 @@ class ClusterModel:
         ]
         alive = [pod for pod in deployment.pods if pod.gone_at is None]
         new = [pod for pod in alive if pod.revision == deployment.revision]
-        for _ in range(deployment.replicas - len(new)):
-            self._create(deployment, startup)
+        missing = max(0, deployment.replicas - len(new))
+        deployment.refused = bool(missing) and self._is_full()
+        if deployment.refused:
+            self._agenda.add(1.0, lambda: self.reconcile(deployment, startup))
+        else:
+            for _ in range(missing):
+                self._create(deployment, startup)
         for pod in new[deployment.replicas :]:
             self._terminate(deployment, pod)
         replaced = sum(self.ready(deployment, pod) for pod in new) >= deployment.replicas
@@ -268,12 +371,26 @@ class ClusterModel:
     def _create(self, deployment: DeploymentState, startup: float) -> None:
         broken = any(image.endswith(BROKEN) for image in deployment.images.values())
         deployment.created += 1
-        name = f"{deployment.name}-{deployment.created}"
         ready_at = None if broken else self._clock.after(startup)
-        pod = Pod(name, deployment.revision, deployment.mount(), ready_at)
+        pod = self._new_pod(deployment, str(deployment.created), ready_at)
+        pod.password = deployment.mount()
         pod.connected = self.works(deployment, pod)
         deployment.pods.append(pod)
         self._agenda.add(startup, lambda: self.reconcile(deployment, self.times.startup))
+
+    def _new_pod(self, deployment: DeploymentState, suffix: str, ready_at: datetime | None) -> Pod:
+        """A pod of the Deployment's newest ReplicaSet, which is not in its list yet."""
+        return Pod(
+            f"{deployment.name}-{suffix}",
+            deployment.revision,
+            None,
+            ready_at,
+            controller=deployment.replica_set(deployment.revision),
+            created=self._clock.now,
+        )
+
+    def _is_full(self) -> bool:
+        return self.full_until is not None and self._clock.now < self.full_until
 
     def _terminate(self, deployment: DeploymentState, pod: Pod) -> None:
         if pod.gone_at is None:
@@ -283,6 +400,10 @@ class ClusterModel:
             )
 
     def _failure(self, deployment: DeploymentState) -> str | None:
+        if deployment.past is not None:
+            return deployment.past
+        if deployment.refused:
+            return "FailedCreate"
         if deployment.rolling_since is None or deployment.changed is not None:
             return None
         alive = [pod for pod in deployment.pods if pod.gone_at is None]

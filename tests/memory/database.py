@@ -1,14 +1,19 @@
-"""A PostgreSQL server: roles, and the sessions that do not belong to pods."""
+"""A PostgreSQL server: roles, and the sessions that do not belong to pods. Its read replicas."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import datetime
 
     from rotation.model.world import Session
+    from tests.memory.clock import Clock
+
+Roles = dict[str, "RoleState"]
 
 
 @dataclass
@@ -16,19 +21,50 @@ class RoleState:
     login: bool
     password: str | None
     valid_until: datetime | None = None
+    md5: bool = False  # what is kept of the password
 
 
 @dataclass
 class DatabaseModel:
-    roles: dict[str, RoleState] = field(default_factory=dict)
+    """A server; `most` is how many connections it has for all, of which `used` counts those that
+    are taken. `lag`: seconds until a read replica has replayed what is written here.
+
+    Whoever changes a role calls `wrote` afterwards.
+    """
+
+    clock: Clock
+    roles: Roles = field(default_factory=dict)
     ended: dict[str, int] = field(default_factory=dict)  # sessions that were terminated
     jobs: list[Session] = field(default_factory=list)  # of others than the workloads' pods
+    lag: float = 0.0
+    readers: list[Session] = field(default_factory=list)  # on the read replicas, of anybody
+    most: int | None = None
+    used: Callable[[], int] = lambda: 0
+    _log: list[tuple[datetime, Roles]] = field(default_factory=list)
+
+    def wrote(self) -> None:
+        """Sends the roles, as they are now, on their way to the replicas."""
+        written = {name: replace(role) for name, role in self.roles.items()}
+        if not self._log or self._log[-1][1] != written:
+            self._log.append((self.clock.now, written))
+
+    @property
+    def replayed(self) -> Roles:
+        """The roles that a read replica has by now."""
+        self.wrote()
+        when = self.clock.now - timedelta(seconds=self.lag)
+        known = [roles for at, roles in self._log if at <= when]
+        return known[-1] if known else self._log[0][1]
+
+    def full(self) -> bool:
+        """Whether a new connection is refused, whoever asks, before any password is looked at."""
+        return self.most is not None and self.used() >= self.most
 
     def accepts(self, role: str, password: str | None) -> bool:
-        found = self.roles.get(role)
-        return (
-            found is not None
-            and found.login
-            and password is not None
-            and found.password == password
-        )
+        return accepts(self.roles, role, password)
+
+
+def accepts(roles: Roles, role: str, password: str | None) -> bool:
+    """Whether these roles let a client in, one that answers to whatever is asked for."""
+    found = roles.get(role)
+    return found is not None and found.login and password is not None and found.password == password

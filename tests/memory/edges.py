@@ -5,6 +5,7 @@ A call takes its effect in one moment. Between two calls anything else may happe
 
 from __future__ import annotations
 
+import copy
 import json
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
@@ -16,6 +17,7 @@ from rotation.secrecy import Secret
 from rotation.settings import Settings
 from tests.memory.calls import Change, Direct
 from tests.memory.clock import START, Agenda, Clock
+from tests.memory.database import accepts
 from tests.memory.world import World
 
 if TYPE_CHECKING:
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from rotation.model.world import Deployment, Pod, Route, SecretVersion, Slot
     from tests.memory.calls import Calls
     from tests.memory.cluster import DeploymentState, ServiceState
+    from tests.memory.database import Roles
 
 
 class WorldEdges:
@@ -46,17 +49,41 @@ class WorldEdges:
         self.settings = settings
         self._calls = calls
 
+    def planned(self, configuration: Configuration) -> WorldEdges:
+        twin = copy.copy(self)
+        twin.configuration = configuration
+        return twin
+
     def vault(self, url: str) -> MemoryVault:
         return MemoryVault(self.world, self._calls, self.clock, url)
 
-    def database(self, credential: Credential) -> MemoryDatabase:  # noqa: ARG002 - one for all
-        return MemoryDatabase(self.world, self._calls)
+    def database(self, credential: Credential) -> MemoryDatabase:
+        host, port = credential.database.host, credential.database.port
+        return MemoryDatabase(self.world, self._calls, f"{host}:{port}")
+
+    def replicas(self, credential: Credential) -> list[MemoryReplica]:
+        return [
+            MemoryReplica(self.world, self._calls, f"{host}:{port}")
+            for host, port in credential.database.reads_from
+        ]
 
     def traffic(self, cluster: str) -> MemoryTraffic:
-        return MemoryTraffic(self.world, self._calls, cluster)
+        return MemoryTraffic(self.world, self._calls, self._named(cluster))
 
     def pods(self, cluster: str) -> MemoryPods:
-        return MemoryPods(self.world, self._calls, self.clock, cluster)
+        return MemoryPods(self.world, self._calls, self.clock, self._named(cluster))
+
+    def _named(self, cluster: str) -> str:
+        """The world's name for a cluster: what the configuration calls so may be another one now.
+
+        Raises `Unavailable` for a server that is none of this world.
+        """
+        wanted, known = self.configuration.clusters[cluster], self.world.configuration.clusters
+        for name in [cluster, *known]:
+            if known.get(name) == wanted:
+                return name
+        text = f"cluster {cluster} could not be reached at {wanted.server}"
+        raise Unavailable(Code.CLUSTER_UNAVAILABLE, text)
 
     def topic(self, endpoint: str) -> MemoryTopic:  # noqa: ARG002 - there is one
         return MemoryTopic(self.world, self._calls)
@@ -164,43 +191,101 @@ class MemoryVault:
         self._calls.write("vault", f"disable {secret}", effect, change)
 
 
-class MemoryDatabase:
-    """Implements `contracts.database.Database`."""
+class MemoryReplica:
+    """Implements `contracts.database.Replica`: the roles as they were a while ago."""
 
-    def __init__(self, world: World, calls: Calls) -> None:
+    def __init__(self, world: World, calls: Calls, address: str) -> None:
         self._world, self._calls = world, calls
         self._model = world.database
+        self.address = address
+
+    @property
+    def _verb(self) -> str:
+        """How its calls are told from the server's, by their ends."""
+        return f" at {self.address}"
+
+    @property
+    def _roles(self) -> Roles:
+        return self._model.replayed
 
     def roles(self, names: list[str]) -> dict[str, Role]:
         def effect(_: float) -> dict[str, Role]:
-            known = {name: self._model.roles[name] for name in names if name in self._model.roles}
+            self._connect()
+            known = {name: self._roles[name] for name in names if name in self._roles}
             return {
                 name: Role(name, found.login, found.valid_until) for name, found in known.items()
             }
 
-        return self._calls.read("database", f"roles {' '.join(names)}", effect)
+        return self._calls.read("database", f"roles {' '.join(names)}{self._verb}", effect)
+
+    def terminate(self, role: str) -> int:
+        def effect() -> int:
+            left = [session for session in self._model.readers if session.role != role]
+            ended = len(self._model.readers) - len(left)
+            self._model.readers = left
+            return ended
+
+        what = f"terminate {role}{self._verb}"
+        return self._calls.write("database", what, effect, _change(self._world, role, "destroys"))
+
+    def sessions(self, roles: list[str]) -> list[Session]:
+        def effect(_: float) -> list[Session]:
+            return [session for session in self._model.readers if session.role in roles]
+
+        return self._calls.read("database", f"sessions {' '.join(roles)}{self._verb}", effect)
+
+    def login(self, role: str, password: Secret) -> None:
+        def effect(_: float) -> None:
+            self._connect()
+            if role in self._roles and self._roles[role].md5:
+                text = f"the server says of role {role}: server requested a hashed password"
+                raise Invalid(Code.LOGIN_NOT_SCRAM, text)
+            if not accepts(self._roles, role, password.reveal()):
+                text = f"the server says of role {role}: password authentication failed"
+                raise Denied(Code.LOGIN_REFUSED, text)
+
+        self._calls.read("database", f"login {role}{self._verb}", effect)
+
+    def _connect(self) -> None:
+        """Raises `Unavailable` if the server has no connection left; a replica always has some."""
+
+
+class MemoryDatabase(MemoryReplica):
+    """Implements `contracts.database.Database`."""
+
+    _verb = ""
+
+    @property
+    def _roles(self) -> Roles:
+        return self._model.roles
 
     def activate(self, role: str, password: Secret) -> None:
         def effect() -> None:
+            self._connect()
             if role not in self._model.roles:
                 raise _no_role(role)
             found = self._model.roles[role]
             found.login, found.password, found.valid_until = True, password.reveal(), None
+            found.md5 = False
+            self._model.wrote()
 
         self._calls.write("database", f"activate {role}", effect, _change(self._world, role))
 
     def deactivate(self, role: str) -> None:
         def effect() -> None:
+            self._connect()
             if role not in self._model.roles:
                 raise _no_role(role)
             found = self._model.roles[role]
             found.login, found.password = False, None
+            self._model.wrote()
 
         change = _change(self._world, role, "destroys")
         self._calls.write("database", f"deactivate {role}", effect, change)
 
     def terminate(self, role: str) -> int:
         def effect() -> int:
+            self._connect()
             left = [job for job in self._model.jobs if job.role != role]
             ended = len(self._model.jobs) - len(left)
             self._model.jobs = left
@@ -213,6 +298,7 @@ class MemoryDatabase:
 
     def sessions(self, roles: list[str]) -> list[Session]:
         def effect(_: float) -> list[Session]:
+            self._connect()
             pods = [
                 Session(role, deployment.name.rpartition("-")[0], pod.address, "idle", None)
                 for cluster in self._world.clusters.values()
@@ -222,13 +308,10 @@ class MemoryDatabase:
 
         return self._calls.read("database", f"sessions {' '.join(roles)}", effect)
 
-    def login(self, role: str, password: Secret) -> None:
-        def effect(_: float) -> None:
-            if not self._model.accepts(role, password.reveal()):
-                text = f"the server says of role {role}: password authentication failed"
-                raise Denied(Code.LOGIN_REFUSED, text)
-
-        self._calls.read("database", f"login {role}", effect)
+    def _connect(self) -> None:
+        if self._model.full():
+            text = "the server says: too many clients already"
+            raise Unavailable(Code.DATABASE_FULL, text)
 
 
 def _no_role(role: str) -> Missing:
@@ -319,7 +402,7 @@ class MemoryPods:
     def listed(self, target: DeploymentTarget) -> list[Pod]:
         def effect(_: float) -> list[Pod]:
             self._find(target)
-            return sorted(self._model.seen(target), key=lambda pod: pod.name)
+            return sorted(self._model.listed(target), key=lambda pod: pod.name)
 
         return self._calls.read("cluster", f"listed {target}", effect)
 
@@ -342,7 +425,7 @@ class MemoryPods:
     def watch_gone(self, target: DeploymentTarget, seconds: float) -> list[str]:
         def look(_: float) -> list[str]:
             self._find(target)
-            return sorted(self._model.pods(target))
+            return sorted(pod.name for pod in self._model.listed(target))
 
         end = self._clock.after(seconds)
         left = self._calls.read("cluster", f"watch_gone {target}", look)
@@ -362,14 +445,19 @@ class MemoryPods:
         self._calls.write("cluster", f"deliver {target} {target.key} {version}", effect, change)
 
     def start(
-        self, target: DeploymentTarget, *, replicas: int, images: dict[str, str], version: str
+        self,
+        target: DeploymentTarget,
+        *,
+        replicas: int,
+        images: dict[str, str],
+        version: str | None,
     ) -> None:
         def effect() -> None:
             found = self._find(target)
             if replicas < 0:
                 text = f"Deployment {target}: HTTP 422 Invalid spec.replicas"
                 raise Invalid(Code.CLUSTER_ERROR, text)
-            self._model.roll(found, images, version)
+            self._model.roll(found, images, found.version if version is None else version)
             self._model.scale(found, replicas)
 
         change = _change(self._world, str(target))

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, assert_never
 
 from rotation.model.errors import Invalid
-from rotation.model.world import SLOTS, Answer, Slot, other
+from rotation.model.world import SLOTS, Answer, Requirement, Selector, Slot, other
 from rotation.secrecy import Secret, extract, render
 from tests.memory.cluster import AT_ONCE, ClusterModel, DeploymentState, SecretState, ServiceState
-from tests.memory.database import DatabaseModel, RoleState
+from tests.memory.database import DatabaseModel, RoleState, accepts
 from tests.memory.owner import Owner
 from tests.memory.vault import VaultModel, Version
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from tests.memory.clock import Agenda, Clock
     from tests.memory.cluster import Times
 
+# What is wrong with a live secret, or with what its role has.
+Live = Literal["newline", "unreadable", "role", "host", "database", "password", "md5"]
 AGE, LEFT = timedelta(days=70), timedelta(days=20)  # of the versions that serve
 
 
@@ -50,17 +53,28 @@ class World:
         self.values: list[str] = []
         self.flaw = ""
         self.scripted: list[Answer | Exception] = []
-        self.database = DatabaseModel()
+        self.database = DatabaseModel(clock)
         self.vaults: dict[str, VaultModel] = {}
         self.published: list[JsonObject] = []
         self.owners: dict[str, Owner] = {}  # of roles, secrets, and namespace/name of the rest
         self.clusters = {
-            name: ClusterModel(clock, agenda, times, self.database.accepts)
+            name: ClusterModel(clock, agenda, times, self._accepts, self.database.full)
             for name in configuration.clusters
         }
+        self.database.used = self.connections
         self._clock = clock
         for name, credential in configuration.credentials.items():
             self._provision(name, credential)
+        self.spoiled: dict[str, Live] = {}
+        self.database.wrote()
+
+    def _accepts(self, role: str, password: str | None) -> bool:
+        """Whether a pod can log in wherever its workload connects to."""
+        owner = self.owners.get(role)
+        reads = owner and self.configuration.credential(owner.credential).database.replicas
+        if reads and not accepts(self.database.replayed, role, password):
+            return False
+        return self.database.accepts(role, password)
 
     # As it was before anything began
 
@@ -101,6 +115,7 @@ class World:
                 mount=self._mount(credential, workload, slot),
                 replicas=self.replicas if slot == active else 0,
                 images={"app": "app:1", "init:wait": "wait:1"},
+                labels={"app": workload.name, workload.selector_label: slot},
             )
             self.owners[f"{space}/{deployment.name}"] = owner
             cluster.deployments[space, deployment.name] = deployment
@@ -139,6 +154,62 @@ class World:
 
         return from_vault if workload.delivery == "csi" else from_secret
 
+    def spoil(self, name: str, how: Live) -> None:
+        """Makes the live secret, or what its role has, other than a rotation expects it."""
+        credential, slot = self.configuration.credential(name), self.active[name]
+        if credential.format == "password" and how in {"role", "host", "database"}:
+            how = "password"  # it names nothing else
+        self.spoiled[name] = how
+        current, login = self.current(credential, slot), credential.slots[slot]
+        assert current is not None
+        role, server = self.database.roles[login.role], credential.server
+        password = Secret(current.password)
+        match how:
+            case "newline":
+                current.value += "\n"
+            case "unreadable":
+                current.value = {"password": "\n", "url": "u:p", "json": '{"secret": "p"}'}[
+                    credential.format
+                ]
+            case "role":
+                current.value = render(credential.format, "other", password, server).reveal()
+            case "host":
+                server = replace(server, host="other.example")
+                current.value = render(credential.format, login.role, password, server).reveal()
+            case "database":
+                server = replace(server, database="other")
+                current.value = render(credential.format, login.role, password, server).reveal()
+            case "password":
+                role.password = "set by hand"
+            case "md5":
+                role.md5 = True
+            case _:
+                assert_never(how)
+        self.database.wrote()
+
+    def report_the_past(self) -> None:
+        """Lets each Deployment that does not serve report that an earlier rollout failed."""
+        for deployment in self._deployments():
+            if not deployment.replicas:
+                deployment.past = "ProgressDeadlineExceeded"
+
+    def leave_strays(self) -> None:
+        """Adds an evicted pod and a debug copy to each Deployment that serves."""
+        for cluster in self.clusters.values():
+            for deployment in cluster.deployments.values():
+                if deployment.replicas:
+                    cluster.leave_behind(deployment)
+
+    def share_selectors(self) -> None:
+        """Lets each Deployment select the pods of both slots of its workload."""
+        for deployment in self._deployments():
+            wanted = (Requirement("app", "In", (deployment.labels["app"],)),)
+            deployment.selector = Selector(wanted)
+
+    def _deployments(self) -> Iterator[DeploymentState]:
+        for cluster in self.clusters.values():
+            yield from cluster.deployments.values()
+
     def write(self, credential: Credential, slot: Slot, password: str) -> Version:
         """Writes a version of the slot's secret, as somebody else than the app writes it."""
         login = credential.slots[slot]
@@ -153,6 +224,11 @@ class World:
         return vault.put(credential.slots[slot].secret, value, password, **more)
 
     # What is true now
+
+    def connections(self) -> int:
+        """How many connections the database has: one for each pod, and those of others."""
+        pods = sum(len(cluster.sessions()) for cluster in self.clusters.values())
+        return pods + len(self.database.jobs)
 
     def vault(self, credential: Credential) -> VaultModel:
         return self.vault_at(credential.vault)

@@ -35,6 +35,8 @@ LINK_KEY = f"{VAULT}/secrets/link-key"
 STRONG = "q7Zr2LwPx9TfKj4VbN8mHc5sDy3GtRe6UaQo1WiE"
 ADA, GRACE = "ada@contoso.example", "grace@contoso.example"
 ADA_ID, GRACE_ID, APP_ID = (f"{n}0c8e6f2-0000-4000-8000-000000000000" for n in "123")
+# What hostile answers are filled with, and nothing of ours may take over.
+WORDS = ("hunter2-the-password", "https://evil.example/approve")
 # As the app publishes it.
 EVENT = {
     "id": "r-1",

@@ -6,6 +6,7 @@ import base64
 
 import pytest
 
+from rotation.front import api
 from tests.security.attacked import (
     ADA,
     ADA_ID,
@@ -30,7 +31,9 @@ NOBODIES = {
     "two object ids": principal(("oid", "a"), ("oid", "b")),
     "too long": {HEADER: "A" * 70_000},
 }
-ROUTES = ("start_rotation", "list_rotations", "get_rotation", "get_evidence", "decide")
+READS = ("list_rotations", "get_rotation", "get_evidence", "list_credentials")
+CHANGES = ("start_rotation", "decide")
+OPEN = ("health", "openapi")  # which say nothing of rotations
 
 
 @pytest.fixture
@@ -56,14 +59,19 @@ def test_nobody_decides(app: App, headers: dict[str, str]) -> None:
     assert app.client.events == []
 
 
-@pytest.mark.parametrize(
-    "name", ["list_rotations", "get_rotation", "get_evidence", "list_credentials"]
-)
-def test_nobody_reads(app: App, name: str) -> None:
+@pytest.mark.parametrize("headers", NOBODIES.values(), ids=list(NOBODIES))
+@pytest.mark.parametrize("name", READS)
+def test_nobody_reads(app: App, name: str, headers: dict[str, str]) -> None:
     rotation = app.start(person(ADA_ID, ADA))
-    found = app.ask(name, "GET", b"", id=rotation)
+    found = app.ask(name, "GET", b"", headers=headers, id=rotation)
     assert (found.status, found.json["code"]) == (403, "not-signed-in")
     assert rotation not in found.text
+
+
+def test_every_route_is_tried() -> None:
+    routes = api.blueprint(entra_app([ADA]).edges)._function_builders  # noqa: SLF001 - no other listing
+    names = {builder._function.get_function_name() for builder in routes}  # noqa: SLF001 - as above
+    assert names == {*READS, *CHANGES, *OPEN}
 
 
 def test_a_platform_that_does_not_sign_in_lets_nobody_in() -> None:

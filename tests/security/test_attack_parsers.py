@@ -14,7 +14,7 @@ from kubernetes.client.exceptions import ApiException
 
 from rotation.decisions.answers import Expectation, judge
 from rotation.decisions.verdict import identity_of, verdict
-from rotation.edges.cluster.client import _refusal_in, words
+from rotation.edges.cluster.client import refusal_in, words
 from rotation.edges.cluster.services import _raise_own_status
 from rotation.edges.database import login, scram
 from rotation.edges.database.server import _printable
@@ -56,7 +56,7 @@ fuzzed = settings(max_examples=60, deadline=None)
 def test_what_answers_in_the_api_servers_name(body: bytes, status: int) -> None:
     error = ApiException(status=status)
     error.body = body  # type: ignore[assignment]  # the SDK hands over either
-    assert isinstance(_refusal_in("it", error), EdgeError)
+    assert isinstance(refusal_in("it", error), EdgeError)
     with suppress(EdgeError):
         _raise_own_status("it", status, body)
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
+import re
 from typing import Any
 
 import pytest
 
+import rotation.settings
 from rotation.config import load
 from rotation.model.errors import ConfigurationError
 from rotation.settings import Settings, parse
@@ -25,10 +28,12 @@ SECRETS = (
     "postgresql://rotator:hunter2@pg/orders",
     "0002718281828459",
 )
-NAMES = (
-    *("ROTATION_PUBLIC_URL", "ROTATION_SIGN_IN", "ROTATION_LINK_KEY"),
-    *("ROTATION_TOPIC_ENDPOINT", "ROTATION_WATCH_SECONDS"),
-)
+# Each setting of the app, by the place that reads all of them.
+NAMES = sorted(set(re.findall(r"ROTATION_[A-Z_]+", inspect.getsource(rotation.settings))))
+# Of these anything is taken as it is: a path and host names are wrong only where they lead.
+UNCHECKED = {"ROTATION_CONFIG", "ROTATION_CA_BUNDLE", "ROTATION_DATABASE_HOSTS"}
+# What is right in its place may be shown there, since it is no secret; the rest is refused.
+RIGHT = {(name, ADDRESS) for name in ("ROTATION_PUBLIC_URL", "ROTATION_TOPIC_ENDPOINT")}
 
 
 class Misconfigured(App):
@@ -52,6 +57,19 @@ def refused(environment: dict[str, str]) -> ConfigurationError | None:
     return None
 
 
+def unquoted(app: App, secret: str) -> None:
+    """Asks for everything that needs no rotation: no answer has the secret."""
+    for function in ("decision_page", "overview_page", "health", "list_credentials", "decide"):
+        found = app.ask(function, "GET" if function != "decide" else "POST", b"{}", id="r")
+        assert "hunter2" not in found.text
+        assert secret not in found.text
+
+
+def test_all_settings_are_tried() -> None:
+    assert {"ROTATION_PAUSED", "ROTATION_DATABASE_HOSTS", "ROTATION_LINK_KEY"} < set(NAMES)
+    assert set(NAMES) > UNCHECKED
+
+
 @pytest.mark.guarantee(8)
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("secret", SECRETS)
@@ -59,7 +77,8 @@ def test_no_page_and_no_answer_shows_it(name: str, secret: str) -> None:
     environment = {name: secret}
     error = refused(environment)
     if error is None:
-        assert secret == ADDRESS  # nothing in it is out of place
+        assert name in UNCHECKED or (name, secret) in RIGHT
+        unquoted(App([], environment), secret)
         return
     assert name in error.message  # whoever mends it is told where
     for said in (error.message, repr(error), *error.problems):

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from rotation.config import Configuration, Database
 from rotation.edges.azure import AzureEdges
-from rotation.model.errors import Denied, EdgeError
+from rotation.model.errors import EdgeError, Invalid
 from rotation.model.reasons import Code
 from rotation.secrecy import Secret
 from tests.security.attacked import ADA, CREDENTIAL, configuration
@@ -119,10 +119,18 @@ def test_a_file_that_asks_for_no_proof_is_refused(mode: str) -> None:
 def test_a_server_that_is_none_of_the_cloud_is_asked_without_a_token(host: str) -> None:
     found, tokens = edges("pg.of-ours.example")
     credential = written(host=host).credential(CREDENTIAL)
-    with pytest.raises(Denied, match="is not sent to") as caught:
+    with pytest.raises(Invalid, match="is not sent to") as caught:
         found.database(credential).roles(["orders_blue"])
     assert caught.value.code is Code.DATABASE_HOST
     assert "ROTATION_DATABASE_HOSTS" in str(caught.value.reason.remedy)
+    assert tokens.asked == []
+
+
+def test_a_read_replica_is_no_other_case() -> None:
+    found, tokens = edges("pg.of-ours.example")
+    credential = written(host=SERVER, replicas=["pg.elsewhere.example"]).credential(CREDENTIAL)
+    with pytest.raises(Invalid, match=r"is not sent to pg\.elsewhere\.example"):
+        found.replicas(credential)[0].roles(["orders_blue"])
     assert tokens.asked == []
 
 
@@ -133,7 +141,7 @@ def test_a_server_that_is_none_of_the_cloud_is_asked_without_a_token(host: str) 
 def test_servers_of_the_cloud_and_those_that_the_app_s_owner_lists(host: str) -> None:
     found, tokens = edges(" other.example, pg.of-ours.example ")
     credential = written(host=host).credential(CREDENTIAL)
-    assert found._admin_password(credential).reveal() == TOKEN  # noqa: SLF001 - without a network
+    assert found._admin_password(credential, host).reveal() == TOKEN  # noqa: SLF001 - without a network
     assert len(tokens.asked) == 1
 
 

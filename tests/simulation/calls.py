@@ -8,6 +8,7 @@ from rotation.model.errors import Denied, Unavailable
 from rotation.model.reasons import Code
 from tests.simulation.faults import STALE, Call, Fault
 from tests.simulation.fibers import Broken, CutOff, HostCrash
+from tests.simulation.passing import SAID
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -94,6 +95,9 @@ class FaultyCalls:
     ) -> T:
         owner = change.owner
         before, serving = self._world.parts(owner), self._world.serving(owner)
+        if fiber is not None:
+            concerned = self._checker.concerned(fiber, change, what)
+            serving = [name for name in serving if name in concerned]
         result = effect()
         if fiber is None:
             return result
@@ -109,7 +113,7 @@ class FaultyCalls:
 
     def _draw(self, target: str, what: str, *, writes: bool) -> Fault:
         self.number += 1
-        call = Call(self.number, target, what, writes)
+        call = Call(self.number, target, what, writes, self.clock.now)
         others = self.at.pop(self.number, None)
         if others is not None:
             self._disturb(others)
@@ -129,13 +133,15 @@ class FaultyCalls:
     def _before(self, fault: Fault, what: str) -> None:
         fiber = self.fibers.current
         if fault is not NONE:
-            self._story.tell(_who(fiber), "fault %s at %s", fault.kind, what)
+            self._story.tell(_who(fiber), "fault %s at %s", fault.said or fault.kind, what)
         if fault.kind == "duplicate" and fiber is not None:
             self.spawn(fiber, 0.0)
         self.fibers.pause(fault.before)
         unavailable, denied = CODES[what.partition(" ")[0]]
         if fault.kind == "unavailable":
             raise Unavailable(unavailable, f"{what}: no answer")
+        if fault.said is not None:
+            raise SAID[fault.said].error(what)
         if fault.kind == "denied":
             raise Denied(denied, f"{what}: HTTP 403")
         if fault.kind == "unexpected":

@@ -32,6 +32,7 @@ INVARIANTS = {
     7: "needs-attention destroys nothing",
     8: "every request succeeds",
     9: "every rotation comes to a justified end",
+    10: "no release is undone, and no changed file passed over, unless the record says so",
 }
 
 
@@ -102,12 +103,23 @@ class Checker:
         slot."""
         if change.kind == "previews" and fiber.activity in {"swap", "swap_back"}:
             return  # it has just moved the Service itself
-        slot, workloads = change.owner.slot, self.credential(change.owner.credential).workloads
-        if change.kind == "raises":  # of one workload; others may have been swapped already
-            workloads = [one for one in workloads if f" {one.deployment(slot)} " in verb]
-        unseen = {str(workload.production) for workload in workloads} - fiber.looks
+        unseen = self.concerned(fiber, change, verb) - fiber.looks
         if unseen:
             self.fail(2, f"{fiber.name}: {verb} without a look at {', '.join(sorted(unseen))}")
+
+    def concerned(self, fiber: Fiber, change: Change, verb: str) -> set[str]:
+        """The production Services that must not go to the slot when it is changed so.
+
+        Where traffic is about to come to one workload, others may have been swapped already.
+        """
+        slot, workloads = change.owner.slot, self.credential(change.owner.credential).workloads
+        if change.kind == "raises" or fiber.activity == "level":
+            workloads = [
+                one
+                for one in workloads
+                if f" {one.deployment(slot)} " in verb or f" {one.standby} " in verb
+            ]
+        return {str(workload.production) for workload in workloads}
 
     def _superseded(self, owner: Owner, verb: str) -> bool:
         """A version was disabled that the slot's role does not log in with any more."""
@@ -135,10 +147,16 @@ class Checker:
         for invariant, key, owner, text in broken:
             if (invariant, key) in self._standing:
                 continue
-            if not self.damaged_since(owner, fiber.began if fiber else None):
+            if not self.damaged_since(owner, self._seen_since(fiber, invariant)):
                 who = fiber.name if fiber else "as time went by"
                 self.fail(invariant, f"after {verb} ({who}): {text}")
         self._standing = {(invariant, key) for invariant, key, _, _ in broken}
+
+    def _seen_since(self, fiber: Fiber | None, invariant: int) -> datetime | None:
+        """From when on damage excuses an execution. Going back asks ready pods and no login: what
+        others have done to that is theirs, whenever they did it."""
+        went_back = fiber is not None and fiber.activity == "swap_back" and invariant == 1
+        return None if fiber is None or went_back else fiber.began
 
     def _broken(self) -> list[tuple[int, str, Owner, str]]:
         """The invariants that do not hold: number, what it is about, the slot at fault, and

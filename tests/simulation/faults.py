@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from tests.simulation.passing import SAID, Passing, Spell
+
 if TYPE_CHECKING:
+    from datetime import datetime
     from random import Random
 
 Kind = Literal[
@@ -20,8 +23,10 @@ Kind = Literal[
     "duplicate",  # a second execution starts while this one is held up
     "slow",
     "stale",  # a read answers with what was there a moment ago
+    "passing",  # a server says what passes by itself: `said`
 ]
 KINDS: tuple[Kind, ...] = Kind.__args__  # type: ignore[attr-defined]  # a Literal's words
+PASSING: tuple[Passing, ...] = Passing.__args__  # type: ignore[attr-defined]
 Fate = Literal["before", "after"]  # when, next to a commit, the host dies
 PERMANENT = {"denied"}
 LONGEST_STALL = 30.0  # seconds that a duplicate lags behind: see docs/simulation.md
@@ -36,6 +41,7 @@ class Fault:
     before: float = 0.0
     after: float = 0.0
     lasts: bool = False  # may outlast any retry timeout
+    said: Passing | None = None
 
 
 @dataclass(frozen=True)
@@ -46,6 +52,7 @@ class Call:
     target: str
     verb: str
     writes: bool
+    at: datetime
 
 
 class Plan(Protocol):
@@ -69,12 +76,21 @@ class Scripted:
 
     calls: dict[int, Fault] = field(default_factory=dict)
     commits: dict[int, Fate] = field(default_factory=dict)
+    spells: list[Spell] = field(default_factory=list)
+    seen: list[Call] = field(default_factory=list)
 
     def call(self, call: Call) -> Fault | None:
-        return self.calls.get(call.number)
+        self.seen.append(call)
+        return _said(self.spells, call) or self.calls.get(call.number)
 
     def commit(self, number: int) -> Fate | None:
         return self.commits.get(number)
+
+
+def _said(spells: list[Spell], call: Call) -> Fault | None:
+    """The fault of the first spell that meets the call."""
+    found = next((spell for spell in spells if spell.meets(call)), None)
+    return Fault("passing", said=found.kind) if found else None
 
 
 class Drawn:
@@ -86,13 +102,24 @@ class Drawn:
     def __init__(self, rng: Random, kinds: tuple[Kind, ...]) -> None:
         self._rng = rng
         self._rate = rng.choice([0.0, 0.01, 0.02, 0.04, 0.08, 0.2])
-        chosen = [kind for kind in kinds if rng.random() < 0.6 and kind not in PERMANENT]
+        drawn = [kind for kind in kinds if kind not in {*PERMANENT, "passing"}]
+        chosen = [kind for kind in drawn if rng.random() < 0.6]
         self._kinds = chosen
         self._permanent = {rng.randrange(1, 140) for _ in range(rng.choice([0, 0, 0, 1, 2]))}
         self._outage = self._draw_outage() if "unavailable" in kinds else None
         self._crash_rate = rng.choice([0.0, 0.0, 0.01]) if "crash-before" in kinds else 0.0
         if "denied" not in kinds:
             self._permanent = set()
+        self._spells = self._draw_spells() if "passing" in kinds else []
+
+    def _draw_spells(self) -> list[Spell]:
+        rng = self._rng
+        spells = []
+        for _ in range(rng.choice([0, 0, 0, 1, 2])):
+            kind = rng.choice(PASSING)
+            seconds = SAID[kind].seconds * rng.choice([0.1, 0.5, 1.0])
+            spells.append(Spell(kind, rng.randrange(1, 140), seconds))
+        return spells
 
     def _draw_outage(self) -> tuple[str, int, int] | None:
         """A system that refuses every call, from one number to another: for about an hour at
@@ -106,6 +133,8 @@ class Drawn:
     def call(self, call: Call) -> Fault | None:
         if call.number in self._permanent and call.target != "client":
             return Fault("denied", lasts=True)
+        if found := _said(self._spells, call):
+            return found
         if self._outage is not None:
             target, start, end = self._outage
             if call.target == target and start <= call.number < end:

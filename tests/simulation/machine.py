@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 from local.engine import Activity, Engine, MemoryJournal, Timer, Turn
 from local.engine.core import handed_on
 from rotation.settings import Settings
+from rotation.story.version import VERSION
 from tests.memory.clock import Agenda, Clock
 from tests.memory.edges import WorldEdges
+from tests.memory.owner import Owner
 from tests.memory.world import World
 from tests.simulation.calls import FaultyCalls
 from tests.simulation.checker import Checker
@@ -70,7 +72,18 @@ class Machine:
             times=scenario.times,
         )
         self.world.flaw = scenario.flaw
+        self.world.database.lag = scenario.lag
+        self.scenario = scenario
+        if scenario.stale:
+            self.world.report_the_past()
+        if scenario.strays:
+            self.world.leave_strays()
+        if scenario.shared:
+            self.world.share_selectors()
         self.checker = Checker(self.world, self.clock, self.story)
+        for name, how in scenario.live.items():
+            self.world.spoil(name, how)
+            self.checker.blame([Owner(name, scenario.active[name])], f"live secret: {how}")
         self.calls = FaultyCalls(
             self.clock, self.fibers, plan, self.world, self.checker, self.story
         )
@@ -86,7 +99,11 @@ class Machine:
         self._units: dict[Key, list[Fiber]] = {}
         numbers = itertools.count(1)
         self._ids = lambda: f"id{next(numbers)}"
-        self.engine = Engine(self.program, self.journal, self.clock, self._ids)
+        self.engine = self._started()
+
+    def _started(self) -> Engine:
+        """A new process on the journal; what it starts begins at this release's story."""
+        return Engine(self.program, self.journal, self.clock, self._ids, VERSION)
 
     # Running
 
@@ -208,7 +225,7 @@ class Machine:
         self.story.tell("HOST", "crashes and starts again")
         self._units.clear()
         killed = self.fibers.kill_all()
-        self.engine = Engine(self.program, self.journal, self.clock, self._ids)
+        self.engine = self._started()
         for fiber in killed:
             if fiber.lost is not None:
                 fiber.lost()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -9,18 +10,26 @@ from unittest import mock
 
 import msgspec
 
+from rotation import secrecy
+from rotation.config import kept
+from rotation.decisions import ownership
 from rotation.decisions import plan as planned
+from rotation.decisions.rollout import unready
+from rotation.edges.cluster import client
+from rotation.edges.database import connecting
 from rotation.front import rotations, triggers
 from rotation.model import activities as known
-from rotation.model.activities import Staged, Watched
+from rotation.model.activities import Retry, Staged, Watched
 from rotation.model.catalogue import Outcome, Progress, Stage, StepName
-from rotation.model.errors import Failure, StepFailed
+from rotation.model.errors import Failure, Invalid, StepFailed
+from rotation.model.reasons import Code
 from rotation.model.record import Decision
 from rotation.model.targets import SecretTarget
 from rotation.model.world import other
-from rotation.secrecy import new_password
-from rotation.steps import guards, login, running, traffic
+from rotation.secrecy import Secret, new_password
+from rotation.steps import guards, login, planning, running, traffic, wayback
 from rotation.steps.running import Implementation, Step
+from rotation.steps.wayback import WayBack
 from rotation.story import approval, progress, retrying, workflow, workload
 from tests.memory.unguarded import GUARDED, unguarded
 from tests.simulation import program
@@ -33,11 +42,13 @@ if TYPE_CHECKING:
     from rotation.config import Workload
     from rotation.contracts.edges import Readers
     from rotation.decisions.verdict import Identity
-    from rotation.model.activities import Reference, Retry
+    from rotation.model.activities import Policy, Reference
+    from rotation.model.errors import EdgeError
     from rotation.model.reasons import Reason
     from rotation.model.record import Approval, Request
     from rotation.model.wire import JsonObject
-    from rotation.model.world import Slot
+    from rotation.model.world import Claim, Deployment, Slot
+    from rotation.secrecy import Format, Held
     from rotation.story.progress import Run
     from rotation.story.retrying import Steps
     from rotation.story.workflow import End
@@ -78,6 +89,24 @@ def done(_: Step) -> Watched:
     return Watched(done=True)
 
 
+def believes_any_status(step: Step) -> Watched:
+    """Ends at the first failure that the Deployment reports, whatever it is about."""
+
+    def settled(seen: Deployment) -> bool:
+        return unready(seen, step.version) is None or seen.failure is not None
+
+    seen = step.pods.watch(step.deployment, settled, step.edges.settings.watch_seconds)
+    waiting = unready(seen, step.version)
+    if waiting is not None and seen.failure is not None:
+        raise Invalid(Code.NOT_COMING_UP, f"{seen.failure}; {waiting}")
+    return Watched(waiting is None, waiting or "")
+
+
+def goes_by_labels(claim: Claim, *_: object) -> bool:
+    """Takes every pod that a selector finds for the Deployment's, over or not."""
+    return bool(claim.phase)
+
+
 def swaps_at_once(step: Step) -> None:
     step.traffic.move(step.workload.production, other(step.slot), step.slot)
 
@@ -99,6 +128,20 @@ def disables_the_newest(step: Step) -> None:
     current = step.vault.current(step.credential.secret(step.slot))
     if current is not None:
         step.standby.disable(current.version)
+
+
+def finds_a_way_back(*_: object) -> WayBack:
+    """Proves nothing of the slot that traffic may have to be given back to."""
+    return WayBack()
+
+
+read_as_it_is = secrecy.read
+
+
+def takes_the_line_break_for_a_part(shape: Format, value: Secret, reference: str) -> Held:
+    held = read_as_it_is(shape, value, reference)
+    ends = "\n" if held.newline else ""
+    return dataclasses.replace(held, password=Secret(held.password.reveal() + ends))
 
 
 def quotes_what_was_raised(activity: Any, error: Exception, names: dict[str, Any]) -> Failure:
@@ -186,10 +229,46 @@ def takes_the_first_refusal(
     return (yield from call_as_it_is(context, activity, reference, once))
 
 
+def goes_back_with_a_login(run: Run, why: str, reasons: list[Reason]) -> Steps[End]:
+    """Rolls back, once a new connection as the slot that served before was to be had."""
+    run.retry_longer()
+    try:
+        yield from run.step(StepName.VERIFY, known.VERIFY, run.active)
+    except StepFailed as failure:
+        return Outcome.NEEDS_ATTENTION, why, list(failure.reasons)
+    return (yield from rolled_back(run, why, reasons))
+
+
+rolled_back = workflow.roll_back
+
+
+def confirms_with_a_login(step: Step) -> None:
+    traffic.confirm(step)
+    login.verify(step)
+
+
+def final_by_admission(what: str, status: int, message: str) -> EdgeError | None:
+    return Invalid(Code.CLUSTER_ERROR, what) if admission(what, status, message) else None
+
+
+admission = client._admission  # noqa: SLF001 - what it knows is kept
+
+
 def waits_for_a_name_nobody_knows(run: Run, asked: Approval) -> Any:
     asked.event = "decision-1"
     run.show()
     return run.context.wait_for_external_event("decision-0")
+
+
+def same_images(_: Step) -> tuple[dict[str, str], dict[str, str]]:
+    return {}, {}
+
+
+begun = progress.Run.begin
+
+
+def begins_without_the_entry(run: Run, active: Slot, policy: Policy, _: str | None) -> None:
+    begun(run, active, policy, None)
 
 
 def calling(how: Callable[..., Steps[Any]]) -> tuple[tuple[Any, str, Any], ...]:
@@ -214,6 +293,22 @@ MUTATIONS = (
         steps=(("verify", nothing),),
         replaced=((traffic, "verify", nothing),),
     ),
+    Mutation("no proof of the way back", _of(9), replaced=((wayback, "look", finds_a_way_back),)),
+    Mutation(
+        "a line break is part of a password",
+        _of(9),
+        replaced=((wayback, "read", takes_the_line_break_for_a_part),),
+    ),
+    Mutation(
+        "no proof of a new login on replicas",
+        _of(9),
+        replaced=((login, "_verify_replicas", nothing),),
+    ),
+    Mutation(
+        "no proof on replicas that the replaced login is gone",
+        _of(4),
+        replaced=((login, "_ensure_refused", nothing),),
+    ),
     Mutation("a login that is never activated", _of(9), steps=(("activate", nothing),)),
     Mutation("the active slot's login", _of(1, 2), steps=(("stage", uses_the_active_slot),)),
     Mutation(
@@ -225,8 +320,8 @@ MUTATIONS = (
     *(
         Mutation(
             f"no look at what serves before {verb}",
-            # A scale-up right before a swap is too rare for these runs: the sweeps find it.
-            _of() if verb.name == "scale_up" else _of(2),
+            # What happens right before a swap is too rare for these runs: the sweeps find it.
+            _of() if verb.guard is guards.Arriving else _of(2),
             replaced=(unguarded(verb),),
         )
         for verb in GUARDED
@@ -264,6 +359,37 @@ MUTATIONS = (
         steps=(("await_ready", done), ("swap", swaps_at_once), ("test", nothing)),
     ),
     Mutation(
+        "a release is overlooked",
+        _of(10),
+        replaced=((traffic, "_images", same_images),),
+    ),
+    # Found by the sweeps: in these runs others have mostly done something else as well.
+    Mutation(
+        "a rotation follows the file of the day",
+        _of(),
+        replaced=((progress.Run, "begin", begins_without_the_entry),),
+    ),
+    Mutation(
+        "a changed file is not told of",
+        _of(10),
+        replaced=((kept, "changes", lambda *_: []),),
+    ),
+    Mutation(
+        "a status about the past is a verdict",
+        _of(9),
+        steps=(("await_ready", believes_any_status),),
+    ),
+    Mutation(
+        "pods are found by their labels",
+        _of(9),
+        replaced=((ownership, "counts", goes_by_labels),),
+    ),
+    Mutation(
+        "selectors may overlap",
+        _of(9),
+        replaced=((planned, "refusals", lambda *_: ()),),
+    ),
+    Mutation(
         "no retries",
         _of(9),
         replaced=calling(gives_up_at_once),
@@ -273,6 +399,38 @@ MUTATIONS = (
         _of(9),
         # Looked at twice: before anything starts, and by the plan.
         replaced=((triggers, "not_soon", nothing), (planned, "not_soon", nothing)),
+    ),
+    Mutation(
+        "refusals are final at once",
+        _of(9),
+        replaced=((planning, "REFUSALS", 0.0), (progress, "BEFORE_THE_PLAN", Retry(600.0))),
+        first_seed=33,
+    ),
+    Mutation(
+        "what no list has is final",
+        _of(9),
+        replaced=((connecting, "FINAL", ("XX", "25", *connecting.FINAL)),),
+    ),
+    Mutation(
+        "what admission says is final",
+        _of(9),
+        replaced=((client, "_admission", final_by_admission),),
+    ),
+    # Found by the sweeps, in which somebody uses the connections up.
+    Mutation(
+        "going back asks for a login",
+        _of(),
+        replaced=((workflow, "roll_back", goes_back_with_a_login),),
+    ),
+    Mutation(
+        "a server without a connection stops what would free some",
+        _of(),
+        steps=(("confirm", confirms_with_a_login),),
+    ),
+    Mutation(
+        "going back waits for as many pods",
+        _of(),
+        replaced=((traffic, "_some_ready", nothing),),
     ),
     Mutation(
         "a decision that never arrives",

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from rotation.config import Configuration
 from rotation.model.world import SLOTS, Session, other
 from tests.memory.cluster import BROKEN
 from tests.memory.owner import Owner
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from datetime import datetime
     from random import Random
 
     from rotation.config import Credential, Workload
     from tests.memory.cluster import ClusterModel, DeploymentState, ServiceState
     from tests.simulation.machine import Machine
+
+
+HOURS = 6 * 3600.0
+SETTLED = 30.0  # seconds until pods that were asked for are up
 
 
 class Others:
@@ -28,6 +33,8 @@ class Others:
         self.done: list[str] = []
         self.damaging: list[tuple[str, str]] = []  # credential, what
         self.touched: dict[Owner, datetime] = {}  # when last
+        self.released: dict[str, str] = {}  # by workload, the image that went last to what serves
+        self.edited: dict[str, datetime] = {}  # by credential, when its entry in the file was
 
     def schedule(self) -> None:
         """Plans deeds at calls of the app: none in most runs."""
@@ -46,6 +53,12 @@ class Others:
         self.done.append(text)
         self.damaging += [(slot.credential, text) for slot in damaged]
         self._machine.checker.blame(list(damaged), text)
+
+    def _passes(self, text: str, effect: Callable[[], None]) -> None:
+        """Something that passes by itself, and is no reason for a rotation to end otherwise."""
+        self._machine.story.tell("OTHERS", "%s", text)
+        effect()
+        self.done.append(text)
 
     # Whom it meets
 
@@ -102,6 +115,25 @@ class Others:
             if slot is not None and found is not None:
                 self._scale(Owner(name, slot), cluster, found, found.replicas + 3)
 
+    def exhausts(self) -> None:
+        """Leaves the database no connection but those that both slots' pods have, for some hours.
+
+        Where only one slot of a credential is up, there are enough.
+        """
+        roles = {role for c in self._world.clusters.values() for role, _, _ in c.sessions()}
+        up = {self._world.owners[role] for role in roles}
+        if len(up) < len(SLOTS) * len(self._world.configuration.credentials):
+            return
+        database = self._world.database
+        database.most = database.used()
+        self._machine.story.tell("OTHERS", "use all but %d connections", database.most)
+        self._machine.agenda.add(HOURS, lambda: setattr(database, "most", None))
+
+    def outgrows(self) -> None:
+        """Lets the load grow, and leaves no connection beyond those that the grown slots need."""
+        self.grows()
+        self._machine.agenda.add(SETTLED, self.exhausts)
+
     def moves(self) -> None:
         """Moves the first workload to the other slot, ahead of the rotation."""
         name, _, workload = next(self._world.workloads())
@@ -113,6 +145,11 @@ class Others:
     def deploys(self) -> None:
         owner, cluster, found = self._deployment()
         tag = self._rng.choice(["2", "3", BROKEN])
+        self._deploy(owner, cluster, found, tag)
+
+    def _deploy(
+        self, owner: Owner, cluster: ClusterModel, found: DeploymentState, tag: str
+    ) -> None:
         images = {**found.images, "app": f"app:{tag}"}
         damaged = [owner] if tag == BROKEN else []
         self._did(
@@ -121,6 +158,50 @@ class Others:
             lambda: cluster.roll(found, images, found.version),
             *damaged,
         )
+        for name, _, workload in self._world.workloads():
+            service = self._world.clusters[workload.cluster].service(workload.production)
+            slot = next((slot for slot in SLOTS if service and service.slot == slot), None)
+            if (name, slot) == owner and workload.deployments[owner.slot] == found.name:
+                self.released[workload.name] = images["app"]
+
+    def releases(self) -> None:
+        """Releases the application: each workload gets an image of its own where it is served."""
+        for name, _, workload in self._world.workloads():
+            cluster = self._world.clusters[workload.cluster]
+            service = cluster.service(workload.production)
+            slot = next((slot for slot in SLOTS if service and service.slot == slot), None)
+            found = cluster.find(workload.deployment(slot)) if slot else None
+            if slot is not None and found is not None:
+                self._deploy(Owner(name, slot), cluster, found, f"r{len(self.done)}")
+
+    def edits(self) -> None:
+        """Edits the entry of a credential whose rotation is under way, or takes it away."""
+        name, _ = self._credential()
+        self._edit(name, self._rng.choice(EDITS))
+
+    def loses(self) -> None:
+        """Takes the entry away of each credential whose rotation is under way."""
+        for name in self._world.configuration.credentials:
+            self._edit(name, gone)
+
+    def rewrites(self) -> None:
+        """Edits all of an entry that a rotation under way could read."""
+        for name in self._world.configuration.credentials:
+            for edit in EDITS[1:]:
+                self._edit(name, edit)
+
+    def _edit(self, name: str, edit: Edit) -> None:
+        """Changes the file, if the credential's rotation has been planned and goes on."""
+        machine, records = self._machine, self._machine.checker.record
+        rotations = [key for key, known in machine.credentials.items() if known == name]
+        under_way = [key for key in rotations if key in machine.journal.state.instances]
+        if not any(records(key).get("active") for key in under_way):
+            return
+        machine.edges.configuration = edit(machine.edges.configuration, name)
+        text = f"edit the file: {edit.__name__}"
+        machine.story.tell("OTHERS", "%s", text)
+        self.done.append(text)
+        self.edited.setdefault(name, machine.clock.now)
 
     def selects(self) -> None:
         credential, cluster, service = self._service()
@@ -136,6 +217,7 @@ class Others:
             *_both(credential),
             Owner(credential, slot),  # type: ignore[arg-type]
         )
+        self.released.clear()  # it is their deed what serves now
 
     def selects_preview(self) -> None:
         owner, workload, cluster = self._workload()
@@ -173,6 +255,7 @@ class Others:
 
         def effect() -> None:
             role.login = False
+            self._world.database.wrote()
 
         self._did(f"NOLOGIN on the role of {owner}", owner, effect, owner)
 
@@ -182,6 +265,7 @@ class Others:
 
         def effect() -> None:
             role.password = f"by hand {len(self.done)}"
+            self._world.database.wrote()
 
         self._did(f"set the password of the role of {owner}", owner, effect, owner)
 
@@ -196,6 +280,17 @@ class Others:
 
         self._did(f"overwrite Secret {target}", owner, effect, owner)
 
+    def evicts(self) -> None:
+        """Lets a node evict a pod, where another one is ready."""
+        _, cluster, found = self._deployment()
+        self._passes(f"evict a pod of {found.name}", lambda: cluster.evict(found))
+
+    def fills_the_quota(self) -> None:
+        """Lets something else take the quota of pods for a while."""
+        _, _, cluster = self._workload()
+        seconds = self._rng.choice([4.0, 15.0, 30.0])
+        self._passes(f"no room for pods for {seconds:g} s", lambda: cluster.fill(seconds))
+
     def uses(self) -> None:
         owner, credential = self._owner()
         role = credential.slots[owner.slot].role
@@ -203,6 +298,74 @@ class Others:
             job = Session(role, "report", "10.0.0.9", "active", None)
             jobs = self._world.database.jobs
             self._did(f"open a session as {role}", owner, lambda: jobs.append(job))
+
+
+def gone(file: Configuration, name: str) -> Configuration:
+    left = {key: one for key, one in file.credentials.items() if key != name}
+    return file.model_copy(update={"credentials": left})
+
+
+def _changed(file: Configuration, name: str, **fields: object) -> Configuration:
+    """The file with other fields of a credential; as it is where the credential is gone."""
+    if name not in file.credentials:
+        return file
+    edited = file.credentials[name].model_copy(update=fields)
+    return file.model_copy(update={"credentials": {**file.credentials, name: edited}})
+
+
+def other_vault(file: Configuration, name: str) -> Configuration:
+    return _changed(file, name, vault="https://kv-other.vault.example")
+
+
+def other_roles(file: Configuration, name: str) -> Configuration:
+    if name not in file.credentials:
+        return file
+    slots = file.credentials[name].slots
+    renamed = {
+        slot: login.model_copy(update={"role": f"{login.role}_2"}) for slot, login in slots.items()
+    }
+    return _changed(file, name, slots=renamed)
+
+
+def other_deployments(file: Configuration, name: str) -> Configuration:
+    if name not in file.credentials:
+        return file
+    renamed = [
+        workload.model_copy(
+            update={"deployments": {slot: f"{workload.name}-{slot}-2" for slot in SLOTS}}
+        )
+        for workload in file.credentials[name].workloads
+    ]
+    return _changed(file, name, workloads=renamed)
+
+
+def other_cluster(file: Configuration, name: str) -> Configuration:
+    """What the file calls so is another cluster now, for each credential."""
+    del name
+    moved = {
+        key: cluster.model_copy(update={"server": f"{cluster.server}.other"})
+        for key, cluster in file.clusters.items()
+    }
+    return file.model_copy(update={"clusters": moved})
+
+
+def fewer_approvers(file: Configuration, name: str) -> Configuration:
+    if name not in file.credentials:
+        return file
+    approval = file.credentials[name].approval
+    listed = approval.listed[:1]
+    return _changed(file, name, approval=approval.model_copy(update={"listed": listed}))
+
+
+Edit = Callable[[Configuration, str], Configuration]
+EDITS: tuple[Edit, ...] = (
+    gone,
+    other_vault,
+    other_roles,
+    other_deployments,
+    fewer_approvers,
+    other_cluster,
+)
 
 
 def _both(credential: str) -> tuple[Owner, Owner]:
@@ -213,6 +376,8 @@ def _both(credential: str) -> tuple[Owner, Owner]:
 DEEDS: tuple[Callable[[Others], None], ...] = (
     Others.scales,
     Others.deploys,
+    Others.releases,
+    Others.edits,
     Others.selects,
     Others.selects_preview,
     Others.disables,
@@ -221,4 +386,8 @@ DEEDS: tuple[Callable[[Others], None], ...] = (
     Others.sets_password,
     Others.overwrites,
     Others.uses,
+    Others.exhausts,
+    Others.outgrows,
+    Others.evicts,
+    Others.fills_the_quota,
 )

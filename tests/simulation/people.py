@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from rotation.front import approvers, rotations
+from rotation.front.planned import standing
 from rotation.model.catalogue import Origin
 from rotation.model.record import Decision, Request
 from rotation.model.wire import instant
@@ -85,9 +86,11 @@ class People:
         if record is None or event is None or record.outcome is not None:
             machine.story.tell(by, "finds nothing to decide for %s", rotation)
             return
-        approval = machine.world.configuration.credential(record.credential).approval
         decider = approvers.keyed(by, "http")
-        refused = approvers.refusal(decider, approval, record.request, choice)
+        rules = await standing(machine.edges, self._client, record)
+        if rules.gone:
+            choice = "reject"  # all that is left to decide
+        refused = rules.refusal(decider, record.request, choice)
         if refused is not None:
             machine.story.tell(by, "may not %s %s: %s", choice, rotation, refused)
             return

@@ -71,6 +71,8 @@ class Run:
         machine.plan = machine.calls.plan = NoFaults()
         machine.calls.at.clear()
         machine.world.flaw = ""
+        machine.edges.configuration = machine.world.configuration
+        machine.world.database.most = None
         self.people.busy = False
         waited: list[bool] = []
         machine.agenda.add(QUIET, lambda: waited.append(True))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from rotation.config import Configuration
 from rotation.model.world import SLOTS, Slot
 from tests.memory.cluster import Times
+from tests.memory.world import Live
 
 if TYPE_CHECKING:
     from random import Random
@@ -18,16 +19,26 @@ TOPIC = "https://topic.example/api/events"
 CLUSTERS = ("west", "north")
 # The workload's own faults: its standby fails its tests, or only once it serves.
 Flaw = Literal["", "preview", "service"]
+LIVE: tuple[Live, ...] = get_args(Live)
 
 
 @dataclass(frozen=True)
 class Scenario:
+    """`stale`: the standby Deployments still report that an earlier rollout failed. `strays`: an
+    evicted pod and a debug copy have the labels of what serves. `shared`: both slots' Deployments
+    select each other's pods."""
+
     configuration: Configuration
     active: dict[str, Slot]  # of each credential
     replicas: int
     times: Times
     topic: bool
     flaw: Flaw = ""
+    live: dict[str, Live] = field(default_factory=dict)  # what is wrong with which live secret
+    lag: float = 0.0  # of read replicas, in seconds
+    stale: bool = False
+    strays: bool = False
+    shared: bool = False
 
 
 def draw(rng: Random) -> Scenario:
@@ -45,9 +56,15 @@ def draw(rng: Random) -> Scenario:
             grace=rng.choice([3.0, 8.0]),
             routes=rng.choice([0.0, 1.0, 2.0]),
             progress=rng.choice([60.0, 300.0]),
+            lag=rng.choice([0.0, 1.0, 4.0]),
         ),
         topic=topic,
         flaw=rng.choices(["", "preview", "service"], [90, 5, 5])[0],  # type: ignore[arg-type]  # the words of Flaw
+        live={name: rng.choice(LIVE) for name in names if rng.random() < 0.06},
+        lag=rng.choice([0.0, 3.0, 100.0, 100.0]),
+        stale=rng.random() < 0.15,
+        strays=rng.random() < 0.15,
+        shared=rng.random() < 0.02,
     )
 
 
@@ -80,7 +97,10 @@ def _credential(rng: Random, name: str, workloads: int) -> dict[str, Any]:
     shape = rng.choice(["password", "url", "json"])
     # A team that rotates late: what Key Vault announces is not due yet, and is skipped.
     late = rng.random() < 0.03
-    return document(name, shape, deliveries, policy) | ({"rotateBefore": "7d"} if late else {})
+    found = document(name, shape, deliveries, policy) | ({"rotateBefore": "7d"} if late else {})
+    if rng.random() < 0.1:
+        found["database"]["replicas"] = ["read.example"]
+    return found
 
 
 def document(

@@ -12,14 +12,16 @@ from typing import TYPE_CHECKING, cast, get_args
 
 from rotation.model.record import Choice
 from tests.simulation import scenario
-from tests.simulation.faults import Fault, Scripted
+from tests.simulation.faults import PASSING, Fault, Scripted
 from tests.simulation.others import Others
+from tests.simulation.passing import SAID, Spell
 from tests.simulation.run import Run, surrounded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tests.simulation.faults import Fate, Kind
+    from tests.simulation.faults import Call, Fate, Kind
+    from tests.simulation.passing import Passing
 
 KINDS: tuple[Kind, ...] = (
     "unavailable",
@@ -37,6 +39,11 @@ CHOICES: tuple[Choice, ...] = get_args(Choice)
 # What others do right before a call, and how a rotation may end for that.
 DEEDS: dict[str, tuple[Callable[[Others], None], frozenset[str]]] = {
     "grows": (Others.grows, frozenset()),
+    "releases": (Others.releases, frozenset()),
+    "rewrites": (Others.rewrites, frozenset()),
+    "loses": (Others.loses, frozenset({"rolled-back"})),
+    "exhausts": (Others.exhausts, frozenset({"aborted", "rolled-back"})),
+    "outgrows": (Others.outgrows, frozenset({"aborted", "rolled-back"})),
     "moves": (Others.moves, frozenset({"aborted", "rolled-back", "needs-attention", "refused"})),
 }
 ENDS: dict[Choice, str] = {"approve": "completed", "reject": "rolled-back"}
@@ -46,7 +53,7 @@ ENDS: dict[Choice, str] = {"approve": "completed", "reject": "rolled-back"}
 class Case:
     """One fault at one place: `number` of the call, or of the commit for `before` and `after`.
 
-    `kind` is a fault's, or one of `DEEDS`.
+    `kind` is a fault's, one of `DEEDS`, or one of what passes.
     """
 
     answer: Choice
@@ -61,6 +68,9 @@ class Case:
     def plan(self) -> Scripted:
         if self.kind in DEEDS:
             return Scripted()
+        if self.kind in SAID:
+            said = cast("Passing", self.kind)
+            return Scripted(spells=[Spell(said, self.number, SAID[said].seconds)])
         if self.kind in COMMIT_KINDS:
             return Scripted(commits={self.number: self.kind})
         kind = cast("Kind", self.kind)
@@ -73,6 +83,15 @@ def calls() -> Iterator[Case]:
         count, _ = lengths(answer)
         for number in range(1, count + 1):
             yield from (Case(answer, number, kind) for kind in KINDS)
+
+
+def passing() -> Iterator[Case]:
+    """A case for each call that a server may answer with what passes, and each such answer."""
+    for answer in CHOICES:
+        for call in met(answer):
+            yield from (
+                Case(answer, call.number, kind) for kind in PASSING if SAID[kind].meets(call)
+            )
 
 
 def commits() -> Iterator[Case]:
@@ -99,6 +118,16 @@ def lengths(answer: Choice) -> tuple[int, int]:
         run.first(confused=False)
     assert run.outcomes() == [ENDS[answer]]
     return run.machine.calls.number, run.machine.journal.commits
+
+
+@cache
+def met(answer: Choice) -> tuple[Call, ...]:
+    """The calls of a rotation without a fault."""
+    plan = Scripted()
+    run = _run(plan, answer)
+    with surrounded(run.machine.checker):
+        run.first(confused=False)
+    return tuple(plan.seen)
 
 
 def problems(case: Case, *, again: bool = False) -> list[str]:

@@ -6,11 +6,13 @@ import pytest
 
 from tests.local.engine.support import sdk_warnings
 from tests.simulation import sweeps
+from tests.simulation.faults import PASSING
 from tests.simulation.mutations import MUTATIONS
 
 pytestmark = sdk_warnings
 
 EVERY = 20
+SPARSER = {"releases": 10, "rewrites": 20, "loses": 20}
 
 
 @pytest.mark.parametrize("kind", sweeps.KINDS)
@@ -18,6 +20,14 @@ def test_a_call_that_fails_once(kind: str) -> None:
     cases = [case for case in sweeps.calls() if case.kind == kind]
     sample = cases[sweeps.KINDS.index(kind) :: EVERY]
     assert len(sample) > 10
+    assert [problem for case in sample for problem in sweeps.problems(case)] == []
+
+
+@pytest.mark.parametrize("kind", PASSING)
+def test_what_a_server_says_that_passes(kind: str) -> None:
+    cases = [case for case in sweeps.passing() if case.kind == kind]
+    sample = cases[PASSING.index(kind) % 3 :: max(len(cases) // 5, 1)]
+    assert len(sample) > 3
     assert [problem for case in sample for problem in sweeps.problems(case)] == []
 
 
@@ -30,8 +40,8 @@ def test_a_crash_at_a_commit(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", sweeps.DEEDS)
 def test_others_at_a_call(kind: str) -> None:
-    sample = [case for case in sweeps.deeds() if case.kind == kind][::4]
-    assert len(sample) > 30
+    sample = [case for case in sweeps.deeds() if case.kind == kind][:: SPARSER.get(kind, 8)]
+    assert len(sample) > 12
     assert [problem for case in sample for problem in sweeps.problems(case)] == []
 
 
@@ -44,9 +54,40 @@ def test_the_sweep_finds_needs_attention_that_could_have_been_avoided(name: str)
     assert any("needs-attention" in problem for problem in found)
 
 
-def test_the_sweep_finds_a_scale_up_without_a_look_at_what_serves() -> None:
-    name = "no look at what serves before Arriving.scale_up"
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("going back asks for a login", "exhausts"),
+        ("a server without a connection stops what would free some", "exhausts"),
+        ("going back waits for as many pods", "outgrows"),
+    ],
+)
+def test_the_sweep_finds_what_waits_for_connections_that_it_could_free(
+    name: str, kind: str
+) -> None:
     mutation = next(mutation for mutation in MUTATIONS if mutation.name == name)
-    growing = (case for case in sweeps.deeds() if case.kind == "grows")
+    cases = [case for case in sweeps.deeds() if (case.kind, case.answer) == (kind, "reject")]
     with mutation.applied():
-        assert any("without a look" in found for case in growing for found in sweeps.problems(case))
+        found = (problem for case in cases[70::3] for problem in sweeps.problems(case))
+        assert any("needs-attention" in problem for problem in found)
+
+
+@pytest.mark.parametrize(("verb", "deed"), [("scale_up", "grows"), ("level", "releases")])
+def test_the_sweep_finds_a_change_before_a_swap_without_a_look_at_what_serves(
+    verb: str, deed: str
+) -> None:
+    name = f"no look at what serves before Arriving.{verb}"
+    mutation = next(mutation for mutation in MUTATIONS if mutation.name == name)
+    cases = (case for case in sweeps.deeds() if case.kind == deed and case.number > 45)
+    with mutation.applied():
+        assert any("without a look" in found for case in cases for found in sweeps.problems(case))
+
+
+@pytest.mark.parametrize("deed", ["rewrites", "loses"])
+def test_the_sweep_finds_a_rotation_that_follows_the_file_of_the_day(deed: str) -> None:
+    name = "a rotation follows the file of the day"
+    mutation = next(mutation for mutation in MUTATIONS if mutation.name == name)
+    cases = [case for case in sweeps.deeds() if case.kind == deed and 45 < case.number < 60]
+    with mutation.applied():
+        found = [problem for case in cases[:3] for problem in sweeps.problems(case)]
+    assert any("credentials.yaml" in problem or "ends as" in problem for problem in found)

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from rotation.decisions.plan import EVENT_SLACK
-from rotation.model.world import Slot, other
+from rotation.model.world import SLOTS, Slot, other
 from tests.memory.clock import START
 from tests.memory.owner import Owner
 from tests.memory.world import LEFT
@@ -27,15 +27,60 @@ def judge_first(run: Run) -> None:
             continue
         damaged = [what for name, what in run.others.damaging if name == credential]
         machine.story.tell(rotation, "ends as %s: %s", outcome, status["outcomeReason"])
-        _justified(run, rotation, status, damaged)
+        edited = run.others.edited.get(credential)
+        if edited is not None and _time(status["started"]) >= edited:
+            continue  # planned with what they wrote
+        if machine.scenario.shared:
+            _refused(run, rotation, status)
+            continue
+        _said(run, rotation, status)
+        _justified(run, rotation, status, damaged + _spoiled(run, credential))
+        _proved(run, rotation, status)
         _due(run, rotation, status)
         if not damaged and not machine.checker.late and not machine.calls.stale:
             _cleared(run, rotation, status)
 
 
+def _spoiled(run: Run, credential: str) -> list[str]:
+    """What was wrong with the live secret before anything began, and forbids a rotation."""
+    how = run.machine.world.spoiled.get(credential)
+    return [] if how in {None, "newline"} else [f"a live secret that is wrong: {how}"]
+
+
+def _proved(run: Run, rotation: str, status: dict[str, Any]) -> None:
+    """Checks that nothing was changed where there is no way back."""
+    spoiled = _spoiled(run, status["credential"])
+    if spoiled and status["active"] is not None:
+        text = f"{rotation} went past its plan and is {status['outcome']}, with {spoiled[0]}"
+        run.machine.checker.fail(9, text)
+
+
+def _said(run: Run, rotation: str, status: dict[str, Any]) -> None:
+    """Checks that the record tells of a changed file, and of each release that does not serve."""
+    checker, world, name = run.machine.checker, run.machine.world, status["credential"]
+    edited, decision = run.others.edited.get(name), status["decision"]
+    known = edited and decision and edited < _time(decision["at"]) and not status["untold"]
+    if known and not status["changed"]:
+        checker.fail(10, f"{rotation} does not say that the file has changed")
+    told = " ".join(one["text"] for one in status["releases"])
+    if status["outcome"] == "needs-attention" or _later(run, rotation):
+        return
+    for workload in world.configuration.credential(name).workloads:
+        image, cluster = run.others.released.get(workload.name), world.clusters[workload.cluster]
+        service = cluster.service(workload.production)
+        slot = next((slot for slot in SLOTS if service and service.slot == slot), None)
+        found = cluster.find(workload.deployment(slot)) if slot else None
+        if image and found and found.images["app"] != image and image not in told:
+            checker.fail(10, f"{rotation} has undone the release {image} of {workload.name}")
+
+
 def _justified(run: Run, rotation: str, status: dict[str, Any], damaged: list[str]) -> None:
     checker, faults = run.machine.checker, run.machine.checker.permanents
     outcome, credential = status["outcome"], status["credential"]
+    full = "database-connections-used-up" in _codes(status)
+    if outcome == "needs-attention" and full and not run.others.touched:
+        # Nobody but the two slots' pods holds them here, and one of the slots was to be retired.
+        checker.fail(9, f"{rotation} is {outcome} for want of connections that it could free")
     if damaged or not _stopped(status) or _patient(status, outcome):
         return
     if outcome != "needs-attention" and _excused(run):
@@ -44,6 +89,17 @@ def _justified(run: Run, rotation: str, status: dict[str, Any], damaged: list[st
     deeds = [when for owner, when in run.others.touched.items() if owner.credential == credential]
     if not any(when >= began for when in [*deeds, *(when for when, _ in faults)]):
         checker.fail(9, f"{rotation} is {outcome} for no reason: {status['outcomeReason']}")
+
+
+def _codes(status: dict[str, Any]) -> set[str]:
+    """The codes of the reasons that made it end as it did."""
+    return {why["code"] for why in status["reasons"]}
+
+
+def _refused(run: Run, rotation: str, status: dict[str, Any]) -> None:
+    """Checks that nothing was begun with selectors that do not tell one slot from the other."""
+    if status.get("active") is not None or status["outcome"] not in {"refused", "skipped"}:
+        run.machine.checker.fail(9, f"{rotation} went past its plan with selectors that overlap")
 
 
 def _due(run: Run, rotation: str, status: dict[str, Any]) -> None:
@@ -62,7 +118,7 @@ def _excused(run: Run) -> bool:
     """Whether a run may have stopped, before anything had to be undone, for a bug or an old
     answer."""
     machine, calls = run.machine, run.machine.calls
-    return bool(machine.world.flaw or machine.checker.late or calls.stale or calls.untested)
+    return bool(machine.world.flaw or calls.stale or calls.untested)
 
 
 def _stopped(status: dict[str, Any]) -> bool:
@@ -132,6 +188,9 @@ def left_of(run: Run, owner: Owner) -> list[str]:
     found = []
     if world.database.roles[login.role].login:
         found.append(f"role {login.role} can log in")
+    replayed = world.database.replayed
+    if credential.database.replicas and replayed[login.role].login:
+        found.append(f"role {login.role} can log in to the read replicas")
     enabled = [v for v in world.vault(credential).of(login.secret) if not v.disabled]
     if enabled:
         found.append(f"{len(enabled)} versions of secret {login.secret} are enabled")
@@ -153,10 +212,10 @@ def judge_second(run: Run) -> None:
         outcome = status.get("outcome")
         machine.story.tell(rotation, "ends as %s: %s", outcome, status["outcomeReason"])
         damaged = [what for name, what in run.others.damaging if name == credential]
-        attention = "needs-attention" in run.outcomes()
+        attention = "needs-attention" in run.outcomes() or machine.scenario.shared
         if outcome == "completed":
             _whole(run, status)
-        elif outcome != "refused" or not (damaged or attention):
+        elif outcome != "refused" or not (damaged or attention or _spoiled(run, credential)):
             machine.checker.fail(
                 9, f"the second rotation is {outcome}: {status['outcomeReason']} after {damaged}"
             )

@@ -171,6 +171,19 @@ GOOD: list[tuple[str, Any, str, Any]] = [
     (f"{CREDENTIAL}.drain", "0s", "drain", timedelta(0)),
     (f"{CREDENTIAL}.database.host", "127.0.0.1", "database.host", "127.0.0.1"),
     (f"{CREDENTIAL}.database.port", 65535, "database.port", 65535),
+    (f"{CREDENTIAL}.database.endpoint", "pooler", "database.serves_at", ("pooler", 5432)),
+    (
+        f"{CREDENTIAL}.database.endpoint",
+        {"host": "pooler", "port": 6432},
+        "database.serves_at",
+        ("pooler", 6432),
+    ),
+    (
+        f"{CREDENTIAL}.database.replicas",
+        ["read", {"host": "PG.example", "port": 5433}],
+        "database.reads_from",
+        [("read", 5432), ("PG.example", 5433)],
+    ),
     (
         f"{CREDENTIAL}.slots.blue.role",
         "o\"; DROP ROLE x; --'ü",
@@ -269,6 +282,17 @@ BAD: list[tuple[str, Any, str]] = [
     (f"{CREDENTIAL}.database.host", "a,b", f"{CREDENTIAL}.database.host: 'a,b' must be a host"),
     (f"{CREDENTIAL}.database.host", "/tmp", f"{CREDENTIAL}.database.host: '/tmp' must be"),  # noqa: S108 - refused
     (f"{CREDENTIAL}.database.port", 0, f"{CREDENTIAL}.database.port: Input should be greater"),
+    (
+        f"{CREDENTIAL}.database.replicas",
+        ["PG.example"],
+        f"{CREDENTIAL}.database: `replicas`: PG.example:5432 is the server itself, or there twice",
+    ),
+    (
+        f"{CREDENTIAL}.database.replicas",
+        ["read", {"host": "read", "port": 5432}],
+        f"{CREDENTIAL}.database: `replicas`: read:5432 is the server itself, or there twice",
+    ),
+    (f"{CREDENTIAL}.database.endpoint", "a b", f"{CREDENTIAL}.database.endpoint.host: 'a b' must"),
     (f"{CREDENTIAL}.database.name", "", f"{CREDENTIAL}.database.name: '' must be a database's"),
     (f"{CREDENTIAL}.database.sslmode", "no", f"{CREDENTIAL}.database.sslmode: Input should be"),
     (f"{CREDENTIAL}.database.admin", REMOVED, f"{CREDENTIAL}.database.admin: is missing"),

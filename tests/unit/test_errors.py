@@ -32,6 +32,7 @@ def test_a_failure_says_code_message_remedy_and_whether_to_retry(error: type[Edg
         "message": "the vault did not answer",
         "transient": error is Unavailable,
         "remedy": "recover it, start again",
+        **({"refused": True} if error is Denied else {}),
     }
     assert json.loads(json.dumps(value)) == value
     assert wire.read(Failure, value).reason == reason(Code.VAULT_MISSING, value["message"])

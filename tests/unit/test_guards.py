@@ -67,6 +67,8 @@ CALLS: dict[str, Callable[[Standby], object] | Callable[[Arriving], object]] = {
     "Standby.scale_down": lambda guard: guard.scale_down(API),
     "Standby.preview": lambda guard: guard.preview(API, "green"),
     "Arriving.scale_up": lambda guard: guard.scale_up(3),
+    "Arriving.level": lambda guard: guard.level(replicas=1, images={}, version=None),
+    "Arriving.preview": lambda guard: guard.preview("green"),
 }
 
 
@@ -219,6 +221,7 @@ def test_what_names_it_in_another_way_is_seen_too(tmp_path: Path) -> None:
 
 
 HARMLESS = {"Credential", "Slot", "str", "SlotLogin", "Workload", "DeploymentTarget"}
+HARMLESS |= {"Approval", "list[str] | None"}
 
 
 def handed_out(kind: type[object]) -> dict[str, str]:

@@ -152,9 +152,11 @@ def test_each_approver_with_an_address_gets_a_link_of_their_own() -> None:
     approvers = ["anna@x.example", "0c8e6f2c-0000-4000-8000-000000000000", "ben@x.example"]
     found = edges(approvers=approvers)
     credential = found.configuration.credential("orders-db")
-    sent = with_recipients(found, event(Announcement.AWAITING_APPROVAL, approvers), credential)
+    sent = with_recipients(
+        found, event(Announcement.AWAITING_APPROVAL, approvers), credential.approval
+    )
     read = {who: SignedLinks(found).read(token) for who, token in tokens(sent).items()}
-    expires = NOW + validity(credential)
+    expires = NOW + validity(credential.approval)
     assert read == {
         who: Link(ROTATION, who, expires) for who in ("anna@x.example", "ben@x.example")
     }
@@ -163,14 +165,14 @@ def test_each_approver_with_an_address_gets_a_link_of_their_own() -> None:
 @pytest.mark.parametrize("kind", list(Announcement))
 def test_only_what_asks_for_a_decision_carries_links(kind: Announcement) -> None:
     found = edges(approvers=["anna@x.example"])
-    sent = with_recipients(found, event(kind), found.configuration.credential("orders-db"))
+    sent = with_recipients(found, event(kind), found.configuration.credential("orders-db").approval)
     assert ("recipients" in sent["data"]) is (kind in {"AwaitingApproval", "Reminder"})
 
 
 def test_a_link_lives_longer_than_until_the_next_reminder() -> None:
     for remind in ("1h", "24h", "14d"):
         credential = configuration(remind=remind).credential("orders-db")
-        assert validity(credential) > credential.approval.remind
+        assert validity(credential.approval) > credential.approval.remind
 
 
 def test_the_record_of_an_event_holds_no_link() -> None:

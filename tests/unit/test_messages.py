@@ -115,6 +115,13 @@ def back_by_policy(story: Story) -> None:
     story.to_approval().wait(days=8)
 
 
+def back_on_a_login_that_fails(story: Story) -> None:
+    story.to_approval()
+    story.script["verify"] = denied
+    story.decide("reject")
+    story.run()
+
+
 STORIES = (
     completed,
     rejected,
@@ -126,6 +133,7 @@ STORIES = (
     overdue,
     by_policy,
     back_by_policy,
+    back_on_a_login_that_fails,
 )
 
 
@@ -150,7 +158,7 @@ def events(tell: Callable[[Story], None], public_url: str | None = APP) -> list[
     found = edges()
     credential = found.configuration.credential("orders-db")
     return [
-        with_recipients(found, announcement(notice, APPROVERS, public_url), credential)
+        with_recipients(found, announcement(notice, APPROVERS, public_url), credential.approval)
         for notice in notices(tell)
     ]
 

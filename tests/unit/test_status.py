@@ -62,6 +62,9 @@ def status(text: str, workloads: int = 50, steps: int = 20, reasons: int = 200) 
             for n in range(steps)
         ],
         "approval": {"event": "decision-1", "ignored": [text] * 5},
+        "changed": [text[:160]] * 11,
+        "releases": [{"code": "release-left-behind", "text": text[:300], "remedy": text}]
+        * min(reasons, 20),
         "decision": {
             "id": "0123456789abcdef",
             "knownAs": [text[:500]] * 10,

@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 import yaml
+from msgspec import structs
 
 from rotation.config import parse
 from rotation.model.activities import Reference
-from rotation.model.errors import Conflict, Denied, Unavailable
+from rotation.model.errors import Conflict, Denied, EdgeError, Unavailable
 from rotation.model.reasons import Code
 from rotation.model.world import Slot, other
+from rotation.steps.login import deactivate
 from rotation.steps.pods import await_gone, scale_down
 from rotation.steps.running import Step
-from rotation.steps.traffic import swap, swap_back
+from rotation.steps.traffic import confirm, swap, swap_back
 from tests.memory import MemoryEdges
 from tests.unit.test_config import VALID, changed
 
@@ -33,7 +35,7 @@ SECOND = {
 }
 CONFIGURATION = parse(yaml.safe_dump(changed(("credentials.orders-db.workloads.1", SECOND))))
 CREDENTIAL = CONFIGURATION.credential("orders-db")
-CHANGES: list[Callable[[Step], None]] = [swap, swap_back]
+CHANGES: list[Callable[[Step], object]] = [swap, swap_back]
 
 
 class World:
@@ -107,7 +109,7 @@ def test_the_service_and_then_the_preview_are_pointed(world: World, slot: Slot) 
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_it_may_be_repeated(world: World, change: Callable[[Step], None]) -> None:
+def test_it_may_be_repeated(world: World, change: Callable[[Step], object]) -> None:
     change(world.step())
     world.refuse_login()
     change(world.step())
@@ -135,12 +137,78 @@ def test_a_swap_that_is_held_up_comes_to_nothing_once_it_was_gone_back(world: Wo
     assert world.slot_of("api") == "blue"
 
 
-@pytest.mark.parametrize("change", CHANGES)
-def test_a_login_that_fails_swaps_nothing(world: World, change: Callable[[Step], None]) -> None:
+def test_a_login_that_fails_swaps_nothing(world: World) -> None:
     world.refuse_login()
     with pytest.raises(Denied):
-        change(world.step())
+        swap(world.step())
     assert world.slot_of("api") == "blue"
+
+
+@pytest.mark.guarantee(2)
+def test_going_back_asks_for_no_connection(world: World) -> None:
+    """The slot that is left may have them all; ready pods have what they need."""
+    world.edges.world.database.most = 0
+    swap_back(world.step())
+    assert world.slot_of("api") == "green"
+    assert not [read for read in world.edges.calls.reads if read.startswith("database")]
+
+
+def test_going_back_to_as_many_pods_as_are_ready(world: World) -> None:
+    """Those that it was scaled up by get no connection, and never ready."""
+    world.scale("api-blue", 5)
+    world.edges.world.database.most = world.edges.world.connections()
+    for _ in range(2):
+        with pytest.raises(Unavailable):
+            swap_back(world.step())
+    few = world.step()
+    few.reference = structs.replace(few.reference, few=True)
+    swap_back(few)
+    assert world.slot_of("api") == "green"
+
+
+def test_few_pods_are_at_least_one(world: World) -> None:
+    world.scale("api-green", 0)
+    few = world.step()
+    few.reference = structs.replace(few.reference, few=True)
+    with pytest.raises(Unavailable, match="is being scaled up to 2 pods"):
+        swap_back(few)
+    assert world.slot_of("api") == "blue"
+
+
+def test_a_server_without_a_connection_stops_no_retirement(world: World) -> None:
+    """It is the retirement that frees some."""
+    world.point(api="green", web="green")
+    world.edges.world.database.most = 0
+    confirm(world.step())
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        Denied(Code.LOGIN_REFUSED, "refused"),
+        Unavailable(Code.DATABASE_UNREACHABLE, "no answer"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_any_other_failure_of_the_login_stops_it(world: World, error: EdgeError) -> None:
+    world.point(api="green", web="green")
+    world.edges.calls.failing["database login"] = error
+    with pytest.raises(type(error)):
+        confirm(world.step())
+
+
+@pytest.mark.guarantee(7)
+def test_no_login_is_taken_away_before_the_other_is_proved(world: World) -> None:
+    """The proof may have been left out before, while there was no connection for it."""
+    world.point(api="green", web="green")
+    world.refuse_login()
+    with pytest.raises(Denied):
+        deactivate(world.step("blue"))
+    assert world.edges.world.database.roles["orders_blue"].login
+    assert world.writes == []
+    world.edges.calls.failing.clear()
+    deactivate(world.step("blue"))
+    assert not world.edges.world.database.roles["orders_blue"].login
 
 
 def test_traffic_that_goes_elsewhere_is_left_there(world: World) -> None:
@@ -184,7 +252,7 @@ def has_a_former_pod_too(deployment: DeploymentState) -> None:
     ],
 )
 def test_pods_that_are_not_ready_are_waited_for(
-    world: World, state: Callable[[DeploymentState], None], change: Callable[[Step], None]
+    world: World, state: Callable[[DeploymentState], None], change: Callable[[Step], object]
 ) -> None:
     state(world.deployment("api-green"))
     with pytest.raises(Unavailable, match="Deployment orders/api-green cannot serve now") as caught:

@@ -16,7 +16,7 @@ from kubernetes.config import load_kube_config
 
 from rotation.edges import http_status
 from rotation.edges.bounded import POOLS
-from rotation.model.errors import EdgeError, Invalid, Unavailable
+from rotation.model.errors import Denied, EdgeError, Invalid, Unavailable
 from rotation.model.reasons import Code
 
 if TYPE_CHECKING:
@@ -31,6 +31,9 @@ TIMEOUT = (10.0, 30.0)  # seconds to connect, to read
 MERGE = "application/merge-patch+json"
 STRATEGIC = "application/strategic-merge-patch+json"
 JSON_PATCH = "application/json-patch+json"
+# Statuses as in https://kubernetes.io/docs/reference/using-api/api-concepts/. 409 is not final: our
+# patches name no revision, so that it means that others were faster. Where one does, `move` looks
+# at what it found.
 CODES = http_status.Codes(
     unavailable=Code.CLUSTER_UNAVAILABLE,
     denied=Code.CLUSTER_DENIED,
@@ -38,6 +41,7 @@ CODES = http_status.Codes(
     conflict=Code.CLUSTER_CONFLICT,
     invalid=Code.CLUSTER_ERROR,
     token=Code.CLUSTER_TOKEN,
+    final=http_status.FINAL - {409},
 )
 # What infra/kubernetes/guard.yaml denies, whatever status its policy has for it.
 GUARDED = replace(CODES, denied=Code.CLUSTER_GUARDED)
@@ -45,6 +49,11 @@ POLICY = re.compile(
     r"ValidatingAdmissionPolicy "
     r"'(credential-rotation-(?:deployments|metadata|secrets|services|traffic))'"
 )
+# What stands in a Status' message of these refusals; others may write it too, and would only change
+# the code. https://github.com/kubernetes/apiserver/tree/master/pkg/admission/plugin
+QUOTA = re.compile(r" is forbidden: exceeded quota: ")
+WEBHOOK_DENIED = re.compile(r'^admission webhook "[^"]*" denied the request')
+WEBHOOK_DOWN = re.compile(r"failed calling webhook ")
 
 
 # https://pkg.go.dev/k8s.io/apimachinery/pkg/apis/meta/v1#StatusReason
@@ -64,13 +73,19 @@ LONGEST_FIELD = 200
 class Api:
     """The client of one API server.
 
-    `authenticate` gives an Entra token for AKS, cached and refreshed.
+    `authenticate` gives an Entra token for AKS, cached and refreshed; `refused` hears that the API
+    server did not take it, so that the next one is another.
     """
 
     def __init__(
-        self, name: str, settings: config.Cluster, authenticate: Callable[[], Secret]
+        self,
+        name: str,
+        settings: config.Cluster,
+        authenticate: Callable[[], Secret],
+        refused: Callable[[], None] = lambda: None,
     ) -> None:
         self.name = name
+        self._refused = refused
         self.client = _sdk_client(name, settings, authenticate)
         self.client.rest_client.pool_manager.pool_classes_by_scheme = POOLS
         self.core = client.CoreV1Api(self.client)
@@ -104,14 +119,17 @@ class Api:
         try:
             yield
         except ApiException as error:
-            raise _refusal_in(what, error) from None
+            if error.status == 401:
+                self._refused()
+            raise refusal_in(what, error) from None
         except (urllib3.exceptions.HTTPError, OSError) as error:
             text = f"{what}: {type(error).__name__}; is its API reachable?"
             raise Unavailable(Code.CLUSTER_UNAVAILABLE, text) from None
         except (ValueError, RecursionError, TypeError, AttributeError) as error:
-            # What the SDK makes of an answer that is none of this API's.
+            # What the SDK makes of an answer that is none of this API's: a proxy's in front of it,
+            # perhaps, while it starts.
             text = f"{what}: {type(error).__name__}; what answers is no Kubernetes API"
-            raise Invalid(Code.CLUSTER_ANSWER, text) from None
+            raise Unavailable(Code.CLUSTER_ANSWER, text) from None
 
 
 def resource_version(metadata: Any) -> str:
@@ -127,6 +145,9 @@ def refusal(what: str, status: int, document: object, retry_after: str | None) -
     text = f"{what}: HTTP {status} {words(document)}".rstrip()
     if status == 0:
         text += "; is its API reachable, and its authority the right one?"
+    if status == 404 and "NotFound" not in text:
+        # Not the API's word on the object: it does not serve this path yet, or a proxy answers.
+        return Unavailable(Code.CLUSTER_UNAVAILABLE, text)
     return http_status.error(CODES, text, status, retry_after)
 
 
@@ -157,7 +178,7 @@ def _known_field(path: str) -> str:
     return path[:end] + ("]" if path[end : end + 1] == "]" else "")
 
 
-def _refusal_in(what: str, error: ApiException) -> EdgeError:
+def refusal_in(what: str, error: ApiException) -> EdgeError:
     """The error for a refusal that the SDK raised; one of the guard's policy has its own code."""
     try:
         document = json.loads(error.body or "")
@@ -168,8 +189,24 @@ def _refusal_in(what: str, error: ApiException) -> EdgeError:
     if isinstance(message, str) and (policy := POLICY.search(message)):
         text = f"{what}: HTTP {status}, denied by the guard's policy {policy[1]}"
         return http_status.error(GUARDED, text, 403)
+    if isinstance(message, str) and (found := _admission(what, status, message)):
+        return found
     headers = error.headers or {}
     return refusal(what, status, document, headers.get("Retry-After"))
+
+
+def _admission(what: str, status: int, message: str) -> EdgeError | None:
+    """The error for what admission had against a change, whatever status it has for it; None if
+    the message is not about that."""
+    if WEBHOOK_DENIED.search(message):
+        text = f"{what}: HTTP {status}, an admission webhook denied the request"
+        return Denied(Code.CLUSTER_ADMISSION, text)
+    if status == 403 and QUOTA.search(message):
+        return Unavailable(Code.CLUSTER_QUOTA, f"{what}: HTTP {status}, exceeded quota")
+    if status >= 500 and WEBHOOK_DOWN.search(message):
+        text = f"{what}: HTTP {status}, failed calling an admission webhook"
+        return Unavailable(Code.CLUSTER_WEBHOOK, text)
+    return None
 
 
 def _sdk_client(

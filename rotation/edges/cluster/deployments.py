@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING
 
 from kubernetes import client
 
+from rotation.decisions import ownership
 from rotation.edges.cluster import patches
 from rotation.edges.cluster.client import MERGE, STRATEGIC, TIMEOUT, resource_version
-from rotation.model.errors import Invalid, Missing
+from rotation.edges.cluster.pods import claim_of, name_of, pod_of
+from rotation.edges.cluster.rollouts import deployment_of, query
+from rotation.model.errors import Missing
 from rotation.model.reasons import Code
-from rotation.model.world import Deployment, Pod
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,9 +20,8 @@ if TYPE_CHECKING:
     from rotation.edges.cluster.client import Api
     from rotation.model.targets import DeploymentTarget, SecretKeyTarget
     from rotation.model.wire import JsonObject
+    from rotation.model.world import Deployment, Pod
     from rotation.secrecy import Secret
-
-CONDITIONS = {"FailedCreate", "FailedDelete", "ProgressDeadlineExceeded", "ReplicaSetCreateError"}
 
 
 class Deployments:
@@ -32,13 +33,15 @@ class Deployments:
     def deployment(self, target: DeploymentTarget) -> Deployment | None:
         try:
             with self._api.translated("read", f"Deployment {target}"):
-                return _deployment(self._read(target))
+                return deployment_of(self._read(target))
         except Missing:
             return None
 
     def listed(self, target: DeploymentTarget) -> list[Pod]:
-        pods, _ = self._pods(target.namespace, self._selector(target))
-        return sorted(pods, key=lambda pod: pod.name)
+        family = self._family(target)
+        with self._api.translated("list pods in", f"namespace {target.namespace}"):
+            pods, _ = self._pods(target, family)
+            return sorted((pod_of(pod) for pod in pods), key=lambda pod: pod.name)
 
     def deliver(self, target: SecretKeyTarget, value: Secret, version: str) -> None:
         """Writes a value into a Kubernetes Secret, which must exist.
@@ -55,7 +58,12 @@ class Deployments:
             )
 
     def start(
-        self, target: DeploymentTarget, *, replicas: int, images: dict[str, str], version: str
+        self,
+        target: DeploymentTarget,
+        *,
+        replicas: int,
+        images: dict[str, str],
+        version: str | None,
     ) -> None:
         self._patch("start", target, patches.start(replicas, images, version))
 
@@ -68,8 +76,8 @@ class Deployments:
         what = f"Deployment {target}"
         with self._api.translated("watch", what):
             seen = self._read(target)
-            if until(_deployment(seen)):
-                return _deployment(seen)
+            if until(deployment_of(seen)):
+                return deployment_of(seen)
             for event in self._api.watch(
                 self._api.apps.list_namespaced_deployment,
                 target.namespace,
@@ -81,29 +89,29 @@ class Deployments:
                     text = f"cluster {self._api.name}: {what} was deleted"
                     raise Missing(Code.CLUSTER_MISSING, text)
                 seen = event["object"]
-                if until(_deployment(seen)):
+                if until(deployment_of(seen)):
                     break
-            return _deployment(seen)
+            return deployment_of(seen)
 
     def watch_gone(self, target: DeploymentTarget, seconds: float) -> list[str]:
-        selector = self._selector(target)
-        pods, version = self._pods(target.namespace, selector)
-        names = {pod.name for pod in pods}
-        if not names:
-            return []
+        family = self._family(target)
         with self._api.translated("watch", f"the pods of Deployment {target}"):
+            pods, version = self._pods(target, family)
+            names = {name_of(pod) for pod in pods}
+            if not names:
+                return []
             for event in self._api.watch(
                 self._api.core.list_namespaced_pod,
                 target.namespace,
                 seconds,
-                label_selector=selector,
+                label_selector=family.selector,
                 resource_version=version,
             ):
-                pod = event["object"].metadata.name
-                if event["type"] == "DELETED":
-                    names.discard(pod)
+                pod = event["object"]
+                if event["type"] != "DELETED" and family.has(pod):
+                    names.add(name_of(pod))
                 else:
-                    names.add(pod)
+                    names.discard(name_of(pod))
                 if not names:
                     break
         return sorted(names)
@@ -124,81 +132,52 @@ class Deployments:
                 _request_timeout=TIMEOUT,
             )
 
-    def _selector(self, target: DeploymentTarget) -> str:
-        """The Deployment's selector of pods, as queries take it. Raises `Invalid` without one."""
+    def _family(self, target: DeploymentTarget) -> Family:
+        """What tells the Deployment's pods from others. Raises `Missing`, `Invalid`."""
         with self._api.translated("read", f"Deployment {target}"):
-            deployment = self._read(target)
-            # The SDK takes it that there always is one; a server may say otherwise.
-            labels = getattr(getattr(deployment.spec, "selector", None), "match_labels", None)
-            if not labels:
-                text = f"Deployment {target} selects its pods by no matchLabels"
-                raise Invalid(Code.NO_MATCH_LABELS, text)
-            return ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
+            return Family(self._api, target, self._read(target))
 
-    def _pods(self, namespace: str, selector: str) -> tuple[list[Pod], str]:
-        """The pods that a selector matches, and the version of that list."""
-        with self._api.translated("list pods in", f"namespace {namespace}"):
+    def _pods(self, target: DeploymentTarget, family: Family) -> tuple[list[client.V1Pod], str]:
+        """The Deployment's pods, and the version of the list that they are from."""
+        with self._api.translated("list pods in", f"namespace {target.namespace}"):
             listed = self._api.core.list_namespaced_pod(
-                namespace, label_selector=selector, _request_timeout=TIMEOUT
+                target.namespace, label_selector=family.selector, _request_timeout=TIMEOUT
             )
-            pods = [_pod(pod) for pod in listed.items if pod.metadata]
+            pods = [pod for pod in listed.items if pod.metadata and family.has(pod)]
             return pods, resource_version(listed.metadata)
 
 
-def _pod(seen: client.V1Pod) -> Pod:
-    """The SDK's pod as a `Pod`. Its addresses are there once it has been scheduled."""
-    status = seen.status or client.V1PodStatus()
-    own = [status.pod_ip, *(each.ip for each in status.pod_ips or [])]
-    node = [status.host_ip, *(each.ip for each in status.host_ips or [])]
-    return Pod(
-        name=str(seen.metadata.name if seen.metadata else ""),
-        addresses=tuple(dict.fromkeys(address for address in own if address)),
-        nodes=tuple(dict.fromkeys(address for address in node if address)),
-    )
+class Family:
+    """A Deployment with its ReplicaSets, which are looked at when a pod names an unknown one.
 
+    `selector` narrows what is listed, and decides nothing.
+    """
 
-def _deployment(seen: client.V1Deployment) -> Deployment:
-    """The SDK's Deployment as a `Deployment`. Raises `Invalid` if it is none."""
-    metadata, spec = seen.metadata, seen.spec
-    status = seen.status or client.V1DeploymentStatus()
-    if metadata is None or spec is None:
-        text = "the API server answered a Deployment without metadata or spec"
-        raise Invalid(Code.CLUSTER_ANSWER, text)
-    labelled = spec.template.metadata or client.V1ObjectMeta()
-    return Deployment(
-        namespace=str(metadata.namespace),
-        name=str(metadata.name),
-        replicas=1 if spec.replicas is None else spec.replicas,
-        ready=status.ready_replicas or 0,
-        updated=status.updated_replicas or 0,
-        total=status.replicas or 0,
-        observed=(status.observed_generation or 0) >= (metadata.generation or 0),
-        images=_images(spec.template.spec),
-        version=(labelled.annotations or {}).get(patches.VERSION),
-        failure=_failure(status),
-    )
+    def __init__(self, api: Api, target: DeploymentTarget, deployment: client.V1Deployment) -> None:
+        self.selector = query(deployment)
+        self._api, self._target = api, target
+        self._uid = deployment.metadata.uid if deployment.metadata else None
+        self._sets: dict[str, bool] = {}
+        self._gone: set[str] = set()
 
+    def has(self, pod: client.V1Pod) -> bool:
+        """Whether a pod is the Deployment's, and not over. Raises what the SDK raises."""
+        claim = claim_of(pod)
+        maker = claim.controller
+        unknown = maker is not None and maker.uid not in self._sets.keys() | self._gone
+        if maker is not None and maker.kind == "ReplicaSet" and unknown:
+            self._look()
+            if maker.uid not in self._sets:
+                self._gone.add(maker.uid)  # and is not looked for again and again
+        return ownership.counts(claim, self._target.name, self._sets)
 
-def _images(pod: client.V1PodSpec | None) -> dict[str, str]:
-    """A pod's images by container, as `patches.start` takes them."""
-    if pod is None:
-        return {}
-    images = {container.name: container.image or "" for container in pod.containers}
-    for container in pod.init_containers or []:
-        images[f"init:{container.name}"] = container.image or ""
-    return images
-
-
-def _failure(status: client.V1DeploymentStatus) -> str | None:
-    """Why the rollout has failed, by the Deployment's conditions; None if it has not."""
-    for condition in status.conditions or []:
-        if condition.type == "Progressing" and condition.status == "False":
-            return _known_reason(condition.reason, "not progressing")
-        if condition.type == "ReplicaFailure" and condition.status == "True":
-            return _known_reason(condition.reason, "replica failure")
-    return None
-
-
-def _known_reason(word: str | None, otherwise: str) -> str:
-    """A condition's reason if it is a known one, or else `otherwise`: others may write any."""
-    return word if word in CONDITIONS else otherwise
+    def _look(self) -> None:
+        """Learns the ReplicaSets that there are by now."""
+        listed = self._api.apps.list_namespaced_replica_set(
+            self._target.namespace, label_selector=self.selector, _request_timeout=TIMEOUT
+        )
+        for found in listed.items:
+            metadata = found.metadata or client.V1ObjectMeta()
+            owners = metadata.owner_references or []
+            own = any(owner.controller and owner.uid == self._uid for owner in owners)
+            self._sets[str(metadata.uid)] = own

@@ -81,12 +81,15 @@ def fence(token: str) -> JsonObject:
     return {"metadata": {"annotations": {FENCE: token}}}
 
 
-def start(replicas: int, images: dict[str, str], version: str) -> JsonObject:
-    """The strategic merge patch that scales a Deployment and sets its images and secret version.
+def start(replicas: int, images: dict[str, str], version: str | None) -> JsonObject:
+    """The strategic merge patch that scales a Deployment and sets its images and secret version,
+    if there is one.
 
     `images` are by container, those of init containers as `init:NAME`.
     """
-    pod = {"metadata": {"annotations": {VERSION: version}}, "spec": _containers(images)}
+    pod: JsonObject = {"spec": _containers(images)}
+    if version is not None:
+        pod["metadata"] = {"annotations": {VERSION: version}}
     return {"spec": {"replicas": replicas, "template": pod}}
 
 

@@ -17,7 +17,7 @@ from rotation.edges.cluster.client import (
 )
 from rotation.model.errors import Conflict, Invalid, Missing, Unavailable
 from rotation.model.reasons import Code
-from rotation.model.world import Answer, Route
+from rotation.model.world import Answer, Route, shown_slot
 
 if TYPE_CHECKING:
     from rotation.edges.cluster.client import Api
@@ -41,10 +41,13 @@ class Services:
                 )
                 spec = service.spec
                 ports = (spec.ports if spec else None) or []
+                selector = (spec.selector if spec else None) or {}
                 return Route(
-                    slot=((spec.selector if spec else None) or {}).get(target.label),
+                    slot=selector.get(target.label),
                     port=str(ports[0].name or ports[0].port) if ports else "",
                     revision=resource_version(service.metadata),
+                    besides={k: v for k, v in selector.items() if k != target.label},
+                    label=target.label,
                 )
         except Missing:
             return None
@@ -62,7 +65,9 @@ class Services:
                     _content_type=JSON_PATCH,
                     _request_timeout=TIMEOUT,
                 )
-        except (Invalid, Conflict):
+        except (Invalid, Conflict, Unavailable) as error:
+            if error.code not in {Code.CLUSTER_ERROR, Code.CLUSTER_CONFLICT}:
+                raise
             self._demand_moved(target, came_from, to)
 
     def fence(self, target: ServiceTarget, token: str) -> None:
@@ -84,7 +89,8 @@ class Services:
             text = f"{what} was changed meanwhile; it has to be looked at anew"
             raise Unavailable(Code.TRAFFIC_CHANGED, text)
         if route.slot != to:
-            text = f"{what} selects {route.slot}, not {came_from}; somebody else changed it"
+            seen, wanted = shown_slot(route.slot), shown_slot(came_from)
+            text = f"{what} selects {seen}, not {wanted}; somebody else changed it"
             raise Conflict(Code.TRAFFIC_ELSEWHERE, text)
 
     def ask(self, target: ServiceTarget, path: str, timeout: float) -> Answer:

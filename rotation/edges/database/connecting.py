@@ -32,29 +32,54 @@ LONGEST = 30.0  # seconds that a connection may be used, whatever the other side
 OPTIONS = (
     "-c search_path=pg_catalog"
     " -c role=none"
+    " -c local_preload_libraries="
     " -c default_transaction_read_only=off"
+    # What the server writes must be what psycopg reads.
+    " -c datestyle=ISO"
+    " -c idle_session_timeout=0"
     f" -c statement_timeout={STATEMENT_TIMEOUT}s"
     " -c lock_timeout=10s"
 )
+# What is final at once, and what is refused and may be granted. All else passes, for a while.
+#
 # libpq gives no SQLSTATE for a refused connection: the server's words are all there is. Words we
-# do not know, in another language perhaps, count as a fault that may pass, for a limited time.
-REFUSALS = (
-    "root certificate file",
-    "authentication method requirement",
-    "server does not support SSL",
-    "password authentication failed",
-    "is not permitted to log in",
-    "does not exist",
-    "no pg_hba.conf entry",
-    "permission denied for database",
-    "pg_hba.conf rejects connection",
-    "certificate verify failed",
-    "does not match host name",
+# do not know, in another language perhaps, count as a fault that may pass. The first words that fit
+# count.
+# https://github.com/postgres/postgres/blob/master/src/interfaces/libpq/fe-connect.c
+FINAL_WORDS = {
+    "server requested a hashed password": Code.LOGIN_NOT_SCRAM,
+    "root certificate file": Code.LOGIN_BARRED,
+    "authentication method requirement": Code.LOGIN_BARRED,
+    "server does not support SSL": Code.LOGIN_BARRED,
+    "certificate verify failed": Code.LOGIN_BARRED,
+    "does not match host name": Code.LOGIN_BARRED,
+}
+# https://github.com/postgres/postgres/blob/master/src/backend/utils/init/postinit.c
+REFUSALS = {
+    "password authentication failed": Code.LOGIN_REFUSED,
+    "is not permitted to log in": Code.LOGIN_REFUSED,
+    "does not exist": Code.LOGIN_BARRED,
+    "no pg_hba.conf entry": Code.LOGIN_BARRED,
+    "permission denied for database": Code.LOGIN_BARRED,
+    "pg_hba.conf rejects connection": Code.LOGIN_BARRED,
+}
+# Said before the server looked at the password.
+FULL = "too many clients already"
+# Said after it has accepted the password (run: 15, 16, 18).
+FULL_FOR_US = (
+    "too many connections for role",
+    "too many connections for database",
+    "remaining connection slots are reserved",
 )
 POOLER = "unsupported startup parameter"
 
-# SQLSTATE classes that may pass: connection, resources, intervention, system, serialisation.
-PASSING = ("08", "53", "57", "58", "40", "55")
+# SQLSTATEs, or their classes, that say something of the statement or of what it is about: the same
+# statement gets the same answer. All others pass: XX000 where two change one role at once, 25006
+# during a failover or with a full disk, 53, 57, 58, and those that nobody knows.
+# https://www.postgresql.org/docs/current/errcodes-appendix.html
+FINAL = ("0A", "0L", "0P", "22", "23", "28", "2B", "3D", "3F", "42")
+READ_ONLY = "25006"
+BUSY = ("08", "53", "57", "58", "40", "55")
 
 
 @dataclass(frozen=True)
@@ -91,6 +116,8 @@ def connected(
                 application_name=APPLICATION,
                 connect_timeout=CONNECT_TIMEOUT,
                 options=OPTIONS if options is None else options,
+                # A database or role may have SQL_ASCII, under which texts would come as bytes.
+                client_encoding="UTF8",
                 autocommit=True,
                 keepalives=1,
                 keepalives_idle=5,  # seconds
@@ -137,26 +164,48 @@ def translated(what: str, role: str, error: psycopg.Error) -> EdgeError:
     name = type(error).__name__
     if error.sqlstate is None:
         if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
-            return _refused(what, role, str(error))
+            return _refused(what, role, error)
         return Invalid(Code.DATABASE_ERROR, f"{what}: {name}")
     text = f"{what}: {name} (SQLSTATE {error.sqlstate})"
-    if error.sqlstate.startswith(PASSING):
-        return Unavailable(Code.DATABASE_BUSY, text)
-    if error.sqlstate == "42501":
+    return _failed(text, error.sqlstate)
+
+
+def _failed(text: str, sqlstate: str) -> EdgeError:
+    """The error for a statement that failed."""
+    if sqlstate == "42501":
         rights = "give the rotating login the rights in infra/database/rotator.sql"
         return Denied(Code.DATABASE_RIGHT, f"{text}; {rights}")
-    if error.sqlstate in {"42704", "28000"}:
+    if sqlstate in {"42704", "28000"}:
         return Missing(Code.DATABASE_MISSING, text)
-    return Invalid(Code.DATABASE_ERROR, text)
+    if sqlstate.startswith(FINAL):
+        return Invalid(Code.DATABASE_ERROR, text)
+    if sqlstate == READ_ONLY:
+        return Unavailable(Code.DATABASE_READ_ONLY, text)
+    return Unavailable(
+        Code.DATABASE_BUSY if sqlstate.startswith(BUSY) else Code.DATABASE_ERROR, text
+    )
 
 
-def _refused(what: str, role: str, text: str) -> EdgeError:
+class Accepted(Unavailable):
+    """The server took the role's password, and had no connection left for it: a login that was only
+    to be proved is."""
+
+
+def _refused(what: str, role: str, error: psycopg.Error) -> EdgeError:
+    """The error for a connection that was not made."""
+    text = str(error)
     if POOLER in text:
         said = f"{what}: a pooler answers there; the rotator connects to the server itself"
-        return Denied(Code.DATABASE_POOLER, said)
-    for words in REFUSALS:
+        return Invalid(Code.DATABASE_POOLER, said)
+    for words, code in (FINAL_WORDS | REFUSALS).items():
         if words in text:
             said = f"{what}: the server says of role {role}: {words}"
-            return Denied(Code.LOGIN_REFUSED, said)
+            return Invalid(code, said) if words in FINAL_WORDS else Denied(code, said)
+    full = next((words for words in (FULL, *FULL_FOR_US) if words in text), None)
+    if full is not None:
+        # Whoever speaks in the server's name before it has asked for a password proves nothing.
+        asked = error.pgconn is not None and error.pgconn.used_password
+        kind = Accepted if full in FULL_FOR_US and asked else Unavailable
+        return kind(Code.DATABASE_FULL, f"{what}: the server says: {full}")
     unreachable = f"{what}: no connection; is the server up and reachable from the app?"
     return Unavailable(Code.DATABASE_UNREACHABLE, unreachable)

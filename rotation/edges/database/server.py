@@ -14,7 +14,7 @@ from psycopg import sql
 
 from rotation.edges.database import login, scram
 from rotation.edges.database.connecting import Login, connected
-from rotation.model.errors import Invalid
+from rotation.model.errors import Denied, Invalid
 from rotation.model.reasons import Code
 from rotation.model.targets import ServerTarget
 from rotation.model.world import Role, Session
@@ -33,7 +33,7 @@ SCRAM = "scram-sha-256"
 ENTRA = "password,scram-sha-256"
 
 IN_FORCE = (
-    "SELECT pg_catalog.current_setting('search_path'),"
+    "SELECT pg_catalog.current_setting('search_path'), pg_catalog.current_setting('role'),"
     " pg_catalog.current_setting('scram_iterations', true)"
 )
 
@@ -57,21 +57,33 @@ def _printable(application: str) -> str:
 
 
 class PostgreSQL:
-    """Implements `contracts.database.Database`.
+    """Implements `contracts.database.Database`, and of a read replica `Replica`.
 
-    `authenticate` gives the admin's password or Entra token, anew each time.
+    `authenticate` gives the admin's password or Entra token, anew each time; `refused` hears that
+    the server did not take it.
     """
 
-    def __init__(self, database: Database, authenticate: Callable[[], Secret]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        authenticate: Callable[[], Secret],
+        refused: Callable[[], None] = lambda: None,
+    ) -> None:
         self._database = database
         self._authenticate = authenticate
+        self._refused = refused
+
+    @property
+    def address(self) -> str:
+        return f"{self._database.host}:{self._database.port}"
 
     def roles(self, names: list[str]) -> dict[str, Role]:
         query = (
             # psycopg cannot hold infinity, which is what `activate` leaves behind.
             "SELECT rolname, rolcanlogin,"
             " CASE WHEN pg_catalog.isfinite(rolvaliduntil) THEN rolvaliduntil END"
-            " FROM pg_catalog.pg_roles WHERE rolname OPERATOR(pg_catalog.=) ANY (%s::name[])"
+            " FROM pg_catalog.pg_roles"
+            " WHERE rolname OPERATOR(pg_catalog.=) ANY (%s::pg_catalog.name[])"
         )
         rows = self._query("read the roles", query, [names])
         return {
@@ -96,7 +108,7 @@ class PostgreSQL:
         query = (
             "SELECT pg_catalog.count(*) FROM (SELECT pg_catalog.pg_terminate_backend(pid)"
             " FROM pg_catalog.pg_stat_activity"
-            " WHERE usename OPERATOR(pg_catalog.=) %s::name) AS ended"
+            " WHERE usename OPERATOR(pg_catalog.=) %s::pg_catalog.name) AS ended"
         )
         return int(self._query(f"end the sessions of role {role}", query, [role])[0][0])
 
@@ -106,7 +118,7 @@ class PostgreSQL:
             " FROM pg_catalog.pg_stat_activity"
             # The type is hidden from a login without pg_read_all_stats; the session counts.
             " WHERE (backend_type IS NULL OR backend_type OPERATOR(pg_catalog.=) 'client backend')"
-            " AND usename OPERATOR(pg_catalog.=) ANY (%s::name[])"
+            " AND usename OPERATOR(pg_catalog.=) ANY (%s::pg_catalog.name[])"
             " ORDER BY usename, application_name, client_addr, backend_start"
         )
         return [
@@ -150,16 +162,26 @@ class PostgreSQL:
             require_auth=SCRAM if admin.secret else ENTRA,
             sslrootcert=self._database.sslrootcert,
         )
-        with connected(self._what(verb), signed_in) as connection:
-            path, iterations = connection.execute(IN_FORCE).fetchall()[0]
-            if path != "pg_catalog":
+        with self._told(), connected(self._what(verb), signed_in) as connection:
+            path, became, iterations = connection.execute(IN_FORCE).fetchall()[0]
+            if (path, became) != ("pg_catalog", "none"):
                 # A pooler that is told to ignore start-up options: nothing is certain behind it.
                 text = f"{self._what(verb)}: it does not take our options; connect to the server"
                 raise Invalid(Code.DATABASE_POOLER, f"{text} itself, not to a pooler")
             yield connection, None if iterations is None else str(iterations)
 
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Tells whoever gave the admin's password or token that the server refused it in here."""
+        try:
+            yield
+        except Denied as error:
+            if error.code is Code.LOGIN_REFUSED:
+                self._refused()
+            raise
+
     def _what(self, verb: str) -> str:
-        return f"PostgreSQL {self._database.host}:{self._database.port} could not {verb}"
+        return f"PostgreSQL {self.address} could not {verb}"
 
     def _server(self, database: str) -> ServerTarget:
         found = self._database

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from local.process import wait_until
-from tests.local.cluster.support import container, deployment, get, service
+from tests.local.cluster.support import container, deployment, get, service, watching
 
 if TYPE_CHECKING:
     from kubernetes.client import V1Pod
@@ -97,6 +97,89 @@ def test_a_rollout_that_gets_nowhere_passes_its_deadline(kube: Kube) -> None:
     wait_until(lambda: condition(kube, "web", "Progressing") == late, 20, "the deadline")
     assert condition(kube, "web", "Available")[0] == "False"
     assert kube.deployment("web").status.unavailable_replicas == 1
+
+
+def test_a_scale_is_observed_before_progress_is_told_anew(kube: Kube) -> None:
+    """As upstream: for a moment the status is about the change, and its condition about the
+    past."""
+    never = {"exec": {"command": ["false"]}, "periodSeconds": 1}
+    kube.apply(deployment("web", 1, spec={"progressDeadlineSeconds": 1}, readinessProbe=never))
+    late = ("False", "ProgressDeadlineExceeded")
+    wait_until(lambda: condition(kube, "web", "Progressing") == late, 20, "the deadline")
+    version = kube.deployment("web").metadata.resource_version
+    template = {"metadata": {"annotations": {"restarted": "now"}}}
+    kube.apps.patch_namespaced_deployment(
+        "web", kube.namespace, {"spec": {"replicas": 2, "template": template}}
+    )
+    seen = []
+    for event in watching(
+        kube.apps.list_namespaced_deployment, kube.namespace,
+        resource_version=version, timeout_seconds=10,
+    ):  # fmt: skip
+        found = event["object"]
+        known = {item.type: item.reason for item in found.status.conditions}
+        seen.append((found.status.observed_generation, known["Progressing"]))
+        if known["Progressing"] != late[1]:
+            break
+    generation = kube.deployment("web").metadata.generation
+    assert (generation, late[1]) in seen
+    assert seen[-1][1] != late[1]
+
+
+def test_a_quota_refuses_pods_until_there_is_room(kube: Kube) -> None:
+    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "few"}}
+    kube.apply({**quota, "spec": {"hard": {"pods": "1"}}}, deployment("web", 2))
+    failed = ("True", "FailedCreate")
+    wait_until(lambda: condition(kube, "web", "ReplicaFailure") == failed, 20, "the failure")
+    conditions = kube.deployment("web").status.conditions
+    told = next(found.message for found in conditions if found.type == "ReplicaFailure")
+    assert "exceeded quota: few, requested: pods=1, used: pods=1, limited: pods=1" in told
+    assert kube.events("FailedCreate")
+    kube.apply({**quota, "spec": {"hard": {"pods": "2"}}})
+    kube.wait_ready("web", 2)
+    wait_until(lambda: condition(kube, "web", "ReplicaFailure") == ("", ""), 10, "its end")
+
+
+def test_an_evicted_pod_stays_and_is_replaced(kube: Kube) -> None:
+    kube.apply(deployment("web", 1), service("web", {"app": "web"}))
+    kube.wait_ready("web", 1)
+    (pod,) = kube.pods("app=web")
+    kube.core.patch_namespaced_pod_status(
+        pod.metadata.name, kube.namespace, {"status": {"phase": "Failed", "reason": "Evicted"}}
+    )
+    both = kube.wait_pods("app=web", 2)
+    kube.wait_ready("web", 1)
+    assert {found.metadata.name for found in both} > {pod.metadata.name}
+    (endpoints,) = kube.core.list_namespaced_endpoints(kube.namespace).items
+    named = [
+        address.target_ref.name
+        for subset in endpoints.subsets
+        for address in [*(subset.addresses or []), *(subset.not_ready_addresses or [])]
+    ]
+    assert len(named) == 1
+    assert pod.metadata.name not in named
+    kube.apps.patch_namespaced_deployment_scale("web", kube.namespace, {"spec": {"replicas": 0}})
+    (left,) = kube.wait_pods("app=web", 1)
+    assert (left.metadata.name, left.status.phase) == (pod.metadata.name, "Failed")
+
+
+def test_a_paused_deployment_scales_and_takes_no_new_template(kube: Kube) -> None:
+    kube.apply(deployment("web", 1))
+    kube.wait_ready("web", 1)
+    template = {"metadata": {"annotations": {"restarted": "now"}}}
+    patch = kube.apps.patch_namespaced_deployment
+    patch("web", kube.namespace, {"spec": {"paused": True, "replicas": 2, "template": template}})
+    paused = ("Unknown", "DeploymentPaused")
+    wait_until(lambda: condition(kube, "web", "Progressing") == paused, 10, "the pause")
+    wait_until(lambda: kube.deployment("web").status.ready_replicas == 2, 20, "a second pod")
+    assert not kube.deployment("web").status.updated_replicas
+    patch("web", kube.namespace, {"spec": {"paused": False}})
+    kube.wait_ready("web", 2)
+    wait_until(
+        lambda: condition(kube, "web", "Progressing") == ("True", "NewReplicaSetAvailable"),
+        10,
+        "the rollout's end",
+    )
 
 
 def test_a_deleted_deployment_takes_its_pods_along(kube: Kube) -> None:

@@ -1,0 +1,29 @@
+"""Whose a pod is: a Deployment's by its ReplicaSets, whatever labels it has."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from rotation.model.world import Claim
+
+# Such a pod has no processes any more, and stays until somebody deletes it: evicted ones do.
+OVER = {"Failed", "Succeeded"}
+
+
+def counts(claim: Claim, deployment: str, sets: Mapping[str, bool]) -> bool:
+    """Whether a pod is one of the Deployment's, and not over.
+
+    `sets` are the ReplicaSets that its selector finds, by uid, and whether the Deployment controls
+    them. A debug copy has no controller, whatever its labels.
+    """
+    maker = claim.controller
+    if claim.phase in OVER or maker is None or maker.kind != "ReplicaSet":
+        return False
+    if maker.uid in sets:
+        return sets[maker.uid]
+    # A ReplicaSet may be deleted while its pods still end (`revisionHistoryLimit: 0`). Its name
+    # was one that this Deployment alone gives.
+    return bool(claim.template) and maker.name == f"{deployment}-{claim.template}"

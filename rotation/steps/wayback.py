@@ -1,0 +1,110 @@
+"""Whether there is a way back: the slot that serves is one that traffic can be given back to.
+
+Its live secret is read as a workload reads it, and logged in with. `plan` looks before anything
+changes, `GET /credentials` whenever somebody asks. The password stays in here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rotation.model.errors import Denied, Invalid
+from rotation.model.reasons import Code, Reason, reason
+from rotation.model.targets import SecretTarget
+from rotation.secrecy import read
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+
+    from rotation.config import Credential
+    from rotation.contracts.edges import Readers
+    from rotation.model.world import Role, SecretVersion, Slot, SlotState
+    from rotation.secrecy import Held
+
+_PORT = 5432  # what drivers take where a value names none
+CAUSES = {Code.LOGIN_REFUSED: Code.LIVE_PASSWORD, Code.LOGIN_NOT_SCRAM: Code.LIVE_NOT_SCRAM}
+
+
+@dataclass(frozen=True)
+class WayBack:
+    """What is in the way back, each of it a refusal, and what is only worth telling."""
+
+    problems: tuple[Reason, ...] = ()
+    doubts: tuple[Reason, ...] = ()
+
+
+def look(edges: Readers, credential: Credential, slot: Slot, state: SlotState) -> WayBack:
+    """The way back to a slot, whose role and secret are there.
+
+    Raises what the edges raise of their own: that may pass, or says by itself what to do.
+    """
+    current, role = state.secret, state.role
+    if current is None or not current.enabled or role is None or not role.login:
+        return WayBack()  # the plan has a refusal for each of these
+    secret = SecretTarget(current.secret, current.version)
+    try:
+        held = read(credential.format, edges.vault(credential.vault).value(secret), str(secret))
+    except Invalid as error:
+        text = f"the {slot} slot serves, and {error.message}"
+        return WayBack((reason(Code.LIVE_UNREADABLE, text),))
+    named = tuple(_named(credential, slot, secret, held))
+    if any(problem.code in {Code.LIVE_ROLE, Code.LIVE_UNREADABLE} for problem in named):
+        return WayBack(named)
+    refused = tuple(_logins(edges, credential, role, current, held))
+    return WayBack((*named, *refused), tuple(_doubts(slot, secret, held)))
+
+
+def _named(
+    credential: Credential, slot: Slot, secret: SecretTarget, held: Held
+) -> Iterator[Reason]:
+    """What a value names that is not what the file has. It is never quoted: see `Held`."""
+    role, database = credential.slots[slot].role, credential.database
+    begins = f"the {slot} slot serves, and its secret {secret} names"
+    if credential.format != "password" and held.role is None:
+        yield reason(Code.LIVE_UNREADABLE, f"{begins} no role: it must name {role}")
+    elif held.role not in {None, role}:
+        yield reason(Code.LIVE_ROLE, f"{begins} another role than {role}")
+    at = ((database.host, database.port), database.serves_at)
+    known = {(host.lower().rstrip("."), port) for host, port in at}
+    host = None if held.host is None else held.host.lower().rstrip(".")
+    port = _PORT if held.port is None else held.port
+    if host is not None and (host, port) not in known:
+        shown = " or ".join(sorted(f"{host}:{port}" for host, port in known))
+        yield reason(Code.LIVE_HOST, f"{begins} another host or port than {shown}")
+    if held.database not in {None, database.name}:
+        yield reason(Code.LIVE_DATABASE, f"{begins} another database than {database.name}")
+
+
+def _logins(
+    edges: Readers, credential: Credential, role: Role, current: SecretVersion, held: Held
+) -> Iterator[Reason]:
+    """Why the server, or a replica, does not let the role in with what the secret holds.
+
+    A replica must also answer the login that rotates: it is asked when the slot is retired.
+    """
+    for replica in edges.replicas(credential):
+        replica.roles([role.name])
+    for server in (edges.database(credential), *edges.replicas(credential)):
+        try:
+            server.login(role.name, held.password)
+        except (Denied, Invalid) as error:
+            code = CAUSES.get(error.code, Code.LIVE_LOGIN)
+            text = f"secret {current.secret}/{current.version} gives no login: {error.message}"
+            yield reason(code, text + _expired(role, edges.now()))
+
+
+def _expired(role: Role, now: datetime) -> str:
+    if role.valid_until is None or role.valid_until > now:
+        return ""
+    return f"; its VALID UNTIL, {role.valid_until:%F %T}, has passed"
+
+
+def _doubts(slot: Slot, secret: SecretTarget, held: Held) -> Iterator[Reason]:
+    if held.newline:
+        text = (
+            f"secret {secret} of the {slot} slot, which serves, ends in a line break; it is taken "
+            "to be no part of the value, and new versions have none"
+        )
+        yield reason(Code.SECRET_NEWLINE, text)
