@@ -146,7 +146,7 @@ def test_a_deployment_without_a_pods_spec_has_no_images(
 @pytest.mark.parametrize("missing", ["metadata", "spec"])
 def test_what_is_no_deployment(server: Scripted, pods: Deployments, missing: str) -> None:
     server.script = [(200, [changed(**{missing: None})])]
-    with pytest.raises(Invalid) as caught:
+    with pytest.raises(EdgeError) as caught:
         pods.deployment(DEPLOYMENT)
     assert caught.value.code is Code.CLUSTER_ANSWER
 
@@ -182,7 +182,7 @@ def test_a_rollout_has_failed(
 
 def test_a_deployment_that_selects_by_no_labels(server: Scripted, pods: Deployments) -> None:
     server.script = [(200, [changed(spec={**SPEC, "selector": {"matchExpressions": []}})])]
-    with pytest.raises(Invalid, match="matchLabels") as caught:
+    with pytest.raises(Invalid, match="selects its pods") as caught:
         pods.listed(DEPLOYMENT)
     assert caught.value.code is Code.NO_MATCH_LABELS
 
@@ -192,7 +192,8 @@ def listed(*names: str) -> dict[str, Any]:
 
 
 def pod(name: str) -> dict[str, Any]:
-    return {"metadata": {"name": name, "resourceVersion": "10"}, "spec": POD}
+    labels = {"app": "api"}
+    return {"metadata": {"name": name, "resourceVersion": "10", "labels": labels}, "spec": POD}
 
 
 def test_pods_that_are_gone_are_not_watched(server: Scripted, pods: Deployments) -> None:

@@ -88,7 +88,7 @@ def test_what_is_no_list_of_names_is_none() -> None:
     assert counted(id=None).id is None
 
 
-ORIGIN = Origin("api", "orders-api", networks(["10.0.0.0/24", "fd00::/64", "no address"]), "range")
+ORIGIN = Origin("api", "orders-api", networks(["10.0.0.0/24", "fd00::/64", "no address"]), "ranges")
 SESSIONS = [
     ("orders-api", "10.0.0.9", True),
     ("orders-api/blue", "10.0.0.9", True),
