@@ -12,8 +12,11 @@ import psycopg
 import pytest
 from psycopg import errors
 
+from rotation.config import Cluster
 from rotation.edges import bounded, http_status
 from rotation.edges.bounded import _Bounded
+from rotation.edges.cluster import client as cluster_client
+from rotation.edges.cluster.client import Api
 from rotation.edges.database import connecting, login, scram
 from rotation.edges.database.connecting import _authorities
 from rotation.edges.database.login import _environment
@@ -313,3 +316,16 @@ def test_a_transport_for_azures_clients(bundle: str | None) -> None:
         adapter = made.session.get_adapter(f"{scheme}vault.example/")
         assert adapter.max_retries.total == 0
         assert adapter.poolmanager.pool_classes_by_scheme is bounded.POOLS
+
+
+def test_the_clusters_client_repeats_nothing_and_writes_no_kubeconfig(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The orchestrator repeats. What the SDK wrote back would be a token, into a file."""
+    token = Secret("token")
+    by_token = Api("weu", Cluster.model_construct(server="http://127.0.0.1:1"), lambda: token)
+    assert by_token.client.configuration.retries is False
+    given: list[dict[str, object]] = []
+    monkeypatch.setattr(cluster_client, "load_kube_config", lambda *_, **more: given.append(more))
+    Api("weu", Cluster.model_construct(kubeconfig="kube.yaml"), lambda: token)
+    assert [one["persist_config"] for one in given] == [False]
