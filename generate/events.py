@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 COMMON = "common.schema.json"
+ALWAYS = ("waivers",)  # that any event may have
 TERMS = ("serves", "replaced", "deadline", "onDeadline")
 ENDED = ("outcome", "outcomeReason", "reasons")
 
@@ -75,7 +76,7 @@ def made() -> dict[str, str]:
     Raises `LookupError` for a field that no type says.
     """
     schemas = {f"{kind}.schema.json": document(_type(kind)) for kind in Announcement}
-    unsaid = _optional() - {"recipients"}
+    unsaid = _optional() - {"recipients", *ALWAYS}
     unsaid -= {field for kind in Announcement for field in added(kind).fields}
     if unsaid:
         raise LookupError(f"no announcement has {sorted(unsaid)}: see `added` in {__name__}")
@@ -106,7 +107,7 @@ def _common() -> JsonObject:
 
 def _type(kind: Announcement) -> JsonObject:
     says, narrower = added(kind), added(kind).narrower or {}
-    optional = ("recipients",) if announcement_facts(kind).asks else ()
+    optional = (*ALWAYS, *(("recipients",) if announcement_facts(kind).asks else ()))
     properties = {name: _field(name, narrower.get(name)) for name in (*says.fields, *optional)}
     data: Schema = {"$ref": f"{COMMON}#/$defs/EventData"}
     if says.fields:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from generate import bicep, events, guarantees, openapi, recovery
+from generate import bicep, clouds, events, guarantees, openapi, recovery
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,6 +18,7 @@ MADE: dict[Path, Callable[[str], str]] = {
     ROOT / "rotation" / "front" / "openapi.json": openapi.made,
     ROOT / "docs" / "recovery.md": recovery.made,
     ROOT / "docs" / "guarantees.md": guarantees.made,
+    ROOT / "infra" / "clouds.json": clouds.made,
     ROOT / "infra" / "events.bicep": bicep.subscriptions,
     ROOT / "infra" / "modules" / "alerts.bicep": bicep.alerts,
 }

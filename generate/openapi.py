@@ -9,6 +9,7 @@ from generate.schemas import components
 from generate.text import document
 from rotation.front.credentials import SeenCredential
 from rotation.front.problems import Details
+from rotation.model.reasons import WAIVABLE
 from rotation.model.record import ShownRecord
 from rotation.telling.messages import Links
 
@@ -22,7 +23,7 @@ def made(text: str) -> str:
     Paths, responses and the schemas that only they name are kept. Raises `LookupError`.
     """
     description = json.loads(text)
-    schemas = components(STRUCTURES, ROOT + "{name}")
+    schemas = components(STRUCTURES, ROOT + "{name}") | {"Waivable": _waivable()}
     by_hand = {
         name: schema
         for name, schema in description["components"]["schemas"].items()
@@ -34,6 +35,15 @@ def made(text: str) -> str:
     if missing:
         raise LookupError(f"openapi.json names schemas that are not there: {sorted(missing)}")
     return document(description)
+
+
+def _waivable() -> dict[str, object]:
+    """The schema of what a request may waive."""
+    texts = "; ".join(f"{code}: {code.waived}" for code in WAIVABLE)
+    return {
+        "description": f"A code that can be waived, and what is done then. {texts}.",
+        "enum": [str(code) for code in WAIVABLE],
+    }
 
 
 def _without_schemas(description: dict[str, dict[str, object]]) -> dict[str, object]:

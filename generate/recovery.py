@@ -29,5 +29,9 @@ def _endings() -> list[tuple[Outcome, Ending]]:
 
 
 def _reasons(area: Area) -> str:
-    rows = [(f"`{code}`", code.cause, code.remedy) for code in Code if code.area is area]
-    return f"### {area}\n\n{table(('code', 'cause', 'cure'), *rows)}"
+    codes = [code for code in Code if code.area is area]
+    rows = [(f"`{code}`", code.cause, code.remedy, code.waived or "never") for code in codes]
+    head = ("code", "cause", "cure", "if it is waived")
+    # A column where no row has anything to say would only be in the way.
+    width = len(head) if any(code.waived for code in codes) else len(head) - 1
+    return f"### {area}\n\n{table(*(row[:width] for row in (head, *rows)))}"

@@ -25,6 +25,7 @@ from rotation.model.record import (
     ShownRecord,
     StepRecord,
     TestResult,
+    Waiver,
 )
 from rotation.telling.messages import Event, EventData, Links, Recipient
 
@@ -55,14 +56,16 @@ DESCRIBED: dict[type, str] = {
     EventData: "What every event says.",
     Reason: "Why something happened or did not.",
     Request: "A request for a rotation: who asked, and why. `secret` and `version` are set for "
-    "events. Of a person who asked, `knownAs` are all names and ids, `objectId` is Entra's; "
-    "`signedIn`: the platform has signed them in. Four eyes compares these.",
+    "events; `waive` are the codes that whoever asked by hand has waived. Of a person who asked, "
+    "`knownAs` are all names and ids, `objectId` is Entra's; `signedIn`: the platform has signed "
+    "them in. Four eyes compares these.",
     Recipient: "A link of their own for an approver with a mail address. Whoever holds it can "
     "decide until it expires: send each to its approver alone.",
     SeenCredential: "A credential as it is now.",
     SeenSlot: "A slot's role and the current version of its secret; null for what is not there.",
     ShownRecord: "A rotation's record.",
     StepRecord: "One step with its times.",
+    Waiver: "A problem that would have forbidden the rotation, and was waived.",
 }
 
 _EVIDENCE = {
@@ -100,6 +103,7 @@ FIELDS: dict[type, dict[str, str]] = {
         "credential.",
         "outcomeReason": "Why it ended so, in a sentence.",
         "reasons": "What that sentence is made of.",
+        "waivers": "What would have forbidden the rotation, and was waived.",
         "recipients": "With signed links only.",
     },
     Evidence: {**_EVIDENCE, "tests": "By workload.", "pods": "By workload and slot."},
@@ -133,6 +137,7 @@ FIELDS: dict[type, dict[str, str]] = {
         "standby": "The slot that it brings up.",
         "version": "The new secret version.",
         "workloads": "How far each is.",
+        "waivers": "What would have forbidden it, and was waived.",
         "outcomeReason": "Why it ended so, in a sentence.",
         "reasons": "What that sentence is made of.",
         "evidence": "Once it has ended: what there was when the decision was requested, and with "
@@ -147,6 +152,12 @@ FIELDS: dict[type, dict[str, str]] = {
     StepRecord: {
         "failure": "Why it gave up.",
         "code": "The code of the first reason of that.",
+    },
+    Waiver: {
+        "code": "One of those that docs/recovery.md says can be waived.",
+        "text": "What was found.",
+        "by": "Who gave the waiver.",
+        "via": "Whoever asked for the rotation, with the request; or the owner, in the file.",
     },
     TestResult: {
         "problem": "Why it did not pass.",

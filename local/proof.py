@@ -12,16 +12,17 @@ from urllib.parse import quote
 import psycopg
 
 from local import world
+from rotation.formats import Shape, read
 from rotation.model.errors import Conflict
 from rotation.model.targets import SecretTarget
 from rotation.model.world import SLOTS, Slot, other
-from rotation.secrecy import Secret, extract
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from local.stack import Stack
+    from rotation.secrecy import Secret
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Passwords:
             if current is None or not current.enabled:
                 continue
             value = stack.owner.vault.value(SecretTarget(current.secret, current.version))
-            values[slot] = extract(shape, value, current.version)
+            values[slot] = read(Shape(shape), value, current.version).password
         return cls(values)
 
 

@@ -14,10 +14,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 from urllib.parse import urlsplit
 
+from rotation.clouds import CLOUDS, PUBLIC, named
 from rotation.model.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from rotation.clouds import Cloud
 
 SignIn = Literal["entra", "links"]
 
@@ -35,6 +38,7 @@ class Settings:
     )
     link_key: str | None = None  # ROTATION_LINK_KEY: URL of the Key Vault secret that signs links
     easy_auth: bool = False  # WEBSITE_AUTH_ENABLED: the platform's sign-in is in front of the app
+    cloud: Cloud = PUBLIC  # ROTATION_CLOUD: its name, as `az cloud list` has it
     topic: str | None = None  # ROTATION_TOPIC_ENDPOINT: Event Grid custom topic
     ca_bundle: str | None = None  # ROTATION_CA_BUNDLE: PEM file of a private authority
     # ROTATION_DATABASE_HOSTS: servers that get the app's Entra token, beside the cloud's own
@@ -55,6 +59,7 @@ def parse(environment: Mapping[str, str]) -> Settings:
         sign_in=_sign_in(environment, problems),
         link_key=_secret_url(environment, "ROTATION_LINK_KEY", problems),
         easy_auth=environment.get("WEBSITE_AUTH_ENABLED", "").lower() == "true",
+        cloud=_cloud(environment, problems),
         topic=_url(environment, "ROTATION_TOPIC_ENDPOINT", problems, "https"),
         ca_bundle=environment.get("ROTATION_CA_BUNDLE") or None,
         database_hosts=_database_hosts(environment),
@@ -120,6 +125,14 @@ def _sign_in(environment: Mapping[str, str], problems: list[str]) -> SignIn:
             return known  # type: ignore[no-any-return]
     problems.append("ROTATION_SIGN_IN: is neither 'entra' nor 'links'")
     return "links"
+
+
+def _cloud(environment: Mapping[str, str], problems: list[str]) -> Cloud:
+    """The cloud that the app runs in: the public one unless another is named."""
+    name = environment.get("ROTATION_CLOUD") or None
+    if name is not None and name not in CLOUDS:
+        problems.append(f"ROTATION_CLOUD: is none of {', '.join(sorted(CLOUDS))}")
+    return named(name)
 
 
 def _database_hosts(environment: Mapping[str, str]) -> frozenset[str]:

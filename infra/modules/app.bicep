@@ -111,6 +111,7 @@ var schedulerSettings = {
 }
 
 var rotationSettings = {
+  ROTATION_CLOUD: environment().name
   ROTATION_SWEEP_SCHEDULE: sweepSchedule
   ROTATION_TOPIC_ENDPOINT: topicEndpoint
   ROTATION_SIGN_IN: signIn == null ? 'links' : 'entra'

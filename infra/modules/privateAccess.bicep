@@ -32,6 +32,11 @@ param databases database[]
 @description('Required. Clusters; likewise.')
 param clusters cluster[]
 
+var clouds = loadJsonContent('../clouds.json')
+// Of a private vault the part before the domain has another name.
+var vaultDomain = replace(environment().suffixes.keyvaultDns, '.vault.', '.vaultcore.')
+var databaseDomain = clouds[environment().name].postgresql
+
 var privateVaults = filter(vaults, item => item.?private ?? false)
 var privateDatabases = filter(databases, item => item.?private ?? false)
 var privateClusters = filter(clusters, item => item.?private ?? false)
@@ -90,7 +95,7 @@ module vaultZone 'dnsZone.bicep' = if (!empty(privateVaults)) {
   name: 'zone-vault-${suffix}'
   params: {
     tags: tags
-    name: 'privatelink.vaultcore.azure.net'
+    name: 'privatelink${vaultDomain}'
     networkId: networkId
   }
 }
@@ -115,7 +120,7 @@ module databaseZone 'dnsZone.bicep' = if (!empty(privateDatabases)) {
   name: 'zone-database-${suffix}'
   params: {
     tags: tags
-    name: 'privatelink.postgres.database.azure.com'
+    name: 'privatelink.${databaseDomain}'
     networkId: networkId
   }
 }

@@ -97,6 +97,22 @@ class Client:
         """Posts the event that Key Vault would; `event` replaces some of its fields."""
         return self.webhook([{**self.near_expiry(slot, kind), **event}], "Notification")
 
+    def announce_as_cloud_event(self, slot: str = "blue", **event: Any) -> Answer:
+        """Posts the same event as a subscription does whose delivery schema is CloudEvents 1.0."""
+        given = {**self.near_expiry(slot), **event}
+        body = {
+            "specversion": "1.0",
+            "id": given["id"],
+            "source": given["topic"],
+            "subject": given["subject"],
+            "type": given["eventType"],
+            "time": given["eventTime"],
+            "data": given["data"],
+        }
+        headers = {"Content-Type": "application/cloudevents+json; charset=utf-8"}
+        kind = {"aeg-event-type": "Notification"}
+        return self.request("POST", self.webhook_path, body, {**headers, **kind})
+
     def near_expiry(self, slot: str, kind: str = "SecretNearExpiry") -> dict[str, Any]:
         """An event in the schema of https://learn.microsoft.com/azure/event-grid/event-schema-key-vault.
 

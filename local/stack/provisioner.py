@@ -10,9 +10,10 @@ from local.cluster.client import apply
 from local.identity import Identity
 from local.postgres.provision import Application, provision
 from local.process import wait_until
+from local.secret_values import rendered, server_of
 from local.stack.owner import APP, LATE
 from rotation.model.targets import SecretTarget
-from rotation.secrecy import Secret, new_password, render
+from rotation.secrecy import Secret, new_password
 
 if TYPE_CHECKING:
     from local.stack.owner import Owner
@@ -34,7 +35,8 @@ class Provisioner:
         blue, rotator = new_password(), new_password()
         dsn = self.owner.dsn()
         provision(dsn, Application(), password=blue, rotator_password=rotator)
-        value = render(credential.format, credential.slots["blue"].role, blue, credential.server)
+        role, server = credential.slots["blue"].role, server_of(credential)
+        value = rendered(credential.format, role, blue, server)
         self.put_secret("rotator", rotator, timedelta(days=365))
         self.put_secret(world.secret("blue"), value, LATE)
 

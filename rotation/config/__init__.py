@@ -33,11 +33,12 @@ from rotation.config.fields import (
     Addresses,
     DatabaseName,
     DataKey,
+    DnsLabel,
+    DnsSubdomain,
     Duration,
     Host,
     HttpsUrl,
     JsonScalar,
-    KubernetesName,
     LabelKey,
     MailAddress,
     Name,
@@ -50,16 +51,18 @@ from rotation.config.fields import (
     TestUrl,
     Text,
     VaultUrl,
+    WaivableCode,
+    origin,
     shown,
 )
 from rotation.decisions.verdict import is_object_id
+from rotation.formats import KEYS, LOGIN_PARAMETERS, Format, Key, Shape
 from rotation.model.errors import ConfigurationError
 from rotation.model.reasons import Code
 from rotation.model.targets import (
     DeploymentTarget,
     SecretKeyTarget,
     SecretTarget,
-    ServerTarget,
     ServiceTarget,
 )
 from rotation.model.world import SLOTS, Slot
@@ -222,13 +225,13 @@ class Workload(Section):
 
     name: Name
     cluster: Name
-    namespace: KubernetesName
-    service: KubernetesName
-    preview: KubernetesName
+    namespace: DnsLabel
+    service: DnsLabel
+    preview: DnsLabel
     port: ServicePort = None  # of the Services; their first one unless given
-    deployments: dict[Slot, KubernetesName]
+    deployments: dict[Slot, DnsSubdomain]
     delivery: Literal["csi", "secret"] = "csi"
-    secrets: dict[Slot, KubernetesName] | None = None  # Kubernetes Secrets, for delivery: secret
+    secrets: dict[Slot, DnsSubdomain] | None = None  # Kubernetes Secrets, for delivery: secret
     key: DataKey = "password"  # in those Kubernetes Secrets
     selector_label: LabelKey = "slot"
     application: Text | None = None  # how its sessions name themselves; its name unless given
@@ -292,6 +295,11 @@ class Workload(Section):
                 return SecretKeyTarget(self.namespace, names[slot], self.key)
             case _:
                 assert_never(self.delivery)
+
+
+def _keys_with(changes: dict[Key, str]) -> dict[Key, str]:
+    """The keys of a JSON object for the parts of a login, some of them the file's own."""
+    return {key: changes.get(key, name) for key, name in KEYS.items()}
 
 
 def _both_slots(value: dict[Slot, Any]) -> dict[Slot, Any]:
@@ -398,7 +406,9 @@ class Credential(Section):
 
     vault: VaultUrl
     validity: Duration
-    format: Literal["password", "url", "json"] = "password"
+    format: Format = "password"
+    keys: dict[Key, Text] = {}  # a JSON object's keys for the parts of a login
+    parameters: dict[Text, Text] = {}  # set in each new value
     rotate_before: Duration = timedelta(days=30)  # the daily sweep's threshold
     database: Database
     slots: dict[Slot, SlotLogin]
@@ -406,6 +416,7 @@ class Credential(Section):
     approval: Approval = Approval()
     retry: Retry = Retry()
     drain: Duration = timedelta(minutes=1)  # for the replaced role's sessions, before their end
+    waive: list[WaivableCode] = []  # what does not stop a rotation that an event or the sweep began
 
     @field_validator("validity")
     @classmethod
@@ -426,21 +437,37 @@ class Credential(Section):
 
     @field_validator("slots")
     @classmethod
-    def _two_logins(cls, value: dict[Slot, SlotLogin], info: ValidationInfo) -> dict[Slot, Any]:
-        database = info.data.get("database")
-        for slot, login in _both_slots(value).items():
-            if database is not None and login.role == database.admin.role:
-                raise ValueError(f"the {slot} slot's role is `database.admin.role`")
+    def _two_logins(cls, value: dict[Slot, SlotLogin]) -> dict[Slot, Any]:
+        return _both_slots(value)
+
+    @field_validator("keys")
+    @classmethod
+    def _keys_of_json(cls, value: dict[Key, str], info: ValidationInfo) -> dict[Key, str]:
+        if value and info.data.get("format") != "json":
+            raise ValueError("goes with `format: json`")
+        if len(set(_keys_with(value).values())) < len(KEYS):
+            raise ValueError("names one key for two parts of a login")
         return value
+
+    @field_validator("parameters")
+    @classmethod
+    def _no_login(cls, value: dict[str, str], info: ValidationInfo) -> dict[str, str]:
+        form = info.data.get("format")
+        if value and form == "password":
+            raise ValueError("goes with another `format` than password")
+        taken = {*LOGIN_PARAMETERS, *_keys_with(info.data.get("keys", {})).values()}
+        for name in value:
+            if name.lower().replace(" ", "") in taken or name in taken:
+                raise ValueError(f"{shown(name)} is part of the login, which each rotation sets")
+        return value
+
+    @property
+    def shape(self) -> Shape:
+        """How the values of its secrets are written."""
+        return Shape(self.format, _keys_with(self.keys), self.parameters)
 
     def secret(self, slot: Slot) -> SecretTarget:
         return SecretTarget(self.slots[slot].secret)
-
-    @property
-    def server(self) -> ServerTarget:
-        """The server and database that a secret's value names for applications."""
-        database = self.database
-        return ServerTarget(*database.serves_at, database.name, database.sslmode)
 
     def workload(self, name: str) -> Workload:
         """The workload of this name. Raises `ConfigurationError` if the file no longer has it."""
@@ -467,9 +494,13 @@ class Configuration(Section):
             raise ConfigurationError("credentials.yaml", [problem], Code.NOT_CONFIGURED) from None
 
     def owner(self, vault: str, secret: str) -> tuple[str, Slot] | None:
-        """The credential and slot whose secret this is. Key Vault names ignore case."""
+        """The credential and slot whose secret this is. Key Vault names ignore case.
+
+        Raises `ValueError` if `vault` is no URL.
+        """
+        wanted = origin(vault)
         for name, credential in self.credentials.items():
-            if credential.vault.lower() != vault.lower().rstrip("/"):
+            if credential.vault != wanted:
                 continue
             for slot, login in credential.slots.items():
                 if login.secret.lower() == secret.lower():

@@ -5,10 +5,10 @@ Looked up in the file as it was read, so that a problem in one section hides non
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rotation.config.document import at, dotted
-from rotation.config.fields import shown
+from rotation.config.fields import origin, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,34 +32,113 @@ def _references(file: dict[Any, Any]) -> Iterator[Problem]:
             yield path, f"{shown(name)} is not in clusters; there are: {', '.join(names) or 'none'}"
 
 
+class Owned(NamedTuple):
+    """A thing that one place of the file may have, or one owner at several places."""
+
+    path: document.Path
+    kind: str
+    identity: tuple[object, ...]
+    owner: tuple[object, ...]
+
+
+# Roles and secrets of logins that rotate others may be named by many credentials, and by no slot.
+ADMIN = ("admin",)
+
+
 def _repeats(file: dict[Any, Any]) -> Iterator[Problem]:
-    """A problem for each thing that stands there twice: two rotations at once would change it."""
-    seen: dict[tuple[str, ...], document.Path] = {}
-    for path, *identity in _owned(file):
-        if not all(isinstance(part, str) for part in identity):
+    """A problem for each thing that has two owners: two rotations at once would change it."""
+    seen: dict[tuple[object, ...], Owned] = {}
+    for thing in _owned(file):
+        if not all(isinstance(part, str | int) for part in thing.identity):
             continue  # reported as what it is
-        first = seen.setdefault(tuple(identity), path)
-        if first is not path:
-            yield path, f"is the same as {dotted(first)}"
+        first = seen.setdefault((thing.kind, *thing.identity), thing)
+        if first.owner != thing.owner:
+            yield thing.path, f"is the same as {dotted(first.path)}{_advice(thing, first)}"
 
 
-def _owned(file: dict[Any, Any]) -> Iterator[tuple[Any, ...]]:
-    """The path of each thing that only one place may have, followed by its identity."""
+def _advice(thing: Owned, first: Owned) -> str:
+    """What to do about a Deployment of two credentials, which people do not take for a mistake."""
+    if thing.kind != "deployment" or thing.path[1] == first.path[1]:
+        return ""
+    return (
+        f": Deployment {thing.identity[-2]}/{thing.identity[-1]} cannot follow the slots of two "
+        "credentials; give each Deployments of its own, or leave one of the logins out of this file"
+    )
+
+
+def _owned(file: dict[Any, Any]) -> Iterator[Owned]:
+    """Everything in the file that has one owner."""
+    clusters = _clusters(file)
     for (_, name), credential in at(file, "credentials", "*"):
-        vault = str(_get(credential, "vault")).rstrip("/").lower()
-        server = str(_get(_get(credential, "database"), "host")).lower()
-        base = ("credentials", name)
-        for path, secret in at(credential, "slots", "*", "secret", path=base):
-            yield path, "secret", vault, secret.lower() if isinstance(secret, str) else None
-        for path, role in at(credential, "slots", "*", "role", path=base):
-            yield path, "role", server, role
+        base: document.Path = ("credentials", name)
+        yield from _logins(base, credential)
         for path, workload in at(credential, "workloads", "*", path=base):
-            space = (_get(workload, "cluster"), _get(workload, "namespace"))
-            yield (*path, "name"), "workload", str(name), _get(workload, "name")
-            for key in ("service", "preview"):
-                yield (*path, key), "service", *space, _get(workload, key)
-            for where, deployment in at(workload, "deployments", "*", path=path):
-                yield where, "deployment", *space, deployment
+            cluster = str(_get(workload, "cluster"))
+            space = (clusters.get(cluster, cluster), _get(workload, "namespace"))
+            yield from _of_workload(path, workload, space)
+
+
+def _logins(base: document.Path, credential: Any) -> Iterator[Owned]:
+    """The secrets and roles of a credential's slots, and of the login that rotates them."""
+    database = _get(credential, "database")
+    admin = _get(database, "admin")
+    vault, host = _get(credential, "vault"), _get(database, "host")
+    server = (host.lower() if isinstance(host, str) else None, _port(database))
+    secrets = [
+        ((*base, "database", "admin", "secret"), _get(admin, "vault") or vault, ADMIN, admin),
+        *(
+            ((*path, "secret"), vault, path, login)
+            for path, login in at(credential, "slots", "*", path=base)
+        ),
+    ]
+    for where, of, owner, login in secrets:
+        secret = _get(login, "secret")
+        identity = (_origin(of), secret.lower() if isinstance(secret, str) else None)
+        yield Owned(where, "secret", identity, owner)
+    yield Owned((*base, "database", "admin", "role"), "role", (*server, _get(admin, "role")), ADMIN)
+    for path, login in at(credential, "slots", "*", path=base):
+        yield Owned((*path, "role"), "role", (*server, _get(login, "role")), path)
+
+
+def _of_workload(path: document.Path, workload: Any, space: tuple[object, ...]) -> Iterator[Owned]:
+    """A workload's name, Services, Deployments, and the keys of Kubernetes Secrets it reads."""
+    credential = path[1]
+    name = (*path, "name")
+    yield Owned(name, "workload", (str(credential), _get(workload, "name")), name)
+    for key in ("service", "preview"):
+        where = (*path, key)
+        yield Owned(where, "service", (*space, _get(workload, key)), where)
+    for where, deployment in at(workload, "deployments", "*", path=path):
+        yield Owned(where, "deployment", (*space, deployment), where)
+    key = _get(workload, "key") or "password"
+    for where, secret in at(workload, "secrets", "*", path=path):
+        # Several workloads may read what one slot of their credential writes.
+        yield Owned(where, "kubernetes secret", (*space, secret, key), (credential, where[-1]))
+
+
+def _clusters(file: dict[Any, Any]) -> dict[str, str]:
+    """What each cluster's name stands for: two names may stand for one API server."""
+    found = {}
+    for path, cluster in at(file, "clusters", "*"):
+        server, kubeconfig = _get(cluster, "server"), _get(cluster, "kubeconfig")
+        if isinstance(server, str):
+            found[str(path[-1])] = _origin(server) or server
+        elif isinstance(kubeconfig, str):
+            found[str(path[-1])] = f"{kubeconfig}#{_get(cluster, 'context') or ''}"
+    return found
+
+
+def _origin(url: object) -> str | None:
+    """The URL as `fields.origin` has it; None if it is none, which is reported as such."""
+    try:
+        return origin(url) if isinstance(url, str) else None
+    except ValueError:
+        return None
+
+
+def _port(database: object) -> object:
+    port = database.get("port", 5432) if isinstance(database, dict) else None
+    return port if isinstance(port, int) else None
 
 
 def _get(mapping: Any, key: str) -> Any:

@@ -13,6 +13,8 @@ from urllib.parse import unquote, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator
 
+from rotation.model.reasons import why_not_waived
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -20,6 +22,10 @@ DURATION = re.compile(
     r"(?:([0-9]{1,9})\s*d)?\s*(?:([0-9]{1,9})\s*h)?\s*(?:([0-9]{1,9})\s*m)?\s*(?:([0-9]{1,9})\s*s)?"
 )
 UNITS = ("days", "hours", "minutes", "seconds")
+# https://kubernetes.io/docs/concepts/overview/working-with-objects/names/: Services, their ports
+# and namespaces have labels for names, Deployments and Secrets have subdomains.
+LABEL = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
+SUBDOMAIN = rf"(?=.{{1,253}}\Z){LABEL}(\.{LABEL})*"
 LONGEST = timedelta(days=3650)
 
 
@@ -86,10 +92,24 @@ def https_url(value: object) -> str:
 
 
 def vault_url(value: object) -> str:
+    """The URL of a Key Vault as events and versions name it: see `origin`."""
     text = https_url(value)
     if urlsplit(text).path:
         raise ValueError(f"{shown(value)} must be the URL of a Key Vault, without a path")
-    return text
+    return origin(text)
+
+
+def origin(url: str) -> str:
+    """The URL with its host in lower case, and without a port that https has anyway.
+
+    The same server is written in several ways, and two of them must not look like two servers.
+    Raises `ValueError` for a text that is no URL.
+    """
+    parts = urlsplit(url)
+    host = (parts.hostname or "").rstrip(".")
+    host = f"[{host}]" if ":" in host else host
+    port = "" if parts.port in {None, 443} else f":{parts.port}"
+    return f"{parts.scheme}://{host}{port}{parts.path.rstrip('/')}"
 
 
 def test_url(value: object) -> str:
@@ -111,7 +131,7 @@ def test_path(value: str) -> str:
 def port_of_service(value: object) -> str | int | None:
     if value is None or (type(value) is int and 1 <= value <= 65535):
         return value
-    if isinstance(value, str) and re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,13}[a-z0-9])?", value):
+    if isinstance(value, str) and re.fullmatch(LABEL, value):
         return value
     raise ValueError(f"{shown(value)} is neither a port number nor the name of a Service's port")
 
@@ -155,6 +175,13 @@ def matching(pattern: str, meaning: str) -> Callable[[str], str]:
     return check
 
 
+def waivable_code(value: str) -> str:
+    why_not = why_not_waived(value)
+    if why_not is not None:
+        raise ValueError(why_not)
+    return value
+
+
 def role_name(value: str) -> str:
     if not 1 <= len(value.encode(errors="replace")) <= 63 or not value.isprintable():
         raise ValueError(f"{shown(value)} must be a role's name: 1 to 63 bytes, printable")
@@ -172,12 +199,18 @@ Name = Annotated[
         )
     ),
 ]
-KubernetesName = Annotated[
+DnsLabel = Annotated[
+    str,
+    AfterValidator(
+        matching(LABEL, "a Kubernetes name: 1 to 63 lower-case letters, digits and hyphens")
+    ),
+]
+DnsSubdomain = Annotated[
     str,
     AfterValidator(
         matching(
-            r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?",
-            "a Kubernetes name: 1 to 63 lower-case letters, digits and hyphens",
+            SUBDOMAIN,
+            "a Kubernetes name: 1 to 253 lower-case letters, digits, hyphens and dots",
         )
     ),
 ]
@@ -225,4 +258,5 @@ Addresses = Annotated[
     Literal["pods", "nodes"] | tuple[str, ...],
     PlainValidator(addresses),
 ]
+WaivableCode = Annotated[str, AfterValidator(waivable_code)]
 JsonScalar = Annotated[str | int | bool | None, BeforeValidator(json_scalar)]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, assert_never
 from rotation.decisions.rollout import unready
 from rotation.decisions.selectors import refusals
 from rotation.model.catalogue import Origin
-from rotation.model.reasons import Code, Reason, reason
+from rotation.model.reasons import WAIVABLE, Code, Reason, reason
 from rotation.model.world import (
     SLOTS,
     Deployment,
@@ -23,7 +23,7 @@ from rotation.model.world import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterable, Iterator
     from datetime import datetime
 
     from rotation.model.record import Request
@@ -31,9 +31,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Rotate:
-    """The plan to rotate away from the active slot."""
+    """The plan to rotate away from the active slot, in spite of the problems that were waived."""
 
     active: Slot
+    waived: tuple[Reason, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -45,19 +46,36 @@ class Skip:
 
 @dataclass(frozen=True)
 class Refuse:
-    """The plan to do nothing, until somebody has mended the problems."""
+    """The plan to do nothing, until somebody has mended the problems; others were waived."""
 
     problems: tuple[Reason, ...]
+    waived: tuple[Reason, ...] = ()
 
 
 @dataclass(frozen=True)
 class Wait:
     """The plan to look again soon: the problems may pass by themselves.
 
-    `unhealthy` are why the active Deployments are not ready, by workload.
+    `unhealthy` are why the active Deployments are not ready, by workload; `code` is of the first.
     """
 
     unhealthy: dict[str, str]
+    code: Code
+
+
+@dataclass(frozen=True)
+class Unhealthy:
+    """A workload whose active Deployment is not ready, and why."""
+
+    workload: str
+    deployment: str
+    why: str
+    code: Code
+
+    @property
+    def reason(self) -> Reason:
+        text = f"its active Deployment {self.deployment} is not healthy: {self.why}"
+        return reason(self.code, f"workload {self.workload}: {text}")
 
 
 # Key Vault announces at 30 days; its clock and ours, and the time of a delivery, may differ.
@@ -66,10 +84,17 @@ EVENT_SLACK = timedelta(days=1)
 Plan = Rotate | Skip | Refuse | Wait
 
 
-def plan(world: Snapshot, request: Request, now: datetime, rotate_before: timedelta) -> Plan:
+def plan(
+    world: Snapshot,
+    request: Request,
+    now: datetime,
+    rotate_before: timedelta,
+    waive: Collection[str] = (),
+) -> Plan:
     """The plan for a request: rotate, skip, refuse with all problems, or wait.
 
-    What is not due is skipped even if there are problems, unless there is no active slot.
+    What is not due is skipped even if there are problems, unless there is no active slot. `waive`
+    are codes whose problems do not count; whoever names one that cannot be waived has no effect.
     """
     active = active_slot(world)
     if active is None:
@@ -77,11 +102,32 @@ def plan(world: Snapshot, request: Request, now: datetime, rotate_before: timede
     not_due = _not_due(world, request, active, now, rotate_before)
     if not_due is not None:
         return Skip(not_due)
-    problems = tuple(_problems(world, active))
+    problems, waived = apart(_problems(world, active), waive)
     if problems:
-        return Refuse(problems)
-    unhealthy = dict(_unhealthy(world, active))
-    return Wait(unhealthy) if unhealthy else Rotate(active)
+        return Refuse(problems, waived)
+    unhealthy = tuple(_unhealthy(world, active))
+    passing = [one for one in unhealthy if one.code not in _effective(waive)]
+    if passing:
+        return Wait({one.workload: one.why for one in passing}, passing[0].code)
+    return Rotate(active, waived + tuple(one.reason for one in unhealthy))
+
+
+def apart(
+    problems: Iterable[Reason], waive: Collection[str]
+) -> tuple[tuple[Reason, ...], tuple[Reason, ...]]:
+    """The problems that stand, and those that are waived."""
+    listed, effective = tuple(problems), _effective(waive)
+    waived = tuple(problem for problem in listed if problem.code in effective)
+    return tuple(problem for problem in listed if problem.code not in effective), waived
+
+
+def _effective(waive: Collection[str]) -> set[str]:
+    """The codes that count as waived, of those that are named.
+
+    Who may waive is looked at where a rotation is asked for. What nobody may is looked at here, so
+    that it holds against whoever can write into the task hub, too.
+    """
+    return set(waive) & set(WAIVABLE)
 
 
 def active_slot(world: Snapshot) -> Slot | None:
@@ -226,16 +272,18 @@ def _workload_problems(workload: WorkloadState, active: Slot) -> Iterator[tuple[
         yield Code.DEPLOYMENT_PAUSED, text
 
 
-def _unhealthy(world: Snapshot, active: Slot) -> Iterator[tuple[str, str]]:
-    """The workloads whose active Deployment is not ready, each with why.
+def _unhealthy(world: Snapshot, active: Slot) -> Iterator[Unhealthy]:
+    """The workloads whose active Deployment is not ready.
 
     A deployment under way, a node being drained: it may be over in a minute.
     """
     for workload in world.workloads:
         serving = workload.deployments[active]
         waiting = unready(serving) if serving else None
-        if waiting:
-            yield workload.name, waiting
+        if serving and waiting:
+            # Without any pod that is ready there is nothing to go back to.
+            code = Code.ACTIVE_UNHEALTHY if serving.ready else Code.ACTIVE_DOWN
+            yield Unhealthy(workload.name, serving.name, waiting, code)
 
 
 def _container_names(deployment: Deployment) -> str:

@@ -35,6 +35,11 @@ def unready(deployment: Deployment, version: str | None = None) -> str | None:
     return None
 
 
+def shared(images: dict[str, str], others: dict[str, str]) -> dict[str, str]:
+    """The images of those containers that the others have too."""
+    return {key: image for key, image in images.items() if key in others}
+
+
 def named(images: dict[str, str], others: dict[str, str]) -> str:
     """The images that differ from the others, each once, in the order of their containers."""
     return ", ".join(

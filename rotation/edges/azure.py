@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from rotation import log
 from rotation import settings as app_settings
+from rotation.clouds import named
 from rotation.model.errors import ConfigurationError, Invalid
 from rotation.model.reasons import Code
 from rotation.model.targets import SecretTarget
@@ -34,17 +35,6 @@ if TYPE_CHECKING:
     from rotation.model.world import Answer
     from rotation.secrecy import Secret
     from rotation.settings import Settings
-
-# The Entra applications behind Azure Database for PostgreSQL and AKS.
-POSTGRESQL_SCOPE = "https://ossrdbms-aad.database.windows.net/.default"
-POSTGRESQL_HOSTS = (
-    ".postgres.database.azure.com",
-    ".postgres.database.usgovcloudapi.net",
-    ".postgres.database.chinacloudapi.cn",
-)
-VAULT_HOSTS = (".vault.azure.net", ".vault.usgovcloudapi.net", ".vault.azure.cn")
-AKS_HOSTS = (".azmk8s.io", ".azk8s.us", ".azk8s.cn")
-AKS_SCOPE = "6dae42f8-4368-4678-94ff-3960e28e3630/.default"
 
 RECEIVERS = ("APPLICATIONINSIGHTS_CONNECTION_STRING", "OTEL_EXPORTER_OTLP_ENDPOINT")
 # Settings by which the platform's worker sends telemetry of its own. The host then no longer takes
@@ -113,12 +103,14 @@ class AzureEdges:
             return self.file.identity
         from rotation.edges.identity import Identity
 
-        return Identity(self._environment)
+        # Metrics are sent with it, of an app whose settings are wrong as well.
+        cloud = named(self._environment.get("ROTATION_CLOUD"))
+        return Identity(self._environment, cloud.authority)
 
     def vault(self, url: str) -> Vault:
         from rotation.edges.vault import KeyVault
 
-        self._ensure_ours(url, VAULT_HOSTS)
+        self._ensure_ours(url, self.settings.cloud.vault_hosts)
         if url not in self._vaults:
             self._vaults[url] = KeyVault(
                 url, self.identity.credential, self.settings.ca_bundle, self.identity.forget
@@ -153,7 +145,7 @@ class AzureEdges:
         admin = credential.database.admin
         if admin.secret is None:
             self._ensure_trusted(host)
-            return self.identity.token(POSTGRESQL_SCOPE)
+            return self.identity.token(self.settings.cloud.postgresql)
         vault = self.vault(admin.vault or credential.vault)
         return vault.value(SecretTarget(admin.secret))
 
@@ -168,11 +160,12 @@ class AzureEdges:
         The file says where to connect, and whoever may write it would get the token.
         """
         name = host.lower().rstrip(".")
-        if not name.endswith(POSTGRESQL_HOSTS) and name not in self.settings.database_hosts:
-            text = f"the app's Entra token is not sent to {host}: it is no server of this cloud"
+        cloud, listed = self.settings.cloud, self.settings.database_hosts
+        if not name.endswith(cloud.postgresql_hosts) and name not in listed:
+            text = f"the app's Entra token is not sent to {host}: it is no server of {cloud.name}"
             raise Invalid(Code.DATABASE_HOST, f"{text}; {Code.DATABASE_HOST.remedy}")
 
-    def _ensure_ours(self, url: str, hosts: tuple[str, ...]) -> None:
+    def _ensure_ours(self, url: str, hosts: str) -> None:
         """Raises `Invalid` for a host that may not get the app's Entra token.
 
         What a rotation was planned with comes from the task hub, and whoever can write there must
@@ -209,16 +202,16 @@ class AzureEdges:
         """The client of a cluster's API server."""
         from rotation.edges.cluster.client import Api
 
-        settings = self.configuration.clusters[cluster]
+        settings, cloud = self.configuration.clusters[cluster], self.settings.cloud
         if settings.server is not None:
-            self._ensure_ours(settings.server, AKS_HOSTS)
+            self._ensure_ours(settings.server, cloud.cluster_hosts)
         # The file may call another cluster by the name that a rotation was planned with.
         key = f"{cluster} {settings.model_dump_json()}"
         if key not in self._apis:
             self._apis[key] = Api(
                 cluster,
                 settings,
-                lambda: self.identity.token(AKS_SCOPE),
+                lambda: self.identity.token(cloud.clusters),
                 lambda: self.identity.forget(),  # noqa: PLW0108 - made when it is first needed
             )
         return self._apis[key]
@@ -227,8 +220,13 @@ class AzureEdges:
         from rotation.edges.topic import EventGridTopic
 
         if endpoint not in self._topics:
+            scope = self.settings.cloud.topics
             self._topics[endpoint] = EventGridTopic(
-                endpoint, self.identity.credential, self.settings.ca_bundle, self.identity.forget
+                endpoint,
+                self.identity.credential,
+                scope,
+                self.settings.ca_bundle,
+                self.identity.forget,
             )
         return self._topics[endpoint]
 

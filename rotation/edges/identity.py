@@ -46,10 +46,14 @@ class Identity:
     On Azure only the managed identity is tried: a chain would hide why it fails.
     """
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
+    def __init__(self, environment: Mapping[str, str], authority: str) -> None:
+        """`authority` is where a developer signs in; AZURE_AUTHORITY_HOST wins over it."""
         client = environment.get("AZURE_CLIENT_ID") or None
+        host = environment.get("AZURE_AUTHORITY_HOST") or authority
         managed = bool(environment.get("IDENTITY_ENDPOINT"))
-        self.credential = Renewable(lambda: _managed(client) if managed else _signed_in(client))
+        self.credential = Renewable(
+            lambda: _managed(client) if managed else _signed_in(client, host)
+        )
 
     def forget(self) -> None:
         """Forgets all tokens, since a server did not take one: the next ones are fetched anew."""
@@ -87,6 +91,8 @@ def _managed(client: str | None) -> TokenCredential:
     return ManagedIdentityCredential(client_id=client, retry_total=0, transport=transport())
 
 
-def _signed_in(client: str | None) -> TokenCredential:
+def _signed_in(client: str | None, authority: str) -> TokenCredential:
     """The credential of whoever is signed in on this machine."""
-    return DefaultAzureCredential(managed_identity_client_id=client, retry_total=0)
+    return DefaultAzureCredential(
+        managed_identity_client_id=client, authority=authority, retry_total=0
+    )

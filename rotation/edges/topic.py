@@ -22,7 +22,7 @@ from rotation.model.reasons import Code
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from azure.core.credentials import TokenCredential
+    from azure.core.credentials import AccessToken, TokenCredential
 
     from rotation.model.wire import JsonObject
 
@@ -36,8 +36,22 @@ CODES = http_status.Codes(
 )
 
 
+class Scoped:
+    """A credential that gives tokens of one scope, whichever is asked for.
+
+    The client asks for the public cloud's and takes no other, as it takes no option at all.
+    """
+
+    def __init__(self, credential: TokenCredential, scope: str) -> None:
+        self._credential = credential
+        self._scope = scope
+
+    def get_token(self, *_: str, **options: Any) -> AccessToken:
+        return self._credential.get_token(self._scope, **options)
+
+
 class EventGridTopic:
-    """Implements `contracts.topic.Topic`.
+    """Implements `contracts.topic.Topic`; `scope` is of the tokens that open it.
 
     `refused` hears that the topic did not take the credential's token.
     """
@@ -46,12 +60,13 @@ class EventGridTopic:
         self,
         endpoint: str,
         credential: TokenCredential,
+        scope: str,
         ca_bundle: str | None,
         refused: Callable[[], None] = lambda: None,
     ) -> None:
         self._refused = refused
         self._host = urlsplit(endpoint).hostname
-        self._client = EventGridPublisherClient(endpoint, credential)
+        self._client = EventGridPublisherClient(endpoint, Scoped(credential, scope))
         # The client drops every option that it is made with, so that its own transport, without a
         # deadline or a size for an answer, has to be replaced. A topic that drips bytes, and one
         # without an end, are among the tests of attacks, which fail should this no longer work.

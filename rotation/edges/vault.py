@@ -181,6 +181,7 @@ def _version(asked: SecretTarget, properties: SecretProperties) -> SecretVersion
         created=properties.created_on,
         expires=properties.expires_on,
         tags=dict(properties.tags or {}),
+        content_type=properties.content_type,
     )
 
 

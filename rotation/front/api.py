@@ -31,7 +31,7 @@ from rotation.front.problems import (
 from rotation.links import links
 from rotation.model import wire
 from rotation.model.catalogue import Origin
-from rotation.model.reasons import Code
+from rotation.model.reasons import CODES, Code, why_not_waived
 from rotation.model.record import Request
 
 if TYPE_CHECKING:
@@ -226,12 +226,13 @@ async def start(
     caller: Principal | None = None,
 ) -> func.HttpResponse:
     """Starts a rotation, and answers with its id and links. Raises `Problem`."""
-    only(document, "credential", "reason", "by")
+    only(document, "credential", "reason", "by", "waive")
     name = text(document, "credential", required=True)
     if name not in edges.configuration.credentials:
         detail = f"there is no credential {name!r}"
         raise Problem(404, Code.UNKNOWN_CREDENTIAL, detail, field="credential")
     approval = edges.configuration.credential(name).approval
+    waive = _waived(approval, document, caller)
     by, who = _asker(edges, approval, document, caller)
     request = Request(
         rotation=rotations.manual_id(name, edges.now()),
@@ -242,6 +243,7 @@ async def start(
         known_as=sorted(who.names)[:MOST_NAMES],
         object_id=who.object_id,
         signed_in=who.signed_in,
+        waive=waive,
     )
     match await rotations.start(client, request):
         case rotations.Busy(rotation):
@@ -254,6 +256,30 @@ async def start(
                 202,
                 Location=paths["status"],
             )
+
+
+def _waived(approval: Approval, document: JsonObject, caller: Principal | None) -> list[str]:
+    """The codes that a request for a rotation waives, each once.
+
+    Raises `Problem` for what cannot be waived, and for whoever may not approve the credential's
+    rotations.
+    """
+    given = document.get("waive")
+    if given is None:
+        return []
+    if not isinstance(given, list) or not all(isinstance(code, str) for code in given):
+        raise Problem(400, Code.BAD_REQUEST, "'waive' must be a list of codes", field="waive")
+    for code in given:
+        why_not = why_not_waived(code)
+        if why_not is not None:
+            kind = Code.NOT_WAIVABLE if code in CODES else Code.BAD_REQUEST
+            raise Problem(400, kind, why_not, field="waive")
+    if given:
+        barred = approvers.not_entitled(_speaker(document, caller, "http"), approval)
+        if barred is not None:
+            detail = f"only who may approve may waive: {barred}"
+            raise Problem(403, Code.NOT_ALLOWED, detail, field="waive")
+    return list(dict.fromkeys(given))
 
 
 async def listing(
@@ -352,6 +378,11 @@ def _decider(document: JsonObject, caller: Principal | None) -> Decider:
     if channel.lower().startswith(OWN_CHANNELS):
         detail = f"'channel' may not be {channel!r}: the app itself uses it"
         raise Problem(400, Code.BAD_REQUEST, detail, field="channel")
+    return _speaker(document, caller, channel)
+
+
+def _speaker(document: JsonObject, caller: Principal | None, channel: str) -> Decider:
+    """The person who has signed in, or whom a program names. Raises `Problem`."""
     _named_by(document, caller)
     if caller is not None and caller.person:
         return entra(caller, channel)

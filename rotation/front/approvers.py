@@ -94,13 +94,9 @@ def refusal(decider: Decider, approval: Approval, request: Request, choice: Choi
     Without any approvers a function key is enough, since there is nobody to compare with; nobody
     can decide by sign-in or link.
     """
-    if not approval.listed and not decider.keyed:
-        return "this credential has no approvers: nobody may decide until credentials.yaml has some"
-    if approval.listed and not _is_listed(decider, approval):
-        return (
-            f"the approvers of this credential do not include {decider.by}"
-            f"{_by_key(decider)}{_cut(decider)}"
-        )
+    barred = not_entitled(decider, approval)
+    if barred is not None:
+        return barred
     asked = requester(request)
     if choice == "reject" or approval.allow_requester or asked is None:
         return None
@@ -111,6 +107,21 @@ def refusal(decider: Decider, approval: Approval, request: Request, choice: Choi
             f"rotation, and may be the same person: {_who_may(asked, approval)}"
         )
     return None if apart else f"somebody else must approve it: {decider.by} asked for this rotation"
+
+
+def not_entitled(decider: Decider, approval: Approval) -> str | None:
+    """Why the decider is none of the credential's approvers, or None if they are one.
+
+    It is all that a waiver is asked; four eyes is about the approval of one rotation.
+    """
+    if not approval.listed and not decider.keyed:
+        return "this credential has no approvers: nobody may decide until credentials.yaml has some"
+    if approval.listed and not _is_listed(decider, approval):
+        return (
+            f"the approvers of this credential do not include {decider.by}"
+            f"{_by_key(decider)}{_cut(decider)}"
+        )
+    return None
 
 
 def _is_listed(decider: Decider, approval: Approval) -> bool:

@@ -51,6 +51,18 @@ class Announcement:
     version: str
 
 
+def content(event: func.EventGridEvent | func.CloudEvent) -> tuple[str, object]:
+    """The type and the data of an event, in Event Grid's own schema or a CloudEvent.
+
+    A subscription delivers either; Key Vault's data are the same in both.
+    """
+    kind = event.type if isinstance(event, func.CloudEvent) else event.event_type
+    try:
+        return str(kind), event.get_json()
+    except ValueError:
+        return str(kind), None
+
+
 def read(event_type: str, data: object) -> Announcement | str:
     """The announcement in an event, or why it has none.
 
@@ -101,11 +113,9 @@ def blueprint(edges: Readers) -> df.Blueprint:
     async def on_secret_event(
         event: func.EventGridEvent, client: df.DurableOrchestrationClient
     ) -> None:
-        try:
-            data = event.get_json()
-        except ValueError:
-            data = None
-        await take(edges, TaskHub(client), str(event.event_type), data, str(event.id))
+        # The binding knows one class by its annotation, and hands over whichever it got.
+        kind, data = content(event)
+        await take(edges, TaskHub(client), kind, data, str(event.id))
 
     @triggers.function_name("sweep")
     @triggers.timer_trigger("timer", "%ROTATION_SWEEP_SCHEDULE%")

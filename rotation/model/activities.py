@@ -13,7 +13,14 @@ from msgspec import Struct, field
 
 from rotation.model.catalogue import Announcement, OnDeadline, Outcome, Progress
 from rotation.model.reasons import Reason
-from rotation.model.record import Decision, Evidence, EvidenceSummary, Request, SessionCount
+from rotation.model.record import (
+    Decision,
+    Evidence,
+    EvidenceSummary,
+    Request,
+    SessionCount,
+    Waiver,
+)
 from rotation.model.wire import JsonObject, Moment
 from rotation.model.world import Slot
 
@@ -95,6 +102,7 @@ class Notice(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=Tr
     outcome: Outcome | None = None
     outcome_reason: str | None = None
     reasons: list[Reason] = field(default_factory=list)
+    waivers: list[Waiver] = field(default_factory=list)
 
 
 class Reference(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
@@ -115,6 +123,7 @@ class Reference(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults
     entry: str | None = None  # that the rotation was planned with: see `rotation.config.kept`
     level: bool = False  # traffic moves only to a slot with the images that serve
     images: dict[str, str] | None = None  # to start, by container; else those that serve
+    waived: list[str] = field(default_factory=list)  # the codes of what was waived for the rotation
     few: bool = False  # pods: as many as are ready will do
 
 
@@ -125,14 +134,15 @@ class Nothing(Struct, frozen=True):
 class Planned(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
     """The answer of `plan`: the slot to rotate away from, by what policy, and with what `entry`.
 
-    Without a slot the rotation ends, with the outcome and for the reasons. `doubts` stand in no
-    way, and are told.
+    Without a slot the rotation ends, with the outcome and for the reasons. `waivers` are problems
+    that are none of those, since somebody has waived them. `doubts` stand in no way, and are told.
     """
 
     active: Slot | None = None
     policy: Policy | None = None
     outcome: Outcome | None = None
     reasons: list[Reason] = field(default_factory=list)
+    waivers: list[Waiver] = field(default_factory=list)
     doubts: list[Reason] = field(default_factory=list)
     entry: str | None = None
 

@@ -2,14 +2,22 @@
 
 `Code` is the catalogue. docs/recovery.md is made from it (`make generated`), so that each code that
 a record, an event, a log line or an HTTP answer carries is explained there.
+
+Each code also says whether an owner may overrule it where `plan` refuses for it: `waived` is what
+a rotation then does all the same, or `NEVER`. There is no default: whoever adds a code decides it.
+What would break an invariant is never waived: the login that serves must work, with the way back
+proved, and nothing that serves may be taken for the standby. Neither is what the rotation cannot do
+without.
 """
 
 from __future__ import annotations
 
 from enum import StrEnum, unique
-from typing import Self
+from typing import Final, Self
 
 from msgspec import Struct
+
+NEVER: Final = None  # it cannot be waived
 
 
 class Area(StrEnum):
@@ -28,16 +36,20 @@ class Area(StrEnum):
 
 @unique
 class Code(StrEnum):
-    """A reason's code, with its cause and the remedy, in Markdown that also reads as plain text."""
+    """A reason's code, with its cause and the remedy, in Markdown that also reads as plain text.
+
+    `waived` is what a rotation does where somebody has waived it; None: it cannot be.
+    """
 
     area: Area
     cause: str
     remedy: str
+    waived: str | None
 
-    def __new__(cls, code: str, area: Area, cause: str, remedy: str) -> Self:
+    def __new__(cls, code: str, area: Area, cause: str, remedy: str, waived: str | None) -> Self:
         member = str.__new__(cls, code)
         member._value_ = code
-        member.area, member.cause, member.remedy = area, cause, remedy
+        member.area, member.cause, member.remedy, member.waived = area, cause, remedy, waived
         return member
 
     STANDBY_EVENT = (
@@ -45,18 +57,21 @@ class Code(StrEnum):
         Area.NOTHING_TO_DO,
         "an old version of the slot that was replaced nears its end",
         "nothing",
+        NEVER,
     )
     STALE_EVENT = (
         "event-about-old-version",
         Area.NOTHING_TO_DO,
         "the credential was rotated after the event was sent",
         "nothing",
+        NEVER,
     )
     FOREIGN_EVENT = (
         "event-about-other-secret",
         Area.NOTHING_TO_DO,
         "`credentials.yaml` names another secret by now",
         "nothing",
+        NEVER,
     )
     NO_EXPIRY = (
         "no-expiry",
@@ -66,20 +81,23 @@ class Code(StrEnum):
             "give the version an expiry date if it should be rotated: "
             "`az keyvault secret set-attributes --expires`"
         ),
+        NEVER,
     )
     NOT_DUE = (
         "not-due",
         Area.NOTHING_TO_DO,
         "the sweep looked, and there is time",
         "nothing; `POST /api/rotations` rotates it now",
+        NEVER,
     )
 
-    APPROVED = ("approved", Area.DECIDED, "an approver, or the policy, approved", "nothing")
+    APPROVED = ("approved", Area.DECIDED, "an approver, or the policy, approved", "nothing", NEVER)
     REJECTED = (
         "rejected",
         Area.DECIDED,
         "an approver, or the policy, rejected",
         "the comment of the decision says why; start again once the cause is gone",
+        NEVER,
     )
 
     SLOTS_DISAGREE = (
@@ -90,30 +108,35 @@ class Code(StrEnum):
             "point every production Service's selector at the slot that is to serve: "
             "[move traffic](#move-traffic)"
         ),
+        NEVER,
     )
     SERVICE_MISSING = (
         "service-missing",
         Area.WORLD,
         "onboarding is not finished, or the Service was deleted",
         "apply it: [onboarding.md](onboarding.md), step 5",
+        NEVER,
     )
     DEPLOYMENT_MISSING = (
         "deployment-missing",
         Area.WORLD,
         "onboarding is not finished, or the Deployment was deleted",
         "apply it: [onboarding.md](onboarding.md), step 5",
+        NEVER,
     )
     SECRET_MISSING = (
         "active-secret-missing",
         Area.WORLD,
         "wrong name in `credentials.yaml`, or the secret was deleted",
         "correct it; recover the secret: `az keyvault secret recover`",
+        NEVER,
     )
     VERSION_DISABLED = (
         "active-version-disabled",
         Area.WORLD,
         "somebody disabled the version that production runs on; new pods cannot mount it",
         "enable it: `az keyvault secret set-attributes --enabled true`",
+        NEVER,
     )
     LIVE_UNREADABLE = (
         "active-secret-unreadable",
@@ -126,12 +149,14 @@ class Code(StrEnum):
             "correct `format` in `credentials.yaml`, or write the value in that format, with the "
             "same password, as a new version: [prove the way back](#prove-the-way-back)"
         ),
+        NEVER,
     )
     LIVE_ROLE = (
         "active-secret-other-role",
         Area.WORLD,
         "the value that production runs on names another role than the slot's",
         "correct `slots` in `credentials.yaml`, or write the value with the slot's role",
+        NEVER,
     )
     LIVE_HOST = (
         "active-secret-other-host",
@@ -139,14 +164,17 @@ class Code(StrEnum):
         "the value that production runs on names another host or port than `database`",
         (
             "if applications connect to it on purpose (a pooler, an alias), name it as "
-            "`database.endpoint`; else correct `database.host` and `port`, or the value"
+            "`database.endpoint`; else correct `database.host` and `port`, or the value; or "
+            "[waive](approvals.md#waivers) it"
         ),
+        "the login is proved on `database.host`, and the new version names what the live one does",
     )
     LIVE_DATABASE = (
         "active-secret-other-database",
         Area.WORLD,
         "the value that production runs on names another database than `database.name`",
         "correct `database.name` in `credentials.yaml`, or the value",
+        NEVER,
     )
     LIVE_PASSWORD = (
         "active-password-wrong",
@@ -159,6 +187,7 @@ class Code(StrEnum):
             "give the role the password of the secret, or write the role's password into the "
             "secret: [prove the way back](#prove-the-way-back)"
         ),
+        NEVER,
     )
     LIVE_NOT_SCRAM = (
         "active-role-not-scram",
@@ -168,6 +197,7 @@ class Code(StrEnum):
             "set the same password once more as a SCRAM verifier: "
             "[prove the way back](#prove-the-way-back)"
         ),
+        NEVER,
     )
     LIVE_LOGIN = (
         "active-login-barred",
@@ -180,6 +210,7 @@ class Code(StrEnum):
             "let the app log in as both slots' roles: `pg_hba.conf`, CONNECT on `database.name`, "
             "`sslmode`"
         ),
+        NEVER,
     )
     SECRET_NEWLINE = (
         "secret-newline",
@@ -189,24 +220,28 @@ class Code(StrEnum):
             "of it; new versions have none"
         ),
         "nothing, if the application cuts it off or reads new versions as well: its tests tell",
+        NEVER,
     )
     ROLE_NOLOGIN = (
         "active-role-nologin",
         Area.WORLD,
         "somebody took the login away; new connections fail now",
         "`ALTER ROLE ... LOGIN`",
+        NEVER,
     )
     ROLE_MISSING = (
         "role-missing",
         Area.WORLD,
         "onboarding is not finished, or wrong `database.name`",
         "create it: [onboarding.md](onboarding.md), step 3",
+        NEVER,
     )
     CONTAINERS_DIFFER = (
         "containers-differ",
         Area.WORLD,
         "the two Deployments drifted apart",
-        "give the standby the same containers",
+        "give the standby the same containers, or [waive](approvals.md#waivers) it",
+        "containers that both have get the active one's images, others stay as they are",
     )
     SELECTORS_OVERLAP = (
         "selectors-overlap",
@@ -219,6 +254,7 @@ class Code(StrEnum):
             "a selector cannot be changed: make the Deployments anew with the slot in their "
             "selector and on their pods, [onboarding.md](onboarding.md), step 5"
         ),
+        NEVER,
     )
     SERVICE_PODS = (
         "service-selects-other-pods",
@@ -228,24 +264,35 @@ class Code(StrEnum):
             "pods of another one as well"
         ),
         "give the Service's selector, and the pod templates, labels that name one slot's pods",
+        NEVER,
     )
     DEPLOYMENT_PAUSED = (
         "deployment-paused",
         Area.WORLD,
         "somebody paused the standby Deployment (`kubectl rollout pause`): it starts no new pods",
         "`kubectl rollout resume` it, start again",
+        NEVER,
     )
     ACTIVE_AT_ZERO = (
         "active-scaled-to-zero",
         Area.WORLD,
         "the active Deployment has no pods: production is down already",
         "scale it up",
+        NEVER,
     )
     ACTIVE_UNHEALTHY = (
         "active-not-healthy",
         Area.WORLD,
-        "the active Deployment was in a rollout, or not ready, for as long as a rotation waits",
-        "finish or undo the rollout, start again",
+        "the active Deployment was in a rollout, or not all ready, for as long as a rotation waits",
+        "finish or undo the rollout, start again; or [waive](approvals.md#waivers) it",
+        "it rotates at once, to the template and the number of pods that the rollout is to reach",
+    )
+    ACTIVE_DOWN = (
+        "active-not-serving",
+        Area.WORLD,
+        "no pod of the active Deployment was ready for as long as a rotation waits",
+        "production: look at once; start again when it serves",
+        NEVER,
     )
     NOT_CONFIGURED = (
         "not-in-configuration",
@@ -255,6 +302,7 @@ class Code(StrEnum):
             "a workload while a rotation of an earlier release was under way"
         ),
         "deploy the file with it, start again",
+        NEVER,
     )
     ENTRY_INVALID = (
         "kept-entry-invalid",
@@ -267,6 +315,7 @@ class Code(StrEnum):
             "deploy the release before it, and decide the rotation there; if it is no release's "
             "doing, find out who can write to the task hub"
         ),
+        NEVER,
     )
     ENTRY_HOST = (
         "kept-entry-host",
@@ -276,12 +325,14 @@ class Code(StrEnum):
             "that `credentials.yaml` does not name any more: the app's token is not sent there"
         ),
         "deploy the file with that vault or cluster once more, until the rotation has ended",
+        NEVER,
     )
     CONFIGURATION = (
         "configuration-invalid",
         Area.WORLD,
         "`credentials.yaml` or an app setting is wrong; every problem is listed",
         "correct what is listed; `python -m rotation check FILE` tries a file",
+        NEVER,
     )
 
     NOT_COMING_UP = (
@@ -292,6 +343,7 @@ class Code(StrEnum):
             "one; the newest pod's state follows"
         ),
         "the command in the text shows the rest",
+        NEVER,
     )
     PODS_REFUSED = (
         "pods-refused",
@@ -301,6 +353,7 @@ class Code(StrEnum):
             "full, or an admission webhook or policy says no"
         ),
         "both slots run side by side: make room for twice the pods in the quota; start again",
+        NEVER,
     )
     NOT_READY = (
         "pods-not-ready",
@@ -310,36 +363,42 @@ class Code(StrEnum):
             "state, restarts and exit code follow"
         ),
         "the command in the text shows the rest; `kubectl get events` what else happened",
+        NEVER,
     )
     CANNOT_SERVE = (
         "target-cannot-serve",
         Area.PODS,
         "pods were lost between `prepare` and `swap`, or before a swap back",
         "find out what happened to the pods",
+        NEVER,
     )
     SCALING_UP = (
         "target-scaling-up",
         Area.PODS,
         "the load had grown, and the pods to match it did not become ready in time",
         "capacity of the node pool",
+        NEVER,
     )
     NOT_SERVING = (
         "slot-not-serving",
         Area.PODS,
         "the slot that should serve has no ready pod when the other is to be retired",
         "production: look at once",
+        NEVER,
     )
     ACTIVE_GONE = (
         "active-gone",
         Area.PODS,
         "the active Deployment was deleted or scaled down in the middle",
         "production: look at once",
+        NEVER,
     )
     PODS_LEFT = (
         "pods-left",
         Area.PODS,
         "pods do not end within `drain`: a longer grace period, a finalizer, a node that is gone",
         "`kubectl get pods`; then [take the slot down](#take-a-slot-down)",
+        NEVER,
     )
 
     SERVES_TRAFFIC = (
@@ -347,18 +406,21 @@ class Code(StrEnum):
         Area.OTHERS,
         "production selects the slot that was about to be changed: somebody moved traffic",
         "[look](#look); if it serves well, nothing; start a rotation later",
+        NEVER,
     )
     FOREIGN_VERSION = (
         "foreign-version",
         Area.OTHERS,
         "a version of the standby's secret was written by somebody else, several times in a row",
         "find who may set secrets in the vault, and stop it; start again",
+        NEVER,
     )
     VERSION_GONE = (
         "version-gone",
         Area.OTHERS,
         "the current version of the secret was disabled or deleted in the middle",
         "start again; of the active slot: enable it at once",
+        NEVER,
     )
     RELEASE_BROUGHT = (
         "release-brought-along",
@@ -368,6 +430,7 @@ class Code(StrEnum):
             "was brought to them and tested before traffic moved"
         ),
         "nothing",
+        NEVER,
     )
     RELEASE_LEFT = (
         "release-left-behind",
@@ -377,30 +440,35 @@ class Code(StrEnum):
             "moved to one that does not run them: the text says why"
         ),
         "if the release was good, deploy it again, to the slot that serves now",
+        NEVER,
     )
     RELEASES_GO_ON = (
         "releases-go-on",
         Area.OTHERS,
         "each time that a slot was brought to the images that serve, others were deployed",
         "wait for the end of the releases, start again",
+        NEVER,
     )
     TRAFFIC_ELSEWHERE = (
         "traffic-elsewhere",
         Area.OTHERS,
         "a selector is neither where it was nor where it goes, or the Service is gone",
         "[look](#look), [move traffic](#move-traffic)",
+        NEVER,
     )
     TRAFFIC_CHANGED = (
         "traffic-changed",
         Area.OTHERS,
         "the Service was edited between the look at it and the swap, several times in a row",
         "find out what edits it (a deployment, a controller), wait for it, start again",
+        NEVER,
     )
     PREVIEW_GONE = (
         "preview-gone",
         Area.OTHERS,
         "the preview Service was changed or deleted",
         "apply it again",
+        NEVER,
     )
 
     TESTS_FAILED = (
@@ -408,43 +476,56 @@ class Code(StrEnum):
         Area.TESTS,
         "the tests of a workload did not pass; the text says why for each, evidence has its code",
         "the pods' log says why",
+        NEVER,
     )
-    TEST_STATUS = ("test-status", Area.TESTS, "another HTTP status", "the pods' log says why")
+    TEST_STATUS = (
+        "test-status",
+        Area.TESTS,
+        "another HTTP status",
+        "the pods' log says why",
+        NEVER,
+    )
     TEST_FIELD = (
         "test-field",
         Area.TESTS,
         "not what was expected; for the role: the wrong login serves",
         "see `DATABASE_ROLE` and the secret that the Deployment mounts",
+        NEVER,
     )
     TEST_NOT_JSON = (
         "test-not-json",
         Area.TESTS,
         "another page in between: an ingress, a sign-in",
         "correct the test's `path` or `url`",
+        NEVER,
     )
     TEST_NO_ANSWER = (
         "test-no-answer",
         Area.TESTS,
         "a `url` that the app cannot reach: private network, DNS",
         "make it reachable from the app, or test through `path`",
+        NEVER,
     )
     TEST_METADATA = (
         "test-metadata-address",
         Area.TESTS,
         "link-local addresses are refused: they hand out tokens",
         "use another address",
+        NEVER,
     )
     TEST_URL = (
         "test-url",
         Area.TESTS,
         "only http:// and https:// URLs with a host are fetched",
         "correct the URL",
+        NEVER,
     )
     TEST_PATH = (
         "test-path",
         Area.TESTS,
         "`{role}` in a test's `path` made `.` or `..` of it, which would lead out of the proxy",
         "correct the path",
+        NEVER,
     )
 
     DATABASE_UNREACHABLE = (
@@ -452,12 +533,14 @@ class Code(StrEnum):
         Area.SERVERS,
         "network, firewall, server down",
         "make the server reachable from the app",
+        NEVER,
     )
     DATABASE_BUSY = (
         "database-busy",
         Area.SERVERS,
         "the server had no resources, or was shutting down",
         "look at the server",
+        NEVER,
     )
     DATABASE_FULL = (
         "database-connections-used-up",
@@ -467,24 +550,31 @@ class Code(StrEnum):
             "end what holds them, or raise the limit: during a rotation both slots have theirs; "
             "GRANT pg_use_reserved_connections TO the rotating login (PostgreSQL 16)"
         ),
+        NEVER,
     )
     DATABASE_READ_ONLY = (
         "database-read-only",
         Area.SERVERS,
         "the server takes no changes: a failover is under way, its disk is full, or it is a copy",
         "`database.host` must name the primary; free or enlarge its disk",
+        NEVER,
     )
     DATABASE_POOLER = (
         "database-pooler",
         Area.SERVERS,
         "a pooler answers at `database.host`, and start-up options do not reach the server",
         "name the server itself; applications may go on using the pooler",
+        NEVER,
     )
     DATABASE_HOST = (
         "database-host",
         Area.SERVERS,
         "the app's Entra token is for the cloud's own PostgreSQL servers, and this host is none",
-        "correct `database.host`, list it in ROTATION_DATABASE_HOSTS, or use `admin.secret`",
+        (
+            "correct `database.host` or ROTATION_CLOUD, list it in ROTATION_DATABASE_HOSTS, "
+            "or use `admin.secret`"
+        ),
+        NEVER,
     )
     LOGIN_SLOW = (
         "login-slow",
@@ -494,6 +584,7 @@ class Code(StrEnum):
             "verifier asks for millions of rounds"
         ),
         "look at the server, and at who may change the role's password; start again",
+        NEVER,
     )
     LOGIN_REFUSED = (
         "login-refused",
@@ -503,24 +594,28 @@ class Code(StrEnum):
             "of the slot's role in `verify`: start again, which makes a new password; "
             "of the rotating login: its secret in Key Vault is not its password"
         ),
+        NEVER,
     )
     LOGIN_BARRED = (
         "login-barred",
         Area.SERVERS,
         "the server's words follow: `pg_hba.conf`, CONNECT, a database's name, TLS, a certificate",
         "mend what the words name; the role and its password are not the cause",
+        NEVER,
     )
     LOGIN_NOT_SCRAM = (
         "login-not-scram",
         Area.SERVERS,
         "the server asked for an MD5 hash: the role's password is kept as one, not as SCRAM",
         "set the password once more with `password_encryption` at `scram-sha-256`",
+        NEVER,
     )
     REPLICA_BEHIND = (
         "replica-behind",
         Area.SERVERS,
         "a read replica had not replayed the change of the role within the time of the step",
         "look at the replica's lag (`pg_stat_replication` on the server); then start again",
+        NEVER,
     )
     DATABASE_RIGHT = (
         "database-right-missing",
@@ -530,24 +625,38 @@ class Code(StrEnum):
             "give the rotating login the rights in infra/database/rotator.sql: "
             "[onboarding.md](onboarding.md), step 3"
         ),
+        NEVER,
     )
     DATABASE_MISSING = (
         "database-object-missing",
         Area.SERVERS,
         "the role or database is not there",
         "create it: [onboarding.md](onboarding.md), step 3",
+        NEVER,
     )
     DATABASE_ERROR = (
         "database-error",
         Area.SERVERS,
         "the server refused the statement, or failed in it; its SQLSTATE follows",
         "look it up in PostgreSQL's list of error codes, and in the server's log",
+        NEVER,
     )
     FORMAT = (
         "secret-format",
         Area.SERVERS,
         "`format` does not fit the secret's value",
         "correct `format` in credentials.yaml, or write the secret anew",
+        NEVER,
+    )
+    FORMAT_ELSEWHERE = (
+        "secret-format-elsewhere",
+        Area.SERVERS,
+        "the secret's value has the password in a place that `format` does not know",
+        (
+            "write the secret anew with the password in its place only, or as a connection string: "
+            "`format: json` knows those beside the password"
+        ),
+        NEVER,
     )
     VAULT_DENIED = (
         "vault-denied",
@@ -557,48 +666,56 @@ class Code(StrEnum):
             "or its firewall; or the vault is of another tenant"
         ),
         "grant the app's identity the role that docs/deploy.md names",
+        NEVER,
     )
     VAULT_CONFLICT = (
         "vault-conflict",
         Area.SERVERS,
         "the secret's name is taken by a deleted one",
         "`az keyvault secret recover`",
+        NEVER,
     )
     VAULT_MISSING = (
         "vault-missing",
         Area.SERVERS,
         "the secret or this version was deleted in the middle",
         "recover it, start again",
+        NEVER,
     )
     VAULT_DISABLED = (
         "vault-version-disabled",
         Area.SERVERS,
         "somebody disabled this version in the middle",
         "start again",
+        NEVER,
     )
     VAULT_UNAVAILABLE = (
         "vault-unavailable",
         Area.SERVERS,
         "the vault's firewall, DNS, a private endpoint, throttling; or no token could be had",
         "make the vault reachable from the app; check the app's identity (AZURE_CLIENT_ID)",
+        NEVER,
     )
     VAULT_ERROR = (
         "vault-error",
         Area.SERVERS,
         "the vault did not accept the request; its status and code follow",
         "look the code up in Key Vault's list of error codes",
+        NEVER,
     )
     CLUSTER_TOKEN = (
         "cluster-token-refused",
         Area.SERVERS,
         "another tenant, or the cluster has no Entra integration",
         "check `server` and the cluster's sign-in",
+        NEVER,
     )
     CLUSTER_DENIED = (
         "cluster-denied",
         Area.SERVERS,
         "the Role or its binding is missing, or names other objects",
         "apply infra/kubernetes/rbac.yaml in the namespace: [onboarding.md](onboarding.md), step 6",
+        NEVER,
     )
     CLUSTER_GUARDED = (
         "cluster-guarded",
@@ -611,66 +728,77 @@ class Code(StrEnum):
             "put `identity` (the app's object id) and `slotLabel` (the workloads' `selectorLabel`) "
             "right in this release's guard.yaml and apply it: [deploy.md](deploy.md)"
         ),
+        NEVER,
     )
     CLUSTER_QUOTA = (
         "cluster-quota",
         Area.SERVERS,
         "a ResourceQuota of the namespace has nothing left for the change",
         "raise the quota, or free some of it: `kubectl describe quota`",
+        NEVER,
     )
     CLUSTER_ADMISSION = (
         "cluster-admission-denied",
         Area.SERVERS,
         "an admission webhook of the cluster denied the change",
         "ask whoever runs the webhook; the API server's audit log names it",
+        NEVER,
     )
     CLUSTER_WEBHOOK = (
         "cluster-webhook-down",
         Area.SERVERS,
         "an admission webhook of the cluster did not answer, so that nothing can be changed",
         "bring the webhook's pods back; the API server's log names it",
+        NEVER,
     )
     CLUSTER_MISSING = (
         "cluster-object-missing",
         Area.SERVERS,
         "a Deployment, Service or Secret was deleted in the middle",
         "apply it again, start again",
+        NEVER,
     )
     CLUSTER_CONFLICT = (
         "cluster-conflict",
         Area.SERVERS,
         "somebody else changed the object at the same moment",
         "start again",
+        NEVER,
     )
     CLUSTER_UNAVAILABLE = (
         "cluster-unavailable",
         Area.SERVERS,
         "private cluster without a route, authorised ranges, cluster stopped or overloaded",
         "make the API server reachable from the app; check `certificateAuthority`",
+        NEVER,
     )
     CLUSTER_ERROR = (
         "cluster-error",
         Area.SERVERS,
         "the API server did not accept the request; its status and reason follow",
         "look at the named fields of the object",
+        NEVER,
     )
     CLUSTER_ANSWER = (
         "cluster-answer",
         Area.SERVERS,
         "something that is no Kubernetes API answers at `server`",
         "correct it",
+        NEVER,
     )
     SELECTOR_UNKNOWN = (
         "selector-unknown",
         Area.SERVERS,
         "a Deployment's selector is empty, or has an operator that this release does not know",
         "select its pods by matchLabels, or by In, NotIn, Exists and DoesNotExist",
+        NEVER,
     )
     CLUSTER_SETTINGS = (
         "cluster-settings",
         Area.SERVERS,
         "`certificateAuthority` or `kubeconfig` in `credentials.yaml`",
         "check the path and the context",
+        NEVER,
     )
     IDENTITY_MISSING = (
         "identity-missing",
@@ -680,42 +808,49 @@ class Code(StrEnum):
             "assign the managed identity to the app (AZURE_CLIENT_ID names it), "
             "or sign in with `az login` on a developer's machine"
         ),
+        NEVER,
     )
     IDENTITY_DENIED = (
         "identity-denied",
         Area.SERVERS,
         "the identity endpoint gave no token: `AZURE_CLIENT_ID` names another identity",
         "check AZURE_CLIENT_ID and that the identity is assigned to the app",
+        NEVER,
     )
     IDENTITY_UNAVAILABLE = (
         "identity-unavailable",
         Area.SERVERS,
         "the identity endpoint did not answer",
         "restart the app if it stays so",
+        NEVER,
     )
     TOPIC_DENIED = (
         "topic-denied",
         Area.SERVERS,
         "Event Grid refuses: a grant is missing",
         "grant the app's identity EventGrid Data Sender on the topic",
+        NEVER,
     )
     TOPIC_MISSING = (
         "topic-missing",
         Area.SERVERS,
         "there is no such topic",
         "check ROTATION_TOPIC_ENDPOINT",
+        NEVER,
     )
     TOPIC_UNAVAILABLE = (
         "topic-unavailable",
         Area.SERVERS,
         "the topic did not answer",
         "announcements wait for a week, rotations do not",
+        NEVER,
     )
     TOPIC_ERROR = (
         "topic-error",
         Area.SERVERS,
         "the topic did not accept the event; its status follows",
         "report it",
+        NEVER,
     )
 
     CUT_OFF = (
@@ -723,48 +858,56 @@ class Code(StrEnum):
         Area.APP,
         "the app died in the middle of a step (timeout, crash or scale-in), again and again",
         "see its log; give it more memory",
+        NEVER,
     )
     HUB_UNAVAILABLE = (
         "task-hub-unavailable",
         Area.APP,
         "Azure Storage, or the Durable Task Scheduler, did not answer the app",
         "try again: rotations go on by themselves, and the answer says if a decision is in doubt",
+        NEVER,
     )
     UNEXPECTED = (
         "unexpected",
         Area.APP,
         "a fault of the app; the log line `step.unexpected` or `http.unexpected` says where",
         "report it",
+        NEVER,
     )
     ENDED_OUTSIDE = (
         "ended-from-outside",
         Area.APP,
         "somebody terminated the orchestration, or the engine failed it; nothing was undone",
         "[look](#look), then start a rotation or tidy up by hand",
+        NEVER,
     )
     UNREADABLE = (
         "record-unreadable",
         Area.APP,
         "the record was written by a release that this one does not understand",
         "read it in the task hub; [look](#look)",
+        NEVER,
     )
     NO_TOPIC = (
         "topic-not-set",
         Area.APP,
         "the topic was taken away: announcements wait for a week, rotations do not",
         "set ROTATION_TOPIC_ENDPOINT again",
+        NEVER,
     )
     ABORT_FAILED = (
         "taking-down-failed",
         Area.APP,
         "aborted before the swap, and then the clean-up failed; production is untouched",
         "the cause away, then [take the standby slot down](#take-a-slot-down), or start a rotation",
+        NEVER,
     )
     ROLLING_BACK_FAILED = (
         "rolling-back-failed",
         Area.APP,
         "the way back failed: each workload is on the slot that its Service selects",
         "[look](#look), decide for one slot, [move traffic](#move-traffic) of the others",
+        NEVER,
     )
 
     BAD_REQUEST = (
@@ -772,80 +915,106 @@ class Code(StrEnum):
         Area.REQUESTS,
         "a field is missing, too long, of the wrong type, or not known; `field` names it",
         "correct the field",
+        NEVER,
     )
-    TOO_LARGE = ("request-too-large", Area.REQUESTS, "the body is too large", "send less")
+    TOO_LARGE = ("request-too-large", Area.REQUESTS, "the body is too large", "send less", NEVER)
     MEDIA_TYPE = (
         "media-type",
         Area.REQUESTS,
         "the body is of another kind; other sites can make a browser send some of those",
         "send application/json to the API; the page sends its form by itself",
+        NEVER,
     )
     UNKNOWN_CREDENTIAL = (
         "unknown-credential",
         Area.REQUESTS,
         "`credentials.yaml` has no such credential",
         "`GET /api/credentials` lists them",
+        NEVER,
     )
     UNKNOWN_ROTATION = (
         "unknown-rotation",
         Area.REQUESTS,
         "there is none of this id, or it ended more than 30 days ago",
         "`GET /api/rotations` lists them",
+        NEVER,
     )
-    UNKNOWN_PAGE = ("unknown-page", Area.REQUESTS, "the overview has fewer pages", "go to page 1")
+    UNKNOWN_PAGE = (
+        "unknown-page",
+        Area.REQUESTS,
+        "the overview has fewer pages",
+        "go to page 1",
+        NEVER,
+    )
     BUSY = (
         "busy",
         Area.REQUESTS,
         "the credential has another rotation under way",
         "wait for it; `rotation` names it",
+        NEVER,
     )
     NOT_WAITING = (
         "not-waiting",
         Area.REQUESTS,
         "the rotation does not wait for a decision (any more), or the decision did not count",
         "read its record",
+        NEVER,
     )
     ALREADY_DECIDED = (
         "already-decided",
         Area.REQUESTS,
         "somebody else's decision was first: one counts",
         "read `decision`",
+        NEVER,
     )
     NOT_ALLOWED = (
         "not-allowed",
         Area.REQUESTS,
         "whoever asks may not decide this, or may not speak for somebody else",
         "ask one of the approvers",
+        NEVER,
+    )
+    NOT_WAIVABLE = (
+        "not-waivable",
+        Area.REQUESTS,
+        "a rotation cannot do without what `waive` names, or it would break what is promised",
+        "mend it: the code's own row says how; the problem's text lists what can be waived",
+        NEVER,
     )
     NOT_SIGNED_IN = (
         "not-signed-in",
         Area.REQUESTS,
         "the platform's sign-in names nobody, or is not in force",
         "sign in; turn on App Service authentication, or set ROTATION_SIGN_IN to links",
+        NEVER,
     )
     LINK_INVALID = (
         "link-invalid",
         Area.REQUESTS,
         "the signed link is cut off, forged, or its key was withdrawn; or the app takes none",
         "open it from the mail again",
+        NEVER,
     )
     LINK_EXPIRED = (
         "link-expired",
         Area.REQUESTS,
         "the signed link has expired",
         "the next reminder brings a new one",
+        NEVER,
     )
     LINKS_UNAVAILABLE = (
         "links-unavailable",
         Area.REQUESTS,
         "the key that signs links cannot be read; the log line `links.unavailable` says why",
         "try again in a minute",
+        NEVER,
     )
     FORM_FOREIGN = (
         "form-foreign",
         Area.REQUESTS,
         "a page of another site sent the form or request",
         "open the page and decide there; a program sends no Origin, Referer or Sec-Fetch-Site",
+        NEVER,
     )
 
 
@@ -859,6 +1028,20 @@ class Reason(Struct, frozen=True):
     code: str
     text: str
     remedy: str = ""
+
+
+CODES = {str(code): code for code in Code}
+WAIVABLE = tuple(code for code in Code if code.waived is not NEVER)
+
+
+def why_not_waived(code: str) -> str | None:
+    """Why a code cannot be waived, with those that can be; None if it can be."""
+    if code in WAIVABLE:
+        return None
+    can = f"what can be: {', '.join(sorted(WAIVABLE))}"
+    if code in CODES:
+        return f"{code} cannot be waived; {can}"
+    return f"{code[:80]!r} is no code of a reason; {can}"
 
 
 def reason(code: Code, text: str) -> Reason:

@@ -17,13 +17,15 @@ from rotation.model.world import Slot
 
 Choice = Literal["approve", "reject"]
 KnownBy = Literal["pods", "nodes", "ranges"]
+WaivedVia = Literal["request", "file"]
 
 
 class Request(Struct, frozen=True, kw_only=True, rename="camel"):
     """A request for a rotation: who asked, and why. `secret` and `version` are set for events.
 
-    Of a person who asked, `known_as` are all names and ids, `object_id` is Entra's; `signed_in`:
-    the platform has signed them in. Four eyes compares these.
+    `waive` are the codes that whoever asked by hand has waived. Of a person who asked, `known_as`
+    are all names and ids, `object_id` is Entra's; `signed_in`: the platform has signed them in.
+    Four eyes compares these.
     """
 
     rotation: str
@@ -36,6 +38,19 @@ class Request(Struct, frozen=True, kw_only=True, rename="camel"):
     known_as: list[str] = field(default_factory=list)
     object_id: str | None = None
     signed_in: bool = False
+    waive: list[str] = field(default_factory=list)
+
+
+class Waiver(Struct, frozen=True, kw_only=True, rename="camel"):
+    """A problem that would have forbidden the rotation, and was waived; `text` is the problem's.
+
+    `by` gave it: whoever asked for the rotation, or `via` the file its owner.
+    """
+
+    code: str
+    text: str
+    by: str
+    via: WaivedVia
 
 
 class StepRecord(Struct, kw_only=True, rename="camel", omit_defaults=True):
@@ -163,8 +178,8 @@ class Record(Struct, kw_only=True, rename="camel"):
     """A rotation's record. `active` served when it began, `standby` is the slot that it brings up.
 
     `version` is the new secret version, `workloads` how far each is, `untold` the announcements
-    that could not be handed over. `outcome_reason` is a sentence, `reasons` what it is made of;
-    `doubts` were found by the plan, and stood in no way.
+    that could not be handed over. `waivers` are what it began in spite of; `doubts` were found by
+    the plan, and stood in no way. `outcome_reason` is a sentence, `reasons` what it is made of.
     `changed` is what the file says by now, and did not when the rotation was planned; `releases`
     are those of others that it met, and what became of them.
     Evidence is too large for a custom status: it is there once the rotation has ended.
@@ -181,6 +196,7 @@ class Record(Struct, kw_only=True, rename="camel"):
     version: str | None
     workloads: dict[str, Progress]
     steps: list[StepRecord]
+    waivers: list[Waiver]
     approval: Approval | None
     decision: Decision | None
     outcome: Outcome | None
@@ -207,6 +223,7 @@ def new_record(request: Request, stage: Stage, at: Moment | None) -> Record:
         version=None,
         workloads={},
         steps=[],
+        waivers=[],
         approval=None,
         decision=None,
         outcome=None,

@@ -33,6 +33,7 @@ class SecretVersion:
     created: datetime | None
     expires: datetime | None
     tags: dict[str, str] = field(default_factory=dict)
+    content_type: str | None = None
 
 
 @dataclass(frozen=True)

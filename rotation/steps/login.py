@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rotation.formats import changed, read
 from rotation.model.activities import Staged, Watched
 from rotation.model.errors import Conflict, Denied, Unavailable
 from rotation.model.reasons import Code
 from rotation.model.targets import SecretTarget
 from rotation.model.world import other
-from rotation.secrecy import CONTENT_TYPES, extract, new_password, render
+from rotation.secrecy import new_password
 
 if TYPE_CHECKING:
     from rotation.contracts.database import DatabaseReader
@@ -21,18 +22,32 @@ if TYPE_CHECKING:
 def stage(step: Step) -> Staged:
     """Makes a new password and writes it as a new version of the slot's secret.
 
-    A repeat writes another one. None is looked for by its tags, which whoever may write secrets may
-    write too: they would choose the password.
+    It is the serving slot's version with another login in it: all else that stands there, the
+    content type and the tags too, is somebody's. A repeat writes another one. None is looked for by
+    its tags, which whoever may write secrets may write too: they would choose the password.
     """
     credential, login = step.credential, step.login
-    value = render(credential.format, login.role, new_password(), credential.server)
+    live = _current(step, other(step.slot))
+    shown = SecretTarget(live.secret, live.version)
+    value = changed(
+        credential.shape, step.vault.value(shown), (login.role, new_password()), str(shown)
+    )
     written = step.standby.put(
         value,
         expires=step.edges.now() + credential.validity,
-        content_type=CONTENT_TYPES[credential.format],
-        tags={"rotation": step.rotation, "slot": step.slot, "role": login.role},
+        content_type=live.content_type or "",
+        tags=_tags(live.tags, {"rotation": step.rotation, "slot": step.slot, "role": login.role}),
     )
     return Staged(written.version)
+
+
+MOST_TAGS = 15  # https://learn.microsoft.com/azure/key-vault/secrets/about-secrets
+
+
+def _tags(live: dict[str, str], ours: dict[str, str]) -> dict[str, str]:
+    """The tags of people, and ours as far as there is room: they only help who looks."""
+    kept = {name: text for name, text in live.items() if name not in ours}
+    return {**kept, **dict(list(ours.items())[: max(0, MOST_TAGS - len(kept))])}
 
 
 def activate(step: Step) -> None:
@@ -115,7 +130,7 @@ def _current(step: Step, slot: Slot) -> SecretVersion:
 
 def _password(step: Step, version: SecretVersion) -> Secret:
     secret = SecretTarget(version.secret, version.version)
-    return extract(step.credential.format, step.vault.value(secret), str(secret))
+    return read(step.credential.shape, step.vault.value(secret), str(secret)).password
 
 
 def await_sessions(step: Step) -> Watched:

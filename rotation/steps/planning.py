@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, assert_never
 
 from rotation import log
 from rotation.config import kept
-from rotation.decisions.plan import Refuse, Rotate, Skip, Wait, active_slot
+from rotation.decisions.plan import Refuse, Rotate, Skip, Wait, active_slot, apart
 from rotation.decisions.plan import plan as decide
 from rotation.model.activities import ApprovalPolicy, Planned, Policy, Retry, WorkloadTimes
-from rotation.model.catalogue import Outcome
+from rotation.model.catalogue import Origin, Outcome
 from rotation.model.errors import Unavailable
-from rotation.model.reasons import Code
+from rotation.model.record import Waiver
 from rotation.model.world import SLOTS, SlotState, Snapshot, WorkloadState
 from rotation.steps import wayback
 from rotation.steps.pods import explain
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from rotation.config import Credential, Workload
     from rotation.contracts.edges import Readers
     from rotation.model.reasons import Reason
+    from rotation.model.record import Request, WaivedVia
     from rotation.model.world import Slot
     from rotation.steps.running import Step
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 # Azure takes for one at most, and what is final is tried again too: an answer may be outdated, and
 # a person would try it once more as well.
 REFUSALS = 120.0
+OWNER = "the owner of credentials.yaml"  # who has waived what the file waives
 REFUSALS_OF_UNDO = 600.0
 FINAL_OF_UNDO = 120.0
 
@@ -47,29 +49,49 @@ def plan(step: Step) -> Planned:
         raise LookupError("the reference of plan has no request")
     credential = step.credential
     world = snapshot(step.edges, step.name, credential)
-    decision = decide(world, request, step.edges.now(), credential.rotate_before)
+    waive = request.waive if _by_hand(request) else credential.waive
+    decision = decide(world, request, step.edges.now(), credential.rotate_before, waive)
     way = WayBack()
     active = active_slot(world)
     if active is not None and isinstance(decision, Rotate | Wait):
         # First of all: pods may be unhealthy for what is found here.
         way = wayback.look(step.edges, credential, active, world.slots[active])
         _tell(step.name, way.doubts)
-    if way.problems:
-        return Planned(outcome=Outcome.REFUSED, reasons=list(way.problems))
+    in_the_way, also_waived = apart(way.problems, waive)
+    if in_the_way:
+        waivers = _waivers(request, also_waived)
+        return Planned(outcome=Outcome.REFUSED, reasons=list(in_the_way), waivers=waivers)
     match decision:
-        case Rotate(active):
+        case Rotate(active, waived):
             _look_at_pods(step.edges, credential, active)
-            entry = kept.keep(step.edges.configuration, step.name)
-            policy, doubts = _policy(credential), list(way.doubts)
-            return Planned(active=active, policy=policy, doubts=doubts, entry=entry)
+            return Planned(
+                active=active,
+                policy=_policy(credential),
+                waivers=_waivers(request, (*also_waived, *waived)),
+                doubts=list(way.doubts),
+                entry=kept.keep(step.edges.configuration, step.name),
+            )
         case Skip(reason):
             return Planned(outcome=Outcome.SKIPPED, reasons=[reason])
-        case Refuse(problems):
-            return Planned(outcome=Outcome.REFUSED, reasons=list(problems))
-        case Wait(unhealthy):
-            raise Unavailable(Code.ACTIVE_UNHEALTHY, "; ".join(_why(step, world, unhealthy)))
+        case Refuse(problems, waived):
+            waivers = _waivers(request, waived)
+            return Planned(outcome=Outcome.REFUSED, reasons=list(problems), waivers=waivers)
+        case Wait(unhealthy, code):
+            raise Unavailable(code, "; ".join(_why(step, world, unhealthy)))
         case _:
             assert_never(decision)
+
+
+def _by_hand(request: Request) -> bool:
+    """Whether a person asked, who waives in the request; events and sweeps go by the file."""
+    return request.origin is Origin.MANUAL
+
+
+def _waivers(request: Request, waived: Iterable[Reason]) -> list[Waiver]:
+    """The problems that were waived, with who gave the waiver."""
+    by = request.requested_by if _by_hand(request) else OWNER
+    via: WaivedVia = "request" if _by_hand(request) else "file"
+    return [Waiver(code=one.code, text=one.text, by=by, via=via) for one in waived]
 
 
 def _tell(credential: str, doubts: Iterable[Reason]) -> None:

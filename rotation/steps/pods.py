@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rotation.decisions.rollout import Explanation, explained, unready
+from rotation.decisions.rollout import Explanation, explained, shared, unready
 from rotation.model.activities import Watched
 from rotation.model.errors import Conflict, EdgeError
 from rotation.model.reasons import Code
@@ -32,7 +32,7 @@ def deliver(step: Step) -> None:
 
 
 def start(step: Step) -> None:
-    """Starts the standby Deployment with the active one's images and number of pods.
+    """Starts the standby Deployment with the active one's number of pods, and its images.
 
     The preview Service is pointed at it first.
     """
@@ -44,16 +44,17 @@ def start(step: Step) -> None:
     if active is None or active.replicas == 0:
         text = f"the active Deployment of workload {workload.name} is gone or at zero"
         raise Conflict(Code.ACTIVE_GONE, text)
-    step.standby.start(
-        workload, replicas=active.replicas, images=active.images, version=step.version
-    )
+    standby = step.pods.deployment(step.deployment)
+    # A patch would add a container that only the active one has: that they differ may be waived.
+    images = shared(active.images, standby.images) if standby else active.images
+    step.standby.start(workload, replicas=active.replicas, images=images, version=step.version)
 
 
 def level(step: Step) -> None:
     """Starts the slot's Deployment, which traffic is about to come to, with the images that serve,
     or with those of the reference; and with as many pods as serve.
 
-    Raises `Conflict` if its containers are others than those of the images.
+    Raises `Conflict` if its containers are others than those of the images, and that is not waived.
     """
     workload = step.workload
     came_from = preview_slot(step)
@@ -65,7 +66,9 @@ def level(step: Step) -> None:
         gone = step.deployment if target is None else workload.deployment(other(step.slot))
         raise Conflict(Code.CANNOT_SERVE, f"Deployment {gone} is gone")
     images = step.reference.images or serving.images
-    if images.keys() != target.images.keys():
+    if Code.CONTAINERS_DIFFER in step.reference.waived:
+        images = shared(images, target.images)
+    elif images.keys() != target.images.keys():
         text = f"Deployment {step.deployment} has other containers than what serves"
         raise Conflict(Code.CONTAINERS_DIFFER, text)
     replicas = max(serving.replicas, target.replicas, 1)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rotation.decisions.rollout import named, unready
+from rotation.decisions.rollout import named, shared, unready
 from rotation.model.activities import Moved
 from rotation.model.errors import Conflict, Unavailable
 from rotation.model.reasons import Code
@@ -70,9 +70,14 @@ def _move(step: Step, *, back: bool) -> Moved:
 
 
 def _images(step: Step) -> tuple[dict[str, str], dict[str, str]]:
-    """The images of the slot, and those of the other one; none of a Deployment that is gone."""
+    """The images of the slot, and those of the other one; none of a Deployment that is gone.
+
+    Where it is waived that their containers differ, of those that both have.
+    """
     workload, slots = step.workload, (step.slot, other(step.slot))
     own, others = (step.pods.deployment(workload.deployment(slot)) for slot in slots)
+    if own and others and Code.CONTAINERS_DIFFER in step.reference.waived:
+        return shared(own.images, others.images), shared(others.images, own.images)
     return own.images if own else {}, others.images if others else {}
 
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from rotation.formats import changed, read
 from rotation.model.errors import Denied, Invalid
 from rotation.model.reasons import Code, Reason, reason
 from rotation.model.targets import SecretTarget
-from rotation.secrecy import read
+from rotation.secrecy import new_password
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
 
     from rotation.config import Credential
     from rotation.contracts.edges import Readers
+    from rotation.formats import Held
     from rotation.model.world import Role, SecretVersion, Slot, SlotState
-    from rotation.secrecy import Held
 
 _PORT = 5432  # what drivers take where a value names none
 CAUSES = {Code.LOGIN_REFUSED: Code.LIVE_PASSWORD, Code.LOGIN_NOT_SCRAM: Code.LIVE_NOT_SCRAM}
@@ -44,11 +45,13 @@ def look(edges: Readers, credential: Credential, slot: Slot, state: SlotState) -
     if current is None or not current.enabled or role is None or not role.login:
         return WayBack()  # the plan has a refusal for each of these
     secret = SecretTarget(current.secret, current.version)
+    value = edges.vault(credential.vault).value(secret)
     try:
-        held = read(credential.format, edges.vault(credential.vault).value(secret), str(secret))
+        held = read(credential.shape, value, str(secret))
+        changed(credential.shape, value, (role.name, new_password()), str(secret))
     except Invalid as error:
-        text = f"the {slot} slot serves, and {error.message}"
-        return WayBack((reason(Code.LIVE_UNREADABLE, text),))
+        code = Code.LIVE_UNREADABLE if error.code is Code.FORMAT else error.code
+        return WayBack((reason(code, f"the {slot} slot serves, and {error.message}"),))
     named = tuple(_named(credential, slot, secret, held))
     if any(problem.code in {Code.LIVE_ROLE, Code.LIVE_UNREADABLE} for problem in named):
         return WayBack(named)
@@ -66,11 +69,12 @@ def _named(
         yield reason(Code.LIVE_UNREADABLE, f"{begins} no role: it must name {role}")
     elif held.role not in {None, role}:
         yield reason(Code.LIVE_ROLE, f"{begins} another role than {role}")
-    at = ((database.host, database.port), database.serves_at)
+    at = ((database.host, database.port), database.serves_at, *database.reads_from)
     known = {(host.lower().rstrip("."), port) for host, port in at}
-    host = None if held.host is None else held.host.lower().rstrip(".")
-    port = _PORT if held.port is None else held.port
-    if host is not None and (host, port) not in known:
+    named = {
+        (host.lower().rstrip("."), _PORT if port is None else port) for host, port in held.servers
+    }
+    if not named <= known:
         shown = " or ".join(sorted(f"{host}:{port}" for host, port in known))
         yield reason(Code.LIVE_HOST, f"{begins} another host or port than {shown}")
     if held.database not in {None, database.name}:

@@ -97,6 +97,7 @@ class Run:
             version=version,
             through=through,
             entry=self.entry,
+            waived=sorted({waiver.code for waiver in self.record.waivers}),
         )
 
     def stage(self, stage: Stage) -> None:
@@ -181,7 +182,13 @@ class Run:
     def notice(self, kind: Announcement | None) -> Notice:
         """An announcement with the next number, to be completed with its facts."""
         self.notified += 1
-        return Notice(kind=kind, number=self.notified, time=self.now, request=self.request)
+        return Notice(
+            kind=kind,
+            number=self.notified,
+            time=self.now,
+            request=self.request,
+            waivers=self.record.waivers,
+        )
 
     def tell(self, notice: Notice) -> Steps[None]:
         """Logs and announces a notice. A topic that is down delays nothing: see `steps.telling`."""

@@ -79,6 +79,7 @@ def story(run: Run) -> Steps[End]:  # noqa: PLR0911 - one line for each way a ro
         plan = yield from run.plan()
     except StepFailed as failure:
         return Outcome.REFUSED, failure.message, list(failure.reasons)
+    run.record.waivers = plan.waivers
     if plan.active is None or plan.policy is None:
         text = "; ".join(why.text for why in plan.reasons)
         return plan.outcome or Outcome.REFUSED, text, plan.reasons

@@ -26,7 +26,7 @@ from rotation.model.catalogue import (
     on_deadline_words,
 )
 from rotation.model.reasons import Reason
-from rotation.model.record import Decision, EvidenceSummary, SessionCount
+from rotation.model.record import Decision, EvidenceSummary, SessionCount, Waiver
 from rotation.model.wire import Moment
 from rotation.model.world import Slot
 
@@ -78,6 +78,7 @@ class EventData(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults
     outcome: Outcome | None = None
     outcome_reason: str | None = None
     reasons: list[Reason] = field(default_factory=list)
+    waivers: list[Waiver] = field(default_factory=list)
     recipients: list[Recipient] | None = None
 
 
@@ -149,6 +150,7 @@ def announcement(notice: Notice, approvers: list[str], public_url: str | None) -
         outcome=notice.outcome,
         outcome_reason=notice.outcome_reason,
         reasons=notice.reasons,
+        waivers=notice.waivers,
     )
     event = Event(
         id=f"{request.rotation}.{notice.number}",
@@ -165,12 +167,15 @@ def words(kind: Announcement, notice: Notice) -> tuple[str, str]:  # noqa: PLR09
     """A mail's subject, in one line, and its body, in a few sentences; both without markup."""
     match kind:
         case Announcement.STARTED:
-            return "rotation started", "Nothing is asked of you; the active slot goes on serving."
+            calm = "Nothing is asked of you; the active slot goes on serving."
+            return "rotation started", f"{calm}{_waived(notice.waivers)}"
         case Announcement.AWAITING_APPROVAL:
-            return "please approve the rotation", _request(notice.terms)
+            text = f"{_request(notice.terms)}{_waived(notice.waivers)}"
+            return "please approve the rotation", text
         case Announcement.REMINDER:
             overdue, please = "the decision is overdue", "reminder: please approve the rotation"
-            return overdue if notice.overdue else please, _request(notice.terms)
+            text = f"{_request(notice.terms)}{_waived(notice.waivers)}"
+            return overdue if notice.overdue else please, text
         case Announcement.STILL_IN_USE:
             replaced = notice.terms.replaced if notice.terms else "replaced"
             return f"the {replaced} login is still in use", _still_in_use(notice.sessions or [])
@@ -200,6 +205,16 @@ def _request(terms: Terms | None) -> str:
         f"away; reject goes back to it. Without a decision by {terms.deadline}, "
         f"{on_deadline_words(terms.on_deadline)}."
     )
+
+
+def _waived(waivers: list[Waiver]) -> str:
+    """A sentence that names up to three problems that were waived, and by whom; empty for none."""
+    if not waivers:
+        return ""
+    listed = "; ".join(one.text for one in waivers[:3])
+    more = f"; and {len(waivers) - 3} more" if len(waivers) > 3 else ""
+    by = ", ".join(dict.fromkeys(one.by for one in waivers))
+    return f" Waived by {by}: {listed}{more}."
 
 
 def _decided(decision: Decision | None) -> str:

@@ -27,9 +27,9 @@ import yaml
 from local.cluster.client import apply, connect
 from local.process import Component, wait_until
 from local.tls import Authority
+from rotation.clouds import PUBLIC
 from rotation.config import Cluster
 from rotation.decisions.selectors import matches
-from rotation.edges.azure import AKS_SCOPE
 from rotation.edges.cluster import services
 from rotation.edges.cluster.client import Api
 from rotation.edges.cluster.deployments import Deployments
@@ -921,7 +921,7 @@ def signed_in(
 
 
 def token(state: Path) -> Callable[[], Secret]:
-    return lambda: Secret(Tokens(state, READER).get_token(AKS_SCOPE).token)
+    return lambda: Secret(Tokens(state, READER).get_token(PUBLIC.clusters).token)
 
 
 RIGHTS = """
@@ -981,7 +981,7 @@ def test_a_token_that_is_refused_is_forgotten(
     signing_in = revoked_once(state, READER)
 
     def authenticate() -> Secret:
-        return Secret(signing_in.get_token(AKS_SCOPE).token)
+        return Secret(signing_in.get_token(PUBLIC.clusters).token)
 
     reader = signed_in(component, authenticate, signing_in.forget)
     for status in (401, 403):
@@ -1073,6 +1073,29 @@ def test_the_first_context_is_not_the_only_one(
     file.write_text(yaml.safe_dump(config), encoding="utf-8")
     cluster = edge_of(Cluster(kubeconfig=str(file), context=known["name"]))
     assert cluster.traffic.route(ServiceTarget(space, "nothing", SLOT)) is None
+
+
+def test_a_token_file_is_read_again(kubeconfig: Path, tmp_path: Path, space: str) -> None:
+    """Whoever writes it puts a newer token there before the old one expires."""
+    config = yaml.safe_load(kubeconfig.read_text(encoding="utf-8"))
+    token = config["users"][0]["user"].get("token")
+    if token is None:
+        pytest.skip("this kubeconfig signs in by other means than a token")
+    config["users"][0]["user"] = {"tokenFile": "tokens/current", "token": "hunter2"}
+    file = tmp_path / "kubeconfig"
+    file.write_text(yaml.safe_dump(config), encoding="utf-8")
+    written = tmp_path / "tokens" / "current"
+    written.parent.mkdir()
+    written.write_text("hunter2\n", encoding="utf-8")
+    pods = edge_of(Cluster(kubeconfig=str(file))).pods
+    target = DeploymentTarget(space, "x")
+    with pytest.raises(EdgeError, match=r"HTTP 40[13]"):
+        pods.deployment(target)
+    written.write_text(f"{token}\n", encoding="utf-8")
+    assert pods.deployment(target) is None
+    written.unlink()
+    with pytest.raises(Invalid, match=r"token file .*current cannot be read: FileNotFoundError"):
+        pods.deployment(target)
 
 
 def test_two_clusters_share_nothing(component: Component, state: Path, space: str) -> None:

@@ -10,7 +10,7 @@ import pytest
 from local.identity import Identity as Local
 from local.identity import environment, verify
 from local.process import Component
-from rotation.edges.azure import AKS_SCOPE, POSTGRESQL_SCOPE
+from rotation.clouds import CLOUDS, PUBLIC
 from rotation.edges.identity import Identity
 from rotation.model.errors import Unavailable
 from tests.contract.conftest import at_once, faults
@@ -35,9 +35,12 @@ def signed_in(identity: Component, state: Path, monkeypatch: pytest.MonkeyPatch)
     return found
 
 
-@pytest.mark.parametrize("scope", [AKS_SCOPE, POSTGRESQL_SCOPE])
+SCOPES = sorted({scope for one in CLOUDS.values() for scope in (one.clusters, one.postgresql)})
+
+
+@pytest.mark.parametrize("scope", SCOPES)
 def test_a_token_is_for_the_scope(signed_in: dict[str, str], state: Path, scope: str) -> None:
-    token = Identity(signed_in).token(scope)
+    token = Identity(signed_in, PUBLIC.authority).token(scope)
     claims = verify(token.reveal(), scope.removesuffix("/.default"), state / "identity")
     assert claims["oid"] == APP.principal_id
     assert token.reveal() not in repr(token)
@@ -46,8 +49,8 @@ def test_a_token_is_for_the_scope(signed_in: dict[str, str], state: Path, scope:
 def test_a_token_is_kept_while_it_lasts(signed_in: dict[str, str], admin: Admin) -> None:
     """A fault that does nothing but count."""
     admin.fault(delay=0.001, times=100)
-    identity = Identity(signed_in)
-    tokens = {identity.token(scope).reveal() for scope in (AKS_SCOPE, POSTGRESQL_SCOPE) * 3}
+    identity = Identity(signed_in, PUBLIC.authority)
+    tokens = {identity.token(scope).reveal() for scope in (PUBLIC.clusters, PUBLIC.postgresql) * 3}
     assert len(tokens) == 2
     assert [fault["hits"] for fault in admin.faults()] == [2]
 
@@ -69,9 +72,9 @@ def test_a_token_about_to_expire_is_replaced(
     for key, value in found.items():
         monkeypatch.setenv(key, value)
     Admin(short).fault(delay=0.001, times=100)
-    identity = Identity(found)
-    identity.token(AKS_SCOPE)
-    identity.token(AKS_SCOPE)
+    identity = Identity(found, PUBLIC.authority)
+    identity.token(PUBLIC.clusters)
+    identity.token(PUBLIC.clusters)
     assert [fault["hits"] for fault in Admin(short).faults()] == [2]
 
 
@@ -79,10 +82,10 @@ def test_tokens_that_are_forgotten_are_asked_for_anew(
     signed_in: dict[str, str], admin: Admin
 ) -> None:
     admin.fault(delay=0.001, times=100)
-    identity = Identity(signed_in)
-    identity.token(AKS_SCOPE)
+    identity = Identity(signed_in, PUBLIC.authority)
+    identity.token(PUBLIC.clusters)
     identity.forget()
-    identity.token(AKS_SCOPE)
+    identity.token(PUBLIC.clusters)
     assert [fault["hits"] for fault in admin.faults()] == [2]
 
 
@@ -91,14 +94,14 @@ def test_a_pause_that_is_asked_for_is_the_orchestrator_s(
 ) -> None:
     admin.fault(status=503, times=50, retry_after=30)
     with at_once(30), pytest.raises(Unavailable):
-        Identity(signed_in).token(AKS_SCOPE)
+        Identity(signed_in, PUBLIC.authority).token(PUBLIC.clusters)
     assert [fault["hits"] for fault in admin.faults()] == [1]
 
 
 def test_an_identity_that_is_not_assigned(signed_in: dict[str, str]) -> None:
     stranger = {**signed_in, "AZURE_CLIENT_ID": Local.named("stranger").client_id}
     with pytest.raises(Unavailable, match=r"no identity .* \(AZURE_CLIENT_ID names") as caught:
-        Identity(stranger).token(AKS_SCOPE)
+        Identity(stranger, PUBLIC.authority).token(PUBLIC.clusters)
     assert caught.value.__cause__ is None
 
 
@@ -108,17 +111,17 @@ def test_an_endpoint_that_fails_is_worth_a_retry(
 ) -> None:
     admin.fault(status=status, times=50, retry_after=0)
     with pytest.raises(Unavailable) as caught:
-        Identity(signed_in).token(AKS_SCOPE)
+        Identity(signed_in, PUBLIC.authority).token(PUBLIC.clusters)
     assert caught.value.transient
 
 
 def test_an_endpoint_that_recovers(signed_in: dict[str, str], admin: Admin) -> None:
     """The orchestrator asks again, not the SDK, whose waits would add up."""
     admin.fault(status=503, times=1, retry_after=0)
-    identity = Identity(signed_in)
+    identity = Identity(signed_in, PUBLIC.authority)
     with pytest.raises(Unavailable):
-        identity.token(AKS_SCOPE)
-    assert identity.token(AKS_SCOPE).reveal()
+        identity.token(PUBLIC.clusters)
+    assert identity.token(PUBLIC.clusters).reveal()
 
 
 def test_an_endpoint_that_is_down(
@@ -129,4 +132,6 @@ def test_an_endpoint_that_is_down(
         down = f"http://127.0.0.1:{taken.getsockname()[1]}/msi/token"
         monkeypatch.setenv("IDENTITY_ENDPOINT", down)
         with pytest.raises(Unavailable):
-            Identity({**signed_in, "IDENTITY_ENDPOINT": down}).token(AKS_SCOPE)
+            Identity({**signed_in, "IDENTITY_ENDPOINT": down}, PUBLIC.authority).token(
+                PUBLIC.clusters
+            )

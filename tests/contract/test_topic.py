@@ -16,6 +16,7 @@ from azure.identity import DefaultAzureCredential
 
 from local.process import Component
 from local.tls import Authority
+from rotation.clouds import PUBLIC
 from rotation.edges.topic import EventGridTopic
 from rotation.model.errors import Denied, EdgeError, Invalid, Missing, Unavailable
 from rotation.model.reasons import Code
@@ -50,6 +51,7 @@ class Place:
         values = {
             "endpoint": self.endpoint,
             "credential": self.credential,
+            "scope": PUBLIC.topics,
             "ca_bundle": self.authority,
         }
         return EventGridTopic(**{**values, **changes})

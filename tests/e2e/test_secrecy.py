@@ -14,7 +14,8 @@ import pytest
 from local import proof, world
 from local.process import wait_until
 from local.stack import Options, Stack
-from rotation.secrecy import Secret, extract
+from rotation.formats import Shape, read
+from rotation.secrecy import Secret
 from tests.canary import stored
 from tests.conftest import QUICK
 from tests.e2e.test_rotation import active, announced, ended, waiting
@@ -80,7 +81,7 @@ def needles_of(stack: Stack) -> list[bytes]:
     shape = stack.options.credential["format"]
     values = stored(stack.directory / "keyvault" / "vault.db")
     passwords = [
-        Secret(value) if len(value) == 40 else extract(shape, Secret(value), "stored")
+        Secret(value) if len(value) == 40 else read(Shape(shape), Secret(value), "stored").password
         for value in values
     ]
     assert len(passwords) >= 2  # the rotator's and the first slot's

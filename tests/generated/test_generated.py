@@ -142,8 +142,8 @@ def test_a_description_of_a_field_that_is_gone_is_an_error(
 
 
 def test_a_field_that_no_event_says_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(events, "ENDED", ("outcome", "outcomeReason"))
-    with pytest.raises(LookupError, match="reasons"):
+    monkeypatch.setattr(events, "ENDED", ("outcome", "reasons"))
+    with pytest.raises(LookupError, match="outcomeReason"):
         events.made()
 
 

@@ -17,6 +17,7 @@ from rotation.links import links
 from rotation.model import wire
 from rotation.model.activities import Notice, Terms
 from rotation.model.catalogue import Announcement, Origin, Outcome, Stage
+from rotation.model.reasons import Code, reason
 from rotation.model.record import (
     EvidenceSummary,
     Request,
@@ -61,6 +62,7 @@ FACTS: dict[str, dict[str, Any]] = {
     "AwaitingApproval": {"evidence": EVIDENCE, "terms": TERMS},
     "Reminder": {"overdue": False, "terms": TERMS},
     "StillInUse": {"sessions": [STRANGERS], "terms": TERMS},
+    "LoginFails": {"reasons": [reason(Code.LOGIN_REFUSED, "password authentication failed")]},
     "Completed": {
         "outcome": Outcome.COMPLETED,
         "outcome_reason": "approved by ada@example.com",

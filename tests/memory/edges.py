@@ -169,11 +169,16 @@ class MemoryVault:
             owner = self._world.owners.get(secret.name)
             if owner is None:
                 clear = value.reveal()
-                made = self._model.put(secret.name, clear, clear, expires, dict(tags))
+                made = self._model.put(secret.name, clear, clear, expires, dict(tags), content_type)
             else:
                 credential = self._world.configuration.credential(owner.credential)
                 made = self._world.put(
-                    credential, owner.slot, value.reveal(), expires=expires, tags=dict(tags)
+                    credential,
+                    owner.slot,
+                    value.reveal(),
+                    expires=expires,
+                    tags=dict(tags),
+                    content_type=content_type,
                 )
             return made.seen(self._clock.now)
 

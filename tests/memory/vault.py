@@ -23,6 +23,7 @@ class Version:
     created: datetime
     expires: datetime | None
     tags: dict[str, str]
+    content_type: str | None = None
     disabled: datetime | None = None
 
     def seen(self, when: datetime) -> SecretVersion:
@@ -30,7 +31,13 @@ class Version:
         enabled = self.disabled is None or self.disabled > when
         created = self.created.replace(microsecond=0)
         return SecretVersion(
-            self.secret, self.version, enabled, created, self.expires, dict(self.tags)
+            self.secret,
+            self.version,
+            enabled,
+            created,
+            self.expires,
+            dict(self.tags),
+            self.content_type,
         )
 
 
@@ -48,12 +55,15 @@ class VaultModel:
         password: str,
         expires: datetime | None = None,
         tags: dict[str, str] | None = None,
+        content_type: str | None = None,
     ) -> Version:
         versions = self.secrets.setdefault(secret.lower(), [])
         # Ids say nothing about the order, as Key Vault's.
         number = len(versions) + 1
         name = f"{(number * 2654435761 + len(secret) * 40503) % 2**32:08x}"
-        version = Version(secret, name, value, password, self.clock.now, expires, tags or {})
+        version = Version(
+            secret, name, value, password, self.clock.now, expires, tags or {}, content_type
+        )
         versions.append(version)
         return version
 

@@ -6,9 +6,11 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal, assert_never
 
+from local.secret_values import rendered, server_of
+from rotation.formats import read
 from rotation.model.errors import Invalid
 from rotation.model.world import SLOTS, Answer, Requirement, Selector, Slot, other
-from rotation.secrecy import Secret, extract, render
+from rotation.secrecy import Secret
 from tests.memory.cluster import AT_ONCE, ClusterModel, DeploymentState, SecretState, ServiceState
 from tests.memory.database import DatabaseModel, RoleState, accepts
 from tests.memory.owner import Owner
@@ -148,7 +150,7 @@ class World:
             found = self.clusters[workload.cluster].secrets.get((target.namespace, target.name))
             value = found.data.get(target.key) if found else None
             try:
-                return extract(credential.format, Secret(value or ""), "mounted").reveal()
+                return read(credential.shape, Secret(value or ""), "mounted").password.reveal()
             except Invalid:
                 return None
 
@@ -162,23 +164,21 @@ class World:
         self.spoiled[name] = how
         current, login = self.current(credential, slot), credential.slots[slot]
         assert current is not None
-        role, server = self.database.roles[login.role], credential.server
+        role, server = self.database.roles[login.role], server_of(credential)
         password = Secret(current.password)
         match how:
             case "newline":
                 current.value += "\n"
             case "unreadable":
-                current.value = {"password": "\n", "url": "u:p", "json": '{"secret": "p"}'}[
-                    credential.format
-                ]
+                current.value = "\n" if credential.format == "password" else '{"secret": "p"}'
             case "role":
-                current.value = render(credential.format, "other", password, server).reveal()
+                current.value = rendered(credential.format, "other", password, server).reveal()
             case "host":
                 server = replace(server, host="other.example")
-                current.value = render(credential.format, login.role, password, server).reveal()
+                current.value = rendered(credential.format, login.role, password, server).reveal()
             case "database":
                 server = replace(server, database="other")
-                current.value = render(credential.format, login.role, password, server).reveal()
+                current.value = rendered(credential.format, login.role, password, server).reveal()
             case "password":
                 role.password = "set by hand"
             case "md5":
@@ -213,11 +213,11 @@ class World:
     def write(self, credential: Credential, slot: Slot, password: str) -> Version:
         """Writes a version of the slot's secret, as somebody else than the app writes it."""
         login = credential.slots[slot]
-        value = render(credential.format, login.role, Secret(password), credential.server)
+        value = rendered(credential.format, login.role, Secret(password), server_of(credential))
         return self.put(credential, slot, value.reveal())
 
     def put(self, credential: Credential, slot: Slot, value: str, **more: Any) -> Version:
-        password = extract(credential.format, Secret(value), "new").reveal()
+        password = read(credential.shape, Secret(value), "new").password.reveal()
         for secret in {value, password}:
             self.values.append(secret)
         vault = self.vault(credential)

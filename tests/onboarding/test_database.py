@@ -116,3 +116,94 @@ def test_whatever_one_login_has_alone_is_listed(server: Postgres) -> None:
             assert row in rows(admin, "one", "two")
             assert rows(admin, "two", "one") == []
             admin.rollback()
+
+
+# What an administrator without superuser has been granted, and by whom. There are options from
+# PostgreSQL 16 on.
+MEMBERSHIPS = [
+    ("admin", "", ""),
+    ("admin", "GRANT orders_app TO dba", ""),
+    ("admin", "GRANT orders_app, orders TO dba WITH ADMIN OPTION", ""),
+    ("admin", "GRANT orders_app TO team; GRANT team TO dba", ""),
+    ("admin", "GRANT orders_app, orders TO dba", " WITH INHERIT TRUE, SET FALSE"),
+    ("dba", "GRANT orders_app, orders TO dba", ""),
+    ("dba", "GRANT orders_app TO dba", " WITH INHERIT FALSE, SET FALSE"),
+    ("dba", "GRANT orders TO dba", " WITH INHERIT FALSE, SET TRUE"),
+]
+
+
+def test_an_administrator_keeps_the_memberships_that_they_had(server: Postgres) -> None:
+    with psycopg.connect(server.admin_conninfo) as admin, as_administrator(server) as dba:
+        known = memberships(admin)
+        for giver, granted, options in MEMBERSHIPS:
+            if options and admin.info.server_version < 160000:
+                continue
+            by = dba if giver == "dba" else admin
+            by.execute((granted + options).encode())
+            by.commit()
+            before = memberships(admin)
+            assert (before != known) == bool(granted)
+            run_sql(dba, "adopt", ADOPTED)
+            dba.commit()
+            assert memberships(admin) == before, (giver, granted, options)
+            assert differences(server, "orders_app", "orders") == []
+            start_over(admin)
+
+
+def test_an_administrator_who_gives_up_keeps_them_too(server: Postgres) -> None:
+    with psycopg.connect(server.admin_conninfo) as admin, as_administrator(server) as dba:
+        dba.execute("GRANT orders_app TO dba")
+        dba.commit()
+        before = memberships(admin)
+        with application(server) as busy:
+            busy.execute("SELECT FROM orders")
+            with pytest.raises(psycopg.errors.LockNotAvailable):
+                run_sql(dba, "adopt", ADOPTED)
+            dba.rollback()
+            busy.rollback()
+        assert memberships(admin) == before
+
+
+def as_administrator(server: Postgres) -> Connection:
+    """A session of an administrator as a managed server has one.
+
+    It is no superuser, and has the right to grant the application's roles, as whoever made them.
+    """
+    with psycopg.connect(server.admin_conninfo) as admin:
+        admin.execute("CREATE ROLE team NOLOGIN; CREATE ROLE dba LOGIN CREATEROLE CREATEDB")
+        admin.execute("GRANT CREATE ON SCHEMA public TO orders")
+        start_over(admin)
+    session = psycopg.connect(server.admin_conninfo)
+    session.execute("SET SESSION AUTHORIZATION dba")
+    session.commit()
+    return session
+
+
+def start_over(admin: Connection) -> None:
+    """Takes everything from the administrator but the right to grant; the login owns all again."""
+    admin.execute("REASSIGN OWNED BY orders TO orders_app; REVOKE orders FROM orders_app")
+    admin.execute("REVOKE orders_app FROM team; REVOKE team FROM dba")
+    for role, grantor in grants(admin):
+        admin.execute(sql.SQL("REVOKE {} FROM dba GRANTED BY {} CASCADE").format(role, grantor))
+    if admin.info.server_version >= 160000:
+        admin.execute("GRANT orders_app, orders TO dba WITH ADMIN TRUE, INHERIT FALSE, SET FALSE")
+    admin.commit()
+
+
+def grants(admin: Connection) -> list[tuple[sql.Identifier, sql.Identifier]]:
+    """The administrator's roles, each with who gave it: those first that they gave themselves."""
+    query = """
+        SELECT pg_get_userbyid(roleid), pg_get_userbyid(grantor) FROM pg_auth_members
+        WHERE member = 'dba'::regrole ORDER BY grantor <> 'dba'::regrole
+    """
+    found = admin.execute(query).fetchall()
+    return [(sql.Identifier(role), sql.Identifier(grantor)) for role, grantor in found]
+
+
+def memberships(admin: Connection) -> list[Any]:
+    """Everything that is known of the administrator's memberships."""
+    query = """
+        SELECT to_jsonb(m) FROM pg_auth_members m WHERE member = 'dba'::regrole
+        ORDER BY roleid, grantor
+    """
+    return [row for (row,) in admin.execute(query).fetchall()]

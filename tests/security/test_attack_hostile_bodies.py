@@ -17,6 +17,7 @@ import pytest
 
 from local.tls import Authority
 from rotation import log
+from rotation.clouds import PUBLIC
 from rotation.config import Cluster
 from rotation.decisions.rollout import unready
 from rotation.decisions.sessions import networks
@@ -173,7 +174,7 @@ def test_a_vault(tls: Server, authority: Authority, caplog: pytest.LogCaptureFix
 
 def test_a_topic(tls: Server, authority: Authority, caplog: pytest.LogCaptureFixture) -> None:
     endpoint = f"https://127.0.0.1:{tls.port}/api/events"
-    topic = EventGridTopic(endpoint, AnyToken(), str(authority.bundle))
+    topic = EventGridTopic(endpoint, AnyToken(), PUBLIC.topics, str(authority.bundle))
     assert held(tls, caplog, [lambda: topic.publish(EVENT)]) > 30
 
 
@@ -187,7 +188,9 @@ def test_an_identity_endpoint(plain: Server, caplog: pytest.LogCaptureFixture) -
             patch.setenv(name, value)
         scope = "https://vault.azure.net/.default"
         # Each time a new one: MSAL remembers a failure, and would not ask again.
-        assert held(plain, caplog, [lambda: Identity(environment).token(scope)]) > 30
+        assert (
+            held(plain, caplog, [lambda: Identity(environment, PUBLIC.authority).token(scope)]) > 30
+        )
 
 
 def test_an_api_server_and_what_answers_through_it(
@@ -440,14 +443,16 @@ def test_successes_of_an_identity_endpoint(plain: Server, monkeypatch: pytest.Mo
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     scope = "https://vault.azure.net/.default"
-    for token in survived(plain, TOKEN, 40, [lambda: Identity(environment).token(scope)]):
+    for token in survived(
+        plain, TOKEN, 40, [lambda: Identity(environment, PUBLIC.authority).token(scope)]
+    ):
         assert isinstance(token, Secret)
         assert isinstance(token.reveal(), str)
 
 
 def test_successes_of_a_topic(tls: Server, authority: Authority) -> None:
     endpoint = f"https://127.0.0.1:{tls.port}/api/events"
-    topic = EventGridTopic(endpoint, AnyToken(), str(authority.bundle))
+    topic = EventGridTopic(endpoint, AnyToken(), PUBLIC.topics, str(authority.bundle))
     assert set(survived(tls, {"ok": [LURE]}, 20, [lambda: topic.publish(EVENT)])) == {None}
 
 

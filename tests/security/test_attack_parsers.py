@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given, settings
@@ -18,6 +18,7 @@ from rotation.edges.cluster.client import refusal_in, words
 from rotation.edges.cluster.services import _raise_own_status
 from rotation.edges.database import login, scram
 from rotation.edges.database.server import _printable
+from rotation.formats import Format, Shape, changed, read
 from rotation.front import triggers
 from rotation.front.principals import Principal, principal
 from rotation.front.problems import Problem
@@ -26,12 +27,9 @@ from rotation.model.errors import ConfigurationError, EdgeError, RotationError
 from rotation.model.record import Decision
 from rotation.pages import forms
 from rotation.pages.routes import _page_number
-from rotation.secrecy import Secret, extract
+from rotation.secrecy import Secret
 from rotation.settings import parse
 from rotation.story.approval import _document
-
-if TYPE_CHECKING:
-    from rotation.secrecy import Format
 
 JSON: Any = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
@@ -75,10 +73,11 @@ def test_what_a_workload_answers_to_a_test(body: bytes) -> None:
 
 @fuzzed
 @given(st.text(max_size=200) | st.sampled_from([d.decode("latin1") for d in DEEP]))
-@pytest.mark.parametrize("shape", ["password", "url", "json"])
+@pytest.mark.parametrize("shape", get_args(Format))
 def test_what_a_secret_holds(shape: Format, value: str) -> None:
     with suppress(EdgeError):
-        extract(shape, Secret(value), "s/v")
+        read(Shape(shape), Secret(value), "s/v")
+        changed(Shape(shape), Secret(value), ("role", Secret("new")), "s/v")
 
 
 @fuzzed

@@ -16,8 +16,8 @@ from psycopg.conninfo import make_conninfo
 
 from local import world
 from local.process import wait_until
+from rotation.formats import Shape, read
 from rotation.model.targets import SecretTarget
-from rotation.secrecy import extract
 from tests.e2e.test_rotation import active, ended, started, waiting
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def session(stack: Stack, slot: str, application: str) -> Iterator[None]:
     dsn = make_conninfo(
         stack.owner.dsn(world.DATABASE),
         user=f"orders_{slot}",
-        password=extract("password", value, slot).reveal(),
+        password=read(Shape("password"), value, slot).password.reveal(),
         application_name=application,
     )
     with psycopg.connect(dsn, autocommit=True) as connection:

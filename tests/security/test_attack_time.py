@@ -14,6 +14,7 @@ import pytest
 from local.postgres import Postgres
 from local.tls import Authority
 from rotation import app
+from rotation.clouds import PUBLIC
 from rotation.config import Admin, Cluster, Database
 from rotation.edges import bounded, web
 from rotation.edges.cluster.client import Api
@@ -190,7 +191,7 @@ def test_an_identity_endpoint(
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
         with pytest.raises(Unavailable) as error:
-            Identity(environment).token("https://vault.azure.net/.default")
+            Identity(environment, PUBLIC.authority).token("https://vault.azure.net/.default")
     assert error.value.code is Code.IDENTITY_UNAVAILABLE
 
 
@@ -257,7 +258,7 @@ def test_a_topic_that_drips_bytes_or_never_ends(
     context = authority.issue("topic").context()
     asked: list[bytes] = []
     with server(head, chunk, pause, context, asked) as url, pytest.raises(Unavailable):
-        EventGridTopic(url, AnyToken(), str(authority.bundle)).publish(EVENT)
+        EventGridTopic(url, AnyToken(), PUBLIC.topics, str(authority.bundle)).publish(EVENT)
     assert asked[0].startswith(b"POST ")
 
 

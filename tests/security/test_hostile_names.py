@@ -16,15 +16,17 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from local.postgres.server import Postgres
+from local.secret_values import rendered
 from rotation import config
 from rotation.config import Admin, Cluster, Database
 from rotation.edges.cluster.client import Api
 from rotation.edges.cluster.services import Services
 from rotation.edges.database.server import PostgreSQL
+from rotation.formats import Shape, changed, read
 from rotation.model.errors import ConfigurationError, Denied, Invalid
 from rotation.model.targets import ServerTarget, ServiceTarget
 from rotation.model.world import Answer
-from rotation.secrecy import Secret, extract, new_password, render
+from rotation.secrecy import Secret, new_password
 from rotation.steps.proving import run_tests
 from tests.memory import MemoryEdges
 from tests.memory.edges import MemoryTraffic
@@ -117,13 +119,14 @@ def others(server: Postgres, role: str) -> list[Any]:
 def test_a_url_with_a_hostile_role_and_database_is_read_as_it_was_meant(name: str) -> None:
     server = ServerTarget("db", 5432, DATABASE, "verify-full")
     password = new_password()
-    value = render("url", name, password, server)
+    first = rendered("url", "orders", new_password(), server)
+    value = changed(Shape("url"), first, (name, password), "x/1")
     parts = urlsplit(value.reveal())
     assert (parts.scheme, parts.hostname, parts.port) == ("postgresql", "db", 5432)
     assert unquote(parts.username or "") == name
     assert unquote(parts.path.removeprefix("/")) == DATABASE
     assert parts.query == "sslmode=verify-full"
-    assert extract("url", value, "x/1").reveal() == password.reveal()
+    assert read(Shape("url"), value, "x/1").password.reveal() == password.reveal()
 
 
 class TestPaths:

@@ -33,6 +33,7 @@ INVARIANTS = {
     8: "every request succeeds",
     9: "every rotation comes to a justified end",
     10: "no release is undone, and no changed file passed over, unless the record says so",
+    11: "nobody waives who may not approve, nor what nobody may waive",
 }
 
 

@@ -10,14 +10,14 @@ from unittest import mock
 
 import msgspec
 
-from rotation import secrecy
+from rotation import formats
 from rotation.config import kept
 from rotation.decisions import ownership
 from rotation.decisions import plan as planned
 from rotation.decisions.rollout import unready
 from rotation.edges.cluster import client
 from rotation.edges.database import connecting
-from rotation.front import rotations, triggers
+from rotation.front import api, rotations, triggers
 from rotation.model import activities as known
 from rotation.model.activities import Retry, Staged, Watched
 from rotation.model.catalogue import Outcome, Progress, Stage, StepName
@@ -42,13 +42,13 @@ if TYPE_CHECKING:
     from rotation.config import Workload
     from rotation.contracts.edges import Readers
     from rotation.decisions.verdict import Identity
+    from rotation.formats import Held, Shape
     from rotation.model.activities import Policy, Reference
     from rotation.model.errors import EdgeError
     from rotation.model.reasons import Reason
     from rotation.model.record import Approval, Request
     from rotation.model.wire import JsonObject
     from rotation.model.world import Claim, Deployment, Slot
-    from rotation.secrecy import Format, Held
     from rotation.story.progress import Run
     from rotation.story.retrying import Steps
     from rotation.story.workflow import End
@@ -135,10 +135,10 @@ def finds_a_way_back(*_: object) -> WayBack:
     return WayBack()
 
 
-read_as_it_is = secrecy.read
+read_as_it_is = formats.read
 
 
-def takes_the_line_break_for_a_part(shape: Format, value: Secret, reference: str) -> Held:
+def takes_the_line_break_for_a_part(shape: Shape, value: Secret, reference: str) -> Held:
     held = read_as_it_is(shape, value, reference)
     ends = "\n" if held.newline else ""
     return dataclasses.replace(held, password=Secret(held.password.reveal() + ends))
@@ -260,6 +260,15 @@ def waits_for_a_name_nobody_knows(run: Run, asked: Approval) -> Any:
     return run.context.wait_for_external_event("decision-0")
 
 
+def takes_any_waiver(_: object, document: JsonObject, *__: object) -> list[str]:
+    """The codes of a request, whoever names them."""
+    return list(document.get("waive") or [])
+
+
+def tells_of_no_waiver(*_: object) -> list[Any]:
+    return []
+
+
 def same_images(_: Step) -> tuple[dict[str, str], dict[str, str]]:
     return {}, {}
 
@@ -315,7 +324,6 @@ MUTATIONS = (
         "a look that refuses nothing",
         _of(2),
         replaced=((guards, "_refuse_what_serves", looks_and_goes_on),),
-        first_seed=401,
     ),
     *(
         Mutation(
@@ -358,12 +366,12 @@ MUTATIONS = (
         _of(8),
         steps=(("await_ready", done), ("swap", swaps_at_once), ("test", nothing)),
     ),
+    # Both found by the sweeps: in these runs others have mostly done something else as well.
     Mutation(
         "a release is overlooked",
-        _of(10),
+        _of(),
         replaced=((traffic, "_images", same_images),),
     ),
-    # Found by the sweeps: in these runs others have mostly done something else as well.
     Mutation(
         "a rotation follows the file of the day",
         _of(),
@@ -399,6 +407,24 @@ MUTATIONS = (
         _of(9),
         # Looked at twice: before anything starts, and by the plan.
         replaced=((triggers, "not_soon", nothing), (planned, "not_soon", nothing)),
+    ),
+    Mutation(
+        "what nobody may waive is waived",
+        _of(11),
+        replaced=((planned, "WAIVABLE", tuple(Code)),),
+        first_seed=40,
+    ),
+    Mutation(
+        "anybody waives",
+        _of(11),
+        replaced=((api, "_waived", takes_any_waiver),),
+        first_seed=60,
+    ),
+    Mutation(
+        "a waiver is not told",
+        _of(11),
+        replaced=((planning, "_waivers", tells_of_no_waiver),),
+        first_seed=60,
     ),
     Mutation(
         "refusals are final at once",

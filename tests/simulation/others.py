@@ -222,7 +222,8 @@ class Others:
     def selects_preview(self) -> None:
         owner, workload, cluster = self._workload()
         service = cluster.service(workload.standby)
-        assert service is not None
+        if service is None:  # gone from the start
+            return
         self._did(
             f"point Service {service.name} at {owner.slot}",
             owner,

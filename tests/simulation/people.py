@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
-from rotation.front import approvers, rotations
+from rotation.front import api, approvers, rotations
 from rotation.front.planned import standing
+from rotation.front.problems import Problem
 from rotation.model.catalogue import Origin
 from rotation.model.record import Decision, Request
 from rotation.model.wire import instant
@@ -31,6 +34,7 @@ class People:
         self._rng = rng
         self._loop = loop
         self._client: Any = Client(lambda: machine.engine, None)
+        self._numbers = itertools.count(1)
         self.busy = True
         self.answer: Choice = "approve"  # of those who are not busy
         machine.on_gate = self.on_gate
@@ -38,8 +42,10 @@ class People:
     def on_gate(self, rotation: str, gate: str, status: dict[str, Any]) -> None:
         machine, rng = self._machine, self._rng
         credential = machine.world.configuration.credential(status["credential"])
+        # Whoever has asked for it by hand leaves it to the other.
+        who = next(one for one in APPROVERS if one != status["request"]["requestedBy"])
         if not self.busy:
-            machine.agenda.add(MINUTE, lambda: self.decide(rotation, APPROVERS[0], self.answer))
+            machine.agenda.add(MINUTE, lambda: self.decide(rotation, who, self.answer))
             return
         choice: Choice = "approve" if rng.random() < 0.65 else "reject"
         when = rng.choice([0.0, MINUTE, 5 * HOUR, 3 * DAY])
@@ -55,7 +61,7 @@ class People:
             )
         if policy != "keep" and rng.random() < 0.5:
             when = 5 * DAY  # the policy decides, unless it may not
-        machine.agenda.add(when, lambda: self.decide(rotation, APPROVERS[0], choice))
+        machine.agenda.add(when, lambda: self.decide(rotation, who, choice))
         for _ in range(rng.choice([0, 0, 1, 2])):
             self._confuse(rotation, gate, when, choice)
 
@@ -121,3 +127,20 @@ class People:
         )
         machine.story.tell(by, "asks for %s", rotation)
         self._loop.run_until_complete(rotations.start(self._client, request))
+
+    def waive(self, credential: str, by: str, codes: tuple[str, ...]) -> None:
+        """Asks for a rotation over the HTTP API, with a function key, and waives."""
+        document = {"credential": credential, "by": by, "waive": list(codes)}
+        self._machine.agenda.add(0.0, lambda: self._ask_api(document))
+
+    def _ask_api(self, document: dict[str, Any]) -> None:
+        story, by = self._machine.story, document["by"]
+        story.tell(by, "asks for %s and waives %s", document["credential"], document["waive"])
+        # Its own ids are drawn by lot.
+        own = f"{document['credential']}-hand-{next(self._numbers)}"
+        with mock.patch.object(rotations, "manual_id", return_value=own):
+            asking = api.start(self._machine.edges, self._client, document)
+            try:
+                self._loop.run_until_complete(asking)
+            except Problem as refused:
+                story.tell(by, "may not: %s", refused.reason.text)

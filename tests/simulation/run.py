@@ -20,6 +20,7 @@ from tests.simulation.machine import Machine
 from tests.simulation.others import Others
 from tests.simulation.people import People
 from tests.simulation.program import hasten
+from tests.simulation.troubles import Struck, troubled
 from tests.simulation.verdict import judge_first, judge_second
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class Options:
     kinds: tuple[Kind, ...] = KINDS
     others: bool = True
     flaws: bool = True  # of the workloads
+    troubles: bool = True  # from the start
     story: bool = False
 
 
@@ -59,8 +61,13 @@ class Run:
         self.others = Others(self.machine, rng)
         self.people = People(self.machine, rng, loop())
         self.deliveries = Deliveries(self.machine, rng)
+        trouble = scenario.trouble
+        self.struck = None if trouble is None else Struck(self.machine, trouble)
 
     def first(self, *, confused: bool) -> None:
+        if self.struck is not None and self.struck.trouble.asked is not None:
+            by, codes = self.struck.trouble.asked
+            self.people.waive(self.struck.trouble.credential, by, codes)
         for credential in self.machine.world.configuration.credentials:
             self.deliveries.announce(credential, confused=confused)
         if self._until_idle("first"):
@@ -71,6 +78,8 @@ class Run:
         machine.plan = machine.calls.plan = NoFaults()
         machine.calls.at.clear()
         machine.world.flaw = ""
+        if self.struck is not None:
+            self.struck.mend()
         machine.edges.configuration = machine.world.configuration
         machine.world.database.most = None
         self.people.busy = False
@@ -109,7 +118,11 @@ class Run:
 def simulate(seed: int, options: Options) -> Result:
     rng = Random(seed)  # noqa: S311 - a seed that replays
     plan = Drawn(rng, options.kinds)
-    run = Run(scenarios.draw(rng), rng, plan, story=options.story)
+    scenario = scenarios.draw(rng)
+    if options.troubles:
+        # From a generator of its own: the other runs stay what they were.
+        scenario = troubled(scenario, Random(f"trouble {seed}"))  # noqa: S311 - as above
+    run = Run(scenario, rng, plan, story=options.story)
     if not options.flaws:
         run.machine.world.flaw = ""
     if options.others:

@@ -13,6 +13,8 @@ from tests.memory.world import Live
 if TYPE_CHECKING:
     from random import Random
 
+    from tests.simulation.troubles import Trouble
+
 APPROVERS = ("ann@example.org", "ben@example.org")
 REQUESTER = "zoe@example.org"
 TOPIC = "https://topic.example/api/events"
@@ -34,6 +36,7 @@ class Scenario:
     times: Times
     topic: bool
     flaw: Flaw = ""
+    trouble: Trouble | None = None  # from the start
     live: dict[str, Live] = field(default_factory=dict)  # what is wrong with which live secret
     lag: float = 0.0  # of read replicas, in seconds
     stale: bool = False

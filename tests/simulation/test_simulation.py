@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from random import Random
 
 import pytest
 from dateutil.parser import parse  # type: ignore[import-untyped]  # no types
@@ -10,10 +11,12 @@ from dateutil.parser import parse  # type: ignore[import-untyped]  # no types
 from local.engine.events import stamp
 from tests.local.engine.support import sdk_warnings
 from tests.memory.clock import START
+from tests.simulation import scenario
 from tests.simulation.__main__ import main
 from tests.simulation.mutations import MUTATIONS
 from tests.simulation.program import parsed
 from tests.simulation.run import Options, Result, simulate
+from tests.simulation.troubles import troubled
 
 pytestmark = sdk_warnings
 
@@ -65,9 +68,23 @@ def test_runs_end_in_every_way() -> None:
 
 
 def test_without_faults_and_others_every_rotation_goes_as_decided() -> None:
-    calm = Options(kinds=(), others=False, flaws=False)
+    calm = Options(kinds=(), others=False, flaws=False, troubles=False)
     ends = {outcome for seed in range(25) for outcome in simulate(seed, calm).outcomes}
     assert ends == {"completed", "rolled-back", "skipped"}
+
+
+def test_trouble_is_refused_unless_whoever_may_waives_it() -> None:
+    """Without anything else in the way: the verdict looks at who waived what."""
+    seeds = [seed for seed in range(400) if in_trouble(seed)][:30]
+    calm = Options(kinds=(), others=False, flaws=False)
+    results = [simulate(seed, calm) for seed in seeds]
+    assert [found for result in results for found in result.violations] == []
+    assert {"completed", "refused"} <= {end for result in results for end in result.outcomes}
+
+
+def in_trouble(seed: int) -> bool:
+    drawn = troubled(scenario.plain(), Random(f"trouble {seed}"))  # noqa: S311 - a seed that replays
+    return drawn.trouble is not None
 
 
 def test_the_last_line_counts(capsys: pytest.CaptureFixture[str]) -> None:

@@ -91,3 +91,12 @@ def test_the_sweep_finds_a_rotation_that_follows_the_file_of_the_day(deed: str) 
     with mutation.applied():
         found = [problem for case in cases[:3] for problem in sweeps.problems(case)]
     assert any("credentials.yaml" in problem or "ends as" in problem for problem in found)
+
+
+def test_the_sweep_finds_a_release_that_is_overlooked() -> None:
+    mutation = next(
+        mutation for mutation in MUTATIONS if mutation.name == "a release is overlooked"
+    )
+    cases = [case for case in sweeps.deeds() if case.kind == "releases" and case.number > 45]
+    with mutation.applied():
+        assert any("has undone" in found for case in cases for found in sweeps.problems(case))

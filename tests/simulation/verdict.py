@@ -10,6 +10,7 @@ from rotation.model.world import SLOTS, Slot, other
 from tests.memory.clock import START
 from tests.memory.owner import Owner
 from tests.memory.world import LEFT
+from tests.simulation.troubles import CODES, unfounded, waives
 
 if TYPE_CHECKING:
     from tests.simulation.run import Run
@@ -37,6 +38,7 @@ def judge_first(run: Run) -> None:
         _justified(run, rotation, status, damaged + _spoiled(run, credential))
         _proved(run, rotation, status)
         _due(run, rotation, status)
+        _waived(run, rotation, status)
         if not damaged and not machine.checker.late and not machine.calls.stale:
             _cleared(run, rotation, status)
 
@@ -83,6 +85,8 @@ def _justified(run: Run, rotation: str, status: dict[str, Any], damaged: list[st
         checker.fail(9, f"{rotation} is {outcome} for want of connections that it could free")
     if damaged or not _stopped(status) or _patient(status, outcome):
         return
+    if outcome == "refused" and _in_trouble(run, rotation, status):
+        return
     if outcome != "needs-attention" and _excused(run):
         return
     began = _turned(status) if outcome == "needs-attention" else START
@@ -108,10 +112,39 @@ def _due(run: Run, rotation: str, status: dict[str, Any]) -> None:
     if any(owner.credential == name for owner in run.others.touched) or _earlier(run, rotation):
         return
     before = run.machine.world.configuration.credential(name).rotate_before
+    if status["request"]["origin"] == "manual":
+        return
     if outcome == "skipped" and before >= LEFT:
         checker.fail(9, f"{rotation} is skipped, and was due: {status['outcomeReason']}")
     if status.get("active") is not None and before + EVENT_SLACK < LEFT:
         checker.fail(9, f"{rotation} went past its plan, and was not due for days")
+
+
+def _waived(run: Run, rotation: str, status: dict[str, Any]) -> None:
+    """Checks who waived what, and that nothing else got a rotation past trouble."""
+    trouble = run.struck.trouble if run.struck is not None else None
+    for problem in unfounded(trouble, status):
+        run.machine.checker.fail(11, f"{rotation}: {problem}")
+    if status.get("active") is None or trouble is None or not _standing(run, rotation, status):
+        return
+    own = CODES[trouble.kind]
+    if own not in {waiver["code"] for waiver in status["waivers"]}:
+        run.machine.checker.fail(11, f"{rotation} goes on in spite of {own}, which nobody waived")
+
+
+def _in_trouble(run: Run, rotation: str, status: dict[str, Any]) -> bool:
+    """Whether there was trouble that nobody had waived for this rotation."""
+    if run.struck is None or not _standing(run, rotation, status):
+        return False
+    return not waives(run.struck.trouble, status["request"])
+
+
+def _standing(run: Run, rotation: str, status: dict[str, Any]) -> bool:
+    """Whether the trouble was there for sure when the rotation began: nobody else came by."""
+    name = status["credential"]
+    touched = any(owner.credential == name for owner in run.others.touched)
+    mine = run.struck is not None and run.struck.trouble.credential == name
+    return mine and not touched and not _earlier(run, rotation)
 
 
 def _excused(run: Run) -> bool:

@@ -278,7 +278,11 @@ BAD: list[tuple[str, Any, str]] = [
     (f"{CREDENTIAL}.rotateBefore", "90d", f"{CREDENTIAL}.rotateBefore: must be less than"),
     (f"{CREDENTIAL}.rotatebefore", "9d", f"{CREDENTIAL}.rotatebefore: there is no such key here; "),
     (f"{CREDENTIAL}.xyz", 1, f"{CREDENTIAL}.xyz: there is no such key here"),
-    (f"{CREDENTIAL}.format", "yaml", f"{CREDENTIAL}.format: Input should be 'password', 'url' or"),
+    (
+        f"{CREDENTIAL}.format",
+        "yaml",
+        f"{CREDENTIAL}.format: Input should be 'password', 'url', 'json'",
+    ),
     (f"{CREDENTIAL}.database.host", "a,b", f"{CREDENTIAL}.database.host: 'a,b' must be a host"),
     (f"{CREDENTIAL}.database.host", "/tmp", f"{CREDENTIAL}.database.host: '/tmp' must be"),  # noqa: S108 - refused
     (f"{CREDENTIAL}.database.port", 0, f"{CREDENTIAL}.database.port: Input should be greater"),
@@ -299,7 +303,7 @@ BAD: list[tuple[str, Any, str]] = [
     (
         f"{CREDENTIAL}.database.admin.role",
         "orders_green",
-        f"{CREDENTIAL}.slots: the green slot's role is `database.admin.role`",
+        f"{CREDENTIAL}.slots.green.role: is the same as {CREDENTIAL}.database.admin.role",
     ),
     (f"{CREDENTIAL}.slots.green", REMOVED, f"{CREDENTIAL}.slots: must name one for each of blue a"),
     (
@@ -454,17 +458,186 @@ def test_two_credentials_must_not_share_anything() -> None:
     second["slots"]["green"] = {"role": "other", "secret": "other"}
     found = problems(changed(("credentials.second", second)))
     first, twin = CREDENTIAL, "credentials.second"
+    advice = (
+        ": Deployment orders/api-{} cannot follow the slots of two credentials; give each "
+        "Deployments of its own, or leave one of the logins out of this file"
+    )
     assert sorted(found) == sorted(
-        f"{twin}.{path}: is the same as {first}.{path}"
-        for path in (
-            "slots.blue.role",
-            "slots.blue.secret",
-            "workloads.0.service",
-            "workloads.0.preview",
-            "workloads.0.deployments.blue",
-            "workloads.0.deployments.green",
+        f"{twin}.{path}: is the same as {first}.{path}{more}"
+        for path, more in (
+            ("slots.blue.role", ""),
+            ("slots.blue.secret", ""),
+            ("workloads.0.service", ""),
+            ("workloads.0.preview", ""),
+            ("workloads.0.deployments.blue", advice.format("blue")),
+            ("workloads.0.deployments.green", advice.format("green")),
         )
     )
+
+
+def second_credential(**database: Any) -> dict[str, Any]:
+    """A credential that shares nothing with the valid one, but for what the caller makes it."""
+    second: dict[str, Any] = copy.deepcopy(VALID["credentials"]["orders-db"])
+    second["vault"] = "https://kv2.vault.azure.net"
+    second["database"] |= {"host": "pg2.example", **database}
+    second["workloads"][0]["namespace"] = "second"
+    return second
+
+
+def reads_secrets(workload: dict[str, Any], **names: str) -> dict[str, Any]:
+    return {**workload, "delivery": "secret", "secrets": names}
+
+
+API = VALID["credentials"]["orders-db"]["workloads"][0]
+JOBS = {
+    "name": "jobs",
+    "service": "jobs",
+    "preview": "jobs-preview",
+    "deployments": {"blue": "jobs-blue", "green": "jobs-green"},
+}
+
+
+def test_kubernetes_secrets_that_cross_are_refused() -> None:
+    """A rotation would overwrite the one that serves."""
+    api = reads_secrets(API, blue="login-a", green="login-b")
+    jobs = reads_secrets({**API, **JOBS}, blue="login-b", green="login-a")
+    found = problems(changed((f"{CREDENTIAL}.workloads", [api, jobs])))
+    second = f"{CREDENTIAL}.workloads.1.secrets"
+    assert found == [
+        f"{second}.blue: is the same as {WORKLOAD}.secrets.green",
+        f"{second}.green: is the same as {WORKLOAD}.secrets.blue",
+    ]
+
+
+def test_a_slots_kubernetes_secret_may_be_read_by_several_workloads() -> None:
+    api = reads_secrets(API, blue="login-a", green="login-b")
+    jobs = reads_secrets({**API, **JOBS}, blue="login-a", green="login-b")
+    parse(yaml.safe_dump(changed((f"{CREDENTIAL}.workloads", [api, jobs]))))
+
+
+def test_keys_of_one_kubernetes_secret_may_have_owners_of_their_own() -> None:
+    api = reads_secrets(API, blue="login-a", green="login-b")
+    jobs = reads_secrets({**API, **JOBS, "key": "jobs"}, blue="login-b", green="login-a")
+    parse(yaml.safe_dump(changed((f"{CREDENTIAL}.workloads", [api, jobs]))))
+
+
+def test_a_kubernetes_secret_of_two_credentials_is_refused() -> None:
+    second = second_credential()
+    second["workloads"] = [reads_secrets({**API, **JOBS}, blue="login-a", green="login-c")]
+    file = changed(("credentials.second", second))
+    first = file["credentials"]["orders-db"]
+    first["workloads"] = [reads_secrets(API, blue="login-a", green="login-b")]
+    assert problems(file) == [
+        f"credentials.second.workloads.0.secrets.blue: is the same as {WORKLOAD}.secrets.blue"
+    ]
+
+
+@pytest.mark.parametrize(
+    "vault",
+    [
+        "https://kv.vault.azure.net:443",
+        "https://KV.vault.azure.net/",
+        "https://kv.vault.azure.net.",
+    ],
+)
+def test_a_vault_is_the_same_however_its_url_is_written(vault: str) -> None:
+    configuration = parse(yaml.safe_dump(changed((f"{CREDENTIAL}.vault", vault))))
+    credential = configuration.credentials["orders-db"]
+    assert credential.vault == "https://kv.vault.azure.net"
+    assert configuration.owner(vault, "orders-db-BLUE") == ("orders-db", "blue")
+    second = {**second_credential(), "vault": vault}
+    found = problems(changed(("credentials.second", second)))
+    assert found == [
+        f"credentials.second.slots.{slot}.secret: is the same as {CREDENTIAL}.slots.{slot}.secret"
+        for slot in ("blue", "green")
+    ]
+
+
+def test_the_rotators_secret_is_no_slots() -> None:
+    """Its rotation would take the login from the one that rotates."""
+    second = second_credential(
+        admin={
+            "role": "rotator",
+            "secret": "orders-db-green",
+            "vault": "https://kv.vault.azure.net:443",
+        }
+    )
+    assert problems(changed(("credentials.second", second))) == [
+        f"credentials.second.database.admin.secret: is the same as {CREDENTIAL}.slots.green.secret"
+    ]
+
+
+def test_a_slots_role_rotates_no_other_credential_of_its_server() -> None:
+    admin = {"role": "orders_green", "secret": "x"}
+    second = second_credential(host="PG.example", admin=admin)
+    second["slots"] = {
+        "blue": {"role": "second_blue", "secret": "b"},
+        "green": {"role": "second_green", "secret": "g"},
+    }
+    host = VALID["credentials"]["orders-db"]["database"]["host"]
+    second["database"]["host"] = host.upper()
+    assert problems(changed(("credentials.second", second))) == [
+        f"credentials.second.database.admin.role: is the same as {CREDENTIAL}.slots.green.role"
+    ]
+
+
+def test_one_rotator_may_serve_many_credentials() -> None:
+    one = VALID["credentials"]["orders-db"]
+    second = second_credential(**one["database"])
+    second["vault"] = one["vault"]
+    second["slots"] = {
+        "blue": {"role": "second_blue", "secret": "b"},
+        "green": {"role": "second_green", "secret": "g"},
+    }
+    parse(yaml.safe_dump(changed(("credentials.second", second))))
+
+
+def test_servers_on_two_ports_of_a_host_have_roles_of_their_own() -> None:
+    host = VALID["credentials"]["orders-db"]["database"]["host"]
+    second = second_credential(host=host, port=5433)
+    parse(yaml.safe_dump(changed(("credentials.second", second))))
+
+
+def test_two_names_of_one_cluster_are_one_cluster() -> None:
+    second = second_credential()
+    second["workloads"] = [{**API, "cluster": "again"}]
+    file = changed(("credentials.second", second))
+    file["clusters"]["again"] = {}
+    file["clusters"]["again"]["server"] = f"{file['clusters']['aks']['server']}:443"
+    found = problems(file)
+    assert f"credentials.second.workloads.0.service: is the same as {WORKLOAD}.service" in found
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("deployments.blue", "api.v2.blue"),
+        ("deployments.blue", "a" * 63 + "." + "b" * 63),
+        ("port", "a-port-name-of-more-than-fifteen-characters"),
+        ("port", "a" * 63),
+    ],
+)
+def test_names_are_as_long_as_kubernetes_has_them(path: str, name: str) -> None:
+    file = changed((f"{WORKLOAD}.{path}", name))
+    workload = parse(yaml.safe_dump(file)).credentials["orders-db"].workloads[0]
+    assert name in {workload.deployments["blue"], workload.port}
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("deployments.blue", ".".join(["a" * 63] * 4)),  # 255 characters
+        ("deployments.blue", "api..blue"),
+        ("deployments.blue", "api_blue"),
+        ("deployments.blue", "api-blue\n"),
+        ("service", "api.v2"),
+        ("namespace", "orders.v2"),
+        ("port", "a" * 64),
+    ],
+)
+def test_what_kubernetes_takes_for_no_name_is_refused(path: str, name: str) -> None:
+    (found,) = problems(changed((f"{WORKLOAD}.{path}", name)))
+    assert found.startswith(f"{WORKLOAD}.{path}: {fields.shown(name)} ")
 
 
 def test_the_same_names_elsewhere_are_no_repetition() -> None:

@@ -74,6 +74,10 @@ def status(text: str, workloads: int = 50, steps: int = 20, reasons: int = 200) 
         "outcome": "needs-attention",
         "outcomeReason": text,
         "reasons": [{"code": "test-status", "text": text, "remedy": text}] * reasons,
+        "waivers": [
+            {"code": "active-not-healthy", "text": text, "by": text[:500], "via": "request"}
+        ]
+        * reasons,
         "untold": [text] * 5,
     }
 

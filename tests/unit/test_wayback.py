@@ -12,6 +12,7 @@ import yaml
 
 from rotation import log
 from rotation.config import parse
+from rotation.formats import Shape, read
 from rotation.front import credentials
 from rotation.front.credentials import SeenCredential, Ways, look
 from rotation.model.activities import Planned, Reference
@@ -19,7 +20,7 @@ from rotation.model.catalogue import Origin, Outcome
 from rotation.model.errors import Denied, Unavailable
 from rotation.model.reasons import Code
 from rotation.model.record import Request
-from rotation.secrecy import Secret, read
+from rotation.secrecy import Secret
 from rotation.steps.login import stage
 from rotation.steps.planning import plan
 from rotation.steps.running import Step
@@ -182,8 +183,8 @@ def test_values_that_owners_wrote_themselves(shape: str, value: str) -> None:
         ("url", "postgresql://orders_blue:{}@pg.example:6432/orders", "active-secret-other-host"),
         (
             "url",
-            "postgresql://orders_blue:{}@pg.example:5432,b:5432/o",
-            "active-secret-unreadable",
+            "postgresql://orders_blue:{}@pg.example:5432,b:5432/orders",
+            "active-secret-other-host",
         ),
         ("url", "postgresql://orders_blue:{}@pg.example/ord\ners", "active-secret-unreadable"),
         (
@@ -233,12 +234,49 @@ def test_applications_may_connect_to_an_endpoint(
         assert codes(answer) == ["active-secret-other-host"]
 
 
-def test_a_new_secret_names_the_endpoint() -> None:
-    found = edges((f"{DATABASE}.endpoint", {"host": "pooler.example", "port": 6432}))
+def staged(found: MemoryEdges) -> Version:
     stage(Step(found, Reference(rotation="r-1", credential="orders-db", slot="green")))
     current = found.world.current(found.configuration.credential("orders-db"), "green")
     assert current is not None
-    assert "@pooler.example:6432/orders" in current.value
+    return current
+
+
+@pytest.mark.parametrize("named", ["pg.example:5432", "pooler.example:6432"])
+def test_a_new_secret_names_what_the_live_one_names(named: str) -> None:
+    found = edges((f"{DATABASE}.endpoint", {"host": "pooler.example", "port": 6432}))
+    text = (
+        f"postgresql://orders_blue:{live(found).password}@{named}/orders?options=-csearch_path%3Dt"
+    )
+    write(found, text)
+    made = staged(found)
+    kept = text.replace("orders_blue", "orders_green").replace(live(found).password, made.password)
+    assert made.value == kept
+
+
+def test_content_type_and_tags_stay() -> None:
+    found = edges()
+    live(found).content_type = "application/x-team"
+    live(found).tags = {"owner": "payments", "rotation": "an earlier one"}
+    made = staged(found)
+    assert made.content_type == "application/x-team"
+    ours = {"rotation": "r-1", "slot": "green", "role": "orders_green"}
+    assert made.tags == {"owner": "payments", **ours}
+
+
+def test_tags_of_people_come_first() -> None:
+    """A version has room for fifteen."""
+    found = edges()
+    people = {f"tag-{number}": "x" for number in range(14)}
+    live(found).tags = dict(people)
+    assert staged(found).tags == {**people, "rotation": "r-1"}
+
+
+def test_a_password_in_another_place_too_is_refused_before_anything_starts() -> None:
+    found = edges(shape="json")
+    password = live(found).password
+    document = {"username": "orders_blue", "password": password, "run": f"psql -W {password}"}
+    write(found, json.dumps(document))
+    assert codes(planned(found)) == ["secret-format-elsewhere"]
 
 
 @pytest.mark.parametrize("shape", ["password", "url", "json"])
@@ -256,10 +294,7 @@ def test_one_line_break_is_tolerated_and_told_and_not_written_again(
     assert [line["secret.doubt"]["codes"] for line in lines] == [["secret-newline"]]
     told = seen(found)
     assert (told.problem, [doubt.code for doubt in told.doubts]) == (None, ["secret-newline"])
-    stage(Step(found, Reference(rotation="r-1", credential="orders-db", slot="green")))
-    written = found.world.current(found.configuration.credential("orders-db"), "green")
-    assert written is not None
-    assert not read(shape, Secret(written.value), "new").newline
+    assert not read(Shape(shape), Secret(staged(found).value), "new").newline
 
 
 def test_two_line_breaks_are_another_password() -> None:

@@ -40,6 +40,7 @@ REQUEST: dict[str, Any] = {
     "knownAs": [],
     "objectId": None,
     "signedIn": False,
+    "waive": [],
     "reason": "because",
     "secret": None,
     "version": None,

@@ -13,6 +13,7 @@ import urllib3
 from kubernetes import client, watch
 from kubernetes.client.exceptions import ApiException
 from kubernetes.config import load_kube_config
+from kubernetes.config.kube_config import KubeConfigMerger
 
 from rotation.edges import http_status
 from rotation.edges.bounded import POOLS
@@ -238,12 +239,47 @@ def _read_kubeconfig(
     load: Callable[..., None] = load_kube_config
     try:
         load(path, context, client_configuration=configuration, persist_config=False)
+        token_file = _token_file(path, context)
     except Exception as error:  # noqa: BLE001 - of a file that is not one, the SDK raises anything
         raise Invalid(
             Code.CLUSTER_SETTINGS,
             f"cluster {name}: kubeconfig {path} cannot be used: "
             f"{type(error).__name__}; check the path and the context",
         ) from None
+    if token_file is not None:
+        _follow(name, token_file, configuration)
+
+
+def _follow(name: str, token_file: Path, configuration: client.Configuration) -> None:
+    """Has the token read from its file for each request: whoever wrote it writes newer ones.
+
+    The SDK reads it once; https://kubernetes.io/docs/reference/config-api/kubeconfig.v1/ has it
+    read again, and taken before a `token`.
+    """
+
+    def refresh(current: client.Configuration) -> None:
+        try:
+            token = token_file.read_text(encoding="utf-8").strip()
+        except (OSError, ValueError) as error:
+            text = f"cluster {name}: token file {token_file} cannot be read: {type(error).__name__}"
+            raise Invalid(Code.CLUSTER_SETTINGS, text) from None
+        current.api_key["BearerToken"] = f"Bearer {token}"
+
+    configuration.refresh_api_key_hook = refresh  # type: ignore[assignment]
+    configuration.api_key["BearerToken"] = "unset"
+
+
+def _token_file(path: str, context: str | None) -> Path | None:
+    """The token file of the context's user, relative to the file that names it; None without one.
+
+    Raises anything, as the SDK does, for what is no kubeconfig.
+    """
+    merge: Any = KubeConfigMerger  # the SDK has no types for it
+    config = merge(path).config
+    chosen = config["contexts"].get_with_name(context or config["current-context"])["context"]
+    user: Any = config["users"].get_with_name(chosen.safe_get("user"), safe=True)
+    named = ((user.safe_get("user") if user else None) or {}).get("tokenFile")
+    return None if named is None else Path(user.path).parent / named
 
 
 def _trust(configuration: client.Configuration, authority: str | None) -> None:

@@ -1,0 +1,63 @@
+"""The clouds of Azure: what a token is asked for in each, and which servers it may be sent to.
+
+Where nothing else is said, a service's own answer or address tells: Key Vault names its audience, a
+connection string of Application Insights has one, and endpoints are settings.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Cloud:
+    """One cloud; `name` is what Azure Resource Manager and `az cloud list` call it.
+
+    `authority` is where a developer signs in. `postgresql`, `clusters` and `topics` are the scopes
+    of tokens for PostgreSQL, AKS and Event Grid. Names of the cloud's own PostgreSQL servers,
+    vaults and API servers end with `postgresql_hosts`, `vault_hosts` and `cluster_hosts`.
+    """
+
+    name: str
+    authority: str
+    postgresql: str
+    postgresql_hosts: str
+    vault_hosts: str
+    cluster_hosts: str
+    topics: str
+    clusters: str = "6dae42f8-4368-4678-94ff-3960e28e3630/.default"  # the same application in each
+
+
+PUBLIC = Cloud(
+    name="AzureCloud",
+    authority="login.microsoftonline.com",
+    postgresql="https://ossrdbms-aad.database.windows.net/.default",
+    postgresql_hosts=".postgres.database.azure.com",
+    vault_hosts=".vault.azure.net",
+    cluster_hosts=".azmk8s.io",
+    topics="https://eventgrid.azure.net/.default",
+)
+US_GOVERNMENT = Cloud(
+    name="AzureUSGovernment",
+    authority="login.microsoftonline.us",
+    postgresql="https://ossrdbms-aad.database.usgovcloudapi.net/.default",
+    postgresql_hosts=".postgres.database.usgovcloudapi.net",
+    vault_hosts=".vault.usgovcloudapi.net",
+    cluster_hosts=".cx.aks.containerservice.azure.us",
+    topics="https://eventgrid.azure.us/.default",
+)
+CHINA = Cloud(
+    name="AzureChinaCloud",
+    authority="login.chinacloudapi.cn",
+    postgresql="https://ossrdbms-aad.database.chinacloudapi.cn/.default",
+    postgresql_hosts=".postgres.database.chinacloudapi.cn",
+    vault_hosts=".vault.azure.cn",
+    cluster_hosts=".cx.prod.service.azk8s.cn",
+    topics="https://eventgrid.azure.cn/.default",
+)
+CLOUDS = {cloud.name: cloud for cloud in (PUBLIC, US_GOVERNMENT, CHINA)}
+
+
+def named(name: str | None) -> Cloud:
+    """The cloud of this name; the public one for none, and for one that `settings` complains of."""
+    return CLOUDS.get(name or PUBLIC.name, PUBLIC)
