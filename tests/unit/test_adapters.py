@@ -7,9 +7,11 @@ import json
 import socket
 import subprocess
 import sys
+from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
+from kubernetes.config import load_kube_config
 from psycopg import errors
 
 from rotation.config import Cluster
@@ -25,6 +27,9 @@ from rotation.model.errors import Conflict, Denied, EdgeError, Invalid, Missing,
 from rotation.model.reasons import Code
 from rotation.model.targets import ServerTarget
 from rotation.secrecy import Secret
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 CODES = http_status.Codes(
     unavailable=Code.VAULT_UNAVAILABLE,
@@ -318,14 +323,28 @@ def test_a_transport_for_azures_clients(bundle: str | None) -> None:
         assert adapter.poolmanager.pool_classes_by_scheme is bounded.POOLS
 
 
+KUBECONFIG = {
+    "current-context": "c",
+    "contexts": [{"name": "c", "context": {"cluster": "k", "user": "u"}}],
+    "clusters": [{"name": "k", "cluster": {"server": "http://127.0.0.1:1"}}],
+    "users": [{"name": "u", "user": {"token": "t"}}],
+}
+
+
 def test_the_clusters_client_repeats_nothing_and_writes_no_kubeconfig(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """The orchestrator repeats. What the SDK wrote back would be a token, into a file."""
-    token = Secret("token")
+    token, load, given = Secret("token"), load_kube_config, list[object]()
     by_token = Api("weu", Cluster.model_construct(server="http://127.0.0.1:1"), lambda: token)
     assert by_token.client.configuration.retries is False
-    given: list[dict[str, object]] = []
-    monkeypatch.setattr(cluster_client, "load_kube_config", lambda *_, **more: given.append(more))
-    Api("weu", Cluster.model_construct(kubeconfig="kube.yaml"), lambda: token)
-    assert [one["persist_config"] for one in given] == [False]
+
+    def recorded(*arguments: object, **more: object) -> None:
+        given.append(more["persist_config"])
+        load(*arguments, **more)
+
+    monkeypatch.setattr(cluster_client, "load_kube_config", recorded)
+    file = tmp_path / "kube.yaml"
+    file.write_text(json.dumps(KUBECONFIG), encoding="utf-8")
+    Api("weu", Cluster.model_construct(kubeconfig=str(file)), lambda: token)
+    assert given == [False]

@@ -55,7 +55,7 @@ class Signed:
 HOSTS = [
     ("pg.postgres.database.azure.com", True),
     ("PG.Postgres.Database.Azure.com.", True),
-    ("pg.postgres.database.usgovcloudapi.net", True),
+    ("pg.postgres.database.usgovcloudapi.net", False),  # another cloud
     ("pg.contoso.example", True),
     ("pg.evil.example", False),
     ("postgres.database.azure.com.evil.example", False),
@@ -65,10 +65,10 @@ HOSTS = [
 @pytest.mark.guarantee(3)
 @pytest.mark.parametrize(("host", "trusted"), HOSTS)
 def test_the_token_goes_to_servers_of_the_cloud_alone(
-    edges: AzureEdges, host: str, trusted: bool
+    edges: AzureEdges, monkeypatch: pytest.MonkeyPatch, host: str, trusted: bool
 ) -> None:
     signed = Signed()
-    edges.identity.credential = signed
+    monkeypatch.setattr(edges.identity, "credential", signed)
     given = edges.configuration.credential("orders-db")
     database = given.database.model_copy(update={"host": host})
     credential = given.model_copy(update={"database": database})

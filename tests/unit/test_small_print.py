@@ -14,11 +14,11 @@ from rotation import log
 from rotation.config import Approval
 from rotation.front import rotations, triggers
 from rotation.front.approvers import keyed, refusal
-from rotation.front.principals import principal
+from rotation.front.principals import LONGEST_HEADER, principal
 from rotation.front.rotations import current, find, submit, why_not
 from rotation.model.record import Decision
 from tests.unit.people import ROTATION, FakeClient, shown
-from tests.unit.test_rotations import REQUEST, Client, edges
+from tests.unit.test_rotations import NOW, REQUEST, Client, edges
 
 
 def lines(caplog: pytest.LogCaptureFixture, event: str) -> list[dict[str, Any]]:
@@ -124,8 +124,23 @@ def test_the_input_is_asked_for_where_it_is_read() -> None:
     client: Any = Asked()
     asyncio.run(find(client, ROTATION))
     asyncio.run(current(client, "orders-db"))
+    assert asyncio.run(find(client, "orders-db-20270301T120000-1a2b")) is None
     whole = [options for options in client.options if options]
-    assert whole == [{"show_input": True}] * 2
+    assert whole == [{"show_input": True}] * 5  # twice for a rotation that may be queued
+
+
+def test_a_new_id_ends_in_four_digits() -> None:
+    made = rotations.manual_id("orders-db", NOW)
+    assert made.startswith("orders-db-20270301T120000-")
+    assert len(made.rpartition("-")[2]) == 4
+
+
+def test_a_header_may_be_as_long_as_it_may() -> None:
+    whole = json.dumps(CLAIMS).encode().ljust(LONGEST_HEADER // 4 * 3)
+    header = base64.b64encode(whole).decode()
+    assert len(header) == LONGEST_HEADER
+    assert not isinstance(principal(header), str)
+    assert isinstance(principal(f"{header}AAAA"), str)
 
 
 def test_a_decision_is_waited_for_within_its_grace() -> None:
