@@ -94,3 +94,8 @@ def test_who_cannot_be_compared_hears_who_can(
         f"same person: {able}"
     )
     assert refusal(decider, approval, request, "reject") is None
+
+
+def test_nobody_has_signed_in_unless_it_is_said() -> None:
+    assert Identity(frozenset()) == NAMELESS
+    assert not NAMELESS.signed_in
