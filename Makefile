@@ -28,7 +28,7 @@ test: lint types imports units ## every check, and every test but those of `make
 .PHONY: units
 units: $(VENV)/ready ## the tests; ARGS goes to pytest
 	@# Four on two cores: whole rotations wait longer than they compute.
-	$(BIN)/python -m pytest -n 4 --dist loadfile --ignore=tests/chaos -m "not long" $(ARGS)
+	$(BIN)/python -m pytest -n 4 --dist loadfile --ignore=tests/chaos -m "not long and not real" $(ARGS)
 
 .PHONY: long
 long: $(VENV)/ready .venv-checkov/ready ## the tests that take long: releases, every format and version, guides by hand, recipes
@@ -54,6 +54,10 @@ azurite: ## installs Azurite with npm, unless AZURITE names one
 test-kubernetes: $(VENV)/ready ## the tests on a real Kubernetes API server; builds it first, with Go
 	@folder=$$($(BIN)/python -m tests.kubernetes.build $(BUILD)) && if [ -n "$$folder" ]; then \
 	  CONTROL_PLANE=$$folder $(BIN)/python -m pytest tests/kubernetes $(ARGS); fi
+
+.PHONY: test-real
+test-real: $(VENV)/ready ## contract tests on servers as people have them, those that are here: PostgreSQL, PgBouncer, a vault
+	$(BIN)/python -m pytest -n 2 -m real tests/real $(ARGS)
 
 .PHONY: lint
 lint: $(VENV)/ready ## ruff: rules, security rules, format

@@ -40,6 +40,7 @@ BELONGS = {
     "keyvault": re.compile(r"vault\.db"),
     # The local cluster's; then a real control plane's: its store, and what its node holds of it.
     "cluster": re.compile(r"cluster\.db|pods/|etcd/member/|kubelet/(copy\.db|pods/)"),
+    "pgbouncer": re.compile(r"userlist\.(txt|new)"),
 }
 MARK = "shows_passwords"
 

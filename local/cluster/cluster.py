@@ -37,10 +37,7 @@ if TYPE_CHECKING:
 
     from local.cluster.controllers import Controller
 
-OWNED = (
-    kinds.DEPLOYMENT, kinds.REPLICA_SET, kinds.POD, kinds.JOB, kinds.SERVICE, kinds.SECRET,
-    kinds.CONFIG_MAP, kinds.ENDPOINTS, kinds.ENDPOINT_SLICE, kinds.PROVIDER_CLASS_POD_STATUS,
-)  # fmt: skip
+OWNED = tuple(kind for kind in kinds.STORED if kind not in {kinds.NAMESPACE, kinds.EVENT})
 FIRST_NAMESPACES = ("default", "kube-system")
 MAX_OUTAGE = 600.0  # seconds
 

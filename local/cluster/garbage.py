@@ -46,7 +46,7 @@ class NamespaceController(Controller):
 
 
 class OwnerController(Controller):
-    """One for each kind whose objects can have owners."""
+    """One for each kind whose objects can have owners, or be deleted in the foreground."""
 
     def __init__(self, registry: Registry, kind: Kind) -> None:
         self.kind = kind

@@ -121,6 +121,16 @@ class Address(Section):
         return {"host": value} if isinstance(value, str) else value
 
 
+Sslmode = Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]
+
+
+class Endpoint(Address):
+    """What applications connect to. TLS is as with the server unless given."""
+
+    sslmode: Sslmode | None = None
+    sslrootcert: Text | None = None  # path
+
+
 class Database(Section):
     """The server, the application's database on it, and the login that rotates.
 
@@ -129,14 +139,12 @@ class Database(Section):
 
     host: Host
     port: Port = 5432
-    endpoint: Address | None = None
+    endpoint: Endpoint | None = None
     replicas: Annotated[list[Address], Field(max_length=10)] = []  # that workloads read from
     name: DatabaseName
     maintenance: DatabaseName = "postgres"  # where the rotating login works; no application's
     admin: Admin
-    sslmode: Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"] = (
-        "verify-full"
-    )
+    sslmode: Sslmode = "verify-full"
     sslrootcert: Text | None = None  # path; certifi's bundle of public authorities unless given
 
     @model_validator(mode="after")
@@ -166,6 +174,17 @@ class Database(Section):
         if self.endpoint is None:
             return self.host, self.port
         return self.endpoint.host, self.endpoint.port or self.port
+
+    @property
+    def front(self) -> Database | None:
+        """The endpoint as if it were a server, for logins; None where there is none."""
+        if self.endpoint is None:
+            return None
+        host, port = self.serves_at
+        changes = {"host": host, "port": port, "endpoint": None, "replicas": []}
+        changes["sslmode"] = self.endpoint.sslmode or self.sslmode
+        changes["sslrootcert"] = self.endpoint.sslrootcert or self.sslrootcert
+        return self.model_copy(update=changes)
 
     @model_validator(mode="after")
     def _known_server(self) -> Self:

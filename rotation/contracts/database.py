@@ -9,24 +9,28 @@ if TYPE_CHECKING:
     from rotation.secrecy import Secret
 
 
-class DatabaseReader(Protocol):
-    """Reads roles and sessions, and tries logins, of a server or of one of its read replicas.
-
-    A replica shows a role as it was when it last replayed what the server wrote. `address` is the
-    host and port, for messages.
-    """
+class Entrance(Protocol):
+    """Where applications log in: a server, or a pooler in front of it, to which one can do nothing
+    else. `address` is the host and port, for messages."""
 
     @property
     def address(self) -> str: ...
+
+    def login(self, role: str, password: Secret) -> None:
+        """Logs in as the role, for a session of its own. Raises `Denied` if that is refused."""
+
+
+class DatabaseReader(Entrance, Protocol):
+    """Reads roles and sessions, and tries logins, of a server or of one of its read replicas.
+
+    A replica shows a role as it was when it last replayed what the server wrote.
+    """
 
     def roles(self, names: list[str]) -> dict[str, Role]:
         """The roles of these names that exist, by name."""
 
     def sessions(self, roles: list[str]) -> list[Session]:
         """The server's client sessions that belong to the roles."""
-
-    def login(self, role: str, password: Secret) -> None:
-        """Logs in as the role, for a session of its own. Raises `Denied` if the server refuses."""
 
 
 class Replica(DatabaseReader, Protocol):

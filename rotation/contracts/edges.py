@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from rotation.config import Configuration, Credential
-    from rotation.contracts.database import Database, DatabaseReader, Replica
+    from rotation.contracts.database import Database, DatabaseReader, Entrance, Replica
     from rotation.contracts.pods import Pods, PodsReader
     from rotation.contracts.topic import Topic
     from rotation.contracts.traffic import Traffic, TrafficReader
@@ -42,6 +42,9 @@ class Readers(Protocol):
 
     def replicas(self, credential: Credential) -> Sequence[DatabaseReader]:
         """The read replicas of the credential's server, in the order of the file."""
+
+    def endpoint(self, credential: Credential) -> Entrance | None:
+        """What applications connect to, where that is not the server itself."""
 
     def traffic(self, cluster: str) -> TrafficReader: ...
 

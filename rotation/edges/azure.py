@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from rotation import config
-    from rotation.contracts.database import Database
+    from rotation.contracts.database import Database, Entrance
     from rotation.contracts.pods import Pods
     from rotation.contracts.topic import Topic
     from rotation.contracts.traffic import Traffic
@@ -127,15 +127,22 @@ class AzureEdges:
     def replicas(self, credential: config.Credential) -> list[Database]:
         return [self._server(credential, *at) for at in credential.database.reads_from]
 
+    def endpoint(self, credential: config.Credential) -> Entrance | None:
+        front = credential.database.front
+        return None if front is None else self._opened(credential, front)
+
     def _server(self, credential: config.Credential, host: str, port: int) -> Database:
+        at = credential.database.model_copy(update={"host": host, "port": port})
+        return self._opened(credential, at)
+
+    def _opened(self, credential: config.Credential, at: config.Database) -> Database:
         from rotation.edges.database.server import PostgreSQL
 
-        at = credential.database.model_copy(update={"host": host, "port": port})
         key = f"{credential.vault} {at.model_dump_json()}"
         if key not in self._databases:
             self._databases[key] = PostgreSQL(
                 at,
-                lambda: self._admin_password(credential, host),
+                lambda: self._admin_password(credential, at.host),
                 lambda: self._refused(credential),
             )
         return self._databases[key]

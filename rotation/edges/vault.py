@@ -200,7 +200,7 @@ def _refused(what: str, error: HttpResponseError) -> EdgeError:
     if status == 403 and code == "SecretDisabled":
         return Conflict(Code.VAULT_DISABLED, f"{what}: this version is disabled")
     headers = getattr(error.response, "headers", None) or {}
-    text = f"{what}: HTTP {status} {code}"
+    text = f"{what}: HTTP {status} {code}".rstrip()  # not every vault names a code
     if code in UNDER_WAY:
         return Unavailable(Code.VAULT_CONFLICT, text)
     if status == 409:

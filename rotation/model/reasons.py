@@ -610,6 +610,13 @@ class Code(StrEnum):
         "set the password once more with `password_encryption` at `scram-sha-256`",
         NEVER,
     )
+    ENDPOINT_BEHIND = (
+        "endpoint-behind",
+        Area.SERVERS,
+        "a pooler at `database.endpoint` refused the new login for all the time of the step",
+        "bring it the new password, by `auth_query` or its list: [pooler.md](pooler.md)",
+        NEVER,
+    )
     REPLICA_BEHIND = (
         "replica-behind",
         Area.SERVERS,

@@ -84,7 +84,7 @@ def verify(step: Step) -> None:
     """Proves that the slot's role can log in with the password of the secret's current version.
 
     If the reference names a version, the login is a new one: `Conflict` is raised if that version
-    is not the current one, and the read replicas must let the role in too.
+    is not the current one, and the endpoint and the read replicas must let the role in too.
     """
     _prove(step, step.slot, step.reference.version)
 
@@ -100,9 +100,25 @@ def _prove(step: Step, slot: Slot, wanted: str | None = None) -> None:
         )
     database, password = step.edges.database(step.credential), _password(step, current)
     database.login(step.credential.slots[slot].role, password)
-    # What is not new they have had for long: the way back never waits for a replica.
+    # What is not new they have had for long: the way back never waits for one of them.
     if wanted is not None:
+        _verify_endpoint(step, password)
         _verify_replicas(step, password)
+
+
+def _verify_endpoint(step: Step, password: Secret) -> None:
+    """Proves the login through what applications connect to. Raises `Unavailable` if it refuses it:
+    a pooler's list may not have the password yet."""
+    endpoint = step.edges.endpoint(step.credential)
+    if endpoint is None:
+        return
+    try:
+        endpoint.login(step.login.role, password)
+    except Denied as error:
+        if error.code is not Code.LOGIN_REFUSED:
+            raise
+        text = f"the endpoint {endpoint.address} does not know the new login yet"
+        raise Unavailable(Code.ENDPOINT_BEHIND, f"{text}: {error.message}") from None
 
 
 def _verify_replicas(step: Step, password: Secret) -> None:

@@ -93,9 +93,9 @@ class Revoked:
         return AccessToken("revoked", int(time.time()) + 3600)
 
 
-def revoked_once(state: Path, identity: Identity = APP) -> Renewable:
-    """A credential whose tokens are good once it was told to forget the first."""
-    made: Iterator[Any] = iter([Revoked(), Tokens(state, identity)])
+def revoked_once(then: Any) -> Renewable:
+    """A credential that is `then`, whose tokens are good, once it was told to forget the first."""
+    made: Iterator[Any] = iter([Revoked(), then])
     return Renewable(lambda: next(made))
 
 

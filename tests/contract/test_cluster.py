@@ -3,7 +3,8 @@
 What `rotation.contracts.traffic` and `.pods` promise is asked of the cluster in memory too.
 
 With that variable, CONTRACT_NAMESPACE names a namespace to work in, and CONTRACT_IMAGE an image
-whose server answers on port 8080 to / and /healthz (default: a small public one).
+whose server answers on port 8080 to / and /healthz (default: a small public one). What the tests
+make there has names that begin with `contract-`; each test takes its own away again.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ import itertools
 import json
 import os
 import re
-import socket
 import threading
 import time
 from dataclasses import dataclass, replace
@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 import yaml
+from azure.core.credentials import AccessToken
 
 from local.cluster.client import apply, connect
 from local.process import Component, wait_until
@@ -38,7 +39,7 @@ from rotation.edges.cluster.services import Services
 from rotation.model.errors import Conflict, Denied, EdgeError, Invalid, Missing, Unavailable
 from rotation.model.reasons import Code
 from rotation.model.targets import DeploymentTarget, SecretKeyTarget, ServiceTarget
-from rotation.model.world import Deployment, Route
+from rotation.model.world import Deployment, Route, shown_slot
 from rotation.secrecy import Secret, new_password
 from tests.contract.conftest import (
     PLACES,
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
 
 KUBECONFIG = os.environ.get("CONTRACT_KUBECONFIG")
 IMAGE = os.environ.get("CONTRACT_IMAGE", "registry.k8s.io/e2e-test-images/agnhost:2.53")
+ECHO_IMAGE = os.environ.get("CONTRACT_ECHO_IMAGE")
 ECHO = Path(__file__).parents[1] / "local" / "cluster" / "echo_app.py"
 IMAGES = {IMAGE: ["python", str(ECHO)], "echo:2": ["python", str(ECHO)]}
 SLOT = "example.com/slot"
@@ -96,6 +98,19 @@ def api(kubeconfig: Path) -> Iterator[Any]:
     client.close()
 
 
+# What the tests make, those first whose end takes others along.
+MADE = {
+    "deployments": "/apis/apps/v1",
+    "pods": "/api/v1",
+    "resourcequotas": "/api/v1",
+    "services": "/api/v1",
+    "secrets": "/api/v1",
+    "serviceaccounts": "/api/v1",
+    "rolebindings": "/apis/rbac.authorization.k8s.io/v1",
+    "roles": "/apis/rbac.authorization.k8s.io/v1",
+}
+
+
 @pytest.fixture
 def space(api: Any, name: str) -> Iterator[str]:
     """A namespace. Of a cluster that is not ours, what the test made in it is taken away."""
@@ -105,17 +120,39 @@ def space(api: Any, name: str) -> Iterator[str]:
         return
     space = os.environ["CONTRACT_NAMESPACE"]
     yield space
-    for path in (f"/api/v1/namespaces/{space}", f"/apis/apps/v1/namespaces/{space}"):
-        core = ("services", "secrets", "pods", "resourcequotas")
-        kinds = core if path.startswith("/api/") else ("deployments",)
-        for kind, made in itertools.product(kinds, (name, f"{name}-other")):
-            status = delete(api, f"{path}/{kind}/{made}")
-            assert status in {200, 202, 404}, f"{kind}/{made} is left in {space}: HTTP {status}"
+    assert removed(api, space, name) == []
+
+
+def removed(api: Any, space: str, name: str) -> list[str]:
+    """Deletes whatever a test of this name makes, and waits for its pods' end. What cannot be
+    deleted is told, and keeps nothing else."""
+    left = []
+    for (kind, group), made in itertools.product(MADE.items(), (name, f"{name}-other")):
+        status = delete(api, f"{group}/namespaces/{space}/{kind}/{made}")
+        if status not in {200, 202, 404}:
+            left.append(f"{kind}/{made}: HTTP {status}")
+    pods = f"/api/v1/namespaces/{space}/pods"
+
+    def gone() -> bool:
+        there = [str(pod["metadata"]["name"]) for pod in stored(api, pods)["items"]]
+        return not any(pod == name or pod.startswith(f"{name}-") for pod in there)
+
+    wait_until(gone, 60, f"the end of the pods of {name}")
+    return left
 
 
 def delete(api: Any, path: str) -> int:
-    parts = api.param_serialize("DELETE", path, auth_settings=["BearerToken"])
-    return int(api.call_api(*parts).response.status)
+    """The status of the answer. What belongs to an object goes first."""
+    return asked(api, "DELETE", path, {"propagationPolicy": "Foreground"})[0]
+
+
+def asked(api: Any, method: str, path: str, body: object = None) -> tuple[int, dict[str, Any]]:
+    """The status and the document that the API answers with."""
+    parts = api.param_serialize(method, path, body=body, auth_settings=["BearerToken"])
+    method, url, headers, sent, *_ = parts
+    kind = {"Content-Type": "application/json"} if body is not None else {}
+    answer = api.call_api(method, url, {**headers, **kind}, sent).response
+    return answer.status, dict(json.loads(answer.read()))
 
 
 @dataclass(frozen=True)
@@ -368,17 +405,15 @@ def ready(found: Deployment) -> bool:
 
 
 def stored(api: Any, path: str) -> dict[str, Any]:
-    method, url, headers, *_ = api.param_serialize("GET", path, auth_settings=["BearerToken"])
-    answer = api.call_api(method, url, headers).response
-    return dict(json.loads(answer.read()))
+    return asked(api, "GET", path)[1]
 
 
 # What the contract of traffic promises.
 
 
-def test_traffic_of_what_is_not_there(place: Place) -> None:
-    assert place.traffic.route(ServiceTarget(place.space, "nothing", SLOT)) is None
-    assert place.traffic.route(ServiceTarget("no-such-namespace", "nothing", SLOT)) is None
+def test_traffic_of_what_is_not_there(place: Place, name: str) -> None:
+    assert place.traffic.route(ServiceTarget(place.space, name, SLOT)) is None
+    assert place.traffic.route(ServiceTarget("no-such-namespace", name, SLOT)) is None
 
 
 def test_a_route_shows_its_slot_and_the_first_port(place: Place, name: str) -> None:
@@ -409,7 +444,7 @@ def test_move_may_be_repeated(place: Place, name: str) -> None:
 @pytest.mark.parametrize("slot", ["red", None])
 def test_move_is_a_compare_and_swap(place: Place, name: str, slot: str | None) -> None:
     target = place.service(name, slot)
-    text = f"selects {slot}, not blue; somebody else changed it"
+    text = f"selects {shown_slot(slot)}, not blue; somebody else changed it"
     with pytest.raises(Conflict, match=text) as caught:
         place.traffic.move(target, "blue", "green")
     assert caught.value.code is Code.TRAFFIC_ELSEWHERE
@@ -456,8 +491,8 @@ def test_a_fence_that_is_repeated_changes_nothing(place: Place, name: str) -> No
 
 
 @pytest.mark.parametrize("verb", ["move", "fence"])
-def test_a_service_that_is_not_there(place: Place, verb: str) -> None:
-    target = ServiceTarget(place.space, "nothing", SLOT)
+def test_a_service_that_is_not_there(place: Place, name: str, verb: str) -> None:
+    target = ServiceTarget(place.space, name, SLOT)
     verbs: dict[str, Callable[[], None]] = {
         "move": lambda: place.traffic.move(target, "blue", "green"),
         "fence": lambda: place.traffic.fence(target, "orders-db-1"),
@@ -478,8 +513,8 @@ def test_ask_without_pods(place: Place, down: Workload) -> None:
     assert caught.value.code is Code.CLUSTER_UNAVAILABLE
 
 
-def test_ask_of_a_service_that_is_not_there(place: Place) -> None:
-    target = ServiceTarget(place.space, "nothing", SLOT)
+def test_ask_of_a_service_that_is_not_there(place: Place, name: str) -> None:
+    target = ServiceTarget(place.space, name, SLOT)
     with pytest.raises(Missing, match=f"Service {target}") as caught:
         place.traffic.ask(target, "/", 10)
     assert caught.value.code is Code.SERVICE_MISSING
@@ -495,8 +530,8 @@ def test_ask_of_a_path_that_leads_out_of_the_proxy(place: Place, name: str, path
 # What the contract of pods promises.
 
 
-def test_pods_of_what_is_not_there(place: Place) -> None:
-    assert place.pods.deployment(DeploymentTarget(place.space, "nothing")) is None
+def test_pods_of_what_is_not_there(place: Place, name: str) -> None:
+    assert place.pods.deployment(DeploymentTarget(place.space, name)) is None
 
 
 def test_a_deployment_shows_its_rollout(place: Place, up: Workload) -> None:
@@ -596,9 +631,9 @@ MISSING: dict[str, Callable[[Place, DeploymentTarget], object]] = {
 
 
 @pytest.mark.parametrize("verb", MISSING)
-def test_a_deployment_or_secret_that_is_not_there(place: Place, verb: str) -> None:
+def test_a_deployment_or_secret_that_is_not_there(place: Place, name: str, verb: str) -> None:
     """The right to create a Kubernetes Secret cannot be limited to a name."""
-    target = DeploymentTarget(place.space, "nothing")
+    target = DeploymentTarget(place.space, name)
     with pytest.raises(Missing, match=f"{target}") as caught:
         MISSING[verb](place, target)
     assert caught.value.code is Code.CLUSTER_MISSING
@@ -761,7 +796,26 @@ def test_a_pod_that_crashes_says_how_often_and_how(real: RealPlace, api: Any, na
     real.pods.scale(target, 0)
 
 
-def test_a_quota_that_refuses_pods_is_told_in_numbers(real: RealPlace, api: Any, name: str) -> None:
+@pytest.fixture
+def alone(cluster: Edge, api: Any, space: str, name: str) -> Iterator[RealPlace]:
+    """A namespace of the test's own, where what is set is in force for nobody else."""
+    if not KUBECONFIG:
+        yield RealPlace(cluster, api, space)
+        return
+    path = f"/api/v1/namespaces/{name}"
+    status = asked(api, "POST", "/api/v1/namespaces", {"metadata": {"name": name}})[0]
+    if status == 403:
+        pytest.skip("whom CONTRACT_KUBECONFIG names may not make a namespace")
+    assert status == 201
+    yield RealPlace(cluster, api, name)
+    assert delete(api, path) in {200, 202}
+    wait_until(lambda: asked(api, "GET", path)[0] == 404, 60, f"the end of namespace {name}")
+
+
+def test_a_quota_that_refuses_pods_is_told_in_numbers(
+    alone: RealPlace, api: Any, name: str
+) -> None:
+    real = alone
     quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": name}}
     apply(api, [{**quota, "spec": {"hard": {"pods": "0"}}}], namespace=real.space)
     path = f"/api/v1/namespaces/{real.space}/resourcequotas/{name}"
@@ -777,6 +831,17 @@ def test_a_quota_that_refuses_pods_is_told_in_numbers(real: RealPlace, api: Any,
     found = real.pods.watch(target, lambda found: ready(found) and found.failure is None, 60)
     assert (found.ready, found.failure, found.refusal) == (1, None, None)
     real.pods.scale(target, 0)
+
+
+@pytest.mark.parametrize("kind", ["secrets", "serviceaccounts"])
+def test_a_deletion_in_the_foreground_ends_where_nothing_is_owned(
+    api: Any, space: str, name: str, kind: str
+) -> None:
+    """What these tests, and people, delete by."""
+    path = f"{MADE[kind]}/namespaces/{space}/{kind}"
+    assert asked(api, "POST", path, {"metadata": {"name": name}})[0] == 201
+    assert delete(api, f"{path}/{name}") in {200, 202}
+    wait_until(lambda: asked(api, "GET", f"{path}/{name}")[0] == 404, 30, f"the end of {kind}")
 
 
 def test_a_deployment_that_is_paused_says_so(real: RealPlace, api: Any, name: str) -> None:
@@ -805,10 +870,7 @@ def test_watch_of_what_is_deleted(real: RealPlace, kubeconfig: Path, name: str) 
     def delete() -> None:
         client: Any = connect(kubeconfig)
         path = f"/apis/apps/v1/namespaces/{target.namespace}/deployments/{target.name}"
-        method, url, headers, *_ = client.param_serialize(
-            "DELETE", path, auth_settings=["BearerToken"]
-        )
-        client.call_api(method, url, headers).response.read()
+        asked(client, "DELETE", path)
         client.close()
 
     timer = threading.Timer(0.5, delete)
@@ -819,12 +881,17 @@ def test_watch_of_what_is_deleted(real: RealPlace, kubeconfig: Path, name: str) 
 
 
 @pytest.fixture
-def echo(real: RealPlace, name: str, component: Component) -> Iterator[ServiceTarget]:
+def echo(real: RealPlace, api: Any, name: str) -> Iterator[ServiceTarget]:
     """A workload that tells what it was asked."""
-    found = workload(real, name, 1)
-    real.pods.watch(found.deployment, ready, 60)
-    yield found.service
-    real.pods.scale(found.deployment, 0)
+    if KUBECONFIG and not ECHO_IMAGE:
+        pytest.skip("CONTRACT_ECHO_IMAGE names no image that tells what it was asked")
+    served = real.service(name)  # the API server's proxy takes a moment to know it
+    manifest = deployment(name, 1, image=ECHO_IMAGE or IMAGE)
+    apply(api, [manifest], namespace=real.space)
+    target = DeploymentTarget(real.space, name)
+    real.pods.watch(target, ready, 60)
+    yield served
+    real.pods.scale(target, 0)
 
 
 def test_ask_keeps_path_and_query(cluster: Edge, echo: ServiceTarget) -> None:
@@ -909,81 +976,108 @@ def test_an_api_that_is_slow(
         cluster.traffic.route(ServiceTarget(space, "api", SLOT))
 
 
-def signed_in(
-    component: Component,
-    authenticate: Callable[[], Secret],
-    refused: Callable[[], None] = lambda: None,
-    **more: Any,
-) -> Edge:
-    authority = str(component.facts["ca"])
-    settings = Cluster(**{"server": component.url, "certificateAuthority": authority, **more})
-    return edge_of(settings, authenticate, refused)
+@dataclass(frozen=True)
+class Door:
+    """Where the API is, what vouches for it, and a token of somebody without any right."""
+
+    server: str
+    authority: Path
+    subject: dict[str, str]
+    token: Callable[[], Secret]
+
+    def edge(
+        self,
+        authenticate: Callable[[], Secret] | None = None,
+        refused: Callable[[], None] = lambda: None,
+        **more: Any,
+    ) -> Edge:
+        values = {"server": self.server, "certificateAuthority": str(self.authority)}
+        return edge_of(Cluster(**{**values, **more}), authenticate or self.token, refused)
+
+    def get_token(self, *_: str, **__: Any) -> AccessToken:
+        return AccessToken(self.token().reveal(), int(time.time()) + 600)
 
 
-def token(state: Path) -> Callable[[], Secret]:
-    return lambda: Secret(Tokens(state, READER).get_token(PUBLIC.clusters).token)
+@pytest.fixture
+def door(
+    request: pytest.FixtureRequest, state: Path, tmp_path: Path, space: str, name: str
+) -> Door:
+    """Entra's sign-in at the stand-in, a service account's elsewhere."""
+    group = {"apiGroup": "rbac.authorization.k8s.io"}
+    if not KUBECONFIG:
+        component: Component = request.getfixturevalue("component")
+        return Door(
+            component.url,
+            Path(str(component.facts["ca"])),
+            {**group, "kind": "User", "name": READER.principal_id},
+            lambda: Secret(Tokens(state, READER).get_token(PUBLIC.clusters).token),
+        )
+    api = request.getfixturevalue("api")
+    settings = api.configuration
+    authority = tmp_path / "authority.pem"
+    authority.write_bytes(Path(settings.ssl_ca_cert).read_bytes())
+    accounts = f"/api/v1/namespaces/{space}/serviceaccounts"
+    assert asked(api, "POST", accounts, {"metadata": {"name": name}})[0] == 201
+    status, made = asked(api, "POST", f"{accounts}/{name}/token", {"spec": {}})
+    assert status == 201, made
+    return Door(
+        settings.host,
+        authority,
+        {"kind": "ServiceAccount", "name": name, "namespace": space},
+        lambda: Secret(made["status"]["token"]),
+    )
 
 
-RIGHTS = """
-apiVersion: rbac.authorization.k8s.io/v1
-kind: Role
-metadata: {name: reader}
-rules: [{apiGroups: [""], resources: [services], verbs: [get]}]
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: RoleBinding
-metadata: {name: reader}
-roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: reader}
-subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: %s}]
-"""
+def rights(name: str, subject: dict[str, str]) -> list[dict[str, Any]]:
+    """To look at Services."""
+    group = "rbac.authorization.k8s.io"
+    metadata = {"apiVersion": f"{group}/v1", "metadata": {"name": name}}
+    rules = [{"apiGroups": [""], "resources": ["services"], "verbs": ["get"]}]
+    reference = {"apiGroup": group, "kind": "Role", "name": name}
+    binding = {"kind": "RoleBinding", "roleRef": reference, "subjects": [subject]}
+    return [{**metadata, "kind": "Role", "rules": rules}, {**metadata, **binding}]
 
 
-def test_entra_tokens_open_what_their_owner_was_granted(
-    component: Component, api: Any, state: Path, space: str, name: str
+def test_tokens_open_what_their_owner_was_granted(
+    door: Door, api: Any, space: str, name: str
 ) -> None:
-    needs_the_stand_in("CONTRACT_KUBECONFIG", "grants rights to a local identity")
-    apply(api, [service(name)], namespace=space)
+    apply(api, [service(name), *rights(name, door.subject)], namespace=space)
     target = ServiceTarget(space, name, SLOT)
-    apply(api, RIGHTS % READER.principal_id, namespace=space)
-    reader = signed_in(component, token(state))
+    reader = door.edge()
     assert reader.traffic.route(target) is not None
     with pytest.raises(Denied, match=r"HTTP 403 .*; apply infra/kubernetes/rbac\.yaml"):
         reader.traffic.move(target, "blue", "green")
 
 
-def test_a_token_is_asked_for_with_each_request(
-    component: Component, state: Path, space: str
-) -> None:
+def test_a_token_is_asked_for_with_each_request(door: Door, space: str) -> None:
     asked = []
 
     def authenticate() -> Secret:
         asked.append(1)
-        return token(state)()
+        return door.token()
 
-    reader = signed_in(component, authenticate)
+    reader = door.edge(authenticate)
     for _ in range(2):
         with pytest.raises(Denied):
             reader.pods.deployment(DeploymentTarget(space, "x"))
     assert len(asked) >= 2
 
 
-def test_a_token_that_is_not_accepted(component: Component, space: str) -> None:
-    stranger = signed_in(component, lambda: Secret("hunter2"))
+def test_a_token_that_is_not_accepted(door: Door, space: str) -> None:
+    stranger = door.edge(lambda: Secret("hunter2"))
     text = r"HTTP 401 .*; check `server` and the cluster's sign-in"
     with pytest.raises(Denied, match=text) as caught:
         stranger.traffic.route(ServiceTarget(space, "x", SLOT))
     assert "hunter2" not in str(caught.value)
 
 
-def test_a_token_that_is_refused_is_forgotten(
-    component: Component, state: Path, space: str
-) -> None:
-    signing_in = revoked_once(state, READER)
+def test_a_token_that_is_refused_is_forgotten(door: Door, space: str) -> None:
+    signing_in = revoked_once(door)
 
     def authenticate() -> Secret:
         return Secret(signing_in.get_token(PUBLIC.clusters).token)
 
-    reader = signed_in(component, authenticate, signing_in.forget)
+    reader = door.edge(authenticate, signing_in.forget)
     for status in (401, 403):
         with pytest.raises(Denied, match=f"HTTP {status}"):
             reader.pods.deployment(DeploymentTarget(space, "x"))
@@ -999,61 +1093,33 @@ def test_a_pause_that_is_asked_for_is_the_orchestrator_s(
     assert caught.value.retry_after == 30
 
 
-def test_a_sign_in_that_fails_is_passed_on(component: Component, space: str) -> None:
+def test_a_sign_in_that_fails_is_passed_on(door: Door, space: str) -> None:
     def fails() -> Secret:
         raise Unavailable(Code.IDENTITY_MISSING, "no identity")
 
     with pytest.raises(Unavailable, match="no identity"):
-        signed_in(component, fails).traffic.route(ServiceTarget(space, "x", SLOT))
+        door.edge(fails).traffic.route(ServiceTarget(space, "x", SLOT))
 
 
-def test_an_authority_may_be_given_as_text(component: Component, state: Path, space: str) -> None:
-    pem = Path(str(component.facts["ca"])).read_text(encoding="utf-8")
-    reader = signed_in(component, token(state), certificateAuthority=pem)
+def test_an_authority_may_be_given_as_text(door: Door, space: str) -> None:
+    pem = door.authority.read_text(encoding="utf-8")
     with pytest.raises(Denied):
-        reader.traffic.route(ServiceTarget(space, "x", SLOT))
+        door.edge(certificateAuthority=pem).traffic.route(ServiceTarget(space, "x", SLOT))
 
 
-def test_an_unknown_authority_is_refused(
-    component: Component, state: Path, space: str, tmp_path: Path
-) -> None:
-    asked = []
-
-    def authenticate() -> Secret:
-        asked.append(1)
-        return token(state)()
-
+def test_an_unknown_authority_is_refused(door: Door, space: str, tmp_path: Path) -> None:
     stranger = str(Authority(tmp_path / "tls").bundle)
-    refused = signed_in(component, authenticate, certificateAuthority=stranger)
+    refused = door.edge(certificateAuthority=stranger)
     with pytest.raises(Unavailable, match="is its API reachable"):
         refused.traffic.route(ServiceTarget(space, "x", SLOT))
 
 
-@pytest.mark.parametrize("authority", ["nothing.pem", "x" * 300])
-def test_an_authority_that_is_not_there(component: Component, authority: str) -> None:
-    with pytest.raises(Invalid, match="is neither PEM text nor a file"):
-        signed_in(component, new_password, certificateAuthority=authority)
-
-
-def test_an_api_that_is_down(space: str) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        server = f"https://127.0.0.1:{taken.getsockname()[1]}"
-        cluster = edge_of(Cluster(server=server))
-        with pytest.raises(Unavailable, match="is its API reachable"):
-            cluster.traffic.route(ServiceTarget(space, "x", SLOT))
-
-
-KUBECONFIGS: list[str | None] = [None, "", "{", "[]", "a: 1", "current-context: x\ncontexts: []"]
-
-
-@pytest.mark.parametrize("content", KUBECONFIGS)
-def test_a_kubeconfig_that_cannot_be_used(tmp_path: Path, content: str | None) -> None:
-    file = tmp_path / "kubeconfig"
-    if content is not None:
-        file.write_text(content, encoding="utf-8")
-    with pytest.raises(Invalid, match=r"cannot be used: .*; check the path and the context"):
-        edge_of(Cluster(kubeconfig=str(file)))
+def test_two_clusters_share_nothing(door: Door, space: str) -> None:
+    """The SDK keeps a global configuration, which none of them may use."""
+    one = door.edge()
+    door.edge(lambda: Secret("hunter2"))
+    with pytest.raises(Denied, match="HTTP 403"):
+        one.pods.deployment(DeploymentTarget(space, "x"))
 
 
 def test_a_context_that_is_not_there(kubeconfig: Path) -> None:
@@ -1072,7 +1138,7 @@ def test_the_first_context_is_not_the_only_one(
     file = tmp_path / "kubeconfig"
     file.write_text(yaml.safe_dump(config), encoding="utf-8")
     cluster = edge_of(Cluster(kubeconfig=str(file), context=known["name"]))
-    assert cluster.traffic.route(ServiceTarget(space, "nothing", SLOT)) is None
+    assert cluster.traffic.route(ServiceTarget(space, "contract-nothing", SLOT)) is None
 
 
 def test_a_token_file_is_read_again(kubeconfig: Path, tmp_path: Path, space: str) -> None:
@@ -1096,11 +1162,3 @@ def test_a_token_file_is_read_again(kubeconfig: Path, tmp_path: Path, space: str
     written.unlink()
     with pytest.raises(Invalid, match=r"token file .*current cannot be read: FileNotFoundError"):
         pods.deployment(target)
-
-
-def test_two_clusters_share_nothing(component: Component, state: Path, space: str) -> None:
-    """The SDK keeps a global configuration, which none of them may use."""
-    one = signed_in(component, token(state))
-    signed_in(component, lambda: Secret("hunter2"))
-    with pytest.raises(Denied, match="HTTP 403"):
-        one.pods.deployment(DeploymentTarget(space, "x"))

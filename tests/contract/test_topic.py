@@ -1,5 +1,6 @@
 """`rotation.edges.topic` against an Event Grid custom topic: the local one, or
-CONTRACT_TOPIC_ENDPOINT's, where that an event arrived cannot be seen.
+CONTRACT_TOPIC_ENDPOINT's, where that an event arrived cannot be seen. The tests publish events
+there whose subject is a credential of the test's name.
 
 What `rotation.contracts.topic` promises is asked of the topic in memory too.
 """
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from tests.memory import MemoryEdges
 
 ENDPOINT = os.environ.get("CONTRACT_TOPIC_ENDPOINT")
+AUTHORITY = os.environ.get("CONTRACT_TOPIC_CA")  # a file; public authorities unless given
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ def component(identity: Component, state: Path) -> Iterator[Component]:
 @pytest.fixture
 def place(request: pytest.FixtureRequest, state: Path) -> Place:
     if ENDPOINT:
-        return Place(ENDPOINT, DefaultAzureCredential(), None)
+        return Place(ENDPOINT, DefaultAzureCredential(), AUTHORITY)
     running = request.getfixturevalue("component")
     return Place(running.url, Tokens(state), str(running.facts["ca"]))
 
@@ -92,7 +94,7 @@ def event(name: str, **changes: Any) -> JsonObject:
     return {
         "id": f"{name}.1",
         "eventType": "CredentialRotation.Started",
-        "subject": "/credentials/orders-db",
+        "subject": f"/credentials/{name}",
         "eventTime": "2027-03-01T12:00:00.000Z",
         "dataVersion": "1",
         "data": {"rotation": name, "text": "ü😀"},
@@ -118,6 +120,7 @@ class Observed:
 def observed(request: pytest.FixtureRequest, memory: MemoryEdges, name: str) -> Observed:
     if request.param == "memory":
         return Observed(memory.topic("https://topic.example"), lambda: memory.world.published)
+    needs_the_stand_in("CONTRACT_TOPIC_ENDPOINT", "looks at what arrived")
     component: Component = request.getfixturevalue("component")
     topic: EventGridTopic = request.getfixturevalue("topic")
     return Observed(topic, lambda: published(component, name))
@@ -172,7 +175,7 @@ def test_a_pause_that_is_asked_for_is_the_orchestrator_s(
 
 def test_a_token_that_is_refused_is_forgotten(place: Place, state: Path, name: str) -> None:
     needs_the_stand_in("CONTRACT_TOPIC_ENDPOINT", "takes the tokens of a local identity")
-    signing_in = revoked_once(state)
+    signing_in = revoked_once(Tokens(state))
     topic = place.edge(credential=signing_in, refused=signing_in.forget)
     with pytest.raises(Denied):
         topic.publish(event(name))
@@ -187,6 +190,11 @@ def test_a_lost_connection_is_worth_a_retry(
     with pytest.raises(Unavailable):
         topic.publish(event(name))
     assert len(published(component, name)) == (1 if drop == "after" else 0)
+
+
+def test_an_event_is_taken_once_and_once_more(topic: EventGridTopic, name: str) -> None:
+    topic.publish(event(name))
+    topic.publish(event(name))
 
 
 def test_a_topic_that_is_down(place: Place, name: str) -> None:

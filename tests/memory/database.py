@@ -29,6 +29,8 @@ class DatabaseModel:
     """A server; `most` is how many connections it has for all, of which `used` counts those that
     are taken. `lag`: seconds until a read replica has replayed what is written here.
 
+    `late`: seconds until a pooler knows of it.
+
     Whoever changes a role calls `wrote` afterwards.
     """
 
@@ -37,6 +39,7 @@ class DatabaseModel:
     ended: dict[str, int] = field(default_factory=dict)  # sessions that were terminated
     jobs: list[Session] = field(default_factory=list)  # of others than the workloads' pods
     lag: float = 0.0
+    late: float = 0.0
     readers: list[Session] = field(default_factory=list)  # on the read replicas, of anybody
     most: int | None = None
     used: Callable[[], int] = lambda: 0
@@ -51,10 +54,18 @@ class DatabaseModel:
     @property
     def replayed(self) -> Roles:
         """The roles that a read replica has by now."""
+        return self._as_of(self.lag)
+
+    @property
+    def pooled(self) -> Roles:
+        """The roles that a pooler knows by now."""
+        return self._as_of(self.late)
+
+    def _as_of(self, seconds: float) -> Roles:
         self.wrote()
-        when = self.clock.now - timedelta(seconds=self.lag)
-        known = [roles for at, roles in self._log if at <= when]
-        return known[-1] if known else self._log[0][1]
+        when = self.clock.now - timedelta(seconds=seconds)
+        begin = self._log[0][0]  # all of what was there then is known everywhere
+        return [roles for at, roles in self._log if at <= max(when, begin)][-1]
 
     def full(self) -> bool:
         """Whether a new connection is refused, whoever asks, before any password is looked at."""

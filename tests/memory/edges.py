@@ -12,7 +12,7 @@ from urllib.parse import unquote
 
 from rotation.model.errors import Conflict, Denied, Invalid, Missing, Unavailable
 from rotation.model.reasons import Code
-from rotation.model.world import Answer, Role, Session
+from rotation.model.world import Answer, Role, Session, shown_slot
 from rotation.secrecy import Secret
 from rotation.settings import Settings
 from tests.memory.calls import Change, Direct
@@ -66,6 +66,12 @@ class WorldEdges:
             MemoryReplica(self.world, self._calls, f"{host}:{port}")
             for host, port in credential.database.reads_from
         ]
+
+    def endpoint(self, credential: Credential) -> MemoryPooler | None:
+        if credential.database.endpoint is None:
+            return None
+        host, port = credential.database.serves_at
+        return MemoryPooler(self.world, self._calls, f"{host}:{port}")
 
     def traffic(self, cluster: str) -> MemoryTraffic:
         return MemoryTraffic(self.world, self._calls, self._named(cluster))
@@ -255,6 +261,23 @@ class MemoryReplica:
         """Raises `Unavailable` if the server has no connection left; a replica always has some."""
 
 
+class MemoryPooler:
+    """Implements `contracts.database.Entrance`: lets in whom both it and the server know."""
+
+    def __init__(self, world: World, calls: Calls, address: str) -> None:
+        self._calls, self._model = calls, world.database
+        self.address = address
+
+    def login(self, role: str, password: Secret) -> None:
+        def effect(_: float) -> None:
+            for roles in (self._model.pooled, self._model.roles):
+                if not accepts(roles, role, password.reveal()):
+                    text = f"the server says of role {role}: SASL authentication failed"
+                    raise Denied(Code.LOGIN_REFUSED, text)
+
+        self._calls.read("database", f"login {role} through {self.address}", effect)
+
+
 class MemoryDatabase(MemoryReplica):
     """Implements `contracts.database.Database`."""
 
@@ -341,7 +364,7 @@ class MemoryTraffic:
             found = self._service(target)
             selected = found.selector.get(target.label)
             if selected not in {to, came_from}:
-                text = f"Service {target} selects {selected}, not {came_from}"
+                text = f"Service {target} selects {shown_slot(selected)}, not {came_from}"
                 raise Conflict(Code.TRAFFIC_ELSEWHERE, f"{text}; somebody else changed it")
             if selected == came_from and revision not in {None, str(found.revision)}:
                 raise Unavailable(Code.TRAFFIC_CHANGED, f"Service {target} was changed meanwhile")

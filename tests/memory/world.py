@@ -73,9 +73,12 @@ class World:
     def _accepts(self, role: str, password: str | None) -> bool:
         """Whether a pod can log in wherever its workload connects to."""
         owner = self.owners.get(role)
-        reads = owner and self.configuration.credential(owner.credential).database.replicas
-        if reads and not accepts(self.database.replayed, role, password):
-            return False
+        if owner is not None:
+            settings = self.configuration.credential(owner.credential).database
+            if settings.replicas and not accepts(self.database.replayed, role, password):
+                return False
+            if settings.endpoint and not accepts(self.database.pooled, role, password):
+                return False
         return self.database.accepts(role, password)
 
     # As it was before anything began

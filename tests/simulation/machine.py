@@ -72,7 +72,7 @@ class Machine:
             times=scenario.times,
         )
         self.world.flaw = scenario.flaw
-        self.world.database.lag = scenario.lag
+        self.world.database.lag, self.world.database.late = scenario.lag, scenario.late
         self.scenario = scenario
         if scenario.stale:
             self.world.report_the_past()

@@ -314,6 +314,11 @@ MUTATIONS = (
         replaced=((login, "_verify_replicas", nothing),),
     ),
     Mutation(
+        "no proof of a new login through the endpoint",
+        _of(9),
+        replaced=((login, "_verify_endpoint", nothing),),
+    ),
+    Mutation(
         "no proof on replicas that the replaced login is gone",
         _of(4),
         replaced=((login, "_ensure_refused", nothing),),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from random import Random
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from rotation.config import Configuration
@@ -11,8 +12,6 @@ from tests.memory.cluster import Times
 from tests.memory.world import Live
 
 if TYPE_CHECKING:
-    from random import Random
-
     from tests.simulation.troubles import Trouble
 
 APPROVERS = ("ann@example.org", "ben@example.org")
@@ -42,6 +41,7 @@ class Scenario:
     stale: bool = False
     strays: bool = False
     shared: bool = False
+    late: float = 0.0  # of a pooler, in seconds
 
 
 def draw(rng: Random) -> Scenario:
@@ -68,7 +68,15 @@ def draw(rng: Random) -> Scenario:
         stale=rng.random() < 0.15,
         strays=rng.random() < 0.15,
         shared=rng.random() < 0.02,
+        late=_beside(rng).choice([0.0, 3.0, 100.0, 100.0]),
     )
+
+
+def _beside(rng: Random) -> Random:
+    """Of draws that came later, so that no other draw of a seed changes with them."""
+    copied = Random()  # noqa: S311 - not a secret
+    copied.setstate(rng.getstate())
+    return Random(copied.getrandbits(64))  # noqa: S311 - not a secret
 
 
 def _count(rng: Random, credentials: int) -> int:
@@ -103,6 +111,8 @@ def _credential(rng: Random, name: str, workloads: int) -> dict[str, Any]:
     found = document(name, shape, deliveries, policy) | ({"rotateBefore": "7d"} if late else {})
     if rng.random() < 0.1:
         found["database"]["replicas"] = ["read.example"]
+    if _beside(rng).random() < 0.1:
+        found["database"]["endpoint"] = {"host": "pooler.example", "port": 6432}
     return found
 
 

@@ -57,6 +57,9 @@ FINAL_WORDS = {
 # https://github.com/postgres/postgres/blob/master/src/backend/utils/init/postinit.c
 REFUSALS = {
     "password authentication failed": Code.LOGIN_REFUSED,
+    # PgBouncer's, of a password or database that it does not know, and of a role
+    "SASL authentication failed": Code.LOGIN_REFUSED,
+    "no such user": Code.LOGIN_REFUSED,
     "is not permitted to log in": Code.LOGIN_REFUSED,
     "does not exist": Code.LOGIN_BARRED,
     "no pg_hba.conf entry": Code.LOGIN_BARRED,
