@@ -11,7 +11,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rotation.config import kept
 from rotation.front import approvers
 from rotation.model import wire
 from rotation.model.activities import Part
@@ -54,6 +53,8 @@ async def standing(edges: Readers, client: Client, record: Record) -> Standing:
 
     Raises `ConfigurationError` where neither the file nor the rotation has an entry.
     """
+    from rotation.config import kept  # noqa: PLC0415 - a cold start is paid for
+
     today, text = edges.configuration, await _entry(client, record)
     if text is None:
         return Standing(edges, today.credential(record.credential).approval)

@@ -6,7 +6,6 @@ import logging
 from typing import TYPE_CHECKING, assert_never
 
 from rotation import log
-from rotation.config import kept
 from rotation.decisions.plan import Refuse, Rotate, Skip, Wait, active_slot, apart
 from rotation.decisions.plan import plan as decide
 from rotation.model.activities import ApprovalPolicy, Planned, Policy, Retry, WorkloadTimes
@@ -69,7 +68,7 @@ def plan(step: Step) -> Planned:
                 policy=_policy(credential),
                 waivers=_waivers(request, (*also_waived, *waived)),
                 doubts=list(way.doubts),
-                entry=kept.keep(step.edges.configuration, step.name),
+                entry=_kept(step),
             )
         case Skip(reason):
             return Planned(outcome=Outcome.SKIPPED, reasons=[reason])
@@ -127,6 +126,13 @@ def _why(step: Step, world: Snapshot, unhealthy: dict[str, str]) -> Iterator[str
         why = explain(pods, workload.deployment(active), serving, unhealthy[state.name])
         text = f"its active Deployment {serving.name} is not healthy: {why.text}"
         yield f"workload {state.name}: {text}"
+
+
+def _kept(step: Step) -> str:
+    """The entry that the rotation goes on with."""
+    from rotation.config import kept  # noqa: PLC0415 - a cold start is paid for
+
+    return kept.keep(step.edges.configuration, step.name)
 
 
 def _policy(credential: Credential) -> Policy:

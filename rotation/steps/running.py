@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 from msgspec import Struct
 
 from rotation import log
-from rotation.config import kept
 from rotation.model import wire
 from rotation.model.activities import Nothing, Reference
 from rotation.model.errors import ConfigurationError, Failure, RotationError
@@ -46,6 +45,8 @@ class Step:
     """
 
     def __init__(self, edges: Edges, reference: Reference) -> None:
+        from rotation.config import kept  # noqa: PLC0415 - a cold start is paid for
+
         self._file: Readers = edges
         self._kept = kept.read(reference.entry) if reference.entry is not None else None
         self._edges = edges if self._kept is None else edges.planned(self._kept)
@@ -72,6 +73,8 @@ class Step:
     def changed(self) -> list[str] | None:
         """What the file says by now, and did not when the rotation was planned; None without an
         entry that was kept."""
+        from rotation.config import kept  # noqa: PLC0415 - a cold start is paid for
+
         if self._kept is None:
             return None
         try:

@@ -416,7 +416,8 @@ MUTATIONS = (
     Mutation(
         "what nobody may waive is waived",
         _of(11),
-        replaced=((planned, "WAIVABLE", tuple(Code)),),
+        # Looked at twice: where it is asked for, and by the plan.
+        replaced=((planned, "WAIVABLE", tuple(Code)), (api, "_waived", takes_any_waiver)),
         first_seed=40,
     ),
     Mutation(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -48,7 +48,7 @@ class Result:
 class Options:
     kinds: tuple[Kind, ...] = KINDS
     others: bool = True
-    flaws: bool = True  # of the workloads
+    flaws: bool = True  # of the workloads, their selectors and live secrets
     troubles: bool = True  # from the start
     story: bool = False
 
@@ -122,9 +122,9 @@ def simulate(seed: int, options: Options) -> Result:
     if options.troubles:
         # From a generator of its own: the other runs stay what they were.
         scenario = troubled(scenario, Random(f"trouble {seed}"))  # noqa: S311 - as above
-    run = Run(scenario, rng, plan, story=options.story)
     if not options.flaws:
-        run.machine.world.flaw = ""
+        scenario = replace(scenario, flaw="", live={}, shared=False)
+    run = Run(scenario, rng, plan, story=options.story)
     if options.others:
         run.others.schedule()
     with surrounded(run.machine.checker):

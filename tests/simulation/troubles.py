@@ -42,10 +42,7 @@ class Trouble:
 
 
 def troubled(scenario: Scenario, rng: Random) -> Scenario:
-    """The scenario, in some runs with trouble from the start.
-
-    The file is not validated again: what nobody may waive may stand there too, and has no effect.
-    """
+    """The scenario, in some runs with trouble from the start."""
     if rng.random() >= SHARE:
         return scenario
     name = min(scenario.configuration.credentials)
@@ -54,7 +51,7 @@ def troubled(scenario: Scenario, rng: Random) -> Scenario:
     trouble = Trouble(
         credential=name,
         kind=kind,
-        file=rng.choice([(), (own,), (own,), tuple(CODES.values())]),
+        file=rng.choice([(), *[(own,)] * 2, tuple(sorted(WAIVABLE))] if own in WAIVABLE else [()]),
         asked=rng.choice([None, _asking(rng, own)]),
     )
     return replace(

@@ -269,6 +269,9 @@ class Tokens:
     def token(self, scope: str) -> Secret:
         raise AssertionError(f"a token for {scope} was asked for")
 
+    def forget(self) -> None:
+        raise AssertionError("no token was refused")
+
     def get_token(self, *scopes: str, **_: Any) -> Any:
         raise AssertionError(f"a token for {scopes} was asked for")
 
