@@ -7,7 +7,8 @@ import json
 import socket
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, ClassVar
 
 import psycopg
 import pytest
@@ -29,6 +30,7 @@ from rotation.model.targets import ServerTarget
 from rotation.secrecy import Secret
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 CODES = http_status.Codes(
@@ -235,6 +237,25 @@ def test_the_process_says_why_a_login_failed(
     assert message.startswith("it failed: no connection")
 
 
+def test_the_process_ends_with_0_once_it_is_logged_in(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Connection:
+        asked: ClassVar[list[str]] = []
+
+        def execute(self, statement: str) -> None:
+            self.asked.append(statement)
+
+    given = {"what": "it", "role": "r", "password": "p", "requireAuth": "x", "sslrootcert": None}
+    server = ["127.0.0.1", 1, "orders", "disable"]
+    stdin = io.TextIOWrapper(io.BytesIO(json.dumps({**given, "server": server}).encode()))
+    monkeypatch.setattr(sys, "stdin", stdin)
+    monkeypatch.setattr(login, "connected", lambda *_, **__: nullcontext(Connection()))
+    assert login.main() == 0
+    assert Connection.asked == ["SELECT 1"]
+    assert capsys.readouterr().out == ""
+
+
 def test_the_process_gets_no_variable_of_libpqs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PGOPTIONS", "-c search_path=evil")
     monkeypatch.setenv("PGSERVICE", "evil")
@@ -335,7 +356,8 @@ def test_the_clusters_client_repeats_nothing_and_writes_no_kubeconfig(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """The orchestrator repeats. What the SDK wrote back would be a token, into a file."""
-    token, load, given = Secret("token"), load_kube_config, list[object]()
+    token, given = Secret("token"), list[object]()
+    load: Callable[..., None] = load_kube_config
     by_token = Api("weu", Cluster.model_construct(server="http://127.0.0.1:1"), lambda: token)
     assert by_token.client.configuration.retries is False
 
