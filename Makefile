@@ -26,12 +26,12 @@ local: $(VENV)/ready ## the local stack, until Ctrl-C; prints its URLs and comma
 test: lint types imports units ## every check, and every test but those of `make long` and `make chaos`
 
 .PHONY: units
-units: $(VENV)/ready .venv-checkov/ready ## the tests; ARGS goes to pytest
+units: $(VENV)/ready ## the tests; ARGS goes to pytest
 	@# Four on two cores: whole rotations wait longer than they compute.
 	$(BIN)/python -m pytest -n 4 --dist loadfile --ignore=tests/chaos -m "not long and not real" $(ARGS)
 
 .PHONY: long
-long: $(VENV)/ready ## the tests that take long: releases, every format and version, guides by hand, recipes
+long: $(VENV)/ready .venv-checkov/ready ## the tests that take long: releases, every format and version, guides by hand, recipes
 	$(BIN)/python -m pytest -n 4 --dist loadfile --ignore=tests/chaos -m long $(ARGS)
 
 .PHONY: chaos

@@ -88,6 +88,7 @@ def test_every_accepted_finding_has_a_reason() -> None:
 
 
 @needs_checkov
+@pytest.mark.long  # `make infra` scans them too
 @pytest.mark.timeout(300)
 def test_the_files_have_no_findings_but_the_accepted_ones(tmp_path: Path) -> None:
     check.copy([*check.INFRA.rglob("*.bicep"), *check.INFRA.rglob("*.json")], tmp_path)
@@ -96,6 +97,7 @@ def test_the_files_have_no_findings_but_the_accepted_ones(tmp_path: Path) -> Non
 
 
 @needs_checkov
+@pytest.mark.long
 @pytest.mark.timeout(300)
 def test_checkov_finds_what_is_bad_and_what_it_cannot_parse(tmp_path: Path) -> None:
     bad = tmp_path / "bad.bicep"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ast
 import copy
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,58 +37,93 @@ PLAIN = (ast.Name, ast.Attribute, ast.Call, ast.NamedExpr)  # a condition that h
 @dataclass(frozen=True)
 class Mutant:
     """One small fault in a module; `change` says in `function` (a dotted name within the module)
-    what became what."""
+    what became what. `once` is true of what runs on import only: a class's body.
+
+    `original` is the module's source, `place` the number of a node and of a change that it allows;
+    without a place nothing is changed.
+    """
 
     module: str
     function: str
     line: int
     change: str
-    source: str
+    original: str = field(repr=False)
+    place: tuple[int, int] | None
+    once: bool = False
 
     @property
     def key(self) -> str:
         """The mutant's name; a line number would change with each edit above it."""
         return f"{self.module} {self.function}: {self.change}"
 
+    def tree(self) -> ast.Module:
+        """The module with the fault, its lines numbered as in the original."""
+        tree = ast.parse(self.original)
+        if self.place is None:
+            return tree
+        place, number = self.place
+        before, after = _changed(_nodes(tree)[place].itself)[number]
+
+        class Replacing(ast.NodeTransformer):
+            def visit(self, other: ast.AST) -> ast.AST:
+                if other is not before:
+                    return super().generic_visit(other)
+                return ast.copy_location(after, before)
+
+        Replacing().visit(tree)  # in place: no mutant replaces the module itself
+        return ast.fix_missing_locations(tree)
+
 
 def mutants(module: str, source: str) -> list[Mutant]:
-    """The mutants of a module, in the order of the source.
+    """The mutants of a module, in the order of the source; those alike in a function are numbered.
 
     Text that only people read is left alone.
     """
     tree = ast.parse(source)
-    found = []
-    for place, (owner, name) in enumerate(_nodes(tree)):
-        for number, (before, after) in enumerate(_changed(owner)):
+    found: list[Mutant] = []
+    alike: Counter[tuple[str, str]] = Counter()
+    for place, node in enumerate(_nodes(tree)):
+        for number, (before, after) in enumerate(_changed(node.itself)):
             text = f"{_shown(before)} -> {_shown(after)}"
-            mutated = _with(tree, place, number)
-            found.append(Mutant(module, name, getattr(owner, "lineno", 0), text, mutated))
+            alike[node.function, text] += 1
+            if alike[node.function, text] > 1:
+                text += f" ({alike[node.function, text]})"
+            line = getattr(node.itself, "lineno", 0)
+            at = place, number
+            found.append(Mutant(module, node.function, line, text, source, at, node.once))
     return found
+
+
+class _Node(NamedTuple):
+    itself: ast.AST
+    function: str
+    once: bool
 
 
 def _shown(node: ast.AST) -> str:
     return " ".join(ast.unparse(node).split())[:120]
 
 
-def _nodes(tree: ast.Module) -> list[tuple[ast.AST, str]]:
+def _nodes(tree: ast.Module) -> list[_Node]:
     """The statements and expressions that run, each with its function's name."""
-    return list(_walk(tree, ""))
+    return list(_walk(tree, "", once=True))
 
 
-def _walk(node: ast.AST, name: str) -> Iterator[tuple[ast.AST, str]]:
+def _walk(node: ast.AST, name: str, *, once: bool) -> Iterator[_Node]:
     if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
         return
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
         name = f"{name}.{node.name}".lstrip(".")
+        once = isinstance(node, ast.ClassDef)
         children: list[ast.AST] = list(node.body)
     elif isinstance(node, ast.AnnAssign):
         children = [node.value] if node.value else []
     else:
         children = list(ast.iter_child_nodes(node))
     if name:
-        yield node, name
+        yield _Node(node, name, once)
     for child in children:
-        yield from _walk(child, name)
+        yield from _walk(child, name, once=once)
 
 
 def _changed(node: ast.AST) -> list[tuple[ast.AST, ast.AST]]:
@@ -139,16 +175,3 @@ def _texts(node: ast.BinOp) -> bool:
 
 def _is_none(node: ast.expr) -> bool:
     return isinstance(node, ast.Constant) and node.value is None
-
-
-def _with(tree: ast.Module, place: int, number: int) -> str:
-    """The source whose `place`-th node has its `number`-th change."""
-    mutated = copy.deepcopy(tree)
-    node, _ = _nodes(mutated)[place]
-    before, after = _changed(node)[number]
-
-    class Replacing(ast.NodeTransformer):
-        def visit(self, other: ast.AST) -> ast.AST:
-            return after if other is before else super().generic_visit(other)
-
-    return ast.unparse(ast.fix_missing_locations(Replacing().visit(mutated)))

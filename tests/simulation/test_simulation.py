@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from random import Random
 
 import pytest
@@ -14,17 +15,30 @@ from tests.simulation import scenario
 from tests.simulation.__main__ import main
 from tests.simulation.mutations import MUTATIONS
 from tests.simulation.program import parsed
-from tests.simulation.run import Options, simulate
+from tests.simulation.run import Options, Result, simulate
 from tests.simulation.troubles import troubled
 
 pytestmark = sdk_warnings
 
 RUNS = 50
+EVERY_TIME = 150  # the seeds below this; `make long` has the others
 
 
-@pytest.mark.parametrize("first", range(1, 300, RUNS))
+@cache
+def usual(seed: int) -> Result:
+    """The result of a run as `make simulate` makes it."""
+    return simulate(seed, Options())
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        pytest.param(first, marks=[] if first < EVERY_TIME else pytest.mark.long)
+        for first in range(1, 300, RUNS)
+    ],
+)
 def test_no_run_violates_an_invariant(first: int) -> None:
-    results = [simulate(seed, Options()) for seed in range(first, first + RUNS)]
+    results = [usual(seed) for seed in range(first, first + RUNS)]
     found = [f"seed {r.seed}: {violation}" for r in results for violation in r.violations]
     assert found == []
     assert sum(result.calls for result in results) > 50 * RUNS
@@ -42,7 +56,7 @@ def test_seeds_differ() -> None:
 
 
 def test_runs_end_in_every_way() -> None:
-    ends = {outcome for seed in range(60) for outcome in simulate(seed, Options()).outcomes}
+    ends = {outcome for seed in range(1, 61) for outcome in usual(seed).outcomes}
     assert ends == {
         "completed",
         "rolled-back",

@@ -432,7 +432,7 @@ def version(secret: str) -> str:
 VERSION = version("orders-blue")
 
 
-def announced(client: Client, **changes: Any) -> None:
+def announced(client: Client, days: float = 20, **changes: Any) -> None:
     data = {
         "Id": f"{VAULT}/secrets/orders-blue/{VERSION}",
         "ObjectName": "orders-blue",
@@ -441,7 +441,7 @@ def announced(client: Client, **changes: Any) -> None:
     }
     event_type = "Microsoft.KeyVault.SecretNearExpiry"
     hub: Any = client
-    asyncio.run(take(edges(orders_blue=20), hub, event_type, data, "e-1"))
+    asyncio.run(take(edges(orders_blue=days), hub, event_type, data, "e-1"))
 
 
 def accounted(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -468,6 +468,7 @@ def test_an_event_delivered_often_makes_one_rotation(caplog: pytest.LogCaptureFi
         ({"ObjectName": "unknown"}, "event.foreign"),
         ({"Id": "https://other.vault.azure.net/secrets/orders-blue/v1"}, "event.foreign"),
         ({"Version": "made-up"}, "event.stale"),
+        ({"days": 40}, "event.early"),
     ],
 )
 def test_an_event_that_starts_nothing_is_accounted_for(

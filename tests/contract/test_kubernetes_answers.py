@@ -1,0 +1,412 @@
+"""What `rotation.edges.cluster` makes of an API server's answers, also of those that are rare.
+
+A server on this machine answers with what the test says, line for line as Kubernetes does.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from rotation.config import Cluster
+from rotation.edges.cluster import patches
+from rotation.edges.cluster.client import Api, refusal, words
+from rotation.edges.cluster.deployments import Deployments
+from rotation.edges.cluster.services import Services
+from rotation.model.errors import Conflict, Denied, EdgeError, Invalid, Missing, Unavailable
+from rotation.model.reasons import Code
+from rotation.model.targets import DeploymentTarget, ServiceTarget
+from rotation.secrecy import Secret
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+DEPLOYMENT = DeploymentTarget("orders", "api-green")
+SERVICE = ServiceTarget("orders", "api", "slot")
+META = {"namespace": "orders", "name": "api-green", "generation": 3, "resourceVersion": "7"}
+POD = {"containers": [{"name": "web", "image": "web:1"}]}
+SPEC = {"selector": {"matchLabels": {"app": "api"}}, "template": {"spec": POD}}
+OBJECT: dict[str, Any] = {"metadata": META, "spec": SPEC, "status": {"observedGeneration": 3}}
+
+
+class Scripted(ThreadingHTTPServer):
+    """Answers the requests with `script`, in turn; the last one is repeated. Keeps their paths."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.script: list[tuple[int, list[Any]]] = []
+        self.asked: list[str] = []
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Scripted
+
+    def answer(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.server.asked.append(self.path)
+        status, lines = self.server.script[0]
+        if len(self.server.script) > 1:
+            self.server.script.pop(0)
+        body = "".join(f"{json.dumps(line)}\n" for line in lines).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_GET = do_PATCH = answer  # noqa: N815
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        """Says nothing."""
+
+
+@pytest.fixture(scope="module")
+def scripted() -> Iterator[Scripted]:
+    with Scripted() as server:
+        thread = threading.Thread(target=server.serve_forever, args=[0.02], daemon=True)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def server(scripted: Scripted) -> Scripted:
+    scripted.script, scripted.asked = [], []
+    return scripted
+
+
+@pytest.fixture
+def api(server: Scripted) -> Api:
+    settings = Cluster.model_construct(server=f"http://127.0.0.1:{server.server_address[1]}")
+    return Api("weu", settings, lambda: Secret("token"))
+
+
+@pytest.fixture
+def pods(api: Api) -> Deployments:
+    return Deployments(api)
+
+
+def status(reason: str, code: int, message: str = "") -> dict[str, Any]:
+    return {
+        "kind": "Status",
+        "apiVersion": "v1",
+        "reason": reason,
+        "code": code,
+        "message": message,
+    }
+
+
+def event(kind: str, thing: dict[str, Any]) -> dict[str, Any]:
+    return {"type": kind, "object": thing}
+
+
+def changed(**fields: Any) -> dict[str, Any]:
+    return {**OBJECT, **fields}
+
+
+def test_a_deployment_without_anything_optional(server: Scripted, pods: Deployments) -> None:
+    server.script = [(200, [{"metadata": {"namespace": "orders", "name": "x"}, "spec": SPEC}])]
+    found = pods.deployment(DEPLOYMENT)
+    assert found is not None
+    assert (found.namespace, found.name, found.replicas) == ("orders", "x", 1)
+    assert (found.ready, found.updated, found.total) == (0, 0, 0)
+    assert (found.observed, found.version, found.failure) == (True, None, None)
+    assert found.images == {"web": "web:1"}
+
+
+def test_a_deployments_numbers(server: Scripted, pods: Deployments) -> None:
+    numbers = {"readyReplicas": 1, "updatedReplicas": 2, "replicas": 5, "observedGeneration": 2}
+    note = {"annotations": {patches.VERSION: "v7"}}
+    template = {"metadata": note, "spec": {**POD, "initContainers": [{"name": "m"}]}}
+    spec = {**SPEC, "replicas": 0, "template": template}
+    server.script = [(200, [changed(spec=spec, status=numbers)])]
+    found = pods.deployment(DEPLOYMENT)
+    assert found is not None
+    assert (found.replicas, found.ready, found.updated, found.total) == (0, 1, 2, 5)
+    assert (found.observed, found.version) == (False, "v7")
+    assert found.images == {"web": "web:1", "init:m": ""}
+
+
+def test_a_deployment_without_a_pods_spec_has_no_images(
+    server: Scripted, pods: Deployments
+) -> None:
+    server.script = [(200, [changed(spec={**SPEC, "template": {}})])]
+    found = pods.deployment(DEPLOYMENT)
+    assert found is not None
+    assert found.images == {}
+
+
+@pytest.mark.parametrize("missing", ["metadata", "spec"])
+def test_what_is_no_deployment(server: Scripted, pods: Deployments, missing: str) -> None:
+    server.script = [(200, [changed(**{missing: None})])]
+    with pytest.raises(EdgeError) as caught:
+        pods.deployment(DEPLOYMENT)
+    assert caught.value.code is Code.CLUSTER_ANSWER
+
+
+FAILURES = [
+    ("Progressing", "False", "ProgressDeadlineExceeded", "ProgressDeadlineExceeded"),
+    ("Progressing", "False", "because", "not progressing"),
+    ("Progressing", "False", None, "not progressing"),
+    ("Progressing", "True", "FailedCreate", None),
+    ("ReplicaFailure", "True", "FailedCreate", "FailedCreate"),
+    ("ReplicaFailure", "True", "because", "replica failure"),
+    ("ReplicaFailure", "False", "FailedCreate", None),
+    ("Available", "False", "FailedCreate", None),
+    ("Available", "True", "FailedCreate", None),
+]
+
+
+@pytest.mark.parametrize(("kind", "value", "reason", "failure"), FAILURES)
+def test_a_rollout_has_failed(
+    server: Scripted,
+    pods: Deployments,
+    kind: str,
+    value: str,
+    reason: str | None,
+    failure: str | None,
+) -> None:
+    condition = {"type": kind, "status": value, "reason": reason}
+    server.script = [(200, [changed(status={"conditions": [condition]})])]
+    found = pods.deployment(DEPLOYMENT)
+    assert found is not None
+    assert found.failure == failure
+
+
+def test_a_deployment_that_selects_by_no_labels(server: Scripted, pods: Deployments) -> None:
+    server.script = [(200, [changed(spec={**SPEC, "selector": {"matchExpressions": []}})])]
+    with pytest.raises(Invalid, match="selects its pods") as caught:
+        pods.listed(DEPLOYMENT)
+    assert caught.value.code is Code.SELECTOR_UNKNOWN
+
+
+def listed(*names: str) -> dict[str, Any]:
+    return {"metadata": {"resourceVersion": "9"}, "items": [pod(name) for name in names]}
+
+
+def pod(name: str) -> dict[str, Any]:
+    labels = {"app": "api"}
+    return {"metadata": {"name": name, "resourceVersion": "10", "labels": labels}, "spec": POD}
+
+
+def test_pods_that_are_gone_are_not_watched(server: Scripted, pods: Deployments) -> None:
+    server.script = [(200, [OBJECT]), (200, [listed()])]
+    assert pods.watch_gone(DEPLOYMENT, 5) == []
+    assert len(server.asked) == 2
+
+
+def test_the_watch_ends_with_the_last_pod(server: Scripted, pods: Deployments) -> None:
+    seen = [event("DELETED", pod("a")), event("ADDED", pod("b"))]
+    server.script = [(200, [OBJECT]), (200, [listed("a")]), (200, seen)]
+    assert pods.watch_gone(DEPLOYMENT, 1) == []
+
+
+def test_a_watch_ends_where_it_is_fulfilled(server: Scripted, pods: Deployments) -> None:
+    later = changed(status={"observedGeneration": 3, "readyReplicas": 2})
+    last = changed(status={"observedGeneration": 3, "readyReplicas": 3})
+    seen = [event("MODIFIED", later), event("MODIFIED", last)]
+    server.script = [(200, [OBJECT]), (200, seen)]
+    assert pods.watch(DEPLOYMENT, lambda one: one.ready >= 2, 1).ready == 2
+    assert len(server.asked) == 2
+    assert "resourceVersion=7" in server.asked[1]
+    assert "fieldSelector=metadata.name%3Dapi-green" in server.asked[1]
+
+
+def test_a_watch_returns_the_last_that_was_seen(server: Scripted, pods: Deployments) -> None:
+    later = changed(status={"observedGeneration": 3, "readyReplicas": 1})
+    server.script = [(200, [OBJECT]), (200, [event("MODIFIED", later)])]
+    assert pods.watch(DEPLOYMENT, lambda one: one.ready >= 2, 1).ready == 1
+
+
+def test_nothing_is_watched_that_is_fulfilled_already(server: Scripted, pods: Deployments) -> None:
+    server.script = [(200, [OBJECT])]
+    assert pods.watch(DEPLOYMENT, lambda one: one.ready == 0, 1).ready == 0
+    assert len(server.asked) == 1
+
+
+def test_a_deployment_that_is_deleted_while_it_is_watched(
+    server: Scripted, pods: Deployments
+) -> None:
+    server.script = [(200, [OBJECT]), (200, [event("DELETED", OBJECT)])]
+    with pytest.raises(Missing, match="was deleted"):
+        pods.watch(DEPLOYMENT, lambda _: False, 1)
+
+
+def test_a_history_that_is_gone_ends_the_watch(server: Scripted, pods: Deployments) -> None:
+    gone = event("ERROR", status("Expired", 410))
+    server.script = [(200, [OBJECT]), (200, [gone])]
+    assert pods.watch(DEPLOYMENT, lambda one: one.ready > 0, 1).ready == 0
+
+
+def test_any_other_refusal_of_a_watch_is_raised(server: Scripted, pods: Deployments) -> None:
+    server.script = [(200, [OBJECT]), (403, [status("Forbidden", 403)])]
+    with pytest.raises(Denied, match="HTTP 403 Forbidden"):
+        pods.watch(DEPLOYMENT, lambda _: False, 1)
+
+
+POLICY = "ValidatingAdmissionPolicy 'credential-rotation-services' with binding 'b' denied request"
+
+
+@pytest.mark.parametrize("code", [403, 422])
+def test_the_guards_refusal_has_a_code_of_its_own(server: Scripted, api: Api, code: int) -> None:
+    server.script = [(code, [status("Forbidden", code, POLICY)])]
+    with pytest.raises(Denied, match=f"HTTP {code}, denied by the guard's policy") as caught:
+        Services(api).fence(SERVICE, "token")
+    assert caught.value.code is Code.CLUSTER_GUARDED
+    assert "credential-rotation-services" in caught.value.message
+
+
+def test_a_move_that_finds_no_service_any_more(server: Scripted, api: Api) -> None:
+    server.script = [(422, [status("Invalid", 422)]), (404, [status("NotFound", 404)])]
+    with pytest.raises(Missing, match="is not there") as caught:
+        Services(api).move(SERVICE, "blue", "green")
+    assert caught.value.code is Code.CLUSTER_MISSING
+
+
+MOVED: list[tuple[str, type[EdgeError] | None]] = [
+    ("green", None),
+    ("blue", Unavailable),
+    ("red", Conflict),
+]
+
+
+@pytest.mark.parametrize("failing", [409, 422])
+@pytest.mark.parametrize(("slot", "error"), MOVED)
+def test_a_move_whose_test_fails_depends_on_where_traffic_goes(
+    server: Scripted, api: Api, failing: int, slot: str, error: type[EdgeError] | None
+) -> None:
+    service = {"metadata": {"resourceVersion": "8"}, "spec": {"selector": {"slot": slot}}}
+    server.script = [(failing, [status("Invalid", failing)]), (200, [service])]
+    if error is None:
+        Services(api).move(SERVICE, "blue", "green")
+        return
+    with pytest.raises(error):
+        Services(api).move(SERVICE, "blue", "green")
+
+
+ROUTES: list[tuple[dict[str, Any], str | None, str, str]] = [
+    ({}, None, "", "0"),
+    ({"spec": {}}, None, "", "0"),
+    ({"spec": {"selector": {"app": "a"}, "ports": []}}, None, "", "0"),
+    ({"spec": {"ports": [{"port": 80}, {"name": "b", "port": 81}]}}, None, "80", "0"),
+    (
+        {
+            "metadata": {"resourceVersion": "8"},
+            "spec": {"selector": {"slot": "blue"}, "ports": [{"name": "http", "port": 80}]},
+        },
+        "blue",
+        "http",
+        "8",
+    ),
+]
+
+
+@pytest.mark.parametrize(("service", "slot", "port", "revision"), ROUTES)
+def test_a_route(
+    server: Scripted, api: Api, service: dict[str, Any], slot: str | None, port: str, revision: str
+) -> None:
+    server.script = [(200, [{"metadata": {}, **service}])]
+    found = Services(api).route(SERVICE)
+    assert found is not None
+    assert (found.slot, found.port, found.revision) == (slot, port, revision)
+
+
+def test_the_first_port_is_asked_where_none_is_named(server: Scripted, api: Api) -> None:
+    service = {"metadata": {}, "spec": {"ports": [{"name": "web", "port": 80}]}}
+    server.script = [(200, [service]), (200, [{"ok": True}])]
+    answer = Services(api).ask(SERVICE, "/whoami?deep=1", 5.0)
+    assert (answer.status, json.loads(answer.body)) == (200, {"ok": True})
+    path = "/api/v1/namespaces/orders/services/http:api:web/proxy/whoami?deep=1"
+    assert server.asked[1] == path
+
+
+def test_a_service_that_is_not_there_is_not_asked(server: Scripted, api: Api) -> None:
+    server.script = [(404, [status("NotFound", 404)])]
+    with pytest.raises(Missing, match="does not exist") as caught:
+        Services(api).ask(SERVICE, "/whoami", 5.0)
+    assert caught.value.code is Code.SERVICE_MISSING
+
+
+OWN: list[tuple[int, Any, bool]] = [
+    (404, status("NotFound", 404), True),
+    (400, status("BadRequest", 400), True),
+    (399, status("NotFound", 404), False),
+    (404, {"kind": "Status"}, False),
+    (404, {"apiVersion": "v1", "kind": "Stat"}, False),
+    (404, ["Status"], False),
+    (503, {}, False),
+]
+
+
+@pytest.mark.parametrize(("code", "body", "refused"), OWN)
+def test_a_refusal_of_the_api_server_is_no_answer_of_the_workload(
+    server: Scripted, api: Api, code: int, body: Any, refused: bool
+) -> None:
+    server.script = [(code, [body])]
+    target = ServiceTarget("orders", "api", "slot", port="http")
+    if refused:
+        with pytest.raises(EdgeError, match=f"HTTP {code}"):
+            Services(api).ask(target, "/whoami", 5.0)
+    else:
+        assert Services(api).ask(target, "/whoami", 5.0).status == code
+
+
+WORDS: list[tuple[object, str]] = [
+    (None, ""),
+    ([], ""),
+    ({}, ""),
+    ({"reason": "Conflict"}, "Conflict"),
+    ({"reason": "conflict"}, ""),
+    ({"reason": ["Conflict"]}, ""),
+    ({"reason": "Invalid", "details": None}, "Invalid"),
+    ({"reason": "Invalid", "details": {"causes": {}}}, "Invalid"),
+    (
+        {"reason": "Invalid", "details": {"causes": [{"field": "spec.replicas"}, {}, "x"]}},
+        "Invalid spec.replicas",
+    ),
+    (
+        {"details": {"causes": [{"field": "spec.selector"}, {"field": "data"}]}},
+        "data, spec.selector",
+    ),
+    ({"details": {"causes": [{"field": "data[a.key]"}]}}, "data"),
+    ({"details": {"causes": [{"field": "secret"}, {"field": 7}]}}, ""),
+    (
+        {"details": {"causes": [{"field": "spec.containers[0].image"}]}},
+        "spec.containers[0].image",
+    ),
+    ({"details": {"causes": [{"field": "spec.containers[0]"}]}}, "spec.containers[0]"),
+]
+
+
+@pytest.mark.parametrize(("document", "said"), WORDS)
+def test_words(document: object, said: str) -> None:
+    assert words(document) == said
+
+
+def test_a_long_field_is_cut() -> None:
+    field = "spec." * 40 + "name"  # 204 characters
+    said = words({"details": {"causes": [{"field": field}]}})
+    assert said == ".".join(["spec"] * 40)
+
+
+def test_what_never_answered_is_told_with_what_to_look_at() -> None:
+    error = refusal("it", 0, None, None)
+    assert isinstance(error, Unavailable)
+    assert error.message == "it: HTTP 0; is its API reachable, and its authority the right one?"
+    assert refusal("it", 409, {"reason": "Conflict"}, None).message == "it: HTTP 409 Conflict"
+
+
+def test_the_paths_that_the_app_may_change() -> None:
+    found = patches.allowed()
+    assert found.keys() == {"services", "deployments", "secrets"}
+    assert all(patches.ANNOTATION in paths for paths in found.values())
+    assert patches.REPLICAS in found["deployments"]
+    assert ("data", "*") in found["secrets"]
+    assert ("spec", "selector", patches.SLOT) in found["services"]
