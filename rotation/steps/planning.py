@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 # Retry timeouts, in seconds. Of refusals, while stopping is still possible: caches of rights fill,
 # and a webhook comes back, within a minute. In steps that undo or retire a grant has as long as
 # Azure takes for one at most, and what is final is tried again too: an answer may be outdated, and
-# a person would try it once more as well.
+# a person would try it once more as well. None is longer than the credential's own time.
 REFUSALS = 120.0
 OWNER = "the owner of credentials.yaml"  # who has waived what the file waives
 REFUSALS_OF_UNDO = 600.0
@@ -138,9 +138,10 @@ def _kept(step: Step) -> str:
 def _policy(credential: Credential) -> Policy:
     """The credential's times and choices that orchestrators need."""
     approval, retry = credential.approval, credential.retry
+    forward, undo = retry.retry_timeout.total_seconds(), retry.compensation.total_seconds()
     return Policy(
-        forward=Retry(retry.retry_timeout.total_seconds(), REFUSALS),
-        undo=Retry(retry.compensation.total_seconds(), REFUSALS_OF_UNDO, FINAL_OF_UNDO),
+        forward=Retry(forward, min(REFUSALS, forward)),
+        undo=Retry(undo, min(REFUSALS_OF_UNDO, undo), min(FINAL_OF_UNDO, undo)),
         drain=credential.drain.total_seconds(),
         workloads={
             workload.name: WorkloadTimes(

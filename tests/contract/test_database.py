@@ -31,7 +31,7 @@ from local.tls import Authority
 from rotation.config import Admin, Database
 from rotation.edges.database import connecting as edge
 from rotation.edges.database.server import PostgreSQL
-from rotation.model.errors import Denied, Invalid, Missing, Unavailable
+from rotation.model.errors import Denied, EdgeError, Invalid, Missing, Unavailable
 from rotation.model.reasons import Code
 from rotation.model.world import Session
 from rotation.secrecy import Secret, new_password
@@ -772,7 +772,7 @@ def test_a_password_that_is_kept_as_an_md5_hash(world: World, own: Postgres) -> 
     with keeping_md5(world.server, own, world.green):
 
         def refused() -> Code:
-            with pytest.raises(Denied) as caught:
+            with pytest.raises(EdgeError) as caught:
                 world.edge().login(world.green, password)
             return caught.value.code
 

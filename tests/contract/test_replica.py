@@ -116,6 +116,7 @@ class Memory:
         return self.edges.replicas(self.credential)[0]
 
     def hold(self) -> None:
+        self.edges.calls.pause(1)  # what was there at the beginning is known everywhere
         self.edges.world.database.lag = LAG
 
     def release(self) -> None:
@@ -270,6 +271,9 @@ def test_the_steps_wait_for_a_real_replica(pair: Real | None) -> None:
             act()
         assert caught.value.code is Code.REPLICA_BEHIND
 
+    serving = edges.world.current(edges.configuration.credential("orders-db"), "blue")
+    assert serving is not None
+    pair.database().activate("orders_blue", Secret(serving.password))
     pair.release()
     pair.hold()
     version = stage(step()).version

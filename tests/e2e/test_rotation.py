@@ -242,64 +242,6 @@ class TestSkipped:
         assert "reason" in logged(stack, event["id"])
 
 
-class TestAborted:
-    """What goes wrong before the swap is taken down again; the active slot never notices."""
-
-    def outcome(self, stack: Stack, rotation: str, serving: Slot) -> tuple[str, set[str]]:
-        """Why: the sentence and the codes."""
-        record = stack.client.follow(rotation, waiting, timeout=150)
-        assert record["outcome"] == "aborted", record["outcomeReason"]
-        assert active(stack) == serving
-        assert stack.owner.ready("orders", f"api-{serving}")
-        standby = stack.owner.deployment("orders", f"api-{other(serving)}")
-        assert standby["spec"]["replicas"] == 0
-        versions = stack.owner.vault.versions(SecretTarget(world.secret(other(serving))))
-        assert not any(version.enabled for version in versions)
-        assert {step["code"] for step in record["steps"] if "code" in step} == codes(record)
-        return record["outcomeReason"], codes(record)
-
-    def test_a_workload_test_that_fails(self, stack: Stack) -> None:
-        serving = active(stack)
-        with standby_environment(stack, "api", other(serving), SLOT="violet"):
-            reason, why = self.outcome(stack, started(stack), serving)
-        assert "JSON field 'slot' is not" in reason
-        assert why == {"tests-failed"}
-
-    def test_a_standby_that_never_gets_ready(self, stack: Stack) -> None:
-        serving = active(stack)
-        with standby_environment(stack, "api", other(serving), DATABASE_PORT="1"):
-            reason, why = self.outcome(stack, started(stack), serving)
-        assert "0 of 1 pods are ready" in reason
-        assert why == {"pods-not-ready"}
-
-    def test_postgresql_refusing(self, stack: Stack) -> None:
-        serving = active(stack)
-        role = f"orders_{other(serving)}"
-        stack.owner.sql(f"REVOKE {role} FROM rotator")
-        try:
-            reason, why = self.outcome(stack, started(stack), serving)
-        finally:
-            stack.owner.sql(f"GRANT {role} TO rotator WITH ADMIN TRUE, INHERIT FALSE, SET FALSE")
-        assert "rotator.sql" in reason
-        assert why == {"database-right-missing"}
-
-    def test_key_vault_refusing(self, stack: Stack) -> None:
-        serving = active(stack)
-        match = {"method": "PUT", "path_prefix": f"/secrets/{world.secret(other(serving))}"}
-        stack.faults.order("keyvault", match=match, times=50, status=403)
-        reason, why = self.outcome(stack, started(stack), serving)
-        assert "HTTP 403" in reason
-        assert why == {"vault-denied"}
-
-    def test_a_key_vault_that_stays_down_longer_than_the_retry_timeout(self, stack: Stack) -> None:
-        serving = active(stack)
-        match = {"method": "PUT", "path_prefix": f"/secrets/{world.secret(other(serving))}"}
-        stack.faults.order("keyvault", match=match, times=500, status=503)
-        reason, why = self.outcome(stack, started(stack), serving)
-        assert "HTTP 503" in reason
-        assert why == {"vault-unavailable"}
-
-
 def test_a_fault_that_passes_is_retried(stack: Stack) -> None:
     standby = other(active(stack))
     match = {"method": "PUT", "path_prefix": f"/secrets/{world.secret(standby)}"}

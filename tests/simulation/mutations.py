@@ -301,22 +301,26 @@ MUTATIONS = (
         _of(1, 8),
         steps=(("verify", nothing),),
         replaced=((traffic, "verify", nothing),),
+        first_seed=195,
     ),
     Mutation("no proof of the way back", _of(9), replaced=((wayback, "look", finds_a_way_back),)),
     Mutation(
         "a line break is part of a password",
         _of(9),
         replaced=((wayback, "read", takes_the_line_break_for_a_part),),
+        first_seed=277,
     ),
     Mutation(
         "no proof of a new login on replicas",
         _of(9),
         replaced=((login, "_verify_replicas", nothing),),
+        first_seed=1140,
     ),
     Mutation(
         "no proof of a new login through the endpoint",
         _of(9),
         replaced=((login, "_verify_endpoint", nothing),),
+        first_seed=276,
     ),
     Mutation(
         "no proof on replicas that the replaced login is gone",
