@@ -376,7 +376,7 @@ def test_successes_of_an_api_server(plain: Server, monkeypatch: pytest.MonkeyPat
         lambda: services.move(service, "blue", "green"),
         lambda: services._demand_moved(service, "blue", "green"),  # noqa: SLF001 - after a 422
     ]
-    for route in survived(plain, SERVICE, 20, moves):
+    for route in survived(plain, SERVICE, 8, moves):
         assert route is None or isinstance(route, Route)
         if route:
             assert shown_slot(route.slot) in {"blue", "green", "no slot", "neither blue nor green"}
@@ -385,7 +385,7 @@ def test_successes_of_an_api_server(plain: Server, monkeypatch: pytest.MonkeyPat
         lambda: pods.watch(deployment, lambda _: True, 1),
         lambda: pods.scale(deployment, 0),
     ]
-    for seen in survived(plain, DEPLOYMENT, 20, looks):
+    for seen in survived(plain, DEPLOYMENT, 8, looks):
         assert seen is None or isinstance(seen, Deployment)
         if seen:
             told = f"{unready(seen, 'v2')} {seen.failure} {seen.version}"
@@ -396,7 +396,7 @@ def test_successes_of_an_api_server(plain: Server, monkeypatch: pytest.MonkeyPat
         lambda: pods.listed(deployment),
         lambda: pods.watch_gone(deployment, 1),
     ]
-    for listed in survived(plain, PODS, 20, lists):
+    for listed in survived(plain, PODS, 8, lists):
         addresses: list[str] = []
         for pod in cast("list[Pod | str]", listed):
             if isinstance(pod, str):
@@ -423,8 +423,8 @@ def test_successes_of_a_vault(
         lambda: vault.value(secret),
         lambda: vault.disable(SecretTarget("orders-blue", "0" * 32)),
     ]
-    found = survived(tls, BUNDLE, 15, asks)
-    found += survived(tls, VERSIONS, 15, [lambda: vault.versions(secret)])
+    found = survived(tls, BUNDLE, 8, asks)
+    found += survived(tls, VERSIONS, 8, [lambda: vault.versions(secret)])
     flat = [one for each in found for one in (each if isinstance(each, list) else [each])]
     for version in flat:
         assert version is None or isinstance(version, SecretVersion | Secret)
@@ -453,7 +453,7 @@ def test_successes_of_an_identity_endpoint(plain: Server, monkeypatch: pytest.Mo
 def test_successes_of_a_topic(tls: Server, authority: Authority) -> None:
     endpoint = f"https://127.0.0.1:{tls.port}/api/events"
     topic = EventGridTopic(endpoint, AnyToken(), PUBLIC.topics, str(authority.bundle))
-    assert set(survived(tls, {"ok": [LURE]}, 20, [lambda: topic.publish(EVENT)])) == {None}
+    assert set(survived(tls, {"ok": [LURE]}, 10, [lambda: topic.publish(EVENT)])) == {None}
 
 
 def test_what_others_write_into_objects_is_shown_in_known_words(plain: Server) -> None:

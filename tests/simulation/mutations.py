@@ -303,7 +303,12 @@ MUTATIONS = (
         replaced=((traffic, "verify", nothing),),
         first_seed=195,
     ),
-    Mutation("no proof of the way back", _of(9), replaced=((wayback, "look", finds_a_way_back),)),
+    Mutation(
+        "no proof of the way back",
+        _of(9),
+        replaced=((wayback, "look", finds_a_way_back),),
+        first_seed=87,
+    ),
     Mutation(
         "a line break is part of a password",
         _of(9),
@@ -390,6 +395,7 @@ MUTATIONS = (
         "a changed file is not told of",
         _of(10),
         replaced=((kept, "changes", lambda *_: []),),
+        first_seed=111,
     ),
     Mutation(
         "a status about the past is a verdict",
@@ -416,6 +422,7 @@ MUTATIONS = (
         _of(9),
         # Looked at twice: before anything starts, and by the plan.
         replaced=((triggers, "not_soon", nothing), (planned, "not_soon", nothing)),
+        first_seed=39,
     ),
     Mutation(
         "what nobody may waive is waived",
@@ -451,6 +458,7 @@ MUTATIONS = (
         "what admission says is final",
         _of(9),
         replaced=((client, "_admission", final_by_admission),),
+        first_seed=143,
     ),
     # Found by the sweeps, in which somebody uses the connections up.
     Mutation(

@@ -38,6 +38,7 @@ def test_a_crash_at_a_commit(kind: str) -> None:
     assert [problem for case in sample for problem in sweeps.problems(case, again=True)] == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", sweeps.DEEDS)
 def test_others_at_a_call(kind: str) -> None:
     sample = [case for case in sweeps.deeds() if case.kind == kind][:: SPARSER.get(kind, 8)]
