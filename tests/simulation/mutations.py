@@ -124,12 +124,6 @@ def looks_and_goes_on(edges: Readers, workload: Workload, slot: Slot) -> None:
     edges.traffic(workload.cluster).route(workload.production)
 
 
-def disables_the_newest(step: Step) -> None:
-    current = step.vault.current(step.credential.secret(step.slot))
-    if current is not None:
-        step.standby.disable(current.version)
-
-
 def finds_a_way_back(*_: object) -> WayBack:
     """Proves nothing of the slot that traffic may have to be given back to."""
     return WayBack()
@@ -354,9 +348,7 @@ MUTATIONS = (
         replaced=((running, "_unexpected", quotes_what_was_raised),),
     ),
     Mutation("a value is returned", _of(3), steps=(("stage", answers_with_the_value),)),
-    Mutation(
-        "only the newest version is disabled", _of(4), steps=(("disable", disables_the_newest),)
-    ),
+    Mutation("no version is disabled", _of(4), steps=(("disable", nothing),)),
     Mutation(
         "an orchestration for each request",
         _of(5),

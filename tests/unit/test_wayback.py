@@ -21,7 +21,7 @@ from rotation.model.errors import Denied, Unavailable
 from rotation.model.reasons import Code
 from rotation.model.record import Request
 from rotation.secrecy import Secret
-from rotation.steps.login import stage
+from rotation.steps.login import disable, stage
 from rotation.steps.planning import plan
 from rotation.steps.running import Step
 from tests.memory import MemoryEdges
@@ -251,6 +251,17 @@ def test_a_new_secret_names_what_the_live_one_names(named: str) -> None:
     made = staged(found)
     kept = text.replace("orders_blue", "orders_green").replace(live(found).password, made.password)
     assert made.value == kept
+
+
+def test_every_version_is_disabled_at_the_end() -> None:
+    """Those that an execution wrote whose answer was lost, and those that others wrote, too."""
+    found = edges()
+    credential = found.configuration.credential("orders-db")
+    for _ in range(3):
+        staged(found)
+    disable(Step(found, Reference(rotation="r-1", credential="orders-db", slot="green")))
+    versions = found.vault(credential.vault).versions(credential.secret("green"))
+    assert [version.enabled for version in versions] == [False] * 3
 
 
 def test_content_type_and_tags_stay() -> None:
