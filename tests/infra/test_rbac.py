@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 
 from local import world
+from local.process import wait_until
 from local.cluster.client import read_manifests
 from local.process import ROOT
 from local.stack import APP
@@ -102,9 +103,11 @@ def verbs(uses: set[Use]) -> dict[str, set[str]]:
 
 
 def rotate(stack: Stack, decision: str) -> str:
+    wait_until(stack.client.free, 60, "the end of the credential's orchestration")
     answer = stack.client.api(
         "POST", "/rotations", {"credential": world.CREDENTIAL, "by": world.OPERATOR}
     )
+    assert answer.status == 202
     rotation = str(answer.json["rotation"])
     stack.client.follow(rotation, lambda r: r["outcome"] or (r["approval"] or {}).get("event"))
     stack.client.decide(rotation, decision)
