@@ -77,6 +77,7 @@ def two(tmp_path: Path) -> Iterator[Stack]:
         yield stack
 
 
+@pytest.mark.long
 def test_workloads_of_two_clusters_move_together(two: Stack) -> None:
     assert {
         two.owner.deployment(ns, f"{name}-blue")["status"]["readyReplicas"]

@@ -182,6 +182,7 @@ def test_the_first_click_decides_and_every_later_one_is_told_so(stack: Stack) ->
     assert "409" in told["Body"]
 
 
+@pytest.mark.long
 @pytest.mark.timeout(300)
 def test_a_mail_that_nobody_answers_decides_nothing_and_a_rejection_rolls_back(
     stack: Stack,

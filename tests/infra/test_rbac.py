@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 
 from local import world
-from local.process import wait_until
 from local.cluster.client import read_manifests
-from local.process import ROOT
+from local.process import ROOT, wait_until
 from local.stack import APP
 from rotation.edges.cluster.patches import OURS, SLOT, allowed
 

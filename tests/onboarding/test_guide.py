@@ -203,7 +203,7 @@ def by_hand(reader: Reader) -> None:
                 pytest.mark.skipif(bool(MISSING), reason=f"not on this machine: {MISSING}"),
             ],
         ),
-        pytest.param(REAL, id="stand-ins"),
+        pytest.param(REAL, id="stand-ins", marks=pytest.mark.long),
     ],
 )
 def test_a_single_slot_application_gets_two_slots_and_rotates(

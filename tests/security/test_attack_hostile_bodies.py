@@ -155,6 +155,7 @@ def held(server: Server, caplog: pytest.LogCaptureFixture, asks: list[Callable[[
     return errors
 
 
+@pytest.mark.long
 def test_a_vault(tls: Server, authority: Authority, caplog: pytest.LogCaptureFixture) -> None:
     vault = KeyVault(f"https://127.0.0.1:{tls.port}", AnyToken(), str(authority.bundle))
     secret = SecretTarget("orders-blue")
@@ -193,6 +194,7 @@ def test_an_identity_endpoint(plain: Server, caplog: pytest.LogCaptureFixture) -
         )
 
 
+@pytest.mark.long
 def test_an_api_server_and_what_answers_through_it(
     plain: Server, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -365,6 +367,7 @@ def survived(
     return found
 
 
+@pytest.mark.long
 def test_successes_of_an_api_server(plain: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = Cluster.model_construct(server=f"http://127.0.0.1:{plain.port}")
     api = Api("weu", settings, lambda: Secret("token"))

@@ -100,6 +100,7 @@ def other_site() -> Iterator[list[str]]:
     server.server_close()
 
 
+@pytest.mark.long
 @pytest.mark.guarantee(6)
 def test_our_own_page_decides_and_another_site_does_not(
     signed: Stack, browser: BrowserContext, other_site: list[str]

@@ -79,6 +79,7 @@ def swept(stack: Stack) -> None:
     assert stack.client.request("POST", path, {}, key).status == 202
 
 
+@pytest.mark.long
 @pytest.mark.timeout(240)
 def test_metrics_and_lines_of_a_rotation_arrive(stack: Stack) -> None:
     log = stack.directory / "logs" / "host.log"
