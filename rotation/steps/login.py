@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rotation.formats import changed, read
@@ -13,6 +14,8 @@ from rotation.model.world import other
 from rotation.secrecy import new_password
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from rotation.contracts.database import DatabaseReader
     from rotation.model.world import SecretVersion, Slot
     from rotation.secrecy import Secret
@@ -107,31 +110,31 @@ def _prove(step: Step, slot: Slot, wanted: str | None = None) -> None:
 
 
 def _verify_endpoint(step: Step, password: Secret) -> None:
-    """Proves the login through what applications connect to. Raises `Unavailable` if it refuses it:
-    a pooler's list may not have the password yet."""
+    """Proves the login through what applications connect to: a pooler's list may not have the
+    password yet."""
     endpoint = step.edges.endpoint(step.credential)
-    if endpoint is None:
-        return
-    try:
-        endpoint.login(step.login.role, password)
-    except Denied as error:
-        if error.code is not Code.LOGIN_REFUSED:
-            raise
-        text = f"the endpoint {endpoint.address} does not know the new login yet"
-        raise Unavailable(Code.ENDPOINT_BEHIND, f"{text}: {error.message}") from None
+    if endpoint is not None:
+        with _passing(Code.ENDPOINT_BEHIND, f"the endpoint {endpoint.address}"):
+            endpoint.login(step.login.role, password)
 
 
 def _verify_replicas(step: Step, password: Secret) -> None:
-    """Proves the login on each read replica. Raises `Unavailable` for one that refuses it: it may
-    not have replayed the role's password yet."""
+    """Proves the login on each read replica, which may not have replayed the password yet."""
     for replica in step.edges.replicas(step.credential):
-        try:
+        with _passing(Code.REPLICA_BEHIND, f"read replica {replica.address}"):
             replica.login(step.login.role, password)
-        except Denied as error:
-            if error.code is not Code.LOGIN_REFUSED:
-                raise
-            text = f"read replica {replica.address} does not know the new login yet"
-            raise Unavailable(Code.REPLICA_BEHIND, f"{text}: {error.message}") from None
+
+
+@contextmanager
+def _passing(behind: Code, server: str) -> Iterator[None]:
+    """Turns a refusal of the login into `Unavailable`: the server may learn of it yet."""
+    try:
+        yield
+    except Denied as error:
+        if error.code is not Code.LOGIN_REFUSED:
+            raise
+        text = f"{server} does not know the new login yet: {error.message}"
+        raise Unavailable(behind, text) from None
 
 
 def _current(step: Step, slot: Slot) -> SecretVersion:
