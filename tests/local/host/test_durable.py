@@ -155,6 +155,8 @@ def test_suspend_and_resume_through_the_client(host: Sample) -> None:
     )
     through_client(host, instance_id, "raise_event", "decision", "later")
     through_client(host, instance_id, "resume", "go on")
+    # It stays suspended until the resumption is taken from the queue.
+    wait_until(lambda: status(host, instance_id)["runtimeStatus"] != suspended, 15, "its going on")
     assert finished(host, instance_id)["runtimeStatus"] == "Completed"
 
 
