@@ -191,8 +191,10 @@ def with_versions(count: int) -> MemoryEdges:
     vault = edges.world.vault(credential)
     for slot in SLOTS:
         secret = credential.slots[slot].secret
+        # The role's own, where it has one: the one that serves must be able to log in.
+        known = edges.world.database.roles[credential.slots[slot].role].password
         for number in range(len(vault.of(secret)), count):
-            edges.world.write(credential, slot, f"value {number}")
+            edges.world.write(credential, slot, known or f"value {number}")
         for number, version in enumerate(vault.of(secret)):
             version.version = f"v{number}"
             version.expires = edges.now() + timedelta(days=20)
