@@ -64,6 +64,15 @@ def headline(page: Page) -> Any:
     return page.get_by_role("heading", level=1)
 
 
+def leave(page: Page) -> None:
+    """Ends a page's own requests, since each ignores the others' sign-in.
+
+    Not by `close`: Chromium acknowledges that without doing it for a page that is just loading itself
+    anew, as these do after a decision, and Playwright then waits for ever (playwright#42366).
+    """
+    page.goto("about:blank")
+
+
 def test_progress_is_live_and_an_approval_by_form_is_carried_out(app: Stack, visit: Open) -> None:
     overview = visit(with_key(app, ""))
     expect(headline(overview)).to_have_text("Nothing needs you")
@@ -168,7 +177,7 @@ def test_pages_speak_to_a_screen_reader(app: Stack, visit: Open, asked: str) -> 
         live = page.locator("[aria-live]")
         expect(live).to_have_count(1)
         expect(live).to_have_attribute("id", "state")
-        page.close()
+        leave(page)
     link = visit(site.minted(app, asked, ADA, timedelta(hours=1)))
     assert link.evaluate(NAMELESS) == []
     expect(link.get_by_role("region", name="Your decision")).to_be_visible()
@@ -205,6 +214,6 @@ def test_somebody_who_is_signed_in_approves(app: Stack, visit: Open, asked: str)
         expect(page.get_by_role("region", name="Decision")).to_contain_text(
             "Approved by anna@contoso.example"
         )
-        reader.close()
+        leave(reader)
         expect(headline(page)).to_contain_text("Done:", timeout=LATER)
-        page.close()
+        leave(page)
