@@ -15,7 +15,7 @@ Behaviour:
     each replaced after POOL_LIFETIME (3600) seconds;
     LOGIN_SECONDS (5) between fresh logins by the readiness probe; LAME_DUCK_SECONDS (3) of serving
     on after SIGTERM, at least; DRAIN_SECONDS (15), at most, for connections that are open even then
-    and requests that are in flight.
+    and requests that are in flight. With 0 LAME_DUCK_SECONDS it closes its connections at once.
 """
 
 from __future__ import annotations

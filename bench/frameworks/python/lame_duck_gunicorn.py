@@ -21,9 +21,10 @@ def post_worker_init(worker: Any) -> None:
             end(number, frame)
             return
         stopping.set()
-        # gunicorn passes no `Connection` on from an application: without a time for which to keep
-        # connections it ends each by itself.
-        worker.cfg.set("keepalive", 0)
+        # gunicorn passes no `Connection` on from an application. With more connections kept than
+        # it may keep, it ends each with its answer; only `gthread` keeps any, and looks at this.
+        # (A `keepalive` of 0 would close those that were just about to be kept, without a word.)
+        worker.max_keepalived = 0
         threading.Timer(SECONDS, os.kill, (os.getpid(), signal.SIGTERM)).start()
 
     signal.signal(signal.SIGTERM, told)
