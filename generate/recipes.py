@@ -20,6 +20,6 @@ RECIPES = {
 def made(text: str) -> str:
     """`text` with each recipe's file in its place. Raises `LookupError` where it has none."""
     for name, language in RECIPES.items():
-        source = (FRAMEWORKS / name).read_text(encoding="utf-8")
+        source = (FRAMEWORKS / name).read_text(encoding="utf-8").expandtabs(4)
         text = between(text, f"recipe {name}", f"```{language}\n{source}```")
     return text

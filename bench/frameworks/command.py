@@ -10,7 +10,7 @@ rejected; none repeats a request. What this machine cannot build is left out, wi
 
 About half an hour for all of them, a minute for each way to end; `--quick` measures each as it
 comes and with the recipe, once. Progress goes to standard error. The exit code is 1 when a request
-failed where docs/guarantees.md says that none does: with a recipe, or anywhere but at an approval.
+failed where docs/guarantees.md says that none does: with a recipe, or without a decision.
 """
 
 from __future__ import annotations

@@ -21,12 +21,17 @@ pytestmark = pytest.mark.long
 KEPT, POOLED = 4, 3  # connections to each workload, at most, of each kind of client
 
 
+@pytest.fixture(scope="module")
+def configured(shared_stack: Stack) -> Iterator[None]:
+    """Both workloads end without a lame duck, and as before once the tests are over."""
+    configure(shared_stack, "0")
+    yield
+    configure(shared_stack, "1")
+
+
 @pytest.fixture
-def abrupt(stack: Stack) -> Iterator[Stack]:
-    """Both workloads end without a lame duck, and as before once the test is over."""
-    configure(stack, "0")
-    yield stack
-    configure(stack, "1")
+def abrupt(stack: Stack, configured: None) -> Stack:
+    return stack
 
 
 def configure(stack: Stack, seconds: str) -> None:
