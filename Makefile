@@ -119,7 +119,7 @@ screenshots: $(VENV)/ready ## takes the pictures of the pages anew; needs chromi
 	$(BIN)/python -m tests.browser.screenshots docs/images
 
 # Each begins with --require-hashes, so that pip takes nothing else for it, on Azure neither.
-LOCKED = requirements requirements-dev requirements-checkov
+LOCKED = requirements requirements-dev requirements-checkov $(addprefix bench/frameworks/python/,gunicorn gunicorn-23 uvicorn)
 
 .PHONY: lock
 lock: $(VENV)/ready ## resolves requirements*.in into requirements*.txt, with hashes
