@@ -237,8 +237,12 @@ def new_record(request: Request, stage: Stage, at: Moment | None) -> Record:
 
 
 class ShownRecord(Record, kw_only=True, rename="camel"):
-    """A record with what the durable engine says of its instance."""
+    """A record with what the durable engine says of its instance.
+
+    `waits` is, of each workload of a running rotation, what its part of the step waits for.
+    """
 
     runtime_status: str
     created: Moment | None
     updated: Moment | None
+    waits: dict[str, str] = field(default_factory=dict)
