@@ -206,9 +206,7 @@ class Code(StrEnum):
             "the app cannot log in as the role that serves, for another reason than its password; "
             "the server's words follow"
         ),
-        (
-            "mend what the text names, by the row of the code that follows there, for both slots' roles"
-        ),
+        ("mend what the text names, by the row of the code in it, for the roles of both slots"),
         NEVER,
     )
     SECRET_NEWLINE = (
