@@ -49,10 +49,11 @@ def test(step: Step) -> None:
         if step.edges.now().timestamp() >= give_up:
             told = "; ".join(f"{result.test}: {result.problem}" for result, _ in failed)
             text = f"tests of the {step.slot} slot failed: {told}; {step.deployment.logs}"
-            kind = _kind([error for _, error in failed])
+            errors = [error for _, error in failed]
+            kind = _kind(errors)
             if through == "service" and kind is Unavailable:
                 kind = Invalid
-            raise kind(Code.TESTS_FAILED, text)
+            raise kind(_code(errors), text)
         step.edges.sleep(1)
 
 
@@ -64,6 +65,13 @@ def _kind(errors: list[EdgeError | None]) -> type[EdgeError]:
     if all(error is not None and (error.transient or error.refused) for error in errors):
         return Denied
     return Invalid
+
+
+def _code(errors: list[EdgeError | None]) -> Code:
+    """The code for tests that failed: the one that they have in common, where none was answered, or
+    else that of tests. Pods that were never asked are not where the cause is."""
+    codes = {Code.TESTS_FAILED if error is None else error.code for error in errors}
+    return codes.pop() if len(codes) == 1 else Code.TESTS_FAILED
 
 
 def evidence(step: Step) -> Evidence:

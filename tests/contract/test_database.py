@@ -644,22 +644,25 @@ def test_a_server_that_is_down(world: World) -> None:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
         down = world.edge(host="127.0.0.1", port=port)
-        with pytest.raises(Unavailable, match="no connection; is the server up") as caught:
+        with pytest.raises(Unavailable, match=r"Connection refused$") as caught:
             down.roles([world.blue])
     assert caught.value.transient
+    assert caught.value.code is Code.DATABASE_DOWN
 
 
 def test_a_host_that_does_not_resolve(world: World) -> None:
-    with pytest.raises(Unavailable):
+    with pytest.raises(Unavailable) as caught:
         world.edge(host="no-such-host.invalid").roles([world.blue])
+    assert caught.value.code is Code.DATABASE_NAME
 
 
 def test_a_server_that_stays_silent(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(edge, "CONNECT_TIMEOUT", 2)  # libpq's smallest
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
-        with pytest.raises(Unavailable):
+        with pytest.raises(Unavailable) as caught:
             world.edge(host="127.0.0.1", port=port).roles([world.blue])
+    assert caught.value.code is Code.DATABASE_TIMEOUT
 
 
 def test_a_statement_that_takes_too_long(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -816,4 +819,4 @@ def test_a_database_that_the_role_may_not_enter_is_no_matter_of_its_password(wor
     world.edge().activate(world.green, password)
     with pytest.raises(Denied) as caught:
         world.edge(name="nowhere").login(world.green, password)
-    assert caught.value.code is Code.LOGIN_BARRED
+    assert caught.value.code is Code.LOGIN_DATABASE

@@ -263,6 +263,57 @@ def test_the_guards_refusal_has_a_code_of_its_own(server: Scripted, api: Api, co
     assert "credential-rotation-services" in caught.value.message
 
 
+# As they came from a real API server (1.35), but for the names.
+FORBIDDEN = 'services "api" is forbidden: '
+CANNOT = f'{FORBIDDEN}User "app" cannot patch resource "services" in API group "" in the namespace'
+OTHERS = "ValidatingAdmissionPolicy 'theirs' with binding 'b' denied request: hunter2"
+HOOK = 'admission webhook "a.b.c" denied the request'
+CALLING = (
+    'Internal error occurred: failed calling webhook "a.b.c": failed to call webhook: Post "x"'
+)
+REFUSALS: list[tuple[int, str | None, str, type[EdgeError], Code]] = [
+    (403, "Forbidden", CANNOT, Denied, Code.CLUSTER_DENIED),
+    (403, "Forbidden", f"{FORBIDDEN}{OTHERS}", Denied, Code.CLUSTER_POLICY),
+    (422, "Invalid", f"{FORBIDDEN}{OTHERS}", Denied, Code.CLUSTER_POLICY),
+    (413, "RequestEntityTooLarge", f"{FORBIDDEN}{OTHERS}", Denied, Code.CLUSTER_POLICY),
+    (400, None, f"{HOOK} without explanation", Denied, Code.CLUSTER_ADMISSION),
+    (400, None, f"{HOOK}: hunter2", Denied, Code.CLUSTER_ADMISSION),
+    (403, "hunter2", f"{HOOK}: hunter2", Denied, Code.CLUSTER_ADMISSION),
+    (409, "Conflict", f"{HOOK}: hunter2", Denied, Code.CLUSTER_ADMISSION),
+    (500, None, f"{HOOK}: hunter2", Denied, Code.CLUSTER_ADMISSION),
+    (500, "InternalError", CALLING, Unavailable, Code.CLUSTER_WEBHOOK),
+    (403, "Forbidden", f"{FORBIDDEN}exceeded quota: few", Unavailable, Code.CLUSTER_QUOTA),
+    (403, "Forbidden", f"{FORBIDDEN}hunter2", Denied, Code.CLUSTER_REFUSED),
+    (403, None, "hunter2", Denied, Code.CLUSTER_REFUSED),
+]
+
+
+@pytest.mark.guarantee(3)
+@pytest.mark.parametrize("given", REFUSALS, ids=[f"{one[0]} {one[4]}" for one in REFUSALS])
+def test_each_refusal_names_its_cause(
+    server: Scripted, api: Api, given: tuple[int, str | None, str, type[EdgeError], Code]
+) -> None:
+    code, reason, message, kind, cause = given
+    document = {**status(reason or "", code, message)}
+    if reason is None:
+        del document["reason"]
+    server.script = [(code, [document])]
+    with pytest.raises(kind, match=f"HTTP {code}") as caught:
+        Services(api).fence(SERVICE, "token")
+    assert (type(caught.value), caught.value.code) == (kind, cause)
+    assert ("rbac.yaml" in caught.value.message) is (cause is Code.CLUSTER_DENIED)
+    for theirs in ("None", "hunter2", "a.b.c", "theirs"):
+        assert theirs not in caught.value.message
+
+
+def test_a_403_that_is_no_status_is_no_word_on_rights(server: Scripted, api: Api) -> None:
+    """A firewall's in front of the API server, say."""
+    server.script = [(403, ["<html>hunter2</html>"])]
+    with pytest.raises(Denied, match="HTTP 403; the API server's audit log") as caught:
+        Services(api).fence(SERVICE, "token")
+    assert caught.value.code is Code.CLUSTER_REFUSED
+
+
 def test_a_move_that_finds_no_service_any_more(server: Scripted, api: Api) -> None:
     server.script = [(422, [status("Invalid", 422)]), (404, [status("NotFound", 404)])]
     with pytest.raises(Missing, match="is not there") as caught:
@@ -356,6 +407,61 @@ def test_a_refusal_of_the_api_server_is_no_answer_of_the_workload(
             Services(api).ask(target, "/whoami", 5.0)
     else:
         assert Services(api).ask(target, "/whoami", 5.0).status == code
+
+
+# As they came from a real API server (1.35) and from one that has no tunnel to its nodes.
+TRYING = "error trying to reach service: "
+TUNNEL = f"{TRYING}proxy error from /run/proxy while dialing 10.0.0.9:80, code 502: 502 Bad Gateway"
+CONNECT = f"{TRYING}reading HTTP response from CONNECT to 10.0.0.9:80 via proxy /run/proxy"
+BROKEN = f"{TRYING}net/http: HTTP/1.x transport connection broken: malformed HTTP response"
+PROXY: list[tuple[str, Code]] = [
+    (f"{TRYING}dial tcp 10.0.0.9:80: connect: connection refused", Code.PROXY_REFUSED),
+    (f"{TRYING}dial tcp 10.0.0.9:80: i/o timeout", Code.PROXY_TIMEOUT),
+    (f"{TRYING}dial timeout, backstop", Code.PROXY_TIMEOUT),
+    (f"{TRYING}context deadline exceeded", Code.PROXY_TIMEOUT),
+    (f"{TRYING}dial tcp 10.0.0.9:80: connect: no route to host", Code.PROXY_NO_ROUTE),
+    (f"{TRYING}EOF", Code.PROXY_RESET),
+    (f"{TRYING}unexpected EOF", Code.PROXY_RESET),
+    (f"{TRYING}read tcp a->b: read: connection reset by peer", Code.PROXY_RESET),
+    (f"{TRYING}read unix @->/run/proxy: read: connection reset by peer", Code.PROXY_RESET),
+    (f"{TRYING}write tcp a->b: write: broken pipe", Code.PROXY_RESET),
+    (TUNNEL, Code.PROXY_TUNNEL),
+    (f"{CONNECT} failed: unexpected EOF", Code.PROXY_TUNNEL),
+    (f"{TRYING}No agent available", Code.PROXY_TUNNEL),
+    (f'{BROKEN} "\\x15\\x03\\x01"', Code.PROXY_TLS),
+    (f"{TRYING}remote error: tls: handshake failure", Code.PROXY_TLS),
+    ('no endpoints available for service "http:api:web"', Code.PROXY_NO_PODS),
+    ('no service port 80 found for service "api"', Code.PROXY_NO_PORT),
+    (f"{TRYING}hunter2", Code.PROXY_ERROR),
+    ("hunter2", Code.CLUSTER_UNAVAILABLE),
+]
+ASKED = ServiceTarget("orders", "api", "slot", port="http")
+
+
+@pytest.mark.guarantee(3)
+@pytest.mark.parametrize(("message", "code"), PROXY)
+def test_why_the_proxy_did_not_reach_a_pod(
+    server: Scripted, api: Api, message: str, code: Code
+) -> None:
+    """Each may pass: pods start, and routes settle."""
+    server.script = [(503, [status("ServiceUnavailable", 503, message)])]
+    with pytest.raises(Unavailable, match="HTTP 503") as caught:
+        Services(api).ask(ASKED, "/whoami", 5.0)
+    assert caught.value.code is code
+    for theirs in ("hunter2", "10.0.0.9", "/run/proxy"):
+        assert theirs not in caught.value.message
+
+
+def test_a_right_to_the_proxy_that_is_missing_has_a_code_of_its_own(
+    server: Scripted, api: Api
+) -> None:
+    cannot = (
+        'services "http:api:http" is forbidden: User "app" cannot get resource "services/proxy"'
+    )
+    server.script = [(403, [status("Forbidden", 403, f'{cannot} in API group ""')])]
+    with pytest.raises(Denied, match=r"HTTP 403 Forbidden; .*rbac\.yaml.* a `url`") as caught:
+        Services(api).ask(ASKED, "/whoami", 5.0)
+    assert caught.value.code is Code.PROXY_DENIED
 
 
 WORDS: list[tuple[object, str]] = [
