@@ -128,7 +128,7 @@ hooks: $(VENV)/ready ## make lint before each commit, by pre-commit
 
 .PHONY: clean
 clean: ## removes what make made
-	rm -rf $(VENV) .venv-checkov .venv-app .azurite .kusto .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .venv-checkov .venv-app .azurite .drivers .kusto .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 
 # checkov pins what the app pins otherwise: it has an environment of its own.
 .venv-checkov/ready: requirements-checkov.txt

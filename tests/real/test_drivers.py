@@ -1,0 +1,208 @@
+"""The values that a rotation writes, given to drivers of other languages: each logs in.
+
+tests/contract/test_drivers.py does the same with Python's. The server is Debian's with TLS, and
+refuses connections without it; each client verifies who it is, by the root certificate that the
+value names.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+from local.postgres import installations
+from rotation.formats import KEYS, Format, Key, Shape, changed
+from rotation.secrecy import Secret
+from tests.real import clients
+from tests.real.servers import Managed, managed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+TLS = [found for found in installations() if found.tls]
+pytestmark = [
+    pytest.mark.real,
+    pytest.mark.timeout(400),
+    pytest.mark.skipif(not TLS, reason="no PostgreSQL of Debian's here: apt install postgresql"),
+]
+
+HOSTILE = "p@:/?#[]%&=+ ;'\"\\ü$"
+LOGINS = [("orders_green", "plainPassword0123456789"), ("o@b:/?#[x]%&+ ü'\"\\", HOSTILE)]
+FORMER = ("orders_blue", "what people had: @/?#+")
+DATABASE = "orders ü 2"
+APPLICATION = "till 1/2 + 50% & =x"
+SCHEMA = "tenant"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Managed]:
+    with managed(TLS[0], tmp_path_factory.mktemp("drivers")) as found:
+        with psycopg.connect(found.owner, autocommit=True) as owner:
+            owner.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(DATABASE)))
+            for role, password in LOGINS:
+                create = sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}")
+                owner.execute(create.format(sql.Identifier(role), password))
+        yield found
+
+
+@dataclass(frozen=True)
+class Case:
+    """A live value of a form, and what a credential says of it.
+
+    `live` gets what the value names of the server: `port` and `ca`, the path of its authority.
+    """
+
+    name: str
+    format: Format
+    live: Callable[[int, str], str]
+    keys: Mapping[Key, str] | None = None
+    parameters: tuple[str, ...] = ("sslrootcert", "application_name")
+    application: bool = True
+    search_path: bool = True
+
+    def shape(self, ca: str) -> Shape:
+        values = {"sslrootcert": ca, "application_name": APPLICATION, "ApplicationName": APPLICATION}
+        return Shape(
+            self.format,
+            {**KEYS, **(self.keys or {})},
+            {name: values[name] for name in self.parameters},
+        )
+
+
+def url(scheme: str, query: str) -> Callable[[int, str], str]:
+    def live(port: int, ca: str) -> str:
+        del ca
+        role, password, database = (quote(text, safe="") for text in (*FORMER, DATABASE))
+        return f"{scheme}://{role}:{password}@127.0.0.1:{port}/{database}?{query}"
+
+    return live
+
+
+def jdbc(query: str) -> Callable[[int, str], str]:
+    def live(port: int, ca: str) -> str:
+        del ca
+        role, password, database = (quote(text, safe="") for text in (*FORMER, DATABASE))
+        login = f"user={role}&password={password}"
+        return f"jdbc:postgresql://127.0.0.1:{port}/{database}?{login}&{query}"
+
+    return live
+
+
+def keywords(port: int, ca: str) -> str:
+    del ca
+    return make_conninfo(
+        host="127.0.0.1",
+        port=port,
+        user=FORMER[0],
+        password=FORMER[1],
+        dbname=DATABASE,
+        sslmode="verify-full",
+        options=f"-c search_path={SCHEMA}",
+    )
+
+
+def parts(port: int, ca: str) -> str:
+    """What pgx's and many other applications read the parts of."""
+    del ca
+    login = {"username": FORMER[0], "password": FORMER[1], "host": "127.0.0.1", "port": port}
+    return json.dumps({**login, "dbname": DATABASE, "sslmode": "verify-full"})
+
+
+def configuration(port: int, ca: str) -> str:
+    """What node-postgres takes as it stands."""
+    with open(ca, encoding="utf-8") as file:
+        authority = file.read()
+    return json.dumps(
+        {
+            "user": FORMER[0],
+            "password": FORMER[1],
+            "host": "127.0.0.1",
+            "port": port,
+            "database": DATABASE,
+            "options": f"-c search_path={SCHEMA}",
+            "ssl": {"ca": authority},
+        }
+    )
+
+
+OPTIONS = f"options=-c%20search_path%3D{SCHEMA}"
+CASES: dict[Callable[[], clients.Client], list[Case]] = {
+    clients.node: [
+        Case("postgresql://", "url", url("postgresql", f"sslmode=verify-full&{OPTIONS}")),
+        Case("postgres://", "url", url("postgres", f"{OPTIONS}&sslmode=verify-full")),
+        Case(
+            "its configuration",
+            "json",
+            configuration,
+            keys={"username": "user", "dbname": "database"},
+            parameters=("application_name",),
+        ),
+    ],
+    clients.pgx: [
+        Case("postgresql://", "url", url("postgresql", f"sslmode=verify-full&{OPTIONS}")),
+        Case("postgres://", "url", url("postgres", f"search_path={SCHEMA}&sslmode=verify-full")),
+        Case("keywords", "libpq", keywords),
+        Case(
+            "parts",
+            "json",
+            parts,
+            parameters=("sslrootcert",),
+            application=False,
+            search_path=False,
+        ),
+    ],
+    clients.pgjdbc: [
+        Case(
+            "options",
+            "jdbc",
+            jdbc(f"sslmode=verify-full&{OPTIONS}"),
+            parameters=("sslrootcert", "ApplicationName"),
+        ),
+        Case(
+            "currentSchema",
+            "jdbc",
+            jdbc(f"currentSchema={SCHEMA}&sslmode=verify-full"),
+            parameters=("sslrootcert", "ApplicationName"),
+        ),
+    ],
+}
+
+
+@pytest.fixture(scope="module", params=CASES, ids=lambda made: made.__name__)
+def made(request: pytest.FixtureRequest) -> tuple[clients.Client, list[Case]]:
+    try:
+        return request.param(), CASES[request.param]
+    except clients.NotHereError as error:
+        pytest.skip(str(error))
+
+
+def test_a_driver_logs_in_with_what_a_rotation_wrote(
+    server: Managed, made: tuple[clients.Client, list[Case]], tell: Callable[[str], None]
+) -> None:
+    client, cases = made
+    ca = str(server.authority)
+    asked = [(case, login) for case in cases for login in LOGINS]
+    values = []
+    for case, (role, password) in asked:
+        live = Secret(case.live(server.server.port, ca))
+        values.append(changed(case.shape(ca), live, (role, Secret(password)), "live").reveal())
+    found: list[tuple[Any, ...]] = [tuple(answer) for answer in client.login(values)]
+    expected = [
+        (
+            role,
+            APPLICATION if case.application else "",
+            SCHEMA if case.search_path else '"$user", public',
+            True,
+            None,
+        )
+        for case, (role, _) in asked
+    ]
+    for (case, _), answer, right in zip(asked, found, expected, strict=True):
+        assert answer == right, f"{case.name}: {answer}"
