@@ -62,7 +62,7 @@ class Client:
             check=False,
             timeout=60,
             env={**kept, "HOME": "/nonexistent"},
-            preexec_fn=die_with_parent,  # noqa: PLW1509 - prctl only, no locks taken
+            preexec_fn=die_with_parent,
         )
         assert done.returncode == 0, done.stderr[-2000:]
         answers = [_answer(line) for line in done.stdout.splitlines()]
@@ -75,7 +75,8 @@ def _answer(line: str) -> Answer:
     words = [base64.b64decode(word).decode() for word in encoded]
     if result == "error":
         return Answer(error=words[0])
-    return Answer(*words[:3], tls=words[3] == "true")
+    role, application, search_path, tls = words
+    return Answer(role, application, search_path, tls=tls == "true")
 
 
 def node() -> Client:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import psycopg
@@ -18,7 +19,7 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from local.postgres import installations
-from rotation.formats import KEYS, Format, Key, Shape, changed
+from rotation.formats import KEYS, Format, Key, Shape, changed, read
 from rotation.secrecy import Secret
 from tests.real import clients
 from tests.real.servers import Managed, managed
@@ -68,7 +69,11 @@ class Case:
     search_path: bool = True
 
     def shape(self, ca: str) -> Shape:
-        values = {"sslrootcert": ca, "application_name": APPLICATION, "ApplicationName": APPLICATION}
+        values = {
+            "sslrootcert": ca,
+            "application_name": APPLICATION,
+            "ApplicationName": APPLICATION,
+        }
         return Shape(
             self.format,
             {**KEYS, **(self.keys or {})},
@@ -117,8 +122,6 @@ def parts(port: int, ca: str) -> str:
 
 def configuration(port: int, ca: str) -> str:
     """What node-postgres takes as it stands."""
-    with open(ca, encoding="utf-8") as file:
-        authority = file.read()
     return json.dumps(
         {
             "user": FORMER[0],
@@ -127,7 +130,7 @@ def configuration(port: int, ca: str) -> str:
             "port": port,
             "database": DATABASE,
             "options": f"-c search_path={SCHEMA}",
-            "ssl": {"ca": authority},
+            "ssl": {"ca": Path(ca).read_text(encoding="utf-8")},
         }
     )
 
@@ -175,34 +178,83 @@ CASES: dict[Callable[[], clients.Client], list[Case]] = {
 }
 
 
-@pytest.fixture(scope="module", params=CASES, ids=lambda made: made.__name__)
-def made(request: pytest.FixtureRequest) -> tuple[clients.Client, list[Case]]:
+def started(driver: Callable[[], clients.Client]) -> clients.Client:
     try:
-        return request.param(), CASES[request.param]
+        return driver()
     except clients.NotHereError as error:
         pytest.skip(str(error))
 
 
-def test_a_driver_logs_in_with_what_a_rotation_wrote(
-    server: Managed, made: tuple[clients.Client, list[Case]], tell: Callable[[str], None]
+@dataclass(frozen=True)
+class Habits:
+    """What docs/configuration.md and `rotation.formats` say of a driver.
+
+    `url` is what its values begin with, up to the port; `unknown` what it says of an authority that
+    it does not know, without a root certificate; `system` the same with `sslrootcert=system`;
+    `plus` what a `+` in a query is to it.
+    """
+
+    url: str
+    unknown: str
+    system: str
+    plus: str
+
+
+HABITS: dict[Callable[[], clients.Client], Habits] = {
+    clients.node: Habits(
+        "postgresql://127.0.0.1", "unable to verify the first certificate", "'system'", " "
+    ),
+    clients.pgx: Habits("postgresql://127.0.0.1", "unknown authority", "unknown authority", "+"),
+    clients.pgjdbc: Habits("jdbc:postgresql://127.0.0.1", "root.crt", "file system", " "),
+}
+
+
+@pytest.mark.parametrize("driver", HABITS, ids=lambda made: made.__name__)
+def test_a_driver_has_the_habits_that_are_told_of_it(
+    server: Managed, driver: Callable[[], clients.Client]
 ) -> None:
-    client, cases = made
+    client, habits = started(driver), HABITS[driver]
+    with psycopg.connect(server.owner, autocommit=True) as owner:
+        for role, password in (("plus", "a+b"), ("space", "a b")):
+            statement = sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}")
+            owner.execute(statement.format(sql.Identifier(role), password))
+        begins = f"{habits.url}:{server.server.port}/postgres?sslmode=verify-full"
+        trusts = f"{begins}&sslrootcert={server.authority}"
+        unknown, system, *named = client.login(
+            [
+                f"{begins}&user=plus&password=a%2Bb",
+                f"{begins}&user=plus&password=a%2Bb&sslrootcert=system",
+                f"{trusts}&user=plus&password=a+b",
+                f"{trusts}&user=space&password=a+b",
+            ]
+        )
+        owner.execute("DROP ROLE plus, space")
+    assert habits.unknown in (unknown.error or "")
+    assert habits.system in (system.error or "")
+    expected = "plus" if habits.plus == "+" else "space"
+    assert {answer.role for answer in named if answer.error is None} == {expected}
+    if habits.url.startswith("jdbc:"):
+        held = read(Shape("jdbc"), Secret(f"{trusts}&user=x&password=a+b"), "live")
+        assert held.password.reveal() == f"a{habits.plus}b"
+
+
+@pytest.mark.parametrize("driver", CASES, ids=lambda made: made.__name__)
+def test_a_driver_logs_in_with_what_a_rotation_wrote(
+    server: Managed, driver: Callable[[], clients.Client], tell: Callable[[str], None]
+) -> None:
+    client = started(driver)
     ca = str(server.authority)
-    asked = [(case, login) for case in cases for login in LOGINS]
+    asked = [(case, login) for case in CASES[driver] for login in LOGINS]
     values = []
     for case, (role, password) in asked:
         live = Secret(case.live(server.server.port, ca))
         values.append(changed(case.shape(ca), live, (role, Secret(password)), "live").reveal())
-    found: list[tuple[Any, ...]] = [tuple(answer) for answer in client.login(values)]
-    expected = [
-        (
+    for (case, (role, _)), answer in zip(asked, client.login(values), strict=True):
+        expected = clients.Answer(
             role,
             APPLICATION if case.application else "",
             SCHEMA if case.search_path else '"$user", public',
-            True,
-            None,
+            tls=True,
         )
-        for case, (role, _) in asked
-    ]
-    for (case, _), answer, right in zip(asked, found, expected, strict=True):
-        assert answer == right, f"{case.name}: {answer}"
+        assert answer == expected, f"{case.name}: {answer}"
+    tell(f"{driver.__name__}: {len(values)} values log in")
