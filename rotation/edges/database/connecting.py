@@ -64,6 +64,9 @@ REFUSALS = {
     "does not exist": Code.LOGIN_BARRED,
     "no pg_hba.conf entry": Code.LOGIN_BARRED,
     "permission denied for database": Code.LOGIN_BARRED,
+    "is not currently accepting connections": Code.LOGIN_BARRED,
+    # A library that a setting of the role or database names.
+    "could not access file": Code.LOGIN_BARRED,
     "pg_hba.conf rejects connection": Code.LOGIN_BARRED,
 }
 # Said before the server looked at the password.
@@ -178,7 +181,7 @@ def _failed(text: str, sqlstate: str) -> EdgeError:
     if sqlstate == "42501":
         rights = "give the rotating login the rights in infra/database/rotator.sql"
         return Denied(Code.DATABASE_RIGHT, f"{text}; {rights}")
-    if sqlstate in {"42704", "28000"}:
+    if sqlstate == "42704":
         return Missing(Code.DATABASE_MISSING, text)
     if sqlstate.startswith(FINAL):
         return Invalid(Code.DATABASE_ERROR, text)
