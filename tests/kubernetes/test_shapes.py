@@ -36,7 +36,7 @@ from tests.memory import MemoryEdges
 from tests.unit.test_config import VALID
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from rotation.model.activities import Watched
     from rotation.model.world import Deployment, Slot
@@ -45,12 +45,27 @@ if TYPE_CHECKING:
 FILE = Path(__file__).with_name("shapes.yaml")
 TEXT = FILE.read_text(encoding="utf-8")
 SHAPES: dict[str, Any] = yaml.safe_load(TEXT)
+# Those that `make test` has; `make long` and `make test-kubernetes` have all.
+QUICK = {
+    "a release with checksums and standard labels",
+    "waits for its database and migrates first",
+    "a sidecar that starts first and stays",
+    "everything from the environment",
+    "selectors with expressions",
+    "two containers of one image and an empty list",
+}
+ROTATED = {"a sidecar that starts first and stays", "selectors with expressions"}
 GREEN = DeploymentTarget(GUARDED, "api-green")
 # What the API server and its controllers write by themselves.
 OWN = ("generation", "managedFields", "resourceVersion")
 REVISION = "deployment.kubernetes.io/revision"
 # Each way in which an image may be named, and a newer one.
 RELEASED = {"app": "registry.example:5000/team/app@sha256:" + "ab" * 32, "init": "init:2"}
+
+
+def parameters(quick: Iterable[str], without: Iterable[str] = ()) -> list[Any]:
+    marks = {name: () if name in set(quick) else pytest.mark.long for name in SHAPES}
+    return [pytest.param(name, marks=marks[name]) for name in SHAPES if name not in set(without)]
 
 
 def shaped(name: str, slot: Slot) -> dict[str, Any]:
@@ -100,7 +115,7 @@ def test_there_are_twenty() -> None:
 
 
 @pytest.mark.guarantee(2)
-@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize("name", parameters(QUICK))
 def test_start_and_scale_change_a_slots_pods_and_nothing_else(guarded: Guarded, name: str) -> None:
     edge = guarded.edge()
     guarded.delete(deployment("api-green"))
@@ -110,7 +125,7 @@ def test_start_and_scale_change_a_slots_pods_and_nothing_else(guarded: Guarded, 
     assert seen is not None
     assert seen.images == {key: each["image"] for key, each in containers(before)}
     assert seen.selector is not None
-    assert matches(seen.selector, seen.labels)
+    assert matches(seen.selector, seen.labels or {})
     assert edge.pods.listed(GREEN) == []
 
     images = {key: released(image) for key, image in seen.images.items()}
@@ -240,10 +255,6 @@ APART = {
     "the CSI driver's volume": "tests/e2e has it, with a vault",
     "every probe": "a balancer sets its gate",
 }
-QUICK = {
-    "a sidecar that starts first and stays",
-    "selectors with expressions",
-}  # not left to `long`
 
 
 def running(name: str, slot: Slot) -> dict[str, Any]:
@@ -313,14 +324,7 @@ def ready(found: Deployment) -> bool:
     return found.observed and found.ready == found.updated == found.total == found.replicas
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=() if name in QUICK else pytest.mark.long)
-        for name in SHAPES
-        if name not in APART
-    ],
-)
+@pytest.mark.parametrize("name", parameters(ROTATED, without=APART))
 def test_a_rotation_of_the_shape_from_its_plan_to_the_end(own: Guarded, name: str) -> None:
     slots: tuple[Slot, Slot] = ("blue", "green")
     for manifest in (*map(secret, ("orders-db-blue", "orders-db-green")), *services(name)):

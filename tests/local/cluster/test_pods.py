@@ -83,9 +83,10 @@ def test_a_mounted_secret_is_found_at_its_path_and_gone_with_the_pod(kube: Kube)
 
 def test_a_projected_volume_and_an_item_under_another_name(kube: Kube) -> None:
     namespace = {"path": "ns", "fieldRef": {"fieldPath": "metadata.namespace"}}
+    labels = {"path": "labels", "fieldRef": {"fieldPath": "metadata.labels"}}
     sources = [
         {"secret": {"name": "login", "items": [{"key": "password", "path": "deep/pw"}]}},
-        {"downwardAPI": {"items": [namespace]}},
+        {"downwardAPI": {"items": [namespace, labels]}},
     ]
     url = serve(
         kube,
@@ -97,6 +98,7 @@ def test_a_projected_volume_and_an_item_under_another_name(kube: Kube) -> None:
     directory = Path(get(url)["env"]["DIR"])
     assert (directory / "deep/pw").read_text(encoding="utf-8") == "p"
     assert (directory / "ns").read_text(encoding="utf-8") == kube.namespace
+    assert 'app="web"' in (directory / "labels").read_text(encoding="utf-8").splitlines()
     assert not (directory / "other").exists()
 
 
