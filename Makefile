@@ -56,7 +56,7 @@ test-kubernetes: $(VENV)/ready ## the tests on a real Kubernetes API server; bui
 	  CONTROL_PLANE=$$folder $(BIN)/python -m pytest tests/kubernetes $(ARGS); fi
 
 .PHONY: test-real
-test-real: $(VENV)/ready ## contract tests on servers as people have them, those that are here: PostgreSQL, PgBouncer, a vault
+test-real: $(VENV)/ready ## contract tests on servers as people have them, those that are here, and drivers of other languages
 	$(BIN)/python -m pytest -n 2 -m real tests/real $(ARGS)
 
 .PHONY: lint

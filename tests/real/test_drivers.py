@@ -1,8 +1,8 @@
 """The values that a rotation writes, given to drivers of other languages: each logs in.
 
-tests/contract/test_drivers.py does the same with Python's. The server is Debian's with TLS, and
-refuses connections without it; each client verifies who it is, by the root certificate that the
-value names.
+The server is Debian's with TLS, and refuses connections without it; each client verifies who it
+is, by the root certificate that the value names. So do Python's drivers here, which
+tests/contract/test_drivers.py has on a server without TLS.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from psycopg.conninfo import make_conninfo
 from local.postgres import installations
 from rotation.formats import KEYS, Format, Key, Shape, changed, read
 from rotation.secrecy import Secret
+from tests.contract.test_drivers import by_asyncpg, by_psycopg, by_sqlalchemy, by_sqlalchemy_async
 from tests.real import clients
 from tests.real.servers import Managed, managed
 
@@ -258,3 +259,41 @@ def test_a_driver_logs_in_with_what_a_rotation_wrote(
         )
         assert answer == expected, f"{case.name}: {answer}"
     tell(f"{driver.__name__}: {len(values)} values log in")
+
+
+# Python's: the live value, what logs in with it, and the parameters that name the root certificate.
+PYTHON: dict[str, tuple[Case, Callable[[str], tuple[str, str]]]] = {
+    "psycopg": (Case("", "url", url("postgresql", "sslmode=verify-full")), by_psycopg),
+    "psycopg, keywords": (Case("", "libpq", keywords), by_psycopg),
+    "asyncpg": (Case("", "url", url("postgresql", "sslmode=verify-full")), by_asyncpg),
+    "SQLAlchemy": (
+        Case("", "url", url("postgresql+psycopg", "sslmode=verify-full")),
+        by_sqlalchemy,
+    ),
+    "SQLAlchemy on asyncpg": (
+        Case("", "url", url("postgresql+asyncpg", "ssl=verify-full"), parameters=()),
+        by_sqlalchemy_async,
+    ),
+}
+
+
+@pytest.mark.parametrize("login", LOGINS, ids=["plain", "hostile"])
+@pytest.mark.parametrize("name", PYTHON)
+def test_a_driver_of_pythons_verifies_the_server(
+    server: Managed, name: str, login: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case, driver = PYTHON[name]
+    role, password = login
+    ca, port = str(server.authority), server.server.port
+    live = Secret(case.live(port, ca))
+    bare = changed(Shape(case.format), live, (role, Secret(password)), "live").reveal()
+    value = changed(case.shape(ca), live, (role, Secret(password)), "live").reveal()
+    monkeypatch.setenv("HOME", "/nonexistent")
+    with pytest.raises(Exception, match="root certificate file"):
+        driver(bare)
+    if not case.parameters:
+        # Its dialect hands the options of a URL on, and asyncpg has none for the certificate.
+        with pytest.raises(TypeError, match="sslrootcert"):
+            driver(f"{value}&sslrootcert={ca}")
+        monkeypatch.setenv("PGSSLROOTCERT", ca)
+    assert driver(value) == (role, APPLICATION if case.parameters else "")
