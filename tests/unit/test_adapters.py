@@ -150,7 +150,7 @@ REFUSED: list[tuple[psycopg.Error, type[EdgeError], Code]] = [
     (errors.ConnectionFailure(), Unavailable, Code.DATABASE_BUSY),
     (errors.InsufficientPrivilege(), Denied, Code.DATABASE_RIGHT),
     (errors.UndefinedObject(), Missing, Code.DATABASE_MISSING),
-    (errors.InvalidAuthorizationSpecification(), Missing, Code.DATABASE_MISSING),
+    (errors.InvalidAuthorizationSpecification(), Invalid, Code.DATABASE_ERROR),
     (errors.SyntaxError(), Invalid, Code.DATABASE_ERROR),
     (psycopg.DataError("no code"), Invalid, Code.DATABASE_ERROR),
     (psycopg.InterfaceError("closed"), Unavailable, Code.DATABASE_UNREACHABLE),
