@@ -82,6 +82,18 @@ def test_a_step_is_shown_while_it_runs() -> None:
     assert shown == [("verify", None)] * 2
 
 
+def test_a_step_is_shown_once_it_is_done() -> None:
+    story, shown = Story("api"), list[Any]()
+
+    def notify(reference: Any) -> Any:
+        shown.extend((str(step.step), step.until is None) for step in story.status.steps[-1:])
+        return HEALTHY["notify"]
+
+    story.script["notify"] = notify
+    story.to_approval()
+    assert shown == [("plan", False), ("evidence", False)]
+
+
 def test_evidence_that_is_refused_does_not_end_it() -> None:
     story = Story("api")
     story.script["evidence"] = denied
