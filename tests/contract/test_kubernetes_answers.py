@@ -192,20 +192,40 @@ def listed(*names: str) -> dict[str, Any]:
 
 
 def pod(name: str) -> dict[str, Any]:
-    labels = {"app": "api"}
-    return {"metadata": {"name": name, "resourceVersion": "10", "labels": labels}, "spec": POD}
+    owner = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "api-green-1", "uid": "set"}
+    metadata = {"name": name, "resourceVersion": "10", "labels": {"app": "api"}}
+    owned = {**metadata, "ownerReferences": [{**owner, "controller": True}]}
+    return {"metadata": owned, "spec": POD}
+
+
+OWNER = changed(metadata={**META, "uid": "d"})
+OWNED = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "api-green", "uid": "d"}
+OWNERS = {"uid": "set", "ownerReferences": [{**OWNED, "controller": True}]}
+SETS = {"metadata": {}, "items": [{"metadata": OWNERS, "spec": SPEC}]}
 
 
 def test_pods_that_are_gone_are_not_watched(server: Scripted, pods: Deployments) -> None:
-    server.script = [(200, [OBJECT]), (200, [listed()])]
+    server.script = [(200, [OWNER]), (200, [listed()])]
     assert pods.watch_gone(DEPLOYMENT, 5) == []
     assert len(server.asked) == 2
 
 
-def test_the_watch_ends_with_the_last_pod(server: Scripted, pods: Deployments) -> None:
-    seen = [event("DELETED", pod("a")), event("ADDED", pod("b"))]
-    server.script = [(200, [OBJECT]), (200, [listed("a")]), (200, seen)]
-    assert pods.watch_gone(DEPLOYMENT, 1) == []
+GONE = [
+    ("the last one", [("DELETED", "a")], []),
+    ("the last one, and what comes then is not awaited", [("DELETED", "a"), ("ADDED", "b")], []),
+    ("one came meanwhile", [("ADDED", "b"), ("DELETED", "a")], ["b"]),
+    ("one that is there already changes", [("MODIFIED", "a")], ["a"]),
+]
+
+
+@pytest.mark.parametrize(("seen", "left"), [row[1:] for row in GONE], ids=[row[0] for row in GONE])
+def test_which_pods_are_left_when_a_watch_ends(
+    server: Scripted, pods: Deployments, seen: list[tuple[str, str]], left: list[str]
+) -> None:
+    events = [event(kind, pod(name)) for kind, name in seen]
+    server.script = [(200, [OWNER]), (200, [listed("a")]), (200, [SETS]), (200, events)]
+    assert pods.watch_gone(DEPLOYMENT, 1) == left
+    assert "resourceVersion=9" in server.asked[3]
 
 
 def test_a_watch_ends_where_it_is_fulfilled(server: Scripted, pods: Deployments) -> None:
