@@ -70,14 +70,15 @@ def call(
 class TimeLeft:
     """The time that is left for a call, which depends on what it fails with.
 
-    Refusals count from the first one: an API server that was away for minutes refuses everything
-    for some more seconds once it is back.
+    Refusals count from the first of those that follow each other: an API server that was away for
+    minutes refuses everything for some more seconds once it is back, and may be away twice.
     """
 
     def __init__(self, context: df.DurableOrchestrationContext, retry: Retry) -> None:
         self._context = context
         self._retry = retry
         self._began: dict[str, datetime] = {"transient": context.current_utc_datetime}
+        self._last = "transient"
 
     def pause(self, failure: Failure, wanted: timedelta) -> timedelta | None:
         """The pause before the next try, `wanted` or what is left; None if nothing is."""
@@ -86,7 +87,10 @@ class TimeLeft:
             return self._pause_until_1_2(failure, wanted)
         kind = "transient" if failure.transient else "refusals" if failure.refused else "final"
         longest = timedelta(seconds=getattr(self._retry, kind))
-        left = self._began.setdefault(kind, now) + longest - now
+        if kind not in {"transient", self._last}:
+            self._began[kind] = now
+        self._last = kind
+        left = self._began[kind] + longest - now
         # The last try is at the end of the time, also where the other side asks for a longer pause.
         return min(wanted, left) if left >= FIRST_DELAY else None
 

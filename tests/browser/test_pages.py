@@ -67,8 +67,8 @@ def headline(page: Page) -> Any:
 def leave(page: Page) -> None:
     """Ends a page's own requests, since each ignores the others' sign-in.
 
-    Not by `close`: Chromium acknowledges that without doing it for a page that is just loading itself
-    anew, as these do after a decision, and Playwright then waits for ever (playwright#42366).
+    Not by `close`: Chromium acknowledges that without doing it for a page that is just loading
+    itself anew, as these do after a decision, and Playwright waits for ever (playwright#42366).
     """
     page.goto("about:blank")
 

@@ -35,6 +35,7 @@ from rotation.model.errors import Denied, EdgeError, Invalid, Missing, Unavailab
 from rotation.model.reasons import Code
 from rotation.model.world import Session
 from rotation.secrecy import Secret, new_password
+from tests import versions
 from tests.memory.database import RoleState
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ PARAMETERS = (
     ("real",)
     if DSN
     else tuple(
-        f"{found.major}{kind}"
+        pytest.param(f"{found.major}{kind}", marks=versions.marks(found))
         for found in installations()
         for kind in (("", "-tls") if found.tls else ("",))
     )

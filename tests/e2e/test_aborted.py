@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from local import world
 from rotation.model.targets import SecretTarget
 from rotation.model.world import Slot, other
@@ -43,6 +45,7 @@ class TestAborted:
         assert "0 of 1 pods are ready" in reason
         assert why == {"pods-not-ready"}
 
+    @pytest.mark.long
     def test_postgresql_refusing(self, stack: Stack) -> None:
         serving = active(stack)
         role = f"orders_{other(serving)}"
@@ -62,6 +65,7 @@ class TestAborted:
         assert "HTTP 403" in reason
         assert why == {"vault-denied"}
 
+    @pytest.mark.long
     def test_a_key_vault_that_stays_down_longer_than_the_retry_timeout(self, stack: Stack) -> None:
         serving = active(stack)
         match = {"method": "PUT", "path_prefix": f"/secrets/{world.secret(other(serving))}"}

@@ -133,6 +133,7 @@ def test_links_that_are_not_good_show_and_change_nothing(linked: Stack) -> None:
     assert linked.client.rotation(rotation)["decision"] is None
 
 
+@pytest.mark.long
 def test_whoever_asked_for_a_rotation_cannot_approve_it_by_link(linked: Stack) -> None:
     rotation = site.asked(linked, by=ADA)
     link, browser = site.mailed(linked, rotation), Browser(linked)

@@ -93,6 +93,7 @@ class TestApproved:
         assert_proved(stack, record, other(before), seen)
 
     @pytest.mark.guarantee(1)
+    @pytest.mark.long
     def test_two_in_a_row_come_back_to_the_first_slot(self, stack: Stack) -> None:
         before = active(stack)
         for serving in (other(before), before):
@@ -142,6 +143,7 @@ class TestRejected:
         assert (report.failed, report.failures) == (0, [])
         assert_proved(stack, record, before, seen)
 
+    @pytest.mark.long
     def test_the_next_rotation_has_a_password_of_its_own(self, stack: Stack) -> None:
         versions = []
         for _ in range(2):
@@ -300,6 +302,7 @@ class standby_environment:  # noqa: N801 - used like a function
         )
 
 
+@pytest.mark.long
 def test_traffic_comes_back_to_as_many_pods_as_it_left(stack: Stack) -> None:
     """The load grew, or somebody scaled the replaced slot, while the approval was pending."""
     before = active(stack)

@@ -20,6 +20,7 @@ from rotation.contracts.database import Database as Edge
 from rotation.edges.database.server import PostgreSQL
 from rotation.model.errors import Denied
 from rotation.secrecy import Secret, new_password
+from tests import versions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -80,7 +81,7 @@ class Provisioned:
         return PostgreSQL(settings, lambda: self.rotator)
 
 
-@pytest.fixture(params=INSTALLED, ids=version)
+@pytest.fixture(params=versions.each())
 def provisioned(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Provisioned]:
     with Postgres(tmp_path / "postgres", binaries=request.param.binaries) as server:
         found = Provisioned(server, request.param.major, new_password(), new_password())

@@ -126,12 +126,14 @@ def asked(shared_stack: Stack) -> list[dict[str, Any]]:
     return requests_of_the_app(shared_stack, since)
 
 
+@pytest.mark.long
 def test_whole_rotations_are_never_refused(asked: list[dict[str, Any]]) -> None:
     assert asked
     decisions = {event["annotations"]["authorization.k8s.io/decision"] for event in asked}
     assert decisions == {"allow"}
 
 
+@pytest.mark.long
 def test_every_rule_is_used_and_every_use_has_its_rule(asked: list[dict[str, Any]]) -> None:
     seen = {used(event) for event in asked}
     assert sorted(granted() - seen) == [], "granted and never used"
@@ -161,6 +163,7 @@ def test_no_rule_has_a_wildcard() -> None:
     assert not [use for use in granted() if "*" in use]
 
 
+@pytest.mark.long
 def test_the_audit_log_is_private_and_holds_no_body(shared_stack: Stack, asked: Any) -> None:
     path = audit_log(shared_stack)
     assert path.stat().st_mode & 0o777 == 0o600

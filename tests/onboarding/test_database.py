@@ -8,9 +8,10 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from local.postgres import Postgres, installations
+from local.postgres import Postgres
 from local.postgres.provision import run_sql
 from rotation.secrecy import new_password
+from tests import versions
 from tests.onboarding.single_slot import OWNED
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ PASSWORD = new_password()
 ADOPTED = {"group": "orders", "role": "orders_app"}
 
 
-@pytest.fixture(params=installations(), ids=lambda found: str(found.major))
+@pytest.fixture(params=versions.each())
 def server(request: pytest.FixtureRequest, tmp_path: Any) -> Iterator[Postgres]:
     """A live application with one login, and a group that has the schema only."""
     with Postgres(tmp_path, binaries=request.param.binaries) as server:

@@ -17,7 +17,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from local.postgres import Postgres, installations
+from local.postgres import Postgres
 from local.process import free_port, wait_until
 from rotation.config import Admin, Database
 from rotation.edges.database import login, scram
@@ -25,6 +25,7 @@ from rotation.edges.database.server import PostgreSQL
 from rotation.model.errors import Denied, EdgeError, Invalid, Unavailable
 from rotation.model.reasons import Code
 from rotation.secrecy import Secret
+from tests import versions
 from tests.security import hostile_postgres
 from tests.security.attacked import WORDS
 from tests.security.hostile_postgres import answering, pooler
@@ -75,9 +76,7 @@ NAIVE = {
 }
 
 
-@pytest.fixture(
-    scope="module", params=installations(), ids=[str(found.major) for found in installations()]
-)
+@pytest.fixture(scope="module", params=versions.each())
 def admin(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[str]:

@@ -59,6 +59,7 @@ class FaultyCalls:
         self.untested = 0  # requests of the workloads' tests that were not answered
         self.spawn: Callable[[Fiber, float], bool] = lambda fiber, lag: False  # noqa: ARG005
         self.at: dict[int, Callable[[], None]] = {}  # what others do at a call's number
+        self.gone: set[str] = set()  # systems that never answer again
         self._world = world
         self._checker = checker
         self._story = story
@@ -138,7 +139,7 @@ class FaultyCalls:
             self.spawn(fiber, 0.0)
         self.fibers.pause(fault.before)
         unavailable, denied = CODES[what.partition(" ")[0]]
-        if fault.kind == "unavailable":
+        if fault.kind == "unavailable" or what.partition(" ")[0] in self.gone:
             raise Unavailable(unavailable, f"{what}: no answer")
         if fault.said is not None:
             raise SAID[fault.said].error(what)

@@ -292,6 +292,14 @@ class Others:
         seconds = self._rng.choice([4.0, 15.0, 30.0])
         self._passes(f"no room for pods for {seconds:g} s", lambda: cluster.fill(seconds))
 
+    def deletes_the_vault(self) -> None:
+        """Takes the vault away for good, in the middle."""
+        name, _ = self._credential()
+        self._did("delete the vault", Owner(name, "blue"), self._unvault, *_both(name))
+
+    def _unvault(self) -> None:
+        self._machine.calls.gone.add("vault")
+
     def uses(self) -> None:
         owner, credential = self._owner()
         role = credential.slots[owner.slot].role

@@ -44,6 +44,10 @@ DEEDS: dict[str, tuple[Callable[[Others], None], frozenset[str]]] = {
     "loses": (Others.loses, frozenset({"rolled-back"})),
     "exhausts": (Others.exhausts, frozenset({"aborted", "rolled-back"})),
     "outgrows": (Others.outgrows, frozenset({"aborted", "rolled-back"})),
+    "deletes the vault": (
+        Others.deletes_the_vault,
+        frozenset({"aborted", "rolled-back", "needs-attention", "refused"}),
+    ),
     "moves": (Others.moves, frozenset({"aborted", "rolled-back", "needs-attention", "refused"})),
 }
 ENDS: dict[Choice, str] = {"approve": "completed", "reject": "rolled-back"}
@@ -147,7 +151,29 @@ def problems(case: Case, *, again: bool = False) -> list[str]:
     if not set(outcomes) <= _allowed(case) or not outcomes:
         reasons = [str(run.status(key).get("outcomeReason")) for key in run.machine.credentials]
         found.append(f"ends as {outcomes}: {reasons}")
+    if case.kind == "deletes the vault":
+        found += _left_behind(run)
     return [f"{case}: {problem}" for problem in found]
+
+
+def _left_behind(run: Run) -> list[str]:
+    """What is wrong once there is no vault: nobody approved, and traffic is not where it was; or
+    something was retired without the proof that only the vault's value gives."""
+    world, found = run.machine.world, []
+    for rotation in run.machine.credentials:
+        status = run.status(rotation)
+        active, decision = status.get("active"), status.get("decision") or {}
+        if active is None or decision.get("decision") == "approve":
+            continue
+        for _, _, workload in world.workloads():
+            cluster = world.clusters[workload.cluster]
+            service = cluster.service(workload.production)
+            if service is None or service.slot != active:
+                found.append(f"{workload.name} was not brought back to {active}")
+            deployment = cluster.find(workload.deployment(active))
+            if deployment is None or not deployment.pods:
+                found.append(f"{active} of {workload.name} was taken down")
+    return found
 
 
 def _allowed(case: Case) -> set[str]:

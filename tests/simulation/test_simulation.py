@@ -21,7 +21,7 @@ from tests.simulation.troubles import troubled
 pytestmark = sdk_warnings
 
 RUNS = 50
-EVERY_TIME = 150  # the seeds below this; `make long` has the others
+EVERY_TIME = 100  # the seeds below this; `make long` has the others
 
 
 @cache

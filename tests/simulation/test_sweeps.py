@@ -12,7 +12,7 @@ from tests.simulation.mutations import MUTATIONS
 pytestmark = sdk_warnings
 
 EVERY = 20
-SPARSER = {"releases": 10, "rewrites": 20, "loses": 20}
+SPARSER = {"deletes the vault": 20, "releases": 10, "rewrites": 20, "loses": 20}
 
 
 @pytest.mark.parametrize("kind", sweeps.KINDS)

@@ -64,7 +64,9 @@ def _said(run: Run, rotation: str, status: dict[str, Any]) -> None:
     known = edited and decision and edited < _time(decision["at"]) and not status["untold"]
     if known and not status["changed"]:
         checker.fail(10, f"{rotation} does not say that the file has changed")
-    told = " ".join(one["text"] for one in status["releases"])
+    # Once said is enough: one that was left on a slot may be replaced when that is started anew.
+    until = [*_before(run, rotation), rotation]
+    told = " ".join(one["text"] for key in until for one in run.status(key).get("releases", ()))
     if status["outcome"] == "needs-attention" or _later(run, rotation):
         return
     for workload in world.configuration.credential(name).workloads:
@@ -196,12 +198,14 @@ def _cleared(run: Run, rotation: str, status: dict[str, Any]) -> None:
 
 def _earlier(run: Run, rotation: str) -> bool:
     """Whether another rotation of the credential came before it and did something."""
+    return any(run.status(key).get("active") is not None for key in _before(run, rotation))
+
+
+def _before(run: Run, rotation: str) -> list[str]:
+    """The rotations of the credential that came before it."""
     names = run.machine.credentials
     before = list(names)[: list(names).index(rotation)]
-    return any(
-        names[key] == names[rotation] and run.status(key).get("active") is not None
-        for key in before
-    )
+    return [key for key in before if names[key] == names[rotation]]
 
 
 def _later(run: Run, rotation: str) -> bool:

@@ -442,6 +442,14 @@ def test_the_page_says_what_became_of_releases() -> None:
     assert "green serves with app:1" in page(PLANNED, releases=[left])
 
 
+def test_the_page_shows_what_was_doubtful_when_it_was_planned() -> None:
+    doubt = {"code": "secret-newline", "text": "it ends in a line break", "remedy": "write it anew"}
+    text = page(PLANNED, doubts=[doubt])
+    assert "Seen when it was planned" in text
+    assert "it ends in a line break" in text
+    assert "Seen when it was planned" not in page(PLANNED)
+
+
 class Starter:
     """The durable client, as far as telling needs it."""
 

@@ -165,6 +165,25 @@ def test_refusals_count_from_the_first_one(story: Story) -> None:
     assert story.approve().outcome == "completed"
 
 
+def test_refusals_count_anew_after_another_fault(story: Story) -> None:
+    """Nothing is known of a server that gave no answer in between: it may have started again."""
+    answers = (
+        (100, failing(Denied(Code.VAULT_DENIED, "HTTP 403"))),
+        (200, failing(Unavailable(Code.VAULT_UNAVAILABLE, "no answer"))),
+        (300, failing(Denied(Code.VAULT_DENIED, "HTTP 403"))),
+        (float("inf"), HEALTHY["stage"]),
+    )
+    began: list[float] = []
+
+    def stage(_: dict[str, Any]) -> Any:
+        began.append(story.world.clock.now.timestamp())
+        passed = began[-1] - began[0]
+        return next(answer for until, answer in answers if passed < until)
+
+    story.script["stage"] = stage
+    assert story.approve().outcome == "completed"
+
+
 def test_a_server_that_stays_full_is_given_up_before_the_swap(story: Story) -> None:
     """And what takes the standby down again needs no connection that is not there."""
     story.script["verify"] = failing(full())
