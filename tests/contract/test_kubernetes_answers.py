@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from kubernetes.client.exceptions import ApiException
 
 from rotation.config import Cluster
 from rotation.edges.cluster import patches
@@ -283,6 +284,52 @@ def test_the_guards_refusal_has_a_code_of_its_own(server: Scripted, api: Api, co
     assert "credential-rotation-services" in caught.value.message
 
 
+DENIED = 'admission webhook "policy.example" denied the request: hunter2'
+QUOTA = 'pods "hunter2" is forbidden: exceeded quota: team, requested: pods=1'
+AWAY = 'Internal error occurred: failed calling webhook "policy.example": hunter2'
+ADMISSION: list[tuple[int, str, tuple[type[EdgeError], Code], str]] = [
+    (403, DENIED, (Denied, Code.CLUSTER_ADMISSION), "403, an admission webhook denied the request"),
+    (400, DENIED, (Denied, Code.CLUSTER_ADMISSION), "400, an admission webhook denied the request"),
+    (403, QUOTA, (Unavailable, Code.CLUSTER_QUOTA), "403, exceeded quota"),
+    (422, QUOTA, (Invalid, Code.CLUSTER_ERROR), "422 Invalid"),
+    (500, AWAY, (Unavailable, Code.CLUSTER_WEBHOOK), "500, failed calling an admission webhook"),
+    (503, AWAY, (Unavailable, Code.CLUSTER_WEBHOOK), "503, failed calling an admission webhook"),
+    (422, AWAY, (Invalid, Code.CLUSTER_ERROR), "422 Invalid"),
+    (503, "hunter2", (Unavailable, Code.CLUSTER_UNAVAILABLE), "503 Invalid"),
+]
+
+
+@pytest.mark.parametrize(("code", "message", "error", "said"), ADMISSION)
+def test_what_admission_has_against_a_change(
+    server: Scripted,
+    api: Api,
+    code: int,
+    message: str,
+    error: tuple[type[EdgeError], Code],
+    said: str,
+) -> None:
+    server.script = [(code, [status("Invalid", code, message)])]
+    with pytest.raises(EdgeError) as caught:
+        Services(api).fence(SERVICE, "token")
+    assert (type(caught.value), caught.value.code) == error
+    assert caught.value.message.endswith(f": HTTP {said}")
+
+
+@pytest.mark.parametrize(("seconds", "asked"), [(0.3, 1), (20.9, 20)])
+def test_a_watch_says_how_long_it_lasts_and_waits_longer(
+    api: Api, seconds: float, asked: int
+) -> None:
+    given: dict[str, Any] = {}
+
+    def listing(_: str, **options: Any) -> None:
+        """:return: V1PodList, which is what the SDK looks for here."""
+        given.update(options)
+        raise ApiException(410)
+
+    assert list(api.watch(listing, "orders", seconds)) == []
+    assert (given["timeout_seconds"], given["_request_timeout"]) == (asked, (10, seconds + 30))
+
+
 def test_a_move_that_finds_no_service_any_more(server: Scripted, api: Api) -> None:
     server.script = [(422, [status("Invalid", 422)]), (404, [status("NotFound", 404)])]
     with pytest.raises(Missing, match="is not there") as caught:
@@ -402,6 +449,7 @@ WORDS: list[tuple[object, str]] = [
         "spec.containers[0].image",
     ),
     ({"details": {"causes": [{"field": "spec.containers[0]"}]}}, "spec.containers[0]"),
+    ({"details": {"causes": [{"field": "spec.containers[0].secret"}]}}, "spec.containers[0]"),
 ]
 
 
@@ -421,6 +469,21 @@ def test_what_never_answered_is_told_with_what_to_look_at() -> None:
     assert isinstance(error, Unavailable)
     assert error.message == "it: HTTP 0; is its API reachable, and its authority the right one?"
     assert refusal("it", 409, {"reason": "Conflict"}, None).message == "it: HTTP 409 Conflict"
+
+
+NOT_THERE: list[tuple[int, object, type[EdgeError], Code]] = [
+    (404, {"reason": "NotFound"}, Missing, Code.CLUSTER_MISSING),
+    (404, None, Unavailable, Code.CLUSTER_UNAVAILABLE),  # a path that is not served yet
+    (405, None, Invalid, Code.CLUSTER_ERROR),
+]
+
+
+@pytest.mark.parametrize(("code", "document", "kind", "reason"), NOT_THERE)
+def test_what_is_not_there_is_the_api_servers_word(
+    code: int, document: object, kind: type[EdgeError], reason: Code
+) -> None:
+    error = refusal("it", code, document, None)
+    assert (type(error), error.code) == (kind, reason)
 
 
 def test_the_paths_that_the_app_may_change() -> None:

@@ -319,6 +319,21 @@ def test_an_answer_may_be_as_large_as_it_may_and_no_larger(monkeypatch: pytest.M
             bound.readinto(bytearray(1))
 
 
+def test_a_read_of_nothing_counts_as_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bounded, "LARGEST", 2)
+    bound, connected = reader(0, 0.9)  # seconds: less than one is enough for a read
+    with connected:
+        assert [bound.readinto(bytearray(5)) for _ in range(3)] == [0] * 3
+
+
+def test_a_reader_closes_what_it_reads() -> None:
+    raw = Trickle(1)
+    with socket.socket() as connected:
+        bound = _Bounded(raw, connected)
+        bound.close()
+    assert (raw.closed, bound.closed) == (True, True)
+
+
 def test_an_answer_is_not_waited_for_after_its_deadline() -> None:
     bound, connected = reader(5, 0)
     with connected, pytest.raises(TimeoutError, match="the answer took too long"):
@@ -365,6 +380,8 @@ def test_a_transport_for_azures_clients(bundle: str | None) -> None:
         adapter = made.session.get_adapter(f"{scheme}vault.example/")
         assert adapter.max_retries.total == 0
         assert adapter.poolmanager.pool_classes_by_scheme is bounded.POOLS
+    made.close()
+    assert made.session is not None  # what would be used next has no bounds
 
 
 KUBECONFIG = {
