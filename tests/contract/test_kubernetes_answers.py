@@ -144,10 +144,14 @@ def test_a_deployment_without_a_pods_spec_has_no_images(
     assert found.images == {}
 
 
-@pytest.mark.parametrize("missing", ["metadata", "spec"])
-def test_what_is_no_deployment(server: Scripted, pods: Deployments, missing: str) -> None:
+@pytest.mark.parametrize(
+    ("missing", "said"), [("metadata", "without metadata or spec"), ("spec", "ValidationError")]
+)
+def test_what_is_no_deployment(
+    server: Scripted, pods: Deployments, missing: str, said: str
+) -> None:
     server.script = [(200, [changed(**{missing: None})])]
-    with pytest.raises(EdgeError) as caught:
+    with pytest.raises(EdgeError, match=said) as caught:
         pods.deployment(DEPLOYMENT)
     assert caught.value.code is Code.CLUSTER_ANSWER
 
