@@ -17,7 +17,7 @@ from rotation.config import Cluster
 from rotation.edges.cluster import patches
 from rotation.edges.cluster.client import Api, refusal, words
 from rotation.edges.cluster.deployments import Deployments
-from rotation.edges.cluster.services import Services
+from rotation.edges.cluster.services import LONGEST_BODY, Services
 from rotation.model.errors import Conflict, Denied, EdgeError, Invalid, Missing, Unavailable
 from rotation.model.reasons import Code
 from rotation.model.targets import DeploymentTarget, ServiceTarget
@@ -47,6 +47,7 @@ class Scripted(ThreadingHTTPServer):
 
 class Handler(BaseHTTPRequestHandler):
     server: Scripted
+    protocol_version = "HTTP/1.1"  # so that connections are used again
 
     def answer(self) -> None:
         self.rfile.read(int(self.headers.get("Content-Length") or 0))
@@ -396,6 +397,13 @@ def test_the_first_port_is_asked_where_none_is_named(server: Scripted, api: Api)
     assert (answer.status, json.loads(answer.body)) == (200, {"ok": True})
     path = "/api/v1/namespaces/orders/services/http:api:web/proxy/whoami?deep=1"
     assert server.asked[1] == path
+
+
+def test_what_is_not_read_of_a_long_answer_is_in_nobodys_way(server: Scripted, api: Api) -> None:
+    target = ServiceTarget("orders", "api", "slot", port="http")
+    server.script = [(200, ["x" * LONGEST_BODY]), (200, [{"ok": True}])]
+    assert len(Services(api).ask(target, "/long", 5.0).body) == LONGEST_BODY
+    assert json.loads(Services(api).ask(target, "/whoami", 5.0).body) == {"ok": True}
 
 
 def test_a_service_that_is_not_there_is_not_asked(server: Scripted, api: Api) -> None:
