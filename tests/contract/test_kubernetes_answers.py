@@ -136,6 +136,13 @@ def test_a_deployments_numbers(server: Scripted, pods: Deployments) -> None:
     assert found.images == {"web": "web:1", "init:m": ""}
 
 
+def test_a_deployment_that_no_controller_has_seen(server: Scripted, pods: Deployments) -> None:
+    server.script = [(200, [changed(metadata={**META, "generation": 1}, status={})])]
+    found = pods.deployment(DEPLOYMENT)
+    assert found is not None
+    assert found.observed is False
+
+
 def test_a_deployment_without_a_pods_spec_has_no_images(
     server: Scripted, pods: Deployments
 ) -> None:

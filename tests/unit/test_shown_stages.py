@@ -102,15 +102,16 @@ def test_evidence_that_is_refused_does_not_end_it() -> None:
     assert story.status.stage == "approval"
 
 
-def test_a_workloads_part_shows_what_it_does() -> None:
+@pytest.mark.parametrize(("name", "said"), [("start", "start"), ("await_ready", "await_ready")])
+def test_a_workloads_part_shows_what_it_does(name: str, said: str) -> None:
     story, shown = Story("api"), list[Any]()
 
-    def start(reference: Any) -> Any:
+    def activity(reference: Any) -> Any:
         part = story.world.engine.status("r-1.prepare.api")
         assert part is not None
         shown.append(part["customStatus"])
-        return HEALTHY["start"]
+        return HEALTHY[name]
 
-    story.script["start"] = start
+    story.script[name] = activity
     story.to_approval()
-    assert shown == ["start"]
+    assert shown == [said]

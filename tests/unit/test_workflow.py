@@ -170,6 +170,7 @@ def test_a_version_that_comes_late_makes_it_begin_anew(where: int) -> None:
     started = [r["version"] for _, n, r in story.calls if n == "start"]
     assert started == ["v2"] * 2 * where + ["v3"] * 2
     assert story.output.version == "v3"
+    assert story.world.engine.status("r-1.prepare.api.2") is not None
 
 
 def test_ids_of_repeated_parts_have_at_most_a_hundred_characters() -> None:
