@@ -223,6 +223,7 @@ SAYS: list[tuple[str, type[EdgeError], Code]] = [
     (f'{AT}FATAL:  database "d" does not exist', Denied, Code.LOGIN_DATABASE),
     (f"{AT}FATAL:  no such database: d", Denied, Code.LOGIN_DATABASE),
     (f'{AT}FATAL:  database "d" is disabled', Denied, Code.LOGIN_DATABASE),
+    (f'{AT}FATAL:  could not access file "hunter2": No such', Denied, Code.LOGIN_BARRED),
     (
         f'{AT}FATAL:  database "d" is not currently accepting connections',
         Denied,

@@ -145,7 +145,7 @@ def test_before_the_swap_an_application_may_take_its_time_to_connect() -> None:
     lose(found)
     with pytest.raises(Unavailable) as caught:
         run(found)
-    assert caught.value.code is Code.TESTS_FAILED
+    assert caught.value.code is Code.PROOF_MISSING
     assert "no session of role orders_green from api-green-1, api-green-2 yet" in str(caught.value)
 
 
