@@ -251,12 +251,12 @@ def test_a_server_that_accepts_md5_as_well_gets_scram(world: World, method: str)
         (
             "ALTER DATABASE orders ALLOW_CONNECTIONS false",
             "ALTER DATABASE orders ALLOW_CONNECTIONS true",
-            Code.LOGIN_BARRED,
+            Code.LOGIN_DATABASE,
         ),
         (
             "REVOKE CONNECT ON DATABASE orders FROM PUBLIC",
             "GRANT CONNECT ON DATABASE orders TO PUBLIC",
-            Code.LOGIN_BARRED,
+            Code.LOGIN_CONNECT,
         ),
         (
             f"ALTER ROLE {GREEN} SET session_preload_libraries = 'no_such_library'",
