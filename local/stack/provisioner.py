@@ -46,7 +46,7 @@ class Provisioner:
         vault = self.owner.vault
         vault.put(secret, value, expires=expires, content_type=plain, tags={})
 
-    def workloads(self, replicas: int, warm_up: float) -> None:
+    def workloads(self, replicas: int, warm_up: float = 0) -> None:
         """Applies the workloads on the blue slot and waits until they are ready."""
         vault, secret = self.owner.vault, world.secret("blue")
         current = vault.current(SecretTarget(secret))
