@@ -17,8 +17,6 @@ from azure.core.exceptions import (
     ClientAuthenticationError,
     HttpResponseError,
     ResourceNotFoundError,
-    ServiceRequestError,
-    ServiceResponseError,
 )
 from azure.keyvault.secrets import SecretClient, SecretProperties
 
@@ -156,9 +154,6 @@ class KeyVault:
             raise _not_signed_in(what, error) from None
         except HttpResponseError as error:
             raise _refused(what, error) from None
-        except (ServiceRequestError, ServiceResponseError) as error:
-            text = f"{what}: {type(error).__name__}"
-            raise Unavailable(Code.VAULT_UNAVAILABLE, text) from None
         except AzureError as error:
             text = f"{what}: {type(error).__name__}"
             raise Unavailable(Code.VAULT_UNAVAILABLE, text) from None

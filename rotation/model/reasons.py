@@ -475,6 +475,36 @@ class Code(StrEnum):
         "the pods' log says why",
         NEVER,
     )
+    PROOF_BY_SESSIONS = (
+        "proof-by-sessions",
+        Area.TESTS,
+        (
+            "no test of a workload names the role that serves, so sessions are the proof: of the "
+            "new role from each new pod before the swap, none of the old role from them later"
+        ),
+        'nothing; `{path: /whoami, json: {role: "{role}"}}` proves more, if there is such a route',
+        NEVER,
+    )
+    PROOF_MISSING = (
+        "sessions-missing",
+        Area.TESTS,
+        (
+            "the server shows no session of the new role from a new pod: the application connects "
+            "only when it is asked, comes from another address, or uses another login"
+        ),
+        (
+            "add a test whose request needs the database; see the workload's `addresses` (pods "
+            "behind a translation, a pooler) and the secret that its Deployment mounts"
+        ),
+        NEVER,
+    )
+    PROOF_OTHER_ROLE = (
+        "sessions-of-replaced-role",
+        Area.TESTS,
+        "pods of the new slot have sessions of the role that is replaced",
+        "see which secret and which user name the Deployment of that slot has",
+        NEVER,
+    )
     TEST_STATUS = (
         "test-status",
         Area.TESTS,

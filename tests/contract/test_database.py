@@ -521,6 +521,35 @@ def test_a_session_says_since_when_it_is(world: World, database: PostgreSQL) -> 
     assert found.since > before
 
 
+@pytest.mark.parametrize(
+    ("statement", "counts"),
+    [
+        ("SELECT 1", False),
+        (" select  1 ;", False),
+        ("/* ping */ SELECT 1 AS ok", False),
+        ("SELECT version()", False),
+        ("SELECT now()", False),
+        ("", False),
+        ("COMMIT", True),  # of something
+        ("SELECT 1 FROM pg_catalog.pg_class", True),
+        ("SELECT 12", True),
+        ("SHOW server_version", True),
+    ],
+)
+def test_a_probe_is_no_use(
+    world: World, database: PostgreSQL, statement: str, *, counts: bool
+) -> None:
+    password = new_password()
+    database.activate(world.blue, password)
+    with world.session(world.blue, password) as session:
+        session.autocommit = True
+        before = session.execute("SELECT now() AS t, 2").fetchone()
+        session.execute(statement.encode())
+        (found,) = database.sessions([world.blue])
+    assert before is not None
+    assert (found.queried is not None and found.queried >= before[0]) is counts
+
+
 @everywhere
 def test_sessions_end(place: Place) -> None:
     database, password = place.database(), new_password()

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from azure.identity import DefaultAzureCredential
+from azure.identity import CredentialUnavailableError, DefaultAzureCredential
 
 from local.process import Component
 from local.tls import Authority
@@ -180,6 +180,16 @@ def test_a_token_that_is_refused_is_forgotten(place: Place, state: Path, name: s
     with pytest.raises(Denied):
         topic.publish(event(name))
     topic.publish(event(name))
+
+
+def test_without_a_token(place: Place, name: str) -> None:
+    class Refusing:
+        def get_token(self, *_: str, **__: Any) -> Any:
+            raise CredentialUnavailableError("hunter2")
+
+    with pytest.raises(Unavailable, match=r"did not take event .*: no token$") as caught:
+        place.edge(credential=Refusing()).publish(event(name))
+    assert caught.value.code is Code.TOPIC_UNAVAILABLE
 
 
 @pytest.mark.parametrize("drop", ["before", "after"])

@@ -21,6 +21,7 @@ import pytest
 from azure.core.exceptions import (
     ClientAuthenticationError,
     HttpResponseError,
+    ODataV4Format,
     ResourceNotFoundError,
 )
 from azure.identity import CredentialUnavailableError, DefaultAzureCredential
@@ -31,7 +32,7 @@ from local.tls import Authority
 from rotation.clouds import PUBLIC
 from rotation.edges import bounded
 from rotation.edges.identity import Identity
-from rotation.edges.vault import LOOPBACK, KeyVault
+from rotation.edges.vault import LOOPBACK, KeyVault, _refused
 from rotation.model.errors import Conflict, Denied, EdgeError, Invalid, Missing, Unavailable
 from rotation.model.reasons import Code
 from rotation.model.targets import SecretTarget
@@ -155,6 +156,13 @@ def test_a_secret_that_is_not_there(vault: Vault, name: str) -> None:
     assert vault.versions(SecretTarget(name)) == []
 
 
+def test_a_vault_may_have_no_list_of_what_is_not_there(
+    key_vault: KeyVault, name: str, admin: Admin
+) -> None:
+    admin.fault(match={"path_prefix": f"/secrets/{name}/versions"}, status=404)
+    assert key_vault.versions(SecretTarget(name)) == []
+
+
 def test_put_is_there_with_all_that_was_given(vault: Vault, name: str) -> None:
     value = new_password()
     written = vault.put(
@@ -273,6 +281,15 @@ def test_put_under_the_name_of_a_deleted_secret(
         put(key_vault, name)
     assert caught.value.code is Code.VAULT_CONFLICT
     assert key_vault.current(SecretTarget(name)) is None
+
+
+@pytest.mark.parametrize("code", ["ObjectIsBeingDeleted", "ObjectIsBeingRecovered"])
+def test_what_is_under_way_is_worth_a_retry(code: str) -> None:
+    error = HttpResponseError("hunter2")
+    error.status_code, error.error = 409, ODataV4Format({"code": code, "message": "hunter2"})
+    found = _refused("it failed", error)
+    assert (type(found), found.code) == (Unavailable, Code.VAULT_CONFLICT)
+    assert found.message == f"it failed: HTTP 409 {code}"
 
 
 def test_put_of_what_is_too_large(key_vault: KeyVault, name: str) -> None:

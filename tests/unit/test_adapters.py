@@ -7,8 +7,9 @@ import json
 import socket
 import subprocess
 import sys
+import time
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, NoReturn
 
 import psycopg
 import pytest
@@ -70,9 +71,24 @@ def test_what_a_status_means(status: int | None, kind: type[EdgeError], code: Co
 
 @pytest.mark.parametrize(
     ("header", "seconds"),
-    [(None, None), ("", None), ("7", 7.0), ("soon", None), ("-1", None)],
+    [
+        (None, None),
+        ("", None),
+        ("7", 7.0),
+        ("86401", 86_400.0),
+        ("٣", None),
+        ("²", None),
+        ("soon", None),
+        ("-1", None),
+        ("Thu, 01 Jan 1970 00:01:40 GMT", 10.0),
+        ("Thu, 01 Jan 1970 00:01:20 GMT", 0.0),
+        ("Sun, 04 Jan 1970 00:00:00 GMT", 86_400.0),
+    ],
 )
-def test_the_pause_that_a_server_asks_for(header: str | None, seconds: float | None) -> None:
+def test_the_pause_that_a_server_asks_for(
+    monkeypatch: pytest.MonkeyPatch, header: str | None, seconds: float | None
+) -> None:
+    monkeypatch.setattr(time, "time", lambda: 90.0)
     error = http_status.error(CODES, "it failed", 429, header)
     assert isinstance(error, Unavailable)
     assert error.retry_after == seconds
@@ -207,6 +223,7 @@ SAYS: list[tuple[str, type[EdgeError], Code]] = [
     (f'{AT}FATAL:  database "d" does not exist', Denied, Code.LOGIN_DATABASE),
     (f"{AT}FATAL:  no such database: d", Denied, Code.LOGIN_DATABASE),
     (f'{AT}FATAL:  database "d" is disabled', Denied, Code.LOGIN_DATABASE),
+    (f'{AT}FATAL:  could not access file "hunter2": No such', Denied, Code.LOGIN_BARRED),
     (
         f'{AT}FATAL:  database "d" is not currently accepting connections',
         Denied,
@@ -330,21 +347,20 @@ def test_a_login_that_takes_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
     assert caught.value.code is Code.LOGIN_SLOW
 
 
+def stdin_of(server: list[str | int]) -> io.TextIOWrapper:
+    """What `prove` gives the process that logs in."""
+    given = {"what": "it failed", "role": "orders_blue", "password": "p", "sslrootcert": None}
+    given |= {"requireAuth": "scram-sha-256"}
+    return io.TextIOWrapper(io.BytesIO(json.dumps({**given, "server": server}).encode()))
+
+
 def test_the_process_says_why_a_login_failed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # and does not listen
-        given = {
-            "what": "it failed",
-            "server": ["127.0.0.1", taken.getsockname()[1], "orders", "disable"],
-            "role": "orders_blue",
-            "password": "p",
-            "requireAuth": "scram-sha-256",
-            "sslrootcert": None,
-        }
-        stdin = io.TextIOWrapper(io.BytesIO(json.dumps(given).encode()))
-        monkeypatch.setattr(sys, "stdin", stdin)
+        server = ["127.0.0.1", taken.getsockname()[1], "orders", "disable"]
+        monkeypatch.setattr(sys, "stdin", stdin_of(server))
         assert login.main() == 1
     kind, code, message = json.loads(capsys.readouterr().out)
     assert (kind, code) == ("Unavailable", "database-connection-refused")
@@ -360,14 +376,22 @@ def test_the_process_ends_with_0_once_it_is_logged_in(
         def execute(self, statement: str) -> None:
             self.asked.append(statement)
 
-    given = {"what": "it", "role": "r", "password": "p", "requireAuth": "x", "sslrootcert": None}
-    server = ["127.0.0.1", 1, "orders", "disable"]
-    stdin = io.TextIOWrapper(io.BytesIO(json.dumps({**given, "server": server}).encode()))
-    monkeypatch.setattr(sys, "stdin", stdin)
+    monkeypatch.setattr(sys, "stdin", stdin_of(["127.0.0.1", 1, "orders", "disable"]))
     monkeypatch.setattr(login, "connected", lambda *_, **__: nullcontext(Connection()))
     assert login.main() == 0
     assert Connection.asked == ["SELECT 1"]
     assert capsys.readouterr().out == ""
+
+
+def test_the_process_ends_with_0_where_the_password_was_taken_and_all_connections_are(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: object, **__: object) -> NoReturn:
+        raise connecting.Accepted(Code.DATABASE_FULL, "it is full")
+
+    monkeypatch.setattr(sys, "stdin", stdin_of(["127.0.0.1", 1, "orders", "disable"]))
+    monkeypatch.setattr(login, "connected", full)
+    assert (login.main(), capsys.readouterr().out) == (0, "")
 
 
 def test_the_process_gets_no_variable_of_libpqs(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -408,6 +432,21 @@ def test_an_answer_may_be_as_large_as_it_may_and_no_larger(monkeypatch: pytest.M
         assert [bound.readinto(bytearray(5)) for _ in range(2)] == [5, 5]
         with pytest.raises(OSError, match="the answer is too large"):
             bound.readinto(bytearray(1))
+
+
+def test_a_read_of_nothing_counts_as_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bounded, "LARGEST", 2)
+    bound, connected = reader(0, 0.9)  # seconds: less than one is enough for a read
+    with connected:
+        assert [bound.readinto(bytearray(5)) for _ in range(3)] == [0] * 3
+
+
+def test_a_reader_closes_what_it_reads() -> None:
+    raw = Trickle(1)
+    with socket.socket() as connected:
+        bound = _Bounded(raw, connected)
+        bound.close()
+    assert (raw.closed, bound.closed) == (True, True)
 
 
 def test_an_answer_is_not_waited_for_after_its_deadline() -> None:
@@ -456,6 +495,8 @@ def test_a_transport_for_azures_clients(bundle: str | None) -> None:
         adapter = made.session.get_adapter(f"{scheme}vault.example/")
         assert adapter.max_retries.total == 0
         assert adapter.poolmanager.pool_classes_by_scheme is bounded.POOLS
+    made.close()
+    assert made.session is not None  # what would be used next has no bounds
 
 
 KUBECONFIG = {

@@ -144,7 +144,7 @@ class Services:
                 _request_timeout=timeout,
             ).response
             document = answer.read(LONGEST_BODY)
-            answer.release_conn()
+            answer.close()  # and with it the connection, unless all of the answer was read
         _raise_own_status(what, answer.status, document)
         return Answer(answer.status, document)
 

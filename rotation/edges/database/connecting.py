@@ -95,6 +95,8 @@ SAID = (
     Said("no such database", Code.LOGIN_DATABASE, Denied),  # PgBouncer's, and the next
     Said("is disabled", Code.LOGIN_DATABASE, Denied),
     Said("is not currently accepting connections", Code.LOGIN_DATABASE, Denied),
+    # A library that a setting of the role or database names.
+    Said("could not access file", Code.LOGIN_BARRED, Denied),
     # Said before the server looked at the password.
     Said("too many clients already", Code.DATABASE_FULL, Unavailable),
     Said("no more connections allowed", Code.POOLER_FULL, Unavailable),
