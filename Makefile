@@ -60,7 +60,7 @@ test-kubernetes: $(VENV)/ready ## the tests on a real Kubernetes API server; bui
 	  CONTROL_PLANE=$$folder $(BIN)/python -m pytest tests/kubernetes $(ARGS); fi
 
 .PHONY: test-real
-test-real: $(VENV)/ready ## contract tests on servers as people have them, those that are here: PostgreSQL, PgBouncer, a vault
+test-real: $(VENV)/ready ## contract tests on servers as people have them, those that are here, and drivers of other languages
 	$(BIN)/python -m pytest -n 2 -m real tests/real $(ARGS)
 
 .PHONY: lint
@@ -136,7 +136,7 @@ hooks: $(VENV)/ready ## make lint before each commit, by pre-commit
 
 .PHONY: clean
 clean: ## removes what make made
-	rm -rf $(VENV) .venv-checkov .venv-app .azurite .kusto .frameworks .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .venv-checkov .venv-app .azurite .drivers .kusto .frameworks .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 
 # checkov pins what the app pins otherwise: it has an environment of its own.
 .venv-checkov/ready: requirements-checkov.txt

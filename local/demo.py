@@ -28,6 +28,7 @@ from rotation.model.catalogue import Outcome, ending
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+SLOW = 3.0  # seconds more that the pods of the second workload take to be ready, as a JVM does
 RATE = 60.0  # requests a second, over both workloads
 # A third each: a connection for each request; one that is kept; a pool.
 WORKERS, FRESH, POOLED = 12, 4, 4
@@ -69,6 +70,8 @@ class Screen:
                 problem = f"  {step['failure']}" if step.get("failure") else ""
                 self.once(f"  {number + 1:2} {step['step']}{problem}")
         came_from = WORKLOAD_STATES.get(record["stage"])
+        for name, waits in record["waits"].items():
+            self.once(f"     {record['stage']}: workload {name} waits: {waits}")
         for name, state in record["workloads"].items():
             if came_from and state not in came_from:
                 self.once(f"     {record['stage']}: workload {name} {state}")
@@ -78,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = arguments(argv)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix="rotation-") as directory:
-        stack = Stack(Path(directory), Options(engine=given.engine))
+        stack = Stack(Path(directory), Options(engine=given.engine, warm_up=SLOW))
         try:
             return run(stack, given)
         except KeyboardInterrupt:

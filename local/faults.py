@@ -8,7 +8,8 @@ header:
     GET    /local/faults  what is still ordered, each with `hits`
     DELETE /local/faults  cancels all
 
-A fault does one of: `status` (answer that instead, with `retry_after` seconds if given);
+A fault does one of: `status` (answer that instead, with `retry_after` seconds if given, and the
+service's own answer for a `cause` that it knows: a firewall, say, in whatever words it has for it);
 `"drop": "before"` (close the connection, nothing done) or `"drop": "after"` (do the work, then lose
 the answer); `delay` seconds before the work, alone or with the others. An empty match matches all.
 """
@@ -24,11 +25,11 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterable
 
     from aiohttp.typedefs import Handler, Middleware
 
-    ErrorBody = Callable[[int], dict[str, Any]]
+    ErrorBody = Callable[[int, str | None], dict[str, Any] | str]
 
 KEY_VARIABLE = "LOCAL_ADMIN_KEY"
 KEY_HEADER = "x-local-admin-key"
@@ -48,6 +49,7 @@ class Fault:
     times: int = 1
     status: int | None = None
     retry_after: int | None = None
+    cause: str | None = None
     drop: str | None = None
     delay: float = 0.0
     hits: int = field(default=0)
@@ -68,10 +70,13 @@ class Fault:
     def check(self) -> None:
         if self.times < 1:
             raise FaultError(f"times is {self.times}; it must be at least 1")
-        if self.status is not None and not 400 <= self.status <= 599:
-            raise FaultError(f"status is {self.status}; it must be from 400 to 599")
+        lowest = 400 if self.cause is None else 200
+        if self.status is not None and not lowest <= self.status <= 599:
+            raise FaultError(f"status is {self.status}; it must be from {lowest} to 599")
         if self.drop not in (None, "before", "after"):
             raise FaultError(f'drop is {self.drop!r}; it must be "before" or "after"')
+        if self.cause is not None and self.status is None:
+            raise FaultError(f"cause is {self.cause!r}; it goes with a status")
         if self.status is None and self.drop is None and not self.delay:
             raise FaultError("a fault needs one of status, drop, delay")
 
@@ -83,10 +88,18 @@ class Fault:
         )
 
 
+def check_cause(cause: str | None, known: Iterable[str] = ()) -> None:
+    """Raises `FaultError` for a cause that is none of those that are known."""
+    if cause is not None and cause not in known:
+        raise FaultError(f"cause is {cause!r}; known here: {', '.join(known) or 'none'}")
+
+
 class Faults:
     """The orders of one server: install with `faults.install(app)`, the middleware innermost.
 
-    `error_body` gives the JSON of an answer in the words of the service that is stood in for.
+    `error_body` gives the JSON of an answer in the words of the service that is stood in for, or
+    the HTML of one that is no such service's, for a status and a cause. It raises `FaultError` for
+    a cause that it does not know.
     """
 
     def __init__(self, error_body: ErrorBody) -> None:
@@ -130,17 +143,22 @@ class Faults:
         if fault.drop == "before":
             return _dropped(request)
         if fault.status is not None:
-            return self._answer(fault.status, fault.retry_after)
+            return self._answer(fault, fault.status)
         response = await handler(request)
         return _dropped(request) if fault.drop == "after" else response
 
-    def _answer(self, status: int, retry_after: int | None) -> web.Response:
-        headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
-        return web.json_response(self._error_body(status), status=status, headers=headers)
+    def _answer(self, fault: Fault, status: int) -> web.Response:
+        headers = {} if fault.retry_after is None else {"Retry-After": str(fault.retry_after)}
+        body = self._error_body(status, fault.cause)
+        if isinstance(body, str):
+            return web.Response(text=body, status=status, headers=headers, content_type="text/html")
+        return web.json_response(body, status=status, headers=headers)
 
     async def _order(self, request: web.Request) -> web.Response:
         try:
             fault = Fault.parse(await request.json())
+            if fault.status is not None:
+                self._error_body(fault.status, fault.cause)
         except (TypeError, ValueError) as error:
             return web.json_response({"error": str(error)}, status=400)
         self._orders.append(fault)

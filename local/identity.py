@@ -26,7 +26,7 @@ from aiohttp import web
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from local.faults import Faults
+from local.faults import Faults, check_cause
 from local.process import announce
 from local.serving import Site, log_to_stderr, serve
 from local.storage import made_once, private_directory, write_private
@@ -187,7 +187,7 @@ class Endpoint:
     def app(self) -> web.Application:
         app = web.Application()
         app.router.add_get(PATH, self.token)
-        Faults(lambda status: _problem(status, "This failure was ordered.")).install(app)
+        Faults(_ordered).install(app)
         return app
 
     async def token(self, request: web.Request) -> web.Response:
@@ -227,6 +227,14 @@ class Endpoint:
             },
             headers={"Cache-Control": "no-store"},
         )
+
+
+def _ordered(status: int, cause: str | None) -> dict[str, Any] | str:
+    """The body of a failure that a test ordered; `page` is what a proxy in between would show."""
+    check_cause(cause, ["page"])
+    if cause is not None:
+        return "<html><title>Sign in</title><body>Sign in to go on.</body></html>"
+    return _problem(status, "This failure was ordered.")
 
 
 def _problem(status: int, message: str) -> dict[str, Any]:

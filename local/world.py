@@ -95,12 +95,19 @@ def workload(name: str, delivery: dict[str, Any]) -> dict[str, Any]:
 
 
 def manifests(
-    addresses: Addresses, *, app: str, pods: str, replicas: int, password: Secret
+    addresses: Addresses,
+    *,
+    app: str,
+    pods: str,
+    replicas: int,
+    password: Secret,
+    warm_up: float = 0,
 ) -> Iterator[dict[str, Any]]:
     """The manifests of infra/kubernetes with this machine's values where theirs are examples.
 
     `password` is the active role's, which its Kubernetes Secret holds before the first rotation;
-    for the others see `localised`.
+    `warm_up` is the seconds that pods of the second workload take to be ready. For the others see
+    `localised`.
     """
     for name in ("example/api.yaml", "example/web.yaml", "rbac.yaml", "guard.yaml"):
         for found in yaml.safe_load_all((MANIFESTS / name).read_text(encoding="utf-8")):
@@ -108,6 +115,8 @@ def manifests(
             match manifest["kind"]:
                 case "Deployment" if manifest["spec"]["replicas"]:
                     manifest["spec"]["replicas"] = replicas
+                case "ConfigMap" if manifest["metadata"]["namespace"] == WORKLOADS["web"]:
+                    manifest["data"]["WARM_UP_SECONDS"] = str(warm_up)
                 case "Secret" if manifest["metadata"]["name"] == secret("blue"):
                     manifest["stringData"] = {"password": password.reveal()}
             yield manifest

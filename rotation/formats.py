@@ -6,12 +6,13 @@ written there stays as it is: options, hosts, keys of their own.
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, get_args
-from urllib.parse import quote, unquote
+from urllib.parse import quote, unquote, unquote_plus
 
 from rotation.model.errors import Invalid
 from rotation.model.reasons import Code
@@ -26,6 +27,7 @@ KEYS: Mapping[Key, str] = MappingProxyType({key: key for key in get_args(Key)})
 NO_PARAMETERS: Mapping[str, str] = MappingProxyType({})
 # Shorter ones may stand somewhere by chance: `orders` is a password that people have, and a name.
 TELLING = 12
+DEEPEST = 50  # levels of a JSON object
 # Some readers leave them out, and others do not.
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
@@ -71,8 +73,9 @@ def read(shape: Shape, value: Secret, reference: str) -> Held:
     if held is None:
         raise Invalid(
             Code.FORMAT,
-            f"secret version {reference} holds no password in the format {shape.format!r}; "
-            "correct `format` in credentials.yaml or write the secret anew",
+            f"secret version {reference} holds no password in the format {shape.format!r}: "
+            f"{_instead(clear, shape)}; correct `format` in credentials.yaml or write the secret "
+            "anew",
         )
     return replace(held, newline=clear != written)
 
@@ -107,10 +110,112 @@ class _Form:
 
     read: Callable[[str, Shape], Held | None]
     write: Callable[[str, Shape, tuple[str, str]], str]
+    lacks: Callable[[str, Shape], str]  # why a value is not of this form
+
+
+# What nobody has for a password, though it may be one: a login that fails would not say why.
+BYTE_ORDER_MARK = "\ufeff"
+VARIABLES = re.compile(r"(?:(?:export )?[A-Za-z_][A-Za-z0-9_]*=.*(?:\r?\n|\Z)){2,}")
 
 
 def _read_password(value: str, _: Shape) -> Held | None:
-    return Held(Secret(value)) if value else None
+    return None if not value or next(_strange(value), None) else Held(Secret(value))
+
+
+def _strange(value: str) -> Iterator[str]:
+    """What a value is that can be told without its form, in words that quote nothing of it."""
+    if value.startswith(BYTE_ORDER_MARK):
+        yield "it begins with a byte order mark, as some editors and shells write it"
+    if VARIABLES.fullmatch(value):
+        yield "it is a list of variables: a secret has one value"
+    other = _other(value)
+    if other is not None:
+        yield f"it is of the format {other!r}"
+    if _other(value[1:-1]) is not None and value[0] == value[-1] in {'"', "'"}:
+        yield "it stands in quotes"
+    if _other(_decoded(value)) is not None:
+        yield "it is the base64 of a value: Key Vault keeps the value itself"
+
+
+def _other(value: str) -> Format | None:
+    """The form of a value that is more than a password alone."""
+    if _object(value):
+        return "json"
+    for name in EMBEDDED:
+        held = _FORMS[name].read(value, Shape(name))
+        if held is not None and (held.servers or held.role):
+            return name
+    return None
+
+
+def _decoded(value: str) -> str:
+    """What a text is the base64 of; empty if it is none."""
+    try:
+        return base64.b64decode(value, validate=True).decode()
+    except ValueError:
+        return ""
+
+
+def _instead(value: str, shape: Shape) -> str:
+    """Why a value is not of the form, in words that quote nothing of it."""
+    if not value:
+        return "it is empty"
+    found = [_FORMS[shape.format].lacks(value, shape)]
+    if shape.format != _other(value):
+        found = [*_strange(value), *found]
+    return found[0]
+
+
+def _no_password(_: str, __: Shape) -> str:
+    return "it cannot be read"
+
+
+def _no_url(value: str, _: Shape) -> str:
+    return next(_lacking_in_url(value), "it has no password")
+
+
+def _lacking_in_url(value: str) -> Iterator[str]:
+    """Why a text is no URL of PostgreSQL's with a password."""
+    if "://" not in value[:40]:
+        yield "it is no URL"
+    if SCHEME.match(value) is None:
+        yield "it begins with another scheme than PostgreSQL's"
+    if CONTROL.search(value):
+        yield "it has a line break or another control character in it"
+    found = URL.fullmatch(value) or JDBC.fullmatch(value)
+    if found is None:
+        yield "one of the characters @ : / ? # in it is not percent-encoded"
+    elif _query(found) is None:
+        yield "a + in its query is a space to some clients: write %20, or %2B for a plus"
+    elif _servers(found["servers"]) is None:
+        yield "it names a port that is no number, or has a / ? or # that is not percent-encoded"
+
+
+def _no_json(value: str, shape: Shape) -> str:
+    document = _object(value)
+    key = shape.keys["password"]
+    if document is None:
+        return f"it is no JSON object, has a key twice, or more than {DEEPEST} levels"
+    within = [child for child in document.values() if isinstance(child, dict | list)]
+    if key not in document and any(_has(child, key) for child in within):
+        return f"it has the key {key!r} within another value only, where no `keys` reach"
+    return f"it has no text under the key {key!r}, which `keys` names"
+
+
+def _has(value: object, key: str) -> bool:
+    """Whether a JSON value has a key somewhere."""
+    if isinstance(value, dict):
+        return key in value or any(_has(child, key) for child in value.values())
+    return isinstance(value, list) and any(_has(child, key) for child in value)
+
+
+def _no_keywords(value: str, shape: Shape) -> str:
+    if CONTROL.search(value):
+        return "it has a line break or another control character in it"
+    if "=" not in value:
+        return "it has no keywords with values"
+    name = "libpq" if shape.format == "libpq" else "Npgsql"
+    return f"it has no password, or a value that is not quoted as {name} has it"
 
 
 def _write_password(_: str, __: Shape, login: tuple[str, str]) -> str:
@@ -120,16 +225,18 @@ def _write_password(_: str, __: Shape, login: tuple[str, str]) -> str:
 # https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNSTRING-URIS, with the drivers
 # that SQLAlchemy and others put behind a `+`; and https://jdbc.postgresql.org/documentation/use/.
 URL = re.compile(
-    r"(?P<scheme>postgres(?:ql)?(?:\+[a-z0-9]+)?://)"
+    r"(?P<scheme>postgres(?:ql)?(?:\+[a-z0-9_]+)?://)"
     r"(?:(?P<user>[^:@/?#]*)(?::(?P<password>[^@/?#]*))?@)?"
     r"(?P<servers>[^@/?#]*)"
     r"(?P<database>/[^?#]*)?"
     r"(?P<query>\?[^#]*)?",
 )
 JDBC = re.compile(
-    r"(?P<scheme>jdbc:postgresql://)(?P<user>(?!))?(?P<password>(?!))?"
+    # Drivers that wrap pgjdbc, for metrics or failover, have a name in between.
+    r"(?P<scheme>jdbc:(?:[a-z0-9-]+:)?postgresql://)(?P<user>(?!))?(?P<password>(?!))?"
     r"(?P<servers>[^@/?#]*)(?P<database>/[^?#]*)?(?P<query>\?[^#]*)?"
 )
+SCHEME = re.compile(r"postgres(?:ql)?(?:\+[a-z0-9_]+)?://|jdbc:(?:[a-z0-9-]+:)?postgresql://")
 SERVER = re.compile(r"(?P<host>\[[0-9A-Fa-f:.%]+\]|[^:\[\]]*)(?::(?P<port>[0-9]{0,5}))?")
 
 
@@ -138,10 +245,12 @@ def _read_url(pattern: re.Pattern[str]) -> Callable[[str, Shape], Held | None]:
         found = None if CONTROL.search(value) else pattern.fullmatch(value)
         if found is None:
             return None
-        asked = dict(_query(found))
-        password = unquote(found["password"] or "") or asked.get("password")
+        asked = _query(found)
         servers = _servers(found["servers"])
-        if not password or servers is None:
+        if asked is None or servers is None:
+            return None
+        password = unquote(found["password"] or "") or asked.get("password")
+        if not password:
             return None
         return Held(
             password=Secret(password),
@@ -158,7 +267,7 @@ def _write_url(pattern: re.Pattern[str]) -> Callable[[str, Shape, tuple[str, str
         found = pattern.fullmatch(value)
         if found is None:
             raise ValueError("not a value that was read")
-        asked = dict(_query(found))
+        asked = _query(found) or {}
         set_to = {
             **shape.parameters,
             **({"user": login[0]} if "user" in asked else {}),
@@ -175,10 +284,24 @@ def _write_url(pattern: re.Pattern[str]) -> Callable[[str, Shape, tuple[str, str
     return write_it
 
 
-def _query(found: re.Match[str]) -> Iterator[tuple[str, str]]:
+def _raw(found: re.Match[str]) -> Iterator[tuple[str, str]]:
+    """Keys and values of a URL's query, the values as they stand."""
     for part in (found["query"] or "")[1:].split("&"):
         key, _, text = part.partition("=")
-        yield unquote(key), unquote(text)
+        yield unquote(key), text
+
+
+def _query(found: re.Match[str]) -> dict[str, str] | None:
+    """The query of a URL; None if a `+` in its login may be a space.
+
+    It is one to pgjdbc and SQLAlchemy, whose schemes tell them; among the clients of the plain ones
+    asyncpg and node-postgres take it for a space, and libpq and pgx do not (run: tests/real).
+    """
+    asked = list(_raw(found))
+    spaces = re.match(r"jdbc:|postgres(?:ql)?\+", found["scheme"]) is not None
+    if not spaces and any(key in {"user", "password"} and "+" in text for key, text in asked):
+        return None
+    return {key: unquote_plus(text) if spaces else unquote(text) for key, text in asked}
 
 
 def _with(query: str, values: Mapping[str, str]) -> str:
@@ -228,12 +351,25 @@ def _read_json(value: str, shape: Shape) -> Held | None:
 
 
 def _object(value: str) -> dict[str, Any] | None:
-    """The JSON object in a text; None if it is none, or has a key twice."""
+    """The JSON object in a text; None if it is none, has a key twice, or is nested too deep."""
     try:
         document = json.loads(value, object_pairs_hook=_once)
     except (ValueError, RecursionError):
         return None
-    return document if isinstance(document, dict) else None
+    return document if isinstance(document, dict) and not _deep(document) else None
+
+
+def _deep(document: dict[str, Any]) -> bool:
+    """Whether a document has more levels than what walks through it may go down."""
+    level: list[Any] = [document]
+    for _ in range(DEEPEST):
+        parents = [value for value in level if isinstance(value, dict | list)]
+        level = [
+            child
+            for parent in parents
+            for child in (parent.values() if isinstance(parent, dict) else parent)
+        ]
+    return bool(level)
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -329,7 +465,7 @@ class _Keywords:
     between: str
 
     def form(self) -> _Form:
-        return _Form(self._read, self._write)
+        return _Form(self._read, self._write, _no_keywords)
 
     def _pairs(self, text: str) -> list[_Pair] | None:
         """The pairs of a text; None if it is not made of them."""
@@ -426,10 +562,10 @@ def _to_ado(text: str) -> str:
 
 
 _FORMS: dict[str, _Form] = {
-    "password": _Form(_read_password, _write_password),
-    "url": _Form(_read_url(URL), _write_url(URL)),
-    "json": _Form(_read_json, _write_json),
-    "jdbc": _Form(_read_url(JDBC), _write_url(JDBC)),
+    "password": _Form(_read_password, _write_password, _no_password),
+    "url": _Form(_read_url(URL), _write_url(URL), _no_url),
+    "json": _Form(_read_json, _write_json, _no_json),
+    "jdbc": _Form(_read_url(JDBC), _write_url(JDBC), _no_url),
     "libpq": _Keywords(LIBPQ, LIBPQ_KEYS, _from_libpq, _to_libpq, " ").form(),
     "ado.net": _Keywords(ADO, ADO_KEYS, _from_ado, _to_ado, ";").form(),
 }

@@ -15,7 +15,7 @@ from local.cluster.reading import Filter, Lists, Pulse, Watch
 from local.cluster.requests import Target, parse
 from local.cluster.scale import scale_of
 from local.cluster.writing import Asker, Writer, read_body
-from local.faults import Faults, is_admin
+from local.faults import Faults, check_cause, is_admin
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -198,7 +198,12 @@ def _discovery(path: str) -> Object | None:
     return None
 
 
-def _ordered_failure(status: int) -> dict[str, Any]:
+def _ordered_failure(status: int, cause: str | None) -> dict[str, Any]:
+    """The body of a failure that a test ordered. Causes are those of an admission webhook, which
+    this cluster has none of; what roles, policies and quotas refuse it refuses by itself."""
+    check_cause(cause, errors.WEBHOOKS)
+    if cause is not None:
+        return errors.of_webhook(status, cause)
     reason = REASONS.get(status, "InternalError")
     return errors.ApiError(status, reason, "this failure was ordered").status()
 

@@ -61,6 +61,7 @@ class Container:
         self.last_state: Object = {}
         self.ready = False
         self.started = False
+        self.up = asyncio.Event()  # since it has started for the first time
         self.restarts = restarts
         self._host = host
         self._process: Process | None = None
@@ -171,6 +172,8 @@ class Container:
         self.started = not self.spec.get("startupProbe")
         self.ready = self.started and not self.spec.get("readinessProbe")
         self._set({"running": {"startedAt": begun}})
+        if self.started:
+            self.up.set()
         self._host.event("Started", f"Started container {self.name}")
         self._prober = self._new_prober(variables)
         probing = spawn(self._probe(self._prober), f"probes of {self.name}")
@@ -222,6 +225,7 @@ class Container:
             self.started = True
             self.ready = not self.spec.get("readinessProbe")
             self._host.changed()
+            self.up.set()
             return True
         return False
 

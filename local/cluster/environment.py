@@ -8,6 +8,7 @@ rewritten to that directory. The environment of the API server is not inherited.
 from __future__ import annotations
 
 import base64
+import json
 import os
 import re
 import sys
@@ -160,7 +161,8 @@ def content(kind: Kind, obj: Object) -> dict[str, bytes]:
 
 
 def pod_field(pod: Object, path: str, place: Place | None = None) -> str:
-    """The value of a pod's field, as the downward API has it: of its status in variables only."""
+    """The value of a pod's field, as the downward API has it: of its status in variables only, all
+    labels or annotations in volumes only."""
     metadata = pod["metadata"]
     subscript = re.match(r"^metadata\.(labels|annotations)\['([^']+)'\]$", path)
     if subscript:
@@ -174,6 +176,12 @@ def pod_field(pod: Object, path: str, place: Place | None = None) -> str:
     }
     if place is not None:
         known |= {"status.podIP": place.address, "status.hostIP": HOST}
+    else:
+        # https://pkg.go.dev/k8s.io/kubernetes/pkg/fieldpath#FormatMap
+        for field in ("labels", "annotations"):
+            pairs = sorted((metadata.get(field) or {}).items())
+            lines = [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in pairs]
+            known[f"metadata.{field}"] = "\n".join(lines)
     if path not in known:
         raise ConfigError(f"field {path} is not available here")
     return str(known[path])

@@ -132,6 +132,30 @@ def unavailable(message: str) -> ApiError:
     return ApiError(503, "ServiceUnavailable", message)
 
 
+HOOK = 'webhook "policy.example.com"'
+# What the API server says where a webhook denies, with and without a reason of its own, or is away.
+WEBHOOKS = {
+    "webhook": (f"admission {HOOK} denied the request: not like that", None),
+    "webhook-silent": (f"admission {HOOK} denied the request without explanation", None),
+    "webhook-down": (
+        (
+            f"Internal error occurred: failed calling {HOOK}: failed to call webhook: Post "
+            '"https://policy.example.com/?timeout=2s": context deadline exceeded'
+        ),
+        "InternalError",
+    ),
+}
+
+
+def of_webhook(status: int, cause: str) -> Object:
+    """A Status as upstream has it: without a reason where the webhook gave none."""
+    message, reason = WEBHOOKS[cause]
+    body = ApiError(status, reason or "", message).status()
+    if reason is None:
+        del body["reason"]
+    return body
+
+
 @contextmanager
 def decoding(kind: Kind) -> Iterator[None]:
     """Raises 400 for what is read in here: objects are read as they come, and one whose fields

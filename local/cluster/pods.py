@@ -41,6 +41,9 @@ class PodWorker(Host):
         self._initialised = not pod["spec"].get("initContainers")
         self._containers = self._make("containers", "containerStatuses")
         self._init = self._make("initContainers", "initContainerStatuses")
+        # https://kubernetes.io/docs/concepts/workloads/pods/sidecar-containers/
+        self._sidecars = [each for each in self._init if each.spec.get("restartPolicy") == "Always"]
+        self._beside: list[asyncio.Task[None]] = []
         self._phase = "Pending"
         self._ending: asyncio.Task[None] | None = None
         self.changed()
@@ -57,7 +60,8 @@ class PodWorker(Host):
         """Local ports for the container ports, announced as annotations."""
         declared = [
             port["containerPort"]
-            for container in self.pod["spec"]["containers"]
+            for field in ("containers", "initContainers")
+            for container in self.pod["spec"].get(field) or []
             for port in container.get("ports") or []
         ]
         ports = {port: self.node.ports.take() for port in declared}
@@ -73,6 +77,10 @@ class PodWorker(Host):
     async def _live(self) -> None:
         await self._mount()
         for container in self._init:
+            if container in self._sidecars:
+                self._beside.append(spawn(self._run_beside(container), f"sidecar {container.name}"))
+                await container.up.wait()
+                continue
             policy = "OnFailure" if self.pod["spec"]["restartPolicy"] != "Never" else "Never"
             if await container.run(policy) != 0:
                 self._finish("Failed")
@@ -80,7 +88,13 @@ class PodWorker(Host):
         self._initialised = True
         policy = self.pod["spec"]["restartPolicy"]
         codes = await asyncio.gather(*(each.run(policy) for each in self._containers))
+        grace = self.pod["spec"]["terminationGracePeriodSeconds"]
+        await cancel(self._beside)
+        await asyncio.gather(*(each.stop(grace) for each in self._sidecars))
         self._finish("Failed" if any(codes) else "Succeeded")
+
+    async def _run_beside(self, sidecar: Container) -> None:
+        await sidecar.run("Always")
 
     def _finish(self, phase: str) -> None:
         if not self.stopping:
@@ -146,7 +160,8 @@ class PodWorker(Host):
 
     def _conditions(self, old: list[Object]) -> list[Object]:
         """The conditions of the pod, each with the time at which it last changed."""
-        ready = self._initialised and all(each.ready for each in self._containers)
+        needed = [*self._sidecars, *self._containers]
+        ready = self._initialised and all(each.ready for each in needed)
         values = {
             "PodScheduled": True,
             "Initialized": self._initialised,
@@ -161,7 +176,8 @@ class PodWorker(Host):
         since = old["lastTransitionTime"] if old and old["status"] == text else times.stamp()
         condition: Object = {"type": type_, "status": text, "lastTransitionTime": since}
         if not value and type_.endswith("Ready"):
-            unready = [each.name for each in self._containers if not each.ready]
+            needed = [*self._sidecars, *self._containers]
+            unready = [each.name for each in needed if not each.ready]
             condition["reason"] = "ContainersNotReady"
             condition["message"] = f"containers with unready status: [{' '.join(unready)}]"
         return condition
@@ -192,10 +208,18 @@ class PodWorker(Host):
         self.stopping = True
         for container in self._containers:
             self.event("Killing", f"Stopping container {container.name}")
-        await asyncio.gather(*(each.stop(grace) for each in [*self._init, *self._containers]))
-        await cancel([self._life])
+        await self._stop(grace)
+        await cancel([self._life, *self._beside])
         self._clean_up()
         self.node.ended(self)
+
+    async def _stop(self, grace: float) -> None:
+        """Ends the containers, and then the sidecars with what is left of the time."""
+        end = asyncio.get_running_loop().time() + grace
+        first = [each for each in [*self._init, *self._containers] if each not in self._sidecars]
+        await asyncio.gather(*(each.stop(grace) for each in first))
+        left = max(end - asyncio.get_running_loop().time(), 1.0 if grace else 0.0)
+        await asyncio.gather(*(each.stop(left) for each in self._sidecars))
 
     def _clean_up(self) -> None:
         """Takes the volumes away with what was secret in them. The logs stay."""
@@ -209,6 +233,6 @@ class PodWorker(Host):
     async def shut_down(self, grace: float) -> None:
         """Ends its processes but not the pod, which a new start of the cluster takes up again."""
         self.stopping = self.closing = True
-        await asyncio.gather(*(each.stop(grace) for each in [*self._init, *self._containers]))
-        await cancel([self._life])
+        await self._stop(grace)
+        await cancel([self._life, *self._beside])
         self.egress.close()

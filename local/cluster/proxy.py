@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import random
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
@@ -44,8 +45,10 @@ class Proxy:
 
     async def answer(self, request: web.Request, target: Target) -> web.StreamResponse:
         scheme, name, port = _split(target.name)
-        find = self._service_port if target.kind is kinds.SERVICE else self._pod_port
-        local = find(target.namespace, name, port)
+        if target.kind is kinds.SERVICE:
+            local = self._service_port(target, name, port)
+        else:
+            local = self._pod_port(target.namespace, name, port)
         if not target.rest and request.method in {"GET", "HEAD"}:
             target_url = request.rel_url.with_path(
                 request.rel_url.raw_path + "/", encoded=True, keep_query=True
@@ -56,17 +59,22 @@ class Proxy:
         address = f"{scheme or 'http'}://127.0.0.1:{local}{path}?{query}".rstrip("?")
         return await self._forward(request, URL(address, encoded=True))
 
-    def _service_port(self, namespace: str, name: str, port: str) -> int:
+    def _service_port(self, target: Target, name: str, port: str) -> int:
+        """Upstream has no word for a name that no port has, and names what was asked for."""
+        namespace = target.namespace
         service = self._registry.fetch(kinds.SERVICE, namespace, name)
         ports = service["spec"].get("ports") or []
         if not port and len(ports) == 1:
             port = port_key(ports[0])
         chosen = next((p for p in ports if port in (p.get("name", ""), str(p["port"]))), None)
-        if chosen is None:
-            raise unavailable(f'no service port "{port}" found for service "{name}"')
-        ready = self._services.endpoints(namespace, name, port_key(chosen))
-        if not ready:
+        if chosen is None and port.isdecimal():
+            raise unavailable(f'no service port {port} found for service "{name}"')
+        found = [self._services.endpoints(namespace, name, port_key(p)) for p in ports]
+        if not any(found):
             raise unavailable(f'no endpoints available for service "{name}"')
+        ready = self._services.endpoints(namespace, name, port_key(chosen)) if chosen else []
+        if not ready:
+            raise unavailable(f'no endpoints available for service "{target.name}"')
         return int(random.choice(ready)["port"])  # noqa: S311 - no secret
 
     def _pod_port(self, namespace: str, name: str, port: str) -> int:
@@ -91,9 +99,24 @@ class Proxy:
                 ssl=False,
             ) as answer:
                 return await _relay(request, answer)
-        except (aiohttp.ClientConnectionError, TimeoutError) as error:
-            why = str(error) or type(error).__name__
-            raise unavailable(f"error trying to reach service: {why}") from error
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise unavailable(f"error trying to reach service: {_why(error, url)}") from error
+
+
+def _why(error: Exception, url: URL) -> str:
+    """What the API server, which is written in Go, says of a pod that it did not reach."""
+    at = f"{url.host}:{url.port}"
+    if isinstance(error, aiohttp.ServerDisconnectedError):
+        return "EOF"
+    if isinstance(error, TimeoutError):
+        return f"dial tcp {at}: i/o timeout"
+    if isinstance(error, aiohttp.ClientResponseError):
+        return 'net/http: HTTP/1.x transport connection broken: malformed HTTP response "..."'
+    if isinstance(error, aiohttp.ClientOSError) and error.errno == errno.ECONNREFUSED:
+        return f"dial tcp {at}: connect: connection refused"
+    if isinstance(error, aiohttp.ClientOSError) and error.errno == errno.ECONNRESET:
+        return f"read tcp 10.0.0.1:40000->{at}: read: connection reset by peer"
+    return str(error) or type(error).__name__
 
 
 async def _relay(request: web.Request, answer: aiohttp.ClientResponse) -> web.StreamResponse:

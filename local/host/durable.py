@@ -24,6 +24,7 @@ from local.engine.errors import (
     InvalidInstanceId,
     JournalError,
 )
+from local.faults import check_cause
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -259,9 +260,10 @@ def problem(status: int, error: EngineError) -> web.Response:
     return web.json_response(body, status=status)
 
 
-def storage_failure(status: int) -> dict[str, Any]:
+def storage_failure(status: int, cause: str | None) -> dict[str, Any]:
     """What the extension answers to whatever it is asked while its storage is away; read off it,
     with 500."""
+    check_cause(cause)
     failure = {"ExceptionMessage": "Retry failed after 4 tries. (Connection refused)"}
     kind = {"ExceptionType": "System.AggregateException", "Status": status}
     return {"Message": "Something went wrong while processing your request", **failure, **kind}

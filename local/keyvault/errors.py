@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from local.faults import check_cause
+
 
 class VaultError(Exception):
     """An answer other than success. The message never holds a secret's value."""
@@ -54,7 +56,30 @@ def conflict(message: str, inner: str) -> VaultError:
     return VaultError(409, "Conflict", message, inner)
 
 
-def ordered(status: int) -> dict[str, Any]:
-    """The body of a failure that a test ordered."""
+CALLER = "Caller: appid=unknown;oid=unknown;iss=unknown\r\nVault: kv-local;location=local"
+# Why Key Vault answers 403, by inner code; the messages are shortened.
+FORBIDDEN = {
+    "ForbiddenByFirewall": (
+        "Client address is not authorized and caller is not a trusted service.\r\n"
+        f"Client address: 192.0.2.1\r\n{CALLER}"
+    ),
+    "ForbiddenByConnection": (
+        "Public network access is disabled and request is not from a trusted service nor via an "
+        f"approved private link.\r\n{CALLER}"
+    ),
+    "ForbiddenByRbac": f"Caller is not authorized to perform action on resource.\r\n{CALLER}",
+    "ForbiddenByPolicy": "Operation is not allowed by the policy of this vault.",
+    "AccessDenied": (
+        "The user, group or application 'appid=unknown;oid=unknown;iss=unknown' does not have "
+        "secrets get permission on key vault 'kv-local;location=local'."
+    ),
+}
+
+
+def ordered(status: int, cause: str | None) -> dict[str, Any]:
+    """The body of a failure that a test ordered; `cause` is an inner code of a 403."""
+    check_cause(cause, FORBIDDEN)
+    if cause is not None:
+        return VaultError(status, "Forbidden", FORBIDDEN[cause], cause).body()
     code = {429: "Throttled", 503: "ServiceUnavailable"}.get(status, "InternalServerError")
     return VaultError(status, code, "This failure was ordered.").body()

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 class Options:
     """The options of a stack, which tests vary.
 
+    `warm_up` is how many seconds a pod of the second workload takes to be ready, besides its start.
     `credential` is merged over the demo's credential in credentials.yaml. `reads_from` is the port
     of a read replica, which whoever started the stack starts as well.
     """
@@ -39,6 +40,7 @@ class Options:
     timers: bool = False
     watch_seconds: int = 5
     replicas: int = 2
+    warm_up: float = 0
     credential: dict[str, Any] = field(default_factory=dict)
     clusters: dict[str, Any] = field(default_factory=dict)  # more than the stack's own
     environment: dict[str, str] = field(default_factory=dict)
@@ -144,7 +146,7 @@ class Stack(Parts):
             *("--vault-ca", str(self.addresses.authority)),
             *("--rbac", "on" if self.options.rbac else "off"),
         )
-        self.provisioner.workloads(self.options.replicas)
+        self.provisioner.workloads(self.options.replicas, self.options.warm_up)
 
     def start_host(self) -> None:
         """Starts the Functions host, on a port that stays the same when it is started again."""

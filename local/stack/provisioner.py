@@ -46,7 +46,7 @@ class Provisioner:
         vault = self.owner.vault
         vault.put(secret, value, expires=expires, content_type=plain, tags={})
 
-    def workloads(self, replicas: int) -> None:
+    def workloads(self, replicas: int, warm_up: float = 0) -> None:
         """Applies the workloads on the blue slot and waits until they are ready."""
         vault, secret = self.owner.vault, world.secret("blue")
         current = vault.current(SecretTarget(secret))
@@ -57,6 +57,7 @@ class Provisioner:
             pods=PODS.client_id,
             replicas=replicas,
             password=vault.value(SecretTarget(current.secret, current.version)),
+            warm_up=warm_up,
         )
         for manifest in manifests:
             metadata = manifest["metadata"]

@@ -12,6 +12,8 @@ import re
 from datetime import datetime
 from typing import Any
 
+from local.faults import check_cause
+
 LARGEST_BATCH = 1024 * 1024  # bytes
 GRID = "EventGridEvent"
 CLOUD = "CloudEventV1_0"
@@ -37,8 +39,16 @@ class PublishError(Exception):
         return {"error": {"code": self.code, "message": self.message, "details": details}}
 
 
-def ordered(status: int) -> dict[str, Any]:
-    """The body of a failure that a test ordered."""
+REJECTED = (
+    "Publishing to the topic by client 192.0.2.1 is rejected due to IpAddress filtering rules."
+)
+
+
+def ordered(status: int, cause: str | None) -> dict[str, Any]:
+    """The body of a failure that a test ordered; `firewall` is a cause of a 403."""
+    check_cause(cause, ["firewall"])
+    if cause is not None:
+        return PublishError(status, "Forbidden", REJECTED, "Forbidden").body()
     code = {429: "TooManyRequests", 503: "ServiceUnavailable"}.get(status, "InternalServerError")
     return PublishError(status, code, "This failure was ordered.", code).body()
 

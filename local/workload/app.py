@@ -61,7 +61,9 @@ routes = web.RouteTableDef()
 def make_app(settings: Settings) -> web.Application:
     database = Database(settings)
     app = web.Application(middlewares=[_serve])
-    app[STATE] = State(settings, database, Readiness(database, settings.login_seconds))
+    app[STATE] = State(
+        settings, database, Readiness(database, settings.login_seconds, settings.warm_up_seconds)
+    )
     app.add_routes(routes)
     app.cleanup_ctx.append(_database)
     return app

@@ -90,6 +90,11 @@ class Database:
         finally:
             relay.close()
 
+    async def ping(self) -> None:
+        """Takes a connection that answers. Raises `psycopg.OperationalError` if there is none."""
+        async with self._connection():
+            pass
+
     async def newest(self) -> Answer:
         return await self._ask(NEWEST)
 
@@ -142,20 +147,32 @@ class Database:
 
 class Readiness:
     """A pool looks healthy until it needs a new connection, so a fresh login is tried as well:
-    every `login_seconds`, and after a refusal each time until it succeeds."""
+    every `login_seconds`, and after a refusal each time until it succeeds.
 
-    def __init__(self, database: Database, login_seconds: float) -> None:
+    Once it has read a table it only pings, so that it is no use of the database for its own sake.
+    `warm_up`: seconds from the start for which it is not ready, like an application that is slow.
+    """
+
+    def __init__(self, database: Database, login_seconds: float, warm_up: float = 0) -> None:
         self._database = database
         self._login_seconds = login_seconds
+        self._warm = time.monotonic() + warm_up
         self._next_login = 0.0
+        self._has_read = False
         self._one_at_a_time = asyncio.Lock()
 
     async def complaint(self) -> str | None:
         """Why the workload is not ready; None when it is. Takes seconds at the most."""
+        if time.monotonic() < self._warm:
+            return "warming up"
         try:
             async with self._one_at_a_time:
                 await self._log_in_when_due()
-            await self._database.newest()
+            if self._has_read:
+                await self._database.ping()
+            else:
+                await self._database.newest()
+                self._has_read = True
         except psycopg.OperationalError as error:
             return str(error)
         return None

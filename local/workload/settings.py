@@ -13,6 +13,7 @@ DATABASE_SSLMODE (verify-full) and DATABASE_SSLROOTCERT apply unless the secret 
 Behaviour:
     POOL_MIN (1), POOL_MAX (8) connections, for one of which a request waits up to POOL_SECONDS (5),
     each replaced after POOL_LIFETIME (3600) seconds;
+    WARM_UP_SECONDS (0) from the start until it is ready;
     LOGIN_SECONDS (5) between fresh logins by the readiness probe; LAME_DUCK_SECONDS (3) of serving
     on after SIGTERM, at least; DRAIN_SECONDS (15), at most, for connections that are open even then
     and requests that are in flight. With 0 LAME_DUCK_SECONDS it closes its connections at once.
@@ -58,6 +59,7 @@ class Settings:
     pool_max: int
     pool_seconds: float
     pool_lifetime: float
+    warm_up_seconds: float
     login_seconds: float
     lame_duck_seconds: float
     drain_seconds: float
@@ -93,6 +95,7 @@ def parse(environment: Mapping[str, str]) -> Settings:
         pool_max=int(number("POOL_MAX", 8)),
         pool_seconds=number("POOL_SECONDS", 5),
         pool_lifetime=number("POOL_LIFETIME", 3600),
+        warm_up_seconds=number("WARM_UP_SECONDS", 0),
         login_seconds=number("LOGIN_SECONDS", 5),
         lame_duck_seconds=number("LAME_DUCK_SECONDS", 3),
         drain_seconds=number("DRAIN_SECONDS", 15),

@@ -255,7 +255,7 @@ class Workload(Section):
     selector_label: LabelKey = "slot"
     application: Text | None = None  # how its sessions name themselves; its name unless given
     addresses: Addresses = "pods"  # where its sessions come from
-    tests: Annotated[list[WorkloadTest], Field(min_length=1)]
+    tests: list[WorkloadTest] = []
     ready: PositiveDuration = timedelta(minutes=10)  # longest wait for the standby Deployment
     drain: PositiveDuration = timedelta(minutes=5)  # longest wait for pods to be gone
 
@@ -278,15 +278,10 @@ class Workload(Section):
             raise ValueError("goes with `delivery: secret`")
         return value
 
-    @field_validator("tests")
-    @classmethod
-    def _proof(cls, value: list[WorkloadTest]) -> list[WorkloadTest]:
-        if not any(test.reaches_standby and test.proves_role for test in value):
-            raise ValueError(
-                "at least one test must prove, before the swap too, which role serves: "
-                'for example {path: /whoami, json: {role: "{role}"}}'
-            )
-        return value
+    @property
+    def names_role(self) -> bool:
+        """Whether a test proves, before the swap too, which role serves; else sessions do."""
+        return any(test.reaches_standby and test.proves_role for test in self.tests)
 
     @property
     def production(self) -> ServiceTarget:

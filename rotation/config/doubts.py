@@ -14,9 +14,17 @@ NO_APPROVERS = (
     "sign-in or link; name approvers"
 )
 
+NO_ROUTE = (
+    "none names the role that serves: the sessions of its pods are the proof, and a slot whose "
+    'pods hold none gets no traffic; {path: /whoami, json: {role: "{role}"}} proves more'
+)
+
 
 def doubts(configuration: Configuration) -> Iterator[tuple[str, str]]:
     """Pairs of a path in the file and what is doubtful there, with what to do."""
     for name, credential in configuration.credentials.items():
         if not credential.approval.listed:
             yield f"credentials.{name}.approval.approvers", NO_APPROVERS
+        for number, workload in enumerate(credential.workloads):
+            if not workload.names_role:
+                yield f"credentials.{name}.workloads.{number}.tests", NO_ROUTE

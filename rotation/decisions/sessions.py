@@ -10,30 +10,37 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import TYPE_CHECKING
 
+from rotation.model import wire
 from rotation.model.record import SessionCount
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from datetime import datetime
 
     from rotation.model.record import KnownBy
-    from rotation.model.world import Session
+    from rotation.model.world import Session, Slot
 
 Network = IPv4Network | IPv6Network
 
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a workload's sessions come from, and the application name that they give."""
+    """Where a workload's sessions come from: those of one slot's pods, or of any of its pods.
+
+    `application` is the name that they must give as well, or None where nobody else has the
+    addresses: hardly any driver gives one unless it is told to.
+    """
 
     workload: str
-    application: str
+    application: str | None
     networks: frozenset[Network]
     known_by: KnownBy
+    slot: Slot | None = None
 
     def has(self, session: Session) -> bool:
-        """Whether a session is the workload's: both its name and its address must fit."""
+        """Whether a session is the workload's: its address must fit, and its name where asked."""
         # `orders-api` and `orders-api/blue` are workload orders-api; `orders-apix` is not.
-        if session.application.partition("/")[0] != self.application:
+        if self.application not in {None, session.application.partition("/")[0]}:
             return False
         address = network(session.client)
         return address is not None and any(
@@ -71,10 +78,13 @@ def networks(texts: Iterable[str]) -> frozenset[Network]:
 def counted(sessions: Iterable[Session], origins: Iterable[Origin]) -> list[SessionCount]:
     """How many sessions each role, application and client address has, and of which workload."""
     known = list(origins)
-    counts = Counter(
-        (session.role, session.application, session.client, _origin(session, known))
-        for session in sessions
-    )
+    counts: Counter[tuple[str, str, str, Origin | None]] = Counter()
+    queried: dict[tuple[str, str, str, Origin | None], datetime] = {}
+    for session in sessions:
+        key = (session.role, session.application, session.client, _origin(session, known))
+        counts[key] += 1
+        if session.queried is not None:
+            queried[key] = max(session.queried, queried.get(key, session.queried))
     rows = [
         SessionCount(
             role=role,
@@ -83,8 +93,11 @@ def counted(sessions: Iterable[Session], origins: Iterable[Origin]) -> list[Sess
             sessions=count,
             workload=origin.workload if origin else None,
             known_by=origin.known_by if origin else None,
+            slot=origin.slot if origin else None,
+            last_query=wire.moment(queried[key]) if key in queried else None,
         )
-        for (role, application, client, origin), count in counts.items()
+        for key, count in counts.items()
+        for role, application, client, origin in [key]
     ]
     return sorted(rows, key=lambda row: (row.role, row.application, row.client))
 

@@ -68,7 +68,7 @@ class AzureEdges:
         from rotation.edges import telemetry
 
         try:
-            started = telemetry.start(self._environment, lambda: self.identity.credential)
+            started = telemetry.start(self._environment, lambda: self.identity.bare)
         except ValueError as error:  # of one of OpenTelemetry's own settings
             log.event("telemetry.failed", level=logging.WARNING, reason=str(error))
             return

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -32,8 +34,11 @@ CODES = http_status.Codes(
     missing=Code.TOPIC_MISSING,
     conflict=Code.TOPIC_ERROR,
     invalid=Code.TOPIC_ERROR,
-    token=Code.TOPIC_DENIED,
+    token=Code.TOPIC_TOKEN,
 )
+FIREWALLED = replace(CODES, denied=Code.TOPIC_FIREWALL)
+# https://learn.microsoft.com/azure/event-grid/troubleshoot-errors#error-code-403
+REJECTED = re.compile(r"Publishing to .{1,300} by client .{1,300} is rejected", re.DOTALL)
 
 
 class Scoped:
@@ -88,7 +93,7 @@ class EventGridTopic:
             self._client.send(message, retry_total=0)
         except ClientAuthenticationError as error:
             if error.status_code is None:
-                raise Unavailable(Code.TOPIC_UNAVAILABLE, f"{what}: no token") from None
+                raise Unavailable(Code.IDENTITY_MISSING, f"{what}: no token") from None
             self._refused()
             raise _refused(what, error) from None
         except ResourceNotFoundError:  # the SDK makes it anew, without its status
@@ -109,4 +114,6 @@ def _refused(what: str, error: HttpResponseError) -> EdgeError:
     """The error for an event that the topic refused."""
     headers = getattr(error.response, "headers", None) or {}
     asked = str(headers.get("Retry-After", ""))
-    return http_status.error(CODES, f"{what}: HTTP {error.status_code}", error.status_code, asked)
+    closed = error.status_code == 403 and REJECTED.search(str(error.message))
+    codes = FIREWALLED if closed else CODES
+    return http_status.error(codes, f"{what}: HTTP {error.status_code}", error.status_code, asked)

@@ -17,8 +17,6 @@ from azure.core.exceptions import (
     ClientAuthenticationError,
     HttpResponseError,
     ResourceNotFoundError,
-    ServiceRequestError,
-    ServiceResponseError,
 )
 from azure.keyvault.secrets import SecretClient, SecretProperties
 
@@ -40,12 +38,20 @@ VERSION = re.compile(r"[0-9A-Za-z]{1,64}", re.ASCII)
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 CODES = http_status.Codes(
     unavailable=Code.VAULT_UNAVAILABLE,
-    denied=Code.VAULT_DENIED,
+    denied=Code.VAULT_REFUSED,
     missing=Code.VAULT_MISSING,
     conflict=Code.VAULT_CONFLICT,
     invalid=Code.VAULT_ERROR,
-    token=Code.VAULT_DENIED,
+    token=Code.VAULT_TOKEN,
 )
+# What Key Vault names as the cause of its 403s; all others are `CODES.denied`.
+DENIED = {
+    "AccessDenied": Code.VAULT_POLICY,
+    "ForbiddenByConnection": Code.VAULT_PRIVATE,
+    "ForbiddenByFirewall": Code.VAULT_FIREWALL,
+    "ForbiddenByPolicy": Code.VAULT_POLICY,
+    "ForbiddenByRbac": Code.VAULT_DENIED,
+}
 # https://learn.microsoft.com/azure/key-vault/general/rest-error-codes
 KNOWN = {
     "AccessDenied", "BadParameter", "Conflict", "Forbidden", "ForbiddenByConnection",
@@ -148,9 +154,6 @@ class KeyVault:
             raise _not_signed_in(what, error) from None
         except HttpResponseError as error:
             raise _refused(what, error) from None
-        except (ServiceRequestError, ServiceResponseError) as error:
-            text = f"{what}: {type(error).__name__}; is it reachable?"
-            raise Unavailable(Code.VAULT_UNAVAILABLE, text) from None
         except AzureError as error:
             text = f"{what}: {type(error).__name__}"
             raise Unavailable(Code.VAULT_UNAVAILABLE, text) from None
@@ -188,10 +191,10 @@ def _version(asked: SecretTarget, properties: SecretProperties) -> SecretVersion
 def _not_signed_in(what: str, error: ClientAuthenticationError) -> EdgeError:
     """The error for a call without a token, or with one that the vault does not accept."""
     if error.status_code is None:  # no token could be had at all
-        text = f"{what}: no token; check the app's identity (AZURE_CLIENT_ID)"
-        return Unavailable(Code.VAULT_UNAVAILABLE, text)
+        text = f"{what}: no token; {Code.IDENTITY_MISSING.remedy}"
+        return Unavailable(Code.IDENTITY_MISSING, text)
     text = f"{what}: HTTP {error.status_code}; the vault does not accept our token"
-    return Denied(Code.VAULT_DENIED, text)
+    return Denied(Code.VAULT_TOKEN, text)
 
 
 def _refused(what: str, error: HttpResponseError) -> EdgeError:
@@ -203,16 +206,20 @@ def _refused(what: str, error: HttpResponseError) -> EdgeError:
     text = f"{what}: HTTP {status} {code}".rstrip()  # not every vault names a code
     if code in UNDER_WAY:
         return Unavailable(Code.VAULT_CONFLICT, text)
+    if status == 403 and code in DENIED:
+        cause = DENIED[code]
+        return Denied(cause, f"{text}; {cause.remedy}")
     if status == 409:
         text += "; it may be deleted and not purged: recover it"
     return http_status.error(CODES, text, status, str(headers.get("Retry-After", "")))
 
 
 def _inner_code(error: HttpResponseError) -> str:
-    """The code in a response, `error.innererror.code` or `error.code`; empty unless it is known."""
+    """The code in a response, `error.innererror.code` or `error.code`, the first that is known;
+    empty without one. Whoever answers in a vault's name may write anything there."""
     details = error.error
     if details is None:
         return ""
     inner = getattr(details, "innererror", None)
-    code = (inner.get("code") if isinstance(inner, dict) else None) or details.code
-    return code if isinstance(code, str) and code in KNOWN else ""
+    codes = (inner.get("code") if isinstance(inner, dict) else None, details.code)
+    return next((code for code in codes if isinstance(code, str) and code in KNOWN), "")

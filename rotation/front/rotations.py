@@ -20,7 +20,8 @@ from rotation.front.approvers import identity
 from rotation.front.hub import unavailable
 from rotation.front.planned import standing
 from rotation.model import wire
-from rotation.model.catalogue import Outcome, Progress, Stage
+from rotation.model.activities import PartStatus
+from rotation.model.catalogue import Outcome, Stage
 from rotation.model.errors import Unavailable
 from rotation.model.reasons import Code, reason
 from rotation.model.record import Decision, Request, ShownRecord, new_record
@@ -142,7 +143,7 @@ async def find(client: Client, rotation: str) -> ShownRecord | None:
         return None
     record = describe(status)
     if record.outcome is None:
-        record.workloads = await _progress(client, record)
+        await _add_progress(client, record)
     return record
 
 
@@ -167,8 +168,8 @@ async def _queued(client: Client, rotation: str) -> ShownRecord | None:
     return None
 
 
-async def _progress(client: Client, record: ShownRecord) -> dict[str, Progress]:
-    """How far each workload of a running rotation is.
+async def _add_progress(client: Client, record: ShownRecord) -> None:
+    """Adds to the record of a running rotation how far each workload is, and what it waits for.
 
     While they run, the parts show more than their rotation does: which activity they are in.
     """
@@ -176,12 +177,20 @@ async def _progress(client: Client, record: ShownRecord) -> dict[str, Progress]:
     parts = await asyncio.gather(
         *(client.get_status(f"{record.rotation}.{record.stage}.{name}") for name in names)
     )
-    return {
-        name: Progress(part.custom_status)
-        if part and part.runtime_status in RUNNING and part.custom_status
-        else record.workloads[name]
-        for name, part in zip(names, parts, strict=True)
-    }
+    for name, part in zip(names, parts, strict=True):
+        if part and part.runtime_status in RUNNING and (shown := _shown(part.custom_status)):
+            record.workloads[name] = shown.progress
+            if shown.waits is not None:
+                record.waits[name] = shown.waits
+
+
+def _shown(status: object) -> PartStatus | None:
+    """What a part shows; None for nothing, and for words of another release."""
+    value = {"progress": status} if isinstance(status, str) else status
+    try:
+        return wire.read(PartStatus, value)
+    except (ValueError, RecursionError):
+        return None
 
 
 def describe(status: Any) -> ShownRecord:

@@ -230,6 +230,14 @@ class Part(Struct, frozen=True, rename="camel"):
     times: WorkloadTimes
 
 
+class PartStatus(Struct, frozen=True, omit_defaults=True):
+    """What a part shows while it runs, as its custom status; before the story's version 1.2 the
+    progress alone. `waits` is what it is waiting for."""
+
+    progress: Progress
+    waits: str | None = None
+
+
 class PartEnded(Struct, frozen=True, omit_defaults=True):
     """How a part ended: why it failed is an answer, so that the other parts end on their own.
 

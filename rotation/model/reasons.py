@@ -206,10 +206,7 @@ class Code(StrEnum):
             "the app cannot log in as the role that serves, for another reason than its password; "
             "the server's words follow"
         ),
-        (
-            "let the app log in as both slots' roles: `pg_hba.conf`, CONNECT on `database.name`, "
-            "`sslmode`"
-        ),
+        ("mend what the text names, by the row of the code in it, for the roles of both slots"),
         NEVER,
     )
     SECRET_NEWLINE = (
@@ -478,6 +475,36 @@ class Code(StrEnum):
         "the pods' log says why",
         NEVER,
     )
+    PROOF_BY_SESSIONS = (
+        "proof-by-sessions",
+        Area.TESTS,
+        (
+            "no test of a workload names the role that serves, so sessions are the proof: of the "
+            "new role from each new pod before the swap, none of the old role from them later"
+        ),
+        'nothing; `{path: /whoami, json: {role: "{role}"}}` proves more, if there is such a route',
+        NEVER,
+    )
+    PROOF_MISSING = (
+        "sessions-missing",
+        Area.TESTS,
+        (
+            "the server shows no session of the new role from a new pod: the application connects "
+            "only when it is asked, comes from another address, or uses another login"
+        ),
+        (
+            "add a test whose request needs the database; see the workload's `addresses` (pods "
+            "behind a translation, a pooler) and the secret that its Deployment mounts"
+        ),
+        NEVER,
+    )
+    PROOF_OTHER_ROLE = (
+        "sessions-of-replaced-role",
+        Area.TESTS,
+        "pods of the new slot have sessions of the role that is replaced",
+        "see which secret and which user name the Deployment of that slot has",
+        NEVER,
+    )
     TEST_STATUS = (
         "test-status",
         Area.TESTS,
@@ -527,12 +554,237 @@ class Code(StrEnum):
         "correct the path",
         NEVER,
     )
+    PROXY_DENIED = (
+        "proxy-denied",
+        Area.TESTS,
+        "the right to `get` on `services/proxy` is missing, which tests by `path` need",
+        (
+            "apply infra/kubernetes/rbac.yaml in the namespace ([onboarding.md](onboarding.md), "
+            "step 6), test by a `url` that has `{slot}` in it, or let sessions prove: "
+            "[operations.md](operations.md#where-the-api-servers-proxy-is-closed)"
+        ),
+        NEVER,
+    )
+    PROXY_REFUSED = (
+        "proxy-connection-refused",
+        Area.TESTS,
+        (
+            "the API server reached the pod's address, and nothing listens at the port there, or "
+            "a rule refuses it"
+        ),
+        (
+            "correct the Service's `targetPort`; the container must listen on all addresses, not "
+            "on 127.0.0.1 alone"
+        ),
+        NEVER,
+    )
+    PROXY_RESET = (
+        "proxy-connection-reset",
+        Area.TESTS,
+        (
+            "the pod, or a mesh's sidecar beside it, closed the API server's connection before it "
+            "answered: strict mTLS does that"
+        ),
+        (
+            "exempt the port from strict mTLS, test by a `url` that has `{slot}` in it, or let "
+            "sessions prove: "
+            "[operations.md](operations.md#where-the-api-servers-proxy-is-closed)"
+        ),
+        NEVER,
+    )
+    PROXY_TIMEOUT = (
+        "proxy-timeout",
+        Area.TESTS,
+        (
+            "no answer came through the API server in the test's `timeout`: a NetworkPolicy that "
+            "drops, or an application that is slow"
+        ),
+        (
+            "let the API server's way to the pods (on AKS the konnectivity agents of kube-system) "
+            "through the NetworkPolicy, raise `timeout`, test by a `url` that has `{slot}` in it, "
+            "or let sessions prove: "
+            "[operations.md](operations.md#where-the-api-servers-proxy-is-closed)"
+        ),
+        NEVER,
+    )
+    PROXY_NO_ROUTE = (
+        "proxy-no-route",
+        Area.TESTS,
+        (
+            "the API server has no route to the pod's address: a NetworkPolicy that rejects, or "
+            "the network of the node"
+        ),
+        (
+            "let the API server's way to the pods (on AKS the konnectivity agents of kube-system) "
+            "through the NetworkPolicy, test by a `url` that has `{slot}` in it, or let sessions "
+            "prove: [operations.md](operations.md#where-the-api-servers-proxy-is-closed)"
+        ),
+        NEVER,
+    )
+    PROXY_TUNNEL = (
+        "proxy-tunnel",
+        Area.TESTS,
+        (
+            "the tunnel between API server and nodes (konnectivity) did not reach the pod, and "
+            "does not say why"
+        ),
+        (
+            "look at the konnectivity agents in kube-system and at NetworkPolicies, or test by a "
+            "`url` that has `{slot}` in it"
+        ),
+        NEVER,
+    )
+    PROXY_TLS = (
+        "proxy-tls",
+        Area.TESTS,
+        (
+            "what answers at the Service's port speaks TLS, or something else that is not HTTP: "
+            "tests by `path` speak HTTP"
+        ),
+        (
+            "name the port that speaks HTTP as the workload's `port`, or test by a `url` that has "
+            "`{slot}` in it"
+        ),
+        NEVER,
+    )
+    PROXY_NO_PODS = (
+        "proxy-no-endpoints",
+        Area.TESTS,
+        (
+            "the Service has no ready pod with that port: the selector finds none, or "
+            "`targetPort` names none"
+        ),
+        "compare the Service's selector and ports with the pods': `kubectl get endpointslices`",
+        NEVER,
+    )
+    PROXY_NO_PORT = (
+        "proxy-no-port",
+        Area.TESTS,
+        "the Service has no such port",
+        "correct the workload's `port`, or the Service's",
+        NEVER,
+    )
+    PROXY_ERROR = (
+        "proxy-unreachable",
+        Area.TESTS,
+        (
+            "the API server could not reach the pod, for a reason that is not known here; its log "
+            "has it"
+        ),
+        "look at the API server's log for the Service, or test by a `url` that has `{slot}` in it",
+        NEVER,
+    )
 
     DATABASE_UNREACHABLE = (
         "database-unreachable",
         Area.SERVERS,
-        "network, firewall, server down",
-        "make the server reachable from the app",
+        (
+            "there was no connection, for a reason that is not known here; the client's class of "
+            "error follows"
+        ),
+        "look at the network between the app and `database.host`, and at the server's log",
+        NEVER,
+    )
+    DATABASE_DOWN = (
+        "database-connection-refused",
+        Area.SERVERS,
+        (
+            "nothing listens at `database.host` and `database.port`: the server is down, or the "
+            "port another"
+        ),
+        "start the server; correct the port",
+        NEVER,
+    )
+    DATABASE_TIMEOUT = (
+        "database-timeout",
+        Area.SERVERS,
+        (
+            "no answer came: a firewall, a missing route or private endpoint, or a server that is "
+            "frozen"
+        ),
+        (
+            "let the app's network through the server's firewall, or route it there: "
+            "[deploy.md](deploy.md)"
+        ),
+        NEVER,
+    )
+    DATABASE_NAME = (
+        "database-host-unresolved",
+        Area.SERVERS,
+        "the name `database.host` does not resolve where the app runs",
+        "correct it; link the private DNS zone of the server to the app's network",
+        NEVER,
+    )
+    DATABASE_HUNG_UP = (
+        "database-hung-up",
+        Area.SERVERS,
+        (
+            "the connection was made, and closed again before anything was said: a proxy or load "
+            "balancer in between, or a server that restarts"
+        ),
+        "look at what is between the app and the server, and at the server's log",
+        NEVER,
+    )
+    DATABASE_PROTOCOL = (
+        "database-other-protocol",
+        Area.SERVERS,
+        "what answers at `database.host` and `database.port` does not speak PostgreSQL's protocol",
+        "correct host and port",
+        NEVER,
+    )
+    DATABASE_REFUSES = (
+        "database-refuses",
+        Area.SERVERS,
+        (
+            "the server refuses the connection in words that are not known here: another "
+            "language, or a release that is newer"
+        ),
+        "the server's log says why, at that time and for that role",
+        NEVER,
+    )
+    DATABASE_TLS_VERSION = (
+        "database-tls-version",
+        Area.SERVERS,
+        "server and app have no version of TLS in common: the app speaks 1.2 and 1.3",
+        (
+            "allow one of them: `ssl_min_protocol_version` and `ssl_max_protocol_version` of the "
+            "server"
+        ),
+        NEVER,
+    )
+    DATABASE_TLS = (
+        "database-tls",
+        Area.SERVERS,
+        "TLS failed before a login was tried: no cipher in common, or no TLS behind the answer",
+        "look at `ssl_ciphers` of the server, and at what is between the app and it",
+        NEVER,
+    )
+    DATABASE_NO_TLS = (
+        "database-no-tls",
+        Area.SERVERS,
+        "the server, or a pooler in front of it, speaks no TLS, and `sslmode` asks for it",
+        "turn `ssl` on there (PgBouncer: `client_tls_sslmode`); `sslmode: disable` is for tests",
+        NEVER,
+    )
+    DATABASE_CERTIFICATE = (
+        "database-certificate",
+        Area.SERVERS,
+        "the server's certificate is of an authority that is not trusted, or of another name",
+        "correct `database.host` or `sslrootcert`; `sslmode: require` proves no server",
+        NEVER,
+    )
+    DATABASE_CLIENT_CERTIFICATE = (
+        "database-client-certificate",
+        Area.SERVERS,
+        "`pg_hba.conf` asks for a client's certificate, and the app has none",
+        "give the rotating login and both slots' roles a line without `clientcert` and `cert`",
+        NEVER,
+    )
+    DATABASE_STARTING = (
+        "database-starting",
+        Area.SERVERS,
+        "the server is starting, shutting down, or recovering",
+        "wait for it; the server's log says what it does",
         NEVER,
     )
     DATABASE_BUSY = (
@@ -566,6 +818,26 @@ class Code(StrEnum):
         "name the server itself; applications may go on using the pooler",
         NEVER,
     )
+    POOLER_FULL = (
+        "pooler-connections-used-up",
+        Area.SERVERS,
+        "PgBouncer takes no more clients: `max_client_conn`",
+        "raise it, or end what holds them; during a rotation both slots have theirs",
+        NEVER,
+    )
+    POOLER_WAITING = (
+        "pooler-no-server",
+        Area.SERVERS,
+        (
+            "PgBouncer had no connection to the server in `query_wait_timeout`: its pool is used "
+            "up, or it cannot log in there"
+        ),
+        (
+            "PgBouncer's log says which: raise the pool's size, or mend its way to the server: "
+            "[pooler.md](pooler.md)"
+        ),
+        NEVER,
+    )
     DATABASE_HOST = (
         "database-host",
         Area.SERVERS,
@@ -596,11 +868,51 @@ class Code(StrEnum):
         ),
         NEVER,
     )
+    LOGIN_HBA = (
+        "login-pg-hba",
+        Area.SERVERS,
+        (
+            "no line of `pg_hba.conf` (of PgBouncer: `auth_hba_file`) lets this role in from the "
+            "app, with that encryption, to that database; or one rejects it"
+        ),
+        (
+            "add a line for both slots' roles and the rotating login, from the app's network "
+            "(Azure: the server's firewall rules)"
+        ),
+        NEVER,
+    )
+    LOGIN_CONNECT = (
+        "login-no-connect",
+        Area.SERVERS,
+        "the role has no CONNECT on the database",
+        "`GRANT CONNECT ON DATABASE ... TO` the group of both slots' roles",
+        NEVER,
+    )
+    LOGIN_DATABASE = (
+        "login-no-database",
+        Area.SERVERS,
+        (
+            "the database is not there or takes no connections, or a pooler does not know it or "
+            "has it disabled"
+        ),
+        "correct `database.name`, or enable it; in a pooler, list it",
+        NEVER,
+    )
+    LOGIN_METHOD = (
+        "login-other-method",
+        Area.SERVERS,
+        (
+            "`pg_hba.conf` asks for another method than SCRAM: clear text, GSSAPI, LDAP, or none "
+            "at all"
+        ),
+        "give the rotating login and both slots' roles a line with `scram-sha-256`",
+        NEVER,
+    )
     LOGIN_BARRED = (
         "login-barred",
         Area.SERVERS,
-        "the server's words follow: `pg_hba.conf`, CONNECT, a database's name, TLS, a certificate",
-        "mend what the words name; the role and its password are not the cause",
+        "the server does not let the role in, and says no more than SQLSTATE 28000",
+        "the server's log says why, at that time and for that role",
         NEVER,
     )
     LOGIN_NOT_SCRAM = (
@@ -669,10 +981,69 @@ class Code(StrEnum):
         "vault-denied",
         Area.SERVERS,
         (
-            "Key Vault refuses: a grant is missing, or not in force for ten minutes yet; "
-            "or its firewall; or the vault is of another tenant"
+            "Key Vault knows the app and says that no role assignment lets it do that; a new one "
+            "is in force after ten minutes at most"
         ),
         "grant the app's identity the role that docs/deploy.md names",
+        NEVER,
+    )
+    VAULT_POLICY = (
+        "vault-access-policy",
+        Area.SERVERS,
+        "the vault goes by access policies, and none of them lets the app do that",
+        (
+            "give the app's identity Get, List and Set on secrets in the vault's access policies, "
+            "or let the vault go by Azure RBAC"
+        ),
+        NEVER,
+    )
+    VAULT_FIREWALL = (
+        "vault-firewall",
+        Area.SERVERS,
+        (
+            "the vault's firewall does not know the address that the app comes from; no grant is "
+            "missing"
+        ),
+        (
+            "allow the app's subnet or address in the vault's network rules, or give the vault a "
+            "private endpoint: [deploy.md](deploy.md)"
+        ),
+        NEVER,
+    )
+    VAULT_PRIVATE = (
+        "vault-private",
+        Area.SERVERS,
+        (
+            "public access to the vault is off, and the app does not come through an approved "
+            "private endpoint; no grant is missing"
+        ),
+        (
+            "link the vault's private DNS zone to the app's network, and approve the endpoint: "
+            "[deploy.md](deploy.md)"
+        ),
+        NEVER,
+    )
+    VAULT_TOKEN = (
+        "vault-token-refused",
+        Area.SERVERS,
+        (
+            "Key Vault does not accept the app's token: the vault is of another tenant or cloud, "
+            "or the token was revoked"
+        ),
+        "move the vault to the app's tenant, or correct ROTATION_CLOUD and the vault's URL",
+        NEVER,
+    )
+    VAULT_REFUSED = (
+        "vault-refused",
+        Area.SERVERS,
+        (
+            "the vault, or something in front of it, refuses for a reason that is not known here; "
+            "status and code follow"
+        ),
+        (
+            "look the code up in Key Vault's list of error codes; the vault's audit log has the "
+            "request"
+        ),
         NEVER,
     )
     VAULT_CONFLICT = (
@@ -699,8 +1070,8 @@ class Code(StrEnum):
     VAULT_UNAVAILABLE = (
         "vault-unavailable",
         Area.SERVERS,
-        "the vault's firewall, DNS, a private endpoint, throttling; or no token could be had",
-        "make the vault reachable from the app; check the app's identity (AZURE_CLIENT_ID)",
+        "no answer of the vault, or one that passes: DNS, a private endpoint, throttling",
+        "make the vault reachable from the app",
         NEVER,
     )
     VAULT_ERROR = (
@@ -720,8 +1091,18 @@ class Code(StrEnum):
     CLUSTER_DENIED = (
         "cluster-denied",
         Area.SERVERS,
-        "the Role or its binding is missing, or names other objects",
+        "RBAC: the Role or its binding is missing, or names other objects",
         "apply infra/kubernetes/rbac.yaml in the namespace: [onboarding.md](onboarding.md), step 6",
+        NEVER,
+    )
+    CLUSTER_REFUSED = (
+        "cluster-refused",
+        Area.SERVERS,
+        (
+            "the API server, or something in front of it, refuses for a reason that is not known "
+            "here, and neither RBAC nor admission says so; status and reason follow"
+        ),
+        "the API server's audit log has the request and why it was refused",
         NEVER,
     )
     CLUSTER_GUARDED = (
@@ -749,6 +1130,19 @@ class Code(StrEnum):
         Area.SERVERS,
         "an admission webhook of the cluster denied the change",
         "ask whoever runs the webhook; the API server's audit log names it",
+        NEVER,
+    )
+    CLUSTER_POLICY = (
+        "cluster-policy-denied",
+        Area.SERVERS,
+        (
+            "an admission policy of the cluster's own (not the guard) denied the change; no right "
+            "is missing"
+        ),
+        (
+            "ask whoever keeps the policy: `kubectl get validatingadmissionpolicies`; the API "
+            "server's audit log names it"
+        ),
         NEVER,
     )
     CLUSTER_WEBHOOK = (
@@ -820,22 +1214,52 @@ class Code(StrEnum):
     IDENTITY_DENIED = (
         "identity-denied",
         Area.SERVERS,
-        "the identity endpoint gave no token: `AZURE_CLIENT_ID` names another identity",
-        "check AZURE_CLIENT_ID and that the identity is assigned to the app",
+        "the identity endpoint answered and gave no token; its status follows",
+        "check AZURE_CLIENT_ID, and that the identity is assigned to the app",
         NEVER,
     )
     IDENTITY_UNAVAILABLE = (
         "identity-unavailable",
         Area.SERVERS,
-        "the identity endpoint did not answer",
+        "the identity endpoint did not answer, or failed; its status follows, if it has one",
         "restart the app if it stays so",
+        NEVER,
+    )
+    IDENTITY_ANSWER = (
+        "identity-answer",
+        Area.SERVERS,
+        "what answers at IDENTITY_ENDPOINT is no identity endpoint: a page, a proxy in between",
+        (
+            "remove IDENTITY_ENDPOINT from the app's settings if somebody set it: the platform "
+            "sets it; restart the app if it stays so"
+        ),
         NEVER,
     )
     TOPIC_DENIED = (
         "topic-denied",
         Area.SERVERS,
-        "Event Grid refuses: a grant is missing",
+        "Event Grid refuses to publish: a grant is missing",
         "grant the app's identity EventGrid Data Sender on the topic",
+        NEVER,
+    )
+    TOPIC_FIREWALL = (
+        "topic-firewall",
+        Area.SERVERS,
+        (
+            "the topic's firewall does not know the address that the app comes from; no grant is "
+            "missing"
+        ),
+        (
+            "allow the app's address in the topic's network rules, or give the topic a private "
+            "endpoint"
+        ),
+        NEVER,
+    )
+    TOPIC_TOKEN = (
+        "topic-token-refused",
+        Area.SERVERS,
+        "Event Grid does not accept the app's token: the topic is of another tenant or cloud",
+        "correct ROTATION_TOPIC_ENDPOINT or ROTATION_CLOUD",
         NEVER,
     )
     TOPIC_MISSING = (

@@ -104,8 +104,8 @@ class Approval(Struct, kw_only=True, rename="camel"):
 
 
 class TestResult(Struct, frozen=True, kw_only=True, rename="camel"):
-    """The result of a test in one round. `role` where a JSON field proved it; `problem` and its
-    `code` are None where it passed."""
+    """The result of a test in one round. `role` where a JSON field or sessions proved it; `problem`
+    and its `code` are None where it passed."""
 
     test: str
     passed: bool
@@ -120,7 +120,8 @@ class SessionCount(Struct, frozen=True, kw_only=True, rename="camel"):
     that they belong to, if it is known.
 
     `known_by` is what told so: the address of one of its pods; of a node that has some, which other
-    pods there have as well; or a range that the owner wrote down.
+    pods there have as well; or a range that the owner wrote down. `slot` is that of those pods.
+    `last_query` is when the last statement of any of them began that was no probe.
     """
 
     role: str
@@ -129,13 +130,15 @@ class SessionCount(Struct, frozen=True, kw_only=True, rename="camel"):
     sessions: int
     workload: str | None
     known_by: KnownBy | None = None
+    slot: Slot | None = None
+    last_query: Moment | None = None
 
 
 class EvidenceSummary(Struct, frozen=True, kw_only=True, rename="camel"):
     """The evidence in short. `complete` is false where something could not be looked at: `problems`
     says what.
 
-    `still_in_use` are sessions of the replaced role that belong to no workload of the credential.
+    `still_in_use` are sessions of the replaced role that do not end with the pods of its slot.
     """
 
     at: Moment
@@ -234,8 +237,12 @@ def new_record(request: Request, stage: Stage, at: Moment | None) -> Record:
 
 
 class ShownRecord(Record, kw_only=True, rename="camel"):
-    """A record with what the durable engine says of its instance."""
+    """A record with what the durable engine says of its instance.
+
+    `waits` is, of each workload of a running rotation, what its part of the step waits for.
+    """
 
     runtime_status: str
     created: Moment | None
     updated: Moment | None
+    waits: dict[str, str] = field(default_factory=dict)

@@ -90,6 +90,7 @@ class Session:
     client: str  # address, or "local"
     state: str
     since: datetime | None
+    queried: datetime | None = None  # when its last statement began, unless that was a probe
 
 
 @dataclass(frozen=True)

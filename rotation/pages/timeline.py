@@ -12,7 +12,7 @@ from rotation.pages.wording import moment, span
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from rotation.model.record import Record
+    from rotation.model.record import Record, ShownRecord
 
 
 @dataclass(frozen=True)
@@ -108,10 +108,20 @@ def _ahead(record: Record, done: set[StepName]) -> list[Entry]:
     ]
 
 
-def workloads(record: Record) -> list[tuple[str, str, bool]]:
-    """Each workload's name, how far it is in words, and whether it has failed."""
+@dataclass(frozen=True)
+class Part:
+    """A workload's name, how far it is in words, whether it has failed, and what it waits for."""
+
+    workload: str
+    state: str
+    failed: bool
+    waits: str | None
+
+
+def workloads(record: ShownRecord) -> list[Part]:
+    """Each workload's part of the rotation."""
     return [
-        (name, progress_words(progress), progress is Progress.FAILED)
+        Part(name, progress_words(progress), progress is Progress.FAILED, record.waits.get(name))
         for name, progress in record.workloads.items()
     ]
 

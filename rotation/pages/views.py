@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from rotation.front.rotations import waits
 from rotation.model.catalogue import ending, on_deadline_words, stage_words
+from rotation.model.wire import instant
 from rotation.model.world import SLOTS
 from rotation.pages.timeline import retiring
 from rotation.pages.wording import clock, count, moment, span
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from rotation.front.credentials import SeenCredential
     from rotation.model.catalogue import Listed, OnDeadline, Outcome, Tone
     from rotation.model.record import Evidence, KnownBy, Record, SessionCount, ShownRecord
+    from rotation.model.wire import Moment
     from rotation.model.world import Slot
 
 
@@ -127,8 +129,17 @@ def _own_use(evidence: Evidence, replaced: str, role: str | None) -> str:
     left = sum(row.sessions for row in rows)
     if left:
         text = f"Only its own workloads still use the {replaced} login ({count(left, 'session')})"
-        return f"{text}{_reservation({row.known_by for row in rows})}"
+        return f"{text}{_reservation({row.known_by for row in rows})}. {_last(rows, evidence.at)}"
     return f"No session is left on the {replaced} login"
+
+
+def _last(rows: Iterable[SessionCount], at: Moment) -> str:
+    """A sentence on when the sessions were last asked for something other than by a probe."""
+    queries = [instant(row.last_query) for row in rows if row.last_query]
+    if not queries:
+        return "They answer probes only"
+    ago = max(instant(at) - max(queries), timedelta(0))
+    return f"The last query that is no probe began {span(ago)} before this look"
 
 
 def _reservation(known_by: set[KnownBy | None]) -> str:

@@ -11,6 +11,7 @@ from rotation.decisions.plan import plan as decide
 from rotation.model.activities import ApprovalPolicy, Planned, Policy, Retry, WorkloadTimes
 from rotation.model.catalogue import Origin, Outcome
 from rotation.model.errors import Unavailable
+from rotation.model.reasons import Code, reason
 from rotation.model.record import Waiver
 from rotation.model.world import SLOTS, SlotState, Snapshot, WorkloadState
 from rotation.steps import wayback
@@ -67,7 +68,7 @@ def plan(step: Step) -> Planned:
                 active=active,
                 policy=_policy(credential),
                 waivers=_waivers(request, (*also_waived, *waived)),
-                doubts=list(way.doubts),
+                doubts=[*way.doubts, *unnamed(credential)],
                 entry=_kept(step),
             )
         case Skip(reason):
@@ -79,6 +80,17 @@ def plan(step: Step) -> Planned:
             raise Unavailable(code, "; ".join(_why(step, world, unhealthy)))
         case _:
             assert_never(decision)
+
+
+def unnamed(credential: Credential) -> Iterator[Reason]:
+    """A doubt for each workload of which no test names the role that serves."""
+    for workload in credential.workloads:
+        if not workload.names_role:
+            known_by = {"pods": "its pods", "nodes": "its pods' nodes"}.get(
+                str(workload.addresses), "its addresses"
+            )
+            text = f"workload {workload.name}: sessions from {known_by} prove which role serves"
+            yield reason(Code.PROOF_BY_SESSIONS, text)
 
 
 def _by_hand(request: Request) -> bool:

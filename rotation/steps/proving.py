@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from rotation.decisions.answers import Expectation, fill, judge
+from rotation.decisions.proof import missing_sessions, wrong_login
 from rotation.decisions.sessions import Origin, counted, networks
 from rotation.model import wire
 from rotation.model.errors import Denied, EdgeError, Invalid, Unavailable
 from rotation.model.reasons import Code, Reason
-from rotation.model.record import Evidence, TestResult
+from rotation.model.record import Evidence, SessionCount, TestResult
 from rotation.model.world import SLOTS, other
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from rotation.config import Credential, Workload, WorkloadTest
     from rotation.contracts.edges import Readers
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def test(step: Step) -> None:
-    """Runs the workload's tests until all pass in one round.
+    """Runs the workload's tests until all pass in one round, and its sessions prove the role.
 
     They need not pass at once, since routes take a moment to settle. Raises `Invalid` if they do
     not within one bounded watch. If all that failed were refused by the API server in between, or
@@ -36,16 +38,22 @@ def test(step: Step) -> None:
     give_up = step.edges.now().timestamp() + step.edges.settings.watch_seconds
     while True:
         tried = _tried(step.edges, step.credential, step.workload, step.slot, through)
+        if not step.workload.names_role:
+            sessions = _sessions_tried(
+                step.edges, step.credential, step.workload, step.slot, through
+            )
+            tried.append(sessions)
         failed = [(result, error) for result, error in tried if not result.passed]
         if not failed:
             return
         if step.edges.now().timestamp() >= give_up:
             told = "; ".join(f"{result.test}: {result.problem}" for result, _ in failed)
             text = f"tests of the {step.slot} slot failed: {told}; {step.deployment.logs}"
-            kind = _kind([error for _, error in failed])
+            errors = [error for _, error in failed]
+            kind = _kind(errors)
             if through == "service" and kind is Unavailable:
                 kind = Invalid
-            raise kind(Code.TESTS_FAILED, text)
+            raise kind(_code(errors), text)
         step.edges.sleep(1)
 
 
@@ -57,6 +65,13 @@ def _kind(errors: list[EdgeError | None]) -> type[EdgeError]:
     if all(error is not None and (error.transient or error.refused) for error in errors):
         return Denied
     return Invalid
+
+
+def _code(errors: list[EdgeError | None]) -> Code:
+    """The code for tests that failed: the one that they have in common, where none was answered, or
+    else that of tests. Pods that were never asked are not where the cause is."""
+    codes = {Code.TESTS_FAILED if error is None else error.code for error in errors}
+    return codes.pop() if len(codes) == 1 else Code.TESTS_FAILED
 
 
 def evidence(step: Step) -> Evidence:
@@ -127,6 +142,68 @@ def _ask(
     return edges.traffic(workload.cluster).ask(target, path, timeout)
 
 
+SESSIONS = "database sessions"  # the name of the test that they are
+
+
+def _sessions_tried(
+    edges: Readers, credential: Credential, workload: Workload, slot: Slot, through: Through
+) -> tuple[TestResult, EdgeError | None]:
+    """What the sessions of the slot's pods prove, with the error where that may pass by itself."""
+    try:
+        looked = Look(workload, _pods(edges, workload), _sessions(edges, credential))
+    except EdgeError as error:
+        return _by_sessions(error.reason, None), error
+    wrong, missing = looked.problems(credential, slot)
+    if wrong is None and missing is not None and through == "preview":
+        return _by_sessions(missing, None), Unavailable(Code.PROOF_MISSING, missing.text)
+    return looked.result(credential, slot), None
+
+
+def _by_sessions(problem: Reason | None, role: str | None) -> TestResult:
+    return TestResult(
+        test=SESSIONS,
+        passed=problem is None,
+        problem=problem.text if problem else None,
+        attempts=1,
+        role=role,
+        code=problem.code if problem else None,
+    )
+
+
+def _sessions(edges: Readers, credential: Credential) -> list[Session]:
+    """The sessions of both slots' roles, on the server and on its read replicas."""
+    roles = [credential.slots[each].role for each in SLOTS]
+    servers = (edges.database(credential), *edges.replicas(credential))
+    return [session for server in servers for session in server.sessions(roles)]
+
+
+@dataclass(frozen=True)
+class Look:
+    """A workload's pods by slot, and the sessions of both roles, at one time."""
+
+    workload: Workload
+    pods: dict[Slot, list[Pod]]
+    sessions: list[Session]
+
+    @property
+    def origins(self) -> list[Origin]:
+        return _origins(self.workload, self.pods)
+
+    def problems(self, credential: Credential, slot: Slot) -> tuple[Reason | None, Reason | None]:
+        """Why the slot's pods use another login, and what sessions they have not got of their
+        own."""
+        origins = [one for one in self.origins if one.slot in {None, slot}]
+        replaced, role = credential.slots[other(slot)].role, credential.slots[slot].role
+        wrong = wrong_login(self.sessions, origins, replaced)
+        pods, known_by = self.pods.get(slot, []), _known_by(self.workload)
+        return wrong, missing_sessions(self.sessions, origins, pods, role, known_by)
+
+    def result(self, credential: Credential, slot: Slot) -> TestResult:
+        """What sessions prove of a slot that serves. An idle pool may have closed its own."""
+        wrong, missing = self.problems(credential, slot)
+        return _by_sessions(wrong, credential.slots[slot].role if missing is None else None)
+
+
 def collect(edges: Readers, credential: Credential, slot: Slot) -> Evidence:
     """The evidence of this moment for whether the slot that `slot` has replaced can be retired.
 
@@ -136,7 +213,7 @@ def collect(edges: Readers, credential: Credential, slot: Slot) -> Evidence:
     tests: dict[str, list[TestResult]] = {}
     pods: dict[str, dict[Slot, list[str]]] = {}
     sessions: list[Session] = []
-    origins: list[Origin] = []
+    looks: list[Look] = []
     for workload in credential.workloads:
         seen: dict[Slot, list[Pod]] = {}
         with _noted(problems):
@@ -144,23 +221,31 @@ def collect(edges: Readers, credential: Credential, slot: Slot) -> Evidence:
         with _noted(problems):
             seen = _pods(edges, workload)
             pods[workload.name] = {s: [pod.name for pod in seen[s]] for s in seen}
-        origins.append(_origin(workload, [pod for listed in seen.values() for pod in listed]))
+        looks.append(Look(workload, seen, sessions))
     roles = [credential.slots[each].role for each in SLOTS]
     for server in (edges.database(credential), *edges.replicas(credential)):
         with _noted(problems):
             sessions += server.sessions(roles)
-    rows = counted(sessions, origins)
+    for look in looks:
+        if not look.workload.names_role:
+            tests.setdefault(look.workload.name, []).append(look.result(credential, slot))
+    rows = counted(sessions, [origin for look in looks for origin in look.origins])
     replaced = credential.slots[other(slot)].role
     return Evidence(
         at=wire.moment(edges.now()),
         complete=not problems,
         passed=all(result.passed for results in tests.values() for result in results),
         problems=problems,
-        still_in_use=[row for row in rows if row.role == replaced and row.workload is None],
+        still_in_use=[row for row in rows if row.role == replaced and not _ends(row, slot)],
         tests=tests,
         pods=pods,
         sessions=rows,
     )
+
+
+def _ends(row: SessionCount, slot: Slot) -> bool:
+    """Whether sessions end with the pods that the slot has replaced."""
+    return row.workload is not None and row.slot != slot
 
 
 @contextmanager
@@ -178,15 +263,33 @@ def _pods(edges: Readers, workload: Workload) -> dict[Slot, list[Pod]]:
     return {slot: pods.listed(workload.deployment(slot)) for slot in SLOTS}
 
 
-def _origin(workload: Workload, pods: Iterable[Pod]) -> Origin:
-    """Of pods that could not be looked at nothing is known: their sessions count as strange."""
-    known_by: KnownBy
+def _known_by(workload: Workload) -> KnownBy:
+    match workload.addresses:
+        case "pods" | "nodes":
+            return workload.addresses
+        case _:
+            return "ranges"
+
+
+def _origins(workload: Workload, pods: dict[Slot, list[Pod]]) -> list[Origin]:
+    """Where a workload's sessions come from. Of pods that could not be looked at nothing is known:
+    their sessions count as strange."""
+    name, application = workload.name, workload.application or workload.name
+    listed = [pod for own in pods.values() for pod in own]
+    nodes = {address for pod in listed for address in pod.nodes}
     match workload.addresses:
         case "pods":
-            known_by, addresses = "pods", [a for pod in pods for a in pod.addresses]
+            # In its node's network a pod has the node's address, as others there have.
+            own = {
+                slot: [a for pod in pods[slot] for a in pod.addresses if a not in nodes]
+                for slot in pods
+            }
+            shared = [a for pod in listed for a in pod.addresses if a in nodes]
+            return [
+                *(Origin(name, None, networks(own[slot]), "pods", slot) for slot in own),
+                Origin(name, application, networks(shared), "nodes"),
+            ]
         case "nodes":
-            known_by, addresses = "nodes", [a for pod in pods for a in pod.nodes]
+            return [Origin(name, application, networks(nodes), "nodes")]
         case ranges:
-            known_by, addresses = "ranges", list(ranges)
-    application = workload.application or workload.name
-    return Origin(workload.name, application, networks(addresses), known_by)
+            return [Origin(name, application, networks(ranges), "ranges")]

@@ -96,7 +96,8 @@ def _logins(
         except (Denied, Invalid) as error:
             code = CAUSES.get(error.code, Code.LIVE_LOGIN)
             text = f"secret {current.secret}/{current.version} gives no login: {error.message}"
-            yield reason(code, text + _expired(role, edges.now()))
+            cure = f"; {error.code}: {error.code.remedy}" if code is Code.LIVE_LOGIN else ""
+            yield reason(code, text + cure + _expired(role, edges.now()))
 
 
 def _expired(role: Role, now: datetime) -> str:

@@ -12,7 +12,7 @@ from rotation.model.catalogue import Progress, Stage, StepName
 from rotation.model.errors import Failure, StepFailed
 from rotation.model.reasons import Reason
 from rotation.model.record import Evidence, Request, StepRecord, new_record
-from rotation.model.world import SLOTS, Slot, other
+from rotation.model.world import Slot, other
 from rotation.story.retrying import Steps, call, wait
 from rotation.story.status import truncated_status
 from rotation.story.version import inherited, since
@@ -57,8 +57,8 @@ class Run:
         self.entry: str | None = None
         self.telling = Retry(BEFORE_THE_PLAN.transient)
         self.retry = BEFORE_THE_PLAN if since(context, "1.2") else self.telling
-        self.active: Slot = SLOTS[0]
-        self.standby: Slot = SLOTS[1]
+        self.active: Slot
+        self.standby: Slot
         self.notified = 0
         self.attempt = 1
 

@@ -122,13 +122,18 @@ def wait(
     reference: Reference,
     seconds: float,
     retry: Retry,
+    shows: Callable[[str], None] = lambda _: None,
 ) -> Steps[Watched]:
-    """The last answer of a bounded watch, repeated until it is `done` or `seconds` are over."""
+    """The last answer of a bounded watch, repeated until it is `done` or `seconds` are over.
+
+    `shows` hears of what each watch has seen that is not the last.
+    """
     deadline = context.current_utc_datetime + timedelta(seconds=seconds)
     while True:
         watched = yield from call(context, activity, reference, retry)
         if watched.done or context.current_utc_datetime >= deadline:
             return watched
+        shows(watched.observed)
         # The watch itself lasts; the pause only keeps one that returns early from spinning.
         yield context.create_timer(context.current_utc_datetime + FIRST_DELAY)
 

@@ -13,8 +13,8 @@ import msgspec
 
 from rotation.decisions.rollout import named
 from rotation.model import activities, wire
-from rotation.model.activities import Part, PartEnded, Retry
-from rotation.model.errors import StepFailed
+from rotation.model.activities import Part, PartEnded, PartStatus, Retry
+from rotation.model.errors import Failure, StepFailed
 from rotation.model.reasons import Code, Reason, reason
 from rotation.story.retrying import Steps, call, overdue, wait
 from rotation.story.version import since
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 A = TypeVar("A", bound="Struct")
 
 LEVELS = 3  # times that a slot is brought to the images that serve, before it gives up
+LONGEST_WAIT = 500  # characters that are shown of what is waited for
 LONGEST_RELEASE = 300  # characters that are kept of what became of a release
 
 
@@ -60,7 +61,11 @@ class Task:
         reference = msgspec.structs.replace(
             self.reference, through=through, level=level, images=images
         )
-        return (yield from call(self.context, activity, reference, retry or self.retry))
+
+        def shows(failure: Failure) -> None:
+            self._show(activity, failure.message)
+
+        return (yield from call(self.context, activity, reference, retry or self.retry, shows))
 
     def met(self, code: Code, text: str) -> None:
         """Notes what became of somebody else's release."""
@@ -69,12 +74,23 @@ class Task:
     def wait(self, activity: Activity[Watched], seconds: float, late: Code) -> Steps[None]:
         """Repeats a bounded watch until done. Raises `StepFailed` after `seconds`, with `late`."""
         self._show(activity)
-        watched = yield from wait(self.context, activity, self.reference, seconds, self.retry)
+
+        def shows(observed: str) -> None:
+            self._show(activity, observed)
+
+        watched = yield from wait(
+            self.context, activity, self.reference, seconds, self.retry, shows
+        )
         if not watched.done:
             raise overdue(activity, late, seconds, watched)
 
-    def _show(self, activity: Activity[A]) -> None:
-        self.context.set_custom_status(activity.progress)
+    def _show(self, activity: Activity[A], waits: str | None = None) -> None:
+        """Shows what runs, and what it waits for: that may be something for a person to mend."""
+        if activity.progress is None or not since(self.context, "1.2"):
+            self.context.set_custom_status(activity.progress)
+            return
+        shown = None if waits is None else wire.truncated(waits, LONGEST_WAIT)
+        self.context.set_custom_status(wire.value_of(PartStatus(activity.progress, shown)))
 
 
 def workload(part: Callable[[Task], Steps[None]]) -> Orchestrator:

@@ -508,9 +508,9 @@ def test_ask_goes_through_the_service(place: Place, up: Workload) -> None:
 
 
 def test_ask_without_pods(place: Place, down: Workload) -> None:
-    with pytest.raises(Unavailable, match="HTTP 503 ServiceUnavailable") as caught:
+    with pytest.raises(Unavailable, match="HTTP 503, the Service has no ready pod") as caught:
         place.traffic.ask(down.service, "/", 10)
-    assert caught.value.code is Code.CLUSTER_UNAVAILABLE
+    assert caught.value.code is Code.PROXY_NO_PODS
 
 
 def test_ask_of_a_service_that_is_not_there(place: Place, name: str) -> None:
@@ -886,7 +886,8 @@ def echo(real: RealPlace, api: Any, name: str) -> Iterator[ServiceTarget]:
     if KUBECONFIG and not ECHO_IMAGE:
         pytest.skip("CONTRACT_ECHO_IMAGE names no image that tells what it was asked")
     served = real.service(name)  # the API server's proxy takes a moment to know it
-    manifest = deployment(name, 1, image=ECHO_IMAGE or IMAGE)
+    ports = [{"containerPort": 8080}, {"containerPort": 8081}]  # nothing listens at the second
+    manifest = deployment(name, 1, image=ECHO_IMAGE or IMAGE, ports=ports)
     apply(api, [manifest], namespace=real.space)
     target = DeploymentTarget(real.space, name)
     real.pods.watch(target, ready, 60)
@@ -901,8 +902,51 @@ def test_ask_keeps_path_and_query(cluster: Edge, echo: ServiceTarget) -> None:
 
 
 def test_ask_does_not_wait_longer_than_told(cluster: Edge, echo: ServiceTarget) -> None:
-    with pytest.raises(Unavailable):
+    with pytest.raises(Unavailable, match=r"no answer of Service .* in 0\.5 s") as caught:
         cluster.traffic.ask(echo, "/slow?seconds=20", 0.5)
+    assert caught.value.code is Code.PROXY_TIMEOUT
+
+
+BROKEN = [
+    ("/reset", Code.PROXY_RESET),
+    ("/eof", Code.PROXY_RESET),
+    ("/tls", Code.PROXY_TLS),
+]
+
+
+@pytest.mark.parametrize(("path", "code"), BROKEN)
+def test_ask_of_a_pod_that_breaks_the_connection(
+    cluster: Edge, echo: ServiceTarget, path: str, code: Code
+) -> None:
+    """As a sidecar does that wants mTLS, and a port that speaks TLS."""
+    with pytest.raises(Unavailable, match="HTTP 503") as caught:
+        cluster.traffic.ask(echo, path, 10)
+    assert caught.value.code is code
+
+
+def test_ask_of_a_port_where_nothing_listens(cluster: Edge, api: Any, echo: ServiceTarget) -> None:
+    """Through a tunnel that does not say why, it is the tunnel that did not reach it."""
+    manifest = service(echo.name)
+    manifest["spec"]["ports"] = [{"name": "http", "port": 80, "targetPort": 8081}]
+    apply(api, [manifest], namespace=echo.namespace)
+    found = []
+
+    def code() -> Code | None:
+        try:
+            cluster.traffic.ask(echo, "/", 10)
+        except Unavailable as error:
+            found.append(error.code)
+        return found[-1] if found else None
+
+    known = Code.PROXY_TUNNEL if KUBECONFIG else Code.PROXY_REFUSED
+    wait_until(lambda: code() is known, 10, "the Service's new port")
+
+
+def test_ask_by_a_port_that_the_service_has_not(cluster: Edge, echo: ServiceTarget) -> None:
+    for port, code in (("81", Code.PROXY_NO_PORT), ("nothing", Code.PROXY_NO_PODS)):
+        with pytest.raises(Unavailable, match="HTTP 503") as caught:
+            cluster.traffic.ask(replace(echo, port=port), "/", 10)
+        assert caught.value.code is code
 
 
 API = ServiceTarget("orders", "api", SLOT)
@@ -926,7 +970,7 @@ VERBS: dict[str, Callable[[Edge], object]] = {
 STATUSES: list[tuple[int, type[EdgeError], Code]] = [
     (400, Invalid, Code.CLUSTER_ERROR),
     (401, Denied, Code.CLUSTER_TOKEN),
-    (403, Denied, Code.CLUSTER_DENIED),
+    (403, Denied, Code.CLUSTER_REFUSED),
     (429, Unavailable, Code.CLUSTER_UNAVAILABLE),
     (500, Unavailable, Code.CLUSTER_UNAVAILABLE),
     (503, Unavailable, Code.CLUSTER_UNAVAILABLE),

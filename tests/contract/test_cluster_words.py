@@ -149,6 +149,10 @@ REFUSED: list[tuple[str, str | None]] = [
     ),
     (QUOTA.format(f"{EVIL}=1", f"{EVIL}=1", f"{EVIL}=1"), FULL),
     (QUOTA.format(f"pods={EVIL}", "pods=1", "pods=1"), FULL),
+    (  # what is not said of all three is not told
+        QUOTA.format("cpu=1,pods=1,memory=1", "cpu=2,pods=3", "memory=5,pods=3"),
+        f"{FULL}: 3 of 3 pods used, 1 more asked for",
+    ),
     (f"exceeded quota: {EVIL}", FULL),
     (
         f'admission webhook "{EVIL}" denied the request: {EVIL}',

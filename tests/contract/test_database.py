@@ -521,6 +521,35 @@ def test_a_session_says_since_when_it_is(world: World, database: PostgreSQL) -> 
     assert found.since > before
 
 
+@pytest.mark.parametrize(
+    ("statement", "counts"),
+    [
+        ("SELECT 1", False),
+        (" select  1 ;", False),
+        ("/* ping */ SELECT 1 AS ok", False),
+        ("SELECT version()", False),
+        ("SELECT now()", False),
+        ("", False),
+        ("COMMIT", True),  # of something
+        ("SELECT 1 FROM pg_catalog.pg_class", True),
+        ("SELECT 12", True),
+        ("SHOW server_version", True),
+    ],
+)
+def test_a_probe_is_no_use(
+    world: World, database: PostgreSQL, statement: str, *, counts: bool
+) -> None:
+    password = new_password()
+    database.activate(world.blue, password)
+    with world.session(world.blue, password) as session:
+        session.autocommit = True
+        before = session.execute("SELECT now() AS t, 2").fetchone()
+        session.execute(statement.encode())
+        (found,) = database.sessions([world.blue])
+    assert before is not None
+    assert (found.queried is not None and found.queried >= before[0]) is counts
+
+
 @everywhere
 def test_sessions_end(place: Place) -> None:
     database, password = place.database(), new_password()
@@ -615,22 +644,25 @@ def test_a_server_that_is_down(world: World) -> None:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
         down = world.edge(host="127.0.0.1", port=port)
-        with pytest.raises(Unavailable, match="no connection; is the server up") as caught:
+        with pytest.raises(Unavailable, match=r"Connection refused$") as caught:
             down.roles([world.blue])
     assert caught.value.transient
+    assert caught.value.code is Code.DATABASE_DOWN
 
 
 def test_a_host_that_does_not_resolve(world: World) -> None:
-    with pytest.raises(Unavailable):
+    with pytest.raises(Unavailable) as caught:
         world.edge(host="no-such-host.invalid").roles([world.blue])
+    assert caught.value.code is Code.DATABASE_NAME
 
 
 def test_a_server_that_stays_silent(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(edge, "CONNECT_TIMEOUT", 2)  # libpq's smallest
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
-        with pytest.raises(Unavailable):
+        with pytest.raises(Unavailable) as caught:
             world.edge(host="127.0.0.1", port=port).roles([world.blue])
+    assert caught.value.code is Code.DATABASE_TIMEOUT
 
 
 def test_a_statement_that_takes_too_long(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -787,4 +819,4 @@ def test_a_database_that_the_role_may_not_enter_is_no_matter_of_its_password(wor
     world.edge().activate(world.green, password)
     with pytest.raises(Denied) as caught:
         world.edge(name="nowhere").login(world.green, password)
-    assert caught.value.code is Code.LOGIN_BARRED
+    assert caught.value.code is Code.LOGIN_DATABASE

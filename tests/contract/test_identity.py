@@ -12,7 +12,9 @@ from local.identity import environment, verify
 from local.process import Component
 from rotation.clouds import CLOUDS, PUBLIC
 from rotation.edges.identity import Identity
-from rotation.model.errors import Unavailable
+from rotation.edges.topic import EventGridTopic
+from rotation.model.errors import Denied, Unavailable
+from rotation.model.reasons import Code
 from tests.contract.conftest import at_once, faults
 from tests.local.azure.support import ADMIN, APP, Admin
 
@@ -100,8 +102,9 @@ def test_a_pause_that_is_asked_for_is_the_orchestrator_s(
 
 def test_an_identity_that_is_not_assigned(signed_in: dict[str, str]) -> None:
     stranger = {**signed_in, "AZURE_CLIENT_ID": Local.named("stranger").client_id}
-    with pytest.raises(Unavailable, match=r"no identity .* \(AZURE_CLIENT_ID names") as caught:
+    with pytest.raises(Unavailable, match=r"no token .* \(AZURE_CLIENT_ID names") as caught:
         Identity(stranger, PUBLIC.authority).token(PUBLIC.clusters)
+    assert caught.value.code is Code.IDENTITY_MISSING
     assert caught.value.__cause__ is None
 
 
@@ -110,9 +113,57 @@ def test_an_endpoint_that_fails_is_worth_a_retry(
     signed_in: dict[str, str], admin: Admin, status: int
 ) -> None:
     admin.fault(status=status, times=50, retry_after=0)
-    with pytest.raises(Unavailable) as caught:
+    with pytest.raises(
+        Unavailable, match=f"the identity endpoint answered HTTP {status}"
+    ) as caught:
         Identity(signed_in, PUBLIC.authority).token(PUBLIC.clusters)
     assert caught.value.transient
+    assert caught.value.code is Code.IDENTITY_UNAVAILABLE
+
+
+@pytest.mark.parametrize("status", [400, 401, 403])
+def test_a_refusal_that_is_not_known_is_told_by_its_status(
+    signed_in: dict[str, str], admin: Admin, status: int
+) -> None:
+    admin.fault(status=status)
+    with pytest.raises(Denied, match=f"HTTP {status}; check AZURE_CLIENT_ID") as caught:
+        Identity(signed_in, PUBLIC.authority).token(PUBLIC.clusters)
+    assert caught.value.code is Code.IDENTITY_DENIED
+    assert "ordered" not in caught.value.message
+
+
+EVENT = {
+    "id": "1",
+    "eventType": "x",
+    "subject": "x",
+    "eventTime": "2026-11-25T00:00:00Z",
+    "data": {},
+    "dataVersion": "1",
+}
+PAGES = [
+    (200, Code.IDENTITY_ANSWER),
+    (403, Code.IDENTITY_ANSWER),
+    (404, Code.IDENTITY_ANSWER),
+    (502, Code.IDENTITY_UNAVAILABLE),
+]
+
+
+@pytest.mark.parametrize(("status", "code"), PAGES)
+def test_a_page_is_no_fault_of_the_app_and_none_of_who_the_token_was_for(
+    signed_in: dict[str, str], admin: Admin, status: int, code: Code
+) -> None:
+    admin.fault(status=status, cause="page", times=9)
+    identity = Identity(signed_in, PUBLIC.authority)
+    topic = EventGridTopic("https://127.0.0.1:1/api/events", identity.credential, "x", None)
+    asked: list[Callable[[], object]] = [
+        lambda: identity.token(PUBLIC.clusters),
+        lambda: topic.publish(EVENT),
+    ]
+    for ask in asked:
+        with pytest.raises(Unavailable, match=f"no token for .*HTTP {status}") as caught:
+            ask()
+        assert caught.value.code is code
+        assert "Sign in" not in caught.value.message
 
 
 def test_an_endpoint_that_recovers(signed_in: dict[str, str], admin: Admin) -> None:

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from rotation.config import Cluster
+from rotation.edges.cluster.client import Api
 from rotation.model.errors import Invalid, Unavailable
 from rotation.model.targets import ServiceTarget
+from rotation.secrecy import Secret
 from tests.contract.test_cluster import SLOT, edge_of
 
 if TYPE_CHECKING:
@@ -42,3 +44,13 @@ def test_a_kubeconfig_that_cannot_be_used(tmp_path: Path, content: str | None) -
         file.write_text(content, encoding="utf-8")
     with pytest.raises(Invalid, match=r"cannot be used: .*; check the path and the context"):
         edge_of(Cluster(kubeconfig=str(file)))
+
+
+def test_a_kubeconfig_whose_user_is_not_listed_signs_nobody_in(tmp_path: Path) -> None:
+    """As kubectl has it: the server answers 401, if it wants somebody."""
+    file = tmp_path / "kubeconfig"
+    contexts = "contexts: [{name: c, context: {cluster: k, user: nobody}}]"
+    clusters = 'clusters: [{name: k, cluster: {server: "http://127.0.0.1:1"}}]'
+    file.write_text(f"current-context: c\n{contexts}\n{clusters}\nusers: []\n", encoding="utf-8")
+    found = Api("aks", Cluster(kubeconfig=str(file)), lambda: Secret("token"))
+    assert found.client.configuration.api_key == {}

@@ -11,12 +11,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from kubernetes.client.exceptions import ApiException
 
 from rotation.config import Cluster
 from rotation.edges.cluster import patches
 from rotation.edges.cluster.client import Api, refusal, words
 from rotation.edges.cluster.deployments import Deployments
-from rotation.edges.cluster.services import Services
+from rotation.edges.cluster.services import LONGEST_BODY, Services
 from rotation.model.errors import Conflict, Denied, EdgeError, Invalid, Missing, Unavailable
 from rotation.model.reasons import Code
 from rotation.model.targets import DeploymentTarget, ServiceTarget
@@ -46,6 +47,7 @@ class Scripted(ThreadingHTTPServer):
 
 class Handler(BaseHTTPRequestHandler):
     server: Scripted
+    protocol_version = "HTTP/1.1"  # so that connections are used again
 
     def answer(self) -> None:
         self.rfile.read(int(self.headers.get("Content-Length") or 0))
@@ -134,6 +136,13 @@ def test_a_deployments_numbers(server: Scripted, pods: Deployments) -> None:
     assert found.images == {"web": "web:1", "init:m": ""}
 
 
+def test_a_deployment_that_no_controller_has_seen(server: Scripted, pods: Deployments) -> None:
+    server.script = [(200, [changed(metadata={**META, "generation": 1}, status={})])]
+    found = pods.deployment(DEPLOYMENT)
+    assert found is not None
+    assert found.observed is False
+
+
 def test_a_deployment_without_a_pods_spec_has_no_images(
     server: Scripted, pods: Deployments
 ) -> None:
@@ -143,10 +152,14 @@ def test_a_deployment_without_a_pods_spec_has_no_images(
     assert found.images == {}
 
 
-@pytest.mark.parametrize("missing", ["metadata", "spec"])
-def test_what_is_no_deployment(server: Scripted, pods: Deployments, missing: str) -> None:
+@pytest.mark.parametrize(
+    ("missing", "said"), [("metadata", "without metadata or spec"), ("spec", "ValidationError")]
+)
+def test_what_is_no_deployment(
+    server: Scripted, pods: Deployments, missing: str, said: str
+) -> None:
     server.script = [(200, [changed(**{missing: None})])]
-    with pytest.raises(EdgeError) as caught:
+    with pytest.raises(EdgeError, match=said) as caught:
         pods.deployment(DEPLOYMENT)
     assert caught.value.code is Code.CLUSTER_ANSWER
 
@@ -192,20 +205,40 @@ def listed(*names: str) -> dict[str, Any]:
 
 
 def pod(name: str) -> dict[str, Any]:
-    labels = {"app": "api"}
-    return {"metadata": {"name": name, "resourceVersion": "10", "labels": labels}, "spec": POD}
+    owner = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "api-green-1", "uid": "set"}
+    metadata = {"name": name, "resourceVersion": "10", "labels": {"app": "api"}}
+    owned = {**metadata, "ownerReferences": [{**owner, "controller": True}]}
+    return {"metadata": owned, "spec": POD}
+
+
+OWNER = changed(metadata={**META, "uid": "d"})
+OWNED = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "api-green", "uid": "d"}
+OWNERS = {"uid": "set", "ownerReferences": [{**OWNED, "controller": True}]}
+SETS = {"metadata": {}, "items": [{"metadata": OWNERS, "spec": SPEC}]}
 
 
 def test_pods_that_are_gone_are_not_watched(server: Scripted, pods: Deployments) -> None:
-    server.script = [(200, [OBJECT]), (200, [listed()])]
+    server.script = [(200, [OWNER]), (200, [listed()])]
     assert pods.watch_gone(DEPLOYMENT, 5) == []
     assert len(server.asked) == 2
 
 
-def test_the_watch_ends_with_the_last_pod(server: Scripted, pods: Deployments) -> None:
-    seen = [event("DELETED", pod("a")), event("ADDED", pod("b"))]
-    server.script = [(200, [OBJECT]), (200, [listed("a")]), (200, seen)]
-    assert pods.watch_gone(DEPLOYMENT, 1) == []
+GONE = [
+    ("the last one", [("DELETED", "a")], []),
+    ("the last one, and what comes then is not awaited", [("DELETED", "a"), ("ADDED", "b")], []),
+    ("one came meanwhile", [("ADDED", "b"), ("DELETED", "a")], ["b"]),
+    ("one that is there already changes", [("MODIFIED", "a")], ["a"]),
+]
+
+
+@pytest.mark.parametrize(("seen", "left"), [row[1:] for row in GONE], ids=[row[0] for row in GONE])
+def test_which_pods_are_left_when_a_watch_ends(
+    server: Scripted, pods: Deployments, seen: list[tuple[str, str]], left: list[str]
+) -> None:
+    events = [event(kind, pod(name)) for kind, name in seen]
+    server.script = [(200, [OWNER]), (200, [listed("a")]), (200, [SETS]), (200, events)]
+    assert pods.watch_gone(DEPLOYMENT, 1) == left
+    assert "resourceVersion=9" in server.asked[3]
 
 
 def test_a_watch_ends_where_it_is_fulfilled(server: Scripted, pods: Deployments) -> None:
@@ -261,6 +294,103 @@ def test_the_guards_refusal_has_a_code_of_its_own(server: Scripted, api: Api, co
         Services(api).fence(SERVICE, "token")
     assert caught.value.code is Code.CLUSTER_GUARDED
     assert "credential-rotation-services" in caught.value.message
+
+
+# As they came from a real API server (1.35), but for the names.
+FORBIDDEN = 'services "api" is forbidden: '
+CANNOT = f'{FORBIDDEN}User "app" cannot patch resource "services" in API group "" in the namespace'
+OTHERS = "ValidatingAdmissionPolicy 'theirs' with binding 'b' denied request: hunter2"
+HOOK = 'admission webhook "a.b.c" denied the request'
+CALLING = (
+    'Internal error occurred: failed calling webhook "a.b.c": failed to call webhook: Post "x"'
+)
+REFUSALS: list[tuple[int, str | None, str, type[EdgeError], Code]] = [
+    (403, "Forbidden", CANNOT, Denied, Code.CLUSTER_DENIED),
+    (403, "Forbidden", f"{FORBIDDEN}{OTHERS}", Denied, Code.CLUSTER_POLICY),
+    (422, "Invalid", f"{FORBIDDEN}{OTHERS}", Denied, Code.CLUSTER_POLICY),
+    (413, "RequestEntityTooLarge", f"{FORBIDDEN}{OTHERS}", Denied, Code.CLUSTER_POLICY),
+    (400, None, f"{HOOK} without explanation", Denied, Code.CLUSTER_ADMISSION),
+    (400, None, f"{HOOK}: hunter2", Denied, Code.CLUSTER_ADMISSION),
+    (403, "hunter2", f"{HOOK}: hunter2", Denied, Code.CLUSTER_ADMISSION),
+    (409, "Conflict", f"{HOOK}: hunter2", Denied, Code.CLUSTER_ADMISSION),
+    (500, None, f"{HOOK}: hunter2", Denied, Code.CLUSTER_ADMISSION),
+    (500, "InternalError", CALLING, Unavailable, Code.CLUSTER_WEBHOOK),
+    (403, "Forbidden", f"{FORBIDDEN}exceeded quota: few", Unavailable, Code.CLUSTER_QUOTA),
+    (403, "Forbidden", f"{FORBIDDEN}hunter2", Denied, Code.CLUSTER_REFUSED),
+    (403, None, "hunter2", Denied, Code.CLUSTER_REFUSED),
+]
+
+
+@pytest.mark.guarantee(3)
+@pytest.mark.parametrize("given", REFUSALS, ids=[f"{one[0]} {one[4]}" for one in REFUSALS])
+def test_each_refusal_names_its_cause(
+    server: Scripted, api: Api, given: tuple[int, str | None, str, type[EdgeError], Code]
+) -> None:
+    code, reason, message, kind, cause = given
+    document = {**status(reason or "", code, message)}
+    if reason is None:
+        del document["reason"]
+    server.script = [(code, [document])]
+    with pytest.raises(kind, match=f"HTTP {code}") as caught:
+        Services(api).fence(SERVICE, "token")
+    assert (type(caught.value), caught.value.code) == (kind, cause)
+    assert ("rbac.yaml" in caught.value.message) is (cause is Code.CLUSTER_DENIED)
+    for theirs in ("None", "hunter2", "a.b.c", "theirs"):
+        assert theirs not in caught.value.message
+
+
+def test_a_403_that_is_no_status_is_no_word_on_rights(server: Scripted, api: Api) -> None:
+    """A firewall's in front of the API server, say."""
+    server.script = [(403, ["<html>hunter2</html>"])]
+    with pytest.raises(Denied, match="HTTP 403; the API server's audit log") as caught:
+        Services(api).fence(SERVICE, "token")
+    assert caught.value.code is Code.CLUSTER_REFUSED
+
+
+DENIED = 'admission webhook "policy.example" denied the request: hunter2'
+QUOTA = 'pods "hunter2" is forbidden: exceeded quota: team, requested: pods=1'
+AWAY = 'Internal error occurred: failed calling webhook "policy.example": hunter2'
+ADMISSION: list[tuple[int, str, tuple[type[EdgeError], Code], str]] = [
+    (403, DENIED, (Denied, Code.CLUSTER_ADMISSION), "403, an admission webhook denied the request"),
+    (400, DENIED, (Denied, Code.CLUSTER_ADMISSION), "400, an admission webhook denied the request"),
+    (403, QUOTA, (Unavailable, Code.CLUSTER_QUOTA), "403, exceeded quota"),
+    (422, QUOTA, (Invalid, Code.CLUSTER_ERROR), "422 Invalid"),
+    (500, AWAY, (Unavailable, Code.CLUSTER_WEBHOOK), "500, failed calling an admission webhook"),
+    (503, AWAY, (Unavailable, Code.CLUSTER_WEBHOOK), "503, failed calling an admission webhook"),
+    (422, AWAY, (Invalid, Code.CLUSTER_ERROR), "422 Invalid"),
+    (503, "hunter2", (Unavailable, Code.CLUSTER_UNAVAILABLE), "503 Invalid"),
+]
+
+
+@pytest.mark.parametrize(("code", "message", "error", "said"), ADMISSION)
+def test_what_admission_has_against_a_change(
+    server: Scripted,
+    api: Api,
+    code: int,
+    message: str,
+    error: tuple[type[EdgeError], Code],
+    said: str,
+) -> None:
+    server.script = [(code, [status("Invalid", code, message)])]
+    with pytest.raises(EdgeError) as caught:
+        Services(api).fence(SERVICE, "token")
+    assert (type(caught.value), caught.value.code) == error
+    assert caught.value.message.endswith(f": HTTP {said}")
+
+
+@pytest.mark.parametrize(("seconds", "asked"), [(0.3, 1), (20.9, 20)])
+def test_a_watch_says_how_long_it_lasts_and_waits_longer(
+    api: Api, seconds: float, asked: int
+) -> None:
+    given: dict[str, Any] = {}
+
+    def listing(_: str, **options: Any) -> None:
+        """:return: V1PodList, which is what the SDK looks for here."""
+        given.update(options)
+        raise ApiException(410)
+
+    assert list(api.watch(listing, "orders", seconds)) == []
+    assert (given["timeout_seconds"], given["_request_timeout"]) == (asked, (10, seconds + 30))
 
 
 def test_a_move_that_finds_no_service_any_more(server: Scripted, api: Api) -> None:
@@ -327,6 +457,13 @@ def test_the_first_port_is_asked_where_none_is_named(server: Scripted, api: Api)
     assert server.asked[1] == path
 
 
+def test_what_is_not_read_of_a_long_answer_is_in_nobodys_way(server: Scripted, api: Api) -> None:
+    target = ServiceTarget("orders", "api", "slot", port="http")
+    server.script = [(200, ["x" * LONGEST_BODY]), (200, [{"ok": True}])]
+    assert len(Services(api).ask(target, "/long", 5.0).body) == LONGEST_BODY
+    assert json.loads(Services(api).ask(target, "/whoami", 5.0).body) == {"ok": True}
+
+
 def test_a_service_that_is_not_there_is_not_asked(server: Scripted, api: Api) -> None:
     server.script = [(404, [status("NotFound", 404)])]
     with pytest.raises(Missing, match="does not exist") as caught:
@@ -358,6 +495,61 @@ def test_a_refusal_of_the_api_server_is_no_answer_of_the_workload(
         assert Services(api).ask(target, "/whoami", 5.0).status == code
 
 
+# As they came from a real API server (1.35) and from one that has no tunnel to its nodes.
+TRYING = "error trying to reach service: "
+TUNNEL = f"{TRYING}proxy error from /run/proxy while dialing 10.0.0.9:80, code 502: 502 Bad Gateway"
+CONNECT = f"{TRYING}reading HTTP response from CONNECT to 10.0.0.9:80 via proxy /run/proxy"
+BROKEN = f"{TRYING}net/http: HTTP/1.x transport connection broken: malformed HTTP response"
+PROXY: list[tuple[str, Code]] = [
+    (f"{TRYING}dial tcp 10.0.0.9:80: connect: connection refused", Code.PROXY_REFUSED),
+    (f"{TRYING}dial tcp 10.0.0.9:80: i/o timeout", Code.PROXY_TIMEOUT),
+    (f"{TRYING}dial timeout, backstop", Code.PROXY_TIMEOUT),
+    (f"{TRYING}context deadline exceeded", Code.PROXY_TIMEOUT),
+    (f"{TRYING}dial tcp 10.0.0.9:80: connect: no route to host", Code.PROXY_NO_ROUTE),
+    (f"{TRYING}EOF", Code.PROXY_RESET),
+    (f"{TRYING}unexpected EOF", Code.PROXY_RESET),
+    (f"{TRYING}read tcp a->b: read: connection reset by peer", Code.PROXY_RESET),
+    (f"{TRYING}read unix @->/run/proxy: read: connection reset by peer", Code.PROXY_RESET),
+    (f"{TRYING}write tcp a->b: write: broken pipe", Code.PROXY_RESET),
+    (TUNNEL, Code.PROXY_TUNNEL),
+    (f"{CONNECT} failed: unexpected EOF", Code.PROXY_TUNNEL),
+    (f"{TRYING}No agent available", Code.PROXY_TUNNEL),
+    (f'{BROKEN} "\\x15\\x03\\x01"', Code.PROXY_TLS),
+    (f"{TRYING}remote error: tls: handshake failure", Code.PROXY_TLS),
+    ('no endpoints available for service "http:api:web"', Code.PROXY_NO_PODS),
+    ('no service port 80 found for service "api"', Code.PROXY_NO_PORT),
+    (f"{TRYING}hunter2", Code.PROXY_ERROR),
+    ("hunter2", Code.CLUSTER_UNAVAILABLE),
+]
+ASKED = ServiceTarget("orders", "api", "slot", port="http")
+
+
+@pytest.mark.guarantee(3)
+@pytest.mark.parametrize(("message", "code"), PROXY)
+def test_why_the_proxy_did_not_reach_a_pod(
+    server: Scripted, api: Api, message: str, code: Code
+) -> None:
+    """Each may pass: pods start, and routes settle."""
+    server.script = [(503, [status("ServiceUnavailable", 503, message)])]
+    with pytest.raises(Unavailable, match="HTTP 503") as caught:
+        Services(api).ask(ASKED, "/whoami", 5.0)
+    assert caught.value.code is code
+    for theirs in ("hunter2", "10.0.0.9", "/run/proxy"):
+        assert theirs not in caught.value.message
+
+
+def test_a_right_to_the_proxy_that_is_missing_has_a_code_of_its_own(
+    server: Scripted, api: Api
+) -> None:
+    cannot = (
+        'services "http:api:http" is forbidden: User "app" cannot get resource "services/proxy"'
+    )
+    server.script = [(403, [status("Forbidden", 403, f'{cannot} in API group ""')])]
+    with pytest.raises(Denied, match=r"HTTP 403 Forbidden; .*rbac\.yaml.* a `url`") as caught:
+        Services(api).ask(ASKED, "/whoami", 5.0)
+    assert caught.value.code is Code.PROXY_DENIED
+
+
 WORDS: list[tuple[object, str]] = [
     (None, ""),
     ([], ""),
@@ -382,6 +574,7 @@ WORDS: list[tuple[object, str]] = [
         "spec.containers[0].image",
     ),
     ({"details": {"causes": [{"field": "spec.containers[0]"}]}}, "spec.containers[0]"),
+    ({"details": {"causes": [{"field": "spec.containers[0].secret"}]}}, "spec.containers[0]"),
 ]
 
 
@@ -401,6 +594,21 @@ def test_what_never_answered_is_told_with_what_to_look_at() -> None:
     assert isinstance(error, Unavailable)
     assert error.message == "it: HTTP 0; is its API reachable, and its authority the right one?"
     assert refusal("it", 409, {"reason": "Conflict"}, None).message == "it: HTTP 409 Conflict"
+
+
+NOT_THERE: list[tuple[int, object, type[EdgeError], Code]] = [
+    (404, {"reason": "NotFound"}, Missing, Code.CLUSTER_MISSING),
+    (404, None, Unavailable, Code.CLUSTER_UNAVAILABLE),  # a path that is not served yet
+    (405, None, Invalid, Code.CLUSTER_ERROR),
+]
+
+
+@pytest.mark.parametrize(("code", "document", "kind", "reason"), NOT_THERE)
+def test_what_is_not_there_is_the_api_servers_word(
+    code: int, document: object, kind: type[EdgeError], reason: Code
+) -> None:
+    error = refusal("it", code, document, None)
+    assert (type(error), error.code) == (kind, reason)
 
 
 def test_the_paths_that_the_app_may_change() -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from azure.identity import DefaultAzureCredential
+from azure.identity import CredentialUnavailableError, DefaultAzureCredential
 
 from local.process import Component
 from local.tls import Authority
@@ -141,7 +141,7 @@ def test_an_event_may_be_repeated(observed: Observed, name: str) -> None:
 
 STATUSES: list[tuple[int, type[EdgeError], Code]] = [
     (400, Invalid, Code.TOPIC_ERROR),
-    (401, Denied, Code.TOPIC_DENIED),
+    (401, Denied, Code.TOPIC_TOKEN),
     (403, Denied, Code.TOPIC_DENIED),
     (404, Missing, Code.TOPIC_MISSING),
     (408, Unavailable, Code.TOPIC_UNAVAILABLE),
@@ -182,6 +182,16 @@ def test_a_token_that_is_refused_is_forgotten(place: Place, state: Path, name: s
     topic.publish(event(name))
 
 
+def test_without_a_token(place: Place, name: str) -> None:
+    class Refusing:
+        def get_token(self, *_: str, **__: Any) -> Any:
+            raise CredentialUnavailableError("hunter2")
+
+    with pytest.raises(Unavailable, match=r"did not take event .*: no token$") as caught:
+        place.edge(credential=Refusing()).publish(event(name))
+    assert caught.value.code is Code.TOPIC_UNAVAILABLE
+
+
 @pytest.mark.parametrize("drop", ["before", "after"])
 def test_a_lost_connection_is_worth_a_retry(
     topic: EventGridTopic, admin: Admin, component: Component, name: str, drop: str
@@ -205,6 +215,16 @@ def test_a_topic_that_is_down(place: Place, name: str) -> None:
             place.edge(endpoint=down).publish(event(name))
 
 
+def test_a_topics_firewall_is_no_missing_grant(
+    topic: EventGridTopic, admin: Admin, name: str
+) -> None:
+    admin.fault(match={"path_prefix": "/api"}, status=403, cause="firewall")
+    with pytest.raises(Denied, match="HTTP 403; allow the app's address") as caught:
+        topic.publish(event(name))
+    assert caught.value.code is Code.TOPIC_FIREWALL
+    assert "192.0.2.1" not in caught.value.message
+
+
 def test_an_unknown_authority_is_refused(place: Place, name: str, tmp_path: Path) -> None:
     stranger = Authority(tmp_path / "tls")
     with pytest.raises(Unavailable):
@@ -216,5 +236,5 @@ def test_a_token_for_somebody_else(place: Place, state: Path, name: str) -> None
         def get_token(self, *_: str, **__: Any) -> Any:
             return super().get_token("https://vault.azure.net/.default")
 
-    with pytest.raises(Denied, match="HTTP 401; grant the app's identity EventGrid Data Sender"):
+    with pytest.raises(Denied, match="HTTP 401; correct ROTATION_TOPIC_ENDPOINT"):
         place.edge(credential=Foreign(state)).publish(event(name))

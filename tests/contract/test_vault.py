@@ -21,14 +21,18 @@ import pytest
 from azure.core.exceptions import (
     ClientAuthenticationError,
     HttpResponseError,
+    ODataV4Format,
     ResourceNotFoundError,
 )
 from azure.identity import CredentialUnavailableError, DefaultAzureCredential
 from azure.keyvault.secrets import SecretClient
 
+from local.identity import environment
 from local.tls import Authority
+from rotation.clouds import PUBLIC
 from rotation.edges import bounded
-from rotation.edges.vault import LOOPBACK, KeyVault
+from rotation.edges.identity import Identity
+from rotation.edges.vault import LOOPBACK, KeyVault, _refused
 from rotation.model.errors import Conflict, Denied, EdgeError, Invalid, Missing, Unavailable
 from rotation.model.reasons import Code
 from rotation.model.targets import SecretTarget
@@ -152,6 +156,13 @@ def test_a_secret_that_is_not_there(vault: Vault, name: str) -> None:
     assert vault.versions(SecretTarget(name)) == []
 
 
+def test_a_vault_may_have_no_list_of_what_is_not_there(
+    key_vault: KeyVault, name: str, admin: Admin
+) -> None:
+    admin.fault(match={"path_prefix": f"/secrets/{name}/versions"}, status=404)
+    assert key_vault.versions(SecretTarget(name)) == []
+
+
 def test_put_is_there_with_all_that_was_given(vault: Vault, name: str) -> None:
     value = new_password()
     written = vault.put(
@@ -272,6 +283,15 @@ def test_put_under_the_name_of_a_deleted_secret(
     assert key_vault.current(SecretTarget(name)) is None
 
 
+@pytest.mark.parametrize("code", ["ObjectIsBeingDeleted", "ObjectIsBeingRecovered"])
+def test_what_is_under_way_is_worth_a_retry(code: str) -> None:
+    error = HttpResponseError("hunter2")
+    error.status_code, error.error = 409, ODataV4Format({"code": code, "message": "hunter2"})
+    found = _refused("it failed", error)
+    assert (type(found), found.code) == (Unavailable, Code.VAULT_CONFLICT)
+    assert found.message == f"it failed: HTTP 409 {code}"
+
+
 def test_put_of_what_is_too_large(key_vault: KeyVault, name: str) -> None:
     value = "hunter2" * 5000
     with pytest.raises(Invalid, match="HTTP 4") as caught:
@@ -288,8 +308,8 @@ VERBS: dict[str, Callable[[KeyVault, str, str], object]] = {
 }
 STATUSES: list[tuple[int, type[EdgeError], Code]] = [
     (400, Invalid, Code.VAULT_ERROR),
-    (401, Denied, Code.VAULT_DENIED),
-    (403, Denied, Code.VAULT_DENIED),
+    (401, Denied, Code.VAULT_TOKEN),
+    (403, Denied, Code.VAULT_REFUSED),
     (408, Unavailable, Code.VAULT_UNAVAILABLE),
     (409, Conflict, Code.VAULT_CONFLICT),
     (429, Unavailable, Code.VAULT_UNAVAILABLE),
@@ -316,6 +336,32 @@ def test_a_refusal_says_what_it_is(
     assert caught.value.retry_after == (7 if error is Unavailable else None)
     assert caught.value.__cause__ is None
     assert "hunter2" not in str(caught.value)
+
+
+FORBIDDEN: list[tuple[str, Code, str]] = [
+    ("ForbiddenByRbac", Code.VAULT_DENIED, "grant the app's identity the role"),
+    ("ForbiddenByPolicy", Code.VAULT_POLICY, "in the vault's access policies"),
+    ("AccessDenied", Code.VAULT_POLICY, "in the vault's access policies"),
+    ("ForbiddenByFirewall", Code.VAULT_FIREWALL, "in the vault's network rules"),
+    ("ForbiddenByConnection", Code.VAULT_PRIVATE, "private DNS zone"),
+]
+
+
+@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("refusal", FORBIDDEN, ids=lambda refusal: refusal[0])
+def test_a_403_says_whose_it_is(
+    key_vault: KeyVault, name: str, admin: Admin, verb: str, refusal: tuple[str, Code, str]
+) -> None:
+    """A firewall's is no missing grant: each has its own cure, and none has the vault's words."""
+    cause, code, cure = refusal
+    version = put(key_vault, name)
+    admin.fault(match={"path_prefix": "/secrets"}, times=9, status=403, cause=cause)
+    with pytest.raises(Denied, match=f"HTTP 403 {cause}; .*{cure}") as caught:
+        VERBS[verb](key_vault, name, version)
+    assert caught.value.code is code
+    for words in ("192.0.2.1", "Caller", "trusted service"):
+        assert words not in caught.value.message
+    assert ("role that docs" in caught.value.message) is (code is Code.VAULT_DENIED)
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -360,7 +406,7 @@ def test_a_lost_connection_is_worth_a_retry(
 ) -> None:
     version = put(key_vault, name)
     admin.fault(match={"path_prefix": "/secrets"}, drop=drop)
-    with pytest.raises(Unavailable, match="is it reachable"):
+    with pytest.raises(Unavailable, match=r"ServiceRe(quest|sponse)Error$"):
         VERBS[verb](key_vault, name, version)
 
 
@@ -381,7 +427,7 @@ def test_a_vault_that_is_down(place: Place, name: str, verb: str) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         down = place.edge(url=f"https://127.0.0.1:{taken.getsockname()[1]}")
-        with pytest.raises(Unavailable, match="ServiceRequestError; is it reachable"):
+        with pytest.raises(Unavailable, match=r"ServiceRequestError$"):
             VERBS[verb](down, name, "0" * 32)
 
 
@@ -392,7 +438,7 @@ def test_a_vault_that_is_slow(
     impatient = place.edge()
     impatient.current(SecretTarget(name))
     admin.fault(match={"path_prefix": "/secrets"}, delay=3)
-    with pytest.raises(Unavailable, match="is it reachable"):
+    with pytest.raises(Unavailable, match=r"ServiceResponseTimeoutError$"):
         impatient.current(SecretTarget(name))
 
 
@@ -425,9 +471,29 @@ class Failing:
 
 @pytest.mark.parametrize("error", [ClientAuthenticationError, CredentialUnavailableError])
 def test_without_a_token(place: Place, name: str, error: type[ClientAuthenticationError]) -> None:
-    with pytest.raises(Unavailable, match="no token; check the app's identity") as caught:
+    with pytest.raises(Unavailable, match="no token; assign the managed identity") as caught:
         place.edge(credential=Failing(error)).current(SecretTarget(name))
+    assert caught.value.code is Code.IDENTITY_MISSING
     assert "hunter2" not in str(caught.value)
+
+
+def test_an_identity_endpoint_that_answers_a_page_is_no_fault_of_the_vault(
+    place: Place,
+    state: Path,
+    identity: Component,
+    name: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found = environment(state / "identity", identity.url)
+    for key, text in found.items():
+        monkeypatch.setenv(key, text)
+    sign_in = Admin(identity)
+    sign_in.fault(status=200, cause="page", times=9)
+    vault = place.edge(credential=Identity(found, PUBLIC.authority).credential)
+    with pytest.raises(Unavailable, match=r"no token for .*HTTP 200") as caught:
+        vault.current(SecretTarget(name))
+    sign_in.clear()
+    assert caught.value.code is Code.IDENTITY_ANSWER
 
 
 def test_after_a_restart(

@@ -60,10 +60,11 @@ class TestAborted:
     def test_key_vault_refusing(self, stack: Stack) -> None:
         serving = active(stack)
         match = {"method": "PUT", "path_prefix": f"/secrets/{world.secret(other(serving))}"}
-        stack.faults.order("keyvault", match=match, times=50, status=403)
+        firewalled = {"status": 403, "cause": "ForbiddenByFirewall"}
+        stack.faults.order("keyvault", match=match, times=50, **firewalled)
         reason, why = self.outcome(stack, started(stack), serving)
-        assert "HTTP 403" in reason
-        assert why == {"vault-denied"}
+        assert "HTTP 403 ForbiddenByFirewall" in reason
+        assert why == {"vault-firewall"}
 
     @pytest.mark.long
     def test_a_key_vault_that_stays_down_longer_than_the_retry_timeout(self, stack: Stack) -> None:

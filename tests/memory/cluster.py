@@ -78,6 +78,7 @@ class DeploymentState:
     pods: list[Pod] = field(default_factory=list)
     created: int = 0
     labels: dict[str, str] = field(default_factory=dict)  # of its pods
+    host_network: bool = False
     selector: Selector | None = None  # of matchLabels that are its pods' labels, unless given
     paused: bool = False
     # Pods of its labels that are not of it, or over: evicted ones, copies for debugging.
@@ -213,7 +214,7 @@ class ClusterModel:
         starting = pod.ready_at is None or pod.ready_at > self._clock.now
         return world.Pod(
             pod.name,
-            (pod.address,),
+            (NODE if deployment.host_network else pod.address,),
             (NODE,),
             created=pod.created,
             ready=ready,

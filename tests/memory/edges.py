@@ -394,8 +394,8 @@ class MemoryTraffic:
                 return scripted(self._world)
             deployment = self._model.answers(found)
             if deployment is None:
-                text = f"cluster could not reach Service {target}: HTTP 503 ServiceUnavailable"
-                raise Unavailable(Code.CLUSTER_UNAVAILABLE, text)
+                text = f"Service {target} at {path}: HTTP 503, the Service has no ready pod"
+                raise Unavailable(Code.PROXY_NO_PODS, text)
             return self._answer(found, deployment)
 
         port = f":{target.port}" if target.port else ""

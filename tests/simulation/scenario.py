@@ -109,6 +109,8 @@ def _credential(rng: Random, name: str, workloads: int) -> dict[str, Any]:
     # A team that rotates late: what Key Vault announces is not due yet, and is skipped.
     late = rng.random() < 0.03
     found = document(name, shape, deliveries, policy) | ({"rotateBefore": "7d"} if late else {})
+    if _beside(rng).random() > 0.85:  # no route that says which role serves
+        found["workloads"][-1]["tests"] = [{"path": "/healthz", "repeat": 1}]
     if rng.random() < 0.1:
         found["database"]["replicas"] = ["read.example"]
     if _beside(rng).random() < 0.1:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 from azure.core.credentials import AccessToken
@@ -26,7 +26,8 @@ from opentelemetry.sdk.metrics.export import (
 from local.identity import Identity, issue
 from local.process import ROOT
 from local.tls import Authority
-from rotation import log
+from rotation import __version__, log
+from rotation.edges import telemetry
 from rotation.edges.azure import AzureEdges
 from rotation.edges.telemetry import Late, _insights, _otlp
 from tests.telemetry.collectors import Collector, ingestion, otlp
@@ -35,6 +36,8 @@ from tests.telemetry.test_on_the_stack import QUICK
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from opentelemetry.sdk.resources import Resource
 
 INDEXED = "import function_app; function_app.app.get_functions()"
 CLOSED = "http://127.0.0.1:9"  # the port `discard`: nothing listens there
@@ -179,6 +182,62 @@ def test_an_exporter_that_cannot_be_made_is_tried_again(caplog: pytest.LogCaptur
         assert [late.export(NO_DATA) for _ in range(2)] == [BAD, GOOD]
     assert "instrumentation key" not in caplog.text
     assert "ValueError" in caplog.text
+
+
+def test_what_is_made_is_flushed_and_closed_and_nothing_is_made_for_it() -> None:
+    class Closed(Scripted):
+        ended: ClassVar[list[str]] = []
+
+        def force_flush(self, timeout_millis: float = 10_000) -> bool:
+            self.ended.append("flushed")
+            return super().force_flush(timeout_millis)
+
+        def shutdown(self, timeout_millis: float = 30_000, **more: Any) -> None:
+            self.ended.append("closed")
+            super().shutdown(timeout_millis, **more)
+
+    late = Late("OTLP", lambda: Closed(GOOD))
+    assert late.force_flush() is True
+    late.shutdown()
+    assert Closed.ended == []
+    assert late.export(NO_DATA) is GOOD
+    assert late.force_flush() is True
+    late.shutdown()
+    assert Closed.ended == ["flushed", "closed"]
+
+
+NAMES = [
+    ({"OTEL_SERVICE_NAME": "a", "WEBSITE_SITE_NAME": "b"}, "a"),
+    ({"OTEL_SERVICE_NAME": "", "WEBSITE_SITE_NAME": "b"}, "b"),
+    ({}, "credential-rotation"),
+]
+
+
+@pytest.mark.parametrize(("named", "service"), NAMES)
+def test_the_provider_that_is_set_has_the_apps_name(
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    named: dict[str, str],
+    service: str,
+) -> None:
+    given: list[dict[str, Any]] = []
+
+    class Provider(MeterProvider):
+        def __init__(self, readers: Any, resource: Resource) -> None:
+            super().__init__(readers, resource, shutdown_on_exit=False)
+            given.append(dict(resource.attributes))
+
+    provided: list[MeterProvider] = []
+    monkeypatch.setattr(telemetry, "MeterProvider", Provider)
+    monkeypatch.setattr(metrics, "get_meter_provider", lambda: None)
+    monkeypatch.setattr(metrics, "set_meter_provider", provided.append)
+    with caplog.at_level(logging.INFO, "rotation"):
+        AzureEdges({**named, "OTEL_EXPORTER_OTLP_ENDPOINT": CLOSED}).report()
+    (provider,) = provided
+    provider.shutdown()
+    assert [one["service.name"] for one in given] == [service]
+    assert given[0]["service.version"] == __version__
+    assert caplog.text == ""
 
 
 def test_a_receiver_that_never_answers_holds_up_no_function() -> None:

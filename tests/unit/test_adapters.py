@@ -7,8 +7,9 @@ import json
 import socket
 import subprocess
 import sys
+import time
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, NoReturn
 
 import psycopg
 import pytest
@@ -70,9 +71,24 @@ def test_what_a_status_means(status: int | None, kind: type[EdgeError], code: Co
 
 @pytest.mark.parametrize(
     ("header", "seconds"),
-    [(None, None), ("", None), ("7", 7.0), ("soon", None), ("-1", None)],
+    [
+        (None, None),
+        ("", None),
+        ("7", 7.0),
+        ("86401", 86_400.0),
+        ("٣", None),
+        ("²", None),
+        ("soon", None),
+        ("-1", None),
+        ("Thu, 01 Jan 1970 00:01:40 GMT", 10.0),
+        ("Thu, 01 Jan 1970 00:01:20 GMT", 0.0),
+        ("Sun, 04 Jan 1970 00:00:00 GMT", 86_400.0),
+    ],
 )
-def test_the_pause_that_a_server_asks_for(header: str | None, seconds: float | None) -> None:
+def test_the_pause_that_a_server_asks_for(
+    monkeypatch: pytest.MonkeyPatch, header: str | None, seconds: float | None
+) -> None:
+    monkeypatch.setattr(time, "time", lambda: 90.0)
     error = http_status.error(CODES, "it failed", 429, header)
     assert isinstance(error, Unavailable)
     assert error.retry_after == seconds
@@ -143,14 +159,20 @@ def test_a_password_that_might_be_changed_on_its_way(password: str) -> None:
 
 REFUSED: list[tuple[psycopg.Error, type[EdgeError], Code]] = [
     (errors.AdminShutdown(), Unavailable, Code.DATABASE_BUSY),
-    (errors.TooManyConnections(), Unavailable, Code.DATABASE_BUSY),
+    (errors.TooManyConnections(), Unavailable, Code.DATABASE_FULL),
+    (errors.CannotConnectNow(), Unavailable, Code.DATABASE_STARTING),
+    (errors.ReadOnlySqlTransaction(), Unavailable, Code.DATABASE_READ_ONLY),
+    (errors.InvalidPassword(), Denied, Code.LOGIN_REFUSED),
+    (errors.InvalidCatalogName(), Invalid, Code.LOGIN_DATABASE),
+    (errors.ProtocolViolation("query_wait_timeout"), Unavailable, Code.POOLER_WAITING),
+    (errors.ProtocolViolation("database removed"), Unavailable, Code.DATABASE_BUSY),
     (errors.DeadlockDetected(), Unavailable, Code.DATABASE_BUSY),
     (errors.LockNotAvailable(), Unavailable, Code.DATABASE_BUSY),
     (errors.IoError(), Unavailable, Code.DATABASE_BUSY),
     (errors.ConnectionFailure(), Unavailable, Code.DATABASE_BUSY),
     (errors.InsufficientPrivilege(), Denied, Code.DATABASE_RIGHT),
     (errors.UndefinedObject(), Missing, Code.DATABASE_MISSING),
-    (errors.InvalidAuthorizationSpecification(), Missing, Code.DATABASE_MISSING),
+    (errors.InvalidAuthorizationSpecification(), Denied, Code.LOGIN_BARRED),
     (errors.SyntaxError(), Invalid, Code.DATABASE_ERROR),
     (psycopg.DataError("no code"), Invalid, Code.DATABASE_ERROR),
     (psycopg.InterfaceError("closed"), Unavailable, Code.DATABASE_UNREACHABLE),
@@ -177,6 +199,115 @@ def test_what_an_error_of_the_database_means(
     found = connecting.translated("it failed", "orders_blue", error)
     assert (type(found), found.code) == (kind, code)
     assert found.message.startswith("it failed: ")
+
+
+# As they came from PostgreSQL 15 and PgBouncer 1.18, through libpq 18.
+METHOD = 'authentication method requirement "scram-sha-256" failed: server requested a '
+AT = 'connection failed: connection to server at "192.0.2.1", port 5432 failed: '
+HINT = (
+    "\nThis may indicate that the server does not support any SSL protocol version between x and y."
+)
+SAYS: list[tuple[str, type[EdgeError], Code]] = [
+    (f'{AT}FATAL:  no pg_hba.conf entry for host "x", user "y"', Denied, Code.LOGIN_HBA),
+    (f'{AT}FATAL:  pg_hba.conf rejects connection for host "x"', Denied, Code.LOGIN_HBA),
+    (f"{AT}FATAL:  login rejected", Denied, Code.LOGIN_HBA),
+    (f'{AT}FATAL:  password authentication failed for user "x"', Denied, Code.LOGIN_REFUSED),
+    (f"{AT}FATAL:  SASL authentication failed", Denied, Code.LOGIN_REFUSED),
+    (f'{AT}FATAL:  role "x" is not permitted to log in', Denied, Code.LOGIN_REFUSED),
+    (f'{AT}FATAL:  role "x" does not exist', Denied, Code.LOGIN_REFUSED),
+    (f"{AT}fe_sendauth: no password supplied", Denied, Code.LOGIN_REFUSED),
+    (f'{AT}FATAL:  LDAP authentication failed for user "x"', Denied, Code.LOGIN_METHOD),
+    (f"{AT}{METHOD}cleartext password", Invalid, Code.LOGIN_METHOD),
+    (f"{AT}{METHOD}hashed password", Invalid, Code.LOGIN_NOT_SCRAM),
+    (f'{AT}FATAL:  permission denied for database "d"', Denied, Code.LOGIN_CONNECT),
+    (f'{AT}FATAL:  database "d" does not exist', Denied, Code.LOGIN_DATABASE),
+    (f"{AT}FATAL:  no such database: d", Denied, Code.LOGIN_DATABASE),
+    (f'{AT}FATAL:  database "d" is disabled', Denied, Code.LOGIN_DATABASE),
+    (f'{AT}FATAL:  could not access file "hunter2": No such', Denied, Code.LOGIN_BARRED),
+    (
+        f'{AT}FATAL:  database "d" is not currently accepting connections',
+        Denied,
+        Code.LOGIN_DATABASE,
+    ),
+    (
+        f"{AT}FATAL:  connection requires a valid client certificate",
+        Invalid,
+        Code.DATABASE_CLIENT_CERTIFICATE,
+    ),
+    (f"{AT}FATAL:  sorry, too many clients already", Unavailable, Code.DATABASE_FULL),
+    (f'{AT}FATAL:  too many connections for role "x"', Unavailable, Code.DATABASE_FULL),
+    (
+        f"{AT}FATAL:  no more connections allowed (max_client_conn)",
+        Unavailable,
+        Code.POOLER_FULL,
+    ),
+    (f"{AT}FATAL:  query_wait_timeout", Unavailable, Code.POOLER_WAITING),
+    (f"{AT}FATAL:  unsupported startup parameter: options", Invalid, Code.DATABASE_POOLER),
+    (f"{AT}FATAL:  the database system is starting up", Unavailable, Code.DATABASE_STARTING),
+    (f"{AT}FATAL:  the database system is shutting down", Unavailable, Code.DATABASE_STARTING),
+    (f"{AT}SSL error: tlsv1 alert protocol version{HINT}", Invalid, Code.DATABASE_TLS_VERSION),
+    (f"{AT}SSL error: unsupported protocol{HINT}", Invalid, Code.DATABASE_TLS_VERSION),
+    (f"{AT}SSL error: ssl/tls alert handshake failure", Unavailable, Code.DATABASE_TLS),
+    (f"{AT}SSL error: wrong version number{HINT}", Unavailable, Code.DATABASE_TLS),
+    (f"{AT}SSL error: certificate verify failed", Invalid, Code.DATABASE_CERTIFICATE),
+    (f'{AT}root certificate file "x" does not exist', Invalid, Code.DATABASE_CERTIFICATE),
+    (
+        f'{AT}server certificate for "a" does not match host name "b"',
+        Invalid,
+        Code.DATABASE_CERTIFICATE,
+    ),
+    (
+        f"{AT}server does not support SSL, but SSL was required",
+        Invalid,
+        Code.DATABASE_NO_TLS,
+    ),
+    (f"{AT}Connection refused\n\tIs the server running?", Unavailable, Code.DATABASE_DOWN),
+    ("connection timeout expired", Unavailable, Code.DATABASE_TIMEOUT),
+    (f"{AT}No route to host", Unavailable, Code.DATABASE_TIMEOUT),
+    ("failed to resolve host 'x': [Errno -2] Name or", Unavailable, Code.DATABASE_NAME),
+    (f"{AT}server closed the connection unexpectedly", Unavailable, Code.DATABASE_HUNG_UP),
+    (
+        f"{AT}received invalid response to SSL negotiation: H",
+        Unavailable,
+        Code.DATABASE_PROTOCOL,
+    ),
+    (
+        f"{AT}expected authentication request from server, but received H",
+        Unavailable,
+        Code.DATABASE_PROTOCOL,
+    ),
+    # In another language, and what nobody has listed: no guess.
+    (f"{AT}ВАЖНО:  пользователь «hunter2» не прошёл", Unavailable, Code.DATABASE_REFUSES),
+    (f"{AT}FATAL:  hunter2 is no good", Unavailable, Code.DATABASE_REFUSES),
+    (f"{AT}hunter2", Unavailable, Code.DATABASE_UNREACHABLE),
+]
+
+
+@pytest.mark.parametrize(("text", "kind", "code"), SAYS)
+def test_what_a_refused_connection_means(text: str, kind: type[EdgeError], code: Code) -> None:
+    found = connecting.translated("it failed", "orders_blue", psycopg.OperationalError(text))
+    assert (type(found), found.code) == (kind, code)
+    assert "server up" not in found.message
+    for words in ("hunter2", "192.0.2.1", '"x"'):
+        assert words not in found.message
+
+
+def test_what_is_not_known_of_a_connection_is_told_by_the_clients_class() -> None:
+    error = psycopg.errors.ConnectionTimeout("hunter2")
+    found = connecting.translated("it failed", "orders_blue", error)
+    assert found.message == "it failed: ConnectionTimeout"
+
+
+def test_every_line_of_the_table_is_met() -> None:
+    """What stands above another line's words, and hides it, would never count."""
+    met = {
+        next(said for said in connecting.SAID if said.found_in(text))
+        for text, *_ in SAYS
+        if any(said.found_in(text) for said in connecting.SAID)
+    }
+    rare = {"client certificates can only be", "no such user", "server login has been failing"}
+    rare |= {"Connection timed out", "Network is unreachable"}
+    assert {said.words for said in set(connecting.SAID) - met} == rare
 
 
 ANSWERS = [
@@ -216,25 +347,24 @@ def test_a_login_that_takes_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
     assert caught.value.code is Code.LOGIN_SLOW
 
 
+def stdin_of(server: list[str | int]) -> io.TextIOWrapper:
+    """What `prove` gives the process that logs in."""
+    given = {"what": "it failed", "role": "orders_blue", "password": "p", "sslrootcert": None}
+    given |= {"requireAuth": "scram-sha-256"}
+    return io.TextIOWrapper(io.BytesIO(json.dumps({**given, "server": server}).encode()))
+
+
 def test_the_process_says_why_a_login_failed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # and does not listen
-        given = {
-            "what": "it failed",
-            "server": ["127.0.0.1", taken.getsockname()[1], "orders", "disable"],
-            "role": "orders_blue",
-            "password": "p",
-            "requireAuth": "scram-sha-256",
-            "sslrootcert": None,
-        }
-        stdin = io.TextIOWrapper(io.BytesIO(json.dumps(given).encode()))
-        monkeypatch.setattr(sys, "stdin", stdin)
+        server = ["127.0.0.1", taken.getsockname()[1], "orders", "disable"]
+        monkeypatch.setattr(sys, "stdin", stdin_of(server))
         assert login.main() == 1
     kind, code, message = json.loads(capsys.readouterr().out)
-    assert (kind, code) == ("Unavailable", "database-unreachable")
-    assert message.startswith("it failed: no connection")
+    assert (kind, code) == ("Unavailable", "database-connection-refused")
+    assert message == "it failed: Connection refused"
 
 
 def test_the_process_ends_with_0_once_it_is_logged_in(
@@ -246,14 +376,22 @@ def test_the_process_ends_with_0_once_it_is_logged_in(
         def execute(self, statement: str) -> None:
             self.asked.append(statement)
 
-    given = {"what": "it", "role": "r", "password": "p", "requireAuth": "x", "sslrootcert": None}
-    server = ["127.0.0.1", 1, "orders", "disable"]
-    stdin = io.TextIOWrapper(io.BytesIO(json.dumps({**given, "server": server}).encode()))
-    monkeypatch.setattr(sys, "stdin", stdin)
+    monkeypatch.setattr(sys, "stdin", stdin_of(["127.0.0.1", 1, "orders", "disable"]))
     monkeypatch.setattr(login, "connected", lambda *_, **__: nullcontext(Connection()))
     assert login.main() == 0
     assert Connection.asked == ["SELECT 1"]
     assert capsys.readouterr().out == ""
+
+
+def test_the_process_ends_with_0_where_the_password_was_taken_and_all_connections_are(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: object, **__: object) -> NoReturn:
+        raise connecting.Accepted(Code.DATABASE_FULL, "it is full")
+
+    monkeypatch.setattr(sys, "stdin", stdin_of(["127.0.0.1", 1, "orders", "disable"]))
+    monkeypatch.setattr(login, "connected", full)
+    assert (login.main(), capsys.readouterr().out) == (0, "")
 
 
 def test_the_process_gets_no_variable_of_libpqs(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -294,6 +432,21 @@ def test_an_answer_may_be_as_large_as_it_may_and_no_larger(monkeypatch: pytest.M
         assert [bound.readinto(bytearray(5)) for _ in range(2)] == [5, 5]
         with pytest.raises(OSError, match="the answer is too large"):
             bound.readinto(bytearray(1))
+
+
+def test_a_read_of_nothing_counts_as_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bounded, "LARGEST", 2)
+    bound, connected = reader(0, 0.9)  # seconds: less than one is enough for a read
+    with connected:
+        assert [bound.readinto(bytearray(5)) for _ in range(3)] == [0] * 3
+
+
+def test_a_reader_closes_what_it_reads() -> None:
+    raw = Trickle(1)
+    with socket.socket() as connected:
+        bound = _Bounded(raw, connected)
+        bound.close()
+    assert (raw.closed, bound.closed) == (True, True)
 
 
 def test_an_answer_is_not_waited_for_after_its_deadline() -> None:
@@ -342,6 +495,8 @@ def test_a_transport_for_azures_clients(bundle: str | None) -> None:
         adapter = made.session.get_adapter(f"{scheme}vault.example/")
         assert adapter.max_retries.total == 0
         assert adapter.poolmanager.pool_classes_by_scheme is bounded.POOLS
+    made.close()
+    assert made.session is not None  # what would be used next has no bounds
 
 
 KUBECONFIG = {

@@ -9,9 +9,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 from azure.core.credentials import AccessToken
+from azure.core.exceptions import AzureError, ClientAuthenticationError
+from azure.identity import CredentialUnavailableError
 
+from rotation.config import Endpoint
 from rotation.edges.azure import AzureEdges
-from rotation.model.errors import Invalid, Unavailable
+from rotation.edges.identity import Identity, Renewable
+from rotation.model.errors import Denied, EdgeError, Invalid, Unavailable
 from rotation.model.reasons import Code
 from rotation.secrecy import Secret
 from tests.unit.test_config import VALID
@@ -36,6 +40,7 @@ def test_each_edge_is_opened_once(edges: AzureEdges) -> None:
         lambda: edges.topic("https://t.westeurope-1.eventgrid.azure.net/api/events"),
         lambda: getattr(edges.traffic("aks"), "_api"),  # noqa: B009 - the API's client is what is shared
     ):
+        assert once() is not None
         assert once() is once()
     other = edges.vault("https://other.vault.azure.net")
     assert other is not edges.vault("https://kv.vault.azure.net")
@@ -50,6 +55,44 @@ class Signed:
     def get_token(self, *scopes: str, **_: Any) -> AccessToken:
         self.scopes += scopes
         return AccessToken("an Entra token", 2**32)
+
+
+def test_a_planned_twin_signs_in_as_the_file_s_edges_do(edges: AzureEdges) -> None:
+    twin = edges.planned(edges.configuration)
+    assert twin.identity is edges.identity
+
+
+def test_a_file_that_cannot_be_read_names_nobody() -> None:
+    assert AzureEdges({"ROTATION_CONFIG": "/no/such/credentials.yaml"}).named() == set()
+
+
+def test_an_endpoint_is_a_place_of_its_own(edges: AzureEdges) -> None:
+    given = edges.configuration.credential("orders-db")
+    assert edges.endpoint(given) is None
+    database = given.database.model_copy(update={"endpoint": Endpoint(host="pooler.example")})
+    fronted = given.model_copy(update={"database": database})
+    assert edges.endpoint(fronted) is edges.endpoint(fronted)
+    assert edges.endpoint(fronted) not in {None, edges.database(fronted)}
+
+
+@pytest.mark.parametrize(("secret", "left"), [(None, 2), ("admin-password", 1)])
+def test_a_token_that_a_server_refused_is_forgotten_and_a_password_never_kept(
+    edges: AzureEdges, monkeypatch: pytest.MonkeyPatch, secret: str | None, left: int
+) -> None:
+    made: list[Signed] = []
+
+    def make() -> Signed:
+        made.append(Signed())
+        return made[-1]
+
+    monkeypatch.setattr(edges.identity, "credential", Renewable(make))
+    given = edges.configuration.credential("orders-db")
+    admin = given.database.admin.model_copy(update={"secret": secret})
+    database = given.database.model_copy(update={"admin": admin})
+    edges.identity.token("one")
+    edges._refused(given.model_copy(update={"database": database}))  # noqa: SLF001 - what a server's refusal calls
+    edges.identity.token("one")
+    assert len(made) == left
 
 
 HOSTS = [
@@ -102,6 +145,32 @@ def test_an_admins_password_comes_from_its_vault(edges: AzureEdges, own: str | N
     password = Opened({})._admin_password(credential, "pg.example")  # noqa: SLF001 - as above
     assert password.reveal() == "from the vault"
     assert asked == [(own or "https://kv.vault.azure.net", "admin-password")]
+
+
+UNSIGNED: list[tuple[Exception, type[EdgeError], Code]] = [
+    (CredentialUnavailableError("hunter2"), Unavailable, Code.IDENTITY_MISSING),
+    (ClientAuthenticationError("hunter2"), Denied, Code.IDENTITY_DENIED),
+    (AzureError("hunter2"), Unavailable, Code.IDENTITY_UNAVAILABLE),
+    (ValueError("hunter2"), Unavailable, Code.IDENTITY_UNAVAILABLE),
+]
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "code"), UNSIGNED, ids=[type(row[0]).__name__ for row in UNSIGNED]
+)
+def test_an_identity_without_a_token(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, kind: type[EdgeError], code: Code
+) -> None:
+    class Refusing:
+        def get_token(self, *_: str, **__: Any) -> AccessToken:
+            raise error
+
+    identity = Identity({}, "https://login.example")
+    monkeypatch.setattr(identity, "credential", Refusing())
+    with pytest.raises(kind, match="for the scope") as caught:
+        identity.token("the scope")
+    assert (type(caught.value), caught.value.code) == (kind, code)
+    assert "hunter2" not in caught.value.message
 
 
 def test_what_is_fetched_is_checked(edges: AzureEdges) -> None:

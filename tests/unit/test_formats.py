@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -93,6 +94,81 @@ LIVE: list[tuple[str, Shape, str]] = [
         "a connection string of Npgsql",
         shape("ado.net"),
         "Host=pg.example;Port=5432;Database=orders;User ID=USR;Pwd=PSW;SSL Mode=VerifyFull;",
+    ),
+    (
+        "Azure's service connector, for .NET",
+        shape("ado.net"),
+        "Server=pg.example;Database=orders;Port=5432;Ssl Mode=Require;User Id=USR;Password=PSW;",
+    ),
+    (
+        "Azure's service connector, for Python and Go",
+        shape("libpq"),
+        "dbname=orders host=pg.example port=5432 sslmode=require user=USR password=PSW",
+    ),
+    (
+        "Azure's service connector, for Java",
+        shape("jdbc"),
+        "jdbc:postgresql://pg.example:5432/orders?sslmode=require&user=USR&password=PSW",
+    ),
+    (
+        "a JDBC driver that wraps pgjdbc",
+        shape("jdbc"),
+        "jdbc:aws-wrapper:postgresql://pg.example/orders?password=PSW&user=USR&wrapperPlugins=",
+    ),
+    (
+        "SQLAlchemy's with an underscore in the driver's name",
+        shape("url"),
+        "postgresql+psycopg_async://USR:PSW@pg.example/orders",
+    ),
+    (
+        "Prisma's",
+        shape("url"),
+        "postgresql://USR:PSW@pool.example:6432/orders?schema=t7&pgbouncer=true&sslmode=require",
+    ),
+    (
+        "Go's, without quotes and with an empty value",
+        shape("libpq"),
+        "host=/cloudsql/p:r:i  user=USR password=PSW dbname=orders  options=''",
+    ),
+    (
+        "the keys of a Kubernetes Secret, Bitnami's",
+        shape("json", {"password": "postgres-password", "username": "none"}),
+        '{"postgres-password": "PSW", "replication-password": "of the replica, another one"}',
+    ),
+    (
+        "the keys of a service binding, Crunchy's",
+        shape("json", {"username": "user"}),
+        (
+            '{"host": "pg.example", "port": "5432", "dbname": "orders", "user": "USR", '
+            '"password": "PSW", "uri": "postgresql://USR:PSW@pg.example:5432/orders", '
+            '"jdbc-uri": "jdbc:postgresql://pg.example:5432/orders?password=PSW&user=USR", '
+            '"verifier": "SCRAM-SHA-256$4096:c2FsdA==$c3RvcmVk:c2VydmVy"}'
+        ),
+    ),
+    (
+        "Spring's, with its address apart",
+        shape(
+            "json",
+            {"username": "spring.datasource.username", "password": "spring.datasource.password"},
+        ),
+        (
+            '{"spring.datasource.url": "jdbc:postgresql://pg.example/orders", '
+            '"spring.datasource.username": "USR", "spring.datasource.password": "PSW"}'
+        ),
+    ),
+    (
+        "Vault's database engine",
+        shape("json"),
+        (
+            '{"username": "USR", "password": "PSW", "connection_url": '
+            '"postgresql://{{username}}:{{password}}@pg.example/orders", "ttl": 3600, '
+            '"rotation_statements": []}'
+        ),
+    ),
+    (
+        "a URL of IPv6 with a socket's options",
+        shape("url"),
+        "postgresql://USR:PSW@[2001:db8::7]:5432/orders?keepalives=1&application_name=a%20b",
     ),
 ]
 
@@ -206,6 +282,81 @@ def test_what_a_value_says_of_the_login(
     assert "orders" not in repr(held)
 
 
+# What people have that no form is, and what they are told of it.
+REFUSED: list[tuple[Shape, str, str]] = [
+    (shape("password"), "\n", "it is empty"),
+    (shape("password"), f"postgresql://orders_blue:{OLD}@pg/orders", "it is of the format 'url'"),
+    (shape("password"), f'{{"PGPASSWORD": "{OLD}"}}', "it is of the format 'json'"),
+    (shape("password"), f"host=pg user=o password={OLD}", "it is of the format 'libpq'"),
+    (shape("password"), f"Server=pg;Uid=o;Pwd={OLD}", "it is of the format 'ado.net'"),
+    (shape("password"), f"\ufeff{OLD}", "a byte order mark"),
+    (shape("password"), f"PGUSER=orders\nPGPASSWORD={OLD}\n", "a list of variables"),
+    (shape("password"), f"export A=1\r\nexport B={OLD}", "a list of variables"),
+    (shape("url"), f"postgresql://u:{OLD}@pg:x/orders", "a port that is no number, or"),
+    (shape("url"), f"postgresql://u:{OLD}/x@pg/orders", "is not percent-encoded"),
+    (shape("url"), f"mysql://u:{OLD}@pg/orders", "another scheme"),
+    (shape("url"), f"r2dbc:postgresql://u:{OLD}@pg/orders", "another scheme"),
+    (shape("url"), f"postgresql://u:{OLD}@pg/\norders", "a line break or another control"),
+    (shape("url"), f"postgresql://pg/orders?user=u&password={OLD}+", "a \\+ in its query"),
+    (shape("url"), "postgresql://orders@pg/orders", "it has no password"),
+    (shape("url"), OLD, "it is no URL"),
+    (shape("url"), f'"postgresql://u:{OLD}@pg/orders"', "it stands in quotes"),
+    (shape("url"), f"DATABASE_URL=postgresql://u:{OLD}@pg/orders", "another scheme"),
+    (shape("url"), f"jdbc:postgresql://pg/orders?password={OLD}", "it is of the format 'jdbc'"),
+    (shape("jdbc"), f"postgresql://u:{OLD}@pg/orders", "it is of the format 'url'"),
+    (shape("jdbc"), f"jdbc:postgresql://u:{OLD}@pg/orders", "is not percent-encoded"),
+    (shape("jdbc"), "jdbc:postgresql://pg/orders", "it has no password"),
+    (shape("json"), OLD, "it is no JSON object, has a key twice"),
+    (shape("json"), f'["{OLD}"]', "it is no JSON object"),
+    (shape("json"), f"username: orders\npassword: {OLD}", "it is no JSON object"),
+    (shape("json"), f'{{"Password": "{OLD}"}}', "it has no text under the key 'password'"),
+    (shape("json"), f'{{"password": ["{OLD}"]}}', "it has no text under the key 'password'"),
+    (shape("json"), f'{{"data": {{"data": {{"password": "{OLD}"}}}}}}', "within another value"),
+    (shape("json"), f'{{"a": [{{"password": "{OLD}"}}]}}', "within another value"),
+    (shape("json"), '{"a":' * 60 + "1" + "}" * 60, "more than 50 levels"),
+    (shape("libpq"), f"host=pg password='{OLD}", "a value that is not quoted as libpq has it"),
+    (shape("libpq"), OLD, "it has no keywords"),
+    (shape("libpq"), f"host=pg\tpassword={OLD}", "a line break or another control"),
+    (shape("ado.net"), f'Host=pg;Password="{OLD}', "a value that is not quoted as Npgsql has it"),
+]
+
+
+@pytest.mark.parametrize(("form", "live", "why"), REFUSED, ids=range(len(REFUSED)))
+@pytest.mark.parametrize("encoded", [False, True], ids=["", "base64"])
+def test_what_is_refused_is_told_apart(form: Shape, live: str, why: str, *, encoded: bool) -> None:
+    if encoded:
+        why = "it is the base64 of a value" if "it is of the format" in why else "it |of the|has"
+        live = base64.b64encode(live.encode()).decode()
+        if form.format == "password" and "base64" not in why:
+            assert read(form, Secret(live), "v").password.reveal() == live
+            return
+    with pytest.raises(Invalid, match=why) as caught:
+        read(form, Secret(live), "orders-blue/1")
+    assert caught.value.code is Code.FORMAT
+    assert OLD not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "password",
+    ["a=b", "c2VjcmV0", "c2VjcmV0cGFzc3dvcmQ=", '"quoted"', "{", "{}", "pg:5432/orders", "a\nb=c"],
+)
+def test_a_strange_password_is_one(password: str) -> None:
+    assert read(shape("password"), Secret(password), "v").password.reveal() == password
+
+
+@pytest.mark.parametrize(
+    ("form", "live", "password"),
+    [
+        (shape("jdbc"), "jdbc:postgresql://pg/orders?user=o&password=a+b%2B", "a b+"),
+        (shape("url"), "postgresql+asyncpg://pg/orders?user=o&password=a+b%2B", "a b+"),
+        (shape("url"), "postgresql://o:a+b@pg/orders", "a+b"),
+        (shape("url"), "postgresql://pg/orders?user=o&password=a%2Bb&options=x+y", "a+b"),
+    ],
+)
+def test_a_plus_is_what_the_client_takes_it_for(form: Shape, live: str, password: str) -> None:
+    assert read(form, Secret(live), "v").password.reveal() == password
+
+
 @pytest.mark.parametrize(
     ("form", "live"),
     [
@@ -262,7 +413,7 @@ def test_a_value_that_names_no_user_gets_none() -> None:
     assert green(shape("libpq"), f"password={OLD}") == f"password={NEW}"
 
 
-TEXT = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1)
+TEXT = st.text(st.characters(exclude_categories=["Cs", "Cc", "Cf"]), min_size=1)
 BLANK: dict[Format, str] = {
     "password": "x",
     "url": "postgresql://x:x@pg.example:6432/orders?sslmode=require",

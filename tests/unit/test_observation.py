@@ -204,13 +204,21 @@ def test_what_counts_as_a_workloads_address(
     addresses: Any, client: str, known_by: str | None
 ) -> None:
     found = edges((f"{WORKLOAD}.addresses", addresses))
-    pods = found.pods("aks").listed(credential(found).workloads[0].deployment("green"))
-    address = pods[0].addresses[0] if client == "its pod's" else client
+    address = replaced_pod(found) if client == "its pod's" else client
     found.world.database.jobs = [session("orders_blue", "api/blue", address)]
     evidence = seen(found)
     (row,) = [row for row in evidence.sessions if row.role == "orders_blue"]
     assert row.known_by == known_by
     assert (row in evidence.still_in_use) is (known_by is None)
+
+
+def replaced_pod(found: MemoryEdges) -> str:
+    """The address of a pod of the slot that was replaced, which has no session of its own."""
+    cluster = found.world.clusters["aks"]
+    cluster.scale(cluster.deployments["orders", "api-blue"], 1)
+    found.calls.pause(60)
+    (pod,) = found.pods("aks").listed(credential(found).workloads[0].deployment("blue"))
+    return pod.addresses[0]
 
 
 def test_pods_that_cannot_be_looked_at_vouch_for_nobody() -> None:
@@ -229,18 +237,19 @@ def seen(found: MemoryEdges) -> Evidence:
 
 def test_evidence_that_is_complete() -> None:
     found = edges()
-    pod = found.pods("aks").listed(credential(found).workloads[0].deployment("green"))[0]
-    found.world.database.jobs = [session("orders_blue", "api/blue", pod.addresses[0])]
+    found.world.database.jobs = [session("orders_blue", "api/blue", replaced_pod(found))]
     evidence = seen(found)
     assert (evidence.complete, evidence.passed, evidence.problems) == (True, True, [])
-    assert evidence.pods == {"api": {"blue": [], "green": ["api-green-1", "api-green-2"]}}
+    assert evidence.pods == {
+        "api": {"blue": ["api-blue-1"], "green": ["api-green-1", "api-green-2"]}
+    }
     assert [(row.role, row.workload, row.sessions) for row in evidence.sessions] == [
         ("orders_blue", "api", 1),
         ("orders_green", "api", 1),
         ("orders_green", "api", 1),
     ]
     assert evidence.still_in_use == []
-    assert evidence.at == "2027-03-01T12:00:00.000Z"
+    assert evidence.at == "2027-03-01T12:01:00.000Z"
     assert found.calls.writes == []
 
 

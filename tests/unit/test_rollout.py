@@ -68,9 +68,9 @@ EXPLAINED: list[tuple[dict[str, Any], list[Pod] | None, Code, str]] = [
     ({}, [pod()], Code.NOT_READY, f"pod api-green-1: Running and not ready; {LOGS}"),
     (
         {},
-        [pod("one"), pod("two", created=LATER, waiting="Unschedulable"), pod("three", ready=True)],
+        [pod("two"), pod("one", created=LATER, waiting="Unschedulable"), pod("zero", ready=True)],
         Code.NOT_READY,
-        "pod two: Unschedulable; kubectl describe --namespace orders pod/two",
+        "pod one: Unschedulable; kubectl describe --namespace orders pod/one",
     ),
     (
         {"failure": "ProgressDeadlineExceeded"},

@@ -336,11 +336,18 @@ def test_a_record_that_cannot_be_read_needs_attention_and_hides_no_other(
 def test_find_shows_what_its_parts_do() -> None:
     shown = {
         "stage": "prepare",
-        "workloads": {"api": "planned", "web": "planned", "jobs": "failed"},
+        "workloads": dict.fromkeys(("api", "web", "slow", "later"), "planned") | {"jobs": "failed"},
     }
+    pods = "0 of 2 pods are ready"
     parts = [
         Instance("orders-db-1.prepare.api", "prepare_workload", custom_status="await_ready"),
         Instance("orders-db-1.prepare.web", "prepare_workload"),
+        Instance(
+            "orders-db-1.prepare.slow",
+            "prepare_workload",
+            custom_status={"progress": "await_ready", "waits": pods},
+        ),
+        Instance("orders-db-1.prepare.later", custom_status={"progress": "of a newer release"}),
         Instance(
             "orders-db-1.prepare.jobs",
             "prepare_workload",
@@ -352,7 +359,14 @@ def test_find_shows_what_its_parts_do() -> None:
     client: Any = Client(rotation, *parts)
     record = asyncio.run(find(client, "orders-db-1"))
     assert record is not None
-    assert record.workloads == {"api": "await_ready", "web": "planned", "jobs": "failed"}
+    assert record.workloads == {
+        "api": "await_ready",
+        "web": "planned",
+        "slow": "await_ready",
+        "later": "planned",
+        "jobs": "failed",
+    }
+    assert record.waits == {"slow": pods}
 
 
 def test_find_takes_nothing_else_for_a_rotation() -> None:

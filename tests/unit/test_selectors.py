@@ -171,6 +171,11 @@ def test_a_service_that_would_find_pods_of_others_is_refused() -> None:
     assert decision(world(wide, elsewhere)) == Rotate("blue")
 
 
+def test_what_is_not_known_of_a_service_or_of_pods_is_held_against_nobody() -> None:
+    assert decision(world(replace(labelled(), production=Route("blue", "http")))) == Rotate("blue")
+    assert decision(world(labelled(blue=slot("api-blue", labels=None)))) == Rotate("blue")
+
+
 def test_pods_of_the_other_slot_that_bear_this_ones_label_are_refused() -> None:
     mixed = slot("api-green", Requirement("pool", "Exists"), labels={"app": "api", "slot": "blue"})
     found = problems(labelled(green=mixed))

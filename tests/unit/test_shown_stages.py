@@ -82,6 +82,18 @@ def test_a_step_is_shown_while_it_runs() -> None:
     assert shown == [("verify", None)] * 2
 
 
+def test_a_step_is_shown_once_it_is_done() -> None:
+    story, shown = Story("api"), list[Any]()
+
+    def notify(reference: Any) -> Any:
+        shown.extend((str(step.step), step.until is None) for step in story.status.steps[-1:])
+        return HEALTHY["notify"]
+
+    story.script["notify"] = notify
+    story.to_approval()
+    assert shown == [("plan", False), ("evidence", False)]
+
+
 def test_evidence_that_is_refused_does_not_end_it() -> None:
     story = Story("api")
     story.script["evidence"] = denied
@@ -90,15 +102,16 @@ def test_evidence_that_is_refused_does_not_end_it() -> None:
     assert story.status.stage == "approval"
 
 
-def test_a_workloads_part_shows_what_it_does() -> None:
+@pytest.mark.parametrize(("name", "said"), [("start", "start"), ("await_ready", "await_ready")])
+def test_a_workloads_part_shows_what_it_does(name: str, said: str) -> None:
     story, shown = Story("api"), list[Any]()
 
-    def start(reference: Any) -> Any:
+    def activity(reference: Any) -> Any:
         part = story.world.engine.status("r-1.prepare.api")
         assert part is not None
         shown.append(part["customStatus"])
-        return HEALTHY["start"]
+        return HEALTHY[name]
 
-    story.script["start"] = start
+    story.script[name] = activity
     story.to_approval()
-    assert shown == ["start"]
+    assert shown == [said]

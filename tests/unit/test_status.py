@@ -100,6 +100,14 @@ def test_a_status_that_fits_is_shown_as_it_is() -> None:
     assert truncated_status(given_) is given_
 
 
+@pytest.mark.parametrize(("more", "whole"), [(0, True), (1, False)])
+def test_a_status_may_be_as_long_as_it_may(more: int, whole: bool) -> None:
+    short = status("x" * 50, workloads=3, reasons=3)
+    given_ = {**short, "outcomeReason": ""}
+    given_["outcomeReason"] = "x" * (LIMIT + more - len(json.dumps(given_)))
+    assert (truncated_status(given_) == given_) is whole
+
+
 @given(st.text(max_size=300), st.integers(7, 400))
 def test_truncated(text: str, longest: int) -> None:
     found = truncated(text, longest)

@@ -10,6 +10,7 @@ import pytest
 
 from local.engine import InstanceRunning
 from rotation.model import wire
+from rotation.model.activities import Retry
 from rotation.model.catalogue import StepName
 from rotation.model.errors import Conflict
 from rotation.model.reasons import Code
@@ -169,6 +170,7 @@ def test_a_version_that_comes_late_makes_it_begin_anew(where: int) -> None:
     started = [r["version"] for _, n, r in story.calls if n == "start"]
     assert started == ["v2"] * 2 * where + ["v3"] * 2
     assert story.output.version == "v3"
+    assert story.world.engine.status("r-1.prepare.api.2") is not None
 
 
 def test_ids_of_repeated_parts_have_at_most_a_hundred_characters() -> None:
@@ -476,6 +478,40 @@ def test_a_pause_longer_than_the_retry_timeout_ends_with_it(story: Story) -> Non
     assert story.times_of("stage") == [600]
 
 
+@pytest.mark.parametrize(
+    ("version", "seconds", "pauses"),
+    [
+        ("1.2", 4, [1, 2, 1]),  # a second that is left is used
+        ("1.2", 3.9, [1, 2]),
+        ("1.1", 4, [1, 2]),
+        ("1.1", 3, [1, 2]),
+        ("1.1", 2.9, [1]),
+    ],
+)
+def test_the_last_try_is_at_the_end_of_the_time(
+    story: Story, version: str, seconds: float, pauses: list[float]
+) -> None:
+    story.world.version = version
+    story.world.restart()
+    story.forward = Retry(seconds)
+    story.script["stage"] = unavailable
+    assert story.run().outcome == "aborted"
+    assert story.times_of("stage") == pauses
+
+
+def test_a_watch_is_repeated_until_its_time_is_over(story: Story) -> None:
+    """It takes no time here, where a real one lasts: there is a second between two of them."""
+    story.script["await_ready"] = {"done": False, "observed": "0 of 1 ready"}
+    assert story.run().outcome == "aborted"
+    assert story.times_of("await_ready") == [1] * 20
+
+
+def test_a_watch_that_is_done_is_not_repeated(story: Story) -> None:
+    story.script["await_ready"] = sequence({"done": False, "observed": "0 of 1 ready"}, DONE)
+    story.to_approval()
+    assert story.times_of("await_ready") == [1]
+
+
 def test_what_undoes_has_a_longer_retry_timeout(story: Story) -> None:
     story.script |= {"stage": denied, "deactivate": unavailable}
     output = story.run()
@@ -528,6 +564,17 @@ def test_telling_that_fails_is_shown_at_once(story: Story) -> None:
     assert story.status.approval
     assert story.status.approval.reminders == 1
     assert story.status.untold == ["notify: it is refused"]
+
+
+def test_of_what_could_not_be_told_the_last_five_are_kept(story: Story) -> None:
+    answers = [partial(_failing, number) for number in range(1, 8)]
+    story.script["notify"] = sequence(*answers)
+    story.to_approval().wait(days=5)
+    assert story.status.untold == [f"notify: number {number}" for number in (3, 4, 5, 6, 7)]
+
+
+def _failing(number: int, reference: dict[str, Any]) -> dict[str, Any]:
+    return {"error": {**denied(reference)["error"], "message": f"number {number}"}}
 
 
 def test_every_event_has_a_number_of_its_own(story: Story) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -37,7 +36,7 @@ JSON_PATCH = "application/json-patch+json"
 # at what it found.
 CODES = http_status.Codes(
     unavailable=Code.CLUSTER_UNAVAILABLE,
-    denied=Code.CLUSTER_DENIED,
+    denied=Code.CLUSTER_REFUSED,
     missing=Code.CLUSTER_MISSING,
     conflict=Code.CLUSTER_CONFLICT,
     invalid=Code.CLUSTER_ERROR,
@@ -45,13 +44,16 @@ CODES = http_status.Codes(
     final=http_status.FINAL - {409},
 )
 # What infra/kubernetes/guard.yaml denies, whatever status its policy has for it.
-GUARDED = replace(CODES, denied=Code.CLUSTER_GUARDED)
 POLICY = re.compile(
     r"ValidatingAdmissionPolicy "
     r"'(credential-rotation-(?:deployments|metadata|secrets|services|traffic))'"
 )
-# What stands in a Status' message of these refusals; others may write it too, and would only change
-# the code. https://github.com/kubernetes/apiserver/tree/master/pkg/admission/plugin
+# What stands in a Status' message of these refusals (run: 1.35); others may write it too, and would
+# only change the code.
+# https://github.com/kubernetes/apiserver/tree/master/pkg/admission/plugin
+# https://github.com/kubernetes/apiserver/blob/master/pkg/endpoints/handlers/responsewriters/errors.go
+RIGHT = re.compile(r'User "[^"]*" cannot \w+ (?:resource|path) "(services/proxy")?')
+OTHER_POLICY = re.compile(r"AdmissionPolicy '[^']*' with binding '[^']*' denied request")
 QUOTA = re.compile(r" is forbidden: exceeded quota: ")
 WEBHOOK_DENIED = re.compile(r'^admission webhook "[^"]*" denied the request')
 WEBHOOK_DOWN = re.compile(r"failed calling webhook ")
@@ -141,15 +143,29 @@ def resource_version(metadata: Any) -> str:
 def refusal(what: str, status: int, document: object, retry_after: str | None) -> EdgeError:
     """The error for what the API server refused.
 
-    Of its `document` only its reason is told, and the fields that it names.
+    Of its `document` only its reason is told, and the fields that it names; of its message only
+    whether known words are in it.
     """
+    said = document.get("message") if isinstance(document, dict) else None
+    message = said if isinstance(said, str) else ""
     text = f"{what}: HTTP {status} {words(document)}".rstrip()
+    if policy := POLICY.search(message):
+        denied = f"{what}: HTTP {status}, denied by the guard's policy {policy[1]}"
+        return _denied(Code.CLUSTER_GUARDED, denied)
+    if found := _admission(what, status, message):
+        return found
+    if status == 403 and (right := RIGHT.search(message)):
+        return _denied(Code.PROXY_DENIED if right[1] else Code.CLUSTER_DENIED, text)
     if status == 0:
         text += "; is its API reachable, and its authority the right one?"
     if status == 404 and "NotFound" not in text:
         # Not the API's word on the object: it does not serve this path yet, or a proxy answers.
         return Unavailable(Code.CLUSTER_UNAVAILABLE, text)
     return http_status.error(CODES, text, status, retry_after)
+
+
+def _denied(code: Code, text: str) -> EdgeError:
+    return Denied(code, f"{text}; {code.remedy}")
 
 
 def words(document: object) -> str:
@@ -180,20 +196,13 @@ def _known_field(path: str) -> str:
 
 
 def refusal_in(what: str, error: ApiException) -> EdgeError:
-    """The error for a refusal that the SDK raised; one of the guard's policy has its own code."""
+    """The error for a refusal that the SDK raised."""
     try:
         document = json.loads(error.body or "")
     except (ValueError, RecursionError):
         document = None
-    status = int(error.status or 0)
-    message = document.get("message") if isinstance(document, dict) else None
-    if isinstance(message, str) and (policy := POLICY.search(message)):
-        text = f"{what}: HTTP {status}, denied by the guard's policy {policy[1]}"
-        return http_status.error(GUARDED, text, 403)
-    if isinstance(message, str) and (found := _admission(what, status, message)):
-        return found
     headers = error.headers or {}
-    return refusal(what, status, document, headers.get("Retry-After"))
+    return refusal(what, int(error.status or 0), document, headers.get("Retry-After"))
 
 
 def _admission(what: str, status: int, message: str) -> EdgeError | None:
@@ -202,6 +211,9 @@ def _admission(what: str, status: int, message: str) -> EdgeError | None:
     if WEBHOOK_DENIED.search(message):
         text = f"{what}: HTTP {status}, an admission webhook denied the request"
         return Denied(Code.CLUSTER_ADMISSION, text)
+    if OTHER_POLICY.search(message):
+        text = f"{what}: HTTP {status}, an admission policy denied the request"
+        return Denied(Code.CLUSTER_POLICY, text)
     if status == 403 and QUOTA.search(message):
         return Unavailable(Code.CLUSTER_QUOTA, f"{what}: HTTP {status}, exceeded quota")
     if status >= 500 and WEBHOOK_DOWN.search(message):

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
+
+import urllib3
 
 from rotation.edges.bounded import within
 from rotation.edges.cluster import patches
@@ -20,11 +23,37 @@ from rotation.model.reasons import Code
 from rotation.model.world import Answer, Route, shown_slot
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from rotation.edges.cluster.client import Api
     from rotation.model.targets import ServiceTarget
     from rotation.model.world import Slot
 
 LONGEST_BODY = 64 * 1024
+# What the API server says where its proxy did not reach a pod (run: 1.35). The first words that fit
+# count: a tunnel says what it was told, and else nothing.
+# https://github.com/kubernetes/apimachinery/blob/master/pkg/util/proxy/transport.go
+# https://github.com/kubernetes/apiserver/blob/master/pkg/server/egressselector/egress_selector.go
+# https://github.com/kubernetes/kubernetes/blob/master/pkg/registry/core/service/storage/storage.go
+UNREACHED = "error trying to reach service: "
+CAUSES = (
+    ("malformed HTTP response", Code.PROXY_TLS),
+    ("tls: ", Code.PROXY_TLS),
+    ("connection refused", Code.PROXY_REFUSED),
+    ("no route to host", Code.PROXY_NO_ROUTE),
+    ("network is unreachable", Code.PROXY_NO_ROUTE),
+    ("i/o timeout", Code.PROXY_TIMEOUT),
+    ("dial timeout", Code.PROXY_TIMEOUT),
+    ("connection timed out", Code.PROXY_TIMEOUT),
+    ("deadline exceeded", Code.PROXY_TIMEOUT),
+    ("proxy error from ", Code.PROXY_TUNNEL),
+    ("from CONNECT to ", Code.PROXY_TUNNEL),
+    ("tunnel closed", Code.PROXY_TUNNEL),
+    ("No agent available", Code.PROXY_TUNNEL),
+    ("connection reset by peer", Code.PROXY_RESET),
+    ("broken pipe", Code.PROXY_RESET),
+    ("EOF", Code.PROXY_RESET),
+)
 
 
 class Services:
@@ -101,7 +130,7 @@ class Services:
             text = f"cluster {self._api.name}: {what}: dots would lead out of its proxy"
             raise Invalid(Code.TEST_PATH, text)
         url = f"{self._proxy(target)}{quote(route, safe='/%:@')}"
-        with self._api.translated("reach", what), within(timeout):
+        with self._api.translated("reach", what), _answering(what, timeout), within(timeout):
             # Serialised by hand: the generated method escapes the slashes of the path.
             method, address, headers, body, form = self._api.client.param_serialize(
                 "GET", url, auth_settings=["BearerToken"], header_params={"Accept": "*/*"}
@@ -115,7 +144,7 @@ class Services:
                 _request_timeout=timeout,
             ).response
             document = answer.read(LONGEST_BODY)
-            answer.release_conn()
+            answer.close()  # and with it the connection, unless all of the answer was read
         _raise_own_status(what, answer.status, document)
         return Answer(answer.status, document)
 
@@ -131,6 +160,19 @@ class Services:
         return f"{where}/http:{target.name}:{port}/proxy"
 
 
+@contextmanager
+def _answering(what: str, seconds: float) -> Iterator[None]:
+    """Turns a wait in vain for an answer into `Unavailable`: the API server was reached, and waits
+    for the pod longer than a test does."""
+    try:
+        yield
+    except urllib3.exceptions.ConnectTimeoutError:
+        raise
+    except (urllib3.exceptions.TimeoutError, TimeoutError):
+        text = f"no answer of {what} through the API server's proxy in {seconds:g} s"
+        raise Unavailable(Code.PROXY_TIMEOUT, text) from None
+
+
 def _raise_own_status(what: str, status: int, document: bytes) -> None:
     """Raises the API server's own refusal; a workload's answer of the same status passes."""
     if status < 400:
@@ -140,4 +182,21 @@ def _raise_own_status(what: str, status: int, document: bytes) -> None:
     except (ValueError, RecursionError):
         return
     if isinstance(answer, dict) and answer.get("kind") == "Status" and "apiVersion" in answer:
+        cause = _cause(status, answer.get("message"))
+        if cause is not None:
+            text = f"{what}: HTTP {status}, {cause.cause.partition(':')[0]}"
+            raise Unavailable(cause, text)
         raise refusal(what, status, answer, None)
+
+
+def _cause(status: int, message: object) -> Code | None:
+    """Why the proxy did not reach a pod, by known words; None where it is not about that."""
+    if status < 500 or not isinstance(message, str):
+        return None
+    if message.startswith("no endpoints available for service "):
+        return Code.PROXY_NO_PODS
+    if message.startswith("no service port "):
+        return Code.PROXY_NO_PORT
+    if not message.startswith(UNREACHED):
+        return None
+    return next((code for words, code in CAUSES if words in message), Code.PROXY_ERROR)

@@ -6,11 +6,12 @@ name in our statements is qualified: no function, operator or cast of somebody e
 
 from __future__ import annotations
 
+import re
 import socket
 import threading
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import certifi
 import psycopg
@@ -40,48 +41,104 @@ OPTIONS = (
     f" -c statement_timeout={STATEMENT_TIMEOUT}s"
     " -c lock_timeout=10s"
 )
+
+
+class Said(NamedTuple):
+    """Words of an error for a connection that was not made, with what they mean.
+
+    `server`: it, or a pooler, said them; else libpq or psycopg did. `sign` is what is looked for,
+    where the words alone are not enough.
+    """
+
+    words: str
+    code: Code
+    kind: type[EdgeError]
+    server: bool = True
+    sign: str = ""
+
+    def found_in(self, text: str) -> bool:
+        return (self.sign or self.words) in text
+
+
 # What is final at once, and what is refused and may be granted. All else passes, for a while.
 #
-# libpq gives no SQLSTATE for a refused connection: the server's words are all there is. Words we
-# do not know, in another language perhaps, count as a fault that may pass. The first words that fit
-# count.
+# libpq gives no SQLSTATE for a refused connection: the words are all there is. Each line but those
+# of the server's own certificate was met (PostgreSQL 15 and 18, PgBouncer 1.18, psycopg 3.3). The
+# first words that fit count.
 # https://github.com/postgres/postgres/blob/master/src/interfaces/libpq/fe-connect.c
-FINAL_WORDS = {
-    "server requested a hashed password": Code.LOGIN_NOT_SCRAM,
-    "root certificate file": Code.LOGIN_BARRED,
-    "authentication method requirement": Code.LOGIN_BARRED,
-    "server does not support SSL": Code.LOGIN_BARRED,
-    "certificate verify failed": Code.LOGIN_BARRED,
-    "does not match host name": Code.LOGIN_BARRED,
-}
 # https://github.com/postgres/postgres/blob/master/src/backend/utils/init/postinit.c
-REFUSALS = {
-    "password authentication failed": Code.LOGIN_REFUSED,
+SAID = (
+    Said("unsupported startup parameter", Code.DATABASE_POOLER, Invalid),
+    Said("server requested a hashed password", Code.LOGIN_NOT_SCRAM, Invalid),
+    Said("authentication method requirement", Code.LOGIN_METHOD, Invalid, server=False),
+    Said("root certificate file", Code.DATABASE_CERTIFICATE, Invalid, server=False),
+    Said("certificate verify failed", Code.DATABASE_CERTIFICATE, Invalid, server=False),
+    Said("does not match host name", Code.DATABASE_CERTIFICATE, Invalid, server=False),
+    Said("requires a valid client certificate", Code.DATABASE_CLIENT_CERTIFICATE, Invalid),
+    Said("client certificates can only be", Code.DATABASE_CLIENT_CERTIFICATE, Invalid),
+    Said("server does not support SSL", Code.DATABASE_NO_TLS, Invalid, server=False),
+    Said("alert protocol version", Code.DATABASE_TLS_VERSION, Invalid, server=False),
+    Said("unsupported protocol", Code.DATABASE_TLS_VERSION, Invalid, server=False),
+    Said("password authentication failed", Code.LOGIN_REFUSED, Denied),
     # PgBouncer's, of a password or database that it does not know, and of a role
-    "SASL authentication failed": Code.LOGIN_REFUSED,
-    "no such user": Code.LOGIN_REFUSED,
-    "is not permitted to log in": Code.LOGIN_REFUSED,
-    "does not exist": Code.LOGIN_BARRED,
-    "no pg_hba.conf entry": Code.LOGIN_BARRED,
-    "permission denied for database": Code.LOGIN_BARRED,
-    "pg_hba.conf rejects connection": Code.LOGIN_BARRED,
-}
-# Said before the server looked at the password.
-FULL = "too many clients already"
+    Said("SASL authentication failed", Code.LOGIN_REFUSED, Denied),
+    Said("no such user", Code.LOGIN_REFUSED, Denied),
+    Said("is not permitted to log in", Code.LOGIN_REFUSED, Denied),
+    Said("no password supplied", Code.LOGIN_REFUSED, Denied, server=False),
+    Said("authentication failed for user", Code.LOGIN_METHOD, Denied),  # LDAP's, ident's, ...
+    Said("no pg_hba.conf entry", Code.LOGIN_HBA, Denied),
+    Said("pg_hba.conf rejects connection", Code.LOGIN_HBA, Denied),
+    Said("login rejected", Code.LOGIN_HBA, Denied),  # PgBouncer's
+    Said("permission denied for database", Code.LOGIN_CONNECT, Denied),
+    Said("does not exist", Code.LOGIN_REFUSED, Denied, sign=':  role "'),
+    Said("does not exist", Code.LOGIN_DATABASE, Denied),
+    Said("no such database", Code.LOGIN_DATABASE, Denied),  # PgBouncer's, and the next
+    Said("is disabled", Code.LOGIN_DATABASE, Denied),
+    Said("is not currently accepting connections", Code.LOGIN_DATABASE, Denied),
+    # A library that a setting of the role or database names.
+    Said("could not access file", Code.LOGIN_BARRED, Denied),
+    # Said before the server looked at the password.
+    Said("too many clients already", Code.DATABASE_FULL, Unavailable),
+    Said("no more connections allowed", Code.POOLER_FULL, Unavailable),
+    Said("query_wait_timeout", Code.POOLER_WAITING, Unavailable),
+    Said("server login has been failing", Code.POOLER_WAITING, Unavailable),
+    Said("the database system is", Code.DATABASE_STARTING, Unavailable),
+    Said("Connection refused", Code.DATABASE_DOWN, Unavailable, server=False),
+    Said("timeout expired", Code.DATABASE_TIMEOUT, Unavailable, server=False),
+    Said("Connection timed out", Code.DATABASE_TIMEOUT, Unavailable, server=False),
+    Said("No route to host", Code.DATABASE_TIMEOUT, Unavailable, server=False),
+    Said("Network is unreachable", Code.DATABASE_TIMEOUT, Unavailable, server=False),
+    Said("failed to resolve host", Code.DATABASE_NAME, Unavailable, server=False),
+    Said("server closed the connection", Code.DATABASE_HUNG_UP, Unavailable, server=False),
+    Said("invalid response to SSL negotiation", Code.DATABASE_PROTOCOL, Unavailable, server=False),
+    Said("expected authentication request", Code.DATABASE_PROTOCOL, Unavailable, server=False),
+    Said("SSL error", Code.DATABASE_TLS, Unavailable, server=False),
+)
 # Said after it has accepted the password (run: 15, 16, 18).
 FULL_FOR_US = (
     "too many connections for role",
     "too many connections for database",
     "remaining connection slots are reserved",
 )
-POOLER = "unsupported startup parameter"
+# How libpq tells what a server has said, whatever the language: its severity, a colon, two spaces.
+SERVERS = re.compile(r" failed: [^\s:]{1,40}:  ")
 
 # SQLSTATEs, or their classes, that say something of the statement or of what it is about: the same
 # statement gets the same answer. All others pass: XX000 where two change one role at once, 25006
 # during a failover or with a full disk, 53, 57, 58, and those that nobody knows.
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
 FINAL = ("0A", "0L", "0P", "22", "23", "28", "2B", "3D", "3F", "42")
-READ_ONLY = "25006"
+# Those with a code of their own, whatever the class. The logins' come from behind a pooler, which
+# has let the client in already.
+STATES: dict[str, tuple[type[EdgeError], Code]] = {
+    "25006": (Unavailable, Code.DATABASE_READ_ONLY),
+    "28000": (Denied, Code.LOGIN_BARRED),
+    "28P01": (Denied, Code.LOGIN_REFUSED),
+    "3D000": (Invalid, Code.LOGIN_DATABASE),
+    "42704": (Missing, Code.DATABASE_MISSING),
+    "53300": (Unavailable, Code.DATABASE_FULL),
+    "57P03": (Unavailable, Code.DATABASE_STARTING),
+}
 BUSY = ("08", "53", "57", "58", "40", "55")
 
 
@@ -170,6 +227,8 @@ def translated(what: str, role: str, error: psycopg.Error) -> EdgeError:
             return _refused(what, role, error)
         return Invalid(Code.DATABASE_ERROR, f"{what}: {name}")
     text = f"{what}: {name} (SQLSTATE {error.sqlstate})"
+    if error.sqlstate == "08P01" and "query_wait_timeout" in str(error):  # PgBouncer's
+        return Unavailable(Code.POOLER_WAITING, f"{text}: query_wait_timeout")
     return _failed(text, error.sqlstate)
 
 
@@ -178,12 +237,11 @@ def _failed(text: str, sqlstate: str) -> EdgeError:
     if sqlstate == "42501":
         rights = "give the rotating login the rights in infra/database/rotator.sql"
         return Denied(Code.DATABASE_RIGHT, f"{text}; {rights}")
-    if sqlstate in {"42704", "28000"}:
-        return Missing(Code.DATABASE_MISSING, text)
+    if sqlstate in STATES:
+        kind, code = STATES[sqlstate]
+        return kind(code, text)
     if sqlstate.startswith(FINAL):
         return Invalid(Code.DATABASE_ERROR, text)
-    if sqlstate == READ_ONLY:
-        return Unavailable(Code.DATABASE_READ_ONLY, text)
     return Unavailable(
         Code.DATABASE_BUSY if sqlstate.startswith(BUSY) else Code.DATABASE_ERROR, text
     )
@@ -197,18 +255,22 @@ class Accepted(Unavailable):
 def _refused(what: str, role: str, error: psycopg.Error) -> EdgeError:
     """The error for a connection that was not made."""
     text = str(error)
-    if POOLER in text:
-        said = f"{what}: a pooler answers there; the rotator connects to the server itself"
-        return Invalid(Code.DATABASE_POOLER, said)
-    for words, code in (FINAL_WORDS | REFUSALS).items():
-        if words in text:
-            said = f"{what}: the server says of role {role}: {words}"
-            return Invalid(code, said) if words in FINAL_WORDS else Denied(code, said)
-    full = next((words for words in (FULL, *FULL_FOR_US) if words in text), None)
+    full = next((words for words in FULL_FOR_US if words in text), None)
     if full is not None:
         # Whoever speaks in the server's name before it has asked for a password proves nothing.
         asked = error.pgconn is not None and error.pgconn.used_password
-        kind = Accepted if full in FULL_FOR_US and asked else Unavailable
+        kind = Accepted if asked else Unavailable
         return kind(Code.DATABASE_FULL, f"{what}: the server says: {full}")
-    unreachable = f"{what}: no connection; is the server up and reachable from the app?"
-    return Unavailable(Code.DATABASE_UNREACHABLE, unreachable)
+    known = next((said for said in SAID if said.found_in(text)), None)
+    if known is not None:
+        return known.kind(known.code, f"{what}: {_told(role, known)}")
+    if SERVERS.search(text):
+        told = f"the server refuses role {role}, in words that are not known here"
+        return Unavailable(Code.DATABASE_REFUSES, f"{what}: {told}")
+    return Unavailable(Code.DATABASE_UNREACHABLE, f"{what}: {type(error).__name__}")
+
+
+def _told(role: str, known: Said) -> str:
+    if known.code is Code.DATABASE_POOLER:
+        return "a pooler answers there; the rotator connects to the server itself"
+    return f"the server says of role {role}: {known.words}" if known.server else known.words

@@ -47,6 +47,13 @@ STATES = {
     "fastpath function call",
     "disabled",
 }
+# What pools and health checks ask, and no application for its own sake. An end of a transaction is
+# none: there was something in it.
+PROBE = (
+    r"^[[:space:];]*(/\*[^*]*\*/[[:space:]]*)*"
+    r"(select[[:space:]]+(1|true|now\(\)|version\(\))([[:space:]]+as[[:space:]]+[a-z_]+)?)?"
+    r"[[:space:];]*$"
+)
 APPLICATION = re.compile(r"(?!.*//)[\w .:/@()+-]{0,63}", re.ASCII)
 
 
@@ -114,7 +121,11 @@ class PostgreSQL:
 
     def sessions(self, roles: list[str]) -> list[Session]:
         query = (
-            "SELECT usename, application_name, pg_catalog.host(client_addr), state, backend_start"
+            "SELECT usename, application_name, pg_catalog.host(client_addr), state, backend_start,"
+            # Statements may quote anything: they are looked at there, and not read.
+            " CASE WHEN query OPERATOR(pg_catalog.~*) %s::pg_catalog.text THEN NULL"
+            # Hidden from a login without pg_read_all_stats: that counts as use.
+            " ELSE COALESCE(query_start, pg_catalog.now()) END"
             " FROM pg_catalog.pg_stat_activity"
             # The type is hidden from a login without pg_read_all_stats; the session counts.
             " WHERE (backend_type IS NULL OR backend_type OPERATOR(pg_catalog.=) 'client backend')"
@@ -128,9 +139,10 @@ class PostgreSQL:
                 client=client or "local",
                 state=state if state in STATES else "unknown",
                 since=since,
+                queried=queried,
             )
-            for role, application, client, state, since in self._query(
-                "read the sessions", query, [roles]
+            for role, application, client, state, since, queried in self._query(
+                "read the sessions", query, [PROBE, roles]
             )
         ]
 

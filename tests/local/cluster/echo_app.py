@@ -6,6 +6,9 @@ GET  /file?path=  the content of a file
 POST /exit        ends the process with the status in `code`
 GET  /slow        answers after `seconds`
 GET  /redirect    302 to /
+GET  /reset       ends the connection by a reset, as a sidecar's strict mTLS does
+GET  /eof         closes the connection without an answer
+GET  /tls         answers with an alert of TLS
 """
 
 from __future__ import annotations
@@ -14,6 +17,8 @@ import asyncio
 import json
 import os
 import signal
+import socket
+import struct
 import sys
 from pathlib import Path
 
@@ -68,6 +73,30 @@ async def redirect(request: web.Request) -> web.Response:
     raise web.HTTPFound("/")
 
 
+async def reset(request: web.Request) -> web.Response:
+    raw = request.get_extra_info("socket")
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    return _ended(request)
+
+
+async def eof(request: web.Request) -> web.Response:
+    return _ended(request)
+
+
+async def tls(request: web.Request) -> web.Response:
+    if request.transport is not None:
+        request.transport.write(b"\x15\x03\x01\x00\x02\x02F")
+        request.transport.close()
+    return web.Response()
+
+
+def _ended(request: web.Request) -> web.Response:
+    """Aborts the connection; what is returned reaches nobody."""
+    if request.transport is not None:
+        request.transport.abort()
+    return web.Response()
+
+
 async def main() -> None:
     stopped = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
@@ -79,6 +108,9 @@ async def main() -> None:
             web.post("/exit", leave),
             web.get("/slow", slow),
             web.get("/redirect", redirect),
+            web.get("/reset", reset),
+            web.get("/eof", eof),
+            web.get("/tls", tls),
             web.route("*", "/{path:.*}", index),
         ]
     )

@@ -117,9 +117,10 @@ def test_a_mounted_secret_is_found_at_its_path_and_gone_with_the_pod(kube: Kube)
 
 def test_a_projected_volume_and_an_item_under_another_name(kube: Kube) -> None:
     namespace = {"path": "ns", "fieldRef": {"fieldPath": "metadata.namespace"}}
+    labels = {"path": "labels", "fieldRef": {"fieldPath": "metadata.labels"}}
     sources = [
         {"secret": {"name": "login", "items": [{"key": "password", "path": "deep/pw"}]}},
-        {"downwardAPI": {"items": [namespace]}},
+        {"downwardAPI": {"items": [namespace, labels]}},
     ]
     url = serve(
         kube,
@@ -131,6 +132,7 @@ def test_a_projected_volume_and_an_item_under_another_name(kube: Kube) -> None:
     directory = Path(get(url)["env"]["DIR"])
     assert (directory / "deep/pw").read_text(encoding="utf-8") == "p"
     assert (directory / "ns").read_text(encoding="utf-8") == kube.namespace
+    assert 'app="web"' in (directory / "labels").read_text(encoding="utf-8").splitlines()
     assert not (directory / "other").exists()
 
 
@@ -278,3 +280,28 @@ def test_an_init_container_comes_first(kube: Kube, tmp_path: Path) -> None:
     )
     (pod,) = kube.pods("app=web")
     assert pod.status.init_container_statuses[0].state.terminated.exit_code == 0
+
+
+def test_a_sidecar_starts_first_stays_and_ends_last(kube: Kube, tmp_path: Path) -> None:
+    up, down = tmp_path / "up", tmp_path / "down"
+    waits = f"trap 'test ! -e {tmp_path}/served && touch {down}; exit 0' TERM; touch {up}; "
+    sidecar = {
+        "name": "beside",
+        "image": "shell:1",
+        "restartPolicy": "Always",
+        "args": ["-c", f"{waits}while :; do sleep 0.05; done"],
+        "startupProbe": {
+            "exec": {"command": ["test", "-e", str(up)]},
+            "periodSeconds": 1,
+            "failureThreshold": 20,
+        },
+    }
+    served = tmp_path / "served"
+    served.touch()
+    hook = {"preStop": {"exec": {"command": ["rm", str(served)]}}}
+    serve(kube, pod={"initContainers": [sidecar]}, lifecycle=hook)
+    (pod,) = kube.pods("app=web")
+    (beside,) = pod.status.init_container_statuses
+    assert (beside.ready, beside.started, beside.restart_count) == (True, True, 0)
+    kube.core.delete_namespaced_pod(pod.metadata.name, kube.namespace)
+    wait_until(down.exists, 20, "the sidecar's end after the container's")

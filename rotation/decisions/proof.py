@@ -1,0 +1,85 @@
+"""Whether a slot's pods use the slot's login, by their sessions: the proof where no route tells."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from rotation.decisions.sessions import network, networks
+from rotation.model.reasons import Code, reason
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from rotation.decisions.sessions import Origin
+    from rotation.model.reasons import Reason
+    from rotation.model.record import KnownBy
+    from rotation.model.world import Pod, Session
+
+# The API server says when a pod was made, the database when a session began: their clocks differ.
+CLOCKS = timedelta(minutes=2)
+
+
+def wrong_login(
+    sessions: Iterable[Session], origins: Iterable[Origin], replaced: str
+) -> Reason | None:
+    """Why the pods of a slot do not use its login alone: they have sessions of the replaced role.
+
+    `origins` are those of the slot's own pods. Where others share their addresses nobody can tell.
+    """
+    own = [origin for origin in origins if origin.slot is not None]
+    found = {
+        session.client
+        for session in sessions
+        if session.role == replaced and any(origin.has(session) for origin in own)
+    }
+    if not found:
+        return None
+    text = f"pods of the slot have sessions of the replaced role {replaced}: at {_listed(found)}"
+    return reason(Code.PROOF_OTHER_ROLE, text)
+
+
+def missing_sessions(
+    sessions: Iterable[Session],
+    origins: Sequence[Origin],
+    pods: Iterable[Pod],
+    role: str,
+    known_by: KnownBy,
+) -> Reason | None:
+    """What sessions of the role are missing, of a slot that is to use it: one from each ready pod,
+    or its node, or one from the ranges, begun after the pods.
+
+    `origins` are those of the slot's pods, and those that both slots share.
+    """
+    ready = [pod for pod in pods if pod.ready]
+    if not ready:
+        return reason(Code.PROOF_MISSING, "no pod of the slot is ready")
+    made = [pod.created for pod in ready if pod.created is not None]
+    begun = [
+        session
+        for session in sessions
+        if session.role == role
+        and (session.since is None or not made or session.since >= min(made) - CLOCKS)
+        and any(origin.has(session) for origin in origins)
+    ]
+    clients = networks(session.client for session in begun)
+    lacking: list[str]
+    match known_by:
+        case "ranges":
+            lacking = [] if begun else ["the ranges in `addresses`"]
+        case "pods":
+            lacking = [pod.name for pod in ready if not clients & networks(pod.addresses)]
+        case "nodes":
+            nodes = sorted({node for pod in ready for node in pod.nodes[:1]})
+            lacking = [node for node in nodes if network(node) not in clients]
+    if not lacking:
+        return None
+    text = f"no session of role {role} from {_listed(lacking)} yet"
+    return reason(Code.PROOF_MISSING, text)
+
+
+def _listed(names: Iterable[str]) -> str:
+    """The first three names, and how many there are besides."""
+    ordered = sorted(names)
+    more = f" and {len(ordered) - 3} more" if len(ordered) > 3 else ""
+    return f"{', '.join(ordered[:3])}{more}"
