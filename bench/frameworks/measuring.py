@@ -49,6 +49,7 @@ class Found:
     elsewhere: dict[str, int] = field(default_factory=dict)
     kinds: dict[str, int] = field(default_factory=dict)
     requests: int = 0
+    strangers: list[str] = field(default_factory=list)  # sessions shown as somebody else's
 
 
 class Clients:
@@ -97,7 +98,7 @@ def measure(site: Site, framework: Framework, shape: Shape, pace: Pace) -> Found
     with Clients(site.url, pace.rate) as clients:
         time.sleep(pace.margin)
         for decision in ["approve"] * pace.approved + ["reject"] * pace.rejected:
-            before, after = _rotate(site, clients, decision, pace.margin)
+            before, after = _rotate(site, clients, decision, found, pace.margin)
             elsewhere.update(before)
             (found.approved if decision == "approve" else found.rejected).append(after)
         elsewhere.update(clients.failed())
@@ -107,7 +108,7 @@ def measure(site: Site, framework: Framework, shape: Shape, pace: Pace) -> Found
 
 
 def _rotate(
-    site: Site, clients: Clients, decision: str, margin: float
+    site: Site, clients: Clients, decision: str, found: Found, margin: float
 ) -> tuple[dict[str, int], dict[str, int]]:
     """Rotates once; what failed until the decision, and what failed from there on."""
     client = site.stack.client
@@ -115,6 +116,8 @@ def _rotate(
     record = client.follow(rotation, waits_or_ended, timeout=PATIENCE)
     before = clients.failed()
     if record["outcome"] is None:
+        evidence = client.api("GET", f"/rotations/{rotation}/evidence").json
+        found.strangers += [str(session) for session in evidence["stillInUse"]]
         client.decide(rotation, decision)
         record = client.follow(rotation, lambda found: found["outcome"], timeout=PATIENCE)
     expected = {"approve": "completed", "reject": "rolled-back"}[decision]
@@ -133,6 +136,8 @@ def broken(found: Found) -> list[str]:
         problems.append(f"{who}: no request was made")
     if any(found.elsewhere.values()):
         problems.append(f"{who}: requests failed without a decision: {found.elsewhere}")
+    if found.strangers:
+        problems.append(f"{who}: its own sessions are shown as others': {found.strangers}")
     # Whichever slot gets SIGTERM loses at most a request for each connection to it.
     bound = 0 if found.lame_duck else CLIENTS
     for name, failed in (("an approval", found.approved), ("a rejection", found.rejected)):

@@ -26,8 +26,17 @@ START = 180.0  # seconds until an application's pods are ready, at most
 
 
 def stack(directory: Path) -> Stack:
-    """A stack whose credential has one workload; the other's pods are taken down once it runs."""
-    workload = {**world.workload(WORKLOAD, {"delivery": "csi"}), "ready": f"{START:.0f}s"}
+    """A stack whose credential has one workload; the other's pods are taken down once it runs.
+
+    No test names the role: which login its pods use is proved by their sessions, as with an
+    application that nobody has changed for a rotation.
+    """
+    tests = [{"path": "/healthz"}, {"path": "/orders"}]
+    workload = {
+        **world.workload(WORKLOAD, {"delivery": "csi"}),
+        "tests": tests,
+        "ready": f"{START:.0f}s",
+    }
     return Stack(directory, Options(replicas=1, credential={"workloads": [workload]}))
 
 

@@ -13,7 +13,6 @@ const pool = new pg.Pool({
   user: env.DATABASE_ROLE,
   password: env.DATABASE_PASSWORD ?? readFileSync(env.DATABASE_PASSWORD_FILE, 'utf8').trimEnd(),
   ssl: env.DATABASE_SSLMODE === 'disable' ? false : { rejectUnauthorized: true },
-  application_name: `${env.WORKLOAD}/${env.SLOT}`,
   max: 8
 })
 // Without this an idle connection that the server ends would end the process.

@@ -90,7 +90,6 @@ func connect() (*pgxpool.Pool, error) {
 	to := config.ConnConfig
 	to.Host, to.Port, to.Database = os.Getenv("DATABASE_HOST"), uint16(port), os.Getenv("DATABASE_NAME")
 	to.User, to.Password = os.Getenv("DATABASE_ROLE"), password
-	to.RuntimeParams["application_name"] = os.Getenv("WORKLOAD") + "/" + os.Getenv("SLOT")
 	return pgxpool.NewWithConfig(context.Background(), config)
 }
 

@@ -33,7 +33,6 @@ def pool() -> Pool:
             "user": env["DATABASE_ROLE"],
             "password": _password(),
             "sslmode": env["DATABASE_SSLMODE"],
-            "application_name": f"{env['WORKLOAD']}/{env['SLOT']}",
             "autocommit": True,
             "row_factory": dict_row,
         },
