@@ -560,7 +560,7 @@ class Code(StrEnum):
         "the right to `get` on `services/proxy` is missing, which tests by `path` need",
         (
             "apply infra/kubernetes/rbac.yaml in the namespace ([onboarding.md](onboarding.md), "
-            "step 6), or test by a `url` that has `{slot}` in it: "
+            "step 6), test by a `url` that has `{slot}` in it, or let sessions prove: "
             "[operations.md](operations.md#where-the-api-servers-proxy-is-closed)"
         ),
         NEVER,
@@ -586,7 +586,8 @@ class Code(StrEnum):
             "answered: strict mTLS does that"
         ),
         (
-            "exempt the port from strict mTLS, or test by a `url` that has `{slot}` in it: "
+            "exempt the port from strict mTLS, test by a `url` that has `{slot}` in it, or let "
+            "sessions prove: "
             "[operations.md](operations.md#where-the-api-servers-proxy-is-closed)"
         ),
         NEVER,
@@ -600,8 +601,9 @@ class Code(StrEnum):
         ),
         (
             "let the API server's way to the pods (on AKS the konnectivity agents of kube-system) "
-            "through the NetworkPolicy, raise `timeout`, or test by a `url` that has `{slot}` in "
-            "it: [operations.md](operations.md#where-the-api-servers-proxy-is-closed)"
+            "through the NetworkPolicy, raise `timeout`, test by a `url` that has `{slot}` in it, "
+            "or let sessions prove: "
+            "[operations.md](operations.md#where-the-api-servers-proxy-is-closed)"
         ),
         NEVER,
     )
@@ -614,7 +616,8 @@ class Code(StrEnum):
         ),
         (
             "let the API server's way to the pods (on AKS the konnectivity agents of kube-system) "
-            "through the NetworkPolicy, or test by a `url` that has `{slot}` in it"
+            "through the NetworkPolicy, test by a `url` that has `{slot}` in it, or let sessions "
+            "prove: [operations.md](operations.md#where-the-api-servers-proxy-is-closed)"
         ),
         NEVER,
     )

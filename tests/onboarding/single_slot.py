@@ -69,7 +69,8 @@ class OneSlot(Provisioner):
             application.execute(OWNED.encode())
         self.put_secret("orders-db", self.first, timedelta(days=20))
 
-    def workloads(self, replicas: int, warm_up: float = 0) -> None:  # noqa: ARG002 - the guide's manifest says how many
+    def workloads(self, replicas: int, warm_up: float = 0) -> None:
+        del replicas, warm_up  # the guide's manifest says how many
         manifests = localised(self.parts, guide.file("start.yaml"))
         apply(self.owner.kubernetes, manifests)
         ready = self.owner.ready

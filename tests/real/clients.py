@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 SOURCES = Path(__file__).with_name("drivers")
 KEPT = ROOT / ".drivers"
-LONGEST = 240.0  # seconds for one command of a package's client
+LONGEST = 360.0  # seconds for one command of a package's client
 PGJDBC = "org.postgresql:postgresql:42.7.13"
 PGJDBC_SHA256 = "6e0e4cc2d8cae902084f8a2b18728b073a6fd9d1f87c9d8bff8f298c18185b93"
 COPY = "org.apache.maven.plugins:maven-dependency-plugin:2.8:copy"
@@ -156,8 +156,8 @@ def _fetch(driver: str, command: list[str], folder: Path) -> None:
     except subprocess.CalledProcessError as error:
         said = f"{error.stdout}{error.stderr}"
         assert not any(sign in said for sign in ("EINTEGRITY", "checksum mismatch")), said[-2000:]
-        last = (said.strip().splitlines() or ["nothing"])[-1][:200]
-        raise NotHereError(f"{driver} could not be had: {Path(command[0]).name}: {last}") from None
+        first = (said.strip().splitlines() or ["it said nothing"])[0][:200]
+        raise NotHereError(f"{driver} could not be had: {Path(command[0]).name}: {first}") from None
 
 
 def _run(command: list[str], folder: Path) -> None:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 TLS = [found for found in installations() if found.tls]
 pytestmark = [
     pytest.mark.real,
-    pytest.mark.timeout(400),
+    pytest.mark.timeout(600),
     pytest.mark.skipif(not TLS, reason="no PostgreSQL of Debian's here: apt install postgresql"),
 ]
 
