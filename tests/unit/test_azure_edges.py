@@ -14,7 +14,7 @@ from azure.identity import CredentialUnavailableError
 
 from rotation.config import Endpoint
 from rotation.edges.azure import AzureEdges
-from rotation.edges.identity import Identity, Renewable
+from rotation.edges.identity import Heard, Identity, Renewable, Telling
 from rotation.model.errors import Denied, EdgeError, Invalid, Unavailable
 from rotation.model.reasons import Code
 from rotation.secrecy import Secret
@@ -85,7 +85,9 @@ def test_a_token_that_a_server_refused_is_forgotten_and_a_password_never_kept(
         made.append(Signed())
         return made[-1]
 
-    monkeypatch.setattr(edges.identity, "credential", Renewable(make))
+    bare = Renewable(make)
+    monkeypatch.setattr(edges.identity, "bare", bare)
+    monkeypatch.setattr(edges.identity, "credential", Telling(bare, Heard()))
     given = edges.configuration.credential("orders-db")
     admin = given.database.admin.model_copy(update={"secret": secret})
     database = given.database.model_copy(update={"admin": admin})
@@ -151,7 +153,7 @@ UNSIGNED: list[tuple[Exception, type[EdgeError], Code]] = [
     (CredentialUnavailableError("hunter2"), Unavailable, Code.IDENTITY_MISSING),
     (ClientAuthenticationError("hunter2"), Denied, Code.IDENTITY_DENIED),
     (AzureError("hunter2"), Unavailable, Code.IDENTITY_UNAVAILABLE),
-    (ValueError("hunter2"), Unavailable, Code.IDENTITY_UNAVAILABLE),
+    (ValueError("hunter2"), Unavailable, Code.IDENTITY_ANSWER),
 ]
 
 
@@ -166,7 +168,7 @@ def test_an_identity_without_a_token(
             raise error
 
     identity = Identity({}, "https://login.example")
-    monkeypatch.setattr(identity, "credential", Refusing())
+    monkeypatch.setattr(identity, "credential", Telling(Renewable(Refusing), Heard()))
     with pytest.raises(kind, match="for the scope") as caught:
         identity.token("the scope")
     assert (type(caught.value), caught.value.code) == (kind, code)
