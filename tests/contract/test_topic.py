@@ -189,7 +189,7 @@ def test_without_a_token(place: Place, name: str) -> None:
 
     with pytest.raises(Unavailable, match=r"did not take event .*: no token$") as caught:
         place.edge(credential=Refusing()).publish(event(name))
-    assert caught.value.code is Code.TOPIC_UNAVAILABLE
+    assert caught.value.code is Code.IDENTITY_MISSING
 
 
 @pytest.mark.parametrize("drop", ["before", "after"])

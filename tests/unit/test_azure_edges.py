@@ -14,7 +14,7 @@ from azure.identity import CredentialUnavailableError
 
 from rotation.config import Endpoint
 from rotation.edges.azure import AzureEdges
-from rotation.edges.identity import Identity, Renewable
+from rotation.edges.identity import Heard, Renewable, Telling
 from rotation.model.errors import Denied, EdgeError, Invalid, Unavailable
 from rotation.model.reasons import Code
 from rotation.secrecy import Secret
@@ -85,7 +85,9 @@ def test_a_token_that_a_server_refused_is_forgotten_and_a_password_never_kept(
         made.append(Signed())
         return made[-1]
 
-    monkeypatch.setattr(edges.identity, "credential", Renewable(make))
+    kept = Renewable(make)
+    monkeypatch.setattr(edges.identity, "bare", kept)
+    monkeypatch.setattr(edges.identity, "credential", kept)
     given = edges.configuration.credential("orders-db")
     admin = given.database.admin.model_copy(update={"secret": secret})
     database = given.database.model_copy(update={"admin": admin})
@@ -151,24 +153,21 @@ UNSIGNED: list[tuple[Exception, type[EdgeError], Code]] = [
     (CredentialUnavailableError("hunter2"), Unavailable, Code.IDENTITY_MISSING),
     (ClientAuthenticationError("hunter2"), Denied, Code.IDENTITY_DENIED),
     (AzureError("hunter2"), Unavailable, Code.IDENTITY_UNAVAILABLE),
-    (ValueError("hunter2"), Unavailable, Code.IDENTITY_UNAVAILABLE),
+    (ValueError("hunter2"), Unavailable, Code.IDENTITY_ANSWER),
 ]
 
 
 @pytest.mark.parametrize(
     ("error", "kind", "code"), UNSIGNED, ids=[type(row[0]).__name__ for row in UNSIGNED]
 )
-def test_an_identity_without_a_token(
-    monkeypatch: pytest.MonkeyPatch, error: Exception, kind: type[EdgeError], code: Code
-) -> None:
+def test_an_identity_without_a_token(error: Exception, kind: type[EdgeError], code: Code) -> None:
     class Refusing:
         def get_token(self, *_: str, **__: Any) -> AccessToken:
             raise error
 
-    identity = Identity({}, "https://login.example")
-    monkeypatch.setattr(identity, "credential", Refusing())
-    with pytest.raises(kind, match="for the scope") as caught:
-        identity.token("the scope")
+    telling = Telling(Renewable(Refusing), Heard())
+    with pytest.raises(kind, match="no token for the scope") as caught:
+        telling.get_token("the scope")
     assert (type(caught.value), caught.value.code) == (kind, code)
     assert "hunter2" not in caught.value.message
 
