@@ -114,4 +114,4 @@ def test_a_workloads_part_shows_what_it_does(name: str, said: str) -> None:
 
     story.script[name] = activity
     story.to_approval()
-    assert shown == [said]
+    assert shown == [{"progress": said}]
