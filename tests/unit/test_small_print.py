@@ -76,6 +76,15 @@ def test_a_header_is_base64_and_nothing_else() -> None:
     assert principal(f"{HEADER[:8]}!{HEADER[8:]}") == "the signed-in principal cannot be read"
 
 
+@pytest.mark.parametrize(("told", "roles"), [({"role_typ": "duty"}, {"approver"}), ({}, set())])
+def test_the_header_may_name_what_its_roles_are_called(told: Any, roles: set[str]) -> None:
+    listed = [{"typ": "oid", "val": "a"}, {"typ": "duty", "val": "approver"}]
+    document = {"auth_typ": "aad", "claims": listed, **told}
+    found = principal(base64.b64encode(json.dumps(document).encode()).decode())
+    assert not isinstance(found, str)
+    assert found.roles == roles
+
+
 DECIDED = {"decision": "approve", "by": "ada@x", "channel": "page", "comment": "", "id": "1"}
 AT = "2026-11-24T03:00:00.123Z"
 WHY = [
