@@ -32,7 +32,11 @@ units: $(VENV)/ready ## the tests; ARGS goes to pytest
 
 .PHONY: long
 long: $(VENV)/ready .venv-checkov/ready ## the tests that take long: releases, every format and version, guides by hand, recipes
-	$(BIN)/python -m pytest -n 4 --dist loadfile --ignore=tests/chaos -m long $(ARGS)
+	$(BIN)/python -m pytest -n 4 --dist loadfile --ignore=tests/chaos --ignore=tests/frameworks -m long $(ARGS)
+
+.PHONY: test-frameworks
+test-frameworks: $(VENV)/ready ## recipes of docs/applications.md on applications of other frameworks, those that can be built here
+	$(BIN)/python -m pytest tests/frameworks $(ARGS)
 
 .PHONY: chaos
 chaos: $(VENV)/ready ## kills, outages, a full disk, storms of events, under load; CHAOS=full for all of them
@@ -102,6 +106,10 @@ mutate: $(VENV)/ready ## faults put into the code one at a time, to see that a t
 bench: $(VENV)/ready ## the measurements that README.md quotes
 	@$(BIN)/python -m bench $(ARGS)
 
+.PHONY: bench-frameworks
+bench-frameworks: $(VENV)/ready ## requests that applications of other frameworks lose; ARGS="--help" lists options
+	@$(BIN)/python -m bench frameworks $(ARGS)
+
 .PHONY: generated
 generated: $(VENV)/ready ## writes what must agree with the code: schemas, OpenAPI, lists, tables
 	@$(BIN)/python -m generate $(ARGS)
@@ -111,7 +119,7 @@ screenshots: $(VENV)/ready ## takes the pictures of the pages anew; needs chromi
 	$(BIN)/python -m tests.browser.screenshots docs/images
 
 # Each begins with --require-hashes, so that pip takes nothing else for it, on Azure neither.
-LOCKED = requirements requirements-dev requirements-checkov
+LOCKED = requirements requirements-dev requirements-checkov $(addprefix bench/frameworks/python/,gunicorn gunicorn-23 uvicorn)
 
 .PHONY: lock
 lock: $(VENV)/ready ## resolves requirements*.in into requirements*.txt, with hashes
@@ -128,7 +136,7 @@ hooks: $(VENV)/ready ## make lint before each commit, by pre-commit
 
 .PHONY: clean
 clean: ## removes what make made
-	rm -rf $(VENV) .venv-checkov .venv-app .azurite .drivers .kusto .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .venv-checkov .venv-app .azurite .drivers .kusto .frameworks .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 
 # checkov pins what the app pins otherwise: it has an environment of its own.
 .venv-checkov/ready: requirements-checkov.txt

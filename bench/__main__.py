@@ -1,7 +1,8 @@
 """Measures, prints the tables, and writes them down.
 
     python -m bench [--quick] [--json FILE] [--markdown FILE]        (make bench)
-    python -m bench soak --help       hosts that die and storage that goes away, for hours
+    python -m bench frameworks --help   applications of other frameworks  (make bench-frameworks)
+    python -m bench soak --help         hosts that die and storage that goes away, for hours
 
 Minutes, on a busy machine up to seven; with `--quick` at most two. Progress goes to standard
 error. The exit code is not 0 when anything fails, a promise of this app included.
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench import fleet, history, intake, machine, methods, report, simulating, soak, startup
+from bench.frameworks import command
 from bench.screen import elapsed, say
 from local.stack import Options, Stack
 
@@ -77,6 +79,8 @@ QUICK = Scope(
 def main(argv: Sequence[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if argv[:1] == ["frameworks"]:
+        return command.main(argv[1:])
     if argv[:1] == ["soak"]:
         return soak.main(argv[1:])
     given = arguments(argv)

@@ -18,8 +18,8 @@ class RotationFailed(Exception):  # noqa: N818 - what happened, not a kind of er
 
 def rotate(stack: Stack) -> dict[str, Any]:
     """Rotates once, and returns the record. Raises `RotationFailed`."""
-    rotation = _start(stack)
-    record = stack.client.follow(rotation, _waits_or_ended, timeout=60)
+    rotation = start(stack)
+    record = stack.client.follow(rotation, waits_or_ended, timeout=60)
     if record["outcome"] is None:
         stack.client.decide(rotation, "approve")
         record = stack.client.follow(rotation, lambda found: found["outcome"], timeout=60)
@@ -28,7 +28,7 @@ def rotate(stack: Stack) -> dict[str, Any]:
     return record
 
 
-def _start(stack: Stack) -> str:
+def start(stack: Stack) -> str:
     """Starts a rotation and returns its id.
 
     The one before may have shown its outcome a moment before its orchestration ends.
@@ -44,7 +44,7 @@ def _start(stack: Stack) -> str:
     return str(answers[-1].json["rotation"])
 
 
-def _waits_or_ended(record: dict[str, Any]) -> bool:
+def waits_or_ended(record: dict[str, Any]) -> bool:
     return bool(record["outcome"] or (record["approval"] or {}).get("event"))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from generate import bicep, clouds, events, guarantees, openapi, recovery
+from generate import bicep, clouds, events, guarantees, openapi, recipes, recovery
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,6 +16,7 @@ EVENTS = ROOT / "docs" / "events"
 # Each is given the file as it stands, and answers with the file as it is to be.
 MADE: dict[Path, Callable[[str], str]] = {
     ROOT / "rotation" / "front" / "openapi.json": openapi.made,
+    ROOT / "docs" / "applications.md": recipes.made,
     ROOT / "docs" / "recovery.md": recovery.made,
     ROOT / "docs" / "guarantees.md": guarantees.made,
     ROOT / "infra" / "clouds.json": clouds.made,

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 SLOW = 3.0  # seconds more that the pods of the second workload take to be ready, as a JVM does
 RATE = 60.0  # requests a second, over both workloads
+# A third each: a connection for each request; one that is kept; a pool.
+WORKERS, FRESH, POOLED = 12, 4, 4
 PERSON = world.APPROVERS[0]
 # The stages with a part for each workload, and what a workload is called before its part begins.
 WORKLOAD_STATES = {
@@ -113,7 +115,7 @@ def run(stack: Stack, given: argparse.Namespace) -> int:
     stack.start(lambda what: screen.say(f"starting {what}"))
     passwords = [proof.Passwords.read(stack)]
     urls = [stack.owner.service_url(space, name) for name, space in world.WORKLOADS.items()]
-    load = Load(urls, rate=RATE).start()
+    load = Load(urls, rate=RATE, workers=WORKERS, fresh=FRESH, pooled=POOLED).start()
     try:
         screen.say(f"{RATE:.0f} requests a second to {' and '.join(urls)}")
         began = time.monotonic()

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     import aiohttp
 
+    from local.cluster.egress import Egress
     from local.cluster.environment import Place
     from local.cluster.images import Images
     from local.cluster.kinds import Object
@@ -37,6 +38,7 @@ class Host:
     images: Images
     session: aiohttp.ClientSession
     place: Place
+    egress: Egress
     logs: Path
     stopping: bool
     closing: bool  # with the cluster, which waits for no hooks
@@ -104,6 +106,7 @@ class Container:
             variables = environment.variables(
                 self.spec, self._host.pod, self._host.place, self._host.store
             )
+            variables = await self._host.egress.variables(self._host.pod, variables)
         except ImageError as error:
             await self._cannot_pull(str(error))
             return None

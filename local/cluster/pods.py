@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from local.cluster import kinds, times, volumes
 from local.cluster.containers import Container, Host
+from local.cluster.egress import Egress
 from local.cluster.environment import HOST, Place
 from local.cluster.tasks import cancel, spawn
 from local.cluster.volumes import MountError
@@ -36,6 +37,7 @@ class PodWorker(Host):
         self.place = Place(
             node.directory / self.uid, address=node.addresses.take(), ports=self._take_ports()
         )
+        self.egress = Egress(self.place.address)
         self._initialised = not pod["spec"].get("initContainers")
         self._containers = self._make("containers", "containerStatuses")
         self._init = self._make("initContainers", "initContainerStatuses")
@@ -223,6 +225,7 @@ class PodWorker(Host):
         """Takes the volumes away with what was secret in them. The logs stay."""
         for port in self.place.ports.values():
             self.node.ports.release(port)
+        self.egress.close()
         self.node.addresses.release(self.place.address)
         if self.place.directory.exists():
             shutil.rmtree(self.place.directory)
@@ -232,3 +235,4 @@ class PodWorker(Host):
         self.stopping = self.closing = True
         await self._stop(grace)
         await cancel([self._life, *self._beside])
+        self.egress.close()

@@ -21,6 +21,7 @@ def main() -> int:
         workers=arguments.workers,
         rate=arguments.rate,
         fresh=arguments.fresh,
+        pooled=arguments.pooled,
         timeout=arguments.timeout,
     )
     with load:
@@ -37,6 +38,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rate", type=float, default=100.0, help="requests a second in all")
     parser.add_argument("--workers", type=int, default=8)
     parser.add_argument("--fresh", type=int, help="workers that keep no connection (default: half)")
+    parser.add_argument("--pooled", type=int, default=0, help="workers that share urllib3's pool")
     parser.add_argument("--timeout", type=float, default=10.0, help="seconds for one request")
     return parser.parse_args()
 

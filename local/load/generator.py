@@ -1,7 +1,8 @@
 """Threads that send requests at a bounded rate.
 
-No request is ever repeated, so nothing hides a failure. That is why the client is `http.client`:
-libraries with pools send a request again when a kept-alive connection turns out to be dead.
+No request is ever repeated, so nothing hides a failure. Three kinds of client send them:
+`http.client` with a connection for each request, the same with one that it keeps and never looks
+at before it uses it again, and urllib3's pool, which does look, with its repeats turned off.
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ import json
 import threading
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 from urllib.parse import urlsplit
+
+import urllib3
 
 from local.load.report import Recorder, Report
 
@@ -21,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 ROLE_HEADER = "X-Database-Role"
-KEEP_ALIVE, FRESH = "keep-alive", "fresh"
+KEEP_ALIVE, POOLED, FRESH = "keep-alive", "pooled", "fresh"
 
 
 @dataclass(frozen=True)
@@ -46,17 +49,20 @@ class Load:
 
     Half of the workers keep their connections and leave one only when told to by
     `Connection: close`; the others make a connection for each request (`fresh` sets how many).
-    After a stall the missed requests are not made up for. `timeout` is in seconds. Choose a rate
-    that uses each connection more often than a server's idle timeout, or its end counts as failure.
+    `pooled` of those that keep theirs take them from one pool of urllib3, which leaves a connection
+    that it finds closed as well. After a stall the missed requests are not made up for. `timeout`
+    is in seconds. Choose a rate that uses each connection more often than a server's idle timeout,
+    or its end counts as failure.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each by its name, and each has a default
         self,
         urls: Sequence[str],
         *,
         workers: int = 8,
         rate: float = 100.0,
         fresh: int | None = None,
+        pooled: int = 0,
         mix: Sequence[Request] = MIX,
         timeout: float = 10.0,
     ) -> None:
@@ -64,12 +70,18 @@ class Load:
         if not self.urls or workers < 1 or rate <= 0:
             raise ValueError("a load needs at least one URL, one worker and a rate above 0")
         fresh = workers // 2 if fresh is None else fresh
+        if fresh + pooled > workers:
+            raise ValueError(f"{fresh} fresh and {pooled} pooled are more than {workers} workers")
         self._mix = mix
         self._timeout = timeout
         self._stopping = threading.Event()
         self._turns = _Turns(rate, self._stopping)
         self._recorder = Recorder(self.urls)
-        kinds = [FRESH if number < fresh else KEEP_ALIVE for number in range(workers)]
+        self._pool = urllib3.PoolManager(
+            num_pools=len(self.urls), maxsize=max(pooled, 1), block=True, timeout=timeout
+        )
+        kinds = [FRESH] * fresh + [POOLED] * pooled
+        kinds += [KEEP_ALIVE] * (workers - len(kinds))
         self._threads = [
             threading.Thread(
                 target=self._work, args=(kind, number), name=f"load-{number}", daemon=True
@@ -88,6 +100,7 @@ class Load:
         self._stopping.set()
         for thread in self._threads:
             thread.join()
+        self._pool.clear()
         self._recorder.end()
         return self.report()
 
@@ -104,7 +117,7 @@ class Load:
 
     def _work(self, kind: str, number: int) -> None:
         """Each worker goes round all URLs by itself: none of its connections is left idle."""
-        clients = {url: _Client(url, self._timeout, keep=kind == KEEP_ALIVE) for url in self.urls}
+        clients = {url: self._client(kind, url) for url in self.urls}
         for turn in itertools.count(number):
             if not self._turns.take():
                 break
@@ -114,18 +127,25 @@ class Load:
         for client in clients.values():
             client.close()
 
-    def _send(self, kind: str, client: _Client, request: Request) -> None:
+    def _client(self, kind: str, url: str) -> Kept | Pooled:
+        if kind == POOLED:
+            return Pooled(url, self._pool)
+        return Kept(url, self._timeout, keep=kind == KEEP_ALIVE)
+
+    def _send(self, kind: str, client: Kept | Pooled, request: Request) -> None:
         began = time.monotonic()
         try:
-            status, role = client.send(request)
+            answer = client.send(request)
         except (OSError, http.client.HTTPException) as error:
             client.close()
             failed, detail = _kind(error), f"{type(error).__name__}: {error}"
         else:
-            if 200 <= status < 300:
-                self._recorder.good(kind, client.url, role, time.monotonic() - began)
+            if answer.last and kind != FRESH:
+                self._recorder.told(kind)
+            if 200 <= answer.status < 300:
+                self._recorder.good(kind, client.url, answer.role, time.monotonic() - began)
                 return
-            failed, detail = f"http {status}", ""
+            failed, detail = f"http {answer.status}", ""
         url = client.url + request.path
         self._recorder.bad(kind, request.method, url, failed, detail)
 
@@ -148,7 +168,15 @@ class _Turns:
         return not self._stopping.wait(due - now)
 
 
-class _Client:
+class _Answer(NamedTuple):
+    """`role` is the database role that the answer names, `last` whether it is its connection's."""
+
+    status: int
+    role: str | None
+    last: bool
+
+
+class Kept:
     """`http.client` connects anew only where it closed the connection itself."""
 
     def __init__(self, url: str, timeout: float, *, keep: bool) -> None:
@@ -156,21 +184,54 @@ class _Client:
         self._keep = keep
         self._connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=timeout)
 
-    def send(self, request: Request) -> tuple[int, str | None]:
-        """The status, and the database role if the answer names one."""
+    def send(self, request: Request) -> _Answer:
         headers = {} if self._keep else {"Connection": "close"}
         if request.body is not None:
             headers["Content-Type"] = "application/json"
         self._connection.request(request.method, request.path, request.body, headers)
         with self._connection.getresponse() as response:
             response.read()
-            answer = response.status, response.headers.get(ROLE_HEADER)
+            role = response.headers.get(ROLE_HEADER)
+            answer = _Answer(response.status, role, response.will_close)
         if not self._keep:
             self.close()
         return answer
 
     def close(self) -> None:
         self._connection.close()
+
+
+class Pooled:
+    """A worker's share in the pool, which closes the connections that fail."""
+
+    def __init__(self, url: str, pool: urllib3.PoolManager) -> None:
+        self.url = url
+        self._pool = pool
+
+    def send(self, request: Request) -> _Answer:
+        headers = {} if request.body is None else {"Content-Type": "application/json"}
+        url = self.url + request.path
+        try:
+            response = self._pool.request(
+                request.method, url, body=request.body, headers=headers, retries=False
+            )
+        except urllib3.exceptions.HTTPError as error:
+            raise _cause(error) from error
+        last = response.headers.get("Connection", "").lower() == "close"
+        return _Answer(response.status, response.headers.get(ROLE_HEADER), last)
+
+    def close(self) -> None:
+        """Leaves the pool to the others."""
+
+
+def _cause(error: urllib3.exceptions.HTTPError) -> Exception:
+    """The exception of the standard library that urllib3 wrapped, or one that says as much."""
+    wrapped = [each for each in (*error.args, error.__cause__) if isinstance(each, Exception)]
+    if wrapped and not isinstance(wrapped[0], urllib3.exceptions.HTTPError):
+        return wrapped[0]
+    if isinstance(error, urllib3.exceptions.TimeoutError):
+        return TimeoutError(str(error))
+    return OSError(f"{type(error).__name__}: {error}")
 
 
 def _checked(url: str) -> str:

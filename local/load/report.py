@@ -29,14 +29,17 @@ class Failure:
 
 @dataclass(frozen=True)
 class Report:
-    """Times in seconds, latencies in milliseconds. `roles` counts the answers of each URL by the
-    database role that they name. `longest_gap` is the longest time without a good answer, of the
-    URL that had to wait longest. `failures` keeps the first twenty."""
+    """Times in seconds, latencies in milliseconds. `failed_by` counts the failed requests of each
+    kind of client, `told` the kept connections of each that an answer ended. `roles` counts the
+    answers of each URL by the database role that they name. `longest_gap` is the longest time
+    without a good answer, of the URL that had to wait longest. `failures` are the first twenty."""
 
     seconds: float
     requests: int
     failed: int
     clients: dict[str, int]
+    failed_by: dict[str, int]
+    told: dict[str, int]
     kinds: dict[str, int]
     roles: dict[str, dict[str, int]]
     latency: dict[str, float]
@@ -55,6 +58,8 @@ class Recorder:
         self._began = time.monotonic()
         self._ended: float | None = None
         self._clients: Counter[str] = Counter()
+        self._failed_by: Counter[str] = Counter()
+        self._told: Counter[str] = Counter()
         self._kinds: Counter[str] = Counter()
         self._roles: dict[str, Counter[str]] = {url: Counter() for url in urls}
         self._buckets: Counter[int] = Counter()
@@ -77,9 +82,15 @@ class Recorder:
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
         with self._lock:
             self._clients[client] += 1
+            self._failed_by[client] += 1
             self._kinds[kind] += 1
             if len(self._failures) < KEPT_FAILURES:
                 self._failures.append(Failure(now, client, method, url, kind, detail))
+
+    def told(self, client: str) -> None:
+        """An answer said that its kept connection ends with it."""
+        with self._lock:
+            self._told[client] += 1
 
     def end(self) -> None:
         self._ended = time.monotonic()
@@ -93,6 +104,8 @@ class Recorder:
                 requests=self._clients.total(),
                 failed=self._kinds.total(),
                 clients=dict(self._clients),
+                failed_by=dict(self._failed_by),
+                told=dict(self._told),
                 kinds=dict(self._kinds),
                 roles={url: dict(roles) for url, roles in self._roles.items()},
                 latency=self._latency(),

@@ -52,6 +52,8 @@ async def serve(settings: Settings) -> None:
         port = runner.addresses[0][1]
         announce(f"http://{settings.host}:{port}", port=port, slot=settings.slot)
         await told_to_stop.wait()
+        if not settings.lame_duck_seconds:
+            return  # closes as aiohttp does by itself, under whatever clients keep
         # Clients on kept-alive connections learn from their next answer to go elsewhere; closing
         # under them at once would fail whatever they send in that moment.
         app[STATE].stopping = True

@@ -16,7 +16,7 @@ Behaviour:
     WARM_UP_SECONDS (0) from the start until it is ready;
     LOGIN_SECONDS (5) between fresh logins by the readiness probe; LAME_DUCK_SECONDS (3) of serving
     on after SIGTERM, at least; DRAIN_SECONDS (15), at most, for connections that are open even then
-    and requests that are in flight.
+    and requests that are in flight. With 0 LAME_DUCK_SECONDS it closes its connections at once.
 """
 
 from __future__ import annotations

@@ -78,7 +78,7 @@ class TestApproved:
     def test_an_event_moves_the_credential_and_fails_no_request(self, stack: Stack) -> None:
         before = active(stack)
         urls = [stack.owner.service_url(space, name) for name, space in world.WORKLOADS.items()]
-        with Load(urls, rate=40) as load:
+        with Load(urls, rate=40, workers=9, fresh=3, pooled=3) as load:
             rotation = announced(stack, before)
             stack.client.follow(rotation, waiting)
             seen = proof.Passwords.read(stack)
@@ -130,7 +130,7 @@ class TestRejected:
     def test_traffic_goes_back_and_fails_no_request(self, stack: Stack) -> None:
         before = active(stack)
         urls = [stack.owner.service_url(space, name) for name, space in world.WORKLOADS.items()]
-        with Load(urls, rate=40) as load:
+        with Load(urls, rate=40, workers=9, fresh=3, pooled=3) as load:
             rotation = started(stack)
             stack.client.follow(rotation, waiting)
             seen = proof.Passwords.read(stack)

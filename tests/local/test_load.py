@@ -10,9 +10,10 @@ import threading
 from typing import TYPE_CHECKING, BinaryIO
 
 import pytest
+import urllib3
 
 from local.load import Load, Report, Request
-from local.load.generator import MIX
+from local.load.generator import MIX, Kept, Pooled
 from local.load.report import Recorder
 from local.process import ROOT, free_port, wait_until
 
@@ -85,6 +86,9 @@ class Server:
             self.requests.append(head[0])
         return head[0]
 
+    def closed(self, number: int) -> bool:
+        return self._open[number].fileno() < 0
+
     def __enter__(self) -> Server:
         self._threads[0].start()
         return self
@@ -119,6 +123,7 @@ def test_counts_requests_by_client_and_by_role(healthy: Server) -> None:
     assert report.requests == len(healthy.requests) == sum(report.clients.values())
     assert report.roles == {healthy.url: {"orders_blue": report.requests}}
     assert report.clients.keys() == {"keep-alive", "fresh"}
+    assert (report.failed_by, report.told) == ({}, {})
     assert 0 < report.latency["p50"] <= report.latency["p99"] <= report.latency["max"]
 
 
@@ -129,6 +134,19 @@ def test_keeps_connections_or_makes_one_for_each_request(healthy: Server) -> Non
     before = healthy.connections
     fresh = run(Load([healthy.url], workers=3, fresh=3, rate=400))
     assert healthy.connections - before == fresh.requests
+
+
+def test_a_pool_shares_its_connections(healthy: Server) -> None:
+    report = run(Load([healthy.url], workers=4, fresh=0, pooled=3, rate=400))
+    assert report.failed == 0
+    assert report.clients.keys() == {"keep-alive", "pooled"}
+    assert report.requests == len(healthy.requests)
+    assert healthy.connections <= 4
+
+
+def test_more_of_a_kind_than_there_are_workers_bad() -> None:
+    with pytest.raises(ValueError, match="2 fresh and 3 pooled are more than 4 workers"):
+        Load(["http://127.0.0.1:1"], workers=4, pooled=3)
 
 
 def test_reads_and_writes_several_servers_in_turn(healthy: Server) -> None:
@@ -144,9 +162,11 @@ def test_reads_and_writes_several_servers_in_turn(healthy: Server) -> None:
 
 def test_leaves_a_connection_when_told_to(healthy: Server) -> None:
     with Server(lambda _number, _line: reply(200, "Connection: close")) as closing:
-        report = run(Load([closing.url], fresh=0, rate=400))
+        report = run(Load([closing.url], fresh=0, pooled=4, rate=400))
         assert report.failed == 0
         assert closing.connections == report.requests
+        assert report.told == report.clients
+        assert report.told.keys() == {"keep-alive", "pooled"}
 
 
 @pytest.mark.parametrize(
@@ -160,10 +180,12 @@ def test_leaves_a_connection_when_told_to(healthy: Server) -> None:
         (b"nonsense\r\n\r\n", "malformed"),
     ],
 )
-@pytest.mark.parametrize("fresh", [0, 4], ids=["keep-alive", "fresh"])
-def test_every_kind_of_failure_is_counted_bad(answer: bytes | None, kind: str, fresh: int) -> None:
+@pytest.mark.parametrize("client", ["keep-alive", "fresh", "pooled"])
+def test_every_kind_of_failure_is_counted_bad(answer: bytes | None, kind: str, client: str) -> None:
+    kinds = {"fresh": 4 * (client == "fresh"), "pooled": 4 * (client == "pooled")}
     with Server(lambda _number, _line: answer) as failing:
-        report = run(Load([failing.url], workers=4, fresh=fresh, rate=400, mix=GET))
+        report = run(Load([failing.url], workers=4, rate=400, mix=GET, **kinds))
+        assert report.failed_by == {client: report.requests}
         assert report.kinds == {kind: report.requests}
         assert report.failed == report.requests == len(failing.requests)
 
@@ -176,12 +198,32 @@ def test_a_dead_kept_connection_is_a_failure_not_a_retry_bad() -> None:
         assert len(server.requests) == report.requests
 
 
+@pytest.mark.parametrize("pooled", [True, False])
+def test_a_pool_looks_whether_a_connection_is_closed_and_the_other_client_does_not(
+    pooled: bool,
+) -> None:
+    """The server closes each connection behind its answer, without a word."""
+    with Server(lambda _number, _line: reply(200, "X-Unsaid: Connection: close")) as server:
+        with urllib3.PoolManager() as pool:
+            client = Pooled(server.url, pool) if pooled else Kept(server.url, 10, keep=True)
+            assert client.send(GET[0]).status == 200
+            wait_until(lambda: server.closed(0), 10, "the end of the connection")
+            if pooled:
+                assert client.send(GET[0]).status == 200
+            else:
+                with pytest.raises(OSError, match=r"closed connection without response|reset"):
+                    client.send(GET[0])
+            client.close()
+        assert server.connections == 1 + pooled
+
+
 def test_nobody_listening_and_nobody_answering_bad() -> None:
-    refused = run(Load([f"http://127.0.0.1:{free_port()}"], rate=400))
+    refused = run(Load([f"http://127.0.0.1:{free_port()}"], pooled=2, rate=400))
     assert refused.kinds == {"refused": refused.requests}
+    assert refused.failed_by.keys() == {"fresh", "pooled", "keep-alive"}
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        report = run(Load([url], workers=2, rate=400, timeout=0.2), enough=2)
+        report = run(Load([url], workers=2, pooled=1, rate=400, timeout=0.2), enough=2)
     assert report.kinds == {"timeout": report.requests}
 
 

@@ -472,7 +472,7 @@ def test_swapping_and_stopping_under_load_fails_no_request(world: World, tmp_pat
     ):
         wait_until_ready(blue)
         wait_until_ready(green)
-        load = Load([service.url], workers=8, rate=200).start()
+        load = Load([service.url], workers=9, fresh=3, pooled=3, rate=200).start()
         wait_until(lambda: served(load, service, BLUE) > 50, 10, "traffic on blue")
         service.target = int(str(green.facts["port"]))
         wait_until(lambda: served(load, service, GREEN) > 20, 10, "traffic on green")
@@ -483,8 +483,47 @@ def test_swapping_and_stopping_under_load_fails_no_request(world: World, tmp_pat
         wait_until(lambda: served(load, service, GREEN) > count + 50, 10, "traffic on green alone")
         report = load.stop()
     assert report.failures == []
-    assert set(report.clients) == {"keep-alive", "fresh"}
+    assert set(report.clients) == {"keep-alive", "pooled", "fresh"}
     assert report.roles[service.url].keys() == {BLUE, GREEN}
+    assert report.told["keep-alive"] == 3  # each of its connections, once
+
+
+def test_without_a_lame_duck_each_kept_connection_fails_one_request_at_the_end(
+    world: World, tmp_path: Path
+) -> None:
+    """As most applications end: the swap fails nothing, the end at most what is kept."""
+    kept, pooled = 4, 3
+    with (
+        workload(world, tmp_path, "blue", LAME_DUCK_SECONDS="0") as blue,
+        workload(world, tmp_path, "green") as green,
+        Switch(int(str(blue.facts["port"]))) as service,
+    ):
+        wait_until_ready(blue)
+        wait_until_ready(green)
+        load = Load([service.url], workers=kept + pooled, fresh=0, pooled=pooled, rate=200).start()
+        wait_until(lambda: served(load, service, BLUE) > 50, 10, "traffic on blue")
+        service.target = int(str(green.facts["port"]))
+        so_far = load.report().requests
+        wait_until(lambda: load.report().requests > so_far + 50, 10, "traffic after the swap")
+        assert load.report().failed == 0
+        process = psutil.Process(blue.pid)
+        process.terminate()
+        assert ended(process) == 0
+        wait_until(lambda: left(load) == kept, 10, "each kept connection being noticed as closed")
+        count = served(load, service, GREEN)
+        wait_until(lambda: served(load, service, GREEN) > count + 50, 10, "traffic on green alone")
+        report = load.stop()
+    # `http.client` hears of each connection's end once: by an answer, or by a request that fails.
+    assert left(load) == kept
+    assert report.failed_by.get("pooled", 0) <= pooled
+    assert set(report.kinds) <= {"closed", "reset"}
+    assert report.failed > 0
+
+
+def left(load: Load) -> int:
+    """The kept connections of `http.client` whose end it has heard of."""
+    report = load.report()
+    return report.told.get("keep-alive", 0) + report.failed_by.get("keep-alive", 0)
 
 
 def served(load: Load, service: Switch, role: str) -> int:

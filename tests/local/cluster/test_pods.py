@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,6 +61,39 @@ def test_environment_from_values_secrets_config_maps_and_the_pod(kube: Kube) -> 
         "COLOUR": "blue",
         "LOCAL_ADMIN_KEY": None,
     }
+
+
+def with_egress(variable: str, **fields: Any) -> dict[str, Any]:
+    found = deployment("web", 1, **fields)
+    found["spec"]["template"]["metadata"]["annotations"] = {"local/egress": variable}
+    return found
+
+
+def test_a_port_that_the_pod_names_is_reached_from_its_own_address(kube: Kube) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as database:
+        database.settimeout(10)
+        env = [
+            {"name": "ECHO", "value": "DATABASE_PORT,OTHER_PORT"},
+            {"name": "DATABASE_PORT", "value": str(database.getsockname()[1])},
+            {"name": "OTHER_PORT", "value": "1"},
+        ]
+        kube.apply(with_egress("DATABASE_PORT", env=env), service("web", {"app": "web"}))
+        kube.wait_ready("web", 1)
+        variables = get(kube.service_url("web"))["env"]
+        assert variables["OTHER_PORT"] == "1"
+        (pod,) = kube.pods("app=web")
+        with socket.create_connection(("127.0.0.1", int(variables["DATABASE_PORT"])), 10) as sent:
+            arrived, (address, _) = database.accept()
+            with arrived:
+                arrived.settimeout(10)
+                sent.sendall(b"hello")
+                assert arrived.recv(5) == b"hello"
+    assert address == pod.status.pod_ip != "127.0.0.1"
+
+
+def test_a_way_out_that_is_no_port_keeps_the_container_from_being_created_bad(kube: Kube) -> None:
+    kube.apply(with_egress("NOWHERE"))
+    kube.wait_reason("app=web", "CreateContainerConfigError")
 
 
 def test_a_mounted_secret_is_found_at_its_path_and_gone_with_the_pod(kube: Kube) -> None:

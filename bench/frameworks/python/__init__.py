@@ -1,0 +1,1 @@
+"""The sample application's orders, for Python's servers."""
