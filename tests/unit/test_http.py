@@ -86,6 +86,16 @@ def test_a_body_is_an_object_bad(body: bytes, status: int, detail: str) -> None:
     assert (found.status, found.reason.text) == (status, detail)
 
 
+@pytest.mark.parametrize(
+    ("sent", "said"), [({}, "nothing"), ({"Content-Type": "text/Plain; charset=x"}, "text/plain")]
+)
+def test_a_body_of_another_kind(sent: dict[str, str], said: str) -> None:
+    asked = func.HttpRequest("POST", "/api/rotations", headers=sent, body=b"{}")
+    found = raised(lambda: json_object(asked))
+    detail = f"the body must be sent as application/json, not as {said}"
+    assert (found.status, found.reason.text, str(found)) == (415, detail, detail)
+
+
 @given(st.binary())
 def test_any_body_is_an_object_or_a_problem(body: bytes) -> None:
     found: object = None

@@ -18,11 +18,12 @@ from rotation.edges.azure import AzureEdges
 from rotation.edges.cluster.deployments import Deployments
 from rotation.edges.vault import KeyVault
 from rotation.front import rotations
+from rotation.front.api import _compared
 from rotation.front.approvers import keyed
-from rotation.front.planned import standing
+from rotation.front.planned import planned_edges, standing
 from rotation.model import wire
 from rotation.model.activities import Notice, Part, Reference, Retry, WorkloadTimes
-from rotation.model.catalogue import Announcement, Origin
+from rotation.model.catalogue import Announcement, Origin, Outcome
 from rotation.model.errors import ConfigurationError, Invalid
 from rotation.model.reasons import Code
 from rotation.model.record import Request
@@ -342,7 +343,7 @@ class Hub(FakeClient):
         super().__init__()
         self.entry = entry
 
-    async def get_status(self, instance_id: str, **_: Any) -> Instance | None:
+    async def get_status(self, instance_id: str, **options: Any) -> Instance | None:
         if instance_id != f"{ROTATION}.prepare.api":
             return await super().get_status(instance_id)
         found = Part(
@@ -350,7 +351,8 @@ class Hub(FakeClient):
             Retry(1.0),
             WorkloadTimes(1.0, 1.0),
         )
-        return Instance(instance_id, "prepare_workload", None, json.dumps(wire.value_of(found)))
+        given = json.dumps(wire.value_of(found)) if options.get("show_input") else None
+        return Instance(instance_id, "prepare_workload", None, given)
 
 
 ANN, BEN = "ann@example.org", "ben@example.org"
@@ -401,6 +403,29 @@ def test_who_looks_sees_what_the_file_says_by_now() -> None:
     assert found.changed == [f"{CREDENTIAL}.approval.approvers.1: is new: '{BEN}'"]
     assert found.edges.configuration == kept.read(hub.entry)
     assert record()["outcome"] is None
+
+
+def test_what_runs_is_looked_at_with_its_entry_and_what_has_ended_with_the_file() -> None:
+    site = MemoryEdges(PLANNED)
+    site.configuration = gone()
+    hub: Any = Hub(kept.keep(PLANNED, "orders-db"))
+    seen = rotations.describe(hub.instance)
+    planned = asyncio.run(planned_edges(site, hub, seen))
+    assert planned.configuration == kept.read(hub.entry)
+    seen.outcome = Outcome.COMPLETED
+    assert asyncio.run(planned_edges(site, hub, seen)) is site
+
+
+@pytest.mark.parametrize(("shown", "changed"), [({}, 1), ({"approval": None}, 0)])
+def test_only_of_what_waits_the_answer_says_what_the_file_says_by_now(
+    shown: dict[str, Any], changed: int
+) -> None:
+    site = MemoryEdges(PLANNED)
+    site.configuration = configuration(approvers=[ANN, BEN])
+    hub: Any = Hub(kept.keep(PLANNED, "orders-db"))
+    hub.shown |= shown
+    found = asyncio.run(_compared(site, hub, hub.instance.instance_id))
+    assert len(found.changed or []) == changed
 
 
 # -- what people are told

@@ -184,6 +184,7 @@ def test_a_decision_with_its_comment_is_recorded(way: str, choice: str, word: st
     assert len(raised) == 1
     assert raised[0][1]["decision"] == word
     assert raised[0][1]["comment"] == "looks good"
+    assert len(raised[0][1]["id"]) == 16  # characters: no two are alike
     assert raised[0][1]["by"] == ADDRESS
     assert raised[0][1]["channel"] == {"key": "page with function key"}.get(
         way, way.replace("entra", "page")

@@ -82,14 +82,15 @@ def test_a_step_is_shown_while_it_runs() -> None:
     assert shown == [("verify", None)] * 2
 
 
-def test_a_step_is_shown_once_it_is_done() -> None:
+@pytest.mark.parametrize("evidence", [EVIDENCE, denied], ids=["done", "failed"])
+def test_a_step_is_shown_once_it_has_ended(evidence: Any) -> None:
     story, shown = Story("api"), list[Any]()
 
     def notify(reference: Any) -> Any:
         shown.extend((str(step.step), step.until is None) for step in story.status.steps[-1:])
         return HEALTHY["notify"]
 
-    story.script["notify"] = notify
+    story.script |= {"notify": notify, "evidence": evidence}
     story.to_approval()
     assert shown == [("plan", False), ("evidence", False)]
 

@@ -8,11 +8,12 @@ import base64
 import json
 from typing import Any
 
+import azure.functions as func
 import pytest
 
 from rotation import log
 from rotation.config import Approval
-from rotation.front import rotations, triggers
+from rotation.front import rotations, sites, triggers
 from rotation.front.approvers import keyed, refusal
 from rotation.front.principals import LONGEST_HEADER, principal
 from rotation.front.rotations import current, find, submit, why_not
@@ -74,6 +75,35 @@ def test_a_header_is_base64_and_nothing_else() -> None:
     assert not isinstance(found, str)
     assert found.id == "a"
     assert principal(f"{HEADER[:8]}!{HEADER[8:]}") == "the signed-in principal cannot be read"
+
+
+@pytest.mark.parametrize(("told", "roles"), [({"role_typ": "duty"}, {"approver"}), ({}, set())])
+def test_the_header_may_name_what_its_roles_are_called(told: Any, roles: set[str]) -> None:
+    listed = [{"typ": "oid", "val": "a"}, {"typ": "duty", "val": "approver"}]
+    document = {"auth_typ": "aad", "claims": listed, **told}
+    found = principal(base64.b64encode(json.dumps(document).encode()).decode())
+    assert not isinstance(found, str)
+    assert found.roles == roles
+
+
+APP = "https://app.internal"
+SITES = [
+    (APP, {"Origin": APP}, None, True),
+    (APP, {"Origin": f"{APP}:443"}, None, True),
+    (f"{APP}:8443", {"Origin": f"{APP}:8443"}, None, True),
+    (f"{APP}:8443", {"Origin": APP}, None, False),
+    (APP, {"Host": "a.example", "Origin": "https://a.example"}, None, True),
+    (APP, {"Origin": "https://a.example"}, "https://a.example", True),
+    (APP, {"Origin": "https://a.example"}, None, False),
+]
+
+
+@pytest.mark.parametrize(("sent_to", "headers", "public", "own"), SITES)
+def test_a_site_is_a_scheme_a_host_and_a_port(
+    sent_to: str, headers: dict[str, str], public: str | None, own: bool
+) -> None:
+    request = func.HttpRequest("POST", f"{sent_to}/api/x", headers=headers, body=b"")
+    assert sites.is_own(request, public) is own
 
 
 DECIDED = {"decision": "approve", "by": "ada@x", "channel": "page", "comment": "", "id": "1"}

@@ -181,6 +181,15 @@ def test_ids_of_repeated_parts_have_at_most_a_hundred_characters() -> None:
     assert len(longest) == len(again) == 100
 
 
+def test_a_story_of_1_1_stages_anew_before_its_pods_start(story: Story) -> None:
+    story.world.version = "1.1"
+    story.world.restart()
+    story.script["activate"] = sequence(foreign, {})
+    story.script["stage"] = sequence({"version": "v2"}, {"version": "v3"})
+    assert story.approve().version == "v3"
+    assert story.count("stage") == 2
+
+
 def test_it_gives_up_where_somebody_else_keeps_writing_versions(story: Story) -> None:
     story.script["activate"] = foreign
     output = story.run()
@@ -517,6 +526,13 @@ def test_what_undoes_has_a_longer_retry_timeout(story: Story) -> None:
     output = story.run()
     assert output.outcome == "needs-attention"
     assert 3500 < sum(story.times_of("deactivate")) <= 3600
+
+
+def test_the_way_back_is_tried_for_longer_than_the_way_forward(story: Story) -> None:
+    story.script["test"] = through("service", denied)
+    story.script["swap_back"] = sequence(*[unavailable] * 24, HEALTHY["swap_back"])
+    assert story.run().outcome == "rolled-back"
+    assert sum(story.times_of("swap_back")) > story.forward.transient
 
 
 def test_what_undoes_retries_refusals_too(story: Story) -> None:
