@@ -313,13 +313,13 @@ MUTATIONS = (
         "no proof of a new login on replicas",
         _of(9),
         replaced=((login, "_verify_replicas", nothing),),
-        first_seed=1140,
+        first_seed=1004,
     ),
     Mutation(
         "no proof of a new login through the endpoint",
         _of(9),
         replaced=((login, "_verify_endpoint", nothing),),
-        first_seed=276,
+        first_seed=1329,
     ),
     Mutation(
         "no proof on replicas that the replaced login is gone",
