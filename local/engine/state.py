@@ -167,8 +167,7 @@ class State:
         for key, _, event in change.appended:
             self.instances[key].history.append(event)
         self._move_work(change)
-        touched = self._move_messages(change) | change.saved.keys()
-        for key in touched:
+        for key in dict.fromkeys((*self._move_messages(change), *change.saved)):
             self._mark_ready(key)
         ended = [key for key, summary in change.saved.items() if summary.finished]
         return [self.instances.pop(key) for key in ended]
@@ -197,13 +196,15 @@ class State:
         for timer in change.disarmed:
             del self.instances[timer.instance].timers[timer.key]
 
-    def _move_messages(self, change: Change) -> set[str]:
+    def _move_messages(self, change: Change) -> list[str]:
+        """The instances that messages came to or left. In their order: whoever replays a run
+        depends on it."""
         for message in change.consumed:
             del self.instances[message.instance].inbox[message.sequence]
         for message in change.delivered:
             self.instances[message.instance].inbox[message.sequence] = message
             self.sequence = max(self.sequence, message.sequence)
-        return {m.instance for m in (*change.consumed, *change.delivered)}
+        return [m.instance for m in (*change.consumed, *change.delivered)]
 
     def _mark_ready(self, key: str) -> None:
         instance = self.instances[key]

@@ -32,7 +32,8 @@ def test(step: Step) -> None:
 
     They need not pass at once, since routes take a moment to settle. Raises `Invalid` if they do
     not within one bounded watch. If all that failed were refused by the API server in between, or
-    (before the swap, when no client waits) got no answer, it raises what is tried again.
+    (before the swap, when no client waits, or of the database alone) got no answer, it raises what
+    is tried again.
     """
     through = step.reference.through or "service"
     give_up = step.edges.now().timestamp() + step.edges.settings.watch_seconds
@@ -51,7 +52,8 @@ def test(step: Step) -> None:
             text = f"tests of the {step.slot} slot failed: {told}; {step.deployment.logs}"
             errors = [error for _, error in failed]
             kind = _kind(errors)
-            if through == "service" and kind is Unavailable:
+            asked = any(result.test != SESSIONS for result, _ in failed)
+            if through == "service" and kind is Unavailable and asked:
                 kind = Invalid
             raise kind(_code(errors), text)
         step.edges.sleep(1)

@@ -34,6 +34,7 @@ class Others:
         self.damaging: list[tuple[str, str]] = []  # credential, what
         self.touched: dict[Owner, datetime] = {}  # when last
         self.released: dict[str, str] = {}  # by workload, the image that went last to what serves
+        self.exhausted = False  # once they have used up the database's connections
         self.edited: dict[str, datetime] = {}  # by credential, when its entry in the file was
 
     def schedule(self) -> None:
@@ -125,7 +126,7 @@ class Others:
         if len(up) < len(SLOTS) * len(self._world.configuration.credentials):
             return
         database = self._world.database
-        database.most = database.used()
+        database.most, self.exhausted = database.used(), True
         self._machine.story.tell("OTHERS", "use all but %d connections", database.most)
         self._machine.agenda.add(HOURS, lambda: setattr(database, "most", None))
 

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import io
+import os
+import subprocess
+import sys
 from functools import cache
 from random import Random
+from typing import TYPE_CHECKING, TextIO
 
 import pytest
 from dateutil.parser import parse  # type: ignore[import-untyped]  # no types
@@ -17,6 +22,9 @@ from tests.simulation.mutations import MUTATIONS
 from tests.simulation.program import parsed
 from tests.simulation.run import Options, Result, simulate
 from tests.simulation.troubles import troubled
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 pytestmark = sdk_warnings
 
@@ -44,10 +52,33 @@ def test_no_run_violates_an_invariant(first: int) -> None:
     assert sum(result.calls for result in results) > 50 * RUNS
 
 
+def told(stream: TextIO, seeds: Iterable[int] | None = None) -> None:
+    """Writes the stories of the seeds, or of those on the command line."""
+    runs = (simulate(seed, Options(story=True)) for seed in seeds or map(int, sys.argv[1:]))
+    stream.writelines("\n".join(run.story) + "\n" for run in runs)
+
+
 def test_a_seed_replays_exactly() -> None:
     story = Options(story=True)
     for seed in range(7, 12):
         assert simulate(seed, story) == simulate(seed, story)
+
+
+def test_a_seed_replays_in_another_process() -> None:
+    """Whose sets have another order: nothing may depend on one."""
+    seeds = range(62592, 62596)  # with several workloads, whose parts end together
+    script = "import sys; from tests.simulation.test_simulation import told; told(sys.stdout)"
+    environment = {**os.environ, "PYTHONHASHSEED": "1"}
+    there = subprocess.run(  # noqa: S603 - our own
+        [sys.executable, "-W", "ignore", "-c", script, *map(str, seeds)],
+        check=True,
+        capture_output=True,
+        env=environment,
+        text=True,
+    )
+    here = io.StringIO()
+    told(here, seeds)
+    assert there.stdout == here.getvalue()
 
 
 def test_seeds_differ() -> None:

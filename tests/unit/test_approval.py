@@ -320,6 +320,8 @@ STRANGER = {
     "sessions": 1,
     "workload": None,
     "knownBy": None,
+    "slot": None,
+    "lastQuery": None,
 }
 UNSAFE: list[dict[str, Any]] = [
     {"passed": False},

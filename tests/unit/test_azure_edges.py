@@ -14,7 +14,7 @@ from azure.identity import CredentialUnavailableError
 
 from rotation.config import Endpoint
 from rotation.edges.azure import AzureEdges
-from rotation.edges.identity import Heard, Renewable, Telling
+from rotation.edges.identity import Heard, Identity, Renewable, Telling
 from rotation.model.errors import Denied, EdgeError, Invalid, Unavailable
 from rotation.model.reasons import Code
 from rotation.secrecy import Secret
@@ -85,9 +85,9 @@ def test_a_token_that_a_server_refused_is_forgotten_and_a_password_never_kept(
         made.append(Signed())
         return made[-1]
 
-    kept = Renewable(make)
-    monkeypatch.setattr(edges.identity, "bare", kept)
-    monkeypatch.setattr(edges.identity, "credential", kept)
+    bare = Renewable(make)
+    monkeypatch.setattr(edges.identity, "bare", bare)
+    monkeypatch.setattr(edges.identity, "credential", Telling(bare, Heard()))
     given = edges.configuration.credential("orders-db")
     admin = given.database.admin.model_copy(update={"secret": secret})
     database = given.database.model_copy(update={"admin": admin})
@@ -160,14 +160,17 @@ UNSIGNED: list[tuple[Exception, type[EdgeError], Code]] = [
 @pytest.mark.parametrize(
     ("error", "kind", "code"), UNSIGNED, ids=[type(row[0]).__name__ for row in UNSIGNED]
 )
-def test_an_identity_without_a_token(error: Exception, kind: type[EdgeError], code: Code) -> None:
+def test_an_identity_without_a_token(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, kind: type[EdgeError], code: Code
+) -> None:
     class Refusing:
         def get_token(self, *_: str, **__: Any) -> AccessToken:
             raise error
 
-    telling = Telling(Renewable(Refusing), Heard())
-    with pytest.raises(kind, match="no token for the scope") as caught:
-        telling.get_token("the scope")
+    identity = Identity({}, "https://login.example")
+    monkeypatch.setattr(identity, "credential", Telling(Renewable(Refusing), Heard()))
+    with pytest.raises(kind, match="for the scope") as caught:
+        identity.token("the scope")
     assert (type(caught.value), caught.value.code) == (kind, code)
     assert "hunter2" not in caught.value.message
 

@@ -112,14 +112,14 @@ def test_a_topic_gets_a_token_of_its_cloud(cloud: Cloud) -> None:
 def test_a_developer_signs_in_to_the_cloud(cloud: Cloud) -> None:
     found = AzureEdges({"ROTATION_CLOUD": cloud.name})
     with mock.patch.object(identity, "DefaultAzureCredential") as made:
-        found.identity.credential.get_token("scope")
+        found.identity.bare.get_token("scope")
     assert made.call_args.kwargs["authority"] == cloud.authority
 
 
 def test_what_the_sdk_is_told_of_its_authority_wins() -> None:
     environment = {"ROTATION_CLOUD": CHINA.name, "AZURE_AUTHORITY_HOST": "login.example"}
     with mock.patch.object(identity, "DefaultAzureCredential") as made:
-        AzureEdges(environment).identity.credential.get_token("scope")
+        AzureEdges(environment).identity.bare.get_token("scope")
     assert made.call_args.kwargs["authority"] == "login.example"
 
 

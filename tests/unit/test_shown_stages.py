@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.virtual import EVIDENCE, HEALTHY, Story, denied, pytestmark
+from tests.unit.virtual import EVIDENCE, HEALTHY, Story, denied, pytestmark, unavailable
 
 __all__ = ["pytestmark"]
 
@@ -103,8 +103,8 @@ def test_evidence_that_is_refused_does_not_end_it() -> None:
     assert story.status.stage == "approval"
 
 
-@pytest.mark.parametrize(("name", "said"), [("start", "start"), ("await_ready", "await_ready")])
-def test_a_workloads_part_shows_what_it_does(name: str, said: str) -> None:
+@pytest.mark.parametrize("name", ["start", "await_ready"])
+def test_a_workloads_part_shows_what_it_does(name: str) -> None:
     story, shown = Story("api"), list[Any]()
 
     def activity(reference: Any) -> Any:
@@ -115,4 +115,29 @@ def test_a_workloads_part_shows_what_it_does(name: str, said: str) -> None:
 
     story.script[name] = activity
     story.to_approval()
-    assert shown == [{"progress": said}]
+    assert shown == [{"progress": name}]
+
+
+PODS = "0 of 2 pods are ready"
+WAITS: dict[str, tuple[Any, str]] = {
+    "start": (unavailable, "it is away"),
+    "await_ready": (lambda _: {"done": False, "observed": PODS}, PODS),
+}
+
+
+@pytest.mark.parametrize("name", WAITS)
+def test_a_workloads_part_shows_what_it_waits_for(name: str) -> None:
+    """Whoever looks while a slow starter starts is told that it does."""
+    story, shown = Story("api"), list[Any]()
+    waits, said = WAITS[name]
+
+    def activity(reference: Any) -> Any:
+        part = story.world.engine.status("r-1.prepare.api")
+        assert part is not None
+        status: Any = part["customStatus"]
+        shown.append(status.get("waits"))
+        return waits(reference) if len(shown) < 3 else HEALTHY[name]
+
+    story.script[name] = activity
+    story.to_approval()
+    assert shown == [None, said, said]
