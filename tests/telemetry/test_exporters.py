@@ -240,6 +240,31 @@ def test_the_provider_that_is_set_has_the_apps_name(
     assert caplog.text == ""
 
 
+INSIGHTS_ALONE = {"APPLICATIONINSIGHTS_CONNECTION_STRING": INSIGHTS}
+RECEIVERS = [
+    ({"OTEL_EXPORTER_OTLP_ENDPOINT": CLOSED}, ["OTLP"]),
+    (INSIGHTS_ALONE, ["Application Insights"]),
+    (BOTH, ["Application Insights", "OTLP"]),
+]
+
+
+@pytest.mark.parametrize(("environment", "receivers"), RECEIVERS)
+def test_each_receiver_that_is_named_gets_metrics(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], receivers: list[str]
+) -> None:
+    given: list[str] = []
+
+    def reader(exporter: Late) -> InMemoryMetricReader:
+        given.append(exporter._receiver)  # noqa: SLF001 - what the log names
+        return InMemoryMetricReader()
+
+    monkeypatch.setattr(telemetry, "PeriodicExportingMetricReader", reader)
+    monkeypatch.setattr(metrics, "get_meter_provider", lambda: None)
+    monkeypatch.setattr(metrics, "set_meter_provider", lambda provider: provider.shutdown())
+    AzureEdges(environment).report()
+    assert given == receivers
+
+
 def test_a_receiver_that_never_answers_holds_up_no_function() -> None:
     hangs, later = threading.Event(), threading.Event()
     late = Late("OTLP", lambda: Scripted(hangs, GOOD))

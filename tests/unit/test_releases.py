@@ -269,12 +269,14 @@ def test_a_slot_that_cannot_be_given_its_own_images_again_may_serve_all_the_same
     assert "nor could it be given its own: level: it is refused" in codes(story)[0][1]
 
 
-def test_what_was_left_behind_is_told() -> None:
+@pytest.mark.parametrize("choice", ["approve", "reject"])
+def test_what_was_left_behind_is_told(choice: str) -> None:
     story = Story("api")
-    story.script["swap"] = {"left": "green serves with app:1, and blue has app:2"}
-    story.approve()
-    text = "workload api: green serves with app:1, and blue has app:2"
-    assert codes(story) == [("release-left-behind", text)]
+    said = "green serves with app:1, and blue has app:2"
+    story.script["swap" if choice == "approve" else "swap_back"] = {"left": said}
+    story.to_approval().decide(choice)
+    story.run()
+    assert codes(story) == [("release-left-behind", f"workload api: {said}")]
 
 
 @pytest.mark.parametrize("decision", ["approve", "reject"])
