@@ -32,6 +32,7 @@ def fetch(url: str, timeout: float) -> Answer:
     Raises `Unavailable` without an answer, `Invalid` for a URL that may not be fetched.
     """
     _check(url)
+    # Without retries a redirect is an answer too, and is not followed.
     with urllib3.PoolManager(retries=False) as pool, within(timeout):
         pool.pool_classes_by_scheme = POOLS
         try:
@@ -40,7 +41,6 @@ def fetch(url: str, timeout: float) -> Answer:
                 url,
                 headers={"User-Agent": "credential-rotation", "Connection": "close"},
                 timeout=urllib3.Timeout(total=timeout),
-                redirect=False,
                 preload_content=False,
             )
             with response:

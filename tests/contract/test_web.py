@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from local.tls import Authority
 from rotation.edges.web import LONGEST_BODY, fetch
 from rotation.model.errors import Invalid, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 
 class Server(ThreadingHTTPServer):
@@ -104,6 +107,37 @@ def test_a_server_that_is_down() -> None:
         taken.bind(("127.0.0.1", 0))
         with pytest.raises(Unavailable):
             fetch(f"http://127.0.0.1:{taken.getsockname()[1]}/", 2)
+
+
+def test_a_server_that_hangs_up_is_asked_once() -> None:
+    """The orchestrator repeats, and says so."""
+    accepted: list[int] = []
+
+    def hang_up(listening: socket.socket) -> None:
+        with suppress(OSError):  # the test is over
+            while True:
+                connection, _ = listening.accept()
+                accepted.append(connection.fileno())
+                connection.close()
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=hang_up, args=[listening])
+        thread.start()
+        with pytest.raises(Unavailable):
+            fetch(f"http://127.0.0.1:{listening.getsockname()[1]}/", 5)
+        listening.shutdown(socket.SHUT_RDWR)
+        thread.join(10)
+    assert len(accepted) == 1
+
+
+def test_a_server_whose_authority_nobody_knows(server: Server, tmp_path: Path) -> None:
+    issued = Authority(tmp_path).issue("web")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(issued.certificate, issued.key)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    with pytest.raises(Unavailable, match="got no answer: SSLError"):
+        fetch(server.url.replace("http:", "https:"), 5)
+    assert server.asked == []
 
 
 def test_a_server_that_speaks_something_else() -> None:

@@ -253,16 +253,47 @@ def test_each_receiver_that_is_named_gets_metrics(
     monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], receivers: list[str]
 ) -> None:
     given: list[str] = []
+    authorities: list[object] = []
+
+    def insights(_: str, __: object, authority: object) -> object:
+        authorities.append(authority)
+        raise ValueError("made for no other reason")
 
     def reader(exporter: Late) -> InMemoryMetricReader:
         given.append(exporter._receiver)  # noqa: SLF001 - what the log names
+        exporter.export(NO_DATA)
         return InMemoryMetricReader()
+
+    monkeypatch.setattr(telemetry, "_insights", insights)
 
     monkeypatch.setattr(telemetry, "PeriodicExportingMetricReader", reader)
     monkeypatch.setattr(metrics, "get_meter_provider", lambda: None)
     monkeypatch.setattr(metrics, "set_meter_provider", lambda provider: provider.shutdown())
-    AzureEdges(environment).report()
-    assert given == receivers
+    for own, shown in ({}, True), ({"ROTATION_CA_BUNDLE": "/ca.pem"}, "/ca.pem"):
+        given.clear()
+        authorities.clear()
+        AzureEdges({**environment, **own}).report()
+        assert given == receivers
+        assert authorities == [shown] * ("Application Insights" in receivers)
+
+
+def test_application_insights_is_asked_once_and_nothing_is_stored(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    given: list[dict[str, Any]] = []
+    module = "azure.monitor.opentelemetry.exporter.AzureMonitorMetricExporter"
+    monkeypatch.setattr(module, lambda **options: given.append(options))
+    credential: Any = object()
+    _insights("InstrumentationKey=1", credential, "/ca.pem")
+    assert given == [
+        {
+            "connection_string": "InstrumentationKey=1",
+            "credential": credential,
+            "disable_offline_storage": True,
+            "retry_total": 0,
+            "connection_verify": "/ca.pem",
+        }
+    ]
 
 
 def test_a_receiver_that_never_answers_holds_up_no_function() -> None:

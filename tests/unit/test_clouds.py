@@ -114,6 +114,7 @@ def test_a_developer_signs_in_to_the_cloud(cloud: Cloud) -> None:
     with mock.patch.object(identity, "DefaultAzureCredential") as made:
         found.identity.bare.get_token("scope")
     assert made.call_args.kwargs["authority"] == cloud.authority
+    assert made.call_args.kwargs["retry_total"] == 0  # the orchestrator repeats
 
 
 def test_what_the_sdk_is_told_of_its_authority_wins() -> None:
