@@ -911,7 +911,10 @@ class Code(StrEnum):
     LOGIN_BARRED = (
         "login-barred",
         Area.SERVERS,
-        "the server does not let the role in, and says no more than SQLSTATE 28000",
+        (
+            "the server does not let the role in: it cannot load a library that a setting of the "
+            "role or the database names, or says no more than SQLSTATE 28000"
+        ),
         "the server's log says why, at that time and for that role",
         NEVER,
     )

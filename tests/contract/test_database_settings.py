@@ -19,7 +19,7 @@ from local.tls import Authority
 from rotation.config import Admin, Database
 from rotation.edges.database import scram
 from rotation.edges.database.connecting import translated
-from rotation.edges.database.server import PostgreSQL
+from rotation.edges.database.server import PostgreSQL, altering
 from rotation.model.errors import Denied, EdgeError, Invalid
 from rotation.model.reasons import Code
 from rotation.secrecy import Secret, new_password
@@ -294,7 +294,11 @@ def test_a_server_with_a_password_policy_is_no_role_that_is_missing(
     policy: type[psycopg.Error],
 ) -> None:
     """As extensions that want passwords in clear text refuse a verifier."""
-    error = translated("PostgreSQL pg:5432 could not activate role x", "rotator", policy())
+    what = "PostgreSQL pg:5432 could not activate role x"
+    with pytest.raises((Invalid, psycopg.Error)) as caught, altering(what):
+        raise policy
+    found = caught.value
+    error = translated(what, "rotator", found) if isinstance(found, psycopg.Error) else found
     assert isinstance(error, Invalid)
     assert error.code is Code.DATABASE_ERROR
     assert f"SQLSTATE {policy.sqlstate}" in error.message

@@ -226,18 +226,22 @@ def test_a_database_connection_that_freezes(
     monkeypatch.setattr(connecting, "LONGEST", 0.5)
     with freezing(postgres.port, at) as port, pytest.raises(Unavailable) as error:
         database(port, postgres.admin_password).sessions(["orders_blue"])
-    assert error.value.code is Code.DATABASE_UNREACHABLE
+    assert error.value.code is Code.DATABASE_TIMEOUT
 
 
-@pytest.mark.parametrize("talk", [b"", postgres_notice("wait")], ids=["says nothing", "talks on"])
+@pytest.mark.parametrize(
+    ("talk", "code"),
+    [(b"", Code.DATABASE_TIMEOUT), (postgres_notice("wait"), Code.DATABASE_PROTOCOL)],
+    ids=["says nothing", "talks on"],
+)
 def test_a_database_server_that_lets_nobody_in(
-    monkeypatch: pytest.MonkeyPatch, talk: bytes
+    monkeypatch: pytest.MonkeyPatch, talk: bytes, code: Code
 ) -> None:
     monkeypatch.setattr(connecting, "CONNECT_TIMEOUT", 2)  # the least that libpq takes
     served = answering(b"", then=talk) if talk else silent()
     with served as port, pytest.raises(Unavailable) as error:
         database(port, "unknown").roles(["orders_blue"])
-    assert error.value.code is Code.DATABASE_UNREACHABLE
+    assert error.value.code is code
 
 
 def test_an_answer_without_an_end(monkeypatch: pytest.MonkeyPatch) -> None:

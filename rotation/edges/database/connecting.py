@@ -185,7 +185,7 @@ def connected(
                 keepalives_count=3,
                 tcp_user_timeout=15_000,  # milliseconds
             ) as connection,
-            _watched(connection),
+            _watched(what, connection),
         ):
             yield connection
     except psycopg.Error as error:
@@ -199,21 +199,28 @@ def _authorities(sslmode: str) -> str | None:
 
 
 @contextmanager
-def _watched(connection: psycopg.Connection[tuple[Any, ...]]) -> Iterator[None]:
+def _watched(what: str, connection: psycopg.Connection[tuple[Any, ...]]) -> Iterator[None]:
     """Breaks the connection when its time is over: a server that is frozen still answers the
-    kernel's probes, and no timeout of libpq's would end the wait."""
+    kernel's probes, and no timeout of libpq's would end the wait. Raises `Unavailable` then."""
     broken = socket.socket(fileno=socket.dup(connection.fileno()))
-    timer = threading.Timer(LONGEST, _shut, [broken])
+    over = threading.Event()
+    timer = threading.Timer(LONGEST, _shut, [broken, over])
     timer.daemon = True
     timer.start()
     try:
         yield
+    except psycopg.Error:
+        if not over.is_set():
+            raise
+        text = f"{what}: the server did not answer within {LONGEST:g} s"
+        raise Unavailable(Code.DATABASE_TIMEOUT, text) from None
     finally:
         timer.cancel()
         broken.close()
 
 
-def _shut(connection: socket.socket) -> None:
+def _shut(connection: socket.socket, over: threading.Event) -> None:
+    over.set()
     with suppress(OSError):  # it has ended by itself
         connection.shutdown(socket.SHUT_RDWR)
 

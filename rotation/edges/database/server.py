@@ -10,7 +10,7 @@ import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from psycopg import sql
+from psycopg import errors, sql
 
 from rotation.edges.database import login, scram
 from rotation.edges.database.connecting import Login, connected
@@ -63,6 +63,17 @@ def _printable(application: str) -> str:
     return application if APPLICATION.fullmatch(application) else "a name that is not shown"
 
 
+@contextmanager
+def altering(what: str) -> Iterator[None]:
+    """Turns a refusal of a change into `Invalid`: of a password policy, for one, that wants another
+    password. Where a connection is made the same SQLSTATEs are about the login."""
+    try:
+        yield
+    except (errors.InvalidAuthorizationSpecification, errors.InvalidPassword) as error:
+        text = f"{what}: {type(error).__name__} (SQLSTATE {error.sqlstate})"
+        raise Invalid(Code.DATABASE_ERROR, text) from None
+
+
 class PostgreSQL:
     """Implements `contracts.database.Database`, and of a read replica `Replica`.
 
@@ -104,12 +115,14 @@ class PostgreSQL:
             made = scram.verifier(password, scram.rounds(asked))
             # Without VALID UNTIL 'infinity' an expiry left on the role would outlive this.
             statement = sql.SQL("ALTER ROLE {} LOGIN PASSWORD {} VALID UNTIL 'infinity'")
-            connection.execute(statement.format(sql.Identifier(role), made))
+            with altering(self._what(f"activate role {role}")):
+                connection.execute(statement.format(sql.Identifier(role), made))
 
     def deactivate(self, role: str) -> None:
         with self._admin(f"deactivate role {role}") as (connection, _):
             statement = sql.SQL("ALTER ROLE {} NOLOGIN PASSWORD NULL")
-            connection.execute(statement.format(sql.Identifier(role)))
+            with altering(self._what(f"deactivate role {role}")):
+                connection.execute(statement.format(sql.Identifier(role)))
 
     def terminate(self, role: str) -> int:
         query = (
