@@ -65,11 +65,14 @@ def stand_in(folder: Path) -> Iterator[tuple[Component, dict[str, str]]]:
         yield running, {user.name: token for token, user in tokens.items()}
 
 
-@pytest.fixture(scope="module", params=["stand-in", pytest.param("real", marks=needs_binaries)])
+@pytest.fixture(scope="session", params=["stand-in", pytest.param("real", marks=needs_binaries)])
 def guarded(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Guarded]:
-    """With the guard and two namespaces, of which one is labelled."""
+    """With the guard and two namespaces, of which one is labelled.
+
+    Made once: a namespace that is deleted is not there to be made again for a while.
+    """
     folder = tmp_path_factory.mktemp("guarded")
     if request.param == "real":
         plane: ControlPlane = request.getfixturevalue("control_plane")
