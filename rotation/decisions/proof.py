@@ -10,6 +10,7 @@ from rotation.model.reasons import Code, reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from datetime import datetime
 
     from rotation.decisions.sessions import Origin
     from rotation.model.reasons import Reason
@@ -21,17 +22,20 @@ CLOCKS = timedelta(minutes=2)
 
 
 def wrong_login(
-    sessions: Iterable[Session], origins: Iterable[Origin], replaced: str
+    sessions: Iterable[Session], origins: Iterable[Origin], pods: Iterable[Pod], replaced: str
 ) -> Reason | None:
     """Why the pods of a slot do not use its login alone: they have sessions of the replaced role.
 
     `origins` are those of the slot's own pods. Where others share their addresses nobody can tell.
+    A session that began before the pods is of one that had the address before them.
     """
-    own = [origin for origin in origins if origin.slot is not None]
+    own, made = [origin for origin in origins if origin.slot is not None], _made(pods)
     found = {
         session.client
         for session in sessions
-        if session.role == replaced and any(origin.has(session) for origin in own)
+        if session.role == replaced
+        and _after(session, made)
+        and any(origin.has(session) for origin in own)
     }
     if not found:
         return None
@@ -54,12 +58,12 @@ def missing_sessions(
     ready = [pod for pod in pods if pod.ready]
     if not ready:
         return reason(Code.PROOF_MISSING, "no pod of the slot is ready")
-    made = [pod.created for pod in ready if pod.created is not None]
+    made = _made(ready)
     begun = [
         session
         for session in sessions
         if session.role == role
-        and (session.since is None or not made or session.since >= min(made) - CLOCKS)
+        and _after(session, made)
         and any(origin.has(session) for origin in origins)
     ]
     clients = networks(session.client for session in begun)
@@ -76,6 +80,16 @@ def missing_sessions(
         return None
     text = f"no session of role {role} from {_listed(lacking)} yet"
     return reason(Code.PROOF_MISSING, text)
+
+
+def _made(pods: Iterable[Pod]) -> datetime | None:
+    """When the first of the pods was made; None if that is not known."""
+    return min((pod.created for pod in pods if pod.created is not None), default=None)
+
+
+def _after(session: Session, made: datetime | None) -> bool:
+    """Whether a session may have begun after that; one of which nobody knows may have."""
+    return session.since is None or made is None or session.since >= made - CLOCKS
 
 
 def _listed(names: Iterable[str]) -> str:

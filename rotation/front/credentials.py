@@ -19,7 +19,7 @@ from rotation.model.reasons import Code, Reason
 from rotation.model.wire import Moment
 from rotation.model.world import SLOTS, Slot, SlotState
 from rotation.steps import wayback
-from rotation.steps.planning import snapshot, unnamed
+from rotation.steps.planning import proved_by_sessions, snapshot
 from rotation.steps.proving import collect
 from rotation.steps.wayback import WayBack
 
@@ -109,7 +109,7 @@ async def look(edges: Readers, client: DurableOrchestrationClient, name: str) ->
         slots={slot: _slot(world.slots[slot]) for slot in SLOTS},
         problem="; ".join(problem.text for problem in way.problems) or None,
         reason=next(iter(way.problems), None),
-        doubts=[*way.doubts, *unnamed(configured)],
+        doubts=[*way.doubts, *proved_by_sessions(configured)],
     )
 
 

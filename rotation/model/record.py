@@ -121,7 +121,7 @@ class SessionCount(Struct, frozen=True, kw_only=True, rename="camel"):
 
     `known_by` is what told so: the address of one of its pods; of a node that has some, which other
     pods there have as well; or a range that the owner wrote down. `slot` is that of those pods.
-    `last_query` is when the last statement of any of them began that was no probe.
+    `last_query` is when the latest of their last statements began that was no probe.
     """
 
     role: str

@@ -134,10 +134,11 @@ def _own_use(evidence: Evidence, replaced: str, role: str | None) -> str:
 
 
 def _last(rows: Iterable[SessionCount], at: Moment) -> str:
-    """A sentence on when the sessions were last asked for something other than by a probe."""
+    """A sentence on the last query of any of the sessions that was no probe. What came before the
+    last one of a session is known nowhere."""
     queries = [instant(row.last_query) for row in rows if row.last_query]
     if not queries:
-        return "They answer probes only"
+        return "The last query of each was a probe"
     ago = max(instant(at) - max(queries), timedelta(0))
     return f"The last query that is no probe began {span(ago)} before this look"
 

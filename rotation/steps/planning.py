@@ -68,7 +68,7 @@ def plan(step: Step) -> Planned:
                 active=active,
                 policy=_policy(credential),
                 waivers=_waivers(request, (*also_waived, *waived)),
-                doubts=[*way.doubts, *unnamed(credential)],
+                doubts=[*way.doubts, *proved_by_sessions(credential)],
                 entry=_kept(step),
             )
         case Skip(reason):
@@ -82,7 +82,7 @@ def plan(step: Step) -> Planned:
             assert_never(decision)
 
 
-def unnamed(credential: Credential) -> Iterator[Reason]:
+def proved_by_sessions(credential: Credential) -> Iterator[Reason]:
     """A doubt for each workload of which no test names the role that serves."""
     for workload in credential.workloads:
         if not workload.names_role:

@@ -196,8 +196,8 @@ class Look:
         own."""
         origins = [one for one in self.origins if one.slot in {None, slot}]
         replaced, role = credential.slots[other(slot)].role, credential.slots[slot].role
-        wrong = wrong_login(self.sessions, origins, replaced)
         pods, known_by = self.pods.get(slot, []), _known_by(self.workload)
+        wrong = wrong_login(self.sessions, origins, pods, replaced)
         return wrong, missing_sessions(self.sessions, origins, pods, role, known_by)
 
     def result(self, credential: Credential, slot: Slot) -> TestResult:

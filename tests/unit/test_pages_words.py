@@ -156,7 +156,7 @@ def test_good_evidence_is_three_lines() -> None:
 def test_sessions_of_the_replaced_slots_own_pods_are_expected() -> None:
     row = {"role": "b", "application": "api", "client": "c", "sessions": 4, "workload": "api"}
     text = "Only its own workloads still use the blue login (4 sessions)"
-    assert (True, f"{text}. They answer probes only") in said(sessions=[row])
+    assert (True, f"{text}. The last query of each was a probe") in said(sessions=[row])
     asked = [row | {"lastQuery": f"2026-11-24T02:{at}Z"} for at in ("50:00", "59:48")]
     last = "The last query that is no probe began 12 s before this look"
     text = "Only its own workloads still use the blue login (8 sessions)"
@@ -177,7 +177,7 @@ def test_what_tells_their_sessions_apart_is_said_where_it_is_no_pod(
     row = {"role": "b", "application": "api", "client": "c", "sessions": 1, "workload": "api"}
     text = "Only its own workloads still use the blue login (1 session)"
     found = said(sessions=[{**row, "knownBy": known_by}])
-    assert (True, f"{text}{reservation}. They answer probes only") in found
+    assert (True, f"{text}{reservation}. The last query of each was a probe") in found
 
 
 def test_strangers_are_counted_and_named() -> None:

@@ -19,7 +19,7 @@ from rotation.model.record import KnownBy
 from rotation.model.record import TestResult as Result
 from rotation.model.world import Pod, Session
 from rotation.steps import proving
-from rotation.steps.planning import unnamed
+from rotation.steps.planning import proved_by_sessions
 from rotation.steps.proving import collect
 from rotation.steps.running import Step
 from tests.memory import MemoryEdges
@@ -99,15 +99,24 @@ def test_many_are_counted() -> None:
 
 
 def test_pods_that_use_the_other_login_are_found() -> None:
-    found = wrong_login([session(1), session(2, OLD), session(9, OLD)], origins("pods"), OLD)
+    own, pods = origins("pods"), [pod(1), pod(2)]
+    found = wrong_login([session(1), session(2, OLD), session(9, OLD)], own, pods, OLD)
     assert found is not None
     assert (found.code, found.text.rpartition(" ")[2]) == (Code.PROOF_OTHER_ROLE, "10.0.0.2")
-    assert wrong_login([session(9, OLD)], origins("pods"), OLD) is None
+    assert wrong_login([session(9, OLD)], own, pods, OLD) is None
+
+
+def test_a_session_of_a_pod_that_had_the_address_before_is_no_use_of_the_other_login() -> None:
+    """One whose node died, say: the server has yet to notice."""
+    own, pods = origins("pods"), [pod(1), pod(2)]
+    assert wrong_login([session(2, OLD, age=600)], own, pods, OLD) is None
+    assert wrong_login([session(2, OLD, age=100)], own, pods, OLD) is not None
 
 
 @pytest.mark.parametrize("known_by", ["nodes", "ranges"])
 def test_where_both_slots_share_addresses_nobody_can_tell(known_by: KnownBy) -> None:
-    assert wrong_login([session(1, OLD, application="api")], origins(known_by), OLD) is None
+    found = wrong_login([session(1, OLD, application="api")], origins(known_by), [pod(1)], OLD)
+    assert found is None
 
 
 # -- the step, and what people are told
@@ -200,7 +209,7 @@ def test_evidence_says_which_proof_it_is() -> None:
 )
 def test_whoever_plans_is_told_which_proof_it_is(addresses: object, from_where: str) -> None:
     found = edges((f"{WORKLOAD}.addresses", addresses))
-    (doubt,) = unnamed(found.configuration.credential("orders-db"))
+    (doubt,) = proved_by_sessions(found.configuration.credential("orders-db"))
     assert doubt.code == Code.PROOF_BY_SESSIONS
     assert doubt.text == f"workload api: sessions from {from_where} prove which role serves"
     assert [path for path, _ in doubts(found.configuration)][-1] == f"{WORKLOAD}.tests"
@@ -215,14 +224,14 @@ def test_whoever_plans_is_told_which_proof_it_is(addresses: object, from_where: 
     ],
 )
 def test_what_does_not_name_the_role_before_the_swap_is_no_proof(one: object) -> None:
-    assert list(unnamed(edges(tests=[one]).configuration.credential("orders-db")))
+    assert list(proved_by_sessions(edges(tests=[one]).configuration.credential("orders-db")))
 
 
 def test_a_route_that_names_the_role_needs_no_sessions() -> None:
     route = {"path": "/whoami", "json": {"role": "{role}"}}
     found = edges((f"{CREDENTIAL}.drain", "9s"), tests=[route])
     lose(found)
-    assert not list(unnamed(found.configuration.credential("orders-db")))
+    assert not list(proved_by_sessions(found.configuration.credential("orders-db")))
     run(found)
     assert not [what for what in found.calls.reads if "sessions" in what]
 
