@@ -216,7 +216,7 @@ def show_evidence(stack: Stack, screen: Screen, record: dict[str, Any]) -> None:
             screen.say(f"     test {name} {test['test']} {verdict}{served}")
     for row in found["sessions"]:
         who = f"{row['application']} at {row['client']}"
-        screen.say(f"     {row['sessions']} sessions of {row['role']} by {who}")
+        screen.say(f"     sessions of {row['role']} by {who}: {row['sessions']}")
 
 
 def decide(stack: Stack, screen: Screen, record: dict[str, Any], given: argparse.Namespace) -> None:

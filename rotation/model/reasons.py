@@ -629,8 +629,8 @@ class Code(StrEnum):
             "does not say why"
         ),
         (
-            "look at the konnectivity agents in kube-system and at NetworkPolicies, or test by a "
-            "`url` that has `{slot}` in it"
+            "look at the konnectivity agents in kube-system and at NetworkPolicies, test by a "
+            "`url` that has `{slot}` in it, or let sessions prove"
         ),
         NEVER,
     )
@@ -642,8 +642,8 @@ class Code(StrEnum):
             "tests by `path` speak HTTP"
         ),
         (
-            "name the port that speaks HTTP as the workload's `port`, or test by a `url` that has "
-            "`{slot}` in it"
+            "name the port that speaks HTTP as the workload's `port`, test by a `url` that has "
+            "`{slot}` in it, or let sessions prove"
         ),
         NEVER,
     )
@@ -671,7 +671,10 @@ class Code(StrEnum):
             "the API server could not reach the pod, for a reason that is not known here; its log "
             "has it"
         ),
-        "look at the API server's log for the Service, or test by a `url` that has `{slot}` in it",
+        (
+            "look at the API server's log for the Service, test by a `url` that has `{slot}` in "
+            "it, or let sessions prove"
+        ),
         NEVER,
     )
 

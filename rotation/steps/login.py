@@ -158,7 +158,7 @@ def await_sessions(step: Step) -> Watched:
     while True:
         left = sum(len(server.sessions([step.login.role])) for server in _servers(step))
         if not left or step.edges.now().timestamp() >= give_up:
-            return Watched(not left, f"{left} sessions of role {step.login.role}")
+            return Watched(not left, f"sessions of role {step.login.role}: {left}")
         step.edges.sleep(1)
 
 

@@ -124,4 +124,5 @@ def await_gone(step: Step) -> Watched:
     if deployment is not None and deployment.replicas > 0:
         scale_down(step)
     left = step.pods.watch_gone(step.deployment, step.edges.settings.watch_seconds)
-    return Watched(not left, f"{len(left)} pods left: {', '.join(left[:5])}")
+    more = f" and {len(left) - 5} more" if len(left) > 5 else ""
+    return Watched(not left, f"pods left: {', '.join(left[:5]) or 'none'}{more}")

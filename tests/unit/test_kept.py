@@ -23,7 +23,7 @@ from rotation.front.approvers import keyed
 from rotation.front.planned import planned_edges, standing
 from rotation.model import wire
 from rotation.model.activities import Notice, Part, Reference, Retry, WorkloadTimes
-from rotation.model.catalogue import Announcement, Origin, Outcome
+from rotation.model.catalogue import Announcement, Origin, Outcome, Progress
 from rotation.model.errors import ConfigurationError, Invalid
 from rotation.model.reasons import Code
 from rotation.model.record import Request
@@ -465,6 +465,19 @@ def test_the_page_of_one_whose_entry_is_gone_offers_to_reject() -> None:
 def test_the_page_says_what_became_of_releases() -> None:
     left = {"code": "release-left-behind", "text": "green serves with app:1", "remedy": "deploy"}
     assert "green serves with app:1" in page(PLANNED, releases=[left])
+
+
+def test_the_page_shows_what_a_workload_waits_for() -> None:
+    """A slow starter is no failure, and whoever looks is told what the rotation waits for."""
+    site = MemoryEdges(PLANNED, active=SERVING)
+    hub: Any = Hub(kept.keep(PLANNED, "orders-db"))
+    hub.shown |= {"stage": "prepare", "approval": None}
+    seen = rotations.describe(hub.instance)
+    seen.workloads, seen.waits = {"api": Progress.AWAIT_READY}, {"api": "0 of 2 pods are ready"}
+    shown = asyncio.run(routes.show(routes.Site(site, hub), Visitor(None, "key", "key"), seen))
+    text = shown.get_body().decode()
+    assert "waiting for its pods" in text
+    assert "0 of 2 pods are ready" in text
 
 
 def test_the_page_shows_what_was_doubtful_when_it_was_planned() -> None:

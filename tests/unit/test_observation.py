@@ -253,6 +253,24 @@ def test_evidence_that_is_complete() -> None:
     assert found.calls.writes == []
 
 
+@pytest.mark.parametrize("name", ["", "node", "PostgreSQL JDBC Driver"])
+def test_a_session_needs_no_name_to_be_its_pods(name: str) -> None:
+    """As node-postgres, JDBC and Npgsql give none of their own accord."""
+    found = edges()
+    found.world.database.jobs = [session("orders_blue", name, replaced_pod(found))]
+    evidence = seen(found)
+    (row,) = [row for row in evidence.sessions if row.role == "orders_blue"]
+    assert (row.workload, row.slot, row.known_by) == ("api", "blue", "pods")
+    assert evidence.still_in_use == []
+
+
+@pytest.mark.parametrize(("addresses", "client"), [("nodes", NODE), (["10.0.0.0/24"], "10.0.0.9")])
+def test_where_others_share_the_address_it_needs_its_name(addresses: Any, client: str) -> None:
+    found = edges((f"{WORKLOAD}.addresses", addresses))
+    found.world.database.jobs = [session("orders_blue", name, client) for name in ("", "api")]
+    assert [row.application for row in seen(found).still_in_use] == [""]
+
+
 def test_who_else_uses_the_replaced_role_is_evidence() -> None:
     found = edges()
     found.world.database.jobs = [session("orders_blue", "psql"), session("orders_green", "psql")]

@@ -157,7 +157,7 @@ def test_what_an_eviction_or_a_debug_copy_leaves_is_nobodys(world: World) -> Non
     assert pods == sorted(pod.name for pod in green.pods)
     assert not there & set(pods)
     world.cluster.scale(green, 0)
-    assert await_gone(step(world)) == Watched(done=True, observed="0 pods left: ")
+    assert await_gone(step(world)) == Watched(done=True, observed="pods left: none")
 
 
 @pytest.mark.guarantee(2)

@@ -389,10 +389,10 @@ def test_nothing_is_retired_unless_the_other_slot_is_seen_to_serve(story: Story)
 
 
 def test_pods_that_stay_keep_their_login(story: Story) -> None:
-    story.script["await_gone"] = {"done": False, "observed": "1 pods left: api-blue-x"}
+    story.script["await_gone"] = {"done": False, "observed": "pods left: api-blue-x"}
     output = story.approve()
     assert output.outcome == "needs-attention"
-    text = "workload api: await_gone: not done after 20 s: 1 pods left: api-blue-x"
+    text = "workload api: await_gone: not done after 20 s: pods left: api-blue-x"
     assert failed(output) == [("retire", text, Code.PODS_LEFT)]
     assert story.count("deactivate") == 0
 
