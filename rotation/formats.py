@@ -359,9 +359,9 @@ def _object(value: str) -> dict[str, Any] | None:
     return document if isinstance(document, dict) and not _deep(document) else None
 
 
-def _deep(document: dict[str, Any]) -> bool:
+def _deep(document: dict[str, object]) -> bool:
     """Whether a document has more levels than what walks through it may go down."""
-    level: list[Any] = [document]
+    level: list[object] = [document]
     for _ in range(DEEPEST):
         parents = [value for value in level if isinstance(value, dict | list)]
         level = [

@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     Problem = tuple[document.Path, str]
 
 
-def problems(file: dict[Any, Any]) -> list[Problem]:
+def problems(file: document.Mapping) -> list[Problem]:
     """The clusters that do not exist, and what stands there twice; each with its path."""
     return [*_references(file), *_repeats(file)]
 
 
-def _references(file: dict[Any, Any]) -> Iterator[Problem]:
+def _references(file: document.Mapping) -> Iterator[Problem]:
     """A problem for each workload whose cluster is not in `clusters`."""
     known = file.get("clusters")
     names = sorted(map(str, known)) if isinstance(known, dict) else []
@@ -45,7 +45,7 @@ class Owned(NamedTuple):
 ADMIN = ("admin",)
 
 
-def _repeats(file: dict[Any, Any]) -> Iterator[Problem]:
+def _repeats(file: document.Mapping) -> Iterator[Problem]:
     """A problem for each thing that has two owners: two rotations at once would change it."""
     seen: dict[tuple[object, ...], Owned] = {}
     for thing in _owned(file):
@@ -66,7 +66,7 @@ def _advice(thing: Owned, first: Owned) -> str:
     )
 
 
-def _owned(file: dict[Any, Any]) -> Iterator[Owned]:
+def _owned(file: document.Mapping) -> Iterator[Owned]:
     """Everything in the file that has one owner."""
     clusters = _clusters(file)
     for (_, name), credential in at(file, "credentials", "*"):
@@ -116,7 +116,7 @@ def _of_workload(path: document.Path, workload: Any, space: tuple[object, ...]) 
         yield Owned(where, "kubernetes secret", (*space, secret, key), (credential, where[-1]))
 
 
-def _clusters(file: dict[Any, Any]) -> dict[str, str]:
+def _clusters(file: document.Mapping) -> dict[str, str]:
     """What each cluster's name stands for: two names may stand for one API server."""
     found = {}
     for path, cluster in at(file, "clusters", "*"):

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 Path = tuple[str | int, ...]
+Mapping = dict[Any, Any]  # as it stands in a file: nobody has looked at its keys yet
 
 MERGE = "tag:yaml.org,2002:merge"  # the key <<, which takes over another mapping's keys
 
@@ -77,7 +78,7 @@ class _Loader(yaml.SafeLoader):
             ) from None
 
 
-def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
+def _mapping(loader: _Loader, node: yaml.MappingNode) -> Mapping:
     """The mapping that a node stands for. Raises `ConstructorError` for a key that stands twice."""
     keys: set[Any] = set()
     for key_node, _ in node.value:

@@ -7,8 +7,9 @@ import threading
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import psycopg
 import pytest
 
 from local.postgres import Postgres
@@ -278,6 +279,24 @@ def test_no_activity_outlives_its_deadline() -> None:
     never.set()
     assert answer["error"]["code"] == "cut-off"
     assert answer["error"]["transient"] is True
+
+
+def test_a_connection_that_died_is_noticed_by_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Within 20 s, by keepalives or by what it does not acknowledge."""
+    given: dict[str, Any] = {}
+
+    def connect(**options: Any) -> None:
+        given.update(options)
+        raise psycopg.OperationalError("made for no other reason")
+
+    monkeypatch.setattr(psycopg, "connect", connect)
+    with pytest.raises(Unavailable):
+        database(5432, "unknown").roles(["orders_blue"])
+    silent_for = given["keepalives_idle"] + given["keepalives_interval"] * given["keepalives_count"]
+    assert given["keepalives"] == 1
+    assert silent_for <= 20
+    assert given["tcp_user_timeout"] == 15_000  # milliseconds
+    assert given["connect_timeout"] == connecting.CONNECT_TIMEOUT
 
 
 def test_no_deadline_is_beyond_that_of_the_activity() -> None:
