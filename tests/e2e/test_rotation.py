@@ -329,7 +329,7 @@ def test_the_sweep_finds_what_no_event_told(stack: Stack) -> None:
     stack.owner.vault.put(secret, value, expires=soon, content_type="text/plain", tags={})
     headers = {"x-functions-key": stack.keys["master"]}
     assert stack.client.request("POST", "/admin/functions/sweep", {}, headers).status == 202
-    wait_until(lambda: stack.client.rotations()[0]["request"]["origin"] == "sweep", 20, "the sweep")
+    wait_until(lambda: stack.client.rotations()[0]["request"]["origin"] == "sweep", 60, "the sweep")
     record = stack.client.follow(stack.client.rotations()[0]["rotation"], waiting)
     assert (record["outcome"], record["active"]) == (None, serving)
 
