@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from rotation.model.targets import ServiceTarget
-    from rotation.model.world import Answer, Route, Slot
+    from rotation.model.world import Answer, Route, Routing, Slot
 
 
 class TrafficReader(Protocol):
@@ -14,6 +14,9 @@ class TrafficReader(Protocol):
 
     def route(self, target: ServiceTarget) -> Route | None:
         """The Service's route; None if the Service does not exist."""
+
+    def routing(self, namespace: str) -> Routing:
+        """The Services and EndpointSlices of a namespace, those that nobody named among them."""
 
     def ask(self, target: ServiceTarget, path: str, timeout: float) -> Answer:
         """The answer to a GET through the API server's service proxy, within `timeout` seconds.

@@ -101,7 +101,8 @@ class World:
         self, name: str, credential: Credential, workload: Workload, active: Slot
     ) -> None:
         cluster, space = self.clusters[workload.cluster], workload.namespace
-        for service, slot in ((workload.service, active), (workload.preview, other(active))):
+        production = dict.fromkeys([workload.service, *workload.services], active)
+        for service, slot in {**production, workload.preview: other(active)}.items():
             cluster.services[space, service] = ServiceState(
                 space,
                 service,
@@ -247,9 +248,10 @@ class World:
         found = []
         for workload in self.configuration.credential(owner.credential).workloads:
             cluster = self.clusters[workload.cluster]
-            service = cluster.service(workload.production)
-            if service is not None and service.slot == owner.slot:
-                found.append(str(workload.production))
+            for target in workload.productions:
+                service = cluster.service(target)
+                if service is not None and service.slot == owner.slot:
+                    found.append(str(target))
         return found
 
     def parts(self, owner: Owner) -> tuple[object, ...]:
