@@ -58,8 +58,9 @@ class SeenCredential(Struct, frozen=True, kw_only=True, rename="camel"):
     `active` is None when the workloads disagree, `rotation` the one that is under way.
 
     `problem` says why it cannot be looked at, or else why a rotation would be refused since there
-    is no way back or pods are found by Services that the file does not name, `reason` the first of it with its code and remedy. There are no `slots` where it
-    cannot be looked at. `doubts` stand in no rotation's way.
+    is no way back, or since something finds pods that the file does not name; `reason` is the
+    first of it with its code and remedy. There are no `slots` where it cannot be looked at.
+    `doubts` stand in no rotation's way.
     """
 
     credential: str
