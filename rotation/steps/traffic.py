@@ -142,9 +142,9 @@ def _ensure_capacity(step: Step, *, revive: bool, serves: bool) -> None:
         return
     serving = step.pods.deployment(workload.deployment(other(step.slot)))
     wanted = max(serving.replicas if serving else 0, 1)
-    few = target is not None and target.replicas < wanted and (target.replicas or revive)
-    if few and not serves:
-        step.arriving.scale_up(wanted)
+    small = target is not None and target.replicas < wanted and (target.replicas or revive)
+    if target is not None and small and not serves:
+        step.arriving.scale_up(wanted, target.revision)
         text = f"Deployment {at} is being scaled up to {wanted} pods"
         raise Unavailable(Code.SCALING_UP, text)
     waiting = unready(target) if target else "it does not exist"
