@@ -69,9 +69,9 @@ class World:
     def slots(self) -> list[str | None]:
         return [self.cluster.services["orders", name].slot for name in NAMES]
 
-    def step(self, slot: Slot = "green", **more: object) -> Step:
+    def step(self, slot: Slot = "green", *, level: bool = False) -> Step:
         reference = Reference(
-            rotation="r-1", credential="orders-db", workload="api", slot=slot, **more
+            rotation="r-1", credential="orders-db", workload="api", slot=slot, level=level
         )
         return Step(self.edges, reference)
 
