@@ -68,7 +68,7 @@ def _move(step: Step, *, back: bool) -> Moved:
     _point(step, routes, back=back)
     previewed = preview_slot(step)
     if previewed != came_from:
-        step.traffic.move(step.workload.standby, previewed, came_from)
+        step.traffic.move(step.workload.standby, previewed, came_from, by=step.rotation)
     return Moved(left=_left_behind(step))
 
 
@@ -83,7 +83,9 @@ def _point(step: Step, routes: dict[ServiceTarget, Route | None], *, back: bool)
         # Held up since the look, it must not undo a move to the other slot.
         revision = route.revision if route else None
         try:
-            step.traffic.move(target, other(step.slot), step.slot, revision=revision)
+            step.traffic.move(
+                target, other(step.slot), step.slot, revision=revision, by=step.rotation
+            )
         except EdgeError as error:
             if not back:
                 raise

@@ -32,6 +32,7 @@ UNNAMED = {
     ("apps", "replicasets", "list"),
     ("", "services", "list"),
     ("discovery.k8s.io", "endpointslices", "list"),
+    ("", "events", "create"),
 }
 
 
