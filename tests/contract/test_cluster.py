@@ -1288,6 +1288,17 @@ def test_tokens_open_what_their_owner_was_granted(
         reader.traffic.move(target, "blue", "green")
 
 
+def test_a_list_without_its_right_names_what_is_missing(
+    door: Door, api: Any, space: str, name: str
+) -> None:
+    apply(api, rights(name, door.subject), namespace=space)
+    where = f"in namespace {space}: HTTP 403 Forbidden; apply infra/kubernetes/rbac.yaml"
+    text = re.escape(f"cluster contract could not list Services {where}")
+    with pytest.raises(Denied, match=text) as caught:
+        door.edge().traffic.routing(space)
+    assert caught.value.code is Code.CLUSTER_DENIED
+
+
 def test_a_token_is_asked_for_with_each_request(door: Door, space: str) -> None:
     asked = []
 
