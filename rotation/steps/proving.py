@@ -224,7 +224,6 @@ def collect(edges: Readers, credential: Credential, slot: Slot) -> Evidence:
         with _noted(problems):
             seen = _pods(edges, workload)
             pods[workload.name] = {s: [pod.name for pod in seen[s]] for s in seen}
-        with _noted(problems):
             strangers.refuse(edges, workload, other(slot))
         looks.append(Look(workload, seen, sessions))
     roles = [credential.slots[each].role for each in SLOTS]
