@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from rotation.model.world import PLAIN
+
 if TYPE_CHECKING:
     from rotation.model.targets import ServiceTarget
-    from rotation.model.world import Answer, Route, Routing, Slot
+    from rotation.model.world import Answer, Manner, Route, Routing, Slot
 
 
 class TrafficReader(Protocol):
@@ -18,8 +20,10 @@ class TrafficReader(Protocol):
     def routing(self, namespace: str) -> Routing:
         """The Services and EndpointSlices of a namespace, those that nobody named among them."""
 
-    def ask(self, target: ServiceTarget, path: str, timeout: float) -> Answer:
-        """The answer to a GET through the API server's service proxy, within `timeout` seconds.
+    def ask(
+        self, target: ServiceTarget, path: str, timeout: float, manner: Manner = PLAIN
+    ) -> Answer:
+        """The answer to a request through the API server's service proxy, within `timeout` seconds.
 
         Raises `Unavailable` without an answer, `Missing` without a Service, `Invalid`.
         """
