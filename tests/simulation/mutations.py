@@ -345,6 +345,7 @@ MUTATIONS = (
         "no proof on replicas that the replaced login is gone",
         _of(4),
         replaced=((login, "_ensure_refused", nothing),),
+        first_seed=40,
     ),
     Mutation("a login that is never activated", _of(9), steps=(("activate", nothing),)),
     Mutation("the active slot's login", _of(1, 2), steps=(("stage", uses_the_active_slot),)),
@@ -403,7 +404,12 @@ MUTATIONS = (
         _of(2, 7, 8),
         replaced=((workflow, "roll_back", rolls_back_regardless),),
     ),
-    Mutation("needs-attention tidies up", _of(7), replaced=((workflow, "finish", tidies_up),)),
+    Mutation(
+        "needs-attention tidies up",
+        _of(7),
+        replaced=((workflow, "finish", tidies_up),),
+        first_seed=59,
+    ),
     Mutation(
         "pods are not waited for",
         _of(8),
@@ -424,7 +430,7 @@ MUTATIONS = (
         "a changed file is not told of",
         _of(10),
         replaced=((kept, "changes", lambda *_: []),),
-        first_seed=111,
+        first_seed=130,
     ),
     Mutation(
         "a status about the past is a verdict",
@@ -440,11 +446,13 @@ MUTATIONS = (
         "selectors may overlap",
         _of(9),
         replaced=((planned, "refusals", lambda *_: ()),),
+        first_seed=15,
     ),
     Mutation(
         "no retries",
         _of(9),
         replaced=calling(gives_up_at_once),
+        first_seed=10,
     ),
     Mutation(
         "what is not due rotates",
@@ -458,25 +466,25 @@ MUTATIONS = (
         _of(11),
         # Looked at twice: where it is asked for, and by the plan.
         replaced=((planned, "WAIVABLE", tuple(Code)), (api, "_waived", takes_any_waiver)),
-        first_seed=40,
+        first_seed=67,
     ),
     Mutation(
         "anybody waives",
         _of(11),
         replaced=((api, "_waived", takes_any_waiver),),
-        first_seed=60,
+        first_seed=67,
     ),
     Mutation(
         "a waiver is not told",
         _of(11),
         replaced=((planning, "_waivers", tells_of_no_waiver),),
-        first_seed=60,
+        first_seed=61,
     ),
     Mutation(
         "refusals are final at once",
         _of(9),
         replaced=((planning, "REFUSALS", 0.0), (progress, "BEFORE_THE_PLAN", Retry(600.0))),
-        first_seed=33,
+        first_seed=88,
     ),
     Mutation(
         "what no list has is final",
