@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -28,6 +29,7 @@ from azure.identity import CredentialUnavailableError, DefaultAzureCredential
 from azure.keyvault.secrets import SecretClient
 
 from local.identity import environment
+from local.process import wait_until
 from local.tls import Authority
 from rotation.clouds import PUBLIC
 from rotation.edges import bounded
@@ -246,6 +248,34 @@ def test_a_disabled_version_is_seen_and_not_read(vault: Vault, name: str) -> Non
         with pytest.raises(Conflict, match="this version is disabled") as caught:
             vault.value(secret)
         assert caught.value.code is Code.VAULT_DISABLED
+
+
+def test_a_current_version_that_is_disabled_is_found_also_within_one_second(
+    vault: Vault, name: str
+) -> None:
+    """Times of creation are whole seconds: by them, any of these could be the newest."""
+    written = [put(vault, name) for _ in range(8)][-1]
+    vault.disable(SecretTarget(name, written))
+    current = vault.current(SecretTarget(name))
+    assert current is not None
+    assert (current.version, current.enabled) == (written, False)
+
+
+def test_the_newest_version_is_the_first_and_current_also_if_it_was_enabled_meanwhile(
+    key_vault: KeyVault, name: str, admin: Admin
+) -> None:
+    """The vault says that it is disabled, and its list that it no longer is."""
+    first = put(key_vault, name)
+    key_vault.disable(SecretTarget(name, first))
+    began = time.monotonic()
+    wait_until(lambda: time.monotonic() > began + 1, SOON, "the next second")
+    second = put(key_vault, name)
+    listed = [found.version for found in key_vault.versions(SecretTarget(name))]
+    assert listed == [second, first]
+    admin.fault(match={"path_prefix": f"/secrets/{name}"}, status=403, cause="SecretDisabled")
+    current = key_vault.current(SecretTarget(name))
+    assert current is not None
+    assert (current.version, current.enabled) == (second, True)
 
 
 @pytest.mark.guarantee(4)
