@@ -38,6 +38,7 @@ from rotation.edges.vault import LOOPBACK, KeyVault, _refused
 from rotation.model.errors import Conflict, Denied, EdgeError, Invalid, Missing, Unavailable
 from rotation.model.reasons import Code
 from rotation.model.targets import SecretTarget
+from rotation.model.world import SecretVersion
 from rotation.secrecy import Secret, new_password
 from tests.contract.conftest import (
     PLACES,
@@ -186,6 +187,14 @@ def test_the_content_type_is_as_given(key_vault: KeyVault, name: str, sdk: Secre
     assert sdk.get_secret(name).properties.content_type == "text/plain"
 
 
+def test_a_version_that_somebody_else_wrote_may_have_nothing_but_a_value(
+    key_vault: KeyVault, name: str, sdk: SecretClient
+) -> None:
+    written = sdk.set_secret(name, "by hand").properties
+    current = key_vault.current(SecretTarget(name))
+    assert current == SecretVersion(name, str(written.version), True, written.created_on, None)
+
+
 def test_every_put_makes_another_version(vault: Vault, name: str) -> None:
     value = new_password()
     versions = {put(vault, name, value) for _ in range(3)}
@@ -307,7 +316,8 @@ def test_put_under_the_name_of_a_deleted_secret(
 ) -> None:
     put(key_vault, name)
     sdk.begin_delete_secret(name).wait()
-    with pytest.raises(Conflict, match="HTTP 409 ObjectIsDeletedButRecoverable") as caught:
+    said = "HTTP 409 ObjectIsDeletedButRecoverable; it may be deleted and not purged: recover it"
+    with pytest.raises(Conflict, match=said) as caught:
         put(key_vault, name)
     assert caught.value.code is Code.VAULT_CONFLICT
     assert key_vault.current(SecretTarget(name)) is None
@@ -366,6 +376,7 @@ def test_a_refusal_says_what_it_is(
     assert caught.value.retry_after == (7 if error is Unavailable else None)
     assert caught.value.__cause__ is None
     assert "hunter2" not in str(caught.value)
+    assert ("recover it" in caught.value.message) is (status == 409)
 
 
 FORBIDDEN: list[tuple[str, Code, str]] = [
