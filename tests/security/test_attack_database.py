@@ -356,6 +356,7 @@ def test_a_pooler_that_refuses_our_options_is_not_worked_through(said: str) -> N
     with answering(postgres_error(said, "08P01")) as port, pytest.raises(Invalid) as refused:
         edge(f"host=127.0.0.1 port={port}").roles(["orders_blue"])
     assert refused.value.code is Code.DATABASE_POOLER
+    assert "a pooler answers there" in refused.value.message
     assert "options:" not in str(refused.value)
 
 
