@@ -358,7 +358,13 @@ class MemoryTraffic:
         return self._calls.read("cluster", what, lambda _: self._model.route(target))
 
     def move(
-        self, target: ServiceTarget, came_from: str, to: Slot, *, revision: str | None = None
+        self,
+        target: ServiceTarget,
+        came_from: str,
+        to: Slot,
+        *,
+        revision: str | None = None,
+        by: str | None = None,
     ) -> None:
         def effect() -> None:
             found = self._service(target)
@@ -369,6 +375,8 @@ class MemoryTraffic:
             if selected == came_from and revision not in {None, str(found.revision)}:
                 raise Unavailable(Code.TRAFFIC_CHANGED, f"Service {target} was changed meanwhile")
             self._model.select(found, to)
+            if selected != to:
+                found.by = by or found.by
 
         what = f"move {target} {target.label}: {came_from} -> {to}"
         self._calls.write("cluster", what, effect, self._previewed(target, to))
@@ -479,19 +487,34 @@ class MemoryPods:
         replicas: int,
         images: dict[str, str],
         version: str | None,
+        revision: str | None = None,
+        by: str | None = None,
     ) -> None:
         def effect() -> None:
-            found = self._find(target)
+            found = self._unchanged(target, revision)
             if replicas < 0:
                 text = f"Deployment {target}: HTTP 422 Invalid spec.replicas"
                 raise Invalid(Code.CLUSTER_ERROR, text)
             self._model.roll(found, images, found.version if version is None else version)
             self._model.scale(found, replicas)
+            found.by = by or found.by
 
         change = _change(self._world, str(target))
         self._calls.write("cluster", f"start {target} {replicas} {version}", effect, change)
 
-    def scale(self, target: DeploymentTarget, replicas: int) -> None:
+    def scale(
+        self,
+        target: DeploymentTarget,
+        replicas: int,
+        *,
+        revision: str | None = None,
+        by: str | None = None,
+    ) -> None:
+        def effect() -> None:
+            changed = self._unchanged(target, revision)
+            self._model.scale(changed, replicas)
+            changed.by = by or changed.by
+
         found = self._model.find(target)
         kind: Literal["destroys", "alters", "raises"] = "destroys" if replicas == 0 else "raises"
         if found and 0 < replicas < found.replicas:
@@ -499,9 +522,16 @@ class MemoryPods:
         self._calls.write(
             "cluster",
             f"scale {target} to {replicas}",
-            lambda: self._model.scale(self._find(target), replicas),
+            effect,
             _change(self._world, str(target), kind),
         )
+
+    def _unchanged(self, target: DeploymentTarget, revision: str | None) -> DeploymentState:
+        """The Deployment, if it is as it was at the revision."""
+        found = self._find(target)
+        if revision not in {None, str(found.changes)}:
+            raise Unavailable(Code.CLUSTER_CONFLICT, f"Deployment {target}: HTTP 409 Conflict")
+        return found
 
     def _find(self, target: DeploymentTarget) -> DeploymentState:
         found = self._model.find(target)
