@@ -644,7 +644,8 @@ def test_a_server_that_is_down(world: World) -> None:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
         down = world.edge(host="127.0.0.1", port=port)
-        with pytest.raises(Unavailable, match=r"Connection refused$") as caught:
+        said = rf"^PostgreSQL 127\.0\.0\.1:{port} could not read the roles: Connection refused$"
+        with pytest.raises(Unavailable, match=said) as caught:
             down.roles([world.blue])
     assert caught.value.transient
     assert caught.value.code is Code.DATABASE_DOWN
