@@ -263,6 +263,33 @@ class Code(StrEnum):
         "give the Service's selector, and the pod templates, labels that name one slot's pods",
         NEVER,
     )
+    OTHER_SERVICE = (
+        "other-service",
+        Area.WORLD,
+        (
+            "a Service that `credentials.yaml` does not name finds pods of a slot: whoever uses it "
+            "would be left without a pod once that slot is retired"
+        ),
+        (
+            "name it among the workload's `services`, with the slot in its selector, so that it "
+            "moves with the others; or among `otherServices`, if it may lose a slot's pods: "
+            "[configuration.md](configuration.md#several-services)"
+        ),
+        NEVER,
+    )
+    OTHER_ENDPOINTS = (
+        "other-endpoints",
+        Area.WORLD,
+        (
+            "an EndpointSlice that somebody wrote has pods of a slot, and follows no Service that "
+            "`credentials.yaml` names"
+        ),
+        (
+            "take it away; or name it, or its Service, among the workload's `otherServices`, if it "
+            "may lose a slot's pods: [configuration.md](configuration.md#several-services)"
+        ),
+        NEVER,
+    )
     DEPLOYMENT_PAUSED = (
         "deployment-paused",
         Area.WORLD,
@@ -547,6 +574,13 @@ class Code(StrEnum):
         "correct the URL",
         NEVER,
     )
+    TEST_AUTHORITY = (
+        "test-certificate-authority",
+        Area.TESTS,
+        "the certificateAuthority of a test is neither PEM text nor a file that can be read",
+        "correct it: PEM text, or the path of a file that is deployed with the app",
+        NEVER,
+    )
     TEST_PATH = (
         "test-path",
         Area.TESTS,
@@ -638,12 +672,12 @@ class Code(StrEnum):
         "proxy-tls",
         Area.TESTS,
         (
-            "what answers at the Service's port speaks TLS, or something else that is not HTTP: "
-            "tests by `path` speak HTTP"
+            "what answers at the Service's port does not speak as the test does: TLS where the "
+            "test's `scheme` is `http`, none where it is `https`, or something else"
         ),
         (
-            "name the port that speaks HTTP as the workload's `port`, test by a `url` that has "
-            "`{slot}` in it, or let sessions prove"
+            "name the `scheme` of the test, or the port that speaks it as `port`; where that wants "
+            "a client's certificate, test by a `url` that has `{slot}` in it, or let sessions prove"
         ),
         NEVER,
     )
