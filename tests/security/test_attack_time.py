@@ -243,7 +243,8 @@ def test_what_watches_a_connection_keeps_no_process_and_is_gone_with_it(postgres
         assert watch.daemon
     watch.join(5.0)
     assert not watch.is_alive()
-    assert watch.args[0].fileno() == -1
+    connection, _ = watch.args
+    assert connection.fileno() == -1
 
 
 @pytest.mark.parametrize(
