@@ -150,6 +150,7 @@ class Deployment:
     paused: bool = False
     selector: Selector | None = field(default=None, compare=False)  # None: it is not known
     labels: dict[str, str] | None = field(default=None, compare=False)  # of its pods
+    revision: str | None = field(default=None, compare=False)  # changes with every change of it
 
 
 @dataclass(frozen=True)

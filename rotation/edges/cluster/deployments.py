@@ -64,11 +64,15 @@ class Deployments:
         replicas: int,
         images: dict[str, str],
         version: str | None,
+        revision: str | None = None,
     ) -> None:
-        self._patch("start", target, patches.start(replicas, images, version))
+        body = patches.start(replicas, images, version)
+        self._patch("start", target, patches.at(body, revision))
 
-    def scale(self, target: DeploymentTarget, replicas: int) -> None:
-        self._patch("scale", target, patches.scale(replicas))
+    def scale(
+        self, target: DeploymentTarget, replicas: int, *, revision: str | None = None
+    ) -> None:
+        self._patch("scale", target, patches.at(patches.scale(replicas), revision))
 
     def watch(
         self, target: DeploymentTarget, until: Callable[[Deployment], bool], seconds: float

@@ -98,6 +98,15 @@ def scale(replicas: int) -> JsonObject:
     return {"spec": {"replicas": replicas}}
 
 
+def at(body: JsonObject, revision: str | None) -> JsonObject:
+    """The patch, which the API server answers with 409 if the object was changed since the
+    revision."""
+    if revision is None:
+        return body
+    metadata = {**body.get("metadata", {}), "resourceVersion": revision}
+    return {**body, "metadata": metadata}
+
+
 def deliver(key: str, value: Secret, version: str) -> JsonObject:
     """The merge patch of a Kubernetes Secret's key and of the annotation that names the version.
 
