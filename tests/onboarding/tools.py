@@ -8,21 +8,18 @@ from __future__ import annotations
 
 import copy
 import json
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from urllib.parse import urlencode
 
-import yaml
-
 from local.cluster.client import path_of, read_manifests
 from local.cluster.kinds import BY_KIND
-from local.cluster.patches import merge_key
 from local.process import ROOT
+from tests.onboarding.three_way import three_way
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from local.cluster.kinds import Kind, Object
+    from local.cluster.kinds import Object
 
 FOLDER = ROOT / "infra" / "kubernetes" / "gitops"
 WORKLOAD = FOLDER / "workload" / "workload.yaml"
@@ -33,6 +30,7 @@ STRATEGIC = "application/strategic-merge-patch+json"
 APPLY = "application/apply-patch+yaml"
 JSON = "application/json"
 JSON_PATCH = "application/json-patch+json"
+MERGE = "application/merge-patch+json"
 # What a rotation owns, by kind: the field of `spec`.
 FIELDS = {"Service": "selector", "Deployment": "replicas"}
 
@@ -183,14 +181,7 @@ def _take_over(ask: Ask, where: str, live: Object, manager: str, prefixes: tuple
         _unite(tree, entry["fieldsV1"])
     united = {**theirs[0], "manager": manager, "operation": "Apply", "fieldsV1": tree}
     left = [entry for entry in entries if entry not in own and entry not in theirs]
-    body = [
-        {"op": "replace", "path": "/metadata/managedFields", "value": [*left, united]},
-        {
-            "op": "replace",
-            "path": "/metadata/resourceVersion",
-            "value": live["metadata"]["resourceVersion"],
-        },
-    ]
+    body = [{"op": "replace", "path": "/metadata/managedFields", "value": [*left, united]}]
     ask("PATCH", f"{where}?fieldManager={manager}", body, JSON_PATCH)
 
 
@@ -218,178 +209,33 @@ def _scale(ask: Ask, deployment: Object, manager: str, wanted: int, *, from_zero
     if replicas == wanted or (not replicas and not from_zero):
         return scale
     body = {**scale.document, "spec": {"replicas": wanted}}
-    return ask("PUT", f"{where}?fieldManager={manager}", body)
+    reply = ask("PUT", f"{where}?fieldManager={manager}", body)
+    if reply.status == 409:  # somebody wrote in between
+        return _scale(ask, deployment, manager, wanted, from_zero=from_zero)
+    return reply
 
 
 def hand_over(ask: Ask, manifest: Object) -> Reply:
     """What hand-over.sh does with one object."""
     where, name = path_of(manifest), FIELDS[manifest["kind"]]
-    live = ask("GET", where).document
+    forgotten = {"metadata": {"annotations": {LAST_APPLIED: None}}}
+    live = ask("PATCH", f"{where}?fieldManager={OWNER}", forgotten, MERGE)
+    if live.status != 200:
+        return live
+    metadata = {
+        "name": manifest["metadata"]["name"],
+        "resourceVersion": live.document["metadata"]["resourceVersion"],
+    }
     claim = {
         "apiVersion": manifest["apiVersion"],
         "kind": manifest["kind"],
-        "metadata": {
-            "name": manifest["metadata"]["name"],
-            "resourceVersion": live["metadata"]["resourceVersion"],
-        },
-        "spec": {name: live["spec"][name]},
+        "metadata": metadata,
+        "spec": {name: live.document["spec"][name]},
     }
     query = urlencode({"fieldManager": OWNER, "force": "true"})
-    claimed = ask("PATCH", f"{where}?{query}", claim, APPLY)
-    if claimed.status != 200:
-        return claimed
-    forgotten = {"metadata": {"annotations": {LAST_APPLIED: None}}}
-    return ask("PATCH", f"{where}?fieldManager={OWNER}", forgotten, "application/merge-patch+json")
-
-
-# -- the three-way merge
-
-
-def three_way(former: Object, wanted: Object, live: Object, kind: Kind) -> Object:
-    """The strategic merge patch that brings `live` to `wanted`, and takes away what only `former`
-    has."""
-    return _joined(_set(live, wanted, kind), _unset(former, wanted, kind), kind)
-
-
-def _set(live: Object, wanted: Object, kind: Kind) -> Object:
-    patch: Object = {}
-    for key, value in wanted.items():
-        found = live.get(key)
-        if isinstance(value, dict) and isinstance(found, dict):
-            if below := _set(found, value, kind):
-                patch[key] = below
-        elif isinstance(value, list) and isinstance(found, list) and merge_key(key, kind):
-            if items := list(_items(found, value, key, kind)):
-                patch[key] = items
-        elif value != found:
-            patch[key] = value
-    return patch
-
-
-def _items(live: list[Any], wanted: list[Any], key: str, kind: Kind) -> Iterator[Object]:
-    name = merge_key(key, kind) or ""
-    places = {item.get(name): item for item in live}
-    for item in wanted:
-        below = _set(places.get(item[name], {}), item, kind)
-        if below:
-            yield {**below, name: item[name]}
-
-
-def _unset(former: Object, wanted: Object, kind: Kind) -> Object:
-    patch: Object = {}
-    for key, value in former.items():
-        now = wanted.get(key)
-        if key not in wanted:
-            patch[key] = None
-        elif isinstance(value, dict) and isinstance(now, dict):
-            if below := _unset(value, now, kind):
-                patch[key] = below
-        elif isinstance(value, list) and isinstance(now, list) and (name := merge_key(key, kind)):
-            kept = {item[name]: item for item in now}
-            items = [
-                {"$patch": "delete", name: item[name]}
-                if item[name] not in kept
-                else {**below, name: item[name]}
-                for item in value
-                if item[name] not in kept or (below := _unset(item, kept[item[name]], kind))
-            ]
-            if items:
-                patch[key] = items
-    return patch
-
-
-def _joined(one: Any, other: Any, kind: Kind) -> Any:
-    joined = dict(one)
-    for key, value in other.items():
-        if key in joined and isinstance(value, dict):
-            joined[key] = _joined(joined[key], value, kind)
-        elif key in joined and isinstance(value, list):
-            joined[key] = [*joined[key], *value]
-        else:
-            joined[key] = value
-    return joined
-
-
-# -- what is found afterwards
-
-
-def owners(stored: Object) -> dict[str, set[str]]:
-    """The managers of what is shared, by the last word of the field: `selector`, `ports` of a
-    Service, `replicas`, `image` of a Deployment."""
-    words = {"Service": ("selector", "ports"), "Deployment": ("replicas", "image")}
-    found: dict[str, set[str]] = {word: set() for word in words[stored["kind"]]}
-    for entry in stored["metadata"].get("managedFields") or []:
-        spec = (entry.get("fieldsV1") or {}).get("f:spec") or {}
-        for word in found:
-            if entry.get("subresource") != "status" and _owns(spec, word):
-                found[word].add(entry["manager"])
-    return found
-
-
-def _owns(spec: Object, word: str) -> bool:
-    if word != "image":
-        return f"f:{word}" in spec
-    pod = spec.get("f:template", {}).get("f:spec", {})
-    containers = [
-        c for key in ("f:containers", "f:initContainers") for c in pod.get(key, {}).values()
-    ]
-    return any("f:image" in container for container in containers)
+    reply = ask("PATCH", f"{where}?{query}", claim, APPLY)
+    return hand_over(ask, manifest) if reply.status == 409 else reply
 
 
 def _collection(manifest: Object) -> str:
     return path_of(manifest).rpartition("/")[0]
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """A folder of infra/kubernetes/gitops: what its recipe.yaml says."""
-
-    name: str
-    tool: str
-    command: str
-    request: dict[str, Any]
-    owners: dict[str, dict[str, list[str]]]
-    settings: str = ""
-    former: dict[tuple[str, str], Object] = field(default_factory=dict, compare=False)
-
-    @property
-    def scales(self) -> bool:
-        return self.request.get("subresource") == "scale"
-
-    def send(self, ask: Ask, manifest: Object) -> Reply:
-        """Applies a manifest as the tool does."""
-        key = manifest["kind"], manifest["metadata"]["name"]
-        match self.name:
-            case "kubectl-apply" | "kustomize":
-                return client_side(ask, manifest)
-            case "kubectl-server-side" | "kubectl-server-side-forced":
-                return server_side(ask, manifest, force=self.request["force"])
-            case "helm":
-                reply = helm(ask, manifest, self.former.get(key))
-                if reply.status < 300:
-                    self.former[key] = copy.deepcopy(manifest)
-                return reply
-            case "argocd":
-                return argocd(ask, manifest)
-            case "flux":
-                return flux(ask, manifest)
-        raise ValueError(f"{self.name} applies no manifest")
-
-    def hand_over(self, ask: Ask, manifest: Object) -> Reply:
-        """The hand-over of one object, with what the tool needs besides."""
-        self.former.pop((manifest["kind"], manifest["metadata"]["name"]), None)
-        return hand_over(ask, manifest)
-
-    def look(self, ask: Ask, deployment: Object, replicas: int) -> Reply:
-        """An autoscaler's look at a Deployment, of which it wants so many replicas."""
-        scaler = keda if self.name == "keda" else autoscaler
-        return scaler(ask, deployment, replicas)
-
-
-def recipes() -> list[Recipe]:
-    """All of them, by name."""
-    found = []
-    for path in sorted(FOLDER.glob("*/recipe.yaml")):
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        found.append(Recipe(path.parent.name, **content))
-    return found

@@ -18,25 +18,32 @@ if [ $# -lt 2 ]; then
 fi
 namespace=$1
 shift
+
+# claim OBJECT VERSION KIND FIELD: with the revision that the value was read in, so that a rotation which
+# moves the slot meanwhile is not undone. Refused then, and for any other write in between.
+claim() {
+  found=$("$kubectl" -n "$namespace" get "$1" -o jsonpath="{.metadata.resourceVersion} {.spec.$4}")
+  if [ -z "${found#* }" ]; then
+    echo "$0: $1 in $namespace has no spec.$4: give it one first" >&2
+    exit 1
+  fi
+  printf '%s\n' "apiVersion: $2" "kind: $3" \
+    "metadata: {name: ${1#*/}, resourceVersion: \"${found%% *}\"}" "spec: {$4: ${found#* }}" |
+    "$kubectl" -n "$namespace" apply --server-side --field-manager=$manager --force-conflicts -f -
+}
+
 for object; do
   case $object in
-    service/*) version=v1 kind=Service field=selector ;;
-    deployment/*) version=apps/v1 kind=Deployment field=replicas ;;
+    service/*) what="v1 Service selector" ;;
+    deployment/*) what="apps/v1 Deployment replicas" ;;
     *)
       echo "$0: $object is neither service/NAME nor deployment/NAME" >&2
       exit 64
       ;;
   esac
-  value=$("$kubectl" -n "$namespace" get "$object" -o jsonpath="{.spec.$field}")
-  revision=$("$kubectl" -n "$namespace" get "$object" -o jsonpath='{.metadata.resourceVersion}')
-  if [ -z "$value" ]; then
-    echo "$0: $object in $namespace has no spec.$field: give it one first" >&2
-    exit 1
-  fi
-  # With the revision it was read in: if a rotation moves the slot meanwhile, this is refused.
-  printf '%s\n' "apiVersion: $version" "kind: $kind" \
-    "metadata: {name: ${object#*/}, resourceVersion: \"$revision\"}" "spec: {$field: $value}" |
-    "$kubectl" -n "$namespace" apply --server-side --field-manager=$manager --force-conflicts -f -
-  # A client-side apply takes away what stood in here and stands no longer in the manifest.
+  # A client-side apply takes away what stands in this annotation and not in the manifest. It goes first:
+  # with it, kubectl would make all that was applied so far the manager's, and remove it as not named here.
   "$kubectl" -n "$namespace" annotate "$object" "$note-" --field-manager=$manager
+  # shellcheck disable=SC2086 # three words
+  claim "$object" $what || claim "$object" $what || claim "$object" $what
 done
