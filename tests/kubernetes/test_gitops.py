@@ -14,13 +14,14 @@ import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 
 from local.cluster.client import path_of
 from rotation.model.targets import DeploymentTarget, ServiceTarget
 from tests.kubernetes.support import GUARDED, RESCUER, TEAM, Guarded
 from tests.onboarding import tools
 from tests.onboarding.recipes import Recipe, owners, recipes
-from tests.onboarding.tools import FIELDS, FOLDER, OWNER, in_git, with_fields
+from tests.onboarding.tools import FIELDS, FOLDER, OWNER, in_git, key, with_fields
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -40,8 +41,15 @@ SELECTOR = "this Service's selector belongs to credential rotation"
 REPLICAS = "the replicas of a slot's Deployment belong to credential rotation"
 STARTS = "credential rotation alone starts a slot's pods, and takes the last of them away"
 ALL = recipes()
-APPLYING = [recipe for recipe in ALL if not recipe.scales]
-SCALING = [recipe for recipe in ALL if recipe.scales]
+APPLYING = {recipe.name: recipe for recipe in ALL if not recipe.scales}
+# Those that `make test` has; `make long` and `make test-kubernetes` have all.
+QUICK = {"kubectl-apply", "flux", "keda"}
+
+
+def parameters(*, scales: bool = False) -> list[Any]:
+    marks = {recipe.name: () if recipe.name in QUICK else pytest.mark.long for recipe in ALL}
+    found = [recipe for recipe in ALL if recipe.scales == scales]
+    return [pytest.param(recipe, id=recipe.name, marks=marks[recipe.name]) for recipe in found]
 
 
 class Workload:
@@ -77,7 +85,7 @@ class Workload:
     def state(self) -> dict[str, Any]:
         """What belongs to rotations, in the form of BEFORE and AFTER."""
         return {
-            stored["metadata"]["name"].replace("-", "_"): stored["spec"].get(FIELDS[stored["kind"]])
+            key(stored): stored["spec"].get(FIELDS[stored["kind"]])
             for stored in self.stored()
         }
 
@@ -142,7 +150,7 @@ def begun(workload: Workload, recipe: Recipe) -> None:
 
 
 @pytest.mark.guarantee(2)
-@pytest.mark.parametrize("recipe", APPLYING, ids=lambda recipe: recipe.name)
+@pytest.mark.parametrize("recipe", parameters())
 def test_a_tool_leaves_a_rotation_alone(workload: Workload, recipe: Recipe) -> None:
     begun(workload, recipe)
     commits = iter(range(10))
@@ -163,10 +171,10 @@ def test_a_tool_leaves_a_rotation_alone(workload: Workload, recipe: Recipe) -> N
 
 
 @pytest.mark.guarantee(2)
-@pytest.mark.parametrize("recipe", SCALING, ids=lambda recipe: recipe.name)
+@pytest.mark.parametrize("recipe", parameters(scales=True))
 def test_an_autoscaler_leaves_a_rotation_alone(workload: Workload, recipe: Recipe) -> None:
     """It wants three of each slot, at each time it looks, and four at last."""
-    tool = next(each for each in APPLYING if each.name == "kubectl-server-side")
+    tool = APPLYING["kubectl-server-side"]
     begun(workload, tool)
     workload.applied(tool, in_git())
     deployments = [m for m in in_git() if m["kind"] == "Deployment"]
@@ -175,7 +183,7 @@ def test_an_autoscaler_leaves_a_rotation_alone(workload: Workload, recipe: Recip
     def look(wanted: int = 3) -> None:
         for deployment in deployments:
             before = workload.state
-            name = deployment["metadata"]["name"].replace("-", "_")
+            name = key(deployment)
             reply = recipe.look(workload.ask, deployment, wanted)
             denied = starts and not before[name]
             assert (reply.status, STARTS in reply.message) == (403 if denied else 200, denied)
@@ -194,7 +202,7 @@ def test_an_autoscaler_leaves_a_rotation_alone(workload: Workload, recipe: Recip
 
 
 def test_a_paused_scaled_object_starts_nothing(workload: Workload) -> None:
-    begun(workload, APPLYING[0])
+    begun(workload, APPLYING["kubectl-apply"])
     green = next(m for m in in_git() if m["metadata"]["name"] == "api-green")
     assert tools.keda(workload.ask, green, 3, paused=True).status == 200
     assert workload.state == BEFORE
@@ -215,7 +223,7 @@ def sent(workload: Workload, recipe: Recipe, manifests: list[Object]) -> list[to
 
 
 @pytest.mark.guarantee(2)
-@pytest.mark.parametrize("recipe", APPLYING, ids=lambda recipe: recipe.name)
+@pytest.mark.parametrize("recipe", parameters())
 def test_without_a_hand_over_nothing_is_taken_away(workload: Workload, recipe: Recipe) -> None:
     """A manifest that leaves out what its tool has set removes it, which makes replicas one."""
     workload.applied(recipe, with_fields(in_git(), **BEFORE))
@@ -229,7 +237,7 @@ def test_without_a_hand_over_nothing_is_taken_away(workload: Workload, recipe: R
 
 
 @pytest.mark.guarantee(2)
-@pytest.mark.parametrize("recipe", APPLYING, ids=lambda recipe: recipe.name)
+@pytest.mark.parametrize("recipe", parameters())
 def test_the_manifests_of_before_undo_no_rotation(workload: Workload, recipe: Recipe) -> None:
     """Applied again after it, they would stop what serves, and move traffic to the other slot."""
     begun(workload, recipe)
@@ -247,7 +255,7 @@ def test_the_manifests_of_before_undo_no_rotation(workload: Workload, recipe: Re
 
 
 @pytest.mark.guarantee(2)
-@pytest.mark.parametrize("recipe", APPLYING, ids=lambda recipe: recipe.name)
+@pytest.mark.parametrize("recipe", parameters())
 def test_a_selector_without_a_slot_selects_not_both(workload: Workload, recipe: Recipe) -> None:
     """Server-side apply replaces a selector as one value."""
     workload.applied(recipe, with_fields(in_git(), **BEFORE))
@@ -264,7 +272,7 @@ def test_a_selector_without_a_slot_selects_not_both(workload: Workload, recipe: 
 @pytest.mark.guarantee(2)
 def test_a_sync_that_read_before_the_swap_moves_nothing_back(workload: Workload) -> None:
     """Argo CD applies ignored fields as it found them when the sync began."""
-    recipe = next(each for each in APPLYING if each.name == "argocd")
+    recipe = APPLYING["argocd"]
     begun(workload, recipe)
     workload.applied(recipe, in_git())
     seen = {stored["metadata"]["name"]: stored for stored in workload.stored()}
@@ -281,7 +289,7 @@ def test_a_sync_that_read_before_the_swap_moves_nothing_back(workload: Workload)
 @pytest.mark.guarantee(2)
 def test_argo_cd_without_its_option_is_refused(workload: Workload) -> None:
     """`ignoreDifferences` alone hides a difference, and a sync applies it all the same."""
-    recipe = next(each for each in APPLYING if each.name == "argocd")
+    recipe = APPLYING["argocd"]
     begun(workload, recipe)
     workload.rotate(lambda: None)
     manifests = with_fields(in_git(), **BEFORE)
@@ -297,7 +305,7 @@ def test_argo_cd_without_its_option_is_refused(workload: Workload) -> None:
 def test_flux_takes_what_was_patched_by_hand_for_its_own(workload: Workload, manager: str) -> None:
     """Traffic moved by kubectl's own manager name is Flux's, and removed by its next look; not with
     the annotation of the recipe, nor if the person says the rotation's name."""
-    recipe = next(each for each in APPLYING if each.name == "flux")
+    recipe = APPLYING["flux"]
     begun(workload, recipe)
     for manifest in in_git():
         assert tools.flux(workload.ask, manifest, merge=False).status == 200
@@ -320,7 +328,7 @@ def test_flux_takes_what_was_patched_by_hand_for_its_own(workload: Workload, man
 def test_people_scale_a_slot_that_runs_and_stop_none(
     workload: Workload, replicas: int, user: User, status: int
 ) -> None:
-    begun(workload, APPLYING[0])
+    begun(workload, APPLYING["kubectl-apply"])
     where = path_of(next(m for m in in_git() if m["metadata"]["name"] == "api-blue"))
     scale = {"spec": {"replicas": replicas}}
     ask = workload.asked_by(user)
@@ -378,6 +386,7 @@ def program(workload: Workload, tmp_path: Path) -> Callable[..., str]:
     return run
 
 
+KEEP = "helm.sh/resource-policy=keep"
 HAND_OVER = (
     *("./hand-over.sh", GUARDED, "service/api", "service/api-preview"),
     *("deployment/api-blue", "deployment/api-green"),
@@ -385,9 +394,12 @@ HAND_OVER = (
 
 
 @needs_kubectl
+@pytest.mark.long
 @pytest.mark.guarantee(2)
 @pytest.mark.parametrize(
-    "recipe", [r for r in APPLYING if r.command.startswith("kubectl")], ids=lambda r: r.name
+    "recipe",
+    [r for r in APPLYING.values() if r.command.startswith("kubectl")],
+    ids=lambda r: r.name,
 )
 def test_the_program_sends_what_its_recipe_says(
     workload: Workload, program: Callable[..., str], recipe: Recipe
@@ -409,3 +421,51 @@ def test_the_program_sends_what_its_recipe_says(
     for stored in workload.stored():
         expected = {key: set(names) for key, names in recipe.owners[stored["kind"]].items()}
         assert owners(stored) == expected, stored["metadata"]["name"]
+
+
+@needs_helm
+@needs_kubectl
+@pytest.mark.long
+@pytest.mark.guarantee(2)
+@pytest.mark.parametrize("guarded", [pytest.param("real", marks=needs_binaries)], indirect=True)
+def test_helm_forgets_what_it_had_in_two_upgrades(
+    workload: Workload, program: Callable[..., str], tmp_path: Path
+) -> None:
+    """The hand-over of docs/gitops.md for Helm 3, from a chart with the fields of before."""
+    former = tmp_path / "former"
+    shutil.copytree(FOLDER / "helm", former)
+    template = yaml.safe_dump_all(with_fields(in_git(), **BEFORE))
+    (former / "templates" / "workload.yaml").write_text(template, encoding="utf-8")
+    program("helm", "install", "orders", str(former), "--namespace", GUARDED)
+    try:
+        upgrade = APPLYING["helm"].command.split()
+        with pytest.raises(AssertionError, match=SELECTOR):
+            program(*upgrade)
+        assert workload.state == BEFORE
+        program(
+            "kubectl", "-n", GUARDED, "annotate", *HAND_OVER[2:], "helm.sh/resource-policy=keep"
+        )
+        program(*HAND_OVER)
+        program(*upgrade, "--set", "handOver=true")
+        program(*upgrade)
+        assert workload.state == BEFORE
+        releases = iter(range(10))
+
+        def release() -> None:
+            image = f"registry.example/orders:1.{next(releases)}"
+            before = workload.state
+            program(*upgrade, "--set", f"image={image}")
+            assert workload.state == before
+            assert {image} == {
+                stored["spec"]["template"]["spec"]["containers"][0]["image"]
+                for stored in workload.stored()
+                if stored["kind"] == "Deployment"
+            }
+
+        workload.rotate(release)
+        assert workload.state == AFTER
+        for stored in workload.stored():
+            expected = APPLYING["helm"].owners[stored["kind"]]
+            assert owners(stored) == {key: set(names) for key, names in expected.items()}
+    finally:
+        program("helm", "uninstall", "orders", "--namespace", GUARDED)

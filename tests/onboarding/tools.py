@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 FOLDER = ROOT / "infra" / "kubernetes" / "gitops"
 WORKLOAD = FOLDER / "workload" / "workload.yaml"
+EXAMPLE = FOLDER.parent / "example"
 OWNER = "credential-rotation"
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 SSA_POLICY = "kustomize.toolkit.fluxcd.io/ssa"
@@ -57,19 +58,26 @@ class Ask(Protocol):
 # -- the manifests
 
 
-def in_git() -> list[Object]:
-    """What Git has once rotations run."""
-    return read_manifests(WORKLOAD)
+def in_git(name: str = "api") -> list[Object]:
+    """What Git has of a workload of the example once rotations run."""
+    found = read_manifests(WORKLOAD if name == "api" else EXAMPLE / f"{name}.yaml")
+    manifests = [manifest for manifest in found if manifest["kind"] in FIELDS]
+    for manifest in manifests:
+        manifest["spec"].pop(FIELDS[manifest["kind"]], None)
+    return manifests
+
+
+def key(manifest: Object) -> str:
+    """An object's name with underscores."""
+    return str(manifest["metadata"]["name"]).replace("-", "_")
 
 
 def with_fields(manifests: Iterable[Object], **values: Any) -> list[Object]:
     """The manifests as they were before: with each Service's selector and each Deployment's
-    replicas, by its name with underscores; one that is None stays out."""
+    replicas, by its `key`."""
     found = copy.deepcopy(list(manifests))
     for manifest in found:
-        value = values[manifest["metadata"]["name"].replace("-", "_")]
-        if value is not None:
-            manifest["spec"][FIELDS[manifest["kind"]]] = value
+        manifest["spec"][FIELDS[manifest["kind"]]] = values[key(manifest)]
     return found
 
 
