@@ -41,6 +41,7 @@ class Pods(PodsReader, Protocol):
 
     With a `revision`, which a look at the Deployment had, a verb is a compare-and-swap: it raises
     `Unavailable` if the Deployment was changed since, so that one that was held up changes nothing.
+    With `by`, a rotation's id, annotations and a Kubernetes Event tell who did what.
     """
 
     def deliver(self, target: SecretKeyTarget, value: Secret, version: str) -> None:
@@ -55,12 +56,18 @@ class Pods(PodsReader, Protocol):
         images: dict[str, str],
         version: str | None,
         revision: str | None = None,
+        by: str | None = None,
     ) -> None:
         """Scales a Deployment and sets its images; an annotation of its pods names the secret
         version, so that pods of an earlier version are replaced. Without a `version` the annotation
         stays as it is. Harmless when repeated. Raises `Missing`, `Invalid`."""
 
     def scale(
-        self, target: DeploymentTarget, replicas: int, *, revision: str | None = None
+        self,
+        target: DeploymentTarget,
+        replicas: int,
+        *,
+        revision: str | None = None,
+        by: str | None = None,
     ) -> None:
         """Sets the Deployment's number of pods. Harmless when repeated. Raises `Missing`."""
