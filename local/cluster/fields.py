@@ -186,6 +186,8 @@ def track_update(
 ) -> Object:
     """The new object with what changed owned by `manager`, who wrote it without apply."""
     own: Owner = (manager, "Update", subresource)
+    if new["metadata"].get("managedFields") == [{}]:  # what clears them
+        new = {**new, "metadata": {**new["metadata"], "managedFields": []}}
     before, after = owned_paths(old, kind), owned_paths(new, kind)
     changed = {p for p in after if _value(old, p, kind) != _value(new, p, kind)}
     if not changed and before == after:
@@ -205,7 +207,6 @@ def _owners(obj: Object) -> dict[Owner, set[Path]]:
             _decode(entry["fieldsV1"], ())
         )
         for entry in entries
-        if entry  # an empty one is sent to be rid of them all
     }
 
 
