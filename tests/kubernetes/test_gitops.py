@@ -42,6 +42,7 @@ REPLICAS = "the replicas of a slot's Deployment belong to credential rotation"
 STARTS = "credential rotation alone starts a slot's pods, and takes the last of them away"
 ALL = recipes()
 APPLYING = {recipe.name: recipe for recipe in ALL if not recipe.scales}
+SERVER_SIDE = APPLYING["kubectl-server-side"]
 # Those that `make test` has; `make long` and `make test-kubernetes` have all.
 QUICK = {"kubectl-apply", "flux", "keda"}
 
@@ -84,10 +85,7 @@ class Workload:
     @property
     def state(self) -> dict[str, Any]:
         """What belongs to rotations, in the form of BEFORE and AFTER."""
-        return {
-            key(stored): stored["spec"].get(FIELDS[stored["kind"]])
-            for stored in self.stored()
-        }
+        return {key(stored): stored["spec"].get(FIELDS[stored["kind"]]) for stored in self.stored()}
 
     def applied(self, recipe: Recipe, manifests: list[Object]) -> None:
         for manifest in manifests:
@@ -174,9 +172,8 @@ def test_a_tool_leaves_a_rotation_alone(workload: Workload, recipe: Recipe) -> N
 @pytest.mark.parametrize("recipe", parameters(scales=True))
 def test_an_autoscaler_leaves_a_rotation_alone(workload: Workload, recipe: Recipe) -> None:
     """It wants three of each slot, at each time it looks, and four at last."""
-    tool = APPLYING["kubectl-server-side"]
-    begun(workload, tool)
-    workload.applied(tool, in_git())
+    begun(workload, SERVER_SIDE)
+    workload.applied(SERVER_SIDE, in_git())
     deployments = [m for m in in_git() if m["kind"] == "Deployment"]
     starts = recipe.name == "keda"  # would start a slot that is retired
 
@@ -319,6 +316,53 @@ def test_flux_takes_what_was_patched_by_hand_for_its_own(workload: Workload, man
     ours = manager == OWNER
     assert (reply.status, SELECTOR in reply.message) == ((200, False) if ours else (403, True))
     assert workload.state == {**BEFORE, "api": GREEN}
+
+
+def test_another_image_by_hand_is_gits_again(workload: Workload) -> None:
+    """The standby gets the image that serves; Git's is a conflict then, and comes back by force."""
+    begun(workload, SERVER_SIDE)
+    workload.applied(SERVER_SIDE, in_git())
+    green = DeploymentTarget(GUARDED, "api-green")
+    edge = workload.guarded.edge()
+    edge.pods.start(green, replicas=2, images={"api": "orders:by-hand"}, version="f" * 32)
+    found = workload.guarded.get("Deployment", "api-green")
+    assert owners(found) == {"replicas": {OWNER}, "image": {OWNER}}
+    manifest = next(m for m in in_git() if m["metadata"]["name"] == "api-green")
+    reply = tools.server_side(workload.ask, manifest)
+    assert (reply.status, f'conflict with "{OWNER}"' in reply.message) == (409, True)
+    assert ".image" in reply.message
+    forced = tools.server_side(workload.ask, manifest, force=True)
+    assert forced.status == 200
+    containers = forced.document["spec"]["template"]["spec"]["containers"]
+    assert containers[0]["image"] == manifest["spec"]["template"]["spec"]["containers"][0]["image"]
+    assert forced.document["spec"]["replicas"] == 2
+
+
+@pytest.mark.guarantee(2)
+def test_kubectl_replace_is_refused(workload: Workload) -> None:
+    begun(workload, SERVER_SIDE)
+    replies = [workload.ask("PUT", path_of(manifest), manifest) for manifest in in_git()]
+    refused(replies, {SELECTOR, REPLICAS})
+    assert [reply.status for reply in replies] == [403] * 4
+    assert workload.state == BEFORE
+
+
+def test_a_new_cluster_gets_its_first_values(workload: Workload) -> None:
+    """Where Git makes the objects, nothing has a slot, and each Deployment one pod."""
+    workload.applied(SERVER_SIDE, in_git())
+    nothing = {"api": None, "api_preview": None, "api_blue": 1, "api_green": 1}
+    assert workload.state == nothing
+    for manifest in in_git():
+        where, wanted = path_of(manifest), BEFORE[key(manifest)]
+        if manifest["kind"] == "Service":
+            body = {"spec": {"selector": wanted}}
+            reply = workload.ask("PATCH", f"{where}?fieldManager={OWNER}", body, tools.STRATEGIC)
+        else:
+            scale = {"spec": {"replicas": wanted}}
+            reply = workload.asked_by(RESCUER)("PATCH", f"{where}/scale", scale, tools.MERGE)
+        assert reply.status == 200, reply.message
+    workload.applied(SERVER_SIDE, in_git())
+    assert workload.state == BEFORE
 
 
 @pytest.mark.parametrize(
