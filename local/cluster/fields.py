@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from local.cluster.kinds import Kind, Object
 
 Path: TypeAlias = tuple[str, ...]
-# Who wrote a field: manager, operation (Apply or Update), and subresource, "" for the object itself.
+# Who wrote a field: manager, operation (Apply or Update), subresource ("" for the object itself).
 Owner: TypeAlias = tuple[str, str, str]
 
 ATOMIC = {"selector", "nodeSelector"}

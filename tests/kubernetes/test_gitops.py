@@ -18,6 +18,7 @@ import yaml
 
 from local.cluster.client import path_of
 from rotation.model.targets import DeploymentTarget, ServiceTarget
+from tests.kubernetes.conftest import needs_binaries
 from tests.kubernetes.support import GUARDED, RESCUER, TEAM, Guarded
 from tests.onboarding import tools
 from tests.onboarding.recipes import Recipe, owners, recipes
@@ -266,7 +267,6 @@ def test_a_selector_without_a_slot_selects_not_both(workload: Workload, recipe: 
     assert workload.state == BEFORE
 
 
-@pytest.mark.guarantee(2)
 def test_a_sync_that_read_before_the_swap_moves_nothing_back(workload: Workload) -> None:
     """Argo CD applies ignored fields as it found them when the sync began."""
     recipe = APPLYING["argocd"]
@@ -283,7 +283,6 @@ def test_a_sync_that_read_before_the_swap_moves_nothing_back(workload: Workload)
     workload.applied(recipe, in_git())
 
 
-@pytest.mark.guarantee(2)
 def test_argo_cd_without_its_option_is_refused(workload: Workload) -> None:
     """`ignoreDifferences` alone hides a difference, and a sync applies it all the same."""
     recipe = APPLYING["argocd"]
@@ -297,7 +296,6 @@ def test_argo_cd_without_its_option_is_refused(workload: Workload) -> None:
     assert workload.state == AFTER
 
 
-@pytest.mark.guarantee(2)
 @pytest.mark.parametrize("manager", ["kubectl-patch", OWNER])
 def test_flux_takes_what_was_patched_by_hand_for_its_own(workload: Workload, manager: str) -> None:
     """Traffic moved by kubectl's own manager name is Flux's, and removed by its next look; not with
@@ -338,7 +336,6 @@ def test_another_image_by_hand_is_gits_again(workload: Workload) -> None:
     assert forced.document["spec"]["replicas"] == 2
 
 
-@pytest.mark.guarantee(2)
 def test_kubectl_replace_is_refused(workload: Workload) -> None:
     begun(workload, SERVER_SIDE)
     replies = [workload.ask("PUT", path_of(manifest), manifest) for manifest in in_git()]
@@ -439,7 +436,6 @@ HAND_OVER = (
 
 @needs_kubectl
 @pytest.mark.long
-@pytest.mark.guarantee(2)
 @pytest.mark.parametrize(
     "recipe",
     [r for r in APPLYING.values() if r.command.startswith("kubectl")],
@@ -470,7 +466,6 @@ def test_the_program_sends_what_its_recipe_says(
 @needs_helm
 @needs_kubectl
 @pytest.mark.long
-@pytest.mark.guarantee(2)
 @pytest.mark.parametrize("guarded", [pytest.param("real", marks=needs_binaries)], indirect=True)
 def test_helm_forgets_what_it_had_in_two_upgrades(
     workload: Workload, program: Callable[..., str], tmp_path: Path

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import json
+from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from urllib.parse import urlencode
 
@@ -18,6 +19,7 @@ from tests.onboarding.three_way import three_way
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from pathlib import Path
 
     from local.cluster.kinds import Object
 
@@ -60,11 +62,16 @@ class Ask(Protocol):
 
 def in_git(name: str = "api") -> list[Object]:
     """What Git has of a workload of the example once rotations run."""
-    found = read_manifests(WORKLOAD if name == "api" else EXAMPLE / f"{name}.yaml")
+    found = copy.deepcopy(_read(WORKLOAD if name == "api" else EXAMPLE / f"{name}.yaml"))
     manifests = [manifest for manifest in found if manifest["kind"] in FIELDS]
     for manifest in manifests:
         manifest["spec"].pop(FIELDS[manifest["kind"]], None)
     return manifests
+
+
+@cache
+def _read(path: Path) -> list[Object]:
+    return read_manifests(path)
 
 
 def key(manifest: Object) -> str:
@@ -150,7 +157,7 @@ def argocd(
 
 def _ignored(kind: str) -> Iterator[str]:
     """The fields of `spec` that argocd/application.yaml says to ignore."""
-    (application,) = read_manifests(FOLDER / "argocd" / "application.yaml")
+    (application,) = _read(FOLDER / "argocd" / "application.yaml")
     for rule in application["spec"]["ignoreDifferences"]:
         if rule["kind"] == kind:
             yield from (pointer.removeprefix("/spec/") for pointer in rule["jsonPointers"])
@@ -162,7 +169,7 @@ def flux(ask: Ask, manifest: Object, *, merge: bool = True) -> Reply:
     manager, where = "kustomize-controller", path_of(manifest)
     wanted, live = copy.deepcopy(manifest), ask("GET", where)
     if merge:
-        (settings,) = read_manifests(FOLDER / "flux" / "kustomization.yaml")
+        (settings,) = _read(FOLDER / "flux" / "kustomization.yaml")
         annotations = settings["spec"]["commonMetadata"]["annotations"]
         wanted["metadata"].setdefault("annotations", {}).update(annotations)
     elif live.status == 200:
