@@ -267,6 +267,7 @@ def test_a_selector_without_a_slot_selects_not_both(workload: Workload, recipe: 
     assert workload.state == BEFORE
 
 
+@pytest.mark.long
 def test_a_sync_that_read_before_the_swap_moves_nothing_back(workload: Workload) -> None:
     """Argo CD applies ignored fields as it found them when the sync began."""
     recipe = APPLYING["argocd"]
@@ -283,6 +284,7 @@ def test_a_sync_that_read_before_the_swap_moves_nothing_back(workload: Workload)
     workload.applied(recipe, in_git())
 
 
+@pytest.mark.long
 def test_argo_cd_without_its_option_is_refused(workload: Workload) -> None:
     """`ignoreDifferences` alone hides a difference, and a sync applies it all the same."""
     recipe = APPLYING["argocd"]
@@ -344,6 +346,7 @@ def test_kubectl_replace_is_refused(workload: Workload) -> None:
     assert workload.state == BEFORE
 
 
+@pytest.mark.long
 def test_a_new_cluster_gets_its_first_values(workload: Workload) -> None:
     """Where Git makes the objects, nothing has a slot, and each Deployment one pod."""
     workload.applied(SERVER_SIDE, in_git())

@@ -68,7 +68,7 @@ def _unset(former: Object, wanted: Object, kind: Kind) -> Object:
     return patch
 
 
-def _joined(one: Any, other: Any, kind: Kind) -> Any:
+def _joined(one: Object, other: Object, kind: Kind) -> Object:
     joined = dict(one)
     for key, value in other.items():
         if key in joined and isinstance(value, dict):
