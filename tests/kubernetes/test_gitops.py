@@ -62,9 +62,9 @@ class Workload:
 
     def asked_by(self, user: User = TEAM) -> tools.Ask:
         def ask(
-            method: str, where: str, body: Any = None, content_type: str = tools.JSON
+            method: str, path: str, body: Any = None, content_type: str = tools.JSON
         ) -> tools.Reply:
-            found = self.guarded.request(user, method, where, body, content_type)
+            found = self.guarded.request(user, method, path, body, content_type)
             return tools.Reply(found.status, found.document)
 
         return ask
@@ -459,7 +459,11 @@ def test_the_program_sends_what_its_recipe_says(
     forced = recipe.request.get("force")
     assert forced is None or all(f"force={str(forced).lower()}" in query for query in queries)
     assert said.count(f"Content-Type: {recipe.request['type']}") == 4
-    workload.rotate(lambda: program(*command) and None)
+
+    def again() -> None:
+        program(*command)
+
+    workload.rotate(again)
     assert workload.state == AFTER
     for stored in workload.stored():
         expected = {key: set(names) for key, names in recipe.owners[stored["kind"]].items()}
