@@ -1,7 +1,8 @@
 """Endpoints and EndpointSlices: for readers only, the routing does not go by them.
 
 What pods listen on are ports of 127.0.0.1, whatever addresses their connections come from, so each
-has a subset, and a slice, of its own.
+has a subset, and a slice, of its own. A Service without pods has a slice without endpoints, as
+upstream: they are null there.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from local.cluster.store import Change
 
 SERVICE_LABEL = "kubernetes.io/service-name"
+MANAGED_BY = {"endpointslice.kubernetes.io/managed-by": "endpointslice-controller.k8s.io"}
 
 
 class EndpointsController(Controller):
@@ -36,7 +38,7 @@ class EndpointsController(Controller):
             return  # written by hand, as upstream
         pods = selected_pods(self.store, obj)
         self._write(kinds.ENDPOINTS, _endpoints(obj, pods))
-        slices = [_slice(obj, pod) for pod in pods]
+        slices = [_slice(obj, pod) for pod in pods] or [_slice(obj, None)]
         for wanted in slices:
             self._write(kinds.ENDPOINT_SLICE, wanted)
         names = {wanted["metadata"]["name"] for wanted in slices}
@@ -86,28 +88,27 @@ def _endpoints(service: Object, pods: list[Object]) -> Object:
     return {"metadata": {**metadata, **owner}, "subsets": subsets}
 
 
-def _slice(service: Object, pod: Object) -> Object:
+def _slice(service: Object, pod: Object | None) -> Object:
     name, namespace = service["metadata"]["name"], service["metadata"]["namespace"]
-    ready, going = is_ready(pod), leaving(pod)
+    suffix = pod["metadata"]["uid"][:8] if pod else "empty"
     return {
         "metadata": {
-            "name": f"{name}-{pod['metadata']['uid'][:8]}",
+            "name": f"{name}-{suffix}",
             "namespace": namespace,
-            "labels": {SERVICE_LABEL: name},
+            "labels": {SERVICE_LABEL: name, **MANAGED_BY},
             "ownerReferences": [reference_to(service)],
         },
         "addressType": "IPv4",
-        "endpoints": [
-            {
-                "addresses": ["127.0.0.1"],
-                "conditions": {
-                    "ready": ready and not going,
-                    "serving": ready,
-                    "terminating": going,
-                },
-                "nodeName": pod["spec"]["nodeName"],
-                "targetRef": _target(pod),
-            }
-        ],
-        "ports": _ports(service, pod),
+        "endpoints": [_endpoint(pod)] if pod else None,
+        "ports": _ports(service, pod) if pod else None,
+    }
+
+
+def _endpoint(pod: Object) -> Object:
+    ready, going = is_ready(pod), leaving(pod)
+    return {
+        "addresses": ["127.0.0.1"],
+        "conditions": {"ready": ready and not going, "serving": ready, "terminating": going},
+        "nodeName": pod["spec"]["nodeName"],
+        "targetRef": _target(pod),
     }

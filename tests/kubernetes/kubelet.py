@@ -93,6 +93,13 @@ class ApiServer:
                 for line in lines:
                     yield json.loads(line)
 
+    async def register(self) -> None:
+        """Makes the Node: pods of one that is not there are in no EndpointSlice."""
+        node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE}}
+        async with self._session.post(self._url + "/api/v1/nodes", json=node) as answer:
+            if answer.status not in {201, 409}:
+                log.error("register: %s %s", answer.status, await answer.text())
+
     async def send(self, method: str, pod: Object, rest: str, body: Object) -> None:
         """A pod that is not there any more is no failure."""
         metadata = pod["metadata"]
@@ -301,6 +308,7 @@ async def run(options: argparse.Namespace) -> None:
         runner = web.AppRunner(sign_in(options.identity_state))
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", options.sign_in).start()
+    await server.register()
     kubelet.start()
     announce(options.server)
     await stopped.wait()

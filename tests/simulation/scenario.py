@@ -84,12 +84,12 @@ def _count(rng: Random, credentials: int) -> int:
 
 
 def plain(workloads: int = 2, **more: Any) -> Scenario:
-    """One credential without surprises, for the sweeps."""
+    """One credential without surprises, for the sweeps. Its first workload has two Services."""
     deliveries = ["csi", "secret"] * workloads
+    found = document("orders", "url", deliveries[:workloads], {"deadline": "7d"})
+    found["workloads"][0]["services"] = ["orders-api-grpc"]
     return Scenario(
-        configuration=configuration(
-            {"orders": document("orders", "url", deliveries[:workloads], {"deadline": "7d"})}
-        ),
+        configuration=configuration({"orders": found}),
         active={"orders": "blue"},
         replicas=2,
         times=Times(controller=0.5, startup=3.0, grace=3.0, routes=1.0, progress=300.0),
@@ -113,8 +113,14 @@ def _credential(rng: Random, name: str, workloads: int) -> dict[str, Any]:
         found["workloads"][-1]["tests"] = [{"path": "/healthz", "repeat": 1}]
     if rng.random() < 0.1:
         found["database"]["replicas"] = ["read.example"]
-    if _beside(rng).random() < 0.1:
+    beside = _beside(rng)
+    if beside.random() < 0.1:
         found["database"]["endpoint"] = {"host": "pooler.example", "port": 6432}
+    for workload in found["workloads"]:
+        if beside.random() < 0.2:
+            workload["services"] = [f"{workload['name']}-grpc"]
+        if beside.random() < 0.1:
+            workload["otherServices"] = [f"{workload['name']}-metrics"]
     return found
 
 
