@@ -853,6 +853,42 @@ def test_a_deployment_that_is_paused_says_so(real: RealPlace, api: Any, name: st
     assert found.paused
 
 
+SLICES = "/apis/discovery.k8s.io/v1/namespaces/{space}/endpointslices?labelSelector={label}"
+
+
+def endpoints(api: Any, target: ServiceTarget) -> list[tuple[str, dict[str, bool]]]:
+    """The pods that a Service's slices name, each with its conditions."""
+    label = f"kubernetes.io%2Fservice-name%3D{target.name}"
+    found = stored(api, SLICES.format(space=target.namespace, label=label))["items"]
+    for each in found:
+        labels = each["metadata"]["labels"]
+        managed = labels["endpointslice.kubernetes.io/managed-by"]
+        assert managed == "endpointslice-controller.k8s.io"
+        (owner,) = each["metadata"]["ownerReferences"]
+        assert (owner["kind"], owner["name"]) == ("Service", target.name)
+    return [
+        (one["targetRef"]["name"], one["conditions"])
+        for each in found
+        for one in each.get("endpoints") or []
+    ]
+
+
+def test_slices_name_the_pods_behind_a_service(real: RealPlace, api: Any, name: str) -> None:
+    served = real.service(name)
+    manifest = deployment(name, 1, lifecycle={"preStop": {"sleep": {"seconds": 3}}})
+    manifest["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] = 5
+    apply(api, [manifest], namespace=real.space)
+    target = DeploymentTarget(real.space, name)
+    real.pods.watch(target, ready, 60)
+    (pod,) = real.pods.listed(target)
+    serving = {"ready": True, "serving": True, "terminating": False}
+    wait_until(lambda: endpoints(api, served) == [(pod.name, serving)], 30, "the pod in a slice")
+    real.pods.scale(target, 0)
+    ending = {"ready": False, "serving": True, "terminating": True}
+    wait_until(lambda: endpoints(api, served) == [(pod.name, ending)], 30, "the pod's end, told")
+    wait_until(lambda: endpoints(api, served) == [], 30, "an empty slice")
+
+
 def test_watch_sees_a_change_at_once(real: RealPlace, name: str) -> None:
     target = real.deployment(name, 0)
     timer = threading.Timer(0.5, real.pods.scale, (target, 1))
