@@ -17,6 +17,7 @@ from local.cluster.csi import Csi, VaultReader
 from local.cluster.deployments import DeploymentController
 from local.cluster.endpoints import EndpointsController
 from local.cluster.events import Recorder
+from local.cluster.evictions import BudgetController
 from local.cluster.garbage import NamespaceController, OwnerController
 from local.cluster.images import Images
 from local.cluster.jobs import JobController
@@ -166,6 +167,7 @@ def _controllers(registry: Registry, record: Recorder) -> list[Controller]:
         Scheduler(registry, record),
         JobController(registry),
         EndpointsController(registry),
+        BudgetController(registry),
         NamespaceController(registry),
         *(OwnerController(registry, kind) for kind in OWNED),
     ]

@@ -112,6 +112,8 @@ def _resource(kind: Kind, subresource: str = "") -> Object:
     }
     if subresource == "scale":
         resource |= {"group": "autoscaling", "version": "v1"}
+    if subresource == "eviction":
+        resource |= {"group": "policy", "version": "v1", "kind": "Eviction"}
     if kind.short and not subresource:
         resource["shortNames"] = list(kind.short)
     return resource
@@ -119,6 +121,8 @@ def _resource(kind: Kind, subresource: str = "") -> Object:
 
 def _verbs(kind: Kind, subresource: str) -> list[str]:
     if kind is ACCESS_REVIEW:
+        return ["create"]
+    if subresource == "eviction":
         return ["create"]
     if subresource == "log":
         return ["get"]

@@ -38,9 +38,12 @@ def node_status(name: str) -> Object:
 
 
 def choose(store: Store, pod: Object, bound: Iterable[Object] = ()) -> str | None:
-    """The name of the node with the fewest pods of the same owner, and then of all; None if every
-    node is cordoned. `bound` are pods that the store does not know yet."""
-    nodes = [node for node in store.items(kinds.NODE) if not node["spec"].get("unschedulable")]
+    """The name of the node with the fewest pods of the same owner, and then of all; None if each
+    is cordoned or not what the pod's nodeSelector asks for.
+
+    `bound` are pods that the store does not know yet.
+    """
+    nodes = [node for node in store.items(kinds.NODE) if _takes(node, pod)]
     pods = [other for other in (*store.items(kinds.POD), *bound) if not is_finished(other)]
     owner = (controller_of(pod) or {}).get("uid")
 
@@ -53,6 +56,13 @@ def choose(store: Store, pod: Object, bound: Iterable[Object] = ()) -> str | Non
     return str(min(nodes, key=load)["metadata"]["name"]) if nodes else None
 
 
+def _takes(node: Object, pod: Object) -> bool:
+    labels = node["metadata"].get("labels") or {}
+    wanted = pod["spec"].get("nodeSelector") or {}
+    fits = all(labels.get(key) == value for key, value in wanted.items())
+    return fits and not node["spec"].get("unschedulable")
+
+
 def unschedulable(store: Store) -> Object:
     """The condition of a pod that no node takes."""
     count = len(store.items(kinds.NODE))
@@ -60,7 +70,7 @@ def unschedulable(store: Store) -> Object:
         "type": "PodScheduled",
         "status": "False",
         "reason": "Unschedulable",
-        "message": f"0/{count} nodes are available: {count} node(s) were unschedulable.",
+        "message": f"0/{count} nodes are available: none takes this pod.",
         "lastTransitionTime": times.stamp(),
     }
 
