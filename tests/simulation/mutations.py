@@ -81,7 +81,7 @@ class Mutation:
             yield
 
 
-def nothing(*_: object) -> None:
+def nothing(*_: object, **__: object) -> None:
     """Does nothing, instead of a check."""
 
 
@@ -371,6 +371,12 @@ MUTATIONS = (
         "pods are not waited for",
         _of(8),
         steps=(("await_ready", done), ("swap", swaps_at_once), ("test", nothing)),
+    ),
+    # Found by the sweeps, in which a node is drained right before.
+    Mutation(
+        "no look at the pods before a swap",
+        _of(),
+        replaced=((traffic, "_ensure_capacity", nothing),),
     ),
     # Both found by the sweeps: in these runs others have mostly done something else as well.
     Mutation(
