@@ -32,17 +32,14 @@ class Night:
     def _run(self) -> None:
         client = connect(self._kubeconfig)
         try:
-            while not self._over.is_set():
-                for node in nodes(client):
-                    self._upgrade(client, node)
+            while not (self._over.is_set() and self.drained):
+                self._upgrade(client, nodes(client)[0])
         except Exception as error:  # noqa: BLE001 - raised where it is waited for
             self.failure = error
         finally:
             client.close()  # type: ignore[no-untyped-call]  # the SDK's own
 
     def _upgrade(self, client: object, node: str) -> None:
-        if self._over.is_set() and self.drained:
-            return
         try:
             self.evicted += drain(client, node)  # type: ignore[arg-type]  # an ApiClient
         finally:

@@ -73,6 +73,9 @@ class Case:
 
     @property
     def plan(self) -> Scripted:
+        if self.kind == SINGLE:
+            # What begins after the call begins later, and has to see what was done before it.
+            return Scripted(calls={self.number: Fault("slow", after=1.0)})
         if self.kind in DEEDS:
             return Scripted()
         if self.kind in SAID:
@@ -191,11 +194,11 @@ def _allowed(case: Case) -> set[str]:
 
 
 def _run(plan: Scripted, answer: Choice, *, single: bool = False) -> Run:
-    """`single`: each slot has one pod, and routes follow at once."""
+    """`single`: each slot has one pod that ends at once, and routes follow at once."""
     rng = Random(0)  # noqa: S311 - a seed that replays
     drawn = scenario.plain()
     if single:
-        drawn = replace(drawn, replicas=1, times=replace(drawn.times, routes=0.0))
+        drawn = replace(drawn, replicas=1, times=replace(drawn.times, routes=0.0, grace=0.0))
     run = Run(drawn, rng, plan, story=False)
     run.people.busy, run.people.answer = False, answer
     return run
