@@ -451,6 +451,7 @@ MUTATIONS = (
         "what no list has is final",
         _of(9),
         replaced=((connecting, "FINAL", ("XX", "25", *connecting.FINAL)),),
+        first_seed=144,
     ),
     Mutation(
         "what admission says is final",
