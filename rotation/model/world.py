@@ -150,6 +150,23 @@ class Deployment:
     paused: bool = False
     selector: Selector | None = field(default=None, compare=False)  # None: it is not known
     labels: dict[str, str] | None = field(default=None, compare=False)  # of its pods
+    revision: str | None = field(default=None, compare=False)  # changes with every change of it
+
+
+@dataclass(frozen=True)
+class Manner:
+    """How a test asks: the HTTP method, headers beside those that each request has, and a body.
+
+    `scheme` is what pods speak that are asked through the API server, which takes any certificate.
+    """
+
+    method: str = "GET"
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytes | None = None
+    scheme: Literal["http", "https"] = "http"
+
+
+PLAIN = Manner()
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,9 @@
 """The verbs that change a slot, each behind a look at what serves.
 
 There is no other way to them: activities get readers of the edges, and these. The look comes right
-before the change, so that an execution that was held up cannot act on what was true before.
+before the change, so that an execution that was held up cannot act on what was true before. What
+changes a Deployment names its revision too, which was read before the look: held up after the look,
+it comes to nothing if another execution has changed the Deployment meanwhile.
 """
 
 from __future__ import annotations
@@ -31,8 +33,9 @@ class Standby:
     `_vault`, `_database` and `_pods` look before they hand out what changes something.
     """
 
-    def __init__(self, edges: Edges, credential: Credential, slot: Slot) -> None:
+    def __init__(self, edges: Edges, credential: Credential, slot: Slot, rotation: str) -> None:
         self._edges = edges
+        self._rotation = rotation
         self._credential = credential
         self._slot = slot
 
@@ -67,18 +70,35 @@ class Standby:
             self._pods(workload).deliver(target, value, version)
 
     def start(
-        self, workload: Workload, *, replicas: int, images: dict[str, str], version: str
+        self,
+        workload: Workload,
+        *,
+        replicas: int,
+        images: dict[str, str],
+        version: str,
+        revision: str | None,
     ) -> None:
+        """Starts the slot's Deployment, which has to be as it was at `revision`."""
         target = workload.deployment(self._slot)
-        self._pods(workload).start(target, replicas=replicas, images=images, version=version)
+        self._pods(workload).start(
+            target,
+            replicas=replicas,
+            images=images,
+            version=version,
+            revision=revision,
+            by=self._rotation,
+        )
 
-    def scale_down(self, workload: Workload) -> None:
-        self._pods(workload).scale(workload.deployment(self._slot), 0)
+    def scale_down(self, workload: Workload, revision: str | None) -> None:
+        """Scales the slot's Deployment to zero, which has to be as it was at `revision`."""
+        target = workload.deployment(self._slot)
+        self._pods(workload).scale(target, 0, revision=revision, by=self._rotation)
 
     def preview(self, workload: Workload, came_from: str) -> None:
         """Points the preview Service at the slot."""
         self._look()
-        self._edges.traffic(workload.cluster).move(workload.standby, came_from, self._slot)
+        traffic = self._edges.traffic(workload.cluster)
+        traffic.move(workload.standby, came_from, self._slot, by=self._rotation)
 
     @property
     def _role(self) -> str:
@@ -110,24 +130,40 @@ class Arriving:
     Other workloads may have been moved already, so that `Standby` would refuse.
     """
 
-    def __init__(self, edges: Edges, workload: Workload, slot: Slot) -> None:
+    def __init__(self, edges: Edges, workload: Workload, slot: Slot, rotation: str) -> None:
         self._edges = edges
+        self._rotation = rotation
         self._workload = workload
         self._slot = slot
 
-    def scale_up(self, replicas: int) -> None:
-        """Scales the slot's Deployment. Raises `Conflict` if this workload's traffic goes there."""
-        self._pods.scale(self._deployment, replicas)
+    def scale_up(self, replicas: int, revision: str | None) -> None:
+        """Scales the slot's Deployment, which has to be as it was at `revision`. Raises `Conflict`
+        if this workload's traffic goes there."""
+        self._pods.scale(self._deployment, replicas, revision=revision, by=self._rotation)
 
-    def level(self, *, replicas: int, images: dict[str, str], version: str | None) -> None:
+    def level(
+        self,
+        *,
+        replicas: int,
+        images: dict[str, str],
+        version: str | None,
+        revision: str | None,
+    ) -> None:
         """Starts the slot's Deployment with these images. Raises as `scale_up` does."""
-        self._pods.start(self._deployment, replicas=replicas, images=images, version=version)
+        self._pods.start(
+            self._deployment,
+            replicas=replicas,
+            images=images,
+            version=version,
+            revision=revision,
+            by=self._rotation,
+        )
 
     def preview(self, came_from: str) -> None:
         """Points the workload's preview Service at the slot. Raises as `scale_up` does."""
         _refuse_what_serves(self._edges, self._workload, self._slot)
         traffic = self._edges.traffic(self._workload.cluster)
-        traffic.move(self._workload.standby, came_from, self._slot)
+        traffic.move(self._workload.standby, came_from, self._slot, by=self._rotation)
 
     @property
     def _deployment(self) -> DeploymentTarget:

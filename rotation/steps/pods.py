@@ -47,7 +47,13 @@ def start(step: Step) -> None:
     standby = step.pods.deployment(step.deployment)
     # A patch would add a container that only the active one has: that they differ may be waived.
     images = shared(active.images, standby.images) if standby else active.images
-    step.standby.start(workload, replicas=active.replicas, images=images, version=step.version)
+    step.standby.start(
+        workload,
+        replicas=active.replicas,
+        images=images,
+        version=step.version,
+        revision=standby.revision if standby else None,
+    )
 
 
 def level(step: Step) -> None:
@@ -72,7 +78,9 @@ def level(step: Step) -> None:
         text = f"Deployment {step.deployment} has other containers than what serves"
         raise Conflict(Code.CONTAINERS_DIFFER, text)
     replicas = max(serving.replicas, target.replicas, 1)
-    step.arriving.level(replicas=replicas, images=images, version=target.version)
+    step.arriving.level(
+        replicas=replicas, images=images, version=target.version, revision=target.revision
+    )
 
 
 def await_ready(step: Step) -> Watched:
@@ -112,7 +120,13 @@ def explain(
 
 
 def scale_down(step: Step) -> None:
-    step.standby.scale_down(step.workload)
+    """Scales the slot's Deployment to zero."""
+    _scale_down(step, step.pods.deployment(step.deployment))
+
+
+def _scale_down(step: Step, seen: Deployment | None) -> None:
+    """Scales the slot's Deployment to zero, as it was seen. Raises `Missing`."""
+    step.standby.scale_down(step.workload, seen.revision if seen else None)
 
 
 def await_gone(step: Step) -> Watched:
@@ -122,7 +136,7 @@ def await_gone(step: Step) -> Watched:
     """
     deployment = step.pods.deployment(step.deployment)
     if deployment is not None and deployment.replicas > 0:
-        scale_down(step)
+        _scale_down(step, deployment)
     left = step.pods.watch_gone(step.deployment, step.edges.settings.watch_seconds)
     more = f" and {len(left) - 5} more" if len(left) > 5 else ""
     return Watched(not left, f"pods left: {', '.join(left[:5]) or 'none'}{more}")

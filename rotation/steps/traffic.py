@@ -62,10 +62,11 @@ def _move(step: Step, *, back: bool) -> Moved:
                 return Moved(released=serving, had=own)
     # Held up since the look, it must not undo a move to the other slot.
     revision = route.revision if route else None
-    step.traffic.move(production, came_from, step.slot, revision=revision)
+    by = step.rotation
+    step.traffic.move(production, came_from, step.slot, revision=revision, by=by)
     previewed = preview_slot(step)
     if previewed != came_from:
-        step.traffic.move(step.workload.standby, previewed, came_from)
+        step.traffic.move(step.workload.standby, previewed, came_from, by=by)
     return Moved(left=_left_behind(step))
 
 
@@ -119,7 +120,7 @@ def _ensure_capacity(step: Step, *, revive: bool) -> None:
     serving = step.pods.deployment(workload.deployment(other(step.slot)))
     wanted = max(serving.replicas if serving else 0, 1)
     if target is not None and target.replicas < wanted and (target.replicas or revive):
-        step.arriving.scale_up(wanted)
+        step.arriving.scale_up(wanted, target.revision)
         text = f"Deployment {at} is being scaled up to {wanted} pods"
         raise Unavailable(Code.SCALING_UP, text)
     waiting = unready(target) if target else "it does not exist"

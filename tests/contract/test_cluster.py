@@ -16,6 +16,7 @@ import os
 import re
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from pathlib import Path
@@ -35,12 +36,12 @@ from rotation.decisions.selectors import matches
 from rotation.edges.cluster import services
 from rotation.edges.cluster.client import Api
 from rotation.edges.cluster.deployments import Deployments
-from rotation.edges.cluster.patches import VERSION
+from rotation.edges.cluster.patches import DID, MANAGER, ROTATION, VERSION
 from rotation.edges.cluster.services import Services
 from rotation.model.errors import Conflict, Denied, EdgeError, Invalid, Missing, Unavailable
 from rotation.model.reasons import Code
 from rotation.model.targets import DeploymentTarget, SecretKeyTarget, ServiceTarget
-from rotation.model.world import Deployment, Route, shown_slot
+from rotation.model.world import Deployment, Manner, Route, shown_slot
 from rotation.secrecy import Secret, new_password
 from tests.contract.conftest import (
     PLACES,
@@ -258,49 +259,49 @@ class Place(Protocol):
 class RealPlace:
     def __init__(self, edge: Edge, api: Any, space: str) -> None:
         self.traffic, self.pods, self.space = edge.traffic, edge.pods, space
-        self._api = api
+        self.api = api
 
     def service(self, name: str, slot: str | None = "blue", **selector: str) -> ServiceTarget:
-        apply(self._api, [service(name, slot, **selector)], namespace=self.space)
+        apply(self.api, [service(name, slot, **selector)], namespace=self.space)
         return ServiceTarget(self.space, name, SLOT)
 
     def deployment(self, name: str, replicas: int) -> DeploymentTarget:
-        apply(self._api, [deployment(name, replicas)], namespace=self.space)
+        apply(self.api, [deployment(name, replicas)], namespace=self.space)
         return DeploymentTarget(self.space, name)
 
     def twin(self, name: str, replicas: int) -> DeploymentTarget:
         manifest = deployment(name, replicas)
         manifest["metadata"]["name"] = f"{name}-other"
-        apply(self._api, [manifest], namespace=self.space)
+        apply(self.api, [manifest], namespace=self.space)
         return DeploymentTarget(self.space, f"{name}-other")
 
     def debug_copy(self, target: DeploymentTarget) -> None:
         template = deployment(target.name, 1)["spec"]["template"]
         metadata = {"name": target.name, **template["metadata"]}
         pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
-        apply(self._api, [pod], namespace=self.space)
+        apply(self.api, [pod], namespace=self.space)
 
     def evict(self, target: DeploymentTarget) -> str:
         needs_the_stand_in("CONTRACT_KUBECONFIG", "plays the part of a node")
         name = self.pods.listed(target)[0].name
         path = f"/api/v1/namespaces/{self.space}/pods/{name}/status"
-        parts = self._api.param_serialize(
+        parts = self.api.param_serialize(
             "PATCH",
             path,
             header_params={"Content-Type": "application/merge-patch+json"},
             body={"status": {"phase": "Failed", "reason": "Evicted"}},
             auth_settings=["BearerToken"],
         )
-        assert self._api.call_api(*parts).response.status == 200
+        assert self.api.call_api(*parts).response.status == 200
         return name
 
     def secret(self, name: str, **data: str) -> SecretKeyTarget:
         manifest = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}}
-        apply(self._api, [{**manifest, "stringData": data}], namespace=self.space)
+        apply(self.api, [{**manifest, "stringData": data}], namespace=self.space)
         return SecretKeyTarget(self.space, name, "password")
 
     def mounted(self, target: SecretKeyTarget) -> tuple[dict[str, str], str | None]:
-        found = stored(self._api, f"/api/v1/namespaces/{self.space}/secrets/{target.name}")
+        found = stored(self.api, f"/api/v1/namespaces/{self.space}/secrets/{target.name}")
         data = {key: base64.b64decode(text).decode() for key, text in found["data"].items()}
         return data, found["metadata"]["annotations"][VERSION]
 
@@ -691,6 +692,115 @@ def test_start_with_what_is_not_valid(place: Place, down: Workload) -> None:
     with pytest.raises(Invalid, match=r"HTTP 422 Invalid .*spec\.replicas") as caught:
         place.pods.start(down.deployment, replicas=-1, images={}, version="v7")
     assert caught.value.code is Code.CLUSTER_ERROR
+
+
+CHANGES: dict[str, Callable[[Place, DeploymentTarget, str | None], object]] = {
+    "start": lambda place, target, revision: place.pods.start(
+        target, replicas=0, images={"web": IMAGE}, version="v9", revision=revision
+    ),
+    "scale": lambda place, target, revision: place.pods.scale(target, 0, revision=revision),
+}
+
+
+@pytest.mark.parametrize("verb", CHANGES)
+def test_a_change_of_what_was_changed_since_the_look_comes_to_nothing(
+    place: Place, down: Workload, verb: str
+) -> None:
+    """An execution that was held up must not undo what another one has done."""
+    seen = place.pods.deployment(down.deployment)
+    assert seen is not None
+    assert seen.revision
+    place.pods.start(down.deployment, replicas=0, images={"web": IMAGE}, version="v8")
+    with pytest.raises(Unavailable, match=f"{down.deployment}: HTTP 409 Conflict") as caught:
+        CHANGES[verb](place, down.deployment, seen.revision)
+    assert caught.value.code is Code.CLUSTER_CONFLICT
+    found = place.pods.deployment(down.deployment)
+    assert found is not None
+    assert found.version == "v8"
+
+    def changed() -> bool:
+        """After another look, unless a controller's word on its status was faster."""
+        again = place.pods.deployment(down.deployment)
+        assert again is not None
+        with suppress(Unavailable):
+            CHANGES[verb](place, down.deployment, again.revision)
+            return True
+        return False
+
+    wait_until(changed, 30, "a change between two words of a controller")
+
+
+def noted(real: RealPlace, path: str) -> tuple[str, str]:
+    """The rotation that an object's annotations name, and what they say that it did."""
+    annotations = stored(real.api, path)["metadata"]["annotations"]
+    return annotations[ROTATION], annotations[DID]
+
+
+def told(real: RealPlace, kind: str, name: str) -> list[tuple[str, str]]:
+    """What `kubectl describe` shows of Events that rotations have made of the object."""
+    listed = stored(real.api, f"/api/v1/namespaces/{real.space}/events")["items"]
+    at = f"{'/apis/apps' if kind == 'Deployment' else '/api'}/v1/namespaces/{real.space}"
+    uid = stored(real.api, f"{at}/{kind.lower()}s/{name}")["metadata"]["uid"]
+    return [
+        (event["reason"], event["message"])
+        for event in listed
+        if event["involvedObject"].get("uid") == uid
+        and event["involvedObject"]["kind"] == kind
+        and event["source"].get("component") == MANAGER
+    ]
+
+
+def test_an_object_tells_which_rotation_did_what(real: RealPlace, name: str) -> None:
+    """Also where an execution is repeated, which makes no second Event."""
+    target, service = real.deployment(name, 0), real.service(name)
+    for _ in range(2):
+        real.pods.start(target, replicas=1, images={}, version="v7", by="orders-db-1")
+        real.traffic.move(service, "blue", "green", by="orders-db-1")
+    path = f"/apis/apps/v1/namespaces/{real.space}/deployments/{name}"
+    assert noted(real, path) == ("orders-db-1", "started 1 pod with secret version v7")
+    real.pods.scale(target, 0, by="orders-db-2")
+    assert noted(real, path) == ("orders-db-2", "scaled to 0 pods")
+    assert sorted(told(real, "Deployment", name)) == [
+        ("SlotScaled", "rotation orders-db-2 scaled to 0 pods"),
+        ("SlotStarted", "rotation orders-db-1 started 1 pod with secret version v7"),
+    ]
+    at = f"/api/v1/namespaces/{real.space}/services/{name}"
+    assert noted(real, at) == ("orders-db-1", "moved traffic from blue to green")
+    assert told(real, "Service", name) == [
+        ("TrafficMoved", "rotation orders-db-1 moved traffic from blue to green")
+    ]
+
+
+def test_the_fields_that_a_rotation_writes_are_its_own(real: RealPlace, name: str) -> None:
+    """By its name in managedFields, which GitOps tools go by."""
+    target, service = real.deployment(name, 0), real.service(name)
+    key = real.secret(name, password="former")
+    real.pods.start(target, replicas=1, images={"web": IMAGE}, version="v7", by="orders-db-1")
+    real.traffic.move(service, "blue", "green", by="orders-db-1")
+    real.traffic.fence(service, "orders-db-1")
+    real.pods.deliver(key, new_password(), "v7")
+    core, apps = (f"{at}/namespaces/{real.space}" for at in ("/api/v1", "/apis/apps/v1"))
+    paths = (f"{core}/services/{name}", f"{apps}/deployments/{name}", f"{core}/secrets/{name}")
+    for path, field in zip(paths, ("f:selector", "f:replicas", "f:data"), strict=True):
+        managed = stored(real.api, path)["metadata"]["managedFields"]
+        (own,) = [entry for entry in managed if entry["manager"] == MANAGER]
+        assert own["operation"] == "Update"
+        fields = own["fieldsV1"]
+        assert field in {**fields, **fields.get("f:spec", {})}
+    real.pods.scale(target, 0)
+
+
+@pytest.mark.parametrize("status", [403, 500])
+def test_an_event_that_cannot_be_made_stops_nothing(
+    real: RealPlace, name: str, admin: Admin, caplog: pytest.LogCaptureFixture, status: int
+) -> None:
+    target = real.service(name)
+    events = f"/api/v1/namespaces/{real.space}/events"
+    admin.fault(match={"path_prefix": events, "method": "POST"}, status=status, times=1)
+    real.traffic.move(target, "blue", "green", by="orders-db-1")
+    assert real.traffic.route(target) == Route("green", "http")
+    (line,) = [one for one in caplog.messages if "cluster.event_failed" in one]
+    assert f"HTTP {status}" in line
 
 
 def test_scale(place: Place, up: Workload) -> None:
@@ -1141,6 +1251,45 @@ def test_the_proxy_keeps_what_is_the_application_s(api: Any, echo: ServiceTarget
     assert not {"authorization", "x-dropped", "connection", "transfer-encoding"} & asked.keys()
     assert answer.headers["Audit-Id"]
     assert "no-cache, private" in answer.headers["Cache-Control"]
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
+def test_ask_by_another_method_with_headers_and_a_body(
+    cluster: Edge, echo: ServiceTarget, method: str
+) -> None:
+    body = None if method == "DELETE" else '{"for": "rôle"}'.encode()
+    manner = Manner(method, {"Content-Type": "application/json", "X-Slot": "green"}, body)
+    asked = json.loads(cluster.traffic.ask(echo, "/orders", 10, manner).body)
+    assert (asked["method"], asked["path"]) == (method, "/orders")
+    assert asked["headers"]["X-Slot"] == "green"
+    assert asked["body"] == (body or b"").decode()
+    assert "Authorization" not in asked["headers"]
+    if body:
+        assert asked["headers"]["Content-Type"] == "application/json"
+
+
+def test_ask_of_pods_that_speak_tls(
+    cluster: Edge, echo: ServiceTarget, api: Any, tmp_path: Path
+) -> None:
+    """By any certificate: the API server checks none."""
+    issued = Authority(tmp_path).issue("echo")
+    tls = {"CERTIFICATE": str(issued.certificate), "KEY": str(issued.key)}
+    env = [{"name": name, "value": value} for name, value in tls.items()]
+    asked = {"path": "/healthz", "port": 8080, "scheme": "HTTPS"}
+    probe = {"httpGet": asked, "periodSeconds": 1}
+    manifest = deployment(echo.name, 1, image=ECHO_IMAGE or IMAGE, env=env, readinessProbe=probe)
+    apply(api, [manifest], namespace=echo.namespace)
+    target = DeploymentTarget(echo.namespace, echo.name)
+    cluster.pods.watch(target, ready, 60)
+    wait_until(lambda: len(cluster.pods.listed(target)) == 1, 30, "the former pod's end")
+    answer = cluster.traffic.ask(echo, "/orders", 10, Manner(scheme="https"))
+    assert json.loads(answer.body)["path"] == "/orders"
+
+
+def test_ask_of_pods_that_do_not_speak_tls(cluster: Edge, echo: ServiceTarget) -> None:
+    with pytest.raises(Unavailable) as caught:
+        cluster.traffic.ask(echo, "/orders", 10, Manner(scheme="https"))
+    assert caught.value.code is Code.PROXY_TLS
 
 
 def test_ask_does_not_wait_longer_than_told(cluster: Edge, echo: ServiceTarget) -> None:

@@ -76,6 +76,8 @@ class DeploymentState:
     images: dict[str, str]
     version: str | None = None
     revision: int = 1
+    by: str | None = None  # the last rotation that changed it, by annotation
+    changes: int = 1  # of it and of its status, as the API server counts them
     changed: datetime | None = None  # until the controller has acted on it
     rolling_since: datetime | None = None
     pods: list[Pod] = field(default_factory=list)
@@ -118,6 +120,7 @@ class ServiceState:
     settles: datetime | None = None
     revision: int = 1
     fence: str | None = None
+    by: str | None = None  # the last rotation that moved it, by annotation
 
     @property
     def slot(self) -> str | None:
@@ -196,6 +199,7 @@ class ClusterModel:
             paused=found.paused,
             selector=found.selects,
             labels=dict(found.labels),
+            revision=str(found.changes),
         )
 
     def listed(self, target: DeploymentTarget) -> list[world.Pod]:
@@ -381,6 +385,7 @@ class ClusterModel:
         self.reconcile(deployment, startup=0.0)
 
     def _changed(self, deployment: DeploymentState) -> None:
+        deployment.changes += 1
         deployment.changed = deployment.rolling_since = self._clock.now
         self._agenda.add(self.times.controller, lambda: self._observe(deployment))
 
@@ -395,6 +400,7 @@ class ClusterModel:
     def reconcile(self, deployment: DeploymentState, startup: float) -> None:
         """Replaces pods: surges first; earlier pods leave once the new ones are ready, broken ones
         at once."""
+        deployment.changes += 1
         deployment.pods = [
             pod for pod in deployment.pods if not pod.gone_at or pod.gone_at > self._clock.now
         ]

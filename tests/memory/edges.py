@@ -12,7 +12,7 @@ from urllib.parse import unquote
 
 from rotation.model.errors import Conflict, Denied, Invalid, Missing, Unavailable
 from rotation.model.reasons import Code
-from rotation.model.world import Answer, Role, Session, shown_slot
+from rotation.model.world import PLAIN, Answer, Role, Session, shown_slot
 from rotation.secrecy import Secret
 from rotation.settings import Settings
 from tests.memory.calls import Change, Direct
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
         ServiceTarget,
     )
     from rotation.model.wire import JsonObject
-    from rotation.model.world import Deployment, Pod, Route, SecretVersion, Slot
+    from rotation.model.world import Deployment, Manner, Pod, Route, SecretVersion, Slot
     from tests.memory.calls import Calls
     from tests.memory.cluster import DeploymentState, ServiceState
     from tests.memory.database import Roles
@@ -94,13 +94,16 @@ class WorldEdges:
     def topic(self, endpoint: str) -> MemoryTopic:  # noqa: ARG002 - there is one
         return MemoryTopic(self.world, self._calls)
 
-    def fetch(self, url: str, timeout: float) -> Answer:
+    def fetch(
+        self, url: str, timeout: float, manner: Manner = PLAIN, authority: str | None = None
+    ) -> Answer:
         def effect(_: float) -> Answer:
             if not self.world.scripted:
                 raise Unavailable(Code.TEST_NO_ANSWER, f"GET {url} got no answer")
             return scripted(self.world)
 
-        return self._calls.read("web", f"fetch {url} {timeout:g}", effect)
+        trusting = f" trusting {authority}" if authority else ""
+        return self._calls.read("web", f"fetch {url} {timeout:g}{_how(manner)}{trusting}", effect)
 
     def now(self) -> datetime:
         return self.clock.now
@@ -346,6 +349,15 @@ def _no_role(role: str) -> Missing:
     return Missing(Code.DATABASE_MISSING, f"role {role} does not exist")
 
 
+def _how(manner: Manner) -> str:
+    """What a test asks with, beside a plain GET."""
+    if manner == PLAIN:
+        return ""
+    headers = ", ".join(f"{name}: {value}" for name, value in sorted(manner.headers.items()))
+    body = (manner.body or b"").decode()
+    return f" by {manner.scheme} {manner.method} [{headers}] {body}".rstrip()
+
+
 class MemoryTraffic:
     """Implements `contracts.traffic.Traffic`."""
 
@@ -358,7 +370,13 @@ class MemoryTraffic:
         return self._calls.read("cluster", what, lambda _: self._model.route(target))
 
     def move(
-        self, target: ServiceTarget, came_from: str, to: Slot, *, revision: str | None = None
+        self,
+        target: ServiceTarget,
+        came_from: str,
+        to: Slot,
+        *,
+        revision: str | None = None,
+        by: str | None = None,
     ) -> None:
         def effect() -> None:
             found = self._service(target)
@@ -369,6 +387,8 @@ class MemoryTraffic:
             if selected == came_from and revision not in {None, str(found.revision)}:
                 raise Unavailable(Code.TRAFFIC_CHANGED, f"Service {target} was changed meanwhile")
             self._model.select(found, to)
+            if selected != to:
+                found.by = by or found.by
 
         what = f"move {target} {target.label}: {came_from} -> {to}"
         self._calls.write("cluster", what, effect, self._previewed(target, to))
@@ -385,7 +405,9 @@ class MemoryTraffic:
 
         self._calls.write("cluster", f"fence {target}", effect)
 
-    def ask(self, target: ServiceTarget, path: str, timeout: float) -> Answer:
+    def ask(
+        self, target: ServiceTarget, path: str, timeout: float, manner: Manner = PLAIN
+    ) -> Answer:
         def effect(_: float) -> Answer:
             if {".", ".."} & set(unquote(path.partition("?")[0]).split("/")):
                 raise Invalid(Code.TEST_PATH, f"Service {target} at {path}: dots would lead out")
@@ -399,7 +421,9 @@ class MemoryTraffic:
             return self._answer(found, deployment)
 
         port = f":{target.port}" if target.port else ""
-        return self._calls.read("cluster", f"ask {target}{port}{path} {timeout:g}", effect)
+        return self._calls.read(
+            "cluster", f"ask {target}{port}{path} {timeout:g}{_how(manner)}", effect
+        )
 
     def _answer(self, service: ServiceState, deployment: DeploymentState) -> Answer:
         """The answer in which a workload says who it is."""
@@ -479,19 +503,34 @@ class MemoryPods:
         replicas: int,
         images: dict[str, str],
         version: str | None,
+        revision: str | None = None,
+        by: str | None = None,
     ) -> None:
         def effect() -> None:
-            found = self._find(target)
+            found = self._unchanged(target, revision)
             if replicas < 0:
                 text = f"Deployment {target}: HTTP 422 Invalid spec.replicas"
                 raise Invalid(Code.CLUSTER_ERROR, text)
             self._model.roll(found, images, found.version if version is None else version)
             self._model.scale(found, replicas)
+            found.by = by or found.by
 
         change = _change(self._world, str(target))
         self._calls.write("cluster", f"start {target} {replicas} {version}", effect, change)
 
-    def scale(self, target: DeploymentTarget, replicas: int) -> None:
+    def scale(
+        self,
+        target: DeploymentTarget,
+        replicas: int,
+        *,
+        revision: str | None = None,
+        by: str | None = None,
+    ) -> None:
+        def effect() -> None:
+            changed = self._unchanged(target, revision)
+            self._model.scale(changed, replicas)
+            changed.by = by or changed.by
+
         found = self._model.find(target)
         kind: Literal["destroys", "alters", "raises"] = "destroys" if replicas == 0 else "raises"
         if found and 0 < replicas < found.replicas:
@@ -499,9 +538,16 @@ class MemoryPods:
         self._calls.write(
             "cluster",
             f"scale {target} to {replicas}",
-            lambda: self._model.scale(self._find(target), replicas),
+            effect,
             _change(self._world, str(target), kind),
         )
+
+    def _unchanged(self, target: DeploymentTarget, revision: str | None) -> DeploymentState:
+        """The Deployment, if it is as it was at the revision."""
+        found = self._find(target)
+        if revision not in {None, str(found.changes)}:
+            raise Unavailable(Code.CLUSTER_CONFLICT, f"Deployment {target}: HTTP 409 Conflict")
+        return found
 
     def _find(self, target: DeploymentTarget) -> DeploymentState:
         found = self._model.find(target)

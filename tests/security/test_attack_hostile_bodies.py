@@ -31,7 +31,16 @@ from rotation.edges.vault import KeyVault
 from rotation.model import wire
 from rotation.model.errors import RotationError
 from rotation.model.targets import DeploymentTarget, SecretKeyTarget, SecretTarget, ServiceTarget
-from rotation.model.world import Answer, Deployment, Pod, Route, SecretVersion, shown_slot
+from rotation.model.world import (
+    PLAIN,
+    Answer,
+    Deployment,
+    Manner,
+    Pod,
+    Route,
+    SecretVersion,
+    shown_slot,
+)
 from rotation.secrecy import Secret
 from rotation.steps.proving import run_tests
 from tests.security.attacked import CREDENTIAL, EVENT, WORDS, AnyToken, configuration
@@ -211,7 +220,7 @@ def test_an_api_server_and_what_answers_through_it(
         lambda: services.ask(service, "/whoami", 5.0),
         lambda: pods.deployment(deployment),
         lambda: pods.listed(deployment),
-        lambda: pods.scale(deployment, 0),
+        lambda: pods.scale(deployment, 0, by="orders-db-1"),
         lambda: pods.deliver(key, Secret("p"), "v1"),
     ]
     assert held(plain, caplog, asks) > 200
@@ -226,8 +235,10 @@ class Asking:
     def traffic(self, _: str) -> Services:
         return self._services
 
-    def fetch(self, url: str, timeout: float) -> Answer:
-        return web.fetch(url, timeout)
+    def fetch(
+        self, url: str, timeout: float, manner: Manner = PLAIN, authority: str | None = None
+    ) -> Answer:
+        return web.fetch(url, timeout, manner, authority)
 
 
 def test_a_workloads_answer_is_judged_and_its_words_are_dropped(
@@ -377,7 +388,7 @@ def test_successes_of_an_api_server(plain: Server, monkeypatch: pytest.MonkeyPat
     moves: list[Callable[[], object]] = [
         lambda: services.route(service),
         lambda: services.move(service, "blue", "green"),
-        lambda: services._demand_moved(service, "blue", "green"),  # noqa: SLF001 - after a 422
+        lambda: services.move(service, "blue", "green", by="orders-db-1"),
     ]
     for route in survived(plain, SERVICE, 8, moves):
         assert route is None or isinstance(route, Route)
@@ -386,7 +397,7 @@ def test_successes_of_an_api_server(plain: Server, monkeypatch: pytest.MonkeyPat
     looks: list[Callable[[], object]] = [
         lambda: pods.deployment(deployment),
         lambda: pods.watch(deployment, lambda _: True, 1),
-        lambda: pods.scale(deployment, 0),
+        lambda: pods.scale(deployment, 0, by="orders-db-1"),
     ]
     for seen in survived(plain, DEPLOYMENT, 8, looks):
         assert seen is None or isinstance(seen, Deployment)
@@ -467,7 +478,7 @@ def test_what_others_write_into_objects_is_shown_in_known_words(plain: Server) -
     label = changed(SERVICE, ("spec", "selector", "slot"), WORDS[0])
     plain.body = json.dumps(label).encode()
     with pytest.raises(RotationError, match="selects neither blue nor green, not blue") as error:
-        Services(api)._demand_moved(ServiceTarget("orders", "api", "slot"), "blue", "green")  # noqa: SLF001 - after a 422
+        Services(api).move(ServiceTarget("orders", "api", "slot"), "blue", "green")
     assert WORDS[0] not in repr(error.value)
     annotation = "credential-rotation/secret-version"
     at = ("spec", "template", "metadata", "annotations", annotation)

@@ -21,11 +21,27 @@ Path = tuple[str, ...]
 OURS = "credential-rotation/"
 SLOT = "<slot>"
 
+MANAGER = "credential-rotation"  # of the fields that it writes, in an object's managedFields
 VERSION = f"{OURS}secret-version"  # of the secret that a slot's pods were started with
 FENCE = f"{OURS}went-back"  # makes a swap that was prepared before it come to nothing
+ROTATION = f"{OURS}rotation"  # the last one that changed the object
+DID = f"{OURS}did"  # what it did
 
 ANNOTATION: Path = ("metadata", "annotations", OURS)
 REPLICAS: Path = ("spec", "replicas")
+
+
+class Note(NamedTuple):
+    """What a rotation did to an object: `reason` in one word, as Events have it, and `did` in a
+    sentence without its subject."""
+
+    rotation: str
+    reason: str
+    did: str
+
+    @property
+    def annotations(self) -> dict[str, str]:
+        return {ROTATION: self.rotation, DID: self.did}
 
 
 class Sent(NamedTuple):
@@ -37,18 +53,19 @@ class Sent(NamedTuple):
 
 # By verb of `contracts.traffic` and `contracts.pods`; one that is not here sends no patch.
 VERBS: dict[str, Sent] = {
-    "move": Sent("services", (("spec", "selector", SLOT),)),
+    "move": Sent("services", (("spec", "selector", SLOT), ANNOTATION)),
     "fence": Sent("services", (ANNOTATION,)),
     "start": Sent(
         "deployments",
         (
             REPLICAS,
+            ANNOTATION,
             ("spec", "template", *ANNOTATION),
             ("spec", "template", "spec", "containers", "*", "image"),
             ("spec", "template", "spec", "initContainers", "*", "image"),
         ),
     ),
-    "scale": Sent("deployments", (REPLICAS,)),
+    "scale": Sent("deployments", (REPLICAS, ANNOTATION)),
     "deliver": Sent("secrets", (("data", "*"), ANNOTATION)),
 }
 
@@ -64,16 +81,9 @@ def allowed() -> dict[str, set[Path]]:
     return paths
 
 
-def move(label: str, came_from: str, to: Slot, revision: str | None) -> list[JsonObject]:
-    """The JSON patch that changes the slot, and fails unless selector and revision are these."""
-    path = "/spec/selector/" + label.replace("~", "~0").replace("/", "~1")
-    body: list[JsonObject] = [
-        {"op": "test", "path": path, "value": came_from},
-        {"op": "replace", "path": path, "value": to},
-    ]
-    if revision is not None:
-        body.insert(0, {"op": "test", "path": "/metadata/resourceVersion", "value": revision})
-    return body
+def move(label: str, to: Slot) -> JsonObject:
+    """The merge patch that changes the slot in a Service's selector."""
+    return {"spec": {"selector": {label: to}}}
 
 
 def fence(token: str) -> JsonObject:
@@ -96,6 +106,17 @@ def start(replicas: int, images: dict[str, str], version: str | None) -> JsonObj
 def scale(replicas: int) -> JsonObject:
     """The strategic merge patch that sets the number of replicas."""
     return {"spec": {"replicas": replicas}}
+
+
+def with_metadata(body: JsonObject, revision: str | None, note: Note | None) -> JsonObject:
+    """The patch with annotations that say who did what; the API server answers it with 409 if the
+    object was changed since the revision."""
+    metadata: JsonObject = {}
+    if revision is not None:
+        metadata["resourceVersion"] = revision
+    if note is not None:
+        metadata["annotations"] = note.annotations
+    return {**body, "metadata": metadata} if metadata else body
 
 
 def deliver(key: str, value: Secret, version: str) -> JsonObject:

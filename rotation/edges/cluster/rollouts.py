@@ -9,6 +9,7 @@ from kubernetes import client
 
 from rotation.decisions.selectors import OPERATORS
 from rotation.edges.cluster import patches
+from rotation.edges.cluster.client import resource_version
 from rotation.model.errors import Invalid
 from rotation.model.reasons import Code
 from rotation.model.world import Deployment, Requirement, Selector
@@ -59,6 +60,7 @@ def deployment_of(seen: client.V1Deployment) -> Deployment:
         paused=bool(spec.paused),
         selector=_selector(seen),
         labels=dict(labelled.labels or {}),
+        revision=resource_version(seen.metadata),
     )
 
 

@@ -10,24 +10,22 @@ from urllib.parse import quote, unquote
 import urllib3
 
 from rotation.edges.bounded import within
-from rotation.edges.cluster import patches
-from rotation.edges.cluster.client import (
-    JSON_PATCH,
-    MERGE,
-    TIMEOUT,
-    refusal,
-    resource_version,
-)
+from rotation.edges.cluster import events, patches
+from rotation.edges.cluster.client import MERGE, TIMEOUT, refusal, resource_version, uid_of
+from rotation.edges.cluster.patches import Note
 from rotation.model.errors import Conflict, Invalid, Missing, Unavailable
 from rotation.model.reasons import Code
-from rotation.model.world import Answer, Route, shown_slot
+from rotation.model.world import PLAIN, Answer, Route, shown_slot
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from kubernetes import client
+
     from rotation.edges.cluster.client import Api
     from rotation.model.targets import ServiceTarget
-    from rotation.model.world import Slot
+    from rotation.model.wire import JsonObject
+    from rotation.model.world import Manner, Slot
 
 LONGEST_BODY = 64 * 1024
 # What the API server says where its proxy did not reach a pod (run: 1.35). The first words that fit
@@ -39,6 +37,7 @@ UNREACHED = "error trying to reach service: "
 CAUSES = (
     ("malformed HTTP response", Code.PROXY_TLS),
     ("tls: ", Code.PROXY_TLS),
+    ("server gave HTTP response to HTTPS client", Code.PROXY_TLS),
     ("connection refused", Code.PROXY_REFUSED),
     ("no route to host", Code.PROXY_NO_ROUTE),
     ("network is unreachable", Code.PROXY_NO_ROUTE),
@@ -82,73 +81,99 @@ class Services:
             return None
 
     def move(
-        self, target: ServiceTarget, came_from: str, to: Slot, *, revision: str | None = None
+        self,
+        target: ServiceTarget,
+        came_from: str,
+        to: Slot,
+        *,
+        revision: str | None = None,
+        by: str | None = None,
     ) -> None:
-        body = patches.move(target.label, came_from, to, revision)
+        seen = self._movable(target, came_from, to, revision)
+        if seen is None:
+            return
+        did = f"moved traffic from {shown_slot(came_from)} to {to}"
+        note = Note(by, "TrafficMoved", did) if by else None
+        body = patches.with_metadata(patches.move(target.label, to), seen, note)
         try:
             with self._api.translated("select a slot in", f"Service {target}"):
-                self._api.core.patch_namespaced_service(
-                    target.name,
-                    target.namespace,
-                    body,
-                    _content_type=JSON_PATCH,
-                    _request_timeout=TIMEOUT,
-                )
-        except (Invalid, Conflict, Unavailable) as error:
-            if error.code not in {Code.CLUSTER_ERROR, Code.CLUSTER_CONFLICT}:
+                uid = uid_of(self._patch(target, body).metadata)
+        except Unavailable as error:
+            if error.code is not Code.CLUSTER_CONFLICT:
                 raise
-            self._demand_moved(target, came_from, to)
+            self._movable(target, came_from, to, seen)
+            return
+        if note is not None:
+            told = events.Subject("v1", "Service", target.namespace, target.name, uid)
+            events.tell(self._api, told, note)
 
     def fence(self, target: ServiceTarget, token: str) -> None:
         with self._api.translated("fence", f"Service {target}"):
-            self._api.core.patch_namespaced_service(
-                target.name,
-                target.namespace,
-                patches.fence(token),
-                _content_type=MERGE,
-                _request_timeout=TIMEOUT,
-            )
+            self._patch(target, patches.fence(token))
 
-    def _demand_moved(self, target: ServiceTarget, came_from: str, to: Slot) -> None:
-        """Raises why a `move` failed its `test`, unless traffic goes to `to` already."""
+    def _patch(self, target: ServiceTarget, body: JsonObject) -> client.V1Service:
+        """The Service as the merge patch has made it. Raises what the SDK raises."""
+        return self._api.core.patch_namespaced_service(
+            target.name,
+            target.namespace,
+            body,
+            field_manager=patches.MANAGER,
+            _content_type=MERGE,
+            _request_timeout=TIMEOUT,
+        )
+
+    def _movable(
+        self, target: ServiceTarget, came_from: str, to: Slot, revision: str | None
+    ) -> str | None:
+        """The Service's revision, if its traffic goes to where it came from; None if it is moved
+        already. Raises as `move` does."""
         route, what = self.route(target), f"cluster {self._api.name}: Service {target}"
         if route is None:
             raise Missing(Code.CLUSTER_MISSING, f"{what} is not there")
-        if route.slot == came_from:
-            text = f"{what} was changed meanwhile; it has to be looked at anew"
-            raise Unavailable(Code.TRAFFIC_CHANGED, text)
-        if route.slot != to:
+        if route.slot == to:
+            return None
+        if route.slot != came_from:
             seen, wanted = shown_slot(route.slot), shown_slot(came_from)
             text = f"{what} selects {seen}, not {wanted}; somebody else changed it"
             raise Conflict(Code.TRAFFIC_ELSEWHERE, text)
+        if revision not in {None, route.revision}:
+            text = f"{what} was changed meanwhile; it has to be looked at anew"
+            raise Unavailable(Code.TRAFFIC_CHANGED, text)
+        return route.revision
 
-    def ask(self, target: ServiceTarget, path: str, timeout: float) -> Answer:
+    def ask(
+        self, target: ServiceTarget, path: str, timeout: float, manner: Manner = PLAIN
+    ) -> Answer:
         route, _, query = path.partition("?")
         what = f"Service {target} at {path}"
         if {".", ".."} & set(unquote(route).split("/")):
             # The configuration refuses such a path, but a role's name in it may be dots too.
             text = f"cluster {self._api.name}: {what}: dots would lead out of its proxy"
             raise Invalid(Code.TEST_PATH, text)
-        url = f"{self._proxy(target)}{quote(route, safe='/%:@')}"
+        url = f"{self._proxy(target, manner.scheme)}{quote(route, safe='/%:@')}"
         with self._api.translated("reach", what), _answering(what, timeout), within(timeout):
-            # Serialised by hand: the generated method escapes the slashes of the path.
-            method, address, headers, body, form = self._api.client.param_serialize(
-                "GET", url, auth_settings=["BearerToken"], header_params={"Accept": "*/*"}
+            # By hand: the generated method escapes the slashes of the path, and the SDK would make
+            # JSON once more of a body.
+            _, address, headers, *_ = self._api.client.param_serialize(
+                manner.method,
+                url,
+                auth_settings=["BearerToken"],
+                header_params={"Accept": "*/*", **manner.headers},
             )
-            answer = self._api.client.call_api(
-                method,
+            answer = self._api.client.rest_client.pool_manager.request(
+                manner.method,
                 f"{address}?{query}" if query else address,
-                headers,
-                body,
-                form,
-                _request_timeout=timeout,
-            ).response
+                body=manner.body,
+                headers=headers,
+                timeout=urllib3.Timeout(total=timeout),
+                preload_content=False,
+            )
             document = answer.read(LONGEST_BODY)
             answer.close()  # and with it the connection, unless all of the answer was read
         _raise_own_status(what, answer.status, document)
         return Answer(answer.status, document)
 
-    def _proxy(self, target: ServiceTarget) -> str:
+    def _proxy(self, target: ServiceTarget, scheme: str) -> str:
         """The path of the Service's proxy, by the target's port or its first one."""
         port = target.port
         if port is None:
@@ -157,7 +182,7 @@ class Services:
                 raise Missing(Code.SERVICE_MISSING, f"Service {target} does not exist")
             port = route.port
         where = f"/api/v1/namespaces/{target.namespace}/services"
-        return f"{where}/http:{target.name}:{port}/proxy"
+        return f"{where}/{scheme}:{target.name}:{port}/proxy"
 
 
 @contextmanager
