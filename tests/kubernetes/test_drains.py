@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,7 +20,6 @@ from tests.kubernetes.test_rotations import RealStack
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 SPACE = "drained"
 IMAGE = "echo:1.0"  # which both know
@@ -30,12 +30,12 @@ def api(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
     """A client that may do anything."""
     if request.param == "real":
         request.getfixturevalue("node")
-        client = request.getfixturevalue("control_plane").client(ADMIN)
-        yield client
-        client.close()
+        real: Any = request.getfixturevalue("control_plane").client(ADMIN)
+        yield real
+        real.close()
         return
     with stand_in(tmp_path) as (running, _):
-        client = connect(running.facts["kubeconfig"])  # type: ignore[arg-type]  # a path's text
+        client: Any = connect(Path(str(running.facts["kubeconfig"])))
         yield client
         client.close()
 
