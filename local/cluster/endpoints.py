@@ -123,21 +123,19 @@ def _metadata(service: Object, of: Object) -> Object:
 
 
 def _slice(service: Object, pod: Object) -> Object:
-    ready, going = is_ready(pod), leaving(pod)
     return {
         "metadata": _metadata(service, pod),
         "addressType": "IPv4",
-        "endpoints": [
-            {
-                "addresses": ["127.0.0.1"],
-                "conditions": {
-                    "ready": ready and not going,
-                    "serving": ready,
-                    "terminating": going,
-                },
-                "nodeName": pod["spec"]["nodeName"],
-                "targetRef": _target(pod),
-            }
-        ],
+        "endpoints": [_endpoint(pod)],
         "ports": _ports(service, pod),
+    }
+
+
+def _endpoint(pod: Object) -> Object:
+    ready, going = is_ready(pod), leaving(pod)
+    return {
+        "addresses": ["127.0.0.1"],
+        "conditions": {"ready": ready and not going, "serving": ready, "terminating": going},
+        "nodeName": pod["spec"]["nodeName"],
+        "targetRef": _target(pod),
     }

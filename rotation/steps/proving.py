@@ -16,6 +16,7 @@ from rotation.model.errors import Denied, EdgeError, Invalid, Unavailable
 from rotation.model.reasons import Code, Reason
 from rotation.model.record import Evidence, SessionCount, TestResult
 from rotation.model.world import SLOTS, Manner, other
+from rotation.steps import strangers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -263,6 +264,7 @@ def collect(edges: Readers, credential: Credential, slot: Slot) -> Evidence:
         with _noted(problems):
             seen = _pods(edges, workload)
             pods[workload.name] = {s: [pod.name for pod in seen[s]] for s in seen}
+            strangers.refuse(edges, workload, other(slot))
         looks.append(Look(workload, seen, sessions))
     roles = [credential.slots[each].role for each in SLOTS]
     for server in (edges.database(credential), *edges.replicas(credential)):

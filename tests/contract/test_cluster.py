@@ -41,7 +41,16 @@ from rotation.edges.cluster.services import Services
 from rotation.model.errors import Conflict, Denied, EdgeError, Invalid, Missing, Unavailable
 from rotation.model.reasons import Code
 from rotation.model.targets import DeploymentTarget, SecretKeyTarget, ServiceTarget
-from rotation.model.world import Deployment, Manner, Route, shown_slot
+from rotation.model.world import (
+    Deployment,
+    Endpoint,
+    Manner,
+    Route,
+    Routing,
+    ServiceSeen,
+    SliceSeen,
+    shown_slot,
+)
 from rotation.secrecy import Secret, new_password
 from tests.contract.conftest import (
     PLACES,
@@ -111,6 +120,7 @@ MADE = {
     "serviceaccounts": "/api/v1",
     "rolebindings": "/apis/rbac.authorization.k8s.io/v1",
     "roles": "/apis/rbac.authorization.k8s.io/v1",
+    "endpointslices": "/apis/discovery.k8s.io/v1",
 }
 
 
@@ -223,6 +233,17 @@ def service(name: str, slot: str | None = "blue", **selector: str) -> dict[str, 
     }
 
 
+def endpoint_slice(name: str, address: str, **labels: str) -> dict[str, Any]:
+    return {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {"name": name, "labels": labels},
+        "addressType": "IPv4",
+        "endpoints": [{"addresses": [address]}],
+        "ports": [{"name": "http", "port": 8080, "protocol": "TCP"}],
+    }
+
+
 class Place(Protocol):
     """A namespace of a cluster, where a test puts things that have its name."""
 
@@ -236,6 +257,9 @@ class Place(Protocol):
     def space(self) -> str: ...
 
     def service(self, name: str, slot: str | None = "blue", **selector: str) -> ServiceTarget: ...
+
+    def by_hand(self, name: str, address: str) -> None:
+        """Writes an EndpointSlice with this address, which belongs to no Service."""
 
     def deployment(self, name: str, replicas: int) -> DeploymentTarget:
         """With a container `web` of `IMAGE`."""
@@ -264,6 +288,9 @@ class RealPlace:
     def service(self, name: str, slot: str | None = "blue", **selector: str) -> ServiceTarget:
         apply(self.api, [service(name, slot, **selector)], namespace=self.space)
         return ServiceTarget(self.space, name, SLOT)
+
+    def by_hand(self, name: str, address: str) -> None:
+        apply(self.api, [endpoint_slice(name, address)], namespace=self.space)
 
     def deployment(self, name: str, replicas: int) -> DeploymentTarget:
         apply(self.api, [deployment(name, replicas)], namespace=self.space)
@@ -321,6 +348,10 @@ class MemoryPlace:
             self.space, name, labels, SLOT, backends={"blue": name}
         )
         return ServiceTarget(self.space, name, SLOT)
+
+    def by_hand(self, name: str, address: str) -> None:
+        seen = SliceSeen(name, None, derived=False, endpoints=(Endpoint((address,)),))
+        self._model.slices[self.space] = [seen]
 
     def deployment(self, name: str, replicas: int) -> DeploymentTarget:
         return self._deployment(name, name, replicas)
@@ -615,6 +646,60 @@ def test_a_route_shows_what_else_its_service_selects(place: Place, name: str) ->
     route = place.traffic.route(place.service(name, "blue", tier="web"))
     assert route is not None
     assert route.selector("green") == {"app": name, "tier": "web", SLOT: "green"}
+
+
+def test_routing_shows_services_by_their_selectors(place: Place, name: str) -> None:
+    place.service(name, "blue", tier="web")
+    place.service(f"{name}-other", None)
+    seen = {one.name: one for one in place.traffic.routing(place.space).services}
+    assert seen[name] == ServiceSeen(name, {"app": name, "tier": "web", SLOT: "blue"})
+    assert seen[f"{name}-other"].selector == {"app": f"{name}-other"}
+    assert place.traffic.routing("no-such-namespace") == Routing((), ())
+
+
+def test_routing_shows_what_was_written_by_hand(place: Place, name: str) -> None:
+    place.by_hand(name, "10.9.8.7")
+    found = [one for one in place.traffic.routing(place.space).slices if one.name == name]
+    assert found == [SliceSeen(name, None, derived=False, endpoints=(Endpoint(("10.9.8.7",)),))]
+
+
+def slices_of(place: Place, service: str) -> list[SliceSeen]:
+    return [one for one in place.traffic.routing(place.space).slices if one.service == service]
+
+
+def test_routing_shows_what_follows_from_a_selector(real: RealPlace, api: Any, name: str) -> None:
+    """First without a pod, for which the API answers with null."""
+    target = workload(real, name, 0).deployment
+    wait_until(lambda: bool(slices_of(real, name)), 10, "a slice without endpoints")
+    (empty,) = slices_of(real, name)
+    assert empty.endpoints == ()
+    path = f"/apis/discovery.k8s.io/v1/namespaces/{real.space}/endpointslices/{empty.name}"
+    assert stored(api, path)["endpoints"] is None
+    real.pods.scale(target, 2)
+    real.pods.watch(target, ready, 60)
+    pods = {pod.name for pod in real.pods.listed(target)}
+
+    def seen() -> set[str | None]:
+        return {each.pod for one in slices_of(real, name) for each in one.endpoints}
+
+    wait_until(lambda: seen() == pods, 10, "a slice with the pods")
+    assert all(one.derived for one in slices_of(real, name))
+
+
+def test_routing_takes_nobodys_word_for_whose_a_slice_is(
+    real: RealPlace, api: Any, name: str
+) -> None:
+    """A slice of a Service that has a selector, by somebody else than the controller; and a Service
+    that is but a name, whose selector finds nothing."""
+    real.service(name)
+    labels = {"kubernetes.io/service-name": name, "endpointslice.kubernetes.io/managed-by": "me"}
+    outside = service(f"{name}-other", None)
+    outside["spec"] |= {"type": "ExternalName", "externalName": "db.example"}
+    apply(api, [endpoint_slice(name, "10.9.8.7", **labels), outside], namespace=real.space)
+    (found,) = [one for one in slices_of(real, name) if one.name == name]
+    assert not found.derived
+    seen = {one.name: one.selector for one in real.traffic.routing(real.space).services}
+    assert seen[f"{name}-other"] == {}
 
 
 def names(place: Place, workload: Workload) -> list[str]:
@@ -1348,6 +1433,7 @@ VERBS: dict[str, Callable[[Edge], object]] = {
     "route": lambda edge: edge.traffic.route(API),
     "move": lambda edge: edge.traffic.move(API, "blue", "green"),
     "fence": lambda edge: edge.traffic.fence(API, "orders-db-1"),
+    "routing": lambda edge: edge.traffic.routing("orders"),
     "deployment": lambda edge: edge.pods.deployment(PODS),
     "listed": lambda edge: edge.pods.listed(PODS),
     "deliver": lambda edge: edge.pods.deliver(
@@ -1482,6 +1568,17 @@ def test_tokens_open_what_their_owner_was_granted(
     assert reader.traffic.route(target) is not None
     with pytest.raises(Denied, match=r"HTTP 403 .*; apply infra/kubernetes/rbac\.yaml"):
         reader.traffic.move(target, "blue", "green")
+
+
+def test_a_list_without_its_right_names_what_is_missing(
+    door: Door, api: Any, space: str, name: str
+) -> None:
+    apply(api, rights(name, door.subject), namespace=space)
+    where = f"in namespace {space}: HTTP 403 Forbidden; apply infra/kubernetes/rbac.yaml"
+    text = re.escape(f"cluster contract could not list Services {where}")
+    with pytest.raises(Denied, match=text) as caught:
+        door.edge().traffic.routing(space)
+    assert caught.value.code is Code.CLUSTER_DENIED
 
 
 def test_a_token_is_asked_for_with_each_request(door: Door, space: str) -> None:

@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING
 
 from rotation.decisions import ownership, selectors
 from rotation.model import world
-from rotation.model.world import Claim, Controller, Deployment, Requirement, Route, Selector
+from rotation.model.world import (
+    Claim,
+    Controller,
+    Deployment,
+    Requirement,
+    Route,
+    Routing,
+    Selector,
+    ServiceSeen,
+    SliceSeen,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -154,6 +164,7 @@ class ClusterModel:
         self.services: dict[tuple[str, str], ServiceState] = {}
         self.deployments: dict[tuple[str, str], DeploymentState] = {}
         self.secrets: dict[tuple[str, str], SecretState] = {}
+        self.slices: dict[str, list[SliceSeen]] = {}  # of others, by namespace
         self.full_until: datetime | None = None  # the quota of pods
         self.cordoned: set[str] = set()  # nodes
         # Hears of a Deployment that a drain leaves without a ready pod.
@@ -174,6 +185,15 @@ class ClusterModel:
             str(found.revision),
             besides={k: v for k, v in found.selector.items() if k != target.label},
             label=target.label,
+        )
+
+    def routing(self, namespace: str) -> Routing:
+        """All Services, and the EndpointSlices that others wrote: those of Services are left out,
+        since they follow from them."""
+        services = (service for service in self.services.values() if service.namespace == namespace)
+        return Routing(
+            tuple(ServiceSeen(service.name, dict(service.selector)) for service in services),
+            tuple(self.slices.get(namespace, ())),
         )
 
     def find(self, target: DeploymentTarget) -> DeploymentState | None:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
         ServiceTarget,
     )
     from rotation.model.wire import JsonObject
-    from rotation.model.world import Deployment, Manner, Pod, Route, SecretVersion, Slot
+    from rotation.model.world import Deployment, Manner, Pod, Route, Routing, SecretVersion, Slot
     from tests.memory.calls import Calls
     from tests.memory.cluster import DeploymentState, ServiceState
     from tests.memory.database import Roles
@@ -404,6 +404,10 @@ class MemoryTraffic:
             self._model.fence(self._service(target), token)
 
         self._calls.write("cluster", f"fence {target}", effect)
+
+    def routing(self, namespace: str) -> Routing:
+        what = f"routing {namespace}"
+        return self._calls.read("cluster", what, lambda _: self._model.routing(namespace))
 
     def ask(
         self, target: ServiceTarget, path: str, timeout: float, manner: Manner = PLAIN

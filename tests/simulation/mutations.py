@@ -19,7 +19,7 @@ from rotation.edges.cluster import client
 from rotation.edges.database import connecting
 from rotation.front import api, rotations, triggers
 from rotation.model import activities as known
-from rotation.model.activities import Retry, Staged, Watched
+from rotation.model.activities import Moved, Retry, Staged, Watched
 from rotation.model.catalogue import Outcome, Progress, Stage, StepName
 from rotation.model.errors import Failure, Invalid, StepFailed
 from rotation.model.reasons import Code
@@ -27,7 +27,7 @@ from rotation.model.record import Decision
 from rotation.model.targets import SecretTarget
 from rotation.model.world import other
 from rotation.secrecy import Secret, new_password
-from rotation.steps import guards, login, planning, running, traffic, wayback
+from rotation.steps import guards, login, planning, running, strangers, traffic, wayback
 from rotation.steps.running import Implementation, Step
 from rotation.steps.wayback import WayBack
 from rotation.story import approval, progress, retrying, workflow, workload
@@ -111,6 +111,13 @@ def swaps_at_once(step: Step) -> None:
     step.traffic.move(step.workload.production, other(step.slot), step.slot)
 
 
+def swaps_one_of_them(step: Step) -> Moved:
+    """Leaves the further Services of a workload where they are."""
+    only = {step.workload.production: step.traffic.route(step.workload.production)}
+    traffic._point(step, only, back=False)  # noqa: SLF001 - as a swap does
+    return Moved()
+
+
 def uses_the_active_slot(step: Step) -> Staged:
     """Stages in the active slot, the classic: the login in use gets a new password, and then
     everything is restarted."""
@@ -121,7 +128,12 @@ def uses_the_active_slot(step: Step) -> Staged:
 
 def looks_and_goes_on(edges: Readers, workload: Workload, slot: Slot) -> None:
     del slot
-    edges.traffic(workload.cluster).route(workload.production)
+    for target in workload.productions:
+        edges.traffic(workload.cluster).route(target)
+
+
+def finds_nobody(*_: object) -> set[Any]:
+    return set()
 
 
 def starts_what_was_changed_since(
@@ -349,6 +361,17 @@ MUTATIONS = (
             replaced=(unguarded(verb),),
         )
         for verb in GUARDED
+    ),
+    Mutation(
+        "who else leads to a slot is not seen",
+        _of(2),
+        replaced=((strangers, "_found", finds_nobody),),
+        first_seed=26,
+    ),
+    Mutation(
+        "only the Service that tests go through is swapped",
+        _of(9),
+        steps=(("swap", swaps_one_of_them),),
     ),
     Mutation(
         "a start that was held up undoes a release",

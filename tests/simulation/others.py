@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING
 
 from rotation.config import Configuration
 from rotation.model.world import SLOTS, Session, other
-from tests.memory.cluster import BROKEN, NODES
+from tests.memory.cluster import BROKEN, NODES, ServiceState
 from tests.memory.owner import Owner
-from tests.simulation.scenario import beside
+from tests.simulation.scenario import another
 
 if TYPE_CHECKING:
     from datetime import datetime
     from random import Random
 
     from rotation.config import Credential, Workload
-    from tests.memory.cluster import ClusterModel, DeploymentState, ServiceState
+    from rotation.model.world import Slot
+    from tests.memory.cluster import ClusterModel, DeploymentState
     from tests.simulation.machine import Machine
 
 
@@ -45,7 +46,7 @@ class Others:
             deed = self._rng.choice(DEEDS)
             self._machine.calls.at[self._rng.randrange(2, 150)] = lambda deed=deed: self.do(deed)  # type: ignore[misc]  # a default binds the loop's variable
         # From a generator of its own: the other runs stay what they were.
-        rng = beside(self._rng)
+        rng = another(self._rng)
         for number in rng.sample(range(2, 150), rng.choices([0, 1, 3], [80, 12, 8])[0]):
             node = rng.choice(NODES)
             self._machine.calls.at.setdefault(number, lambda node=node: self._drain(node))  # type: ignore[misc]  # as above
@@ -91,7 +92,7 @@ class Others:
 
     def _service(self) -> tuple[str, ClusterModel, ServiceState]:
         owner, workload, cluster = self._workload()
-        found = cluster.service(workload.production)
+        found = cluster.service(self._rng.choice(workload.productions))
         assert found is not None
         return owner.credential, cluster, found
 
@@ -226,6 +227,36 @@ class Others:
             Owner(credential, slot),  # type: ignore[arg-type]
         )
         self.released.clear()  # it is their deed what serves now
+
+    def adds_a_service(self) -> None:
+        """Adds a Service that finds the pods of a slot, or of both, and that nobody names."""
+        owner, workload, cluster = self._workload()
+        slot = self._rng.choice([owner.slot, None])
+        self._lead(owner.credential, workload, cluster, slot)
+
+    def leads_to_what_serves(self) -> None:
+        """Adds such a Service to the slot that serves each workload."""
+        for name, _, workload in self._world.workloads():
+            cluster = self._world.clusters[workload.cluster]
+            service = cluster.service(workload.production)
+            slot = next((slot for slot in SLOTS if service and service.slot == slot), None)
+            self._lead(name, workload, cluster, slot)
+
+    def _lead(
+        self, credential: str, workload: Workload, cluster: ClusterModel, slot: Slot | None
+    ) -> None:
+        name = f"{workload.name}-{len(self.done)}"
+        selector = {"app": workload.name}
+        if slot is not None:
+            selector[workload.selector_label] = slot
+        state = ServiceState(workload.namespace, name, selector, workload.selector_label)
+
+        def effect() -> None:
+            cluster.services[workload.namespace, name] = state
+
+        owner = Owner(credential, slot or "blue")
+        text = f"add Service {name} that finds pods of {slot or 'both'}"
+        self._did(text, owner, effect, *_both(credential))
 
     def selects_preview(self) -> None:
         owner, workload, cluster = self._workload()
@@ -416,6 +447,7 @@ DEEDS: tuple[Callable[[Others], None], ...] = (
     Others.edits,
     Others.selects,
     Others.selects_preview,
+    Others.adds_a_service,
     Others.disables,
     Others.writes,
     Others.bars,

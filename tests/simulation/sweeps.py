@@ -51,6 +51,10 @@ DEEDS: dict[str, tuple[Callable[[Others], None], frozenset[str]]] = {
         Others.deletes_the_vault,
         frozenset({"aborted", "rolled-back", "needs-attention", "refused"}),
     ),
+    "leads to what serves": (
+        Others.leads_to_what_serves,
+        frozenset({"aborted", "rolled-back", "needs-attention", "refused"}),
+    ),
     "moves": (Others.moves, frozenset({"aborted", "rolled-back", "needs-attention", "refused"})),
 }
 ENDS: dict[Choice, str] = {"approve": "completed", "reject": "rolled-back"}
