@@ -21,6 +21,7 @@ from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
@@ -112,6 +113,7 @@ def api(kubeconfig: Path) -> Iterator[Any]:
 MADE = {
     "deployments": "/apis/apps/v1",
     "pods": "/api/v1",
+    "poddisruptionbudgets": "/apis/policy/v1",
     "resourcequotas": "/api/v1",
     "services": "/api/v1",
     "secrets": "/api/v1",
@@ -1048,6 +1050,219 @@ def test_a_deployment_that_is_paused_says_so(real: RealPlace, api: Any, name: st
     assert found.paused
 
 
+SLICES = "/apis/discovery.k8s.io/v1/namespaces/{space}/endpointslices?labelSelector={label}"
+
+
+def endpoints(api: Any, target: ServiceTarget) -> list[tuple[str, dict[str, bool]]]:
+    """The pods that a Service's slices name, each with its conditions."""
+    label = f"kubernetes.io%2Fservice-name%3D{target.name}"
+    found = stored(api, SLICES.format(space=target.namespace, label=label))["items"]
+    for each in found:
+        labels = each["metadata"]["labels"]
+        managed = labels["endpointslice.kubernetes.io/managed-by"]
+        assert managed == "endpointslice-controller.k8s.io"
+        (owner,) = each["metadata"]["ownerReferences"]
+        assert (owner["kind"], owner["name"]) == ("Service", target.name)
+    return [
+        (one["targetRef"]["name"], one["conditions"])
+        for each in found
+        for one in each.get("endpoints") or []
+    ]
+
+
+def test_slices_name_the_pods_behind_a_service(real: RealPlace, api: Any, name: str) -> None:
+    served = real.service(name)
+    manifest = deployment(name, 1, lifecycle={"preStop": {"sleep": {"seconds": 3}}})
+    manifest["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] = 5
+    apply(api, [manifest], namespace=real.space)
+    target = DeploymentTarget(real.space, name)
+    real.pods.watch(target, ready, 60)
+    (pod,) = real.pods.listed(target)
+    serving = {"ready": True, "serving": True, "terminating": False}
+    wait_until(lambda: endpoints(api, served) == [(pod.name, serving)], 30, "the pod in a slice")
+    real.pods.scale(target, 0)
+    ending = {"ready": False, "serving": True, "terminating": True}
+    wait_until(lambda: endpoints(api, served) == [(pod.name, ending)], 30, "the pod's end, told")
+    wait_until(lambda: endpoints(api, served) == [], 30, "an empty slice")
+
+
+def budget(name: str, **fields: Any) -> dict[str, Any]:
+    spec = {"maxUnavailable": 1, "selector": {"matchLabels": {"app": name}}, **fields}
+    kind = {"apiVersion": "policy/v1", "kind": "PodDisruptionBudget"}
+    return {**kind, "metadata": {"name": name}, "spec": spec}
+
+
+def counts(api: Any, space: str, name: str) -> tuple[int, int, int, int]:
+    """A budget's expected, desired and healthy pods, and how many may go."""
+    status = stored(api, f"/apis/policy/v1/namespaces/{space}/poddisruptionbudgets/{name}")
+    found = status.get("status", {})
+    keys = ("expectedPods", "desiredHealthy", "currentHealthy", "disruptionsAllowed")
+    expected, desired, healthy, allowed = (int(found.get(key, -1)) for key in keys)
+    return expected, desired, healthy, allowed
+
+
+def evicted(api: Any, space: str, pod: str) -> tuple[int, dict[str, Any]]:
+    """The answer to what `kubectl drain` asks for each pod of a node."""
+    kind = {"apiVersion": "policy/v1", "kind": "Eviction"}
+    path = f"/api/v1/namespaces/{space}/pods/{pod}/eviction"
+    return asked(api, "POST", path, {**kind, "metadata": {"name": pod, "namespace": space}})
+
+
+def test_a_budget_lets_one_pod_go_at_a_time(real: RealPlace, api: Any, name: str) -> None:
+    apply(api, [budget(name)], namespace=real.space)
+    target = real.deployment(name, 2)
+    real.pods.watch(target, ready, 60)
+    wait_until(lambda: counts(api, real.space, name) == (2, 1, 2, 1), 30, "the budget's count")
+    first, second = (pod.name for pod in real.pods.listed(target))
+    assert evicted(api, real.space, first)[0] == 201
+    status, document = evicted(api, real.space, second)
+    assert (status, document["reason"]) == (429, "TooManyRequests")
+    said = "Cannot evict pod as it would violate the pod's disruption budget."
+    assert document["message"] == said
+    assert document["details"]["causes"] == [
+        {
+            "reason": "DisruptionBudget",
+            "message": f"The disruption budget {name} needs 1 healthy pods and has 1 currently",
+        }
+    ]
+    wait_until(lambda: counts(api, real.space, name) == (2, 1, 2, 1), 60, "a pod in its place")
+    assert first not in {pod.name for pod in real.pods.listed(target) if pod.ready}
+    assert evicted(api, real.space, second)[0] == 201
+    real.pods.scale(target, 0)
+    wait_until(lambda: counts(api, real.space, name) == (0, 0, 0, 0), 30, "a budget of nothing")
+
+
+ASKED_FOR: list[tuple[dict[str, Any], tuple[int, int, int, int]]] = [
+    ({"maxUnavailable": None, "minAvailable": 2}, (3, 2, 3, 1)),
+    ({"maxUnavailable": None, "minAvailable": "50%"}, (3, 2, 3, 1)),
+    ({"maxUnavailable": "50%"}, (3, 1, 3, 2)),
+    ({"maxUnavailable": 0}, (3, 3, 3, 0)),
+]
+
+
+def test_what_budgets_ask_for(real: RealPlace, api: Any, name: str) -> None:
+    target = real.deployment(name, 3)
+    real.pods.watch(target, ready, 60)
+    for fields, expected in ASKED_FOR:
+        manifest = budget(name, **fields)
+        manifest["spec"] = {k: v for k, v in manifest["spec"].items() if v is not None}
+        apply(api, [manifest], namespace=real.space)
+
+        def counted(expected: tuple[int, ...] = expected) -> bool:
+            return counts(api, real.space, name) == expected
+
+        wait_until(counted, 30, f"the count {expected}")
+    real.pods.scale(target, 0)
+
+
+def test_an_eviction_of_what_is_not_there(api: Any, space: str, name: str) -> None:
+    status, document = evicted(api, space, name)
+    assert (status, document["message"]) == (404, f'pods "{name}" not found')
+    path = f"/api/v1/namespaces/{space}/pods/{name}/eviction"
+    assert asked(api, "POST", path, {"metadata": {"name": "another"}})[0] == 400
+
+
+def test_two_budgets_of_a_pod_let_it_not_go(real: RealPlace, api: Any, name: str) -> None:
+    second = {**budget(name), "metadata": {"name": f"{name}-other"}}
+    apply(api, [budget(name), second], namespace=real.space)
+    target = real.deployment(name, 1)
+    real.pods.watch(target, ready, 60)
+    (pod,) = real.pods.listed(target)
+
+    def refusal() -> str:
+        status, document = evicted(api, real.space, pod.name)
+        return str(document["message"]) if status == 500 else ""
+
+    assert "more than one PodDisruptionBudget" in refusal()
+    real.pods.scale(target, 0)
+
+
+def test_a_pod_that_no_node_takes_says_so(real: RealPlace, api: Any, name: str) -> None:
+    """As while every node is cordoned that could take it."""
+    manifest = deployment(name, 1)
+    manifest["spec"]["template"]["spec"]["nodeSelector"] = {"example.com/nowhere": "true"}
+    apply(api, [manifest], namespace=real.space)
+    target = DeploymentTarget(real.space, name)
+
+    def waiting() -> list[str | None]:
+        return [pod.waiting for pod in real.pods.listed(target)]
+
+    wait_until(lambda: waiting() == ["Unschedulable"], 30, "the scheduler's word")
+    assert endpoints(api, real.service(name)) == []
+    real.pods.scale(target, 0)
+    assert real.pods.watch_gone(target, 30) == []
+
+
+def progress(api: Any, target: DeploymentTarget) -> str:
+    found = stored(api, f"/apis/apps/v1/namespaces/{target.namespace}/deployments/{target.name}")
+    conditions = found.get("status", {}).get("conditions") or []
+    return next((str(c["reason"]) for c in conditions if c["type"] == "Progressing"), "")
+
+
+def test_a_pause_is_a_condition_too(real: RealPlace, api: Any, name: str) -> None:
+    target = real.deployment(name, 1)
+    real.pods.watch(target, ready, 60)
+    path = f"/apis/apps/v1/namespaces/{target.namespace}/deployments/{target.name}"
+
+    def pause(value: bool) -> None:
+        parts = api.param_serialize(
+            "PATCH",
+            path,
+            header_params={"Content-Type": "application/merge-patch+json"},
+            body={"spec": {"paused": value}},
+            auth_settings=["BearerToken"],
+        )
+        assert api.call_api(*parts).response.status == 200
+
+    pause(True)
+    wait_until(lambda: progress(api, target) == "DeploymentPaused", 30, "the pause, told")
+    real.pods.scale(target, 2)
+    # What is paused is scaled all the same, and nothing is said of its progress.
+    found = real.pods.watch(target, ready, 60)
+    assert (found.paused, found.ready) == (True, 2)
+    assert progress(api, target) == "DeploymentPaused"
+    pause(False)
+    over = {"DeploymentResumed", "NewReplicaSetAvailable"}
+    wait_until(lambda: progress(api, target) in over, 30, "the end of the pause")
+    real.pods.scale(target, 0)
+
+
+def test_a_native_sidecar_starts_first_and_counts(real: RealPlace, api: Any, name: str) -> None:
+    sidecar = {
+        "name": "proxy",
+        "image": IMAGE,
+        "restartPolicy": "Always",
+        "ports": [{"containerPort": 8081}],
+        "readinessProbe": {"httpGet": {"path": "/healthz", "port": 8081}, "periodSeconds": 1},
+        "startupProbe": {"httpGet": {"path": "/healthz", "port": 8081}, "periodSeconds": 1},
+        **({"args": ["netexec", "--http-port=8081"]} if KUBECONFIG else {}),
+    }
+
+    def with_sidecar(**fields: Any) -> None:
+        manifest = deployment(name, 1)
+        manifest["spec"]["template"]["spec"]["initContainers"] = [{**sidecar, **fields}]
+        apply(api, [manifest], namespace=real.space)
+
+    target = DeploymentTarget(real.space, name)
+    nowhere = {"httpGet": {"path": "/nowhere", "port": 8081}, "periodSeconds": 1}
+    with_sidecar(startupProbe={**nowhere, "failureThreshold": 1000})
+
+    def told() -> list[str | None]:
+        return [pod.waiting for pod in real.pods.listed(target)]
+
+    wait_until(lambda: told() == ["PodInitializing"], 60, "a sidecar that does not come up")
+    with_sidecar(readinessProbe={**nowhere, "failureThreshold": 1})
+    wait_until(lambda: None in told(), 60, "a sidecar that runs and is not ready")
+    found = real.pods.deployment(target)
+    assert found is not None
+    assert found.ready == 0
+    with_sidecar()
+    found = real.pods.watch(target, ready, 60)
+    assert set(found.images.values()) == {IMAGE}
+    assert len(found.images) == 2
+    real.pods.scale(target, 0)
+
+
 def test_watch_sees_a_change_at_once(real: RealPlace, name: str) -> None:
     target = real.deployment(name, 0)
     timer = threading.Timer(0.5, real.pods.scale, (target, 1))
@@ -1094,6 +1309,33 @@ def test_ask_keeps_path_and_query(cluster: Edge, echo: ServiceTarget) -> None:
     asked = json.loads(cluster.traffic.ask(echo, "/a%20b/ü?x=1&y=%20", 10).body)
     assert (asked["path"], asked["query"]) == ("/a%20b/%C3%BC", "x=1&y= ")
     assert "Authorization" not in asked["headers"]
+
+
+def test_the_proxy_s_headers(cluster: Edge, api: Any, echo: ServiceTarget) -> None:
+    """What an application sees of a request that the API server passes on: a host that is not its
+    own, and nothing of whoever asked. https://www.rfc-editor.org/rfc/rfc9110#name-connection"""
+    asked = json.loads(cluster.traffic.ask(echo, "/a%20b", 10).body)["headers"]
+    asked = {name.lower(): value for name, value in asked.items()}
+    path = f"/api/v1/namespaces/{echo.namespace}/services/http:{echo.name}:http/proxy/a%20b"
+    assert asked.pop("host") == urlsplit(api.configuration.host).netloc
+    assert asked.pop("x-forwarded-uri") == path
+    assert asked.pop("x-forwarded-for").split(", ")[-1]
+    assert asked.keys() <= {"accept", "accept-encoding", "user-agent", "content-type"}
+
+
+def test_the_proxy_keeps_what_is_the_application_s(api: Any, echo: ServiceTarget) -> None:
+    path = f"/api/v1/namespaces/{echo.namespace}/services/{echo.name}:80/proxy/"
+    sent = {"X-Own": "1", "X-Dropped": "1", "Connection": "X-Dropped", "Content-Type": "text/plain"}
+    sent |= {"X-Forwarded-For": "192.0.2.1", "Cookie": "a=b"}
+    parts = api.param_serialize("POST", path, header_params=sent, auth_settings=["BearerToken"])
+    answer = api.rest_client.pool_manager.request(*parts[:2], headers=parts[2], body=b"text")
+    asked = {name.lower(): value for name, value in answer.json()["headers"].items()}
+    assert (answer.json()["body"], asked["content-length"]) == ("text", "4")
+    assert (asked["x-own"], asked["cookie"], asked["content-type"]) == ("1", "a=b", "text/plain")
+    assert asked["x-forwarded-for"].startswith("192.0.2.1, ")
+    assert not {"authorization", "x-dropped", "connection", "transfer-encoding"} & asked.keys()
+    assert answer.headers["Audit-Id"]
+    assert "no-cache, private" in answer.headers["Cache-Control"]
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])

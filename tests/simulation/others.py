@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from rotation.config import Configuration
 from rotation.model.world import SLOTS, Session, other
-from tests.memory.cluster import BROKEN, ServiceState
+from tests.memory.cluster import BROKEN, NODES, ServiceState
 from tests.memory.owner import Owner
+from tests.simulation.scenario import another
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 
 HOURS = 6 * 3600.0
+UPGRADE = 120.0  # seconds that a node is drained for, at most
 SETTLED = 30.0  # seconds until pods that were asked for are up
 
 
@@ -43,6 +45,11 @@ class Others:
         for _ in range(self._rng.choice([0, 0, 0, 1, 1, 2, 4])):
             deed = self._rng.choice(DEEDS)
             self._machine.calls.at[self._rng.randrange(2, 150)] = lambda deed=deed: self.do(deed)  # type: ignore[misc]  # a default binds the loop's variable
+        # From a generator of its own: the other runs stay what they were.
+        rng = another(self._rng)
+        for number in rng.sample(range(2, 150), rng.choices([0, 1, 3], [80, 12, 8])[0]):
+            node = rng.choice(NODES)
+            self._machine.calls.at.setdefault(number, lambda node=node: self._drain(node))  # type: ignore[misc]  # as above
 
     def do(self, deed: Callable[[Others], None]) -> None:
         deed(self)
@@ -317,6 +324,25 @@ class Others:
         """Lets a node evict a pod, where another one is ready."""
         _, cluster, found = self._deployment()
         self._passes(f"evict a pod of {found.name}", lambda: cluster.evict(found))
+
+    def drains(self) -> None:
+        """Lets the first node of each cluster be drained, as an upgrade does."""
+        self._drain(NODES[0])
+
+    def _drain(self, node: str) -> None:
+        """Drains a node of each cluster that has all of its own. A single pod may go with it where
+        it does not serve: what begins later has to see that."""
+
+        def outage(found: DeploymentState) -> None:
+            for name, credential, workload in self._world.workloads():
+                del credential
+                slot = next((s for s, n in workload.deployments.items() if n == found.name), None)
+                if slot is not None:
+                    self._machine.checker.blame([Owner(name, slot)], "a drain of a single pod")
+
+        for cluster in self._world.clusters.values():
+            cluster.on_outage = outage
+            self._passes(f"drain node {node}", lambda: cluster.drain(node, UPGRADE))  # noqa: B023 - called at once
 
     def fills_the_quota(self) -> None:
         """Lets something else take the quota of pods for a while."""

@@ -68,11 +68,11 @@ def draw(rng: Random) -> Scenario:
         stale=rng.random() < 0.15,
         strays=rng.random() < 0.15,
         shared=rng.random() < 0.02,
-        late=_beside(rng).choice([0.0, 3.0, 100.0, 100.0]),
+        late=another(rng).choice([0.0, 3.0, 100.0, 100.0]),
     )
 
 
-def _beside(rng: Random) -> Random:
+def another(rng: Random) -> Random:
     """Of draws that came later, so that no other draw of a seed changes with them."""
     copied = Random()  # noqa: S311 - not a secret
     copied.setstate(rng.getstate())
@@ -109,11 +109,11 @@ def _credential(rng: Random, name: str, workloads: int) -> dict[str, Any]:
     # A team that rotates late: what Key Vault announces is not due yet, and is skipped.
     late = rng.random() < 0.03
     found = document(name, shape, deliveries, policy) | ({"rotateBefore": "7d"} if late else {})
-    if _beside(rng).random() > 0.85:  # no route that says which role serves
+    if another(rng).random() > 0.85:  # no route that says which role serves
         found["workloads"][-1]["tests"] = [{"path": "/healthz", "repeat": 1}]
     if rng.random() < 0.1:
         found["database"]["replicas"] = ["read.example"]
-    beside = _beside(rng)
+    beside = another(rng)
     if beside.random() < 0.1:
         found["database"]["endpoint"] = {"host": "pooler.example", "port": 6432}
     for workload in found["workloads"]:

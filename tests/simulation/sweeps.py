@@ -5,7 +5,7 @@ The second half then rotates once more, from what the first one left.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from random import Random
 from typing import TYPE_CHECKING, cast, get_args
@@ -36,8 +36,11 @@ KINDS: tuple[Kind, ...] = (
 )
 COMMIT_KINDS: tuple[Fate, ...] = ("before", "after")
 CHOICES: tuple[Choice, ...] = get_args(Choice)
+SINGLE = "drains a single pod"
 # What others do right before a call, and how a rotation may end for that.
 DEEDS: dict[str, tuple[Callable[[Others], None], frozenset[str]]] = {
+    "drains": (Others.drains, frozenset()),
+    SINGLE: (Others.drains, frozenset()),
     "grows": (Others.grows, frozenset()),
     "releases": (Others.releases, frozenset()),
     "rewrites": (Others.rewrites, frozenset()),
@@ -74,6 +77,9 @@ class Case:
 
     @property
     def plan(self) -> Scripted:
+        if self.kind == SINGLE:
+            # What begins after the call begins later, and has to see what was done before it.
+            return Scripted(calls={self.number: Fault("slow", after=1.0)})
         if self.kind in DEEDS:
             return Scripted()
         if self.kind in SAID:
@@ -140,7 +146,7 @@ def met(answer: Choice) -> tuple[Call, ...]:
 
 def problems(case: Case, *, again: bool = False) -> list[str]:
     """What is wrong with how the case ends; empty if nothing is. `again`: with a second half."""
-    run = _run(case.plan, case.answer)
+    run = _run(case.plan, case.answer, single=case.kind == SINGLE)
     checker = run.machine.checker
     if case.kind in DEEDS:
         deed, _ = DEEDS[case.kind]
@@ -191,8 +197,12 @@ def _allowed(case: Case) -> set[str]:
     return {ENDS[case.answer]}
 
 
-def _run(plan: Scripted, answer: Choice) -> Run:
+def _run(plan: Scripted, answer: Choice, *, single: bool = False) -> Run:
+    """`single`: each slot has one pod that ends at once, and routes follow at once."""
     rng = Random(0)  # noqa: S311 - a seed that replays
-    run = Run(scenario.plain(), rng, plan, story=False)
+    drawn = scenario.plain()
+    if single:
+        drawn = replace(drawn, replicas=1, times=replace(drawn.times, routes=0.0, grace=0.0))
+    run = Run(drawn, rng, plan, story=False)
     run.people.busy, run.people.answer = False, answer
     return run
