@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NoReturn
 
 if TYPE_CHECKING:
     from datetime import datetime
+
+    from rotation.model.wire import JsonObject
 
 Slot = Literal["blue", "green"]
 SLOTS: tuple[Slot, Slot] = ("blue", "green")
@@ -128,6 +130,31 @@ class Selector:
     requirements: tuple[Requirement, ...]
 
 
+class Template:
+    """A pod template as the API server has it, whose values may be secret: it does not print, and
+    is not serialised.
+
+    `strategy` is how its Deployment replaces pods, `revision` the Deployment's resourceVersion.
+    """
+
+    __slots__ = ("document", "revision", "strategy")
+
+    def __init__(
+        self, document: JsonObject, revision: str | None = None, strategy: JsonObject | None = None
+    ) -> None:
+        self.document = document
+        self.revision = revision
+        self.strategy = strategy or {}
+
+    def __repr__(self) -> str:
+        return "Template(...)"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a Template is not serialised: name the paths that matter")
+
+    __getstate__ = __reduce__
+
+
 @dataclass(frozen=True)
 class Deployment:
     """A Deployment and the number of its pods in each state.
@@ -150,6 +177,7 @@ class Deployment:
     paused: bool = False
     selector: Selector | None = field(default=None, compare=False)  # None: it is not known
     labels: dict[str, str] | None = field(default=None, compare=False)  # of its pods
+    template: Template | None = field(default=None, compare=False)  # None: it was not looked at
 
 
 @dataclass(frozen=True)
@@ -158,6 +186,20 @@ class Answer:
 
     status: int
     body: bytes
+
+
+TemplatePolicy = Literal["refuse", "warn", "sync"]
+
+
+@dataclass(frozen=True)
+class Drift:
+    """The paths at which the pod template of a workload's standby differs from the active one's,
+    and what its owner wants done then. `own` are containers, by the keys of images, that only one
+    of them may have."""
+
+    policy: TemplatePolicy = "refuse"
+    paths: tuple[str, ...] = ()
+    own: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -174,6 +216,7 @@ class WorkloadState:
     preview: Route | None
     deployments: dict[Slot, Deployment | None]
     cluster: str = ""
+    drift: Drift = Drift()
 
 
 @dataclass(frozen=True)

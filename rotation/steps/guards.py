@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rotation.contracts.pods import Pods
     from rotation.contracts.vault import Vault
     from rotation.model.targets import DeploymentTarget
-    from rotation.model.world import SecretVersion, Slot
+    from rotation.model.world import SecretVersion, Slot, Template
     from rotation.secrecy import Secret
 
 
@@ -71,6 +71,10 @@ class Standby:
     ) -> None:
         target = workload.deployment(self._slot)
         self._pods(workload).start(target, replicas=replicas, images=images, version=version)
+
+    def sync(self, workload: Workload, template: Template, *, replicas: int, version: str) -> None:
+        target = workload.deployment(self._slot)
+        self._pods(workload).sync(target, template, replicas=replicas, version=version)
 
     def scale_down(self, workload: Workload) -> None:
         self._pods(workload).scale(workload.deployment(self._slot), 0)
@@ -122,6 +126,10 @@ class Arriving:
     def level(self, *, replicas: int, images: dict[str, str], version: str | None) -> None:
         """Starts the slot's Deployment with these images. Raises as `scale_up` does."""
         self._pods.start(self._deployment, replicas=replicas, images=images, version=version)
+
+    def sync(self, template: Template, *, replicas: int, version: str | None) -> None:
+        """Starts the slot's Deployment with this pod template. Raises as `scale_up` does."""
+        self._pods.sync(self._deployment, template, replicas=replicas, version=version)
 
     def preview(self, came_from: str) -> None:
         """Points the workload's preview Service at the slot. Raises as `scale_up` does."""

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+from typing import TYPE_CHECKING, Any
 
 from kubernetes import client
 
 from rotation.decisions import ownership
 from rotation.edges.cluster import patches
-from rotation.edges.cluster.client import MERGE, STRATEGIC, TIMEOUT, resource_version
+from rotation.edges.cluster.client import JSON_PATCH, MERGE, STRATEGIC, TIMEOUT, resource_version
 from rotation.edges.cluster.pods import claim_of, name_of, pod_of
 from rotation.edges.cluster.rollouts import deployment_of, query
-from rotation.model.errors import Missing
+from rotation.model.errors import Conflict, Invalid, Missing, Unavailable
 from rotation.model.reasons import Code
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from rotation.edges.cluster.client import Api
     from rotation.model.targets import DeploymentTarget, SecretKeyTarget
     from rotation.model.wire import JsonObject
-    from rotation.model.world import Deployment, Pod
+    from rotation.model.world import Deployment, Pod, Template
     from rotation.secrecy import Secret
 
 
@@ -33,7 +34,10 @@ class Deployments:
     def deployment(self, target: DeploymentTarget) -> Deployment | None:
         try:
             with self._api.translated("read", f"Deployment {target}"):
-                return deployment_of(self._read(target))
+                read: Any = self._api.apps.read_namespaced_deployment_with_http_info
+                answer = read(target.name, target.namespace, _request_timeout=TIMEOUT)
+                # As it came: the SDK leaves out what it does not know, and a template is copied.
+                return deployment_of(answer.data, json.loads(answer.raw_data))
         except Missing:
             return None
 
@@ -66,6 +70,28 @@ class Deployments:
         version: str | None,
     ) -> None:
         self._patch("start", target, patches.start(replicas, images, version))
+
+    def sync(
+        self, target: DeploymentTarget, template: Template, *, replicas: int, version: str | None
+    ) -> None:
+        body = patches.sync(template, replicas, version)
+        try:
+            with self._api.translated("bring a pod template to", f"Deployment {target}"):
+                self._api.apps.patch_namespaced_deployment(
+                    target.name,
+                    target.namespace,
+                    body,
+                    _content_type=JSON_PATCH,
+                    _request_timeout=TIMEOUT,
+                )
+        except (Invalid, Conflict, Unavailable) as error:
+            # A `test` that fails is answered as what is not valid.
+            found = self.deployment(target)
+            changed = found and found.template and found.template.revision != template.revision
+            if not changed or error.code not in {Code.CLUSTER_ERROR, Code.CLUSTER_CONFLICT}:
+                raise
+            text = f"cluster {self._api.name}: Deployment {target} was changed meanwhile"
+            raise Unavailable(Code.CLUSTER_CONFLICT, text) from None
 
     def scale(self, target: DeploymentTarget, replicas: int) -> None:
         self._patch("scale", target, patches.scale(replicas))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from rotation.model.wire import JsonObject
-    from rotation.model.world import Slot
+    from rotation.model.world import Slot, Template
     from rotation.secrecy import Secret
 
 Path = tuple[str, ...]
@@ -26,6 +26,7 @@ FENCE = f"{OURS}went-back"  # makes a swap that was prepared before it come to n
 
 ANNOTATION: Path = ("metadata", "annotations", OURS)
 REPLICAS: Path = ("spec", "replicas")
+TEMPLATE: Path = ("spec", "template")  # all of it: what the guard lets through only where told to
 
 
 class Sent(NamedTuple):
@@ -48,18 +49,22 @@ VERBS: dict[str, Sent] = {
             ("spec", "template", "spec", "initContainers", "*", "image"),
         ),
     ),
+    "sync": Sent("deployments", (REPLICAS, TEMPLATE)),
     "scale": Sent("deployments", (REPLICAS,)),
     "deliver": Sent("secrets", (("data", "*"), ANNOTATION)),
 }
 
 
-def allowed() -> dict[str, set[Path]]:
-    """The paths that the app may change, by resource.
+def allowed(*, sync: bool = False) -> dict[str, set[Path]]:
+    """The paths that the app may change, by resource; with `sync` where the guard lets it bring
+    whole pod templates.
 
     They are what its verbs send, and annotations of its own.
     """
     paths: dict[str, set[Path]] = {}
-    for sent in VERBS.values():
+    for verb, sent in VERBS.items():
+        if verb == "sync" and not sync:
+            continue
         paths.setdefault(sent.resource, {ANNOTATION}).update(sent.paths)
     return paths
 
@@ -91,6 +96,23 @@ def start(replicas: int, images: dict[str, str], version: str | None) -> JsonObj
     if version is not None:
         pod["metadata"] = {"annotations": {VERSION: version}}
     return {"spec": {"replicas": replicas, "template": pod}}
+
+
+def sync(template: Template, replicas: int, version: str | None) -> list[JsonObject]:
+    """The JSON patch that sets all of a Deployment's pod template, with the secret version if there
+    is one, and the number of pods, unless the Deployment is of another revision."""
+    pod, metadata = template.document, template.document.get("metadata") or {}
+    if version is not None:
+        notes = {**(metadata.get("annotations") or {}), VERSION: version}
+        pod = {**pod, "metadata": {**metadata, "annotations": notes}}
+    body: list[JsonObject] = [
+        {"op": "replace", "path": "/spec/template", "value": pod},
+        {"op": "replace", "path": "/spec/replicas", "value": replicas},
+    ]
+    if template.revision is not None:
+        test = {"op": "test", "path": "/metadata/resourceVersion", "value": template.revision}
+        body.insert(0, test)
+    return body
 
 
 def scale(replicas: int) -> JsonObject:
