@@ -37,7 +37,11 @@ class PodsReader(Protocol):
 
 
 class Pods(PodsReader, Protocol):
-    """Changes a slot's pods."""
+    """Changes a slot's pods.
+
+    With a `revision`, which a look at the Deployment had, a verb is a compare-and-swap: it raises
+    `Unavailable` if the Deployment was changed since, so that one that was held up changes nothing.
+    """
 
     def deliver(self, target: SecretKeyTarget, value: Secret, version: str) -> None:
         """Writes the value under a key of a Kubernetes Secret, which must exist, and `version` into
@@ -50,19 +54,25 @@ class Pods(PodsReader, Protocol):
         replicas: int,
         images: dict[str, str],
         version: str | None,
+        revision: str | None = None,
     ) -> None:
         """Scales a Deployment and sets its images; an annotation of its pods names the secret
         version, so that pods of an earlier version are replaced. Without a `version` the annotation
         stays as it is. Harmless when repeated. Raises `Missing`, `Invalid`."""
 
     def sync(
-        self, target: DeploymentTarget, template: Template, *, replicas: int, version: str | None
+        self,
+        target: DeploymentTarget,
+        template: Template,
+        *,
+        replicas: int,
+        version: str | None,
+        revision: str | None = None,
     ) -> None:
-        """Gives a Deployment another pod template, all of it, with the secret version in the
-        annotation as `start` has it, and scales it.
+        """Gives a Deployment another pod template, all of it, and scales it. The secret version is
+        noted as `start` does. Harmless when repeated. Raises `Missing`, `Invalid`."""
 
-        Only the Deployment of the template's revision is changed: `Unavailable` if it is another by
-        now. Raises `Missing`, `Invalid`."""
-
-    def scale(self, target: DeploymentTarget, replicas: int) -> None:
+    def scale(
+        self, target: DeploymentTarget, replicas: int, *, revision: str | None = None
+    ) -> None:
         """Sets the Deployment's number of pods. Harmless when repeated. Raises `Missing`."""

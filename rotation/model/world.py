@@ -134,16 +134,13 @@ class Template:
     """A pod template as the API server has it, whose values may be secret: it does not print, and
     is not serialised.
 
-    `strategy` is how its Deployment replaces pods, `revision` the Deployment's resourceVersion.
+    `strategy` is how its Deployment replaces pods.
     """
 
-    __slots__ = ("document", "revision", "strategy")
+    __slots__ = ("document", "strategy")
 
-    def __init__(
-        self, document: JsonObject, revision: str | None = None, strategy: JsonObject | None = None
-    ) -> None:
+    def __init__(self, document: JsonObject, strategy: JsonObject | None = None) -> None:
         self.document = document
-        self.revision = revision
         self.strategy = strategy or {}
 
     def __repr__(self) -> str:
@@ -178,6 +175,7 @@ class Deployment:
     selector: Selector | None = field(default=None, compare=False)  # None: it is not known
     labels: dict[str, str] | None = field(default=None, compare=False)  # of its pods
     template: Template | None = field(default=None, compare=False)  # None: it was not looked at
+    revision: str | None = field(default=None, compare=False)  # changes with every change of it
 
 
 @dataclass(frozen=True)

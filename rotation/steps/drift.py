@@ -45,7 +45,7 @@ def brought(
     if ours is None or theirs is None or not drift(credential, workload, active, found).paths:
         return None
     rules = _rules(credential, workload, active, found)
-    return Template(templates.brought(ours.document, theirs.document, rules), theirs.revision)
+    return Template(templates.brought(ours.document, theirs.document, rules))
 
 
 def _templates(active: Slot, found: Found) -> tuple[Template | None, Template | None]:

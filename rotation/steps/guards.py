@@ -1,7 +1,9 @@
 """The verbs that change a slot, each behind a look at what serves.
 
 There is no other way to them: activities get readers of the edges, and these. The look comes right
-before the change, so that an execution that was held up cannot act on what was true before.
+before the change, so that an execution that was held up cannot act on what was true before. What
+changes a Deployment names its revision too, which was read before the look: held up after the look,
+it comes to nothing if another execution has changed the Deployment meanwhile.
 """
 
 from __future__ import annotations
@@ -67,17 +69,43 @@ class Standby:
             self._pods(workload).deliver(target, value, version)
 
     def start(
-        self, workload: Workload, *, replicas: int, images: dict[str, str], version: str
+        self,
+        workload: Workload,
+        *,
+        replicas: int,
+        images: dict[str, str],
+        version: str,
+        revision: str | None,
     ) -> None:
+        """Starts the slot's Deployment, which has to be as it was at `revision`."""
         target = workload.deployment(self._slot)
-        self._pods(workload).start(target, replicas=replicas, images=images, version=version)
+        self._pods(workload).start(
+            target, replicas=replicas, images=images, version=version, revision=revision
+        )
 
-    def sync(self, workload: Workload, template: Template, *, replicas: int, version: str) -> None:
+    def sync(
+        self,
+        workload: Workload,
+        template: Template,
+        *,
+        replicas: int,
+        version: str,
+        revision: str | None,
+    ) -> None:
+        """Starts the slot's Deployment, which has to be as it was at `revision`, with this pod
+        template."""
+        self._pods(workload).sync(
+            workload.deployment(self._slot),
+            template,
+            replicas=replicas,
+            version=version,
+            revision=revision,
+        )
+
+    def scale_down(self, workload: Workload, revision: str | None) -> None:
+        """Scales the slot's Deployment to zero, which has to be as it was at `revision`."""
         target = workload.deployment(self._slot)
-        self._pods(workload).sync(target, template, replicas=replicas, version=version)
-
-    def scale_down(self, workload: Workload) -> None:
-        self._pods(workload).scale(workload.deployment(self._slot), 0)
+        self._pods(workload).scale(target, 0, revision=revision)
 
     def preview(self, workload: Workload, came_from: str) -> None:
         """Points the preview Service at the slot."""
@@ -119,17 +147,31 @@ class Arriving:
         self._workload = workload
         self._slot = slot
 
-    def scale_up(self, replicas: int) -> None:
-        """Scales the slot's Deployment. Raises `Conflict` if this workload's traffic goes there."""
-        self._pods.scale(self._deployment, replicas)
+    def scale_up(self, replicas: int, revision: str | None) -> None:
+        """Scales the slot's Deployment, which has to be as it was at `revision`. Raises `Conflict`
+        if this workload's traffic goes there."""
+        self._pods.scale(self._deployment, replicas, revision=revision)
 
-    def level(self, *, replicas: int, images: dict[str, str], version: str | None) -> None:
+    def level(
+        self,
+        *,
+        replicas: int,
+        images: dict[str, str],
+        version: str | None,
+        revision: str | None,
+    ) -> None:
         """Starts the slot's Deployment with these images. Raises as `scale_up` does."""
-        self._pods.start(self._deployment, replicas=replicas, images=images, version=version)
+        self._pods.start(
+            self._deployment, replicas=replicas, images=images, version=version, revision=revision
+        )
 
-    def sync(self, template: Template, *, replicas: int, version: str | None) -> None:
+    def sync(
+        self, template: Template, *, replicas: int, version: str | None, revision: str | None
+    ) -> None:
         """Starts the slot's Deployment with this pod template. Raises as `scale_up` does."""
-        self._pods.sync(self._deployment, template, replicas=replicas, version=version)
+        self._pods.sync(
+            self._deployment, template, replicas=replicas, version=version, revision=revision
+        )
 
     def preview(self, came_from: str) -> None:
         """Points the workload's preview Service at the slot. Raises as `scale_up` does."""

@@ -48,12 +48,25 @@ def start(step: Step) -> None:
         raise Conflict(Code.ACTIVE_GONE, text)
     standby = step.pods.deployment(step.deployment)
     template = _brought(step, standby, active)
+    revision = standby.revision if standby else None
     if template is not None:
-        step.standby.sync(workload, template, replicas=active.replicas, version=step.version)
+        step.standby.sync(
+            workload,
+            template,
+            replicas=active.replicas,
+            version=step.version,
+            revision=revision,
+        )
         return
     # A patch would add a container that only the active one has: that they differ may be waived.
     images = shared(active.images, standby.images) if standby else active.images
-    step.standby.start(workload, replicas=active.replicas, images=images, version=step.version)
+    step.standby.start(
+        workload,
+        replicas=active.replicas,
+        images=images,
+        version=step.version,
+        revision=revision,
+    )
 
 
 def level(step: Step) -> None:
@@ -75,7 +88,9 @@ def level(step: Step) -> None:
     replicas = max(serving.replicas, target.replicas, 1)
     template = _brought(step, target, serving) if step.reference.template else None
     if template is not None:
-        step.arriving.sync(template, replicas=replicas, version=target.version)
+        step.arriving.sync(
+            template, replicas=replicas, version=target.version, revision=target.revision
+        )
         return
     images = step.reference.images or serving.images
     differ = (images.keys() ^ target.images.keys()) - own_containers(workload)
@@ -83,7 +98,9 @@ def level(step: Step) -> None:
         text = f"Deployment {step.deployment} has other containers than what serves"
         raise Conflict(Code.CONTAINERS_DIFFER, text)
     images = shared(images, target.images)
-    step.arriving.level(replicas=replicas, images=images, version=target.version)
+    step.arriving.level(
+        replicas=replicas, images=images, version=target.version, revision=target.revision
+    )
 
 
 def _brought(step: Step, target: Deployment | None, serving: Deployment) -> Template | None:
@@ -132,7 +149,13 @@ def explain(
 
 
 def scale_down(step: Step) -> None:
-    step.standby.scale_down(step.workload)
+    """Scales the slot's Deployment to zero."""
+    _scale_down(step, step.pods.deployment(step.deployment))
+
+
+def _scale_down(step: Step, seen: Deployment | None) -> None:
+    """Scales the slot's Deployment to zero, as it was seen. Raises `Missing`."""
+    step.standby.scale_down(step.workload, seen.revision if seen else None)
 
 
 def await_gone(step: Step) -> Watched:
@@ -142,7 +165,7 @@ def await_gone(step: Step) -> Watched:
     """
     deployment = step.pods.deployment(step.deployment)
     if deployment is not None and deployment.replicas > 0:
-        scale_down(step)
+        _scale_down(step, deployment)
     left = step.pods.watch_gone(step.deployment, step.edges.settings.watch_seconds)
     more = f" and {len(left) - 5} more" if len(left) > 5 else ""
     return Watched(not left, f"pods left: {', '.join(left[:5]) or 'none'}{more}")

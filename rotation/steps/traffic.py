@@ -169,7 +169,7 @@ def _ensure_capacity(step: Step, *, revive: bool) -> None:
     serving = step.pods.deployment(workload.deployment(other(step.slot)))
     wanted = max(serving.replicas if serving else 0, 1)
     if target is not None and target.replicas < wanted and (target.replicas or revive):
-        step.arriving.scale_up(wanted)
+        step.arriving.scale_up(wanted, target.revision)
         text = f"Deployment {at} is being scaled up to {wanted} pods"
         raise Unavailable(Code.SCALING_UP, text)
     waiting = unready(target) if target else "it does not exist"

@@ -691,6 +691,32 @@ def test_start_with_what_is_not_valid(place: Place, down: Workload) -> None:
     assert caught.value.code is Code.CLUSTER_ERROR
 
 
+CHANGES: dict[str, Callable[[Place, DeploymentTarget, str | None], object]] = {
+    "start": lambda place, target, revision: place.pods.start(
+        target, replicas=0, images={"web": IMAGE}, version="v9", revision=revision
+    ),
+    "scale": lambda place, target, revision: place.pods.scale(target, 0, revision=revision),
+}
+
+
+@pytest.mark.parametrize("verb", CHANGES)
+def test_a_change_of_what_was_changed_since_the_look_comes_to_nothing(
+    place: Place, down: Workload, verb: str
+) -> None:
+    """An execution that was held up must not undo what another one has done."""
+    seen = place.pods.deployment(down.deployment)
+    assert seen is not None
+    assert seen.revision
+    place.pods.start(down.deployment, replicas=0, images={"web": IMAGE}, version="v8")
+    with pytest.raises(Unavailable, match=f"{down.deployment}: HTTP 409 Conflict") as caught:
+        CHANGES[verb](place, down.deployment, seen.revision)
+    assert caught.value.code is Code.CLUSTER_CONFLICT
+    found = place.pods.deployment(down.deployment)
+    assert found is not None
+    assert found.version == "v8"
+    CHANGES[verb](place, down.deployment, found.revision)
+
+
 def test_scale(place: Place, up: Workload) -> None:
     for _ in range(2):
         place.pods.scale(up.deployment, 0)

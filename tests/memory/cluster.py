@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING
 
 from rotation.decisions import ownership, selectors
 from rotation.model import world
-from rotation.model.world import Claim, Controller, Deployment, Requirement, Route, Selector
+from rotation.model.world import (
+    Claim,
+    Controller,
+    Deployment,
+    Requirement,
+    Route,
+    Selector,
+    Template,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -73,10 +81,12 @@ class DeploymentState:
     images: dict[str, str]
     version: str | None = None
     revision: int = 1
+    changes: int = 1  # of it and of its status, as the API server counts them
     changed: datetime | None = None  # until the controller has acted on it
     rolling_since: datetime | None = None
     pods: list[Pod] = field(default_factory=list)
     created: int = 0
+    env: dict[str, str] = field(default_factory=dict)  # of its container `app`
     labels: dict[str, str] = field(default_factory=dict)  # of its pods
     host_network: bool = False
     selector: Selector | None = None  # of matchLabels that are its pods' labels, unless given
@@ -90,6 +100,20 @@ class DeploymentState:
     def selects(self) -> Selector:
         given = tuple(Requirement(key, "In", (value,)) for key, value in self.labels.items())
         return self.selector or Selector(given)
+
+    @property
+    def template(self) -> Template:
+        """Its pod template as the API server would have it, as far as there is one here."""
+        app, first = [], []
+        for key, image in self.images.items():
+            made = {"name": key.removeprefix("init:"), "image": image}
+            if key == "app":
+                own = {"DATABASE_ROLE": self.role, **self.env}
+                made["env"] = [{"name": name, "value": value} for name, value in own.items()]
+                made["readinessProbe"] = {"httpGet": {"path": "/readyz", "port": 8080}}
+            (first if key.startswith("init:") else app).append(made)
+        pod = {"containers": app, "initContainers": first}
+        return Template({"metadata": {"labels": dict(self.labels)}, "spec": pod})
 
     def replica_set(self, revision: int) -> Controller:
         """The ReplicaSet of one of its templates."""
@@ -190,6 +214,8 @@ class ClusterModel:
             paused=found.paused,
             selector=found.selects,
             labels=dict(found.labels),
+            template=found.template,
+            revision=str(found.changes),
         )
 
     def listed(self, target: DeploymentTarget) -> list[world.Pod]:
@@ -283,9 +309,33 @@ class ClusterModel:
     def roll(
         self, deployment: DeploymentState, images: dict[str, str], version: str | None
     ) -> None:
-        merged = {**deployment.images, **images}
-        if (deployment.images, deployment.version) != (merged, version):
-            deployment.images, deployment.version = merged, version
+        self._replace(deployment, {**deployment.images, **images}, deployment.env, version)
+
+    def configure(self, deployment: DeploymentState, env: dict[str, str]) -> None:
+        """Sets variables of its pods, as a release of configuration does."""
+        env = {**deployment.env, **env}
+        self._replace(deployment, deployment.images, env, deployment.version)
+
+    def sync(self, deployment: DeploymentState, template: Template, version: str | None) -> None:
+        """Sets all of the pod template, as far as there is one here."""
+        pod, labels = template.document["spec"], template.document["metadata"]["labels"]
+        images = {each["name"]: each["image"] for each in pod["containers"]}
+        images |= {f"init:{each['name']}": each["image"] for each in pod["initContainers"]}
+        env = {each["name"]: each["value"] for each in pod["containers"][0]["env"]}
+        own = env.pop("DATABASE_ROLE") == deployment.role and labels == deployment.labels
+        assert own, "a slot's pods were given what is the other's"
+        self._replace(deployment, images, env, version)
+
+    def _replace(
+        self,
+        deployment: DeploymentState,
+        images: dict[str, str],
+        env: dict[str, str],
+        version: str | None,
+    ) -> None:
+        former = deployment.images, deployment.env, deployment.version
+        if former != (images, env, version):
+            deployment.images, deployment.env, deployment.version = images, env, version
             deployment.revision += 1
             self._changed(deployment)
 
@@ -332,6 +382,7 @@ class ClusterModel:
         self.reconcile(deployment, startup=0.0)
 
     def _changed(self, deployment: DeploymentState) -> None:
+        deployment.changes += 1
         deployment.changed = deployment.rolling_since = self._clock.now
         self._agenda.add(self.times.controller, lambda: self._observe(deployment))
 
@@ -346,6 +397,7 @@ class ClusterModel:
     def reconcile(self, deployment: DeploymentState, startup: float) -> None:
         """Replaces pods: surges first; earlier pods leave once the new ones are ready, broken ones
         at once."""
+        deployment.changes += 1
         deployment.pods = [
             pod for pod in deployment.pods if not pod.gone_at or pod.gone_at > self._clock.now
         ]

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
         ServiceTarget,
     )
     from rotation.model.wire import JsonObject
-    from rotation.model.world import Deployment, Pod, Route, SecretVersion, Slot
+    from rotation.model.world import Deployment, Pod, Route, SecretVersion, Slot, Template
     from tests.memory.calls import Calls
     from tests.memory.cluster import DeploymentState, ServiceState
     from tests.memory.database import Roles
@@ -479,9 +479,10 @@ class MemoryPods:
         replicas: int,
         images: dict[str, str],
         version: str | None,
+        revision: str | None = None,
     ) -> None:
         def effect() -> None:
-            found = self._find(target)
+            found = self._unchanged(target, revision)
             if replicas < 0:
                 text = f"Deployment {target}: HTTP 422 Invalid spec.replicas"
                 raise Invalid(Code.CLUSTER_ERROR, text)
@@ -491,7 +492,26 @@ class MemoryPods:
         change = _change(self._world, str(target))
         self._calls.write("cluster", f"start {target} {replicas} {version}", effect, change)
 
-    def scale(self, target: DeploymentTarget, replicas: int) -> None:
+    def sync(
+        self,
+        target: DeploymentTarget,
+        template: Template,
+        *,
+        replicas: int,
+        version: str | None,
+        revision: str | None = None,
+    ) -> None:
+        def effect() -> None:
+            found = self._unchanged(target, revision)
+            self._model.sync(found, template, found.version if version is None else version)
+            self._model.scale(found, replicas)
+
+        change = _change(self._world, str(target))
+        self._calls.write("cluster", f"sync {target} {replicas} {version}", effect, change)
+
+    def scale(
+        self, target: DeploymentTarget, replicas: int, *, revision: str | None = None
+    ) -> None:
         found = self._model.find(target)
         kind: Literal["destroys", "alters", "raises"] = "destroys" if replicas == 0 else "raises"
         if found and 0 < replicas < found.replicas:
@@ -499,9 +519,16 @@ class MemoryPods:
         self._calls.write(
             "cluster",
             f"scale {target} to {replicas}",
-            lambda: self._model.scale(self._find(target), replicas),
+            lambda: self._model.scale(self._unchanged(target, revision), replicas),
             _change(self._world, str(target), kind),
         )
+
+    def _unchanged(self, target: DeploymentTarget, revision: str | None) -> DeploymentState:
+        """The Deployment, if it is as it was at the revision."""
+        found = self._find(target)
+        if revision not in {None, str(found.changes)}:
+            raise Unavailable(Code.CLUSTER_CONFLICT, f"Deployment {target}: HTTP 409 Conflict")
+        return found
 
     def _find(self, target: DeploymentTarget) -> DeploymentState:
         found = self._model.find(target)

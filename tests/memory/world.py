@@ -263,7 +263,7 @@ class World:
         for workload in credential.workloads:
             cluster, space = self.clusters[workload.cluster], workload.namespace
             found = cluster.deployments[space, workload.deployments[owner.slot]]
-            parts.append((found.replicas, dict(found.images), found.version))
+            parts.append((found.replicas, dict(found.images), dict(found.env), found.version))
             target = workload.secret_key(owner.slot)
             if target is not None:
                 mounted = cluster.secrets[target.namespace, target.name]

@@ -124,6 +124,14 @@ def looks_and_goes_on(edges: Readers, workload: Workload, slot: Slot) -> None:
     edges.traffic(workload.cluster).route(workload.production)
 
 
+def starts_what_was_changed_since(
+    guard: guards.Standby, workload: Workload, *, revision: str | None, **what: Any
+) -> None:
+    """Patches the Deployment whatever it has become since the look."""
+    del revision
+    guard._pods(workload).start(workload.deployment(guard._slot), **what)  # noqa: SLF001 - as the guard does
+
+
 def finds_a_way_back(*_: object) -> WayBack:
     """Proves nothing of the slot that traffic may have to be given back to."""
     return WayBack()
@@ -341,6 +349,12 @@ MUTATIONS = (
             replaced=(unguarded(verb),),
         )
         for verb in GUARDED
+    ),
+    Mutation(
+        "a start that was held up undoes a release",
+        _of(2),
+        replaced=((guards.Standby, "start", starts_what_was_changed_since),),
+        first_seed=62608,
     ),
     Mutation(
         "an exception's text is told",

@@ -63,11 +63,13 @@ CALLS: dict[str, Callable[[Standby], object] | Callable[[Arriving], object]] = {
     "Standby.deactivate": lambda guard: guard.deactivate(),
     "Standby.terminate": lambda guard: guard.terminate(),
     "Standby.deliver": lambda guard: guard.deliver(READS_SECRET, Secret("hunter2"), "v1"),
-    "Standby.start": lambda guard: guard.start(API, replicas=1, images={}, version="v1"),
-    "Standby.scale_down": lambda guard: guard.scale_down(API),
+    "Standby.start": lambda guard: guard.start(
+        API, replicas=1, images={}, version="v1", revision=None
+    ),
+    "Standby.scale_down": lambda guard: guard.scale_down(API, None),
     "Standby.preview": lambda guard: guard.preview(API, "green"),
-    "Arriving.scale_up": lambda guard: guard.scale_up(3),
-    "Arriving.level": lambda guard: guard.level(replicas=1, images={}, version=None),
+    "Arriving.scale_up": lambda guard: guard.scale_up(3, None),
+    "Arriving.level": lambda guard: guard.level(replicas=1, images={}, version=None, revision=None),
     "Arriving.preview": lambda guard: guard.preview("green"),
 }
 
@@ -156,14 +158,14 @@ def fails(check: Callable[[Guarded], None], verb: Guarded) -> bool:
 def test_a_slot_may_get_more_pods_though_another_workload_is_on_it() -> None:
     found = prepared()
     serve(found, "web", "green")
-    Arriving(found, API, "green").scale_up(3)
+    Arriving(found, API, "green").scale_up(3, None)
     assert found.calls.writes == ["cluster scale orders/api-green to 3"]
 
 
 def test_a_service_that_is_gone_serves_nothing() -> None:
     found = prepared()
     del found.world.clusters["aks"].services["orders", "api"]
-    Standby(found, CREDENTIAL, "green").scale_down(API)
+    Standby(found, CREDENTIAL, "green").scale_down(API, None)
     assert found.calls.writes == ["cluster scale orders/api-green to 0"]
 
 

@@ -31,9 +31,8 @@ TIMEOUT = (10.0, 30.0)  # seconds to connect, to read
 MERGE = "application/merge-patch+json"
 STRATEGIC = "application/strategic-merge-patch+json"
 JSON_PATCH = "application/json-patch+json"
-# Statuses as in https://kubernetes.io/docs/reference/using-api/api-concepts/. 409 is not final: our
-# patches name no revision, so that it means that others were faster. Where one does, `move` looks
-# at what it found.
+# Statuses as in https://kubernetes.io/docs/reference/using-api/api-concepts/. 409 is not final:
+# others were faster, and what our patch was decided on has to be looked at anew.
 CODES = http_status.Codes(
     unavailable=Code.CLUSTER_UNAVAILABLE,
     denied=Code.CLUSTER_REFUSED,

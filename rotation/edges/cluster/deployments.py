@@ -12,7 +12,7 @@ from rotation.edges.cluster import patches
 from rotation.edges.cluster.client import JSON_PATCH, MERGE, STRATEGIC, TIMEOUT, resource_version
 from rotation.edges.cluster.pods import claim_of, name_of, pod_of
 from rotation.edges.cluster.rollouts import deployment_of, query
-from rotation.model.errors import Conflict, Invalid, Missing, Unavailable
+from rotation.model.errors import Missing
 from rotation.model.reasons import Code
 
 if TYPE_CHECKING:
@@ -68,33 +68,27 @@ class Deployments:
         replicas: int,
         images: dict[str, str],
         version: str | None,
+        revision: str | None = None,
     ) -> None:
-        self._patch("start", target, patches.start(replicas, images, version))
+        body = patches.start(replicas, images, version)
+        self._patch("start", target, patches.at(body, revision))
 
     def sync(
-        self, target: DeploymentTarget, template: Template, *, replicas: int, version: str | None
+        self,
+        target: DeploymentTarget,
+        template: Template,
+        *,
+        replicas: int,
+        version: str | None,
+        revision: str | None = None,
     ) -> None:
-        body = patches.sync(template, replicas, version)
-        try:
-            with self._api.translated("bring a pod template to", f"Deployment {target}"):
-                self._api.apps.patch_namespaced_deployment(
-                    target.name,
-                    target.namespace,
-                    body,
-                    _content_type=JSON_PATCH,
-                    _request_timeout=TIMEOUT,
-                )
-        except (Invalid, Conflict, Unavailable) as error:
-            # A `test` that fails is answered as what is not valid.
-            found = self.deployment(target)
-            changed = found and found.template and found.template.revision != template.revision
-            if not changed or error.code not in {Code.CLUSTER_ERROR, Code.CLUSTER_CONFLICT}:
-                raise
-            text = f"cluster {self._api.name}: Deployment {target} was changed meanwhile"
-            raise Unavailable(Code.CLUSTER_CONFLICT, text) from None
+        body = patches.sync(template, replicas, version, revision)
+        self._patch("bring a pod template to", target, body, JSON_PATCH)
 
-    def scale(self, target: DeploymentTarget, replicas: int) -> None:
-        self._patch("scale", target, patches.scale(replicas))
+    def scale(
+        self, target: DeploymentTarget, replicas: int, *, revision: str | None = None
+    ) -> None:
+        self._patch("scale", target, patches.at(patches.scale(replicas), revision))
 
     def watch(
         self, target: DeploymentTarget, until: Callable[[Deployment], bool], seconds: float
@@ -148,13 +142,19 @@ class Deployments:
             target.name, target.namespace, _request_timeout=TIMEOUT
         )
 
-    def _patch(self, verb: str, target: DeploymentTarget, body: JsonObject) -> None:
+    def _patch(
+        self,
+        verb: str,
+        target: DeploymentTarget,
+        body: JsonObject | list[JsonObject],
+        form: str = STRATEGIC,
+    ) -> None:
         with self._api.translated(verb, f"Deployment {target}"):
             self._api.apps.patch_namespaced_deployment(
                 target.name,
                 target.namespace,
                 body,
-                _content_type=STRATEGIC,
+                _content_type=form,
                 _request_timeout=TIMEOUT,
             )
 

@@ -98,9 +98,15 @@ def start(replicas: int, images: dict[str, str], version: str | None) -> JsonObj
     return {"spec": {"replicas": replicas, "template": pod}}
 
 
-def sync(template: Template, replicas: int, version: str | None) -> list[JsonObject]:
+def sync(
+    template: Template, replicas: int, version: str | None, revision: str | None
+) -> list[JsonObject]:
     """The JSON patch that sets all of a Deployment's pod template, with the secret version if there
-    is one, and the number of pods, unless the Deployment is of another revision."""
+    is one, and the number of pods.
+
+    The revision is sent along as it was, and answered as in `at`: a `test` that fails would look
+    like a patch that is not valid.
+    """
     pod, metadata = template.document, template.document.get("metadata") or {}
     if version is not None:
         notes = {**(metadata.get("annotations") or {}), VERSION: version}
@@ -109,15 +115,23 @@ def sync(template: Template, replicas: int, version: str | None) -> list[JsonObj
         {"op": "replace", "path": "/spec/template", "value": pod},
         {"op": "replace", "path": "/spec/replicas", "value": replicas},
     ]
-    if template.revision is not None:
-        test = {"op": "test", "path": "/metadata/resourceVersion", "value": template.revision}
-        body.insert(0, test)
+    if revision is not None:
+        body.append({"op": "replace", "path": "/metadata/resourceVersion", "value": revision})
     return body
 
 
 def scale(replicas: int) -> JsonObject:
     """The strategic merge patch that sets the number of replicas."""
     return {"spec": {"replicas": replicas}}
+
+
+def at(body: JsonObject, revision: str | None) -> JsonObject:
+    """The patch, which the API server answers with 409 if the object was changed since the
+    revision."""
+    if revision is None:
+        return body
+    metadata = {**body.get("metadata", {}), "resourceVersion": revision}
+    return {**body, "metadata": metadata}
 
 
 def deliver(key: str, value: Secret, version: str) -> JsonObject:

@@ -9,6 +9,7 @@ from kubernetes import client
 
 from rotation.decisions.selectors import OPERATORS
 from rotation.edges.cluster import patches
+from rotation.edges.cluster.client import resource_version
 from rotation.model.errors import Invalid
 from rotation.model.reasons import Code
 from rotation.model.world import Deployment, Requirement, Selector, Template
@@ -63,14 +64,14 @@ def deployment_of(seen: client.V1Deployment, document: JsonObject | None = None)
         selector=_selector(seen),
         labels=dict(labelled.labels or {}),
         template=_template(document) if document else None,
+        revision=resource_version(seen.metadata),
     )
 
 
 def _template(document: JsonObject) -> Template:
     """The pod template of a Deployment as the API server answered it."""
     spec = document.get("spec") or {}
-    revision = (document.get("metadata") or {}).get("resourceVersion")
-    return Template(spec.get("template") or {}, revision, spec.get("strategy"))
+    return Template(spec.get("template") or {}, spec.get("strategy"))
 
 
 def _known_version(annotation: str | None) -> str | None:
