@@ -103,7 +103,7 @@ class Rules(NamedTuple):
 
     def within(self, path: Path) -> bool:
         """Whether something under a path may differ, and not all of it."""
-        return any(
+        return path in {("metadata",), ("metadata", "annotations")} or any(
             len(one) > len(path) and one[: len(path)] == path
             for own in self.differs
             for one in (own, self._renamed(own))

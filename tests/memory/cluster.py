@@ -6,7 +6,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rotation.decisions import ownership, selectors
 from rotation.model import world
@@ -86,7 +86,7 @@ class DeploymentState:
     rolling_since: datetime | None = None
     pods: list[Pod] = field(default_factory=list)
     created: int = 0
-    env: dict[str, str] = field(default_factory=dict)  # of its container `app`
+    env: dict[str, str] = field(default_factory=dict)  # of its first container
     labels: dict[str, str] = field(default_factory=dict)  # of its pods
     host_network: bool = False
     selector: Selector | None = None  # of matchLabels that are its pods' labels, unless given
@@ -104,10 +104,11 @@ class DeploymentState:
     @property
     def template(self) -> Template:
         """Its pod template as the API server would have it, as far as there is one here."""
-        app, first = [], []
+        app: list[dict[str, Any]] = []
+        first: list[dict[str, Any]] = []
         for key, image in self.images.items():
-            made = {"name": key.removeprefix("init:"), "image": image}
-            if key == "app":
+            made: dict[str, Any] = {"name": key.removeprefix("init:"), "image": image}
+            if not app and not key.startswith("init:"):
                 own = {"DATABASE_ROLE": self.role, **self.env}
                 made["env"] = [{"name": name, "value": value} for name, value in own.items()]
                 made["readinessProbe"] = {"httpGet": {"path": "/readyz", "port": 8080}}

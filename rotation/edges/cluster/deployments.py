@@ -34,10 +34,16 @@ class Deployments:
     def deployment(self, target: DeploymentTarget) -> Deployment | None:
         try:
             with self._api.translated("read", f"Deployment {target}"):
-                read: Any = self._api.apps.read_namespaced_deployment_with_http_info
-                answer = read(target.name, target.namespace, _request_timeout=TIMEOUT)
-                # As it came: the SDK leaves out what it does not know, and a template is copied.
-                return deployment_of(answer.data, json.loads(answer.raw_data))
+                answer: Any = self._api.apps.read_namespaced_deployment(
+                    target.name,
+                    target.namespace,
+                    _preload_content=False,
+                    _request_timeout=TIMEOUT,
+                )
+                # The text too: the SDK leaves out what it does not know, and a template is copied.
+                text, form = answer.data.decode(), answer.headers.get("content-type")
+                seen = self._api.client.deserialize(text, "V1Deployment", form)
+                return deployment_of(seen, json.loads(text))
         except Missing:
             return None
 
