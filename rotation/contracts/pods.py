@@ -41,6 +41,7 @@ class Pods(PodsReader, Protocol):
 
     With a `revision`, which a look at the Deployment had, a verb is a compare-and-swap: it raises
     `Unavailable` if the Deployment was changed since, so that one that was held up changes nothing.
+    With `by`, a rotation's id, annotations and a Kubernetes Event tell who did what.
     """
 
     def deliver(self, target: SecretKeyTarget, value: Secret, version: str) -> None:
@@ -55,6 +56,7 @@ class Pods(PodsReader, Protocol):
         images: dict[str, str],
         version: str | None,
         revision: str | None = None,
+        by: str | None = None,
     ) -> None:
         """Scales a Deployment and sets its images; an annotation of its pods names the secret
         version, so that pods of an earlier version are replaced. Without a `version` the annotation
@@ -68,11 +70,17 @@ class Pods(PodsReader, Protocol):
         replicas: int,
         version: str | None,
         revision: str | None = None,
+        by: str | None = None,
     ) -> None:
         """Gives a Deployment another pod template, all of it, and scales it. The secret version is
         noted as `start` does. Harmless when repeated. Raises `Missing`, `Invalid`."""
 
     def scale(
-        self, target: DeploymentTarget, replicas: int, *, revision: str | None = None
+        self,
+        target: DeploymentTarget,
+        replicas: int,
+        *,
+        revision: str | None = None,
+        by: str | None = None,
     ) -> None:
         """Sets the Deployment's number of pods. Harmless when repeated. Raises `Missing`."""

@@ -23,10 +23,19 @@ class TrafficReader(Protocol):
 
 
 class Traffic(TrafficReader, Protocol):
-    """Moves traffic. Each verb is its own guard: a compare-and-swap."""
+    """Moves traffic. Each verb is its own guard: a compare-and-swap.
+
+    With `by`, a rotation's id, annotations and a Kubernetes Event tell who did what.
+    """
 
     def move(
-        self, target: ServiceTarget, came_from: str, to: Slot, *, revision: str | None = None
+        self,
+        target: ServiceTarget,
+        came_from: str,
+        to: Slot,
+        *,
+        revision: str | None = None,
+        by: str | None = None,
     ) -> None:
         """Moves the Service's traffic from one slot to the other. Harmless when it is there.
 

@@ -33,8 +33,9 @@ class Standby:
     `_vault`, `_database` and `_pods` look before they hand out what changes something.
     """
 
-    def __init__(self, edges: Edges, credential: Credential, slot: Slot) -> None:
+    def __init__(self, edges: Edges, credential: Credential, slot: Slot, rotation: str) -> None:
         self._edges = edges
+        self._rotation = rotation
         self._credential = credential
         self._slot = slot
 
@@ -80,7 +81,12 @@ class Standby:
         """Starts the slot's Deployment, which has to be as it was at `revision`."""
         target = workload.deployment(self._slot)
         self._pods(workload).start(
-            target, replicas=replicas, images=images, version=version, revision=revision
+            target,
+            replicas=replicas,
+            images=images,
+            version=version,
+            revision=revision,
+            by=self._rotation,
         )
 
     def sync(
@@ -100,17 +106,19 @@ class Standby:
             replicas=replicas,
             version=version,
             revision=revision,
+            by=self._rotation,
         )
 
     def scale_down(self, workload: Workload, revision: str | None) -> None:
         """Scales the slot's Deployment to zero, which has to be as it was at `revision`."""
         target = workload.deployment(self._slot)
-        self._pods(workload).scale(target, 0, revision=revision)
+        self._pods(workload).scale(target, 0, revision=revision, by=self._rotation)
 
     def preview(self, workload: Workload, came_from: str) -> None:
         """Points the preview Service at the slot."""
         self._look()
-        self._edges.traffic(workload.cluster).move(workload.standby, came_from, self._slot)
+        traffic = self._edges.traffic(workload.cluster)
+        traffic.move(workload.standby, came_from, self._slot, by=self._rotation)
 
     @property
     def _role(self) -> str:
@@ -142,15 +150,16 @@ class Arriving:
     Other workloads may have been moved already, so that `Standby` would refuse.
     """
 
-    def __init__(self, edges: Edges, workload: Workload, slot: Slot) -> None:
+    def __init__(self, edges: Edges, workload: Workload, slot: Slot, rotation: str) -> None:
         self._edges = edges
+        self._rotation = rotation
         self._workload = workload
         self._slot = slot
 
     def scale_up(self, replicas: int, revision: str | None) -> None:
         """Scales the slot's Deployment, which has to be as it was at `revision`. Raises `Conflict`
         if this workload's traffic goes there."""
-        self._pods.scale(self._deployment, replicas, revision=revision)
+        self._pods.scale(self._deployment, replicas, revision=revision, by=self._rotation)
 
     def level(
         self,
@@ -162,7 +171,12 @@ class Arriving:
     ) -> None:
         """Starts the slot's Deployment with these images. Raises as `scale_up` does."""
         self._pods.start(
-            self._deployment, replicas=replicas, images=images, version=version, revision=revision
+            self._deployment,
+            replicas=replicas,
+            images=images,
+            version=version,
+            revision=revision,
+            by=self._rotation,
         )
 
     def sync(
@@ -170,14 +184,19 @@ class Arriving:
     ) -> None:
         """Starts the slot's Deployment with this pod template. Raises as `scale_up` does."""
         self._pods.sync(
-            self._deployment, template, replicas=replicas, version=version, revision=revision
+            self._deployment,
+            template,
+            replicas=replicas,
+            version=version,
+            revision=revision,
+            by=self._rotation,
         )
 
     def preview(self, came_from: str) -> None:
         """Points the workload's preview Service at the slot. Raises as `scale_up` does."""
         _refuse_what_serves(self._edges, self._workload, self._slot)
         traffic = self._edges.traffic(self._workload.cluster)
-        traffic.move(self._workload.standby, came_from, self._slot)
+        traffic.move(self._workload.standby, came_from, self._slot, by=self._rotation)
 
     @property
     def _deployment(self) -> DeploymentTarget:

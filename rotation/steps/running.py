@@ -119,12 +119,12 @@ class Step:
     @property
     def standby(self) -> Standby:
         """The verbs that change the slot, for as long as it serves nothing."""
-        return Standby(self._edges, self.credential, self.slot)
+        return Standby(self._edges, self.credential, self.slot, self.rotation)
 
     @property
     def arriving(self) -> Arriving:
         """The verbs that change the slot right before this workload's traffic goes there."""
-        return Arriving(self._edges, self.workload, self.slot)
+        return Arriving(self._edges, self.workload, self.slot, self.rotation)
 
     def topic(self, endpoint: str) -> Topic:
         return self._edges.topic(endpoint)

@@ -67,10 +67,11 @@ def _move(step: Step, *, back: bool) -> Moved:
                 return Moved(released=serving, had=own, template=template)
     # Held up since the look, it must not undo a move to the other slot.
     revision = route.revision if route else None
-    step.traffic.move(production, came_from, step.slot, revision=revision)
+    by = step.rotation
+    step.traffic.move(production, came_from, step.slot, revision=revision, by=by)
     previewed = preview_slot(step)
     if previewed != came_from:
-        step.traffic.move(step.workload.standby, previewed, came_from)
+        step.traffic.move(step.workload.standby, previewed, came_from, by=by)
     return Moved(left=_left_behind(step))
 
 

@@ -36,7 +36,7 @@ from rotation.decisions.templates import Names, Rules, differences
 from rotation.edges.cluster import services
 from rotation.edges.cluster.client import Api
 from rotation.edges.cluster.deployments import Deployments
-from rotation.edges.cluster.patches import VERSION
+from rotation.edges.cluster.patches import DID, MANAGER, ROTATION, VERSION
 from rotation.edges.cluster.services import Services
 from rotation.model.errors import Conflict, Denied, EdgeError, Invalid, Missing, Unavailable
 from rotation.model.reasons import Code
@@ -258,49 +258,49 @@ class Place(Protocol):
 class RealPlace:
     def __init__(self, edge: Edge, api: Any, space: str) -> None:
         self.traffic, self.pods, self.space = edge.traffic, edge.pods, space
-        self._api = api
+        self.api = api
 
     def service(self, name: str, slot: str | None = "blue", **selector: str) -> ServiceTarget:
-        apply(self._api, [service(name, slot, **selector)], namespace=self.space)
+        apply(self.api, [service(name, slot, **selector)], namespace=self.space)
         return ServiceTarget(self.space, name, SLOT)
 
     def deployment(self, name: str, replicas: int) -> DeploymentTarget:
-        apply(self._api, [deployment(name, replicas)], namespace=self.space)
+        apply(self.api, [deployment(name, replicas)], namespace=self.space)
         return DeploymentTarget(self.space, name)
 
     def twin(self, name: str, replicas: int) -> DeploymentTarget:
         manifest = deployment(name, replicas)
         manifest["metadata"]["name"] = f"{name}-other"
-        apply(self._api, [manifest], namespace=self.space)
+        apply(self.api, [manifest], namespace=self.space)
         return DeploymentTarget(self.space, f"{name}-other")
 
     def debug_copy(self, target: DeploymentTarget) -> None:
         template = deployment(target.name, 1)["spec"]["template"]
         metadata = {"name": target.name, **template["metadata"]}
         pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
-        apply(self._api, [pod], namespace=self.space)
+        apply(self.api, [pod], namespace=self.space)
 
     def evict(self, target: DeploymentTarget) -> str:
         needs_the_stand_in("CONTRACT_KUBECONFIG", "plays the part of a node")
         name = self.pods.listed(target)[0].name
         path = f"/api/v1/namespaces/{self.space}/pods/{name}/status"
-        parts = self._api.param_serialize(
+        parts = self.api.param_serialize(
             "PATCH",
             path,
             header_params={"Content-Type": "application/merge-patch+json"},
             body={"status": {"phase": "Failed", "reason": "Evicted"}},
             auth_settings=["BearerToken"],
         )
-        assert self._api.call_api(*parts).response.status == 200
+        assert self.api.call_api(*parts).response.status == 200
         return name
 
     def secret(self, name: str, **data: str) -> SecretKeyTarget:
         manifest = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}}
-        apply(self._api, [{**manifest, "stringData": data}], namespace=self.space)
+        apply(self.api, [{**manifest, "stringData": data}], namespace=self.space)
         return SecretKeyTarget(self.space, name, "password")
 
     def mounted(self, target: SecretKeyTarget) -> tuple[dict[str, str], str | None]:
-        found = stored(self._api, f"/api/v1/namespaces/{self.space}/secrets/{target.name}")
+        found = stored(self.api, f"/api/v1/namespaces/{self.space}/secrets/{target.name}")
         data = {key: base64.b64decode(text).decode() for key, text in found["data"].items()}
         return data, found["metadata"]["annotations"][VERSION]
 
@@ -750,6 +750,79 @@ def test_a_pod_template_is_brought_whole(place: Place, down: Workload) -> None:
     container["env"] = container["env"][1:]
     place.pods.sync(down.deployment, Template(document), replicas=0, version=None)
     assert differences(document, template_of(place, down.deployment).document, rules) == []
+
+
+def noted(real: RealPlace, path: str) -> tuple[str, str]:
+    """The rotation that an object's annotations name, and what they say that it did."""
+    annotations = stored(real.api, path)["metadata"]["annotations"]
+    return annotations[ROTATION], annotations[DID]
+
+
+def told(real: RealPlace, kind: str, name: str) -> list[tuple[str, str]]:
+    """What `kubectl describe` shows of Events that rotations have made of the object."""
+    listed = stored(real.api, f"/api/v1/namespaces/{real.space}/events")["items"]
+    at = f"{'/apis/apps' if kind == 'Deployment' else '/api'}/v1/namespaces/{real.space}"
+    uid = stored(real.api, f"{at}/{kind.lower()}s/{name}")["metadata"]["uid"]
+    return [
+        (event["reason"], event["message"])
+        for event in listed
+        if event["involvedObject"].get("uid") == uid
+        and event["involvedObject"]["kind"] == kind
+        and event["source"].get("component") == MANAGER
+    ]
+
+
+def test_an_object_tells_which_rotation_did_what(real: RealPlace, name: str) -> None:
+    """Also where an execution is repeated, which makes no second Event."""
+    target, service = real.deployment(name, 0), real.service(name)
+    for _ in range(2):
+        real.pods.start(target, replicas=1, images={}, version="v7", by="orders-db-1")
+        real.traffic.move(service, "blue", "green", by="orders-db-1")
+    path = f"/apis/apps/v1/namespaces/{real.space}/deployments/{name}"
+    assert noted(real, path) == ("orders-db-1", "started 1 pod with secret version v7")
+    real.pods.scale(target, 0, by="orders-db-2")
+    assert noted(real, path) == ("orders-db-2", "scaled to 0 pods")
+    assert sorted(told(real, "Deployment", name)) == [
+        ("SlotScaled", "rotation orders-db-2 scaled to 0 pods"),
+        ("SlotStarted", "rotation orders-db-1 started 1 pod with secret version v7"),
+    ]
+    at = f"/api/v1/namespaces/{real.space}/services/{name}"
+    assert noted(real, at) == ("orders-db-1", "moved traffic from blue to green")
+    assert told(real, "Service", name) == [
+        ("TrafficMoved", "rotation orders-db-1 moved traffic from blue to green")
+    ]
+
+
+def test_the_fields_that_a_rotation_writes_are_its_own(real: RealPlace, name: str) -> None:
+    """By its name in managedFields, which GitOps tools go by."""
+    target, service = real.deployment(name, 0), real.service(name)
+    key = real.secret(name, password="former")
+    real.pods.start(target, replicas=1, images={"web": IMAGE}, version="v7", by="orders-db-1")
+    real.traffic.move(service, "blue", "green", by="orders-db-1")
+    real.traffic.fence(service, "orders-db-1")
+    real.pods.deliver(key, new_password(), "v7")
+    core, apps = (f"{at}/namespaces/{real.space}" for at in ("/api/v1", "/apis/apps/v1"))
+    paths = (f"{core}/services/{name}", f"{apps}/deployments/{name}", f"{core}/secrets/{name}")
+    for path, field in zip(paths, ("f:selector", "f:replicas", "f:data"), strict=True):
+        managed = stored(real.api, path)["metadata"]["managedFields"]
+        (own,) = [entry for entry in managed if entry["manager"] == MANAGER]
+        assert own["operation"] == "Update"
+        fields = own["fieldsV1"]
+        assert field in {**fields, **fields.get("f:spec", {})}
+    real.pods.scale(target, 0)
+
+
+@pytest.mark.parametrize("status", [403, 500])
+def test_an_event_that_cannot_be_made_stops_nothing(
+    real: RealPlace, name: str, admin: Admin, caplog: pytest.LogCaptureFixture, status: int
+) -> None:
+    target = real.service(name)
+    events = f"/api/v1/namespaces/{real.space}/events"
+    admin.fault(match={"path_prefix": events, "method": "POST"}, status=status, times=1)
+    real.traffic.move(target, "blue", "green", by="orders-db-1")
+    assert real.traffic.route(target) == Route("green", "http")
+    (line,) = [one for one in caplog.messages if "cluster.event_failed" in one]
+    assert f"HTTP {status}" in line
 
 
 def test_scale(place: Place, up: Workload) -> None:

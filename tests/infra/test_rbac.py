@@ -26,7 +26,12 @@ if TYPE_CHECKING:
 
 MANIFEST = world.MANIFESTS / "rbac.yaml"
 # What Kubernetes cannot limit to a name, so that a rule without names is the least there is.
-UNNAMED = {("", "pods", "list"), ("", "pods", "watch"), ("apps", "replicasets", "list")}
+UNNAMED = {
+    ("", "pods", "list"),
+    ("", "pods", "watch"),
+    ("apps", "replicasets", "list"),
+    ("", "events", "create"),
+}
 
 
 class Use(NamedTuple):

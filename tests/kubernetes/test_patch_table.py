@@ -42,15 +42,15 @@ PRODUCTION = ServiceTarget(GUARDED, "api", "slot")
 STANDBY = DeploymentTarget(GUARDED, "api-blue")
 KEY = SecretKeyTarget(GUARDED, "x", "password")
 CALLS: dict[str, Callable[[Edge], object]] = {
-    "move": lambda app: app.traffic.move(PRODUCTION, "blue", "green", revision="7"),
+    "move": lambda app: app.traffic.move(PRODUCTION, "blue", "green", revision="7", by="r-1"),
     "fence": lambda app: app.traffic.fence(PRODUCTION, "orders-db-1"),
     "start": lambda app: app.pods.start(
-        STANDBY, replicas=2, images=IMAGES, version="v7", revision="7"
+        STANDBY, replicas=2, images=IMAGES, version="v7", revision="7", by="r-1"
     ),
     "sync": lambda app: app.pods.sync(
-        STANDBY, Template({"spec": {}}), replicas=2, version="v7", revision="7"
+        STANDBY, Template({"spec": {}}), replicas=2, version="v7", revision="7", by="r-1"
     ),
-    "scale": lambda app: app.pods.scale(STANDBY, 0, revision="7"),
+    "scale": lambda app: app.pods.scale(STANDBY, 0, revision="7", by="r-1"),
     "deliver": lambda app: app.pods.deliver(KEY, Secret("hunter2"), "v7"),
 }
 ALLOWED = allowed()
@@ -67,7 +67,20 @@ def sent() -> Iterator[tuple[str, list[tuple[str, Any]]]]:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             resource = self.path.split("?")[0].split("/")[-2]
             found.append((resource, json.loads(body)))
-            answer = json.dumps(original(resource)).encode()
+            self.answer(original(resource))
+
+        def do_GET(self) -> None:
+            seen = original(self.path.split("?")[0].split("/")[-2])
+            seen["metadata"]["resourceVersion"] = "7"
+            self.answer(seen)
+
+        def do_POST(self) -> None:
+            """Takes the Event of a change."""
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.answer({})
+
+        def answer(self, document: dict[str, Any]) -> None:
+            answer = json.dumps(document).encode()
             self.send_response(200)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(answer)))
@@ -88,16 +101,13 @@ def sent() -> Iterator[tuple[str, list[tuple[str, Any]]]]:
 
 def changed(body: Any) -> set[Path_]:
     """The paths that a patch writes, in the table's words."""
-    if isinstance(body, list):
-        pointers = [step["path"] for step in body if step["op"] != "test"]
-        found = {_named(tuple(p.removeprefix("/").split("/"))) for p in pointers}
-    else:
-        found = {_named(path) for path in _leaves(body)}
-    return found - {PRECONDITION}
+    return {_named(path) for path in _leaves(body)} - {PRECONDITION}
 
 
 def _leaves(value: Any, path: Path_ = ()) -> Iterator[Path_]:
-    if isinstance(value, dict):
+    if isinstance(value, dict) and "$patch" in value:
+        yield path  # all of it
+    elif isinstance(value, dict):
         for key, inner in value.items():
             yield from _leaves(inner, (*path, key))
     elif isinstance(value, list):

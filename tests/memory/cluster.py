@@ -81,6 +81,7 @@ class DeploymentState:
     images: dict[str, str]
     version: str | None = None
     revision: int = 1
+    by: str | None = None  # the last rotation that changed it, by annotation
     changes: int = 1  # of it and of its status, as the API server counts them
     changed: datetime | None = None  # until the controller has acted on it
     rolling_since: datetime | None = None
@@ -140,6 +141,7 @@ class ServiceState:
     settles: datetime | None = None
     revision: int = 1
     fence: str | None = None
+    by: str | None = None  # the last rotation that moved it, by annotation
 
     @property
     def slot(self) -> str | None:

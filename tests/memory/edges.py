@@ -358,7 +358,13 @@ class MemoryTraffic:
         return self._calls.read("cluster", what, lambda _: self._model.route(target))
 
     def move(
-        self, target: ServiceTarget, came_from: str, to: Slot, *, revision: str | None = None
+        self,
+        target: ServiceTarget,
+        came_from: str,
+        to: Slot,
+        *,
+        revision: str | None = None,
+        by: str | None = None,
     ) -> None:
         def effect() -> None:
             found = self._service(target)
@@ -369,6 +375,8 @@ class MemoryTraffic:
             if selected == came_from and revision not in {None, str(found.revision)}:
                 raise Unavailable(Code.TRAFFIC_CHANGED, f"Service {target} was changed meanwhile")
             self._model.select(found, to)
+            if selected != to:
+                found.by = by or found.by
 
         what = f"move {target} {target.label}: {came_from} -> {to}"
         self._calls.write("cluster", what, effect, self._previewed(target, to))
@@ -480,6 +488,7 @@ class MemoryPods:
         images: dict[str, str],
         version: str | None,
         revision: str | None = None,
+        by: str | None = None,
     ) -> None:
         def effect() -> None:
             found = self._unchanged(target, revision)
@@ -488,6 +497,7 @@ class MemoryPods:
                 raise Invalid(Code.CLUSTER_ERROR, text)
             self._model.roll(found, images, found.version if version is None else version)
             self._model.scale(found, replicas)
+            found.by = by or found.by
 
         change = _change(self._world, str(target))
         self._calls.write("cluster", f"start {target} {replicas} {version}", effect, change)
@@ -500,18 +510,30 @@ class MemoryPods:
         replicas: int,
         version: str | None,
         revision: str | None = None,
+        by: str | None = None,
     ) -> None:
         def effect() -> None:
             found = self._unchanged(target, revision)
             self._model.sync(found, template, found.version if version is None else version)
             self._model.scale(found, replicas)
+            found.by = by or found.by
 
         change = _change(self._world, str(target))
         self._calls.write("cluster", f"sync {target} {replicas} {version}", effect, change)
 
     def scale(
-        self, target: DeploymentTarget, replicas: int, *, revision: str | None = None
+        self,
+        target: DeploymentTarget,
+        replicas: int,
+        *,
+        revision: str | None = None,
+        by: str | None = None,
     ) -> None:
+        def effect() -> None:
+            changed = self._unchanged(target, revision)
+            self._model.scale(changed, replicas)
+            changed.by = by or changed.by
+
         found = self._model.find(target)
         kind: Literal["destroys", "alters", "raises"] = "destroys" if replicas == 0 else "raises"
         if found and 0 < replicas < found.replicas:
@@ -519,7 +541,7 @@ class MemoryPods:
         self._calls.write(
             "cluster",
             f"scale {target} to {replicas}",
-            lambda: self._model.scale(self._unchanged(target, revision), replicas),
+            effect,
             _change(self._world, str(target), kind),
         )
 

@@ -211,7 +211,7 @@ def test_an_api_server_and_what_answers_through_it(
         lambda: services.ask(service, "/whoami", 5.0),
         lambda: pods.deployment(deployment),
         lambda: pods.listed(deployment),
-        lambda: pods.scale(deployment, 0),
+        lambda: pods.scale(deployment, 0, by="orders-db-1"),
         lambda: pods.deliver(key, Secret("p"), "v1"),
     ]
     assert held(plain, caplog, asks) > 200
@@ -377,7 +377,7 @@ def test_successes_of_an_api_server(plain: Server, monkeypatch: pytest.MonkeyPat
     moves: list[Callable[[], object]] = [
         lambda: services.route(service),
         lambda: services.move(service, "blue", "green"),
-        lambda: services._demand_moved(service, "blue", "green"),  # noqa: SLF001 - after a 422
+        lambda: services.move(service, "blue", "green", by="orders-db-1"),
     ]
     for route in survived(plain, SERVICE, 8, moves):
         assert route is None or isinstance(route, Route)
@@ -386,7 +386,7 @@ def test_successes_of_an_api_server(plain: Server, monkeypatch: pytest.MonkeyPat
     looks: list[Callable[[], object]] = [
         lambda: pods.deployment(deployment),
         lambda: pods.watch(deployment, lambda _: True, 1),
-        lambda: pods.scale(deployment, 0),
+        lambda: pods.scale(deployment, 0, by="orders-db-1"),
     ]
     for seen in survived(plain, DEPLOYMENT, 8, looks):
         assert seen is None or isinstance(seen, Deployment)
@@ -467,7 +467,7 @@ def test_what_others_write_into_objects_is_shown_in_known_words(plain: Server) -
     label = changed(SERVICE, ("spec", "selector", "slot"), WORDS[0])
     plain.body = json.dumps(label).encode()
     with pytest.raises(RotationError, match="selects neither blue nor green, not blue") as error:
-        Services(api)._demand_moved(ServiceTarget("orders", "api", "slot"), "blue", "green")  # noqa: SLF001 - after a 422
+        Services(api).move(ServiceTarget("orders", "api", "slot"), "blue", "green")
     assert WORDS[0] not in repr(error.value)
     annotation = "credential-rotation/secret-version"
     at = ("spec", "template", "metadata", "annotations", annotation)

@@ -95,9 +95,9 @@ def prepared() -> MemoryEdges:
 def call(verb: Guarded, found: MemoryEdges, slot: Slot) -> None:
     guard: Standby | Arriving
     if verb.guard is Standby:
-        guard = Standby(found, CREDENTIAL, slot)
+        guard = Standby(found, CREDENTIAL, slot, "orders-db-1")
     else:
-        guard = Arriving(found, API, slot)
+        guard = Arriving(found, API, slot, "orders-db-1")
     made: Callable[[Any], object] = CALLS[str(verb)]
     made(guard)
 
@@ -168,20 +168,20 @@ def fails(check: Callable[[Guarded], None], verb: Guarded) -> bool:
 def test_a_slot_may_get_more_pods_though_another_workload_is_on_it() -> None:
     found = prepared()
     serve(found, "web", "green")
-    Arriving(found, API, "green").scale_up(3, None)
+    Arriving(found, API, "green", "orders-db-1").scale_up(3, None)
     assert found.calls.writes == ["cluster scale orders/api-green to 3"]
 
 
 def test_a_service_that_is_gone_serves_nothing() -> None:
     found = prepared()
     del found.world.clusters["aks"].services["orders", "api"]
-    Standby(found, CREDENTIAL, "green").scale_down(API, None)
+    Standby(found, CREDENTIAL, "green", "orders-db-1").scale_down(API, None)
     assert found.calls.writes == ["cluster scale orders/api-green to 0"]
 
 
 def test_pods_that_fetch_their_secret_are_delivered_nothing() -> None:
     found = prepared()
-    Standby(found, CREDENTIAL, "green").deliver(API, Secret("hunter2"), "v1")
+    Standby(found, CREDENTIAL, "green", "orders-db-1").deliver(API, Secret("hunter2"), "v1")
     assert found.calls.made == []
 
 

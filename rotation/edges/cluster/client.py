@@ -30,7 +30,6 @@ TIMEOUT = (10.0, 30.0)  # seconds to connect, to read
 # What a patch is: https://kubernetes.io/docs/reference/using-api/api-concepts/#patch-and-apply
 MERGE = "application/merge-patch+json"
 STRATEGIC = "application/strategic-merge-patch+json"
-JSON_PATCH = "application/json-patch+json"
 # Statuses as in https://kubernetes.io/docs/reference/using-api/api-concepts/. 409 is not final:
 # others were faster, and what our patch was decided on has to be looked at anew.
 CODES = http_status.Codes(
@@ -137,6 +136,11 @@ class Api:
 def resource_version(metadata: Any) -> str:
     """The version of an object or a list, for a watch to begin at."""
     return str(metadata.resource_version or "0")
+
+
+def uid_of(metadata: Any) -> str | None:
+    """The uid of an object, which tells it from a later one of the same name."""
+    return str(metadata.uid) if metadata is not None and metadata.uid else None
 
 
 def refusal(what: str, status: int, document: object, retry_after: str | None) -> EdgeError:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 from kubernetes import client
 
 from rotation.decisions import ownership
-from rotation.edges.cluster import patches
-from rotation.edges.cluster.client import JSON_PATCH, MERGE, STRATEGIC, TIMEOUT, resource_version
+from rotation.edges.cluster import events, patches
+from rotation.edges.cluster.client import MERGE, STRATEGIC, TIMEOUT, resource_version, uid_of
+from rotation.edges.cluster.patches import Note
 from rotation.edges.cluster.pods import claim_of, name_of, pod_of
 from rotation.edges.cluster.rollouts import deployment_of, query
 from rotation.model.errors import Missing
@@ -63,6 +64,7 @@ class Deployments:
                 target.name,
                 target.namespace,
                 patches.deliver(target.key, value, version),
+                field_manager=patches.MANAGER,
                 _content_type=MERGE,
                 _request_timeout=TIMEOUT,
             )
@@ -75,9 +77,12 @@ class Deployments:
         images: dict[str, str],
         version: str | None,
         revision: str | None = None,
+        by: str | None = None,
     ) -> None:
         body = patches.start(replicas, images, version)
-        self._patch("start", target, patches.at(body, revision))
+        named = "as it was" if version is None else f"with secret version {version}"
+        note = Note(by, "SlotStarted", f"started {_pods(replicas)} {named}") if by else None
+        self._patch("start", target, body, revision, note)
 
     def sync(
         self,
@@ -87,14 +92,25 @@ class Deployments:
         replicas: int,
         version: str | None,
         revision: str | None = None,
+        by: str | None = None,
     ) -> None:
-        body = patches.sync(template, replicas, version, revision)
-        self._patch("bring a pod template to", target, body, JSON_PATCH)
+        body = patches.sync(template, replicas, version)
+        named = "as it was" if version is None else f"with secret version {version}"
+        did = f"got the pod template that serves, and started {_pods(replicas)} {named}"
+        note = Note(by, "SlotSynced", did) if by else None
+        self._patch("bring a pod template to", target, body, revision, note)
 
     def scale(
-        self, target: DeploymentTarget, replicas: int, *, revision: str | None = None
+        self,
+        target: DeploymentTarget,
+        replicas: int,
+        *,
+        revision: str | None = None,
+        by: str | None = None,
     ) -> None:
-        self._patch("scale", target, patches.at(patches.scale(replicas), revision))
+        body = patches.scale(replicas)
+        note = Note(by, "SlotScaled", f"scaled to {_pods(replicas)}") if by else None
+        self._patch("scale", target, body, revision, note)
 
     def watch(
         self, target: DeploymentTarget, until: Callable[[Deployment], bool], seconds: float
@@ -152,17 +168,23 @@ class Deployments:
         self,
         verb: str,
         target: DeploymentTarget,
-        body: JsonObject | list[JsonObject],
-        form: str = STRATEGIC,
+        body: JsonObject,
+        revision: str | None,
+        note: Note | None,
     ) -> None:
         with self._api.translated(verb, f"Deployment {target}"):
-            self._api.apps.patch_namespaced_deployment(
+            patched = self._api.apps.patch_namespaced_deployment(
                 target.name,
                 target.namespace,
-                body,
-                _content_type=form,
+                patches.with_metadata(body, revision, note),
+                field_manager=patches.MANAGER,
+                _content_type=STRATEGIC,
                 _request_timeout=TIMEOUT,
             )
+            uid = uid_of(patched.metadata)
+        if note is not None:
+            told = events.Subject("apps/v1", "Deployment", target.namespace, target.name, uid)
+            events.tell(self._api, told, note)
 
     def _family(self, target: DeploymentTarget) -> Family:
         """What tells the Deployment's pods from others. Raises `Missing`, `Invalid`."""
@@ -177,6 +199,10 @@ class Deployments:
             )
             pods = [pod for pod in listed.items if pod.metadata and family.has(pod)]
             return pods, resource_version(listed.metadata)
+
+
+def _pods(count: int) -> str:
+    return "1 pod" if count == 1 else f"{count} pods"
 
 
 class Family:

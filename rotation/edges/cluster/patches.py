@@ -21,12 +21,28 @@ Path = tuple[str, ...]
 OURS = "credential-rotation/"
 SLOT = "<slot>"
 
+MANAGER = "credential-rotation"  # of the fields that it writes, in an object's managedFields
 VERSION = f"{OURS}secret-version"  # of the secret that a slot's pods were started with
 FENCE = f"{OURS}went-back"  # makes a swap that was prepared before it come to nothing
+ROTATION = f"{OURS}rotation"  # the last one that changed the object
+DID = f"{OURS}did"  # what it did
 
 ANNOTATION: Path = ("metadata", "annotations", OURS)
 REPLICAS: Path = ("spec", "replicas")
 TEMPLATE: Path = ("spec", "template")  # all of it: what the guard lets through only where told to
+
+
+class Note(NamedTuple):
+    """What a rotation did to an object: `reason` in one word, as Events have it, and `did` in a
+    sentence without its subject."""
+
+    rotation: str
+    reason: str
+    did: str
+
+    @property
+    def annotations(self) -> dict[str, str]:
+        return {ROTATION: self.rotation, DID: self.did}
 
 
 class Sent(NamedTuple):
@@ -38,19 +54,20 @@ class Sent(NamedTuple):
 
 # By verb of `contracts.traffic` and `contracts.pods`; one that is not here sends no patch.
 VERBS: dict[str, Sent] = {
-    "move": Sent("services", (("spec", "selector", SLOT),)),
+    "move": Sent("services", (("spec", "selector", SLOT), ANNOTATION)),
     "fence": Sent("services", (ANNOTATION,)),
     "start": Sent(
         "deployments",
         (
             REPLICAS,
+            ANNOTATION,
             ("spec", "template", *ANNOTATION),
             ("spec", "template", "spec", "containers", "*", "image"),
             ("spec", "template", "spec", "initContainers", "*", "image"),
         ),
     ),
-    "sync": Sent("deployments", (REPLICAS, TEMPLATE)),
-    "scale": Sent("deployments", (REPLICAS,)),
+    "sync": Sent("deployments", (REPLICAS, TEMPLATE, ANNOTATION)),
+    "scale": Sent("deployments", (REPLICAS, ANNOTATION)),
     "deliver": Sent("secrets", (("data", "*"), ANNOTATION)),
 }
 
@@ -69,16 +86,9 @@ def allowed(*, sync: bool = False) -> dict[str, set[Path]]:
     return paths
 
 
-def move(label: str, came_from: str, to: Slot, revision: str | None) -> list[JsonObject]:
-    """The JSON patch that changes the slot, and fails unless selector and revision are these."""
-    path = "/spec/selector/" + label.replace("~", "~0").replace("/", "~1")
-    body: list[JsonObject] = [
-        {"op": "test", "path": path, "value": came_from},
-        {"op": "replace", "path": path, "value": to},
-    ]
-    if revision is not None:
-        body.insert(0, {"op": "test", "path": "/metadata/resourceVersion", "value": revision})
-    return body
+def move(label: str, to: Slot) -> JsonObject:
+    """The merge patch that changes the slot in a Service's selector."""
+    return {"spec": {"selector": {label: to}}}
 
 
 def fence(token: str) -> JsonObject:
@@ -98,26 +108,14 @@ def start(replicas: int, images: dict[str, str], version: str | None) -> JsonObj
     return {"spec": {"replicas": replicas, "template": pod}}
 
 
-def sync(
-    template: Template, replicas: int, version: str | None, revision: str | None
-) -> list[JsonObject]:
-    """The JSON patch that sets all of a Deployment's pod template, with the secret version if there
-    is one, and the number of pods.
-
-    The revision is sent along as it was, and answered as in `at`: a `test` that fails would look
-    like a patch that is not valid.
-    """
+def sync(template: Template, replicas: int, version: str | None) -> JsonObject:
+    """The strategic merge patch that scales a Deployment and sets all of its pod template, with the
+    secret version if there is one: what the template has not is gone."""
     pod, metadata = template.document, template.document.get("metadata") or {}
     if version is not None:
         notes = {**(metadata.get("annotations") or {}), VERSION: version}
         pod = {**pod, "metadata": {**metadata, "annotations": notes}}
-    body: list[JsonObject] = [
-        {"op": "replace", "path": "/spec/template", "value": pod},
-        {"op": "replace", "path": "/spec/replicas", "value": replicas},
-    ]
-    if revision is not None:
-        body.append({"op": "replace", "path": "/metadata/resourceVersion", "value": revision})
-    return body
+    return {"spec": {"replicas": replicas, "template": {"$patch": "replace", **pod}}}
 
 
 def scale(replicas: int) -> JsonObject:
@@ -125,13 +123,15 @@ def scale(replicas: int) -> JsonObject:
     return {"spec": {"replicas": replicas}}
 
 
-def at(body: JsonObject, revision: str | None) -> JsonObject:
-    """The patch, which the API server answers with 409 if the object was changed since the
-    revision."""
-    if revision is None:
-        return body
-    metadata = {**body.get("metadata", {}), "resourceVersion": revision}
-    return {**body, "metadata": metadata}
+def with_metadata(body: JsonObject, revision: str | None, note: Note | None) -> JsonObject:
+    """The patch with annotations that say who did what; the API server answers it with 409 if the
+    object was changed since the revision."""
+    metadata: JsonObject = {}
+    if revision is not None:
+        metadata["resourceVersion"] = revision
+    if note is not None:
+        metadata["annotations"] = note.annotations
+    return {**body, "metadata": metadata} if metadata else body
 
 
 def deliver(key: str, value: Secret, version: str) -> JsonObject:

@@ -10,14 +10,9 @@ from urllib.parse import quote, unquote
 import urllib3
 
 from rotation.edges.bounded import within
-from rotation.edges.cluster import patches
-from rotation.edges.cluster.client import (
-    JSON_PATCH,
-    MERGE,
-    TIMEOUT,
-    refusal,
-    resource_version,
-)
+from rotation.edges.cluster import events, patches
+from rotation.edges.cluster.client import MERGE, TIMEOUT, refusal, resource_version, uid_of
+from rotation.edges.cluster.patches import Note
 from rotation.model.errors import Conflict, Invalid, Missing, Unavailable
 from rotation.model.reasons import Code
 from rotation.model.world import Answer, Route, shown_slot
@@ -25,8 +20,11 @@ from rotation.model.world import Answer, Route, shown_slot
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from kubernetes import client
+
     from rotation.edges.cluster.client import Api
     from rotation.model.targets import ServiceTarget
+    from rotation.model.wire import JsonObject
     from rotation.model.world import Slot
 
 LONGEST_BODY = 64 * 1024
@@ -82,45 +80,65 @@ class Services:
             return None
 
     def move(
-        self, target: ServiceTarget, came_from: str, to: Slot, *, revision: str | None = None
+        self,
+        target: ServiceTarget,
+        came_from: str,
+        to: Slot,
+        *,
+        revision: str | None = None,
+        by: str | None = None,
     ) -> None:
-        body = patches.move(target.label, came_from, to, revision)
+        seen = self._movable(target, came_from, to, revision)
+        if seen is None:
+            return
+        did = f"moved traffic from {shown_slot(came_from)} to {to}"
+        note = Note(by, "TrafficMoved", did) if by else None
+        body = patches.with_metadata(patches.move(target.label, to), seen, note)
         try:
             with self._api.translated("select a slot in", f"Service {target}"):
-                self._api.core.patch_namespaced_service(
-                    target.name,
-                    target.namespace,
-                    body,
-                    _content_type=JSON_PATCH,
-                    _request_timeout=TIMEOUT,
-                )
-        except (Invalid, Conflict, Unavailable) as error:
-            if error.code not in {Code.CLUSTER_ERROR, Code.CLUSTER_CONFLICT}:
+                uid = uid_of(self._patch(target, body).metadata)
+        except Unavailable as error:
+            if error.code is not Code.CLUSTER_CONFLICT:
                 raise
-            self._demand_moved(target, came_from, to)
+            self._movable(target, came_from, to, seen)
+            return
+        if note is not None:
+            told = events.Subject("v1", "Service", target.namespace, target.name, uid)
+            events.tell(self._api, told, note)
 
     def fence(self, target: ServiceTarget, token: str) -> None:
         with self._api.translated("fence", f"Service {target}"):
-            self._api.core.patch_namespaced_service(
-                target.name,
-                target.namespace,
-                patches.fence(token),
-                _content_type=MERGE,
-                _request_timeout=TIMEOUT,
-            )
+            self._patch(target, patches.fence(token))
 
-    def _demand_moved(self, target: ServiceTarget, came_from: str, to: Slot) -> None:
-        """Raises why a `move` failed its `test`, unless traffic goes to `to` already."""
+    def _patch(self, target: ServiceTarget, body: JsonObject) -> client.V1Service:
+        """The Service as the merge patch has made it. Raises what the SDK raises."""
+        return self._api.core.patch_namespaced_service(
+            target.name,
+            target.namespace,
+            body,
+            field_manager=patches.MANAGER,
+            _content_type=MERGE,
+            _request_timeout=TIMEOUT,
+        )
+
+    def _movable(
+        self, target: ServiceTarget, came_from: str, to: Slot, revision: str | None
+    ) -> str | None:
+        """The Service's revision, if its traffic goes to where it came from; None if it is moved
+        already. Raises as `move` does."""
         route, what = self.route(target), f"cluster {self._api.name}: Service {target}"
         if route is None:
             raise Missing(Code.CLUSTER_MISSING, f"{what} is not there")
-        if route.slot == came_from:
-            text = f"{what} was changed meanwhile; it has to be looked at anew"
-            raise Unavailable(Code.TRAFFIC_CHANGED, text)
-        if route.slot != to:
+        if route.slot == to:
+            return None
+        if route.slot != came_from:
             seen, wanted = shown_slot(route.slot), shown_slot(came_from)
             text = f"{what} selects {seen}, not {wanted}; somebody else changed it"
             raise Conflict(Code.TRAFFIC_ELSEWHERE, text)
+        if revision not in {None, route.revision}:
+            text = f"{what} was changed meanwhile; it has to be looked at anew"
+            raise Unavailable(Code.TRAFFIC_CHANGED, text)
+        return route.revision
 
     def ask(self, target: ServiceTarget, path: str, timeout: float) -> Answer:
         route, _, query = path.partition("?")
