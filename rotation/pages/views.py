@@ -17,7 +17,7 @@ from rotation.pages.timeline import retiring
 from rotation.pages.wording import clock, count, moment, span
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from datetime import datetime
 
     from rotation.front.credentials import SeenCredential
