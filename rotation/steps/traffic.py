@@ -72,7 +72,7 @@ def _move(step: Step, *, back: bool) -> Moved:
     previewed = preview_slot(step)
     if previewed != came_from:
         step.traffic.move(step.workload.standby, previewed, came_from, by=by)
-    return Moved(left=_left_behind(step))
+    return Moved(left=_left_behind(step, back=back))
 
 
 Found = dict["Slot", "Deployment | None"]
@@ -135,7 +135,7 @@ def _fails(step: Step, slot: Slot) -> bool:
     return True
 
 
-def _left_behind(step: Step) -> str:
+def _left_behind(step: Step, *, back: bool) -> str:
     """What the other slot has and this one, where traffic goes now, has not; empty for nothing.
 
     Empty also where the reference does not ask for it.
@@ -146,7 +146,9 @@ def _left_behind(step: Step) -> str:
         return ""
     found, behind = _deployments(step), other(step.slot)
     own, others = _images(step, found)
-    paths = _drift(step, found)
+    # On the way back nobody is asked any more, whatever was to be told only.
+    drifted = drift(step.credential, step.workload, behind, found).paths
+    paths = beyond_containers(drifted) if back else _drift(step, found)
     left = []
     if own != others and others:
         left.append(

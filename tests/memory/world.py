@@ -196,6 +196,14 @@ class World:
             if not deployment.replicas:
                 deployment.past = "ProgressDeadlineExceeded"
 
+    def configure(self) -> None:
+        """Gives what serves a variable that the other slot has not, unless that is refused."""
+        for _, _, workload in self.workloads():
+            for deployment in self._deployments():
+                mine = deployment.name in workload.deployments.values()
+                if workload.template != "refuse" and mine and deployment.replicas:
+                    deployment.env = {"CONFIG": "first"}
+
     def leave_strays(self) -> None:
         """Adds an evicted pod and a debug copy to each Deployment that serves."""
         for cluster in self.clusters.values():

@@ -9,6 +9,7 @@ from rotation.config import Configuration
 from rotation.model.world import SLOTS, Session, other
 from tests.memory.cluster import BROKEN
 from tests.memory.owner import Owner
+from tests.simulation.scenario import beside
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -34,6 +35,7 @@ class Others:
         self.damaging: list[tuple[str, str]] = []  # credential, what
         self.touched: dict[Owner, datetime] = {}  # when last
         self.released: dict[str, str] = {}  # by workload, the image that went last to what serves
+        self.configured: dict[str, str] = {}  # the variable
         self.exhausted = False  # once they have used up the database's connections
         self.edited: dict[str, datetime] = {}  # by credential, when its entry in the file was
 
@@ -42,6 +44,10 @@ class Others:
         for _ in range(self._rng.choice([0, 0, 0, 1, 1, 2, 4])):
             deed = self._rng.choice(DEEDS)
             self._machine.calls.at[self._rng.randrange(2, 150)] = lambda deed=deed: self.do(deed)  # type: ignore[misc]  # a default binds the loop's variable
+        later = beside(self._rng)
+        if later.random() < 0.1:
+            at = self._machine.calls.at
+            at.setdefault(later.randrange(2, 150), lambda: self.do(Others.configures))
 
     def do(self, deed: Callable[[Others], None]) -> None:
         deed(self)
@@ -175,6 +181,25 @@ class Others:
             if slot is not None and found is not None:
                 self._deploy(Owner(name, slot), cluster, found, f"r{len(self.done)}")
 
+    def configures(self) -> None:
+        """Releases configuration: each workload gets a variable of its own where it is served."""
+        for name, _, workload in self._world.workloads():
+            cluster = self._world.clusters[workload.cluster]
+            service = cluster.service(workload.production)
+            slot = next((slot for slot in SLOTS if service and service.slot == slot), None)
+            found = cluster.find(workload.deployment(slot)) if slot else None
+            if slot is None or found is None:
+                continue
+            variable = f"C{len(self.done)}"
+            self._did(
+                f"set {variable} in {found.name}",
+                Owner(name, slot),
+                lambda cluster=cluster, found=found, env={variable: "1"}: cluster.configure(  # type: ignore[misc]  # defaults bind the loop's variables
+                    found, env
+                ),
+            )
+            self.configured[workload.name] = variable
+
     def edits(self) -> None:
         """Edits the entry of a credential whose rotation is under way, or takes it away."""
         name, _ = self._credential()
@@ -219,6 +244,7 @@ class Others:
             Owner(credential, slot),  # type: ignore[arg-type]
         )
         self.released.clear()  # it is their deed what serves now
+        self.configured.clear()
 
     def selects_preview(self) -> None:
         owner, workload, cluster = self._workload()

@@ -12,6 +12,7 @@ from tests.memory.cluster import Times
 from tests.memory.world import Live
 
 if TYPE_CHECKING:
+    from rotation.model.world import TemplatePolicy
     from tests.simulation.troubles import Trouble
 
 APPROVERS = ("ann@example.org", "ben@example.org")
@@ -42,6 +43,7 @@ class Scenario:
     strays: bool = False
     shared: bool = False
     late: float = 0.0  # of a pooler, in seconds
+    configured: bool = False  # what serves has a variable more, where that is in nobody's way
 
 
 def draw(rng: Random) -> Scenario:
@@ -68,28 +70,31 @@ def draw(rng: Random) -> Scenario:
         stale=rng.random() < 0.15,
         strays=rng.random() < 0.15,
         shared=rng.random() < 0.02,
-        late=_beside(rng).choice([0.0, 3.0, 100.0, 100.0]),
+        late=beside(rng).choice([0.0, 3.0, 100.0, 100.0]),
+        configured=beside(rng, 1).random() < 0.5,
     )
 
 
-def _beside(rng: Random) -> Random:
-    """Of draws that came later, so that no other draw of a seed changes with them."""
+def beside(rng: Random, number: int = 0) -> Random:
+    """Of draws that came later, so that no other draw of a seed changes with them; `number` tells
+    those of one place apart."""
     copied = Random()  # noqa: S311 - not a secret
     copied.setstate(rng.getstate())
-    return Random(copied.getrandbits(64))  # noqa: S311 - not a secret
+    return Random(copied.getrandbits(64) + number)  # noqa: S311 - not a secret
 
 
 def _count(rng: Random, credentials: int) -> int:
     return 1 if credentials > 1 else rng.choices([1, 2, 3], [80, 17, 3])[0]
 
 
-def plain(workloads: int = 2, **more: Any) -> Scenario:
+def plain(workloads: int = 2, template: TemplatePolicy = "refuse", **more: Any) -> Scenario:
     """One credential without surprises, for the sweeps."""
     deliveries = ["csi", "secret"] * workloads
+    orders = document("orders", "url", deliveries[:workloads], {"deadline": "7d"})
+    for workload in orders["workloads"]:
+        workload["template"] = template
     return Scenario(
-        configuration=configuration(
-            {"orders": document("orders", "url", deliveries[:workloads], {"deadline": "7d"})}
-        ),
+        configuration=configuration({"orders": orders}),
         active={"orders": "blue"},
         replicas=2,
         times=Times(controller=0.5, startup=3.0, grace=3.0, routes=1.0, progress=300.0),
@@ -109,12 +114,15 @@ def _credential(rng: Random, name: str, workloads: int) -> dict[str, Any]:
     # A team that rotates late: what Key Vault announces is not due yet, and is skipped.
     late = rng.random() < 0.03
     found = document(name, shape, deliveries, policy) | ({"rotateBefore": "7d"} if late else {})
-    if _beside(rng).random() > 0.85:  # no route that says which role serves
+    if beside(rng).random() > 0.85:  # no route that says which role serves
         found["workloads"][-1]["tests"] = [{"path": "/healthz", "repeat": 1}]
     if rng.random() < 0.1:
         found["database"]["replicas"] = ["read.example"]
-    if _beside(rng).random() < 0.1:
+    if beside(rng).random() < 0.1:
         found["database"]["endpoint"] = {"host": "pooler.example", "port": 6432}
+    policies = beside(rng, 1)
+    for workload in found["workloads"]:
+        workload["template"] = policies.choices(["refuse", "warn", "sync"], [60, 10, 30])[0]
     return found
 
 

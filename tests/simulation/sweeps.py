@@ -20,6 +20,7 @@ from tests.simulation.run import Run, surrounded
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from rotation.model.world import TemplatePolicy
     from tests.simulation.faults import Call, Fate, Kind
     from tests.simulation.passing import Passing
 
@@ -40,6 +41,8 @@ CHOICES: tuple[Choice, ...] = get_args(Choice)
 DEEDS: dict[str, tuple[Callable[[Others], None], frozenset[str]]] = {
     "grows": (Others.grows, frozenset()),
     "releases": (Others.releases, frozenset()),
+    "configures": (Others.configures, frozenset({"rolled-back"})),
+    "syncs": (Others.configures, frozenset()),
     "rewrites": (Others.rewrites, frozenset()),
     "loses": (Others.loses, frozenset({"rolled-back"})),
     "exhausts": (Others.exhausts, frozenset({"aborted", "rolled-back"})),
@@ -136,7 +139,7 @@ def met(answer: Choice) -> tuple[Call, ...]:
 
 def problems(case: Case, *, again: bool = False) -> list[str]:
     """What is wrong with how the case ends; empty if nothing is. `again`: with a second half."""
-    run = _run(case.plan, case.answer)
+    run = _run(case.plan, case.answer, "sync" if case.kind == "syncs" else "refuse")
     checker = run.machine.checker
     if case.kind in DEEDS:
         deed, _ = DEEDS[case.kind]
@@ -187,8 +190,8 @@ def _allowed(case: Case) -> set[str]:
     return {ENDS[case.answer]}
 
 
-def _run(plan: Scripted, answer: Choice) -> Run:
+def _run(plan: Scripted, answer: Choice, template: TemplatePolicy = "refuse") -> Run:
     rng = Random(0)  # noqa: S311 - a seed that replays
-    run = Run(scenario.plain(), rng, plan, story=False)
+    run = Run(scenario.plain(template=template), rng, plan, story=False)
     run.people.busy, run.people.answer = False, answer
     return run
