@@ -41,7 +41,7 @@ CHOICES: tuple[Choice, ...] = get_args(Choice)
 DEEDS: dict[str, tuple[Callable[[Others], None], frozenset[str]]] = {
     "grows": (Others.grows, frozenset()),
     "releases": (Others.releases, frozenset()),
-    "configures": (Others.configures, frozenset({"rolled-back"})),
+    "configures": (Others.configures, frozenset({"rolled-back", "refused"})),
     "syncs": (Others.configures, frozenset()),
     "rewrites": (Others.rewrites, frozenset()),
     "loses": (Others.loses, frozenset({"rolled-back"})),
