@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 Path = tuple[str, ...]
 
 OURS = "credential-rotation/"
+NOTHING: tuple[Any, ...] = (None, [])  # the API server tells one like the other
 RESTARTED = "kubectl.kubernetes.io/restartedAt"
 CONTAINERS = ("containers", "initContainers")
 # What tells the items of a list apart, as Kubernetes merges them; `name` for all others.
@@ -143,9 +144,9 @@ def _told(path: Path) -> str:
 def _differing(active: Any, standby: Any, path: Path, rules: Rules) -> Iterator[Path]:
     if rules.allows(path):
         return
-    if active is None or standby is None:
-        if active is not standby:
-            yield from _alone(active if standby is None else standby, path, rules)
+    if active in NOTHING or standby in NOTHING:
+        if active not in NOTHING or standby not in NOTHING:
+            yield from _alone(standby if active in NOTHING else active, path, rules)
         return
     ours, theirs = members(active, path), members(standby, path)
     if ours is None or theirs is None:
@@ -212,7 +213,7 @@ def members(value: Any, path: Path) -> dict[str, Any] | None:
     None for anything else.
     """
     if isinstance(value, dict):
-        return {key: found for key, found in value.items() if found is not None}
+        return {key: found for key, found in value.items() if found not in NOTHING}
     if not isinstance(value, list) or not path:
         return None
     key = KEYS.get(path[-1], "name")
@@ -231,6 +232,7 @@ def brought(active: JsonObject, standby: JsonObject, rules: Rules) -> JsonObject
 
 def _brought(active: Any, standby: Any, path: Path, rules: Rules) -> Any:
     """The value to have in the standby, None for nothing; so are both where they have none."""
+    active, standby = (None if one in NOTHING else one for one in (active, standby))
     if active is not None and path[-1:] == ("image",) and _left_out(path):
         return active
     if rules.allows(path):

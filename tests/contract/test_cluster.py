@@ -17,6 +17,7 @@ import os
 import re
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from pathlib import Path
@@ -730,7 +731,17 @@ def test_a_change_of_what_was_changed_since_the_look_comes_to_nothing(
     found = place.pods.deployment(down.deployment)
     assert found is not None
     assert found.version == "v8"
-    CHANGES[verb](place, down.deployment, found.revision)
+
+    def changed() -> bool:
+        """After another look, unless a controller's word on its status was faster."""
+        again = place.pods.deployment(down.deployment)
+        assert again is not None
+        with suppress(Unavailable):
+            CHANGES[verb](place, down.deployment, again.revision)
+            return True
+        return False
+
+    wait_until(changed, 30, "a change between two words of a controller")
 
 
 def test_a_pod_template_is_brought_whole(place: Place, down: Workload) -> None:

@@ -110,6 +110,11 @@ def test_templates_are_the_same_but_for_the_names_of_their_slots() -> None:
         assert differences(template(active), template(standby), rules()) == []
 
 
+def test_an_empty_list_is_none() -> None:
+    standby = change(template("green"), "spec/imagePullSecrets", [])
+    assert differences(template("blue"), standby, rules()) == []
+
+
 def test_notes_of_ours_in_one_of_them_are_no_difference() -> None:
     for lone in ("metadata/annotations", "metadata"):
         standby = template("green")
