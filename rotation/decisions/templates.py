@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 Path = tuple[str, ...]
 
 OURS = "credential-rotation/"
+# Looked at piece by piece also where only one template has any of it.
+PIECEMEAL = {("metadata",), ("metadata", "annotations"), *(("spec", kind) for kind in CONTAINERS)}
 NOTHING: tuple[Any, ...] = (None, [])  # the API server tells one like the other
 RESTARTED = "kubectl.kubernetes.io/restartedAt"
 CONTAINERS = ("containers", "initContainers")
@@ -103,8 +105,8 @@ class Rules(NamedTuple):
         )
 
     def within(self, path: Path) -> bool:
-        """Whether something under a path may differ, and not all of it."""
-        return path in {("metadata",), ("metadata", "annotations")} or any(
+        """Whether something under a path may differ, and not all of it; or is told one by one."""
+        return path in PIECEMEAL or any(
             len(one) > len(path) and one[: len(path)] == path
             for own in self.differs
             for one in (own, self._renamed(own))

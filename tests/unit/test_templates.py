@@ -110,6 +110,13 @@ def test_templates_are_the_same_but_for_the_names_of_their_slots() -> None:
         assert differences(template(active), template(standby), rules()) == []
 
 
+def test_the_only_init_containers_are_named_one_by_one() -> None:
+    standby = change(template("green"), "spec/initContainers", None)
+    found = differences(template("blue"), standby, rules())
+    assert found == ["spec.initContainers[migrate]", "spec.initContainers[wait]"]
+    assert differences(template("blue"), brought(template("blue"), standby, rules()), rules()) == []
+
+
 def test_an_empty_list_is_none() -> None:
     standby = change(template("green"), "spec/imagePullSecrets", [])
     assert differences(template("blue"), standby, rules()) == []
