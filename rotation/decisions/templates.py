@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 Path = tuple[str, ...]
 
 OURS = "credential-rotation/"
+CONTAINERS = ("containers", "initContainers")
 # Looked at piece by piece also where only one template has any of it.
 PIECEMEAL = {("metadata",), ("metadata", "annotations"), *(("spec", kind) for kind in CONTAINERS)}
 NOTHING: tuple[Any, ...] = (None, [])  # the API server tells one like the other
 RESTARTED = "kubectl.kubernetes.io/restartedAt"
-CONTAINERS = ("containers", "initContainers")
 # What tells the items of a list apart, as Kubernetes merges them; `name` for all others.
 # https://kubernetes.io/docs/reference/generated/kubernetes-api/ (patch merge key)
 KEYS = {
