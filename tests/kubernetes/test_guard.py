@@ -453,7 +453,9 @@ def test_a_whole_pod_template_passes_only_where_the_owner_says_so(changed: Guard
         assert seen is not None
         assert seen.template is not None
         document = copy.deepcopy(seen.template.document)
-        document["spec"]["containers"][0]["env"].append({"name": "ADDED", "value": "1"})
+        web = document["spec"]["containers"][0]
+        document["spec"]["containers"] = [web]
+        web["env"].append({"name": "ADDED", "value": "1"})
         app.pods.sync(STANDBY, Template(document), replicas=1, version="v8", revision=seen.revision)
 
     with pytest.raises(Denied, match="policy credential-rotation-deployments") as denied:
@@ -462,8 +464,8 @@ def test_a_whole_pod_template_passes_only_where_the_owner_says_so(changed: Guard
     with told(changed, templates="sync"):
         wait_until(lambda: not refused(bring), 10, "the guard's settings being in force")
         found = changed.get("Deployment", "api-green")["spec"]
-        added = found["template"]["spec"]["containers"][0]["env"][-1]
-        assert (added, found["replicas"]) == ({"name": "ADDED", "value": "1"}, 1)
+        (only,) = found["template"]["spec"]["containers"]
+        assert (only["env"][-1], found["replicas"]) == ({"name": "ADDED", "value": "1"}, 1)
         answer = changed.patch(APP, "Deployment", "api-green", {"spec": {"paused": True}})
         assert (answer.status, DEPLOYMENT in answer.message) == (403, True), answer
         answer = changed.patch(APP, "Deployment", "api-green", {"metadata": {"labels": {"a": "b"}}})

@@ -9,8 +9,10 @@ import msgspec
 import pytest
 import yaml
 
+from local import world as world_
 from rotation.config import parse
 from rotation.decisions.plan import Refuse, Rotate, doubts, plan
+from rotation.decisions.templates import Names, Rules, brought, differences
 from rotation.model.activities import Moved, Reference
 from rotation.model.errors import Conflict
 from rotation.model.reasons import Code
@@ -95,6 +97,20 @@ class Drifting:
 
 
 DIFFER = "workload api: the pod templates of Deployments api-blue and api-green differ at " + LEVEL
+
+
+EXAMPLE = world_.MANIFESTS / "example"
+
+
+@pytest.mark.parametrize("name", ["api", "web"])
+def test_the_manifests_that_are_shown_are_no_drift(name: str) -> None:
+    """A SecretProviderClass and a Kubernetes Secret with the slot in their names among them."""
+    found = yaml.safe_load_all((EXAMPLE / f"{name}.yaml").read_text(encoding="utf-8"))
+    blue, green = (one["spec"]["template"] for one in found if one["kind"] == "Deployment")
+    pairs = [(f"{what}blue", f"{what}green") for what in ("orders_", "orders-db-", f"{name}-")]
+    rules = Rules(Names(pairs, ("blue", "green")))
+    assert differences(blue, green, rules) == differences(green, blue, rules) == []
+    assert brought(blue, green, rules) == green
 
 
 # -- the plan
