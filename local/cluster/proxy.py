@@ -106,12 +106,17 @@ class Proxy:
 def _why(error: Exception, url: URL) -> str:
     """What the API server, which is written in Go, says of a pod that it did not reach."""
     at = f"{url.host}:{url.port}"
-    if isinstance(error, aiohttp.ServerDisconnectedError):
-        return "EOF"
-    if isinstance(error, TimeoutError):
-        return f"dial tcp {at}: i/o timeout"
-    if isinstance(error, aiohttp.ClientResponseError):
-        return 'net/http: HTTP/1.x transport connection broken: malformed HTTP response "..."'
+    said = {
+        aiohttp.ServerDisconnectedError: "EOF",
+        aiohttp.ClientConnectorSSLError: "http: server gave HTTP response to HTTPS client",
+        aiohttp.ClientResponseError: (
+            'net/http: HTTP/1.x transport connection broken: malformed HTTP response "..."'
+        ),
+        TimeoutError: f"dial tcp {at}: i/o timeout",
+    }
+    for kind, words in said.items():
+        if isinstance(error, kind):
+            return words
     if isinstance(error, aiohttp.ClientOSError) and error.errno == errno.ECONNREFUSED:
         return f"dial tcp {at}: connect: connection refused"
     if isinstance(error, aiohttp.ClientOSError) and error.errno == errno.ECONNRESET:

@@ -19,6 +19,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    JsonValue,
     ValidationError,
     ValidationInfo,
     field_validator,
@@ -36,6 +37,8 @@ from rotation.config.fields import (
     DnsLabel,
     DnsSubdomain,
     Duration,
+    HeaderName,
+    HeaderValue,
     Host,
     HttpsUrl,
     JsonScalar,
@@ -206,15 +209,25 @@ class SlotLogin(Section):
     secret: SecretName
 
 
+WITH_BODY = {"POST", "PUT", "PATCH"}
+
+
 class WorkloadTest(Section):
     """One HTTP request that must succeed `repeat` times in a row.
 
-    `{role}` and `{slot}` in `json`, `path` and `url` stand for the slot under test. `status` is
-    what must be answered; every key of `json` must be in the answer with just that value.
+    `{role}` and `{slot}` in `json`, `path`, `url`, `headers` and `body` stand for the slot under
+    test. `status` is what must be answered; every key of `json`, a field's name or a JSON Pointer,
+    must lead to just that value in the answer.
     """
 
     path: TestPath | None = None
     url: TestUrl | None = None
+    method: Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"] = "GET"
+    scheme: Literal["http", "https"] = "http"  # that pods speak, with `path`
+    port: ServicePort = None  # with `path`; the workload's unless given
+    certificate_authority: Annotated[str, Field(min_length=1)] | None = None  # PEM, or a path
+    headers: Annotated[dict[HeaderName, HeaderValue], Field(max_length=20)] = {}
+    body: str | dict[str, JsonValue] | list[JsonValue] | None = None  # no text: it is sent as JSON
     status: Annotated[int, Field(ge=100, le=599)] = 200
     # `json` is the file's word; the attribute is not called so, since BaseModel has such a method.
     expect: dict[str, JsonScalar] | None = Field(default=None, alias="json")
@@ -227,11 +240,29 @@ class WorkloadTest(Section):
             raise ValueError("give either `path` (through the Service) or `url`")
         return self
 
+    @model_validator(mode="after")
+    def _fitting_parts(self) -> Self:
+        """Refuses what would be left out silently."""
+        if self.url is not None and (self.scheme != "http" or self.port is not None):
+            raise ValueError("`scheme` and `port` go with `path`: a URL has its own")
+        if self.certificate_authority is not None and not (self.url or "").startswith("https:"):
+            raise ValueError("`certificateAuthority` goes with an https `url`")
+        if self.path is not None and any(name.lower() == "host" for name in self.headers):
+            raise ValueError("the header Host goes with `url`: the API server sets it for `path`")
+        if len({name.lower() for name in self.headers}) < len(self.headers):
+            raise ValueError("`headers` has a name twice")
+        if self.body is not None and self.method not in WITH_BODY:
+            raise ValueError(f"`body` goes with a method of {', '.join(sorted(WITH_BODY))}")
+        if self.method == "HEAD" and self.expect:
+            raise ValueError("`json` does not go with HEAD, which is answered without a body")
+        return self
+
     @property
     def reaches_standby(self) -> bool:
-        """Whether it can test a slot that does not serve: through `preview`, or by a URL that names
-        the slot."""
-        return self.path is not None or "{slot}" in (self.url or "")
+        """Whether it can test a slot that does not serve: through `preview`, or by a URL or header
+        that names the slot."""
+        names = (self.url or "", *self.headers.values())
+        return self.path is not None or any("{slot}" in name for name in names)
 
     @property
     def proves_role(self) -> bool:

@@ -137,6 +137,23 @@ def port_of_service(value: object) -> str | int | None:
     raise ValueError(f"{shown(value)} is neither a port number nor the name of a Service's port")
 
 
+# RFC 9110: those that a request is framed by, or that say who asks. What tells a secret belongs in
+# no file, and the API server takes its own for the app's.
+NOT_A_TESTS = {
+    "authorization", "connection", "content-length", "cookie", "expect", "keep-alive",
+    "proxy-authorization", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade",
+}  # fmt: skip
+
+
+def header_name(value: str) -> str:
+    """The name of a header that a test may send."""
+    if not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}", value):
+        raise ValueError(f"{shown(value)} is not the name of a header")
+    if value.lower() in NOT_A_TESTS or value.lower().startswith("impersonate-"):
+        raise ValueError(f"{value} is not for tests: it frames a request, or says who asks")
+    return value
+
+
 def json_scalar(value: object) -> object:
     """The value, if JSON has it as a text, whole number, true, false or null."""
     if value is None or isinstance(value, str | int | bool):
@@ -269,4 +286,9 @@ Addresses = Annotated[
 ]
 TemplatePath = Annotated[str, AfterValidator(template_path)]
 WaivableCode = Annotated[str, AfterValidator(waivable_code)]
+HeaderName = Annotated[str, AfterValidator(header_name)]
+HeaderValue = Annotated[
+    str,
+    AfterValidator(matching(r"[\x21-\x7e]([\x20-\x7e]{0,998}[\x21-\x7e])?", "one line of ASCII")),
+]
 JsonScalar = Annotated[str | int | bool | None, BeforeValidator(json_scalar)]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from rotation.model.world import PLAIN
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
     from rotation.contracts.topic import Topic
     from rotation.contracts.traffic import Traffic, TrafficReader
     from rotation.contracts.vault import Vault, VaultReader
-    from rotation.model.world import Answer
+    from rotation.model.world import Answer, Manner
     from rotation.settings import Settings
 
 
@@ -50,8 +52,13 @@ class Readers(Protocol):
 
     def pods(self, cluster: str) -> PodsReader: ...
 
-    def fetch(self, url: str, timeout: float) -> Answer:
-        """The answer to a GET of a test's URL; `timeout` is in seconds.
+    def fetch(
+        self, url: str, timeout: float, manner: Manner = PLAIN, authority: str | None = None
+    ) -> Answer:
+        """The answer to a request of a test's URL; `timeout` is in seconds.
+
+        `authority` is what vouches for an https server, PEM text or a file's path; public ones
+        unless given.
 
         Raises `Unavailable` without an answer, `Invalid` for a URL that may not be fetched.
         """

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from rotation.model.world import PLAIN
+
 if TYPE_CHECKING:
     from rotation.model.targets import ServiceTarget
-    from rotation.model.world import Answer, Route, Slot
+    from rotation.model.world import Answer, Manner, Route, Slot
 
 
 class TrafficReader(Protocol):
@@ -15,8 +17,10 @@ class TrafficReader(Protocol):
     def route(self, target: ServiceTarget) -> Route | None:
         """The Service's route; None if the Service does not exist."""
 
-    def ask(self, target: ServiceTarget, path: str, timeout: float) -> Answer:
-        """The answer to a GET through the API server's service proxy, within `timeout` seconds.
+    def ask(
+        self, target: ServiceTarget, path: str, timeout: float, manner: Manner = PLAIN
+    ) -> Answer:
+        """The answer to a request through the API server's service proxy, within `timeout` seconds.
 
         Raises `Unavailable` without an answer, `Missing` without a Service, `Invalid`.
         """

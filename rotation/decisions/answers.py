@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from rotation.model.world import Slot
+
+INDEX = re.compile(r"0|[1-9][0-9]{0,8}")  # of a list, as JSON Pointers write it
+ABSENT = object()
 
 
 @dataclass(frozen=True)
@@ -43,13 +47,29 @@ def judge(expected: Expectation, status: int, body: bytes) -> Reason | None:
         document: object = json.loads(body)
     except (ValueError, RecursionError):
         return reason(Code.TEST_NOT_JSON, "did not answer JSON")
-    if not isinstance(document, dict):
-        return reason(Code.TEST_NOT_JSON, "did not answer a JSON object")
+    if not isinstance(document, dict | list):
+        return reason(Code.TEST_NOT_JSON, "did not answer a JSON object or list")
     for key, expected_value in expected.fields.items():
-        answered = document.get(key)
+        answered = _at(document, key)
         equal = answered == expected_value and (
             isinstance(answered, bool) is isinstance(expected_value, bool)
         )
-        if key not in document or not equal:
+        if answered is ABSENT or not equal:
             return reason(Code.TEST_FIELD, f"JSON field {key!r} is not {expected_value!r}")
     return None
+
+
+def _at(document: object, key: str) -> object:
+    """What a key leads to, or `ABSENT`: a field of the document, or with a slash in front a JSON
+    Pointer (https://www.rfc-editor.org/rfc/rfc6901)."""
+    if not key.startswith("/"):
+        return document.get(key, ABSENT) if isinstance(document, dict) else ABSENT
+    for part in key[1:].split("/"):
+        name = part.replace("~1", "/").replace("~0", "~")
+        if isinstance(document, dict):
+            document = document.get(name, ABSENT)
+        elif isinstance(document, list) and INDEX.fullmatch(name) and int(name) < len(document):
+            document = document[int(name)]
+        else:
+            return ABSENT
+    return document

@@ -20,6 +20,7 @@ from rotation.clouds import named
 from rotation.model.errors import ConfigurationError, Invalid
 from rotation.model.reasons import Code
 from rotation.model.targets import SecretTarget
+from rotation.model.world import PLAIN
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from rotation.contracts.vault import Vault
     from rotation.edges.cluster.client import Api
     from rotation.edges.identity import Identity
-    from rotation.model.world import Answer
+    from rotation.model.world import Answer, Manner
     from rotation.secrecy import Secret
     from rotation.settings import Settings
 
@@ -237,10 +238,12 @@ class AzureEdges:
             )
         return self._topics[endpoint]
 
-    def fetch(self, url: str, timeout: float) -> Answer:
+    def fetch(
+        self, url: str, timeout: float, manner: Manner = PLAIN, authority: str | None = None
+    ) -> Answer:
         from rotation.edges.web import fetch
 
-        return fetch(url, timeout)
+        return fetch(url, timeout, manner, authority)
 
     def now(self) -> datetime:
         return datetime.now(UTC)

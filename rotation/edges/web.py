@@ -1,4 +1,4 @@
-"""Fetches a test's URL: one GET, no redirects, no proxy, and never the metadata service.
+"""Fetches a test's URL: one request, no redirects, no proxy, and never the metadata service.
 
 The URLs come from credentials.yaml, which only its owner writes; still, an address that hands out
 tokens to whoever asks on this network is refused, whatever name it hides behind.
@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+import ssl
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import urllib3
@@ -15,7 +17,10 @@ import urllib3
 from rotation.edges.bounded import Http, Https, within
 from rotation.model.errors import Invalid, Unavailable
 from rotation.model.reasons import Code
-from rotation.model.world import Answer
+from rotation.model.world import PLAIN, Answer
+
+if TYPE_CHECKING:
+    from rotation.model.world import Manner
 
 LONGEST_BODY = 64 * 1024
 SCHEMES = ("https", "http")
@@ -26,33 +31,52 @@ METADATA = (
 )
 
 
-def fetch(url: str, timeout: float) -> Answer:
-    """The answer to a GET of the URL; `timeout` is in seconds, for all of it.
+def fetch(url: str, timeout: float, manner: Manner = PLAIN, authority: str | None = None) -> Answer:
+    """The answer to a request of the URL; `timeout` is in seconds, for all of it.
 
-    Raises `Unavailable` without an answer, `Invalid` for a URL that may not be fetched.
+    `authority` is what vouches for an https server, PEM text or a file's path; public ones unless
+    given. Raises `Unavailable` without an answer, `Invalid` for a URL that may not be fetched.
     """
-    _check(url)
+    what = f"{manner.method} {url}"
+    _check(what, url)
+    trust = None if authority is None else _trusting(authority)
     # Without retries a redirect is an answer too, and is not followed.
-    with urllib3.PoolManager(retries=False) as pool, within(timeout):
+    with urllib3.PoolManager(retries=False, ssl_context=trust) as pool, within(timeout):
         pool.pool_classes_by_scheme = POOLS
         try:
             response = pool.request(
-                "GET",
+                manner.method,
                 url,
-                headers={"User-Agent": "credential-rotation", "Connection": "close"},
+                body=manner.body,
+                headers={
+                    "User-Agent": "credential-rotation",
+                    **manner.headers,
+                    "Connection": "close",
+                },
                 timeout=urllib3.Timeout(total=timeout),
                 preload_content=False,
             )
             with response:
                 return Answer(response.status, response.read(LONGEST_BODY))
         except MetadataError as error:
-            raise _metadata_refused(url, str(error)) from None
+            raise _metadata_refused(what, str(error)) from None
         except (urllib3.exceptions.HTTPError, OSError) as error:
-            text = f"GET {url} got no answer: {type(error).__name__}"
+            text = f"{what} got no answer: {type(error).__name__}"
             raise Unavailable(Code.TEST_NO_ANSWER, text) from None
 
 
-def _check(url: str) -> None:
+def _trusting(authority: str) -> ssl.SSLContext:
+    """What takes the certificates of one authority. Raises `Invalid`."""
+    try:
+        if authority.lstrip().startswith("-----BEGIN"):
+            return ssl.create_default_context(cadata=authority)
+        return ssl.create_default_context(cafile=authority)
+    except (OSError, ValueError) as error:
+        text = f"certificateAuthority of a test cannot be used: {type(error).__name__}"
+        raise Invalid(Code.TEST_AUTHORITY, text) from None
+
+
+def _check(what: str, url: str) -> None:
     """Raises for a URL that may not be fetched, as far as that shows without connecting.
 
     Names may resolve to something else a moment later: what counts is whom the connection reaches
@@ -60,21 +84,21 @@ def _check(url: str) -> None:
     """
     parts = urlsplit(url)
     if parts.scheme not in SCHEMES or not parts.hostname:
-        text = f"GET {url}: only http:// and https:// URLs with a host are fetched"
+        text = f"{what}: only http:// and https:// URLs with a host are fetched"
         raise Invalid(Code.TEST_URL, text)
     try:
         addresses = socket.getaddrinfo(parts.hostname, parts.port or 443, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
-        text = f"GET {url}: its host name does not resolve"
+        text = f"{what}: its host name does not resolve"
         raise Unavailable(Code.TEST_NO_ANSWER, text) from None
     for *_, address in addresses:
         if is_metadata(str(address[0])):
-            raise _metadata_refused(url, str(address[0]))
+            raise _metadata_refused(what, str(address[0]))
 
 
-def _metadata_refused(url: str, address: str) -> Invalid:
+def _metadata_refused(what: str, address: str) -> Invalid:
     """The error for a URL behind which the metadata service is."""
-    text = f"GET {url}: {address} is where the metadata service is; use another address"
+    text = f"{what}: {address} is where the metadata service is; use another address"
     return Invalid(Code.TEST_METADATA, text)
 
 

@@ -589,6 +589,13 @@ class Code(StrEnum):
         "correct the URL",
         NEVER,
     )
+    TEST_AUTHORITY = (
+        "test-certificate-authority",
+        Area.TESTS,
+        "the certificateAuthority of a test is neither PEM text nor a file that can be read",
+        "correct it: PEM text, or the path of a file that is deployed with the app",
+        NEVER,
+    )
     TEST_PATH = (
         "test-path",
         Area.TESTS,
@@ -680,12 +687,12 @@ class Code(StrEnum):
         "proxy-tls",
         Area.TESTS,
         (
-            "what answers at the Service's port speaks TLS, or something else that is not HTTP: "
-            "tests by `path` speak HTTP"
+            "what answers at the Service's port does not speak as the test does: TLS where the "
+            "test's `scheme` is `http`, none where it is `https`, or something else"
         ),
         (
-            "name the port that speaks HTTP as the workload's `port`, test by a `url` that has "
-            "`{slot}` in it, or let sessions prove"
+            "name the `scheme` of the test, or the port that speaks it as `port`; where that wants "
+            "a client's certificate, test by a `url` that has `{slot}` in it, or let sessions prove"
         ),
         NEVER,
     )

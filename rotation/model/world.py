@@ -179,6 +179,22 @@ class Deployment:
 
 
 @dataclass(frozen=True)
+class Manner:
+    """How a test asks: the HTTP method, headers beside those that each request has, and a body.
+
+    `scheme` is what pods speak that are asked through the API server, which takes any certificate.
+    """
+
+    method: str = "GET"
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytes | None = None
+    scheme: Literal["http", "https"] = "http"
+
+
+PLAIN = Manner()
+
+
+@dataclass(frozen=True)
 class Answer:
     """A workload's HTTP answer to a test. `body` is cut after 64 KiB."""
 

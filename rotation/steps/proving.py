@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -15,11 +16,13 @@ from rotation.model import wire
 from rotation.model.errors import Denied, EdgeError, Invalid, Unavailable
 from rotation.model.reasons import Code, Reason
 from rotation.model.record import Evidence, SessionCount, TestResult
-from rotation.model.world import SLOTS, other
+from rotation.model.world import SLOTS, Manner, other
 from rotation.steps.drift import drift
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from pydantic import JsonValue
 
     from rotation.config import Credential, Workload, WorkloadTest
     from rotation.contracts.edges import Readers
@@ -124,7 +127,7 @@ def _run(
         else:
             problem = judge(Expectation(test.status, fields), answer.status, answer.body)
     result = TestResult(
-        test=test.path or test.url or "",
+        test=_title(test),
         passed=problem is None,
         problem=problem.text if problem else None,
         attempts=attempts,
@@ -138,12 +141,49 @@ def _ask(
     edges: Readers, workload: Workload, test: WorkloadTest, role: str, slot: Slot, through: Through
 ) -> Answer:
     """The workload's answer to one request of a test."""
-    timeout = test.timeout.total_seconds()
+    timeout, manner = test.timeout.total_seconds(), _manner(test, role, slot)
     if test.url is not None:
-        return edges.fetch(fill(test.url, quote(role, safe=""), slot), timeout)
+        url = fill(test.url, quote(role, safe=""), slot)
+        return edges.fetch(url, timeout, manner, test.certificate_authority)
     target = workload.production if through == "service" else workload.standby
+    if test.port is not None:
+        target = replace(target, port=str(test.port))
     path = fill(test.path or "/", quote(role, safe=""), slot)
-    return edges.traffic(workload.cluster).ask(target, path, timeout)
+    return edges.traffic(workload.cluster).ask(target, path, timeout, manner)
+
+
+def _title(test: WorkloadTest) -> str:
+    """A test as evidence names it: its path or URL, with the method where that is not GET."""
+    asked = test.path or test.url or ""
+    return asked if test.method == "GET" else f"{test.method} {asked}"
+
+
+def _manner(test: WorkloadTest, role: str, slot: Slot) -> Manner:
+    """How a test asks, with `{role}` and `{slot}` filled in."""
+    # Percent-encoded, since headers are ASCII and a role's name need not be.
+    headers = {
+        name: fill(value, quote(role, safe=""), slot) for name, value in test.headers.items()
+    }
+    if test.body is None:
+        return Manner(test.method, headers, scheme=test.scheme)
+    filled = _filled(test.body, role, slot)
+    text, kind = filled, "text/plain; charset=utf-8"
+    if not isinstance(text, str):
+        text, kind = json.dumps(filled, ensure_ascii=False), "application/json"
+    if not any(name.lower() == "content-type" for name in headers):
+        headers["Content-Type"] = kind
+    return Manner(test.method, headers, text.encode(), test.scheme)
+
+
+def _filled(value: JsonValue, role: str, slot: Slot) -> JsonValue:
+    """A JSON value with `{role}` and `{slot}` filled in in its texts."""
+    if isinstance(value, str):
+        return fill(value, role, slot)
+    if isinstance(value, list):
+        return [_filled(item, role, slot) for item in value]
+    if isinstance(value, dict):
+        return {key: _filled(item, role, slot) for key, item in value.items()}
+    return value
 
 
 SESSIONS = "database sessions"  # the name of the test that they are

@@ -42,7 +42,7 @@ from rotation.edges.cluster.services import Services
 from rotation.model.errors import Conflict, Denied, EdgeError, Invalid, Missing, Unavailable
 from rotation.model.reasons import Code
 from rotation.model.targets import DeploymentTarget, SecretKeyTarget, ServiceTarget
-from rotation.model.world import Deployment, Route, Template, shown_slot
+from rotation.model.world import Deployment, Manner, Route, Template, shown_slot
 from rotation.secrecy import Secret, new_password
 from tests.contract.conftest import (
     PLACES,
@@ -1044,6 +1044,45 @@ def test_ask_keeps_path_and_query(cluster: Edge, echo: ServiceTarget) -> None:
     asked = json.loads(cluster.traffic.ask(echo, "/a%20b/ü?x=1&y=%20", 10).body)
     assert (asked["path"], asked["query"]) == ("/a%20b/%C3%BC", "x=1&y= ")
     assert "Authorization" not in asked["headers"]
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
+def test_ask_by_another_method_with_headers_and_a_body(
+    cluster: Edge, echo: ServiceTarget, method: str
+) -> None:
+    body = None if method == "DELETE" else '{"for": "rôle"}'.encode()
+    manner = Manner(method, {"Content-Type": "application/json", "X-Slot": "green"}, body)
+    asked = json.loads(cluster.traffic.ask(echo, "/orders", 10, manner).body)
+    assert (asked["method"], asked["path"]) == (method, "/orders")
+    assert asked["headers"]["X-Slot"] == "green"
+    assert asked["body"] == (body or b"").decode()
+    assert "Authorization" not in asked["headers"]
+    if body:
+        assert asked["headers"]["Content-Type"] == "application/json"
+
+
+def test_ask_of_pods_that_speak_tls(
+    cluster: Edge, echo: ServiceTarget, api: Any, tmp_path: Path
+) -> None:
+    """By any certificate: the API server checks none."""
+    issued = Authority(tmp_path).issue("echo")
+    tls = {"CERTIFICATE": str(issued.certificate), "KEY": str(issued.key)}
+    env = [{"name": name, "value": value} for name, value in tls.items()]
+    asked = {"path": "/healthz", "port": 8080, "scheme": "HTTPS"}
+    probe = {"httpGet": asked, "periodSeconds": 1}
+    manifest = deployment(echo.name, 1, image=ECHO_IMAGE or IMAGE, env=env, readinessProbe=probe)
+    apply(api, [manifest], namespace=echo.namespace)
+    target = DeploymentTarget(echo.namespace, echo.name)
+    cluster.pods.watch(target, ready, 60)
+    wait_until(lambda: len(cluster.pods.listed(target)) == 1, 30, "the former pod's end")
+    answer = cluster.traffic.ask(echo, "/orders", 10, Manner(scheme="https"))
+    assert json.loads(answer.body)["path"] == "/orders"
+
+
+def test_ask_of_pods_that_do_not_speak_tls(cluster: Edge, echo: ServiceTarget) -> None:
+    with pytest.raises(Unavailable) as caught:
+        cluster.traffic.ask(echo, "/orders", 10, Manner(scheme="https"))
+    assert caught.value.code is Code.PROXY_TLS
 
 
 def test_ask_does_not_wait_longer_than_told(cluster: Edge, echo: ServiceTarget) -> None:

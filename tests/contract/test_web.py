@@ -14,6 +14,8 @@ import pytest
 from local.tls import Authority
 from rotation.edges.web import LONGEST_BODY, fetch
 from rotation.model.errors import Invalid, Unavailable
+from rotation.model.reasons import Code
+from rotation.model.world import PLAIN, Answer, Manner
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,6 +41,10 @@ class Server(ThreadingHTTPServer):
 
 class Handler(BaseHTTPRequestHandler):
     server: Server
+
+    def do_POST(self) -> None:
+        self.server.body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.do_GET()
 
     def do_GET(self) -> None:
         self.server.asked.append((self.path, dict(self.headers)))
@@ -138,6 +144,35 @@ def test_a_server_whose_authority_nobody_knows(server: Server, tmp_path: Path) -
     with pytest.raises(Unavailable, match="got no answer: SSLError"):
         fetch(server.url.replace("http:", "https:"), 5)
     assert server.asked == []
+
+
+def test_a_private_authority_vouches_for_a_server(server: Server, tmp_path: Path) -> None:
+    """By its file, or by what stands in that."""
+    authority = Authority(tmp_path)
+    server.socket = authority.issue("web").context().wrap_socket(server.socket, server_side=True)
+    url = server.url.replace("http:", "https:")
+    for given in (str(authority.bundle), authority.bundle.read_text(encoding="utf-8")):
+        assert fetch(url, 5, PLAIN, given).status == 200
+    with pytest.raises(Unavailable, match="got no answer: SSLError"):
+        fetch(url, 5, PLAIN, str(Authority(tmp_path / "another").bundle))
+
+
+@pytest.mark.parametrize("authority", ["no-such-file.pem", "-----BEGIN CERTIFICATE-----\nhunter2"])
+def test_an_authority_that_is_none(authority: str) -> None:
+    with pytest.raises(Invalid, match="certificateAuthority of a test cannot be used: ") as caught:
+        fetch("https://127.0.0.1/", 2, PLAIN, authority)
+    assert caught.value.code is Code.TEST_AUTHORITY
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_request_with_a_method_headers_and_a_body(server: Server) -> None:
+    manner = Manner("POST", {"Host": "green.api.example", "Content-Type": "text/csv"}, b"a,b")
+    assert fetch(f"{server.url}/orders", 5, manner) == Answer(200, b"a,b")
+    ((path, headers),) = server.asked
+    assert path == "/orders"
+    assert headers["Host"] == "green.api.example"
+    assert headers["Content-Type"] == "text/csv"
+    assert headers["User-Agent"] == "credential-rotation"
 
 
 def test_a_server_that_speaks_something_else() -> None:

@@ -12,7 +12,7 @@ from urllib.parse import unquote
 
 from rotation.model.errors import Conflict, Denied, Invalid, Missing, Unavailable
 from rotation.model.reasons import Code
-from rotation.model.world import Answer, Role, Session, shown_slot
+from rotation.model.world import PLAIN, Answer, Role, Session, shown_slot
 from rotation.secrecy import Secret
 from rotation.settings import Settings
 from tests.memory.calls import Change, Direct
@@ -33,7 +33,15 @@ if TYPE_CHECKING:
         ServiceTarget,
     )
     from rotation.model.wire import JsonObject
-    from rotation.model.world import Deployment, Pod, Route, SecretVersion, Slot, Template
+    from rotation.model.world import (
+        Deployment,
+        Manner,
+        Pod,
+        Route,
+        SecretVersion,
+        Slot,
+        Template,
+    )
     from tests.memory.calls import Calls
     from tests.memory.cluster import DeploymentState, ServiceState
     from tests.memory.database import Roles
@@ -94,13 +102,16 @@ class WorldEdges:
     def topic(self, endpoint: str) -> MemoryTopic:  # noqa: ARG002 - there is one
         return MemoryTopic(self.world, self._calls)
 
-    def fetch(self, url: str, timeout: float) -> Answer:
+    def fetch(
+        self, url: str, timeout: float, manner: Manner = PLAIN, authority: str | None = None
+    ) -> Answer:
         def effect(_: float) -> Answer:
             if not self.world.scripted:
                 raise Unavailable(Code.TEST_NO_ANSWER, f"GET {url} got no answer")
             return scripted(self.world)
 
-        return self._calls.read("web", f"fetch {url} {timeout:g}", effect)
+        trusting = f" trusting {authority}" if authority else ""
+        return self._calls.read("web", f"fetch {url} {timeout:g}{_how(manner)}{trusting}", effect)
 
     def now(self) -> datetime:
         return self.clock.now
@@ -346,6 +357,15 @@ def _no_role(role: str) -> Missing:
     return Missing(Code.DATABASE_MISSING, f"role {role} does not exist")
 
 
+def _how(manner: Manner) -> str:
+    """What a test asks with, beside a plain GET."""
+    if manner == PLAIN:
+        return ""
+    headers = ", ".join(f"{name}: {value}" for name, value in sorted(manner.headers.items()))
+    body = (manner.body or b"").decode()
+    return f" by {manner.scheme} {manner.method} [{headers}] {body}".rstrip()
+
+
 class MemoryTraffic:
     """Implements `contracts.traffic.Traffic`."""
 
@@ -393,7 +413,9 @@ class MemoryTraffic:
 
         self._calls.write("cluster", f"fence {target}", effect)
 
-    def ask(self, target: ServiceTarget, path: str, timeout: float) -> Answer:
+    def ask(
+        self, target: ServiceTarget, path: str, timeout: float, manner: Manner = PLAIN
+    ) -> Answer:
         def effect(_: float) -> Answer:
             if {".", ".."} & set(unquote(path.partition("?")[0]).split("/")):
                 raise Invalid(Code.TEST_PATH, f"Service {target} at {path}: dots would lead out")
@@ -407,7 +429,9 @@ class MemoryTraffic:
             return self._answer(found, deployment)
 
         port = f":{target.port}" if target.port else ""
-        return self._calls.read("cluster", f"ask {target}{port}{path} {timeout:g}", effect)
+        return self._calls.read(
+            "cluster", f"ask {target}{port}{path} {timeout:g}{_how(manner)}", effect
+        )
 
     def _answer(self, service: ServiceState, deployment: DeploymentState) -> Answer:
         """The answer in which a workload says who it is."""

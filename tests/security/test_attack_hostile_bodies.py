@@ -31,7 +31,16 @@ from rotation.edges.vault import KeyVault
 from rotation.model import wire
 from rotation.model.errors import RotationError
 from rotation.model.targets import DeploymentTarget, SecretKeyTarget, SecretTarget, ServiceTarget
-from rotation.model.world import Answer, Deployment, Pod, Route, SecretVersion, shown_slot
+from rotation.model.world import (
+    PLAIN,
+    Answer,
+    Deployment,
+    Manner,
+    Pod,
+    Route,
+    SecretVersion,
+    shown_slot,
+)
 from rotation.secrecy import Secret
 from rotation.steps.proving import run_tests
 from tests.security.attacked import CREDENTIAL, EVENT, WORDS, AnyToken, configuration
@@ -226,8 +235,10 @@ class Asking:
     def traffic(self, _: str) -> Services:
         return self._services
 
-    def fetch(self, url: str, timeout: float) -> Answer:
-        return web.fetch(url, timeout)
+    def fetch(
+        self, url: str, timeout: float, manner: Manner = PLAIN, authority: str | None = None
+    ) -> Answer:
+        return web.fetch(url, timeout, manner, authority)
 
 
 def test_a_workloads_answer_is_judged_and_its_words_are_dropped(

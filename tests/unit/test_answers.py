@@ -16,6 +16,11 @@ PASSING: list[tuple[dict[str, Any], bytes]] = [
     ({"ok": True}, b'{"ok": true}'),
     ({"n": 1}, b'{"n": 1}'),
     ({"cause": None}, b'{"cause": null}'),
+    ({"/cause": None}, b'{"cause": null}'),
+    ({"/checks/1/ok": True, "n": 1}, b'{"n": 1, "checks": [0, {"ok": true}]}'),
+    ({"/0": "a"}, b'["a"]'),
+    ({"/a~1b/c~0d": 1}, b'{"a/b": {"c~d": 1}}'),
+    ({"/01": 1}, b'{"01": 1}'),
 ]
 
 
@@ -31,7 +36,13 @@ FAILING: list[tuple[dict[str, Any], int, bytes, str]] = [
     ({"a": 1}, 200, b"\xff\xfe", "did not answer JSON"),
     ({"a": 1}, 200, b"[" * 60000, "did not answer JSON"),
     ({"a": 1}, 200, b"1" * 60000, "did not answer JSON"),
-    ({"a": 1}, 200, b"[1]", "did not answer a JSON object"),
+    ({"a": 1}, 200, b'"a"', "did not answer a JSON object or list"),
+    ({"a": 1}, 200, b"[1]", "JSON field 'a' is not 1"),
+    ({"/a/b": 1}, 200, b'{"a": 1}', "JSON field '/a/b' is not 1"),
+    ({"/1": 1}, 200, b"[1]", "JSON field '/1' is not 1"),
+    ({"/01": 1}, 200, b"[0, 1]", "JSON field '/01' is not 1"),
+    ({"/-": 1}, 200, b"[1]", "JSON field '/-' is not 1"),
+    ({"/a": None}, 200, b"{}", "JSON field '/a' is not None"),
     ({"a": 1}, 200, b'{"a": "1"}', "JSON field 'a' is not 1"),
     ({"a": 1}, 200, b'{"a": true}', "JSON field 'a' is not 1"),
     ({"a": True}, 200, b'{"a": 1}', "JSON field 'a' is not True"),

@@ -225,6 +225,18 @@ GOOD: list[tuple[str, Any, str, Any]] = [
         "workloads.0.tests.1.url",
         "http://api.example:8080/x?y=1",
     ),
+    (
+        f"{WORKLOAD}.tests.1",
+        {"path": "/x", "method": "POST", "scheme": "https", "port": "tls", "body": {"a": [1, "b"]}},
+        "workloads.0.tests.1.body",
+        {"a": [1, "b"]},
+    ),
+    (
+        f"{WORKLOAD}.tests.1",
+        {"url": "https://x", "certificateAuthority": "ca.pem", "headers": {"Host": "{slot}.x"}},
+        "workloads.0.tests.1.reaches_standby",
+        True,
+    ),
 ]
 
 
@@ -373,6 +385,40 @@ BAD: list[tuple[str, Any, str]] = [
     (f"{TEST}.path", "/../secrets", f"{TEST}.path: '/../secrets' must not have . or .. as a part"),
     (f"{TEST}.path", "/x/%2E%2e/y", f"{TEST}.path: '/x/%2E%2e/y' must not have . or .."),
     (f"{TEST}.path", "/x/..%2fy", f"{TEST}.path: '/x/..%2fy' must not have . or .."),
+    (f"{TEST}.method", "get", f"{TEST}.method: Input should be 'GET', 'HEAD', 'POST', 'PUT'"),
+    (f"{TEST}.port", 0, f"{TEST}.port: 0 is neither a port number nor the name"),
+    (f"{TEST}.body", "x", f"{TEST}: `body` goes with a method of PATCH, POST, PUT"),
+    (f"{TEST}.method", "HEAD", f"{TEST}: `json` does not go with HEAD"),
+    (f"{TEST}.certificateAuthority", "ca.pem", f"{TEST}: `certificateAuthority` goes with an http"),
+    (f"{TEST}.headers", {"hOst": "x"}, f"{TEST}: the header Host goes with `url`"),
+    (f"{TEST}.headers", {"A": "1", "a": "2"}, f"{TEST}: `headers` has a name twice"),
+    (
+        f"{TEST}.headers",
+        {"Authorization": "x"},
+        f"{TEST}.headers.Authorization: Authorization is",
+    ),
+    (
+        f"{TEST}.headers",
+        {"Impersonate-User": "x"},
+        f"{TEST}.headers.Impersonate-User: Impers",
+    ),
+    (
+        f"{TEST}.headers",
+        {"a b": "x"},
+        f"{TEST}.headers.a b: 'a b' is not the name of a header",
+    ),
+    (f"{TEST}.headers", {"a": "x\r\nb: y"}, f"{TEST}.headers.a: 'x\\r\\nb: y' must be one line of"),
+    (f"{TEST}.headers", {"a": "ü"}, f"{TEST}.headers.a: 'ü' must be one line of ASCII"),
+    (
+        f"{WORKLOAD}.tests.1",
+        {"url": "https://x", "scheme": "https"},
+        f"{WORKLOAD}.tests.1: `scheme` and `port` go with `path`",
+    ),
+    (
+        f"{WORKLOAD}.tests.1",
+        {"url": "http://x", "certificateAuthority": "ca.pem"},
+        f"{WORKLOAD}.tests.1: `certificateAuthority` goes with an https `url`",
+    ),
     (f"{TEST}.status", 99, f"{TEST}.status: Input should be greater than or equal to 100"),
     (f"{TEST}.repeat", 0, f"{TEST}.repeat: Input should be greater than or equal to 1"),
     (f"{TEST}.timeout", "0s", f"{TEST}.timeout: must be longer than 0s"),

@@ -131,6 +131,59 @@ def test_a_role_goes_into_an_address_escaped() -> None:
     }
 
 
+MANNERS: list[tuple[dict[str, Any], str, str]] = [
+    (
+        {
+            "path": "/q/{role}",
+            "method": "POST",
+            "body": {"for": ["{role}", 1, None], "{slot}": True},
+        },
+        "POST /q/{role}",
+        (
+            "cluster ask orders/api/q/r%C3%B4le 10 by http POST [Content-Type: application/json] "
+            '{"for": ["rôle", 1, null], "{slot}": true}'
+        ),
+    ),
+    (
+        {
+            "path": "/q",
+            "method": "PUT",
+            "scheme": "https",
+            "port": "tls",
+            "headers": {"content-type": "text/csv", "X-Slot": "{slot}/{role}"},
+            "body": "{slot},{role}",
+        },
+        "PUT /q",
+        (
+            "cluster ask orders/api:tls/q 10 by https PUT "
+            "[X-Slot: green/r%C3%B4le, content-type: text/csv] green,rôle"
+        ),
+    ),
+    (
+        {"path": "/q", "method": "POST", "body": ""},
+        "POST /q",
+        "cluster ask orders/api/q 10 by http POST [Content-Type: text/plain; charset=utf-8]",
+    ),
+    (
+        {"url": "https://lb", "certificateAuthority": "ca.pem", "headers": {"Host": "{slot}.api"}},
+        "https://lb",
+        "web fetch https://lb 10 by http GET [Host: green.api] trusting ca.pem",
+    ),
+]
+
+
+@pytest.mark.parametrize(("test", "title", "request_"), MANNERS)
+def test_a_test_asks_as_it_is_told(test: dict[str, Any], title: str, request_: str) -> None:
+    found = edges(
+        (f"{CREDENTIAL}.slots.green.role", "rôle"),
+        (f"{WORKLOAD}.tests.0", {**test, "repeat": 1}),
+        answers=(Answer(200, b"{}"),),
+    )
+    (result,) = round_of(found)
+    assert (result.test, result.passed) == (title, True)
+    assert asked(found) == [request_]
+
+
 def test_a_role_that_would_lead_out_of_the_proxy_fails_the_test() -> None:
     found = edges(
         (f"{CREDENTIAL}.slots.green.role", "a/../b"), (f"{WORKLOAD}.tests.0.path", "/is/{role}")

@@ -15,7 +15,7 @@ from rotation.edges.cluster.client import MERGE, TIMEOUT, refusal, resource_vers
 from rotation.edges.cluster.patches import Note
 from rotation.model.errors import Conflict, Invalid, Missing, Unavailable
 from rotation.model.reasons import Code
-from rotation.model.world import Answer, Route, shown_slot
+from rotation.model.world import PLAIN, Answer, Route, shown_slot
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from rotation.edges.cluster.client import Api
     from rotation.model.targets import ServiceTarget
     from rotation.model.wire import JsonObject
-    from rotation.model.world import Slot
+    from rotation.model.world import Manner, Slot
 
 LONGEST_BODY = 64 * 1024
 # What the API server says where its proxy did not reach a pod (run: 1.35). The first words that fit
@@ -37,6 +37,7 @@ UNREACHED = "error trying to reach service: "
 CAUSES = (
     ("malformed HTTP response", Code.PROXY_TLS),
     ("tls: ", Code.PROXY_TLS),
+    ("server gave HTTP response to HTTPS client", Code.PROXY_TLS),
     ("connection refused", Code.PROXY_REFUSED),
     ("no route to host", Code.PROXY_NO_ROUTE),
     ("network is unreachable", Code.PROXY_NO_ROUTE),
@@ -140,33 +141,39 @@ class Services:
             raise Unavailable(Code.TRAFFIC_CHANGED, text)
         return route.revision
 
-    def ask(self, target: ServiceTarget, path: str, timeout: float) -> Answer:
+    def ask(
+        self, target: ServiceTarget, path: str, timeout: float, manner: Manner = PLAIN
+    ) -> Answer:
         route, _, query = path.partition("?")
         what = f"Service {target} at {path}"
         if {".", ".."} & set(unquote(route).split("/")):
             # The configuration refuses such a path, but a role's name in it may be dots too.
             text = f"cluster {self._api.name}: {what}: dots would lead out of its proxy"
             raise Invalid(Code.TEST_PATH, text)
-        url = f"{self._proxy(target)}{quote(route, safe='/%:@')}"
+        url = f"{self._proxy(target, manner.scheme)}{quote(route, safe='/%:@')}"
         with self._api.translated("reach", what), _answering(what, timeout), within(timeout):
-            # Serialised by hand: the generated method escapes the slashes of the path.
-            method, address, headers, body, form = self._api.client.param_serialize(
-                "GET", url, auth_settings=["BearerToken"], header_params={"Accept": "*/*"}
+            # By hand: the generated method escapes the slashes of the path, and the SDK would make
+            # JSON once more of a body.
+            _, address, headers, *_ = self._api.client.param_serialize(
+                manner.method,
+                url,
+                auth_settings=["BearerToken"],
+                header_params={"Accept": "*/*", **manner.headers},
             )
-            answer = self._api.client.call_api(
-                method,
+            answer = self._api.client.rest_client.pool_manager.request(
+                manner.method,
                 f"{address}?{query}" if query else address,
-                headers,
-                body,
-                form,
-                _request_timeout=timeout,
-            ).response
+                body=manner.body,
+                headers=headers,
+                timeout=urllib3.Timeout(total=timeout),
+                preload_content=False,
+            )
             document = answer.read(LONGEST_BODY)
             answer.close()  # and with it the connection, unless all of the answer was read
         _raise_own_status(what, answer.status, document)
         return Answer(answer.status, document)
 
-    def _proxy(self, target: ServiceTarget) -> str:
+    def _proxy(self, target: ServiceTarget, scheme: str) -> str:
         """The path of the Service's proxy, by the target's port or its first one."""
         port = target.port
         if port is None:
@@ -175,7 +182,7 @@ class Services:
                 raise Missing(Code.SERVICE_MISSING, f"Service {target} does not exist")
             port = route.port
         where = f"/api/v1/namespaces/{target.namespace}/services"
-        return f"{where}/http:{target.name}:{port}/proxy"
+        return f"{where}/{scheme}:{target.name}:{port}/proxy"
 
 
 @contextmanager

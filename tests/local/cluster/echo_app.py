@@ -18,6 +18,7 @@ import json
 import os
 import signal
 import socket
+import ssl
 import struct
 import sys
 from pathlib import Path
@@ -97,6 +98,15 @@ def _ended(request: web.Request) -> web.Response:
     return web.Response()
 
 
+def tls_of() -> ssl.SSLContext | None:
+    """What it speaks by the certificate in the file that `CERTIFICATE` names, and its `KEY`."""
+    if "CERTIFICATE" not in os.environ:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(os.environ["CERTIFICATE"], os.environ["KEY"])
+    return context
+
+
 async def main() -> None:
     stopped = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
@@ -116,7 +126,7 @@ async def main() -> None:
     )
     runner = web.AppRunner(app, shutdown_timeout=0.5)
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", int(os.environ["PORT"])).start()
+    await web.TCPSite(runner, "127.0.0.1", int(os.environ["PORT"]), ssl_context=tls_of()).start()
     sys.stdout.write(json.dumps({"started": os.environ.get("HOSTNAME")}) + "\n")
     await stopped.wait()
     await asyncio.sleep(float(os.environ.get("LAME_DUCK", "0")))
