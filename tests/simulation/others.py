@@ -44,7 +44,7 @@ class Others:
         for _ in range(self._rng.choice([0, 0, 0, 1, 1, 2, 4])):
             deed = self._rng.choice(DEEDS)
             self._machine.calls.at[self._rng.randrange(2, 150)] = lambda deed=deed: self.do(deed)  # type: ignore[misc]  # a default binds the loop's variable
-        later = beside(self._rng)
+        later = beside(self._rng, 1)
         if later.random() < 0.1:
             at = self._machine.calls.at
             at.setdefault(later.randrange(2, 150), lambda: self.do(Others.configures))
