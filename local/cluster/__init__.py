@@ -22,5 +22,7 @@ Where it is not as a real cluster, on purpose:
 - Writes of controllers are not in managedFields; quotas know the number of pods alone, and there
   are no limits or network policies. A ReplicaSet adopts no pod and gives none away.
 - A node that evicts a pod is played by whoever sets the pod's phase to `Failed`, by its status.
+- All nodes are this machine. A pod goes to the one with the fewest of its like that its
+  nodeSelector takes, and to none that is cordoned; nothing else that it asks for counts.
 - A stop or kill of the cluster ends all pods. They start anew with it; their logs stay.
 """

@@ -10,6 +10,7 @@ from aiohttp import web
 
 from local.cluster import errors, kinds
 from local.cluster.admission import Admission
+from local.cluster.evictions import Evictions
 from local.cluster.rbac import Attributes
 from local.cluster.reading import Filter, Lists, Pulse, Watch
 from local.cluster.requests import Target, parse
@@ -63,6 +64,7 @@ class Api:
         self._audit = audit
         self._lists = Lists(registry.store)
         self._writer = Writer(registry, Admission(registry.store))
+        self._evictions = Evictions(registry)
         self._pulse = Pulse()
         registry.store.listeners.append(self._pulse)
 
@@ -122,6 +124,8 @@ class Api:
         if target.verb in {"get", "list"}:
             return web.json_response(self._read(request, target))
         body = await _body(request)
+        if target.subresource == "eviction":
+            return web.json_response(self._evictions.evict(target, body), status=201)
         if target.kind is kinds.ACCESS_REVIEW:
             return web.json_response(self._review(user, body), status=201)
         asker = Asker(user, request.headers.get("User-Agent", ""))

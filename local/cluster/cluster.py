@@ -17,6 +17,7 @@ from local.cluster.csi import Csi, VaultReader
 from local.cluster.deployments import DeploymentController
 from local.cluster.endpoints import EndpointsController
 from local.cluster.events import Recorder
+from local.cluster.evictions import BudgetController
 from local.cluster.garbage import NamespaceController, OwnerController
 from local.cluster.images import Images
 from local.cluster.jobs import JobController
@@ -26,6 +27,7 @@ from local.cluster.proxy import Proxy
 from local.cluster.rbac import Authorizer
 from local.cluster.registry import Registry
 from local.cluster.replicasets import ReplicaSetController
+from local.cluster.scheduler import NODES, Scheduler, node_manifest, node_status
 from local.cluster.services import Services
 from local.cluster.store import Store
 from local.cluster.tasks import cancel, spawn
@@ -37,7 +39,9 @@ if TYPE_CHECKING:
 
     from local.cluster.controllers import Controller
 
-OWNED = tuple(kind for kind in kinds.STORED if kind not in {kinds.NAMESPACE, kinds.EVENT})
+OWNED = tuple(
+    kind for kind in kinds.STORED if kind not in {kinds.NAMESPACE, kinds.NODE, kinds.EVENT}
+)
 FIRST_NAMESPACES = ("default", "kube-system")
 MAX_OUTAGE = 600.0  # seconds
 
@@ -96,6 +100,12 @@ class Cluster:
         for name in FIRST_NAMESPACES:
             if self._store.get(kinds.NAMESPACE, "", name) is None:
                 self._registry.create(kinds.NAMESPACE, {"metadata": {"name": name}})
+        for name in NODES:
+            if self._store.get(kinds.NODE, "", name) is None:
+                self._registry.create(kinds.NODE, node_manifest(name))
+                self._registry.update(
+                    kinds.NODE, {"metadata": {"name": name}, "status": node_status(name)}, "status"
+                )
         self._services.start()  # first, so that no pod takes a port that is a Service's
         self._node.adopt()
         parts: list[Node | Controller] = [self._node, *self._controllers]
@@ -154,8 +164,10 @@ def _controllers(registry: Registry, record: Recorder) -> list[Controller]:
     return [
         DeploymentController(registry, record),
         ReplicaSetController(registry, record),
+        Scheduler(registry, record),
         JobController(registry),
         EndpointsController(registry),
+        BudgetController(registry),
         NamespaceController(registry),
         *(OwnerController(registry, kind) for kind in OWNED),
     ]

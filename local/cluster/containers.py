@@ -54,10 +54,12 @@ class Host:
 class Container:
     """One container; `state` and `last_state` are as container statuses have them."""
 
-    def __init__(self, host: Host, spec: Object, restarts: int) -> None:
+    def __init__(
+        self, host: Host, spec: Object, restarts: int, waits: str = "ContainerCreating"
+    ) -> None:
         self.spec = spec
         self.name: str = spec["name"]
-        self.state: Object = {"waiting": {"reason": "ContainerCreating"}}
+        self.state: Object = {"waiting": {"reason": waits}}
         self.last_state: Object = {}
         self.ready = False
         self.started = False

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
     from local.cluster.kinds import Kind, Object
 
-NODE = "local"
 PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
 
 
@@ -54,7 +53,7 @@ def _replica_set(obj: Object) -> None:
 
 def _pod(obj: Object) -> None:
     _pod_spec(obj["spec"])
-    _set(obj["spec"], serviceAccountName="default", enableServiceLinks=True, nodeName=NODE)
+    _set(obj["spec"], serviceAccountName="default", enableServiceLinks=True)
 
 
 def _job(obj: Object) -> None:

@@ -2,6 +2,8 @@
 
 What pods listen on are ports of 127.0.0.1, whatever addresses their connections come from, so each
 has a subset, and a slice, of its own.
+
+https://kubernetes.io/docs/concepts/services-networking/endpoint-slices/
 """
 
 from __future__ import annotations
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
     from local.cluster.store import Change
 
 SERVICE_LABEL = "kubernetes.io/service-name"
+MANAGED_LABEL = "endpointslice.kubernetes.io/managed-by"
+HEADLESS_LABEL = "service.kubernetes.io/headless"
+MANAGER = "endpointslice-controller.k8s.io"
 
 
 class EndpointsController(Controller):
@@ -34,16 +39,18 @@ class EndpointsController(Controller):
     def reconcile(self, obj: Object) -> None:
         if not obj["spec"].get("selector"):
             return  # written by hand, as upstream
-        pods = selected_pods(self.store, obj)
+        found = selected_pods(self.store, obj)
+        pods = [pod for pod in found if (pod.get("status") or {}).get("podIP")]
         self._write(kinds.ENDPOINTS, _endpoints(obj, pods))
-        slices = [_slice(obj, pod) for pod in pods]
+        slices = [_slice(obj, pod) for pod in pods] or [_empty(obj)]
         for wanted in slices:
             self._write(kinds.ENDPOINT_SLICE, wanted)
         names = {wanted["metadata"]["name"] for wanted in slices}
         for old in self.store.items(kinds.ENDPOINT_SLICE, obj["metadata"]["namespace"]):
             metadata = old["metadata"]
-            ours = (metadata.get("labels") or {}).get(SERVICE_LABEL) == obj["metadata"]["name"]
-            if ours and metadata["name"] not in names:
+            labels = metadata.get("labels") or {}
+            ours = (labels.get(SERVICE_LABEL), labels.get(MANAGED_LABEL))
+            if ours == (obj["metadata"]["name"], MANAGER) and metadata["name"] not in names:
                 self.registry.delete(kinds.ENDPOINT_SLICE, old)
 
     def _write(self, kind: Kind, wanted: Object) -> None:
@@ -52,7 +59,13 @@ class EndpointsController(Controller):
             self.registry.create(kind, wanted)
             return
         content = {key: value for key, value in wanted.items() if key != "metadata"}
-        self.registry.modify(kind, current, lambda obj: obj.update(content))
+        labels = wanted["metadata"].get("labels") or {}
+
+        def change(obj: Object) -> None:
+            obj.update(content)
+            obj["metadata"]["labels"] = labels
+
+        self.registry.modify(kind, current, change)
 
 
 def _ports(service: Object, pod: Object) -> list[Object]:
@@ -86,28 +99,43 @@ def _endpoints(service: Object, pods: list[Object]) -> Object:
     return {"metadata": {**metadata, **owner}, "subsets": subsets}
 
 
+def _empty(service: Object) -> Object:
+    """The slice of a Service that no pod is behind."""
+    metadata = _metadata(service, service)
+    return {"metadata": metadata, "addressType": "IPv4", "endpoints": None, "ports": None}
+
+
+def _metadata(service: Object, of: Object) -> Object:
+    name = service["metadata"]["name"]
+    headless = {HEADLESS_LABEL: ""} if service["spec"].get("clusterIP") == "None" else {}
+    return {
+        "name": f"{name}-{of['metadata']['uid'][:8]}",
+        "generateName": f"{name}-",
+        "namespace": service["metadata"]["namespace"],
+        "labels": {
+            **(service["metadata"].get("labels") or {}),
+            **headless,
+            SERVICE_LABEL: name,
+            MANAGED_LABEL: MANAGER,
+        },
+        "ownerReferences": [reference_to(service)],
+    }
+
+
 def _slice(service: Object, pod: Object) -> Object:
-    name, namespace = service["metadata"]["name"], service["metadata"]["namespace"]
+    return {
+        "metadata": _metadata(service, pod),
+        "addressType": "IPv4",
+        "endpoints": [_endpoint(pod)],
+        "ports": _ports(service, pod),
+    }
+
+
+def _endpoint(pod: Object) -> Object:
     ready, going = is_ready(pod), leaving(pod)
     return {
-        "metadata": {
-            "name": f"{name}-{pod['metadata']['uid'][:8]}",
-            "namespace": namespace,
-            "labels": {SERVICE_LABEL: name},
-            "ownerReferences": [reference_to(service)],
-        },
-        "addressType": "IPv4",
-        "endpoints": [
-            {
-                "addresses": ["127.0.0.1"],
-                "conditions": {
-                    "ready": ready and not going,
-                    "serving": ready,
-                    "terminating": going,
-                },
-                "nodeName": pod["spec"]["nodeName"],
-                "targetRef": _target(pod),
-            }
-        ],
-        "ports": _ports(service, pod),
+        "addresses": ["127.0.0.1"],
+        "conditions": {"ready": ready and not going, "serving": ready, "terminating": going},
+        "nodeName": pod["spec"]["nodeName"],
+        "targetRef": _target(pod),
     }

@@ -28,7 +28,7 @@ class ApiError(Exception):
             "metadata": {},
             "status": "Failure",
             "message": self.message,
-            "reason": self.reason,
+            **({"reason": self.reason} if self.reason else {}),
             "code": self.code,
         }
         if self.details is not None:
@@ -150,10 +150,7 @@ WEBHOOKS = {
 def of_webhook(status: int, cause: str) -> Object:
     """A Status as upstream has it: without a reason where the webhook gave none."""
     message, reason = WEBHOOKS[cause]
-    body = ApiError(status, reason or "", message).status()
-    if reason is None:
-        del body["reason"]
-    return body
+    return ApiError(status, reason or "", message).status()
 
 
 @contextmanager

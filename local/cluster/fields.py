@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from local.cluster.kinds import Kind, Object
 
 Path: TypeAlias = tuple[str, ...]
+# Who wrote a field: manager, operation (Apply or Update), subresource ("" for the object itself).
+Owner: TypeAlias = tuple[str, str, str]
 
 ATOMIC = {"selector", "nodeSelector"}
 UNOWNED_METADATA = {
@@ -80,16 +82,16 @@ def apply(live: Object, applied: Object, kind: Kind, manager: str, *, force: boo
     its fields to another value, unless forced."""
     wanted = owned_paths(applied, kind)
     owners = _owners(live)
-    before = owners.pop((manager, "Apply"), set())
+    before = owners.pop((manager, "Apply", ""), set())
     contested = _contested(live, applied, wanted, owners, kind)
     if contested and not force:
         raise _apply_conflict(contested, kind)
-    for manager_and_operation, path in contested:
-        owners[manager_and_operation].discard(path)
+    for owner, path in contested:
+        owners[owner].discard(path)
     result = _merge(copy.deepcopy(live), applied, kind, "")
     kept = wanted.union(*owners.values())
     _take_away(result, before - kept, kept, kind)
-    owners[manager, "Apply"] = wanted
+    owners[manager, "Apply", ""] = wanted
     return _with_owners(result, owners, kind)
 
 
@@ -97,9 +99,9 @@ def _contested(
     live: Object,
     applied: Object,
     wanted: set[Path],
-    owners: dict[tuple[str, str], set[Path]],
+    owners: dict[Owner, set[Path]],
     kind: Kind,
-) -> list[tuple[tuple[str, str], Path]]:
+) -> list[tuple[Owner, Path]]:
     return [
         (owner, path)
         for owner, paths in owners.items()
@@ -108,19 +110,24 @@ def _contested(
     ]
 
 
-def _apply_conflict(contested: list[tuple[tuple[str, str], Path]], kind: Kind) -> ApiError:
+def _apply_conflict(contested: list[tuple[Owner, Path]], kind: Kind) -> ApiError:
     causes = [
         {
             "reason": "FieldManagerConflict",
-            "message": f'conflict with "{manager}" using {kind.api_version}',
+            "message": f"conflict with {_named(owner)} using {kind.api_version}",
             "field": _readable(path),
         }
-        for (manager, _), path in contested
+        for owner, path in contested
     ]
     listed = ", ".join(f"{cause['message']}: {cause['field']}" for cause in causes)
     plural = "" if len(causes) == 1 else "s"
     message = f"Apply failed with {len(causes)} conflict{plural}: {listed}"
     return ApiError(409, "Conflict", message, {"causes": causes})
+
+
+def _named(owner: Owner) -> str:
+    manager, _, subresource = owner
+    return f'"{manager}"' + (f' with subresource "{subresource}"' if subresource else "")
 
 
 def _readable(path: Path) -> str:
@@ -174,29 +181,36 @@ def _remove(obj: Object, target: Path, kind: Kind) -> None:
         parent[:] = [item for item in parent if _item_key(item, field, kind) != target[-1]]
 
 
-def track_update(old: Object, new: Object, kind: Kind, manager: str) -> Object:
+def track_update(
+    old: Object, new: Object, kind: Kind, manager: str, subresource: str = ""
+) -> Object:
     """The new object with what changed owned by `manager`, who wrote it without apply."""
+    own: Owner = (manager, "Update", subresource)
+    if new["metadata"].get("managedFields") == [{}]:  # what clears them
+        new = {**new, "metadata": {**new["metadata"], "managedFields": []}}
     before, after = owned_paths(old, kind), owned_paths(new, kind)
     changed = {p for p in after if _value(old, p, kind) != _value(new, p, kind)}
     if not changed and before == after:
         return new
     owners = {
-        owner: (paths & after) - (set() if owner == (manager, "Update") else changed)
+        owner: (paths & after) - (set() if owner == own else changed)
         for owner, paths in _owners(new).items()
     }
-    owners[manager, "Update"] = owners.get((manager, "Update"), set()) | changed
+    owners[own] = owners.get(own, set()) | changed
     return _with_owners(new, owners, kind)
 
 
-def _owners(obj: Object) -> dict[tuple[str, str], set[Path]]:
+def _owners(obj: Object) -> dict[Owner, set[Path]]:
     entries = obj["metadata"].get("managedFields") or []
     return {
-        (entry["manager"], entry["operation"]): set(_decode(entry["fieldsV1"], ()))
+        (entry["manager"], entry["operation"], entry.get("subresource", "")): set(
+            _decode(entry["fieldsV1"], ())
+        )
         for entry in entries
     }
 
 
-def _with_owners(obj: Object, owners: dict[tuple[str, str], set[Path]], kind: Kind) -> Object:
+def _with_owners(obj: Object, owners: dict[Owner, set[Path]], kind: Kind) -> Object:
     entries = [
         {
             "manager": manager,
@@ -204,8 +218,9 @@ def _with_owners(obj: Object, owners: dict[tuple[str, str], set[Path]], kind: Ki
             "apiVersion": kind.api_version,
             "fieldsType": "FieldsV1",
             "fieldsV1": _encode(paths),
+            **({"subresource": subresource} if subresource else {}),
         }
-        for (manager, operation), paths in owners.items()
+        for (manager, operation, subresource), paths in owners.items()
         if paths
     ]
     return {**obj, "metadata": {**obj["metadata"], "managedFields": entries}}

@@ -35,8 +35,9 @@ class Kind:
 
 
 NAMESPACE = Kind("Namespace", "namespaces", namespaced=False, subresources=("status", "finalize"))
+NODE = Kind("Node", "nodes", namespaced=False, subresources=("status",), short=("no",))
 SERVICE = Kind("Service", "services", subresources=("status", "proxy"), short=("svc",))
-POD = Kind("Pod", "pods", subresources=("status", "log", "proxy"), short=("po",))
+POD = Kind("Pod", "pods", subresources=("status", "log", "proxy", "eviction"), short=("po",))
 SECRET = Kind("Secret", "secrets")
 CONFIG_MAP = Kind("ConfigMap", "configmaps", short=("cm",))
 SERVICE_ACCOUNT = Kind("ServiceAccount", "serviceaccounts", short=("sa",))
@@ -88,8 +89,9 @@ ACCESS_REVIEW = Kind(
 )
 
 STORED = (
-    NAMESPACE, SERVICE, POD, SECRET, CONFIG_MAP, SERVICE_ACCOUNT, EVENT, ENDPOINTS, DEPLOYMENT,
-    REPLICA_SET, JOB, ENDPOINT_SLICE, ROLE, ROLE_BINDING, CLUSTER_ROLE, CLUSTER_ROLE_BINDING,
+    NAMESPACE, NODE, SERVICE, POD, SECRET, CONFIG_MAP, SERVICE_ACCOUNT, EVENT, ENDPOINTS,
+    DEPLOYMENT, REPLICA_SET, JOB, ENDPOINT_SLICE, ROLE, ROLE_BINDING, CLUSTER_ROLE,
+    CLUSTER_ROLE_BINDING,
     PROVIDER_CLASS, PROVIDER_CLASS_POD_STATUS, HTTP_ROUTE, DISRUPTION_BUDGET, QUOTA, POLICY,
     POLICY_BINDING,
 )  # fmt: skip
@@ -110,6 +112,8 @@ def _resource(kind: Kind, subresource: str = "") -> Object:
     }
     if subresource == "scale":
         resource |= {"group": "autoscaling", "version": "v1"}
+    if subresource == "eviction":
+        resource |= {"group": "policy", "version": "v1", "kind": "Eviction"}
     if kind.short and not subresource:
         resource["shortNames"] = list(kind.short)
     return resource
@@ -117,6 +121,8 @@ def _resource(kind: Kind, subresource: str = "") -> Object:
 
 def _verbs(kind: Kind, subresource: str) -> list[str]:
     if kind is ACCESS_REVIEW:
+        return ["create"]
+    if subresource == "eviction":
         return ["create"]
     if subresource == "log":
         return ["get"]

@@ -1,4 +1,4 @@
-"""The one node of the cluster: a worker for each pod, and the pods' logs."""
+"""What the nodes do, all of which are this machine: a worker for each pod, and the pods' logs."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from local.cluster.pods import PodWorker
 from local.cluster.ports import Addresses
 from local.cluster.registry import is_finished
 from local.cluster.requests import flag
+from local.cluster.scheduler import is_bound
 from local.storage import private_directory
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ class Node:
         for pod in self.store.items(kinds.POD):
             if leaving(pod):
                 self.registry.delete(kinds.POD, pod, {"gracePeriodSeconds": 0})
-            elif not is_finished(pod):
+            elif is_bound(pod) and not is_finished(pod):
                 self._begin(pod)
 
     def _note(self, change: Change) -> None:
@@ -101,7 +102,7 @@ class Node:
             if worker:
                 worker.end(0)
         elif worker is None:
-            if change.type == "ADDED":
+            if is_bound(pod) and not (change.previous and is_bound(change.previous)):
                 self._begin(pod)
         elif leaving(pod):
             grace = pod["metadata"]["deletionGracePeriodSeconds"]

@@ -54,7 +54,8 @@ class PodWorker(Host):
         before = (self.pod.get("status") or {}).get(statuses) or []
         restarts = {item["name"]: item["restartCount"] + 1 for item in before}
         specs = self.pod["spec"].get(field) or []
-        return [Container(self, spec, restarts.get(spec["name"], 0)) for spec in specs]
+        waits = "ContainerCreating" if self._initialised else "PodInitializing"
+        return [Container(self, spec, restarts.get(spec["name"], 0), waits) for spec in specs]
 
     def _take_ports(self) -> dict[int, int]:
         """Local ports for the container ports, announced as annotations."""
@@ -90,7 +91,8 @@ class PodWorker(Host):
         codes = await asyncio.gather(*(each.run(policy) for each in self._containers))
         grace = self.pod["spec"]["terminationGracePeriodSeconds"]
         await cancel(self._beside)
-        await asyncio.gather(*(each.stop(grace) for each in self._sidecars))
+        for sidecar in reversed(self._sidecars):
+            await sidecar.stop(grace)
         self._finish("Failed" if any(codes) else "Succeeded")
 
     async def _run_beside(self, sidecar: Container) -> None:
@@ -169,7 +171,8 @@ class PodWorker(Host):
             "Ready": ready,
         }
         known = {item["type"]: item for item in old}
-        return [self._condition(known.get(type_), type_, value) for type_, value in values.items()]
+        own = [self._condition(known.get(type_), type_, value) for type_, value in values.items()]
+        return [*own, *(item for item in old if item["type"] not in values)]
 
     def _condition(self, old: Object | None, type_: str, value: bool) -> Object:
         text = "True" if value else "False"
@@ -214,12 +217,14 @@ class PodWorker(Host):
         self.node.ended(self)
 
     async def _stop(self, grace: float) -> None:
-        """Ends the containers, and then the sidecars with what is left of the time."""
+        """Ends the containers, and then the sidecars, the last one first, with what is left of the
+        time."""
         end = asyncio.get_running_loop().time() + grace
         first = [each for each in [*self._init, *self._containers] if each not in self._sidecars]
         await asyncio.gather(*(each.stop(grace) for each in first))
-        left = max(end - asyncio.get_running_loop().time(), 1.0 if grace else 0.0)
-        await asyncio.gather(*(each.stop(left) for each in self._sidecars))
+        for sidecar in reversed(self._sidecars):
+            left = max(end - asyncio.get_running_loop().time(), 1.0 if grace else 0.0)
+            await sidecar.stop(left)
 
     def _clean_up(self) -> None:
         """Takes the volumes away with what was secret in them. The logs stay."""

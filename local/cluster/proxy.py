@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import errno
 import random
+import uuid
 from typing import TYPE_CHECKING
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 import aiohttp
 from aiohttp import web
@@ -24,10 +25,11 @@ if TYPE_CHECKING:
     from local.cluster.services import Services
 
 HOP_BY_HOP = {
-    "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailer",
+    "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "trailer",
     "transfer-encoding", "upgrade",
 }  # fmt: skip
-NOT_FORWARDED = {*HOP_BY_HOP, "authorization", "host", "content-length"}
+NOT_FORWARDED = {*HOP_BY_HOP, "authorization"}
+OWN = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")  # which the library would add
 DECODED = {*HOP_BY_HOP, "content-length"}
 
 
@@ -37,7 +39,8 @@ class Proxy:
     def __init__(self, registry: Registry, services: Services) -> None:
         self._registry = registry
         self._services = services
-        connector = aiohttp.TCPConnector(force_close=True, limit=0)
+        # A new connection each, of which no header tells.
+        connector = aiohttp.TCPConnector(keepalive_timeout=0, limit=0)
         self._session = aiohttp.ClientSession(connector=connector, auto_decompress=False)
 
     async def close(self) -> None:
@@ -92,8 +95,9 @@ class Proxy:
             async with self._session.request(
                 request.method,
                 url,
-                headers=_request_headers(request),
+                headers=_request_headers(request, url),
                 data=body,
+                skip_auto_headers=OWN,
                 allow_redirects=False,
                 timeout=aiohttp.ClientTimeout(total=60),
                 ssl=False,
@@ -126,6 +130,8 @@ def _why(error: Exception, url: URL) -> str:
 
 async def _relay(request: web.Request, answer: aiohttp.ClientResponse) -> web.StreamResponse:
     headers = _without(answer.headers, DECODED)
+    headers["Audit-Id"] = str(uuid.uuid4())
+    headers.add("Cache-Control", "no-cache, private")
     if location := answer.headers.get("Location"):
         headers["Location"] = _public(request, location)
     response = web.StreamResponse(status=answer.status, reason=answer.reason, headers=headers)
@@ -150,13 +156,19 @@ def _split(name: str) -> tuple[str, str, str]:
     raise bad_request(f'invalid service request "{name}"')
 
 
-def _request_headers(request: web.Request) -> CIMultiDict[str]:
-    """The headers for the proxied server, without credentials for the API server."""
-    headers = _without(request.headers, NOT_FORWARDED)
+def _request_headers(request: web.Request, url: URL) -> CIMultiDict[str]:
+    """The headers for the proxied server, without credentials for the API server.
+
+    `Host` stays the API server's, as upstream.
+    """
+    named = {name.strip().lower() for name in request.headers.get("Connection", "").split(",")}
+    headers = _without(request.headers, NOT_FORWARDED | named)
+    for name in [name for name in headers if name.lower().startswith("impersonate-")]:
+        del headers[name]
     if request.remote:
         known = headers.get("X-Forwarded-For")
         headers["X-Forwarded-For"] = f"{known}, {request.remote}" if known else request.remote
-    headers["X-Forwarded-Uri"] = request.rel_url.raw_path
+    headers["X-Forwarded-Uri"] = _prefix(request) + url.raw_path
     return headers
 
 
@@ -169,5 +181,9 @@ def _public(request: web.Request, location: str) -> str:
     parts = urlsplit(location)
     if parts.netloc or not parts.path.startswith("/"):
         return location
-    prefix = request.rel_url.raw_path.partition("/proxy")[0] + "/proxy"
-    return prefix + location
+    return _prefix(request) + location
+
+
+def _prefix(request: web.Request) -> str:
+    """What the API server's path has before the proxied server's."""
+    return unquote(request.rel_url.raw_path.partition("/proxy")[0]) + "/proxy"

@@ -181,7 +181,8 @@ class Registry:
         if grace is None:
             grace = pod["spec"]["terminationGracePeriodSeconds"]
         finalizers = pod["metadata"].get("finalizers") or []
-        if (grace == 0 or is_finished(pod)) and not finalizers:
+        nowhere = is_finished(pod) or not pod["spec"].get("nodeName")
+        if (grace == 0 or nowhere) and not finalizers:
             return self.store.drop(kinds.POD, pod)
         before = pod["metadata"].get("deletionGracePeriodSeconds")
         if before is not None and before <= grace:

@@ -70,6 +70,10 @@ def _target(
         raise no_such_path()
     if name and kind.namespaced and not namespace:
         raise no_such_path()
+    if subresource == "eviction":
+        if method != "POST":
+            raise method_not_allowed()
+        return Target("create", kind, namespace, name, subresource)
     verb = _item_verb(method, query) if name else _collection_verb(method, kind, query)
     return Target(verb, kind, namespace, name or _named(query), subresource)
 

@@ -59,6 +59,8 @@ class Writer:
 
     def _admit(self, target: Target, asker: Asker) -> Admit:
         def admit(operation: str, new: Object | None, old: Object | None) -> None:
+            if target.subresource == "scale":  # what is reviewed is what was written
+                new, old = new and scale_of(new), old and scale_of(old)
             self._admission.review(Write(asker.user, target, operation, new, old))
 
         return admit
@@ -104,7 +106,8 @@ class Writer:
         part: Part = "status" if target.subresource == "status" else ""
         if not part:
             with errors.decoding(target.kind):
-                obj = fields.track_update(current, obj, target.kind, _manager(query, asker.agent))
+                manager = _manager(query, asker.agent)
+                obj = fields.track_update(current, obj, target.kind, manager, target.subresource)
         admit = self._admit(target, asker)
         return self._registry.update(target.kind, obj, part, admit, dry_run=_dry(query))
 

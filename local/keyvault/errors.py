@@ -47,9 +47,7 @@ def not_found(name: str, version: str = "") -> VaultError:
 
 
 def disabled() -> VaultError:
-    return VaultError(
-        403, "Forbidden", "Operation get is not allowed on a disabled secret.", "SecretDisabled"
-    )
+    return VaultError(403, "Forbidden", FORBIDDEN["SecretDisabled"], "SecretDisabled")
 
 
 def conflict(message: str, inner: str) -> VaultError:
@@ -73,6 +71,7 @@ FORBIDDEN = {
         "The user, group or application 'appid=unknown;oid=unknown;iss=unknown' does not have "
         "secrets get permission on key vault 'kv-local;location=local'."
     ),
+    "SecretDisabled": "Operation get is not allowed on a disabled secret.",
 }
 
 

@@ -279,6 +279,9 @@ class Workload(Section):
     namespace: DnsLabel
     service: DnsLabel
     preview: DnsLabel
+    services: Annotated[list[DnsLabel], Field(max_length=20)] = []  # that move with `service`
+    # Of Services and EndpointSlices that find its pods too, and are left as they are.
+    other_services: Annotated[list[DnsSubdomain], Field(max_length=50)] = []
     port: ServicePort = None  # of the Services; their first one unless given
     deployments: dict[Slot, DnsSubdomain]
     delivery: Literal["csi", "secret"] = "csi"
@@ -319,7 +322,13 @@ class Workload(Section):
 
     @property
     def production(self) -> ServiceTarget:
+        """The Service that tests go through."""
         return self._service(self.service)
+
+    @property
+    def productions(self) -> tuple[ServiceTarget, ...]:
+        """All Services that clients use: they go to one slot, and move together."""
+        return tuple(self._service(name) for name in (self.service, *self.services))
 
     @property
     def standby(self) -> ServiceTarget:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def problems(file: document.Mapping) -> list[Problem]:
     """The clusters that do not exist, what stands there twice, and names that cannot be replaced;
     each with its path."""
-    return [*_references(file), *_repeats(file), *_names(file)]
+    return [*_references(file), *_repeats(file), *_left_alone(file), *_names(file)]
 
 
 def _references(file: document.Mapping) -> Iterator[Problem]:
@@ -64,6 +64,11 @@ class Owned(NamedTuple):
     identity: tuple[object, ...]
     owner: tuple[object, ...]
 
+    @property
+    def whole(self) -> bool:
+        """Whether each part of its identity is a name or a number."""
+        return all(isinstance(part, str | int) for part in self.identity)
+
 
 # Roles and secrets of logins that rotate others may be named by many credentials, and by no slot.
 ADMIN = ("admin",)
@@ -73,11 +78,20 @@ def _repeats(file: document.Mapping) -> Iterator[Problem]:
     """A problem for each thing that has two owners: two rotations at once would change it."""
     seen: dict[tuple[object, ...], Owned] = {}
     for thing in _owned(file):
-        if not all(isinstance(part, str | int) for part in thing.identity):
-            continue  # reported as what it is
         first = seen.setdefault((thing.kind, *thing.identity), thing)
         if first.owner != thing.owner:
             yield thing.path, f"is the same as {dotted(first.path)}{_advice(thing, first)}"
+
+
+def _left_alone(file: document.Mapping) -> Iterator[Problem]:
+    """A problem for each Service that is to be left alone, and that the file moves or previews."""
+    moved = {thing.identity: thing.path for thing in _owned(file) if thing.kind == "service"}
+    for path, workload, space in _workloads(file):
+        for where, name in at(workload, "otherServices", "*", path=path):
+            thing = Owned(where, "service", (*space, name), where)
+            if thing.whole and thing.identity in moved:
+                first = dotted(moved[thing.identity])
+                yield where, f"is the same as {first}, which a rotation points at a slot"
 
 
 def _advice(thing: Owned, first: Owned) -> str:
@@ -91,15 +105,23 @@ def _advice(thing: Owned, first: Owned) -> str:
 
 
 def _owned(file: document.Mapping) -> Iterator[Owned]:
-    """Everything in the file that has one owner."""
+    """Everything in the file that has one owner. What is no name is reported as what it is."""
+    return (thing for thing in _things(file) if thing.whole)
+
+
+def _things(file: document.Mapping) -> Iterator[Owned]:
+    for path, credential in at(file, "credentials", "*"):
+        yield from _logins(path, credential)
+    for path, workload, space in _workloads(file):
+        yield from _of_workload(path, workload, space)
+
+
+def _workloads(file: document.Mapping) -> Iterator[tuple[document.Path, Any, tuple[object, ...]]]:
+    """Each workload with its path, and the cluster and namespace that its things are in."""
     clusters = _clusters(file)
-    for (_, name), credential in at(file, "credentials", "*"):
-        base: document.Path = ("credentials", name)
-        yield from _logins(base, credential)
-        for path, workload in at(credential, "workloads", "*", path=base):
-            cluster = str(_get(workload, "cluster"))
-            space = (clusters.get(cluster, cluster), _get(workload, "namespace"))
-            yield from _of_workload(path, workload, space)
+    for path, workload in at(file, "credentials", "*", "workloads", "*"):
+        cluster = str(_get(workload, "cluster"))
+        yield path, workload, (clusters.get(cluster, cluster), _get(workload, "namespace"))
 
 
 def _logins(base: document.Path, credential: Any) -> Iterator[Owned]:
@@ -132,6 +154,8 @@ def _of_workload(path: document.Path, workload: Any, space: tuple[object, ...]) 
     for key in ("service", "preview"):
         where = (*path, key)
         yield Owned(where, "service", (*space, _get(workload, key)), where)
+    for where, service in at(workload, "services", "*", path=path):
+        yield Owned(where, "service", (*space, service), where)
     for where, deployment in at(workload, "deployments", "*", path=path):
         yield Owned(where, "deployment", (*space, deployment), where)
     key = _get(workload, "key") or "password"

@@ -8,7 +8,7 @@ from rotation.model.world import PLAIN
 
 if TYPE_CHECKING:
     from rotation.model.targets import ServiceTarget
-    from rotation.model.world import Answer, Manner, Route, Slot
+    from rotation.model.world import Answer, Manner, Route, Routing, Slot
 
 
 class TrafficReader(Protocol):
@@ -16,6 +16,9 @@ class TrafficReader(Protocol):
 
     def route(self, target: ServiceTarget) -> Route | None:
         """The Service's route; None if the Service does not exist."""
+
+    def routing(self, namespace: str) -> Routing:
+        """The Services and EndpointSlices of a namespace, those that nobody named among them."""
 
     def ask(
         self, target: ServiceTarget, path: str, timeout: float, manner: Manner = PLAIN

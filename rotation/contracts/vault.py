@@ -19,7 +19,8 @@ class VaultReader(Protocol):
         """The secret's newest version, enabled or not; None if the secret does not exist."""
 
     def versions(self, secret: SecretTarget) -> list[SecretVersion]:
-        """All versions of the secret, the newest first; empty if the secret does not exist."""
+        """All versions of the secret, the newest first, those of one second in any order; empty if
+        the secret does not exist."""
 
     def value(self, secret: SecretTarget) -> Secret:
         """The value of the version. Raises `Missing`, and `Conflict` if it is disabled."""

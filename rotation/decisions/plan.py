@@ -132,9 +132,11 @@ def _effective(waive: Collection[str]) -> set[str]:
 
 
 def active_slot(world: Snapshot) -> Slot | None:
-    """The slot that every workload's production Service selects, if they agree on one."""
+    """The slot that every production Service of every workload selects, if they agree on one."""
     selected = {
-        workload.production.slot if workload.production else None for workload in world.workloads
+        route.slot if route else None
+        for workload in world.workloads
+        for route in workload.productions.values()
     }
     for slot in SLOTS:
         if selected == {slot}:
@@ -150,15 +152,13 @@ def _slots_disagree(world: Snapshot) -> Iterator[Reason]:
         "selector at the slot that is to serve",
     )
     for workload in world.workloads:
-        route = workload.production
-        if route is None:
-            text = f"workload {workload.name}: its Service does not exist"
-            yield reason(Code.SERVICE_MISSING, text)
-        else:
-            text = (
-                f"workload {workload.name}: Service {workload.at} selects {shown_slot(route.slot)}"
-            )
-            yield reason(Code.SLOTS_DISAGREE, text)
+        for name, route in workload.productions.items():
+            if route is None:
+                text = f"workload {workload.name}: its Service {name} does not exist"
+                yield reason(Code.SERVICE_MISSING, text)
+            else:
+                text = f"workload {workload.name}: Service {name} selects {shown_slot(route.slot)}"
+                yield reason(Code.SLOTS_DISAGREE, text)
 
 
 def _not_due(

@@ -47,7 +47,9 @@ def overlapping(workload: WorkloadState) -> Iterator[str]:
 
 def astray(workload: WorkloadState, all_of_them: tuple[WorkloadState, ...]) -> Iterator[str]:
     """Each way in which a Service of the workload selects other pods than a slot's, in words."""
-    for what, route in (("its Service", workload.production), ("its preview", workload.preview)):
+    further = {f"its Service {name}": route for name, route in workload.further.items()}
+    routes = {"its Service": workload.production, **further, "its preview": workload.preview}
+    for what, route in routes.items():
         if route is None:
             continue
         for slot in SLOTS:

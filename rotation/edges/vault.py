@@ -96,8 +96,11 @@ class KeyVault:
                 return _version(secret, self._client.get_secret(secret.name).properties)
         except Missing:
             return None
-        except Conflict:  # disabled: the list tells which version that is
-            return next(iter(self.versions(secret)), None)
+        except Conflict:
+            # It is disabled: the list tells which version that is, one of its newest second.
+            versions = self.versions(secret)
+            newest = [version for version in versions if version.created == versions[0].created]
+            return min(newest, key=lambda version: version.enabled, default=None)
 
     def versions(self, secret: SecretTarget) -> list[SecretVersion]:
         try:
@@ -107,7 +110,7 @@ class KeyVault:
                 versions = [_version(secret, properties) for properties in listed]
         except Missing:
             return []
-        # Creation times are whole seconds; `current` does not depend on this order.
+        # Creation times are whole seconds: versions of one second come in any order.
         return sorted(versions, key=lambda item: str(item.created), reverse=True)
 
     def value(self, secret: SecretTarget) -> Secret:

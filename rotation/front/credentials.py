@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from msgspec import Struct, field
@@ -19,7 +20,7 @@ from rotation.model.errors import RotationError, Unavailable
 from rotation.model.reasons import Code, Reason
 from rotation.model.wire import Moment
 from rotation.model.world import SLOTS, Slot, SlotState
-from rotation.steps import wayback
+from rotation.steps import strangers, wayback
 from rotation.steps.planning import proved_by_sessions, snapshot
 from rotation.steps.proving import collect
 from rotation.steps.wayback import WayBack
@@ -58,8 +59,9 @@ class SeenCredential(Struct, frozen=True, kw_only=True, rename="camel"):
     `active` is None when the workloads disagree, `rotation` the one that is under way.
 
     `problem` says why it cannot be looked at, or else why a rotation would be refused since there
-    is no way back, `reason` the first of it with its code and remedy. There are no `slots` where it
-    cannot be looked at. `doubts` stand in no rotation's way.
+    is no way back, or since something finds pods that the file does not name; `reason` is the
+    first of it with its code and remedy. There are no `slots` where it cannot be looked at.
+    `doubts` stand in no rotation's way.
     """
 
     credential: str
@@ -121,14 +123,20 @@ async def look(edges: Readers, client: DurableOrchestrationClient, name: str) ->
 def _way_back(
     edges: Readers, configured: Credential, world: Snapshot, active: Slot | None
 ) -> WayBack:
-    """The way back to the active slot. What the edges raise becomes its problem."""
+    """The way back to the active slot, and what else leads to its pods. What the edges raise
+    becomes its problem."""
     if active is None:
         return WayBack()
     state = world.slots[active]
     version = state.secret.version if state.secret else None
     key = (id(edges), world.credential, active, version, state.role)
+
+    def look() -> WayBack:
+        way = wayback.look(edges, configured, active, state)
+        return replace(way, problems=(*way.problems, *strangers.problems(edges, configured)))
+
     try:
-        return WAYS.kept(key, edges, lambda: wayback.look(edges, configured, active, state))
+        return WAYS.kept(key, edges, look)
     except RotationError as error:
         return WayBack((error.reason,))
 

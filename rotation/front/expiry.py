@@ -57,8 +57,12 @@ def look(edges: Readers, name: str) -> Expiry:
 
 
 def _serving(edges: Readers, credential: Credential) -> Slot | None:
-    """The slot that every workload's Service selects; None if they disagree."""
-    routes = [edges.traffic(w.cluster).route(w.production) for w in credential.workloads]
+    """The slot that every workload's Services select; None if they disagree."""
+    routes = [
+        edges.traffic(workload.cluster).route(target)
+        for workload in credential.workloads
+        for target in workload.productions
+    ]
     selected = {route.slot if route else None for route in routes}
     return next((slot for slot in SLOTS if selected == {slot}), None)
 

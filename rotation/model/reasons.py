@@ -277,6 +277,33 @@ class Code(StrEnum):
         "give the Service's selector, and the pod templates, labels that name one slot's pods",
         NEVER,
     )
+    OTHER_SERVICE = (
+        "other-service",
+        Area.WORLD,
+        (
+            "a Service that `credentials.yaml` does not name finds pods of a slot: whoever uses it "
+            "would be left without a pod once that slot is retired"
+        ),
+        (
+            "name it among the workload's `services`, with the slot in its selector, so that it "
+            "moves with the others; or among `otherServices`, if it may lose a slot's pods: "
+            "[configuration.md](configuration.md#several-services)"
+        ),
+        NEVER,
+    )
+    OTHER_ENDPOINTS = (
+        "other-endpoints",
+        Area.WORLD,
+        (
+            "an EndpointSlice that somebody wrote has pods of a slot, and follows no Service that "
+            "`credentials.yaml` names"
+        ),
+        (
+            "take it away; or name it, or its Service, among the workload's `otherServices`, if it "
+            "may lose a slot's pods: [configuration.md](configuration.md#several-services)"
+        ),
+        NEVER,
+    )
     DEPLOYMENT_PAUSED = (
         "deployment-paused",
         Area.WORLD,

@@ -112,6 +112,44 @@ class Route:
 
 
 @dataclass(frozen=True)
+class ServiceSeen:
+    """A Service of a namespace. An empty selector finds no pod: its endpoints come otherwise."""
+
+    name: str
+    selector: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """An address or several of one endpoint, and the pod that it says it is, if it says so."""
+
+    addresses: tuple[str, ...]
+    pod: str | None = None
+
+
+@dataclass(frozen=True)
+class SliceSeen:
+    """An EndpointSlice of a namespace.
+
+    `service` is the Service that it belongs to, and `derived` whether Kubernetes' own controller
+    says that it made it from that Service's selector.
+    """
+
+    name: str
+    service: str | None
+    derived: bool
+    endpoints: tuple[Endpoint, ...]
+
+
+@dataclass(frozen=True)
+class Routing:
+    """All that leads traffic to pods of one namespace."""
+
+    services: tuple[ServiceSeen, ...]
+    slices: tuple[SliceSeen, ...]
+
+
+@dataclass(frozen=True)
 class Requirement:
     """One requirement of a selector.
 
@@ -220,8 +258,8 @@ class Drift:
 class WorkloadState:
     """A workload's Services and Deployments; None for one that does not exist.
 
-    `at` is the production Service's namespace and name, for messages, and `cluster` is where all of
-    them are.
+    `at` is the production Service's namespace and name, for messages, `further` are the routes of
+    those that move with it, by theirs, and `cluster` is where all of them are.
     """
 
     name: str
@@ -231,6 +269,12 @@ class WorkloadState:
     deployments: dict[Slot, Deployment | None]
     cluster: str = ""
     drift: Drift = Drift()
+    further: dict[str, Route | None] = field(default_factory=dict)
+
+    @property
+    def productions(self) -> dict[str, Route | None]:
+        """The route of each production Service, by its namespace and name."""
+        return {self.at: self.production, **self.further}
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from rotation.model.errors import Conflict
 from rotation.model.reasons import Code
 from rotation.model.targets import SecretTarget
+from rotation.steps import strangers
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -110,7 +111,12 @@ class Standby:
         )
 
     def scale_down(self, workload: Workload, revision: str | None) -> None:
-        """Scales the slot's Deployment to zero, which has to be as it was at `revision`."""
+        """Scales the slot's Deployment to zero, which has to be as it was at `revision`.
+
+        Raises `Conflict` too if a Service or EndpointSlice leads there that nobody named: for all
+        that is known, it serves.
+        """
+        strangers.refuse(self._edges, workload, self._slot)
         target = workload.deployment(self._slot)
         self._pods(workload).scale(target, 0, revision=revision, by=self._rotation)
 
@@ -209,10 +215,10 @@ class Arriving:
 
 
 def _refuse_what_serves(edges: Readers, workload: Workload, slot: Slot) -> None:
-    """Raises `Conflict` if the workload's traffic goes to the slot."""
-    route = edges.traffic(workload.cluster).route(workload.production)
-    if route is not None and route.slot == slot:
-        raise Conflict(
-            Code.SERVES_TRAFFIC,
-            f"Service {workload.production} routes to {slot}: what serves traffic is not touched",
-        )
+    """Raises `Conflict` if traffic of the workload, by any of its Services, goes to the slot."""
+    traffic = edges.traffic(workload.cluster)
+    for target in workload.productions:
+        route = traffic.route(target)
+        if route is not None and route.slot == slot:
+            text = f"Service {target} routes to {slot}: what serves traffic is not touched"
+            raise Conflict(Code.SERVES_TRAFFIC, text)

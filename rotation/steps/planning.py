@@ -14,7 +14,7 @@ from rotation.model.errors import Unavailable
 from rotation.model.reasons import Code, reason
 from rotation.model.record import Waiver
 from rotation.model.world import SLOTS, Drift, SlotState, Snapshot, WorkloadState
-from rotation.steps import wayback
+from rotation.steps import strangers, wayback
 from rotation.steps.drift import drift
 from rotation.steps.pods import explain
 from rotation.steps.wayback import WayBack
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from rotation.contracts.edges import Readers
     from rotation.model.reasons import Reason
     from rotation.model.record import Request, WaivedVia
-    from rotation.model.world import Slot
     from rotation.steps.running import Step
 
 # Retry timeouts, in seconds. Of refusals, while stopping is still possible: caches of rights fill,
@@ -53,18 +52,19 @@ def plan(step: Step) -> Planned:
     waive = request.waive if _by_hand(request) else credential.waive
     decision = decide(world, request, step.edges.now(), credential.rotate_before, waive)
     way = WayBack()
+    unknown: tuple[Reason, ...] = ()
     active = active_slot(world)
     if active is not None and isinstance(decision, Rotate | Wait):
         # First of all: pods may be unhealthy for what is found here.
         way = wayback.look(step.edges, credential, active, world.slots[active])
         _tell(step.name, way.doubts)
-    in_the_way, also_waived = apart(way.problems, waive)
+        unknown = tuple(strangers.problems(step.edges, credential))
+    in_the_way, also_waived = apart((*way.problems, *unknown), waive)
     if in_the_way:
         waivers = _waivers(request, also_waived)
         return Planned(outcome=Outcome.REFUSED, reasons=list(in_the_way), waivers=waivers)
     match decision:
         case Rotate(active, waived):
-            _look_at_pods(step.edges, credential, active)
             return Planned(
                 active=active,
                 policy=_policy(credential),
@@ -116,15 +116,6 @@ def _tell(credential: str, doubts: Iterable[Reason]) -> None:
             codes=[doubt.code],
             reason=doubt.text,
         )
-
-
-def _look_at_pods(edges: Readers, credential: Credential, slot: Slot) -> None:
-    """Lists the pods that serve, and raises what the edges raise.
-
-    A retirement will have to: a right that is missing is found before anything has changed.
-    """
-    for workload in credential.workloads:
-        edges.pods(workload.cluster).listed(workload.deployment(slot))
 
 
 def _why(step: Step, world: Snapshot, unhealthy: dict[str, str]) -> Iterator[str]:
@@ -205,4 +196,5 @@ def _workload_state(edges: Readers, credential: Credential, workload: Workload) 
         deployments=found,
         cluster=workload.cluster,
         drift=drift(credential, workload, active, found) if active else Drift(workload.template),
+        further={str(target): traffic.route(target) for target in workload.productions[1:]},
     )

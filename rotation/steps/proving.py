@@ -17,6 +17,7 @@ from rotation.model.errors import Denied, EdgeError, Invalid, Unavailable
 from rotation.model.reasons import Code, Reason
 from rotation.model.record import Evidence, SessionCount, TestResult
 from rotation.model.world import SLOTS, Manner, other
+from rotation.steps import strangers
 from rotation.steps.drift import drift
 
 if TYPE_CHECKING:
@@ -266,6 +267,7 @@ def collect(edges: Readers, credential: Credential, slot: Slot) -> Evidence:
         with _noted(problems):
             seen = _pods(edges, workload)
             pods[workload.name] = {s: [pod.name for pod in seen[s]] for s in seen}
+            strangers.refuse(edges, workload, other(slot))
         with _noted(problems):
             templates[workload.name] = _templates(edges, credential, workload, slot)
         looks.append(Look(workload, seen, sessions))

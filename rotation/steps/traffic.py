@@ -11,22 +11,24 @@ from typing import TYPE_CHECKING
 from rotation.decisions.rollout import named, unready, without
 from rotation.decisions.templates import beyond_containers, listed
 from rotation.model.activities import Moved
-from rotation.model.errors import Conflict, Unavailable
+from rotation.model.errors import Conflict, EdgeError, Unavailable
 from rotation.model.reasons import Code
 from rotation.model.world import SLOTS, other, shown_slot
+from rotation.steps import strangers
 from rotation.steps.drift import drift, own_containers
 from rotation.steps.login import verify
 from rotation.steps.proving import run_tests
 
 if TYPE_CHECKING:
-    from rotation.model.world import Deployment, Slot
+    from rotation.model.targets import ServiceTarget
+    from rotation.model.world import Deployment, Route, Slot
     from rotation.steps.running import Step
 
 ROUNDS = 3  # of tests that fail, before a release counts as broken
 
 
 def swap(step: Step) -> Moved:
-    """Points the production Service at `slot`, once that has as many ready pods as the other.
+    """Points the production Services at `slot`, once that has as many ready pods as the other.
 
     With `level` in the reference it does not move to other images than those that serve, nor (if
     that is not waived) to another pod template: raises `Conflict` unless that can be brought along.
@@ -35,44 +37,66 @@ def swap(step: Step) -> Moved:
 
 
 def swap_back(step: Step) -> Moved:
-    """Points the production Service back at `slot`, whose pods are started again if there are none.
+    """Points the production Services back at `slot`, whose pods start again if there are none.
 
-    The fence makes a swap forward fail that is held up, also where there is nothing to change.
+    A fence for each makes a swap forward fail that is held up, also where nothing is to change.
     Ready pods are proof enough: they served before, on connections that they still have, and the
     slot that traffic leaves may hold all others. With `level` in the reference it does not move to
     other images than those that serve, unless those fail their tests: then they may be what is gone
     back from. The pod template stays as it served: what differs is told.
     """
-    step.traffic.fence(step.workload.production, step.rotation)
+    for target in step.workload.productions:
+        step.traffic.fence(target, step.rotation)
     return _move(step, back=True)
 
 
 def _move(step: Step, *, back: bool) -> Moved:
-    """Points the production Service at the slot, and the preview Service at the other one.
+    """Points the production Services at the slot, and the preview Service at the other one.
 
     The slot's pods are proved right before, and on the way forward its login: the wait for pods may
-    have been long.
+    have been long. Where one of several Services is there already, an earlier run was cut off
+    between two of them: what serves by then is neither scaled nor levelled.
     """
-    production, came_from = step.workload.production, other(step.slot)
-    route = step.traffic.route(production)
-    if route is None or route.slot != step.slot:
-        _ensure_capacity(step, revive=back)
+    came_from = other(step.slot)
+    routes = {target: step.traffic.route(target) for target in step.workload.productions}
+    there = [route is not None and route.slot == step.slot for route in routes.values()]
+    if not all(there):
+        _ensure_capacity(step, revive=back, serves=any(there))
         if not back:
             verify(step)
-        if step.reference.level:
+        if step.reference.level and not any(there):
             found = _deployments(step)
             template = "" if back else _template_behind(step, found)
             own, serving = _images(step, found)
             if (own != serving or template) and not (back and _fails(step, came_from)):
                 return Moved(released=serving, had=own, template=template)
-    # Held up since the look, it must not undo a move to the other slot.
-    revision = route.revision if route else None
-    by = step.rotation
-    step.traffic.move(production, came_from, step.slot, revision=revision, by=by)
+    _point(step, routes, back=back)
     previewed = preview_slot(step)
     if previewed != came_from:
-        step.traffic.move(step.workload.standby, previewed, came_from, by=by)
+        step.traffic.move(step.workload.standby, previewed, came_from, by=step.rotation)
     return Moved(left=_left_behind(step, back=back))
+
+
+def _point(step: Step, routes: dict[ServiceTarget, Route | None], *, back: bool) -> None:
+    """Points each production Service at the slot, as it was seen to be.
+
+    On the way back one that cannot be moved does not keep the others from it. Raises why, what may
+    pass by itself first.
+    """
+    failed: list[EdgeError] = []
+    for target, route in routes.items():
+        # Held up since the look, it must not undo a move to the other slot.
+        revision = route.revision if route else None
+        try:
+            step.traffic.move(
+                target, other(step.slot), step.slot, revision=revision, by=step.rotation
+            )
+        except EdgeError as error:
+            if not back:
+                raise
+            failed.append(error)
+    if failed:
+        raise min(failed, key=lambda error: not error.transient)
 
 
 Found = dict["Slot", "Deployment | None"]
@@ -159,11 +183,12 @@ def _left_behind(step: Step, *, back: bool) -> str:
     return "; ".join(left)
 
 
-def _ensure_capacity(step: Step, *, revive: bool) -> None:
+def _ensure_capacity(step: Step, *, revive: bool, serves: bool) -> None:
     """Raises `Unavailable` unless the slot has as many ready pods as the other; scales it up then.
 
     The load may have grown since the slot was started, or left. `revive`: also from no pods. Where
-    the reference says that `few` will do, one that is ready is enough.
+    the reference says that `few` will do, one that is ready is enough. A slot that `serves` part of
+    the traffic has to be ready, and stays as it is.
     """
     workload, at = step.workload, step.deployment
     target = step.pods.deployment(at)
@@ -171,7 +196,8 @@ def _ensure_capacity(step: Step, *, revive: bool) -> None:
         return
     serving = step.pods.deployment(workload.deployment(other(step.slot)))
     wanted = max(serving.replicas if serving else 0, 1)
-    if target is not None and target.replicas < wanted and (target.replicas or revive):
+    small = target is not None and target.replicas < wanted and (target.replicas or revive)
+    if target is not None and small and not serves:
         step.arriving.scale_up(wanted, target.revision)
         text = f"Deployment {at} is being scaled up to {wanted} pods"
         raise Unavailable(Code.SCALING_UP, text)
@@ -195,17 +221,20 @@ def preview_slot(step: Step) -> str:
 
 
 def confirm(step: Step) -> None:
-    """Raises `EdgeError` unless the slot serves every workload, has ready pods and can log in.
+    """Raises `EdgeError` unless the slot serves every workload, has ready pods and can log in, and
+    nothing that nobody named leads to the other one.
 
     A server without a connection left proves nothing, and does not stop it: to retire the other
     slot's pods is what frees some. `deactivate` asks again, before it takes the other login away.
     """
     for workload in step.credential.workloads:
-        route = step.edges.traffic(workload.cluster).route(workload.production)
-        if route is None or route.slot != step.slot:
-            selected = "is gone" if route is None else f"selects {shown_slot(route.slot)}"
-            text = f"Service {workload.production} {selected}, not {step.slot}"
-            raise Conflict(Code.TRAFFIC_ELSEWHERE, text)
+        for target in workload.productions:
+            route = step.edges.traffic(workload.cluster).route(target)
+            if route is None or route.slot != step.slot:
+                selected = "is gone" if route is None else f"selects {shown_slot(route.slot)}"
+                text = f"Service {target} {selected}, not {step.slot}"
+                raise Conflict(Code.TRAFFIC_ELSEWHERE, text)
+        strangers.refuse(step.edges, workload, other(step.slot))
         at = workload.deployment(step.slot)
         deployment = step.edges.pods(workload.cluster).deployment(at)
         waiting = unready(deployment) if deployment else "it does not exist"

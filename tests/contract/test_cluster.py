@@ -22,6 +22,7 @@ from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
@@ -42,7 +43,17 @@ from rotation.edges.cluster.services import Services
 from rotation.model.errors import Conflict, Denied, EdgeError, Invalid, Missing, Unavailable
 from rotation.model.reasons import Code
 from rotation.model.targets import DeploymentTarget, SecretKeyTarget, ServiceTarget
-from rotation.model.world import Deployment, Manner, Route, Template, shown_slot
+from rotation.model.world import (
+    Deployment,
+    Endpoint,
+    Manner,
+    Route,
+    Routing,
+    ServiceSeen,
+    SliceSeen,
+    Template,
+    shown_slot,
+)
 from rotation.secrecy import Secret, new_password
 from tests.contract.conftest import (
     PLACES,
@@ -105,12 +116,14 @@ def api(kubeconfig: Path) -> Iterator[Any]:
 MADE = {
     "deployments": "/apis/apps/v1",
     "pods": "/api/v1",
+    "poddisruptionbudgets": "/apis/policy/v1",
     "resourcequotas": "/api/v1",
     "services": "/api/v1",
     "secrets": "/api/v1",
     "serviceaccounts": "/api/v1",
     "rolebindings": "/apis/rbac.authorization.k8s.io/v1",
     "roles": "/apis/rbac.authorization.k8s.io/v1",
+    "endpointslices": "/apis/discovery.k8s.io/v1",
 }
 
 
@@ -223,6 +236,17 @@ def service(name: str, slot: str | None = "blue", **selector: str) -> dict[str, 
     }
 
 
+def endpoint_slice(name: str, address: str, **labels: str) -> dict[str, Any]:
+    return {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {"name": name, "labels": labels},
+        "addressType": "IPv4",
+        "endpoints": [{"addresses": [address]}],
+        "ports": [{"name": "http", "port": 8080, "protocol": "TCP"}],
+    }
+
+
 class Place(Protocol):
     """A namespace of a cluster, where a test puts things that have its name."""
 
@@ -236,6 +260,9 @@ class Place(Protocol):
     def space(self) -> str: ...
 
     def service(self, name: str, slot: str | None = "blue", **selector: str) -> ServiceTarget: ...
+
+    def by_hand(self, name: str, address: str) -> None:
+        """Writes an EndpointSlice with this address, which belongs to no Service."""
 
     def deployment(self, name: str, replicas: int) -> DeploymentTarget:
         """With a container `web` of `IMAGE`."""
@@ -264,6 +291,9 @@ class RealPlace:
     def service(self, name: str, slot: str | None = "blue", **selector: str) -> ServiceTarget:
         apply(self.api, [service(name, slot, **selector)], namespace=self.space)
         return ServiceTarget(self.space, name, SLOT)
+
+    def by_hand(self, name: str, address: str) -> None:
+        apply(self.api, [endpoint_slice(name, address)], namespace=self.space)
 
     def deployment(self, name: str, replicas: int) -> DeploymentTarget:
         apply(self.api, [deployment(name, replicas)], namespace=self.space)
@@ -321,6 +351,10 @@ class MemoryPlace:
             self.space, name, labels, SLOT, backends={"blue": name}
         )
         return ServiceTarget(self.space, name, SLOT)
+
+    def by_hand(self, name: str, address: str) -> None:
+        seen = SliceSeen(name, None, derived=False, endpoints=(Endpoint((address,)),))
+        self._model.slices[self.space] = [seen]
 
     def deployment(self, name: str, replicas: int) -> DeploymentTarget:
         return self._deployment(name, name, replicas)
@@ -615,6 +649,60 @@ def test_a_route_shows_what_else_its_service_selects(place: Place, name: str) ->
     route = place.traffic.route(place.service(name, "blue", tier="web"))
     assert route is not None
     assert route.selector("green") == {"app": name, "tier": "web", SLOT: "green"}
+
+
+def test_routing_shows_services_by_their_selectors(place: Place, name: str) -> None:
+    place.service(name, "blue", tier="web")
+    place.service(f"{name}-other", None)
+    seen = {one.name: one for one in place.traffic.routing(place.space).services}
+    assert seen[name] == ServiceSeen(name, {"app": name, "tier": "web", SLOT: "blue"})
+    assert seen[f"{name}-other"].selector == {"app": f"{name}-other"}
+    assert place.traffic.routing("no-such-namespace") == Routing((), ())
+
+
+def test_routing_shows_what_was_written_by_hand(place: Place, name: str) -> None:
+    place.by_hand(name, "10.9.8.7")
+    found = [one for one in place.traffic.routing(place.space).slices if one.name == name]
+    assert found == [SliceSeen(name, None, derived=False, endpoints=(Endpoint(("10.9.8.7",)),))]
+
+
+def slices_of(place: Place, service: str) -> list[SliceSeen]:
+    return [one for one in place.traffic.routing(place.space).slices if one.service == service]
+
+
+def test_routing_shows_what_follows_from_a_selector(real: RealPlace, api: Any, name: str) -> None:
+    """First without a pod, for which the API answers with null."""
+    target = workload(real, name, 0).deployment
+    wait_until(lambda: bool(slices_of(real, name)), 10, "a slice without endpoints")
+    (empty,) = slices_of(real, name)
+    assert empty.endpoints == ()
+    path = f"/apis/discovery.k8s.io/v1/namespaces/{real.space}/endpointslices/{empty.name}"
+    assert stored(api, path)["endpoints"] is None
+    real.pods.scale(target, 2)
+    real.pods.watch(target, ready, 60)
+    pods = {pod.name for pod in real.pods.listed(target)}
+
+    def seen() -> set[str | None]:
+        return {each.pod for one in slices_of(real, name) for each in one.endpoints}
+
+    wait_until(lambda: seen() == pods, 10, "a slice with the pods")
+    assert all(one.derived for one in slices_of(real, name))
+
+
+def test_routing_takes_nobodys_word_for_whose_a_slice_is(
+    real: RealPlace, api: Any, name: str
+) -> None:
+    """A slice of a Service that has a selector, by somebody else than the controller; and a Service
+    that is but a name, whose selector finds nothing."""
+    real.service(name)
+    labels = {"kubernetes.io/service-name": name, "endpointslice.kubernetes.io/managed-by": "me"}
+    outside = service(f"{name}-other", None)
+    outside["spec"] |= {"type": "ExternalName", "externalName": "db.example"}
+    apply(api, [endpoint_slice(name, "10.9.8.7", **labels), outside], namespace=real.space)
+    (found,) = [one for one in slices_of(real, name) if one.name == name]
+    assert not found.derived
+    seen = {one.name: one.selector for one in real.traffic.routing(real.space).services}
+    assert seen[f"{name}-other"] == {}
 
 
 def names(place: Place, workload: Workload) -> list[str]:
@@ -998,6 +1086,219 @@ def test_a_deployment_that_is_paused_says_so(real: RealPlace, api: Any, name: st
     assert found.paused
 
 
+SLICES = "/apis/discovery.k8s.io/v1/namespaces/{space}/endpointslices?labelSelector={label}"
+
+
+def endpoints(api: Any, target: ServiceTarget) -> list[tuple[str, dict[str, bool]]]:
+    """The pods that a Service's slices name, each with its conditions."""
+    label = f"kubernetes.io%2Fservice-name%3D{target.name}"
+    found = stored(api, SLICES.format(space=target.namespace, label=label))["items"]
+    for each in found:
+        labels = each["metadata"]["labels"]
+        managed = labels["endpointslice.kubernetes.io/managed-by"]
+        assert managed == "endpointslice-controller.k8s.io"
+        (owner,) = each["metadata"]["ownerReferences"]
+        assert (owner["kind"], owner["name"]) == ("Service", target.name)
+    return [
+        (one["targetRef"]["name"], one["conditions"])
+        for each in found
+        for one in each.get("endpoints") or []
+    ]
+
+
+def test_slices_name_the_pods_behind_a_service(real: RealPlace, api: Any, name: str) -> None:
+    served = real.service(name)
+    manifest = deployment(name, 1, lifecycle={"preStop": {"sleep": {"seconds": 3}}})
+    manifest["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] = 5
+    apply(api, [manifest], namespace=real.space)
+    target = DeploymentTarget(real.space, name)
+    real.pods.watch(target, ready, 60)
+    (pod,) = real.pods.listed(target)
+    serving = {"ready": True, "serving": True, "terminating": False}
+    wait_until(lambda: endpoints(api, served) == [(pod.name, serving)], 30, "the pod in a slice")
+    real.pods.scale(target, 0)
+    ending = {"ready": False, "serving": True, "terminating": True}
+    wait_until(lambda: endpoints(api, served) == [(pod.name, ending)], 30, "the pod's end, told")
+    wait_until(lambda: endpoints(api, served) == [], 30, "an empty slice")
+
+
+def budget(name: str, **fields: Any) -> dict[str, Any]:
+    spec = {"maxUnavailable": 1, "selector": {"matchLabels": {"app": name}}, **fields}
+    kind = {"apiVersion": "policy/v1", "kind": "PodDisruptionBudget"}
+    return {**kind, "metadata": {"name": name}, "spec": spec}
+
+
+def counts(api: Any, space: str, name: str) -> tuple[int, int, int, int]:
+    """A budget's expected, desired and healthy pods, and how many may go."""
+    status = stored(api, f"/apis/policy/v1/namespaces/{space}/poddisruptionbudgets/{name}")
+    found = status.get("status", {})
+    keys = ("expectedPods", "desiredHealthy", "currentHealthy", "disruptionsAllowed")
+    expected, desired, healthy, allowed = (int(found.get(key, -1)) for key in keys)
+    return expected, desired, healthy, allowed
+
+
+def evicted(api: Any, space: str, pod: str) -> tuple[int, dict[str, Any]]:
+    """The answer to what `kubectl drain` asks for each pod of a node."""
+    kind = {"apiVersion": "policy/v1", "kind": "Eviction"}
+    path = f"/api/v1/namespaces/{space}/pods/{pod}/eviction"
+    return asked(api, "POST", path, {**kind, "metadata": {"name": pod, "namespace": space}})
+
+
+def test_a_budget_lets_one_pod_go_at_a_time(real: RealPlace, api: Any, name: str) -> None:
+    apply(api, [budget(name)], namespace=real.space)
+    target = real.deployment(name, 2)
+    real.pods.watch(target, ready, 60)
+    wait_until(lambda: counts(api, real.space, name) == (2, 1, 2, 1), 30, "the budget's count")
+    first, second = (pod.name for pod in real.pods.listed(target))
+    assert evicted(api, real.space, first)[0] == 201
+    status, document = evicted(api, real.space, second)
+    assert (status, document["reason"]) == (429, "TooManyRequests")
+    said = "Cannot evict pod as it would violate the pod's disruption budget."
+    assert document["message"] == said
+    assert document["details"]["causes"] == [
+        {
+            "reason": "DisruptionBudget",
+            "message": f"The disruption budget {name} needs 1 healthy pods and has 1 currently",
+        }
+    ]
+    wait_until(lambda: counts(api, real.space, name) == (2, 1, 2, 1), 60, "a pod in its place")
+    assert first not in {pod.name for pod in real.pods.listed(target) if pod.ready}
+    assert evicted(api, real.space, second)[0] == 201
+    real.pods.scale(target, 0)
+    wait_until(lambda: counts(api, real.space, name) == (0, 0, 0, 0), 30, "a budget of nothing")
+
+
+ASKED_FOR: list[tuple[dict[str, Any], tuple[int, int, int, int]]] = [
+    ({"maxUnavailable": None, "minAvailable": 2}, (3, 2, 3, 1)),
+    ({"maxUnavailable": None, "minAvailable": "50%"}, (3, 2, 3, 1)),
+    ({"maxUnavailable": "50%"}, (3, 1, 3, 2)),
+    ({"maxUnavailable": 0}, (3, 3, 3, 0)),
+]
+
+
+def test_what_budgets_ask_for(real: RealPlace, api: Any, name: str) -> None:
+    target = real.deployment(name, 3)
+    real.pods.watch(target, ready, 60)
+    for fields, expected in ASKED_FOR:
+        manifest = budget(name, **fields)
+        manifest["spec"] = {k: v for k, v in manifest["spec"].items() if v is not None}
+        apply(api, [manifest], namespace=real.space)
+
+        def counted(expected: tuple[int, ...] = expected) -> bool:
+            return counts(api, real.space, name) == expected
+
+        wait_until(counted, 30, f"the count {expected}")
+    real.pods.scale(target, 0)
+
+
+def test_an_eviction_of_what_is_not_there(api: Any, space: str, name: str) -> None:
+    status, document = evicted(api, space, name)
+    assert (status, document["message"]) == (404, f'pods "{name}" not found')
+    path = f"/api/v1/namespaces/{space}/pods/{name}/eviction"
+    assert asked(api, "POST", path, {"metadata": {"name": "another"}})[0] == 400
+
+
+def test_two_budgets_of_a_pod_let_it_not_go(real: RealPlace, api: Any, name: str) -> None:
+    second = {**budget(name), "metadata": {"name": f"{name}-other"}}
+    apply(api, [budget(name), second], namespace=real.space)
+    target = real.deployment(name, 1)
+    real.pods.watch(target, ready, 60)
+    (pod,) = real.pods.listed(target)
+
+    def refusal() -> str:
+        status, document = evicted(api, real.space, pod.name)
+        return str(document["message"]) if status == 500 else ""
+
+    assert "more than one PodDisruptionBudget" in refusal()
+    real.pods.scale(target, 0)
+
+
+def test_a_pod_that_no_node_takes_says_so(real: RealPlace, api: Any, name: str) -> None:
+    """As while every node is cordoned that could take it."""
+    manifest = deployment(name, 1)
+    manifest["spec"]["template"]["spec"]["nodeSelector"] = {"example.com/nowhere": "true"}
+    apply(api, [manifest], namespace=real.space)
+    target = DeploymentTarget(real.space, name)
+
+    def waiting() -> list[str | None]:
+        return [pod.waiting for pod in real.pods.listed(target)]
+
+    wait_until(lambda: waiting() == ["Unschedulable"], 30, "the scheduler's word")
+    assert endpoints(api, real.service(name)) == []
+    real.pods.scale(target, 0)
+    assert real.pods.watch_gone(target, 30) == []
+
+
+def progress(api: Any, target: DeploymentTarget) -> str:
+    found = stored(api, f"/apis/apps/v1/namespaces/{target.namespace}/deployments/{target.name}")
+    conditions = found.get("status", {}).get("conditions") or []
+    return next((str(c["reason"]) for c in conditions if c["type"] == "Progressing"), "")
+
+
+def test_a_pause_is_a_condition_too(real: RealPlace, api: Any, name: str) -> None:
+    target = real.deployment(name, 1)
+    real.pods.watch(target, ready, 60)
+    path = f"/apis/apps/v1/namespaces/{target.namespace}/deployments/{target.name}"
+
+    def pause(value: bool) -> None:
+        parts = api.param_serialize(
+            "PATCH",
+            path,
+            header_params={"Content-Type": "application/merge-patch+json"},
+            body={"spec": {"paused": value}},
+            auth_settings=["BearerToken"],
+        )
+        assert api.call_api(*parts).response.status == 200
+
+    pause(True)
+    wait_until(lambda: progress(api, target) == "DeploymentPaused", 30, "the pause, told")
+    real.pods.scale(target, 2)
+    # What is paused is scaled all the same, and nothing is said of its progress.
+    found = real.pods.watch(target, ready, 60)
+    assert (found.paused, found.ready) == (True, 2)
+    assert progress(api, target) == "DeploymentPaused"
+    pause(False)
+    over = {"DeploymentResumed", "NewReplicaSetAvailable"}
+    wait_until(lambda: progress(api, target) in over, 30, "the end of the pause")
+    real.pods.scale(target, 0)
+
+
+def test_a_native_sidecar_starts_first_and_counts(real: RealPlace, api: Any, name: str) -> None:
+    sidecar = {
+        "name": "proxy",
+        "image": IMAGE,
+        "restartPolicy": "Always",
+        "ports": [{"containerPort": 8081}],
+        "readinessProbe": {"httpGet": {"path": "/healthz", "port": 8081}, "periodSeconds": 1},
+        "startupProbe": {"httpGet": {"path": "/healthz", "port": 8081}, "periodSeconds": 1},
+        **({"args": ["netexec", "--http-port=8081"]} if KUBECONFIG else {}),
+    }
+
+    def with_sidecar(**fields: Any) -> None:
+        manifest = deployment(name, 1)
+        manifest["spec"]["template"]["spec"]["initContainers"] = [{**sidecar, **fields}]
+        apply(api, [manifest], namespace=real.space)
+
+    target = DeploymentTarget(real.space, name)
+    nowhere = {"httpGet": {"path": "/nowhere", "port": 8081}, "periodSeconds": 1}
+    with_sidecar(startupProbe={**nowhere, "failureThreshold": 1000})
+
+    def told() -> list[str | None]:
+        return [pod.waiting for pod in real.pods.listed(target)]
+
+    wait_until(lambda: told() == ["PodInitializing"], 60, "a sidecar that does not come up")
+    with_sidecar(readinessProbe={**nowhere, "failureThreshold": 1})
+    wait_until(lambda: None in told(), 60, "a sidecar that runs and is not ready")
+    found = real.pods.deployment(target)
+    assert found is not None
+    assert found.ready == 0
+    with_sidecar()
+    found = real.pods.watch(target, ready, 60)
+    assert set(found.images.values()) == {IMAGE}
+    assert len(found.images) == 2
+    real.pods.scale(target, 0)
+
+
 def test_watch_sees_a_change_at_once(real: RealPlace, name: str) -> None:
     target = real.deployment(name, 0)
     timer = threading.Timer(0.5, real.pods.scale, (target, 1))
@@ -1044,6 +1345,33 @@ def test_ask_keeps_path_and_query(cluster: Edge, echo: ServiceTarget) -> None:
     asked = json.loads(cluster.traffic.ask(echo, "/a%20b/ü?x=1&y=%20", 10).body)
     assert (asked["path"], asked["query"]) == ("/a%20b/%C3%BC", "x=1&y= ")
     assert "Authorization" not in asked["headers"]
+
+
+def test_the_proxy_s_headers(cluster: Edge, api: Any, echo: ServiceTarget) -> None:
+    """What an application sees of a request that the API server passes on: a host that is not its
+    own, and nothing of whoever asked. https://www.rfc-editor.org/rfc/rfc9110#name-connection"""
+    asked = json.loads(cluster.traffic.ask(echo, "/a%20b", 10).body)["headers"]
+    asked = {name.lower(): value for name, value in asked.items()}
+    path = f"/api/v1/namespaces/{echo.namespace}/services/http:{echo.name}:http/proxy/a%20b"
+    assert asked.pop("host") == urlsplit(api.configuration.host).netloc
+    assert asked.pop("x-forwarded-uri") == path
+    assert asked.pop("x-forwarded-for").split(", ")[-1]
+    assert asked.keys() <= {"accept", "accept-encoding", "user-agent", "content-type"}
+
+
+def test_the_proxy_keeps_what_is_the_application_s(api: Any, echo: ServiceTarget) -> None:
+    path = f"/api/v1/namespaces/{echo.namespace}/services/{echo.name}:80/proxy/"
+    sent = {"X-Own": "1", "X-Dropped": "1", "Connection": "X-Dropped", "Content-Type": "text/plain"}
+    sent |= {"X-Forwarded-For": "192.0.2.1", "Cookie": "a=b"}
+    parts = api.param_serialize("POST", path, header_params=sent, auth_settings=["BearerToken"])
+    answer = api.rest_client.pool_manager.request(*parts[:2], headers=parts[2], body=b"text")
+    asked = {name.lower(): value for name, value in answer.json()["headers"].items()}
+    assert (answer.json()["body"], asked["content-length"]) == ("text", "4")
+    assert (asked["x-own"], asked["cookie"], asked["content-type"]) == ("1", "a=b", "text/plain")
+    assert asked["x-forwarded-for"].startswith("192.0.2.1, ")
+    assert not {"authorization", "x-dropped", "connection", "transfer-encoding"} & asked.keys()
+    assert answer.headers["Audit-Id"]
+    assert "no-cache, private" in answer.headers["Cache-Control"]
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
@@ -1141,6 +1469,7 @@ VERBS: dict[str, Callable[[Edge], object]] = {
     "route": lambda edge: edge.traffic.route(API),
     "move": lambda edge: edge.traffic.move(API, "blue", "green"),
     "fence": lambda edge: edge.traffic.fence(API, "orders-db-1"),
+    "routing": lambda edge: edge.traffic.routing("orders"),
     "deployment": lambda edge: edge.pods.deployment(PODS),
     "listed": lambda edge: edge.pods.listed(PODS),
     "deliver": lambda edge: edge.pods.deliver(
@@ -1275,6 +1604,17 @@ def test_tokens_open_what_their_owner_was_granted(
     assert reader.traffic.route(target) is not None
     with pytest.raises(Denied, match=r"HTTP 403 .*; apply infra/kubernetes/rbac\.yaml"):
         reader.traffic.move(target, "blue", "green")
+
+
+def test_a_list_without_its_right_names_what_is_missing(
+    door: Door, api: Any, space: str, name: str
+) -> None:
+    apply(api, rights(name, door.subject), namespace=space)
+    where = f"in namespace {space}: HTTP 403 Forbidden; apply infra/kubernetes/rbac.yaml"
+    text = re.escape(f"cluster contract could not list Services {where}")
+    with pytest.raises(Denied, match=text) as caught:
+        door.edge().traffic.routing(space)
+    assert caught.value.code is Code.CLUSTER_DENIED
 
 
 def test_a_token_is_asked_for_with_each_request(door: Door, space: str) -> None:

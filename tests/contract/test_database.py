@@ -644,7 +644,8 @@ def test_a_server_that_is_down(world: World) -> None:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
         down = world.edge(host="127.0.0.1", port=port)
-        with pytest.raises(Unavailable, match=r"Connection refused$") as caught:
+        said = rf"^PostgreSQL 127\.0\.0\.1:{port} could not read the roles: Connection refused$"
+        with pytest.raises(Unavailable, match=said) as caught:
             down.roles([world.blue])
     assert caught.value.transient
     assert caught.value.code is Code.DATABASE_DOWN
@@ -700,15 +701,22 @@ def test_an_authentication_that_fails_is_passed_on(world: World) -> None:
 
 
 @pytest.mark.guarantee(3)
-def test_a_server_that_asks_for_the_password_itself_does_not_get_it(world: World) -> None:
-    """What somebody in between would try: ask in clear text, where SCRAM sends none."""
-    password = new_password()
+@pytest.mark.parametrize("verb", ["login", "roles"])
+def test_a_server_that_asks_for_the_password_itself_does_not_get_it(
+    world: World, verb: str
+) -> None:
+    """What somebody in between would try: ask in clear text, where SCRAM sends none. Neither a
+    slot's password is sent so, nor the administrator's."""
+    verbs: dict[str, Callable[[PostgreSQL], object]] = {
+        "login": lambda impostor: impostor.login(world.green, world.password),
+        "roles": lambda impostor: impostor.roles([world.green]),
+    }
     with asking_in_clear_text() as (port, received):
         impostor = world.edge(host="127.0.0.1", port=port, sslmode="disable")
         with pytest.raises(Invalid, match="authentication method requirement"):
-            impostor.login(world.green, password)
-    assert password.reveal().encode() not in b"".join(received)
-    assert world.green.encode() in b"".join(received)
+            verbs[verb](impostor)
+    assert world.password.reveal().encode() not in b"".join(received)
+    assert world.name.encode() in b"".join(received)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -28,6 +29,7 @@ from azure.identity import CredentialUnavailableError, DefaultAzureCredential
 from azure.keyvault.secrets import SecretClient
 
 from local.identity import environment
+from local.process import wait_until
 from local.tls import Authority
 from rotation.clouds import PUBLIC
 from rotation.edges import bounded
@@ -36,6 +38,7 @@ from rotation.edges.vault import LOOPBACK, KeyVault, _refused
 from rotation.model.errors import Conflict, Denied, EdgeError, Invalid, Missing, Unavailable
 from rotation.model.reasons import Code
 from rotation.model.targets import SecretTarget
+from rotation.model.world import SecretVersion
 from rotation.secrecy import Secret, new_password
 from tests.contract.conftest import (
     PLACES,
@@ -184,6 +187,14 @@ def test_the_content_type_is_as_given(key_vault: KeyVault, name: str, sdk: Secre
     assert sdk.get_secret(name).properties.content_type == "text/plain"
 
 
+def test_a_version_that_somebody_else_wrote_may_have_nothing_but_a_value(
+    key_vault: KeyVault, name: str, sdk: SecretClient
+) -> None:
+    written = sdk.set_secret(name, "by hand").properties
+    current = key_vault.current(SecretTarget(name))
+    assert current == SecretVersion(name, str(written.version), True, written.created_on, None)
+
+
 def test_every_put_makes_another_version(vault: Vault, name: str) -> None:
     value = new_password()
     versions = {put(vault, name, value) for _ in range(3)}
@@ -248,6 +259,34 @@ def test_a_disabled_version_is_seen_and_not_read(vault: Vault, name: str) -> Non
         assert caught.value.code is Code.VAULT_DISABLED
 
 
+def test_a_current_version_that_is_disabled_is_found_also_within_one_second(
+    vault: Vault, name: str
+) -> None:
+    """Times of creation are whole seconds: by them, any of these could be the newest."""
+    written = [put(vault, name) for _ in range(8)][-1]
+    vault.disable(SecretTarget(name, written))
+    current = vault.current(SecretTarget(name))
+    assert current is not None
+    assert (current.version, current.enabled) == (written, False)
+
+
+def test_the_newest_version_is_the_first_and_current_also_if_it_was_enabled_meanwhile(
+    key_vault: KeyVault, name: str, admin: Admin
+) -> None:
+    """The vault says that it is disabled, and its list that it no longer is."""
+    first = put(key_vault, name)
+    key_vault.disable(SecretTarget(name, first))
+    began = time.monotonic()
+    wait_until(lambda: time.monotonic() > began + 1, SOON, "the next second")
+    second = put(key_vault, name)
+    listed = [found.version for found in key_vault.versions(SecretTarget(name))]
+    assert listed == [second, first]
+    admin.fault(match={"path_prefix": f"/secrets/{name}"}, status=403, cause="SecretDisabled")
+    current = key_vault.current(SecretTarget(name))
+    assert current is not None
+    assert (current.version, current.enabled) == (second, True)
+
+
 @pytest.mark.guarantee(4)
 def test_disable_may_be_repeated(vault: Vault, name: str) -> None:
     secret = SecretTarget(name, put(vault, name))
@@ -277,7 +316,8 @@ def test_put_under_the_name_of_a_deleted_secret(
 ) -> None:
     put(key_vault, name)
     sdk.begin_delete_secret(name).wait()
-    with pytest.raises(Conflict, match="HTTP 409 ObjectIsDeletedButRecoverable") as caught:
+    said = "HTTP 409 ObjectIsDeletedButRecoverable; it may be deleted and not purged: recover it"
+    with pytest.raises(Conflict, match=said) as caught:
         put(key_vault, name)
     assert caught.value.code is Code.VAULT_CONFLICT
     assert key_vault.current(SecretTarget(name)) is None
@@ -336,6 +376,7 @@ def test_a_refusal_says_what_it_is(
     assert caught.value.retry_after == (7 if error is Unavailable else None)
     assert caught.value.__cause__ is None
     assert "hunter2" not in str(caught.value)
+    assert ("recover it" in caught.value.message) is (status == 409)
 
 
 FORBIDDEN: list[tuple[str, Code, str]] = [

@@ -33,13 +33,20 @@ APP_ROLE = "Rotation.Approve"
 
 @contextmanager
 def host_with(
-    stack: Stack, environment: dict[str, str], approvers: list[str] | None = None
+    stack: Stack,
+    environment: dict[str, str],
+    approvers: list[str] | None = None,
+    **changes: Any,
 ) -> Iterator[Stack]:
-    """The host is started again with more settings, and as it was afterwards."""
+    """The host is started again with more settings, and as it was afterwards.
+
+    `changes` are keys of the credential.
+    """
     host, credential = stack.components["host"], stack.options.credential
     before = dict(host.env), dict(credential)
     if approvers is not None:
         credential["approval"] = {"approvers": approvers}
+    credential.update(changes)
     try:
         _again(stack, {**host.env, **environment})
         yield stack

@@ -167,6 +167,16 @@ def test_selectors_find_the_pods_that_they_are_for(name: str, slot: str) -> None
 
 
 @pytest.mark.parametrize("name", world.WORKLOADS)
+def test_each_slot_has_a_budget_of_its_own(name: str) -> None:
+    """Which lets one pod go at a time, and holds no node up while the slot has none."""
+    objects = read_manifests(FOLDER / "example" / f"{name}.yaml")
+    budgets = [found["spec"] for found in objects if found["kind"] == "PodDisruptionBudget"]
+    slots = [found["spec"] for found in objects if found["kind"] == "Deployment"]
+    assert [budget["selector"] for budget in budgets] == [slot["selector"] for slot in slots]
+    assert [budget["maxUnavailable"] for budget in budgets] == [1, 1]
+
+
+@pytest.mark.parametrize("name", world.WORKLOADS)
 def test_pods_have_time_to_leave(name: str) -> None:
     """The lame duck must be over, and requests answered, before the grace period is."""
     settings = one(name, "ConfigMap", "orders-database")["data"]

@@ -30,6 +30,8 @@ UNNAMED = {
     ("", "pods", "list"),
     ("", "pods", "watch"),
     ("apps", "replicasets", "list"),
+    ("", "services", "list"),
+    ("discovery.k8s.io", "endpointslices", "list"),
     ("", "events", "create"),
 }
 

@@ -41,7 +41,7 @@ def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlP
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the pods of the contract tests run."""
     echo = str(Path(__file__).parents[1] / "local" / "cluster" / "echo_app.py")
-    names = ("registry.k8s.io/e2e-test-images/agnhost:2.53", "echo:1", "echo:2")
+    names = ("registry.k8s.io/e2e-test-images/agnhost:2.53", "echo:1", "echo:1.0", "echo:2")
     path = tmp_path_factory.mktemp("images") / "images.json"
     path.write_text(json.dumps({name: ["python", echo] for name in names}), encoding="utf-8")
     return path

@@ -31,7 +31,7 @@ CONTROLLERS = (
     *("deployment-controller", "replicaset-controller", "endpoints-controller"),
     *("endpointslice-controller", "namespace-controller", "garbage-collector-controller"),
     *("job-controller", "validatingadmissionpolicy-status-controller"),
-    "resourcequota-controller",
+    *("resourcequota-controller", "disruption-controller"),
 )
 AUDIT = {
     "apiVersion": "audit.k8s.io/v1",

@@ -1,4 +1,4 @@
-"""A node for the real control plane: pods are processes of this machine, as in the local cluster.
+"""The nodes of the real control plane: pods are processes of this machine, as in the local cluster.
 
     python -m tests.kubernetes.kubelet --server URL --ca FILE --token-file FILE --images FILE
         --state DIR --proxy SOCKET [--vault-ca FILE] [--identity-state DIR --sign-in PORT]
@@ -35,6 +35,7 @@ from local.cluster.node import Node
 from local.cluster.pods import PORT_ANNOTATION
 from local.cluster.ports import Ports
 from local.cluster.registry import Registry, is_finished
+from local.cluster.scheduler import choose, node_manifest, node_status, unschedulable
 from local.cluster.store import Store
 from local.cluster.tasks import cancel, spawn
 from local.process import announce
@@ -49,10 +50,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-NODE = "this-machine"
+NODES = ("this-machine-1", "this-machine-2")
 # In this order: what a pod is made from is known before the pod is.
 WATCHED = (
-    *(kinds.NAMESPACE, kinds.SERVICE_ACCOUNT, kinds.CONFIG_MAP, kinds.SECRET),
+    *(kinds.NODE, kinds.NAMESPACE, kinds.SERVICE_ACCOUNT, kinds.CONFIG_MAP, kinds.SECRET),
     *(kinds.PROVIDER_CLASS, kinds.POD),
 )
 AGAIN = 0.5  # seconds before something that failed is tried again
@@ -93,6 +94,17 @@ class ApiServer:
                 for line in lines:
                     yield json.loads(line)
 
+    async def post(self, path: str, body: Object) -> None:
+        """What is there already stays."""
+        async with self._session.post(self._url + path, json=body) as answer:
+            if answer.status != 409:
+                answer.raise_for_status()
+
+    async def patch(self, path: str, body: Object) -> None:
+        headers = {"Content-Type": "application/merge-patch+json"}
+        async with self._session.patch(self._url + path, json=body, headers=headers) as answer:
+            answer.raise_for_status()
+
     async def send(self, method: str, pod: Object, rest: str, body: Object) -> None:
         """A pod that is not there any more is no failure."""
         metadata = pod["metadata"]
@@ -130,6 +142,16 @@ class Kubelet:
         self._changes: asyncio.Queue[Change] = asyncio.Queue()
         self._store.listeners.append(self._note)
         self._tasks: list[asyncio.Task[None]] = []
+        self._unbound: dict[str, Object] = {}  # by uid: no node takes them
+        self._bound: dict[str, Object] = {}  # by uid: whose binding the watch has yet to tell of
+
+    async def register(self) -> None:
+        """Makes the nodes known."""
+        for name in NODES:
+            body = {"apiVersion": "v1", "kind": "Node", **node_manifest(name)}
+            await self._server.post("/api/v1/nodes", body)
+            status = {"status": node_status(name)}
+            await self._server.patch(f"/api/v1/nodes/{name}/status", status)
 
     def start(self) -> None:
         work = [self._follow(kind) for kind in WATCHED]
@@ -173,17 +195,19 @@ class Kubelet:
         known = self._store.get(kind, metadata.get("namespace", ""), metadata["name"])
         same = known is not None and known["metadata"]["uid"] == metadata["uid"]
         if type_ == "DELETED":
+            self._unbound.pop(metadata["uid"], None)
+            self._bound.pop(metadata["uid"], None)
             if same:
                 self._store.drop(kind, obj)
         elif kind is not kinds.POD:
             self._store.put(kind, obj)
+            if kind is kinds.NODE:
+                for pod in list(self._unbound.values()):
+                    await self._bind(pod)
         elif not obj["spec"].get("nodeName"):
-            target = {"apiVersion": "v1", "kind": "Node", "name": NODE}
-            body = {"apiVersion": "v1", "kind": "Binding", "target": target}
-            await self._server.send(
-                "POST", obj, "/binding", body | {"metadata": {"name": metadata["name"]}}
-            )
+            await self._bind(obj)
         elif known is None or not same:
+            self._bound.pop(metadata["uid"], None)
             # With the local cluster's own defaults too, or its first change would seem to add them.
             self._store.put(kind, with_defaults(kind, obj))
         elif is_finished(obj) and not is_finished(known):
@@ -195,6 +219,22 @@ class Kubelet:
             self._store.put(kind, {**known, "metadata": {**known["metadata"], **marks}})
 
     # -- to it
+
+    async def _bind(self, pod: Object) -> None:
+        """As the scheduler does, of which there is none."""
+        uid, node = pod["metadata"]["uid"], choose(self._store, pod, self._bound.values())
+        if node is None:
+            if uid not in self._unbound:
+                self._unbound[uid] = pod
+                status = {"phase": "Pending", "conditions": [unschedulable(self._store)]}
+                await self._server.send("PATCH", pod, "/status", {"status": status})
+            return
+        self._unbound.pop(uid, None)
+        self._bound[uid] = {**pod, "spec": {**pod["spec"], "nodeName": node}}
+        target = {"apiVersion": "v1", "kind": "Node", "name": node}
+        body = {"apiVersion": "v1", "kind": "Binding", "target": target}
+        name = {"metadata": {"name": pod["metadata"]["name"]}}
+        await self._server.send("POST", pod, "/binding", body | name)
 
     def _note(self, change: Change) -> None:
         if change.kind is kinds.POD:
@@ -301,6 +341,7 @@ async def run(options: argparse.Namespace) -> None:
         runner = web.AppRunner(sign_in(options.identity_state))
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", options.sign_in).start()
+    await kubelet.register()
     kubelet.start()
     announce(options.server)
     await stopped.wait()

@@ -228,6 +228,9 @@ class Guarded:
             for user, kind, name, body in tries
         )
 
+    def kubeconfig(self, user: User) -> Path:
+        return self._kubeconfigs[user.name]
+
     def restore(self) -> None:
         """All guarded objects as they were first, made anew."""
         for namespace in (GUARDED, FREE):

@@ -16,7 +16,10 @@ from rotation.model.world import (
     Deployment,
     Requirement,
     Route,
+    Routing,
     Selector,
+    ServiceSeen,
+    SliceSeen,
     Template,
 )
 
@@ -27,7 +30,9 @@ if TYPE_CHECKING:
     from rotation.model.targets import DeploymentTarget, ServiceTarget
     from tests.memory.clock import Agenda, Clock
 
-NODE = "172.16.0.4"  # of all pods
+NODE = "172.16.0.4"  # the address of all pods' nodes
+NODES = ("one", "two", "three")
+AGAIN = 5.0  # seconds until a drain asks a budget again, as kubectl
 BROKEN = "broken"  # an image of this tag never comes up
 
 
@@ -61,6 +66,7 @@ class Pod:
     phase: str = "Running"
     controller: Controller | None = None
     created: datetime | None = None
+    node: str = NODES[0]
 
     @property
     def address(self) -> str:
@@ -175,7 +181,11 @@ class ClusterModel:
         self.services: dict[tuple[str, str], ServiceState] = {}
         self.deployments: dict[tuple[str, str], DeploymentState] = {}
         self.secrets: dict[tuple[str, str], SecretState] = {}
+        self.slices: dict[str, list[SliceSeen]] = {}  # of others, by namespace
         self.full_until: datetime | None = None  # the quota of pods
+        self.cordoned: set[str] = set()  # nodes
+        # Hears of a Deployment that a drain leaves without a ready pod.
+        self.on_outage: Callable[[DeploymentState], None] = lambda _: None
 
     # What is seen from outside
 
@@ -192,6 +202,15 @@ class ClusterModel:
             str(found.revision),
             besides={k: v for k, v in found.selector.items() if k != target.label},
             label=target.label,
+        )
+
+    def routing(self, namespace: str) -> Routing:
+        """All Services, and the EndpointSlices that others wrote: those of Services are left out,
+        since they follow from them."""
+        services = (service for service in self.services.values() if service.namespace == namespace)
+        return Routing(
+            tuple(ServiceSeen(service.name, dict(service.selector)) for service in services),
+            tuple(self.slices.get(namespace, ())),
         )
 
     def find(self, target: DeploymentTarget) -> DeploymentState | None:
@@ -372,6 +391,49 @@ class ClusterModel:
             deployment.strays.append(pod)
             self.reconcile(deployment, self.times.startup)
 
+    def drain(self, node: str, seconds: float) -> None:
+        """Cordons a node and evicts its pods, each as soon as its budget allows: of a Deployment's
+        pods one may be missing. What is still there after `seconds` stays.
+
+        Of what serves the last ready pod never goes: a budget that allowed that, of a single pod,
+        would be an outage of its owner's own. Another node is left for the pods.
+        """
+        if not self.cordoned:
+            self.cordoned.add(node)
+            self._empty(node, self._clock.after(seconds))
+
+    def _empty(self, node: str, until: datetime) -> None:
+        left = False
+        for deployment in self.deployments.values():
+            for pod in [pod for pod in deployment.pods if pod.node == node and not pod.gone_at]:
+                if self._may_go(deployment, pod):
+                    self._terminate(deployment, pod)
+                    self.reconcile(deployment, self.times.startup)
+                    if not any(self.ready(deployment, other) for other in deployment.pods):
+                        self.on_outage(deployment)
+                else:
+                    left = True
+        if left and self._clock.now < until:
+            self._agenda.add(AGAIN, lambda: self._empty(node, until))
+        else:
+            self.cordoned.discard(node)
+
+    def _may_go(self, deployment: DeploymentState, pod: Pod) -> bool:
+        """What the budget of the Deployment's pods says: `maxUnavailable: 1`."""
+        healthy = sum(self.ready(deployment, other) for other in deployment.pods)
+        wanted = max(deployment.replicas - 1, 0)
+        if not self.ready(deployment, pod):
+            return healthy >= wanted > 0
+        return healthy > max(wanted, 1 if self._serves(deployment) else 0)
+
+    def _serves(self, deployment: DeploymentState) -> bool:
+        return any(
+            service.backends.get(slot or "") == deployment.name
+            for service in self.services.values()
+            if service.namespace == deployment.namespace and not service.preview
+            for slot in (service.slot, self.routed(service))
+        )
+
     def fill(self, seconds: float) -> None:
         """Refuses new pods for a while, as a quota does that is full."""
         self.full_until = self._clock.after(seconds)
@@ -443,7 +505,14 @@ class ClusterModel:
             ready_at,
             controller=deployment.replica_set(deployment.revision),
             created=self._clock.now,
+            node=self._choose(deployment),
         )
+
+    def _choose(self, deployment: DeploymentState) -> str:
+        """The node with the fewest of the Deployment's pods, of those that are not cordoned."""
+        there = [pod.node for pod in deployment.pods if pod.gone_at is None]
+        open_ones = [node for node in NODES if node not in self.cordoned]
+        return min(open_ones, key=there.count)
 
     def _is_full(self) -> bool:
         return self.full_until is not None and self._clock.now < self.full_until

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         Manner,
         Pod,
         Route,
+        Routing,
         SecretVersion,
         Slot,
         Template,
@@ -412,6 +413,10 @@ class MemoryTraffic:
             self._model.fence(self._service(target), token)
 
         self._calls.write("cluster", f"fence {target}", effect)
+
+    def routing(self, namespace: str) -> Routing:
+        what = f"routing {namespace}"
+        return self._calls.read("cluster", what, lambda _: self._model.routing(namespace))
 
     def ask(
         self, target: ServiceTarget, path: str, timeout: float, manner: Manner = PLAIN

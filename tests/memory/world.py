@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from rotation.config import Configuration, Credential, Workload
+    from rotation.model.targets import DeploymentTarget
     from rotation.model.wire import JsonObject
     from tests.memory.clock import Agenda, Clock
     from tests.memory.cluster import Times
@@ -101,7 +102,8 @@ class World:
         self, name: str, credential: Credential, workload: Workload, active: Slot
     ) -> None:
         cluster, space = self.clusters[workload.cluster], workload.namespace
-        for service, slot in ((workload.service, active), (workload.preview, other(active))):
+        production = dict.fromkeys([workload.service, *workload.services], active)
+        for service, slot in {**production, workload.preview: other(active)}.items():
             cluster.services[space, service] = ServiceState(
                 space,
                 service,
@@ -110,6 +112,10 @@ class World:
                 backends={slot: workload.deployments[slot] for slot in SLOTS},
                 preview=service == workload.preview,
             )
+        for other_service in workload.other_services:
+            selector = {"app": workload.name}
+            state = ServiceState(space, other_service, selector, workload.selector_label)
+            cluster.services[space, other_service] = state
         for slot in SLOTS:
             owner = Owner(name, slot)
             self._provision_secret(credential, workload, owner)
@@ -255,10 +261,32 @@ class World:
         found = []
         for workload in self.configuration.credential(owner.credential).workloads:
             cluster = self.clusters[workload.cluster]
-            service = cluster.service(workload.production)
-            if service is not None and service.slot == owner.slot:
-                found.append(str(workload.production))
+            for target in workload.productions:
+                service = cluster.service(target)
+                if service is not None and service.slot == owner.slot:
+                    found.append(str(target))
         return found
+
+    def strangers(self, target: DeploymentTarget) -> list[str]:
+        """The Services that find a Deployment's pods, and that the configuration does not name."""
+        known = {
+            (workload.namespace, name)
+            for _, _, workload in self.workloads()
+            for name in (
+                *(production.name for production in workload.productions),
+                workload.preview,
+                *workload.other_services,
+            )
+        }
+        return [
+            f"{service.namespace}/{service.name}"
+            for cluster in self.clusters.values()
+            for key, service in cluster.services.items()
+            if key not in known
+            and (found := cluster.find(target)) is not None
+            and service.namespace == found.namespace
+            and service.selector.items() <= found.labels.items()
+        ]
 
     def parts(self, owner: Owner) -> tuple[object, ...]:
         """The state of all parts of a slot, to be compared with a later one."""

@@ -59,7 +59,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--module", action="append", help="a path; in place of whole rooms")
     parser.add_argument("--sample", type=int, metavar="N", help="so many, drawn by lot")
     parser.add_argument("--seed", type=int, default=1, help="of that lot (default 1)")
-    parser.add_argument("--suite", action="append", choices=SUITES, help="default: all")
+    parser.add_argument(
+        "--suite", action="append", type=_suite, help=f"{', '.join(SUITES)}, a path; default: all"
+    )
     parser.add_argument("--tests", type=int, metavar="N", help="no more than so many for each")
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="mutants at a time")
     parser.add_argument(
@@ -80,7 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if given.sample is not None and given.sample < len(every):
         chosen = random.Random(given.seed).sample(every, given.sample)  # noqa: S311
     say(f"{len(every)} mutants of {len(modules)} modules, {len(chosen)} of them are tried")
-    suites = {name: SUITES[name] for name in given.suite or SUITES}
+    suites = dict(given.suite) if given.suite else SUITES
     with tempfile.TemporaryDirectory() as folder:
         say("running the tests once, to see which of them reach which line")
         reach = reached(suites, (given.reach or Path(folder)).absolute())
@@ -99,6 +101,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         [(one, results[one]) for one in chosen],
         whole=chosen is every and not given.module and not given.room,
     )
+
+
+def _suite(given: str) -> tuple[str, tuple[str, ...]]:
+    """A suite's name, one that a file may have, and the paths of its tests."""
+    if given in SUITES:
+        return given, SUITES[given]
+    if not (ROOT / given).exists():
+        raise argparse.ArgumentTypeError(f"{given} is neither {', '.join(SUITES)} nor a path")
+    return given.replace("/", "."), (given,)
 
 
 def tried(

@@ -9,6 +9,7 @@ from textwrap import dedent
 import pytest
 
 from local.process import ROOT
+from tests.mutation.__main__ import main
 from tests.mutation.cold import judged
 from tests.mutation.mutants import mutants
 
@@ -65,3 +66,11 @@ def test_a_fault_is_noticed_and_its_absence_too() -> None:
     every = mutants(ROLLOUT, source)
     assert judged(replace(every[0], place=None), TESTS) == "survived"
     assert judged(every[0], TESTS) == "killed"
+
+
+def test_a_suite_that_is_neither_known_nor_a_path_is_refused(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["--suite", "tests/unit/test_nothing.py"])
+    assert "neither unit, contract, attacks, forgery nor a path" in capsys.readouterr().err

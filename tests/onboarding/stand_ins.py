@@ -124,6 +124,7 @@ def kubectl(arguments: Sequence[str]) -> None:
     patch.add_argument("kind", choices=["service"])
     patch.add_argument("name")
     patch.add_argument("--type", choices=["json"], required=True)
+    patch.add_argument("--field-manager", default="kubectl-patch")
     patch.add_argument("-p", required=True)
     scale = verbs.add_parser("scale")
     scale.add_argument("name")
@@ -155,7 +156,8 @@ class Kubectl:
         apply(self.client, self.given.f, namespace=self.given.namespace)
 
     def patch(self) -> None:
-        self._ask("PATCH", SERVICE, JSON_PATCH, json.loads(self.given.p))
+        query = f"?fieldManager={self.given.field_manager}"
+        self._ask("PATCH", SERVICE, JSON_PATCH, json.loads(self.given.p), query)
 
     def scale(self) -> None:
         self._ask("PATCH", DEPLOYMENT, MERGE, {"spec": {"replicas": self.given.replicas}})
@@ -181,10 +183,17 @@ class Kubectl:
     def _gone(self) -> bool:
         return bool(self._ask("GET", DEPLOYMENT).get("reason") == "NotFound")
 
-    def _ask(self, method: str, kind: tuple[str, str], content: str = "", body: Any = None) -> Any:
+    def _ask(
+        self,
+        method: str,
+        kind: tuple[str, str],
+        content: str = "",
+        body: Any = None,
+        query: str = "",
+    ) -> Any:
         """The answer's document; a Status for what is not there. Ends for any other refusal."""
         metadata = {"name": self.given.name, "namespace": self.given.namespace}
-        path = path_of({"apiVersion": kind[0], "kind": kind[1], "metadata": metadata})
+        path = path_of({"apiVersion": kind[0], "kind": kind[1], "metadata": metadata}) + query
         headers = {"Content-Type": content} if content else {}
         parts = self.client.param_serialize(
             method, path, header_params=headers, auth_settings=["BearerToken"]

@@ -29,7 +29,7 @@ from rotation.edges.identity import Identity
 from rotation.edges.topic import EventGridTopic
 from rotation.edges.vault import KeyVault
 from rotation.model import wire
-from rotation.model.errors import RotationError
+from rotation.model.errors import RotationError, Unavailable
 from rotation.model.targets import DeploymentTarget, SecretKeyTarget, SecretTarget, ServiceTarget
 from rotation.model.world import (
     PLAIN,
@@ -447,6 +447,29 @@ def test_successes_of_a_vault(
             assert not any(word in version.version for word in WORDS)
             for moment in (version.created, version.expires):
                 assert moment is None or isinstance(moment, datetime)
+
+
+@pytest.mark.parametrize("version", [WORDS[0], "<b>", "x" * 65])
+def test_what_is_not_the_name_of_a_version_is_no_success_of_a_vault(
+    tls: Server, authority: Authority, version: str
+) -> None:
+    """It would stand in records."""
+    vault = KeyVault(f"https://127.0.0.1:{tls.port}", AnyToken(), str(authority.bundle))
+    identifier = f"{str(VERSION['id']).rpartition('/')[0]}/{version}"
+    tls.status, tls.body = 200, json.dumps({**BUNDLE, "id": identifier}).encode()
+    with pytest.raises(Unavailable, match=r" ValueError; what answers is no Key Vault$"):
+        vault.current(SecretTarget("orders-blue"))
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>"])
+def test_a_failure_without_a_code_is_told_by_its_status(
+    tls: Server, authority: Authority, body: bytes
+) -> None:
+    """A proxy's, in the place of a vault."""
+    vault = KeyVault(f"https://127.0.0.1:{tls.port}", AnyToken(), str(authority.bundle))
+    tls.status, tls.body = 502, body
+    with pytest.raises(Unavailable, match=r" HTTP 502$"):
+        vault.value(SecretTarget("orders-blue"))
 
 
 def test_successes_of_an_identity_endpoint(plain: Server, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,7 +31,7 @@ from rotation.model.catalogue import Announcement, Origin
 from rotation.model.errors import Unavailable
 from rotation.model.reasons import Code
 from rotation.model.record import Request
-from rotation.model.targets import SecretTarget, ServiceTarget
+from rotation.model.targets import SecretTarget, ServerTarget, ServiceTarget
 from rotation.secrecy import Secret
 from rotation.settings import LONGEST_WATCH
 from rotation.steps import deadline
@@ -228,6 +228,23 @@ def test_a_database_connection_that_freezes(
     with freezing(postgres.port, at) as port, pytest.raises(Unavailable) as error:
         database(port, postgres.admin_password).sessions(["orders_blue"])
     assert error.value.code is Code.DATABASE_TIMEOUT
+
+
+def test_what_watches_a_connection_keeps_no_process_and_is_gone_with_it(postgres: Postgres) -> None:
+    admin = connecting.Login(
+        server=ServerTarget("127.0.0.1", postgres.port, "postgres", "disable"),
+        role="postgres",
+        password=Secret(postgres.admin_password),
+        require_auth="scram-sha-256",
+        sslrootcert=None,
+    )
+    with connecting.connected("it failed", admin):
+        (watch,) = [one for one in threading.enumerate() if isinstance(one, threading.Timer)]
+        assert watch.daemon
+    watch.join(5.0)
+    assert not watch.is_alive()
+    connection, _ = watch.args
+    assert connection.fileno() == -1
 
 
 @pytest.mark.parametrize(

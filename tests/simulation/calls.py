@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from rotation.model.errors import Denied, Unavailable
 from rotation.model.reasons import Code
+from rotation.model.targets import DeploymentTarget
 from tests.simulation.faults import STALE, Call, Fault
 from tests.simulation.fibers import Broken, CutOff, HostCrash
 from tests.simulation.passing import SAID
@@ -96,6 +97,7 @@ class FaultyCalls:
     ) -> T:
         owner = change.owner
         before, serving = self._world.parts(owner), self._world.serving(owner)
+        strangers = self._strangers(what) if change.kind == "destroys" else []
         if fiber is not None:
             concerned = self._checker.concerned(fiber, change, what)
             serving = [name for name in serving if name in concerned]
@@ -103,11 +105,21 @@ class FaultyCalls:
         if fiber is None:
             return result
         self._checker.guarded(fiber, change, what)
+        if strangers:
+            self._checker.stranded(fiber, owner, what, strangers)
         altered = self._world.parts(owner) != before and change.kind in {"alters", "destroys"}
         if altered:
             destroys = change.kind == "destroys"
             self._checker.touched(fiber, owner, what, serving, destroys=destroys)
         return result
+
+    def _strangers(self, what: str) -> list[str]:
+        """The Services that nobody named and that lead to the Deployment that is scaled down."""
+        verb, _, rest = what.partition(" ")
+        if verb != "scale":
+            return []
+        namespace, _, name = rest.partition(" ")[0].partition("/")
+        return self._world.strangers(DeploymentTarget(namespace, name))
 
     def pause(self, seconds: float) -> None:
         self.fibers.pause(seconds)

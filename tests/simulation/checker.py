@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from rotation.config import Credential, Workload
+    from rotation.model.targets import ServiceTarget
     from tests.memory.calls import Change
     from tests.memory.clock import Clock
     from tests.memory.world import World
@@ -99,6 +100,11 @@ class Checker:
         if destroys and not (fiber.activity == "activate" and self._superseded(owner, verb)):
             self._destroyed(fiber, owner, verb)
 
+    def stranded(self, fiber: Fiber, owner: Owner, verb: str, services: list[str]) -> None:
+        """Checks that no pods are taken away that a Service leads to which nobody named."""
+        if not self.damaged_since(owner, fiber.began):
+            self.fail(2, f"{fiber.name}: {verb} while {', '.join(services)} lead there")
+
     def guarded(self, fiber: Fiber, change: Change, verb: str) -> None:
         """Checks that the execution looked at what serves right before a verb that changes a
         slot."""
@@ -120,7 +126,7 @@ class Checker:
                 for one in workloads
                 if f" {one.deployment(slot)} " in verb or f" {one.standby} " in verb
             ]
-        return {str(workload.production) for workload in workloads}
+        return {str(target) for workload in workloads for target in workload.productions}
 
     def _superseded(self, owner: Owner, verb: str) -> bool:
         """A version was disabled that the slot's role does not log in with any more."""
@@ -164,26 +170,31 @@ class Checker:
         words."""
         found: list[tuple[int, str, Owner, str]] = []
         for name, _, workload in self.world.workloads():
-            cluster = self.world.clusters[workload.cluster]
-            service = cluster.service(workload.production)
-            for owner in self._selected(name, workload):
-                key = f"{workload.name} {owner.slot}"
-                problem = self.world.logs_in(owner)
-                if problem:
-                    found.append((1, key, owner, f"{owner} serves {workload.name} and {problem}"))
-            if service is None or (routed := cluster.routed(service)) is None:
-                continue
-            problem = self._request(workload, routed)
-            if problem:
-                owner = self._owner(name, routed)
-                found.append((8, workload.name, owner, f"requests to {workload.name}: {problem}"))
+            for target in workload.productions:
+                found += self._broken_at(name, workload, target)
         return found
 
-    def _selected(self, name: str, workload: Workload) -> list[Owner]:
-        service = self.world.clusters[workload.cluster].service(workload.production)
-        if service is None or service.slot not in {"blue", "green"}:
-            return []
-        return [self._owner(name, service.slot)]
+    def _broken_at(
+        self, name: str, workload: Workload, target: ServiceTarget
+    ) -> list[tuple[int, str, Owner, str]]:
+        """The same, of one production Service."""
+        found: list[tuple[int, str, Owner, str]] = []
+        cluster = self.world.clusters[workload.cluster]
+        service = cluster.service(target)
+        if service is None:
+            return found
+        if service.slot in {"blue", "green"}:
+            owner = self._owner(name, service.slot)
+            problem = self.world.logs_in(owner)
+            if problem:
+                text = f"{owner} serves {target.name} and {problem}"
+                found.append((1, f"{target.name} {owner.slot}", owner, text))
+        routed = cluster.routed(service)
+        problem = None if routed is None else self._request(workload, routed)
+        if routed is not None and problem:
+            owner = self._owner(name, routed)
+            found.append((8, target.name, owner, f"requests to {target.name}: {problem}"))
+        return found
 
     def _owner(self, name: str, slot: str) -> Owner:
         return Owner(name, slot)  # type: ignore[arg-type]  # a selector may hold anything

@@ -19,7 +19,7 @@ from rotation.edges.cluster import client
 from rotation.edges.database import connecting
 from rotation.front import api, rotations, triggers
 from rotation.model import activities as known
-from rotation.model.activities import Retry, Staged, Watched
+from rotation.model.activities import Moved, Retry, Staged, Watched
 from rotation.model.catalogue import Outcome, Progress, Stage, StepName
 from rotation.model.errors import Failure, Invalid, StepFailed
 from rotation.model.reasons import Code
@@ -27,7 +27,7 @@ from rotation.model.record import Decision
 from rotation.model.targets import SecretTarget
 from rotation.model.world import Drift, other
 from rotation.secrecy import Secret, new_password
-from rotation.steps import guards, login, planning, running, traffic, wayback
+from rotation.steps import guards, login, planning, running, strangers, traffic, wayback
 from rotation.steps.running import Implementation, Step
 from rotation.steps.wayback import WayBack
 from rotation.story import approval, progress, retrying, workflow, workload
@@ -81,7 +81,7 @@ class Mutation:
             yield
 
 
-def nothing(*_: object) -> None:
+def nothing(*_: object, **__: object) -> None:
     """Does nothing, instead of a check."""
 
 
@@ -111,6 +111,13 @@ def swaps_at_once(step: Step) -> None:
     step.traffic.move(step.workload.production, other(step.slot), step.slot)
 
 
+def swaps_one_of_them(step: Step) -> Moved:
+    """Leaves the further Services of a workload where they are."""
+    only = {step.workload.production: step.traffic.route(step.workload.production)}
+    traffic._point(step, only, back=False)  # noqa: SLF001 - as a swap does
+    return Moved()
+
+
 def uses_the_active_slot(step: Step) -> Staged:
     """Stages in the active slot, the classic: the login in use gets a new password, and then
     everything is restarted."""
@@ -121,7 +128,12 @@ def uses_the_active_slot(step: Step) -> Staged:
 
 def looks_and_goes_on(edges: Readers, workload: Workload, slot: Slot) -> None:
     del slot
-    edges.traffic(workload.cluster).route(workload.production)
+    for target in workload.productions:
+        edges.traffic(workload.cluster).route(target)
+
+
+def finds_nobody(*_: object) -> set[Any]:
+    return set()
 
 
 def starts_what_was_changed_since(
@@ -333,6 +345,7 @@ MUTATIONS = (
         "no proof on replicas that the replaced login is gone",
         _of(4),
         replaced=((login, "_ensure_refused", nothing),),
+        first_seed=40,
     ),
     Mutation("a login that is never activated", _of(9), steps=(("activate", nothing),)),
     Mutation("the active slot's login", _of(1, 2), steps=(("stage", uses_the_active_slot),)),
@@ -349,6 +362,17 @@ MUTATIONS = (
             replaced=(unguarded(verb),),
         )
         for verb in GUARDED
+    ),
+    Mutation(
+        "who else leads to a slot is not seen",
+        _of(2),
+        replaced=((strangers, "_found", finds_nobody),),
+        first_seed=26,
+    ),
+    Mutation(
+        "only the Service that tests go through is swapped",
+        _of(9),
+        steps=(("swap", swaps_one_of_them),),
     ),
     Mutation(
         "a start that was held up undoes a release",
@@ -380,11 +404,22 @@ MUTATIONS = (
         _of(2, 7, 8),
         replaced=((workflow, "roll_back", rolls_back_regardless),),
     ),
-    Mutation("needs-attention tidies up", _of(7), replaced=((workflow, "finish", tidies_up),)),
+    Mutation(
+        "needs-attention tidies up",
+        _of(7),
+        replaced=((workflow, "finish", tidies_up),),
+        first_seed=59,
+    ),
     Mutation(
         "pods are not waited for",
         _of(8),
         steps=(("await_ready", done), ("swap", swaps_at_once), ("test", nothing)),
+    ),
+    # Found by the sweeps, in which a node is drained right before.
+    Mutation(
+        "no look at the pods before a swap",
+        _of(),
+        replaced=((traffic, "_ensure_capacity", nothing),),
     ),
     # Both found by the sweeps: in these runs others have mostly done something else as well.
     Mutation(
@@ -406,7 +441,7 @@ MUTATIONS = (
         "a changed file is not told of",
         _of(10),
         replaced=((kept, "changes", lambda *_: []),),
-        first_seed=111,
+        first_seed=130,
     ),
     Mutation(
         "a status about the past is a verdict",
@@ -422,11 +457,13 @@ MUTATIONS = (
         "selectors may overlap",
         _of(9),
         replaced=((planned, "refusals", lambda *_: ()),),
+        first_seed=15,
     ),
     Mutation(
         "no retries",
         _of(9),
         replaced=calling(gives_up_at_once),
+        first_seed=10,
     ),
     Mutation(
         "what is not due rotates",
@@ -440,30 +477,31 @@ MUTATIONS = (
         _of(11),
         # Looked at twice: where it is asked for, and by the plan.
         replaced=((planned, "WAIVABLE", tuple(Code)), (api, "_waived", takes_any_waiver)),
-        first_seed=40,
+        first_seed=67,
     ),
     Mutation(
         "anybody waives",
         _of(11),
         replaced=((api, "_waived", takes_any_waiver),),
-        first_seed=60,
+        first_seed=67,
     ),
     Mutation(
         "a waiver is not told",
         _of(11),
         replaced=((planning, "_waivers", tells_of_no_waiver),),
-        first_seed=60,
+        first_seed=61,
     ),
     Mutation(
         "refusals are final at once",
         _of(9),
         replaced=((planning, "REFUSALS", 0.0), (progress, "BEFORE_THE_PLAN", Retry(600.0))),
-        first_seed=33,
+        first_seed=88,
     ),
     Mutation(
         "what no list has is final",
         _of(9),
         replaced=((connecting, "FINAL", ("XX", "25", *connecting.FINAL)),),
+        first_seed=144,
     ),
     Mutation(
         "what admission says is final",

@@ -7,20 +7,22 @@ from typing import TYPE_CHECKING
 
 from rotation.config import Configuration
 from rotation.model.world import SLOTS, Session, other
-from tests.memory.cluster import BROKEN
+from tests.memory.cluster import BROKEN, NODES, ServiceState
 from tests.memory.owner import Owner
-from tests.simulation.scenario import beside
+from tests.simulation.scenario import another
 
 if TYPE_CHECKING:
     from datetime import datetime
     from random import Random
 
     from rotation.config import Credential, Workload
-    from tests.memory.cluster import ClusterModel, DeploymentState, ServiceState
+    from rotation.model.world import Slot
+    from tests.memory.cluster import ClusterModel, DeploymentState
     from tests.simulation.machine import Machine
 
 
 HOURS = 6 * 3600.0
+UPGRADE = 120.0  # seconds that a node is drained for, at most
 SETTLED = 30.0  # seconds until pods that were asked for are up
 
 
@@ -44,10 +46,15 @@ class Others:
         for _ in range(self._rng.choice([0, 0, 0, 1, 1, 2, 4])):
             deed = self._rng.choice(DEEDS)
             self._machine.calls.at[self._rng.randrange(2, 150)] = lambda deed=deed: self.do(deed)  # type: ignore[misc]  # a default binds the loop's variable
-        later = beside(self._rng, 1)
-        if later.random() < 0.1:
-            at = self._machine.calls.at
-            at.setdefault(later.randrange(2, 150), lambda: self.do(Others.configures))
+        # From generators of their own: the other runs stay what they were.
+        rng = another(self._rng)
+        for number in rng.sample(range(2, 150), rng.choices([0, 1, 3], [80, 12, 8])[0]):
+            node = rng.choice(NODES)
+            self._machine.calls.at.setdefault(number, lambda node=node: self._drain(node))  # type: ignore[misc]  # as above
+        rng = another(self._rng, 1)
+        if rng.random() < 0.1:
+            number = rng.randrange(2, 150)
+            self._machine.calls.at.setdefault(number, lambda: self.do(Others.configures))
 
     def do(self, deed: Callable[[Others], None]) -> None:
         deed(self)
@@ -90,7 +97,7 @@ class Others:
 
     def _service(self) -> tuple[str, ClusterModel, ServiceState]:
         owner, workload, cluster = self._workload()
-        found = cluster.service(workload.production)
+        found = cluster.service(self._rng.choice(workload.productions))
         assert found is not None
         return owner.credential, cluster, found
 
@@ -246,6 +253,36 @@ class Others:
         self.released.clear()  # it is their deed what serves now
         self.configured.clear()
 
+    def adds_a_service(self) -> None:
+        """Adds a Service that finds the pods of a slot, or of both, and that nobody names."""
+        owner, workload, cluster = self._workload()
+        slot = self._rng.choice([owner.slot, None])
+        self._lead(owner.credential, workload, cluster, slot)
+
+    def leads_to_what_serves(self) -> None:
+        """Adds such a Service to the slot that serves each workload."""
+        for name, _, workload in self._world.workloads():
+            cluster = self._world.clusters[workload.cluster]
+            service = cluster.service(workload.production)
+            slot = next((slot for slot in SLOTS if service and service.slot == slot), None)
+            self._lead(name, workload, cluster, slot)
+
+    def _lead(
+        self, credential: str, workload: Workload, cluster: ClusterModel, slot: Slot | None
+    ) -> None:
+        name = f"{workload.name}-{len(self.done)}"
+        selector = {"app": workload.name}
+        if slot is not None:
+            selector[workload.selector_label] = slot
+        state = ServiceState(workload.namespace, name, selector, workload.selector_label)
+
+        def effect() -> None:
+            cluster.services[workload.namespace, name] = state
+
+        owner = Owner(credential, slot or "blue")
+        text = f"add Service {name} that finds pods of {slot or 'both'}"
+        self._did(text, owner, effect, *_both(credential))
+
     def selects_preview(self) -> None:
         owner, workload, cluster = self._workload()
         service = cluster.service(workload.standby)
@@ -312,6 +349,25 @@ class Others:
         """Lets a node evict a pod, where another one is ready."""
         _, cluster, found = self._deployment()
         self._passes(f"evict a pod of {found.name}", lambda: cluster.evict(found))
+
+    def drains(self) -> None:
+        """Lets the first node of each cluster be drained, as an upgrade does."""
+        self._drain(NODES[0])
+
+    def _drain(self, node: str) -> None:
+        """Drains a node of each cluster that has all of its own. A single pod may go with it where
+        it does not serve: what begins later has to see that."""
+
+        def outage(found: DeploymentState) -> None:
+            for name, credential, workload in self._world.workloads():
+                del credential
+                slot = next((s for s, n in workload.deployments.items() if n == found.name), None)
+                if slot is not None:
+                    self._machine.checker.blame([Owner(name, slot)], "a drain of a single pod")
+
+        for cluster in self._world.clusters.values():
+            cluster.on_outage = outage
+            self._passes(f"drain node {node}", lambda: cluster.drain(node, UPGRADE))  # noqa: B023 - called at once
 
     def fills_the_quota(self) -> None:
         """Lets something else take the quota of pods for a while."""
@@ -416,6 +472,7 @@ DEEDS: tuple[Callable[[Others], None], ...] = (
     Others.edits,
     Others.selects,
     Others.selects_preview,
+    Others.adds_a_service,
     Others.disables,
     Others.writes,
     Others.bars,

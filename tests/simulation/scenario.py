@@ -70,12 +70,12 @@ def draw(rng: Random) -> Scenario:
         stale=rng.random() < 0.15,
         strays=rng.random() < 0.15,
         shared=rng.random() < 0.02,
-        late=beside(rng).choice([0.0, 3.0, 100.0, 100.0]),
-        configured=beside(rng, 1).random() < 0.5,
+        late=another(rng).choice([0.0, 3.0, 100.0, 100.0]),
+        configured=another(rng, 1).random() < 0.5,
     )
 
 
-def beside(rng: Random, number: int = 0) -> Random:
+def another(rng: Random, number: int = 0) -> Random:
     """Of draws that came later, so that no other draw of a seed changes with them; `number` tells
     those of one place apart."""
     copied = Random()  # noqa: S311 - not a secret
@@ -88,13 +88,14 @@ def _count(rng: Random, credentials: int) -> int:
 
 
 def plain(workloads: int = 2, template: TemplatePolicy = "refuse", **more: Any) -> Scenario:
-    """One credential without surprises, for the sweeps."""
+    """One credential without surprises, for the sweeps. Its first workload has two Services."""
     deliveries = ["csi", "secret"] * workloads
-    orders = document("orders", "url", deliveries[:workloads], {"deadline": "7d"})
-    for workload in orders["workloads"]:
+    found = document("orders", "url", deliveries[:workloads], {"deadline": "7d"})
+    found["workloads"][0]["services"] = ["orders-api-grpc"]
+    for workload in found["workloads"]:
         workload["template"] = template
     return Scenario(
-        configuration=configuration({"orders": orders}),
+        configuration=configuration({"orders": found}),
         active={"orders": "blue"},
         replicas=2,
         times=Times(controller=0.5, startup=3.0, grace=3.0, routes=1.0, progress=300.0),
@@ -114,14 +115,19 @@ def _credential(rng: Random, name: str, workloads: int) -> dict[str, Any]:
     # A team that rotates late: what Key Vault announces is not due yet, and is skipped.
     late = rng.random() < 0.03
     found = document(name, shape, deliveries, policy) | ({"rotateBefore": "7d"} if late else {})
-    if beside(rng).random() > 0.85:  # no route that says which role serves
+    if another(rng).random() > 0.85:  # no route that says which role serves
         found["workloads"][-1]["tests"] = [{"path": "/healthz", "repeat": 1}]
     if rng.random() < 0.1:
         found["database"]["replicas"] = ["read.example"]
-    if beside(rng).random() < 0.1:
+    beside = another(rng)
+    if beside.random() < 0.1:
         found["database"]["endpoint"] = {"host": "pooler.example", "port": 6432}
-    policies = beside(rng, 1)
+    policies = another(rng, 1)
     for workload in found["workloads"]:
+        if beside.random() < 0.2:
+            workload["services"] = [f"{workload['name']}-grpc"]
+        if beside.random() < 0.1:
+            workload["otherServices"] = [f"{workload['name']}-metrics"]
         workload["template"] = policies.choices(["refuse", "warn", "sync"], [60, 10, 30])[0]
     return found
 

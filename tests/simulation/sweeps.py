@@ -5,7 +5,7 @@ The second half then rotates once more, from what the first one left.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from random import Random
 from typing import TYPE_CHECKING, cast, get_args
@@ -37,8 +37,11 @@ KINDS: tuple[Kind, ...] = (
 )
 COMMIT_KINDS: tuple[Fate, ...] = ("before", "after")
 CHOICES: tuple[Choice, ...] = get_args(Choice)
+SINGLE = "drains a single pod"
 # What others do right before a call, and how a rotation may end for that.
 DEEDS: dict[str, tuple[Callable[[Others], None], frozenset[str]]] = {
+    "drains": (Others.drains, frozenset()),
+    SINGLE: (Others.drains, frozenset()),
     "grows": (Others.grows, frozenset()),
     "releases": (Others.releases, frozenset()),
     "configures": (Others.configures, frozenset({"rolled-back", "refused"})),
@@ -49,6 +52,10 @@ DEEDS: dict[str, tuple[Callable[[Others], None], frozenset[str]]] = {
     "outgrows": (Others.outgrows, frozenset({"aborted", "rolled-back"})),
     "deletes the vault": (
         Others.deletes_the_vault,
+        frozenset({"aborted", "rolled-back", "needs-attention", "refused"}),
+    ),
+    "leads to what serves": (
+        Others.leads_to_what_serves,
         frozenset({"aborted", "rolled-back", "needs-attention", "refused"}),
     ),
     "moves": (Others.moves, frozenset({"aborted", "rolled-back", "needs-attention", "refused"})),
@@ -73,6 +80,9 @@ class Case:
 
     @property
     def plan(self) -> Scripted:
+        if self.kind == SINGLE:
+            # What begins after the call begins later, and has to see what was done before it.
+            return Scripted(calls={self.number: Fault("slow", after=1.0)})
         if self.kind in DEEDS:
             return Scripted()
         if self.kind in SAID:
@@ -139,7 +149,8 @@ def met(answer: Choice) -> tuple[Call, ...]:
 
 def problems(case: Case, *, again: bool = False) -> list[str]:
     """What is wrong with how the case ends; empty if nothing is. `again`: with a second half."""
-    run = _run(case.plan, case.answer, "sync" if case.kind == "syncs" else "refuse")
+    template: TemplatePolicy = "sync" if case.kind == "syncs" else "refuse"
+    run = _run(case.plan, case.answer, single=case.kind == SINGLE, template=template)
     checker = run.machine.checker
     if case.kind in DEEDS:
         deed, _ = DEEDS[case.kind]
@@ -190,8 +201,18 @@ def _allowed(case: Case) -> set[str]:
     return {ENDS[case.answer]}
 
 
-def _run(plan: Scripted, answer: Choice, template: TemplatePolicy = "refuse") -> Run:
+def _run(
+    plan: Scripted,
+    answer: Choice,
+    *,
+    single: bool = False,
+    template: TemplatePolicy = "refuse",
+) -> Run:
+    """`single`: each slot has one pod that ends at once, and routes follow at once."""
     rng = Random(0)  # noqa: S311 - a seed that replays
-    run = Run(scenario.plain(template=template), rng, plan, story=False)
+    drawn = scenario.plain(template=template)
+    if single:
+        drawn = replace(drawn, replicas=1, times=replace(drawn.times, routes=0.0, grace=0.0))
+    run = Run(drawn, rng, plan, story=False)
     run.people.busy, run.people.answer = False, answer
     return run

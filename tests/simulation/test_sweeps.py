@@ -103,6 +103,15 @@ def test_the_sweep_finds_a_rotation_that_follows_the_file_of_the_day(deed: str) 
     assert any("credentials.yaml" in problem or "ends as" in problem for problem in found)
 
 
+def test_the_sweep_finds_a_swap_without_a_look_at_the_pods() -> None:
+    """Which a drain may have taken since they were waited for."""
+    name = "no look at the pods before a swap"
+    mutation = next(mutation for mutation in MUTATIONS if mutation.name == name)
+    cases = (case for case in sweeps.deeds() if case.kind == sweeps.SINGLE and case.number > 50)
+    with mutation.applied():
+        assert any("invariant 8" in found for case in cases for found in sweeps.problems(case))
+
+
 @pytest.mark.parametrize(
     ("name", "deed"),
     [("a release is overlooked", "releases"), ("a changed template is overlooked", "configures")],

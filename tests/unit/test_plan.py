@@ -186,7 +186,7 @@ def slots(**changes: Any) -> dict[str, Any]:
 
 
 REFUSED: list[tuple[Snapshot, str]] = [
-    (world(workload(production=None)), "workload api: its Service does not exist"),
+    (world(workload(production=None)), "workload api: its Service orders/api does not exist"),
     (world(workload(production=route(None))), "Service orders/api selects no slot"),
     (world(workload(production=route("red"))), "Service orders/api selects neither blue nor green"),
     (

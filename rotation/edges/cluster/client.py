@@ -91,6 +91,7 @@ class Api:
         self.client.rest_client.pool_manager.pool_classes_by_scheme = POOLS
         self.core = client.CoreV1Api(self.client)
         self.apps = client.AppsV1Api(self.client)
+        self.discovery = client.DiscoveryV1Api(self.client)
 
     def watch(
         self, listing: Any, namespace: str, seconds: float, **selection: str

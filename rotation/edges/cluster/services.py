@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import json
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
 import urllib3
 
 from rotation.edges.bounded import within
-from rotation.edges.cluster import events, patches
+from rotation.edges.cluster import events, listing, patches
 from rotation.edges.cluster.client import MERGE, TIMEOUT, refusal, resource_version, uid_of
 from rotation.edges.cluster.patches import Note
 from rotation.model.errors import Conflict, Invalid, Missing, Unavailable
 from rotation.model.reasons import Code
-from rotation.model.world import PLAIN, Answer, Route, shown_slot
+from rotation.model.world import PLAIN, Answer, Route, Routing, shown_slot
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -79,6 +79,17 @@ class Services:
                 )
         except Missing:
             return None
+
+    def routing(self, namespace: str) -> Routing:
+        with self._api.translated("list Services in", f"namespace {namespace}"):
+            services = self._api.core.list_namespaced_service(namespace, _request_timeout=TIMEOUT)
+            seen = tuple(listing.service_of(service) for service in services.items)
+        with self._api.translated("list EndpointSlices in", f"namespace {namespace}"):
+            # As text: one without an endpoint has null for them, which the SDK refuses.
+            answer: Any = self._api.discovery.list_namespaced_endpoint_slice(
+                namespace, _preload_content=False, _request_timeout=TIMEOUT
+            )
+            return Routing(seen, listing.slices_in(answer.data))
 
     def move(
         self,

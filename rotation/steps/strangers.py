@@ -1,0 +1,52 @@
+"""Looks for Services and EndpointSlices that lead to a slot's pods, and that nobody named."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rotation.decisions import reaching
+from rotation.model.errors import Conflict
+from rotation.model.reasons import reason
+from rotation.model.world import SLOTS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rotation.config import Credential, Workload
+    from rotation.contracts.edges import Readers
+    from rotation.decisions.reaching import Stranger
+    from rotation.model.reasons import Reason
+    from rotation.model.world import Slot
+
+
+def problems(edges: Readers, credential: Credential) -> Iterator[Reason]:
+    """What forbids a rotation, with the names. Raises what the edges raise.
+
+    Each step that takes pods away will look again, and list pods: a right to that which is missing
+    is found here, before anything has changed.
+    """
+    for workload in credential.workloads:
+        found = {one for slot in SLOTS for one in _found(edges, workload, slot)}
+        for code, names in reaching.named(found):
+            text = f"workload {workload.name}: pods of a slot are found by {names}, which"
+            yield reason(code, f"{text} the file does not name")
+
+
+def refuse(edges: Readers, workload: Workload, slot: Slot) -> None:
+    """Raises `Conflict`, with the names, if there is any that leads to the slot."""
+    for code, names in reaching.named(_found(edges, workload, slot)):
+        text = f"pods of Deployment {workload.deployment(slot)} are found by {names}, which"
+        raise Conflict(code, f"{text} the file does not name: what may serve is not scaled down")
+
+
+def _found(edges: Readers, workload: Workload, slot: Slot) -> set[Stranger]:
+    """Those that lead to the slot now; none to a Deployment that is gone."""
+    target, pods = workload.deployment(slot), edges.pods(workload.cluster)
+    deployment = pods.deployment(target)
+    if deployment is None:
+        return set()
+    listed = pods.listed(target)
+    routing = edges.traffic(workload.cluster).routing(workload.namespace)
+    own = {workload.service, workload.preview, *workload.services}
+    labels = deployment.labels or {}
+    return reaching.strangers(routing, own, workload.other_services, labels, listed)
