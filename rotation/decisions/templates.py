@@ -219,7 +219,8 @@ def members(value: Any, path: Path) -> dict[str, Any] | None:
     if not isinstance(value, list) or not path:
         return None
     key = KEYS.get(path[-1], "name")
-    names = [str(item[key]) for item in value if isinstance(item, dict) and key in item]
+    keyed = [item.get(key) for item in value if isinstance(item, dict)]
+    names = [str(name) for name in keyed if name is not None]
     if len(set(names)) < len(value):
         return None
     return dict(zip(names, value, strict=True))
