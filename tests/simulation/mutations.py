@@ -330,7 +330,7 @@ MUTATIONS = (
         "a line break is part of a password",
         _of(9),
         replaced=((wayback, "read", takes_the_line_break_for_a_part),),
-        first_seed=277,
+        first_seed=597,
     ),
     Mutation(
         "no proof of a new login on replicas",
