@@ -50,6 +50,7 @@ from rotation.config.fields import (
     RoleName,
     SecretName,
     ServicePort,
+    TemplatePath,
     TestPath,
     TestUrl,
     Text,
@@ -68,7 +69,7 @@ from rotation.model.targets import (
     SecretTarget,
     ServiceTarget,
 )
-from rotation.model.world import SLOTS, Slot
+from rotation.model.world import SLOTS, Slot, TemplatePolicy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -289,6 +290,8 @@ class Workload(Section):
     selector_label: LabelKey = "slot"
     application: Text | None = None  # how its sessions name themselves; its name unless given
     addresses: Addresses = "pods"  # where its sessions come from
+    template: TemplatePolicy = "refuse"  # where the slots' pod templates differ
+    differs: Annotated[list[TemplatePath], Field(max_length=100)] = []  # paths that may
     tests: list[WorkloadTest] = []
     ready: PositiveDuration = timedelta(minutes=10)  # longest wait for the standby Deployment
     drain: PositiveDuration = timedelta(minutes=5)  # longest wait for pods to be gone

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rotation.config.document import at, dotted
 from rotation.config.fields import origin, shown
+from rotation.decisions import templates
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,8 +20,9 @@ if TYPE_CHECKING:
 
 
 def problems(file: document.Mapping) -> list[Problem]:
-    """The clusters that do not exist, and what stands there twice; each with its path."""
-    return [*_references(file), *_repeats(file), *_left_alone(file)]
+    """The clusters that do not exist, what stands there twice, and names that cannot be replaced;
+    each with its path."""
+    return [*_references(file), *_repeats(file), *_left_alone(file), *_names(file)]
 
 
 def _references(file: document.Mapping) -> Iterator[Problem]:
@@ -30,6 +32,28 @@ def _references(file: document.Mapping) -> Iterator[Problem]:
     for path, name in at(file, "credentials", "*", "workloads", "*", "cluster"):
         if isinstance(name, str) and name not in names:
             yield path, f"{shown(name)} is not in clusters; there are: {', '.join(names) or 'none'}"
+
+
+def _names(file: document.Mapping) -> Iterator[Problem]:
+    """A problem for each workload with names that a pod template cannot be searched for: without
+    the slot's word in them, they may stand for something else there."""
+    for (_, name), credential in at(file, "credentials", "*"):
+        base: document.Path = ("credentials", name)
+        logins = [
+            ((*path, key), login.get(key))
+            for path, login in at(credential, "slots", "*", path=base)
+            for key in ("role", "secret")
+            if isinstance(login, dict)
+        ]
+        for path, workload in at(credential, "workloads", "*", path=base):
+            if _get(workload, "template") != "sync":
+                continue
+            deployments = at(workload, "deployments", "*", path=path)
+            for where, found in [*logins, *deployments, *at(workload, "secrets", "*", path=path)]:
+                slot = next(str(part) for part in reversed(where) if part not in {"role", "secret"})
+                if isinstance(found, str) and not templates.has_word(found, slot):
+                    text = f"sync replaces names of slots: {shown(found)} has no {slot} in it"
+                    yield (*path, "template"), f"{text}, and may stand for something else too"
 
 
 class Owned(NamedTuple):

@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator
 
+from rotation.decisions import templates
 from rotation.model.reasons import why_not_waived
 
 if TYPE_CHECKING:
@@ -199,6 +200,14 @@ def waivable_code(value: str) -> str:
     return value
 
 
+def template_path(value: str) -> str:
+    """The path in a pod template, as messages show it."""
+    try:
+        return templates.shown(templates.parsed(value))
+    except ValueError as error:
+        raise ValueError(f"{shown(value)} is no path of a pod template: {error}") from None
+
+
 def role_name(value: str) -> str:
     if not 1 <= len(value.encode(errors="replace")) <= 63 or not value.isprintable():
         raise ValueError(f"{shown(value)} must be a role's name: 1 to 63 bytes, printable")
@@ -275,6 +284,7 @@ Addresses = Annotated[
     Literal["pods", "nodes"] | tuple[str, ...],
     PlainValidator(addresses),
 ]
+TemplatePath = Annotated[str, AfterValidator(template_path)]
 WaivableCode = Annotated[str, AfterValidator(waivable_code)]
 HeaderName = Annotated[str, AfterValidator(header_name)]
 HeaderValue = Annotated[

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rotation.model.targets import DeploymentTarget, SecretKeyTarget
-    from rotation.model.world import Deployment, Pod
+    from rotation.model.world import Deployment, Pod, Template
     from rotation.secrecy import Secret
 
 
@@ -16,7 +16,7 @@ class PodsReader(Protocol):
     """Looks at Deployments and their pods."""
 
     def deployment(self, target: DeploymentTarget) -> Deployment | None:
-        """The Deployment as it is now; None if it does not exist."""
+        """The Deployment as it is now, its pod template included; None if it does not exist."""
 
     def listed(self, target: DeploymentTarget) -> list[Pod]:
         """The Deployment's pods, terminating ones included, by name.
@@ -61,6 +61,19 @@ class Pods(PodsReader, Protocol):
         """Scales a Deployment and sets its images; an annotation of its pods names the secret
         version, so that pods of an earlier version are replaced. Without a `version` the annotation
         stays as it is. Harmless when repeated. Raises `Missing`, `Invalid`."""
+
+    def sync(
+        self,
+        target: DeploymentTarget,
+        template: Template,
+        *,
+        replicas: int,
+        version: str | None,
+        revision: str | None = None,
+        by: str | None = None,
+    ) -> None:
+        """Gives a Deployment another pod template, all of it, and scales it. The secret version is
+        noted as `start` does. Harmless when repeated. Raises `Missing`, `Invalid`."""
 
     def scale(
         self,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, assert_never
 
 from rotation.decisions.rollout import unready
 from rotation.decisions.selectors import refusals
+from rotation.decisions.templates import beyond_containers, has_probe, listed, takes_all_down
 from rotation.model.catalogue import Origin
 from rotation.model.reasons import WAIVABLE, Code, Reason, reason
 from rotation.model.world import (
@@ -256,7 +257,8 @@ def _workload_problems(workload: WorkloadState, active: Slot) -> Iterator[tuple[
     serving, standby = workload.deployments[active], workload.deployments[other(active)]
     if serving is None or standby is None:
         return
-    if set(serving.images) != set(standby.images):
+    drift = workload.drift
+    if (set(serving.images) ^ set(standby.images)) - drift.own and drift.policy != "sync":
         yield (
             Code.CONTAINERS_DIFFER,
             (
@@ -264,12 +266,46 @@ def _workload_problems(workload: WorkloadState, active: Slot) -> Iterator[tuple[
                 f"{_container_names(serving)} and {_container_names(standby)}"
             ),
         )
+    paths = beyond_containers(drift.paths)
+    if paths and drift.policy == "refuse":
+        yield Code.TEMPLATES_DIFFER, _drifted(serving, standby, paths)
     if serving.replicas == 0:
         text = f"its active Deployment {serving.name} is scaled to zero"
         yield Code.ACTIVE_AT_ZERO, text
     if standby.paused:
         text = f"its standby Deployment {standby.name} is paused: it would start no new pods"
         yield Code.DEPLOYMENT_PAUSED, text
+
+
+def _drifted(serving: Deployment, standby: Deployment, paths: tuple[str, ...]) -> str:
+    at = f"Deployments {serving.name} and {standby.name}"
+    return f"the pod templates of {at} differ at {listed(paths)}"
+
+
+def doubts(world: Snapshot, active: Slot) -> Iterator[Reason]:
+    """What stands in no rotation's way and should be known: of pod templates that differ where the
+    owner is told of it only, and of Deployments that give less than they could."""
+    for workload in world.workloads:
+        for code, text in _workload_doubts(workload, active):
+            yield reason(code, f"workload {workload.name}: {text}")
+
+
+def _workload_doubts(workload: WorkloadState, active: Slot) -> Iterator[tuple[Code, str]]:
+    serving, standby = workload.deployments[active], workload.deployments[other(active)]
+    paths = beyond_containers(workload.drift.paths)
+    if serving and standby and paths and workload.drift.policy == "warn":
+        yield Code.TEMPLATES_DIFFER, _drifted(serving, standby, paths)
+    if serving and serving.paused:
+        yield Code.ACTIVE_PAUSED, f"its active Deployment {serving.name} is paused"
+    for slot in SLOTS:
+        found = workload.deployments[slot]
+        if found is None or found.template is None:
+            continue
+        if not has_probe(found.template.document):
+            yield Code.NO_PROBE, f"no container of Deployment {found.name} has a readiness probe"
+        if takes_all_down(found.template.strategy, found.replicas):
+            text = f"Deployment {found.name} ends all its pods before new ones are ready"
+            yield Code.TAKES_ALL_DOWN, text
 
 
 def _unhealthy(world: Snapshot, active: Slot) -> Iterator[Unhealthy]:

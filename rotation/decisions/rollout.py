@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from rotation.model.reasons import Code
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from rotation.model.targets import DeploymentTarget
     from rotation.model.world import Deployment, Pod
@@ -38,6 +38,11 @@ def unready(deployment: Deployment, version: str | None = None) -> str | None:
 def shared(images: dict[str, str], others: dict[str, str]) -> dict[str, str]:
     """The images of those containers that the others have too."""
     return {key: image for key, image in images.items() if key in others}
+
+
+def without(images: dict[str, str], left_out: Collection[str]) -> dict[str, str]:
+    """The images of the containers that are not left out."""
+    return {key: image for key, image in images.items() if key not in left_out}
 
 
 def named(images: dict[str, str], others: dict[str, str]) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct, field
 
 from rotation.decisions.plan import active_slot
+from rotation.decisions.plan import doubts as plan_doubts
 from rotation.front import rotations
 from rotation.front.problems import Problem
 from rotation.model import wire
@@ -111,7 +112,11 @@ async def look(edges: Readers, client: DurableOrchestrationClient, name: str) ->
         slots={slot: _slot(world.slots[slot]) for slot in SLOTS},
         problem="; ".join(problem.text for problem in way.problems) or None,
         reason=next(iter(way.problems), None),
-        doubts=[*way.doubts, *proved_by_sessions(configured)],
+        doubts=[
+            *way.doubts,
+            *proved_by_sessions(configured),
+            *(plan_doubts(world, active) if active else ()),
+        ],
     )
 
 

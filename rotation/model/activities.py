@@ -122,6 +122,7 @@ class Reference(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults
     event: JsonObject | None = None  # to publish
     entry: str | None = None  # that the rotation was planned with: see `rotation.config.kept`
     level: bool = False  # traffic moves only to a slot with the images that serve
+    template: bool = False  # to start with the pod template that serves
     images: dict[str, str] | None = None  # to start, by container; else those that serve
     waived: list[str] = field(default_factory=list)  # the codes of what was waived for the rotation
     few: bool = False  # pods: as many as are ready will do
@@ -168,11 +169,13 @@ class Moved(Struct, frozen=True, omit_defaults=True):
     """The answer of `swap` and `swap_back`.
 
     With `released`, the images that serve and that the slot does not have yet, traffic did not
-    move; `had` are the slot's own. `left` says what traffic left behind where it moved.
+    move; `had` are the slot's own. So it is with `template`: names, by paths, what the pod template
+    that serves has and the slot's has not. `left` says what traffic left behind where it moved.
     """
 
     released: dict[str, str] = field(default_factory=dict)
     had: dict[str, str] = field(default_factory=dict)
+    template: str = ""
     left: str = ""
 
 

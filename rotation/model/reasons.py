@@ -240,6 +240,20 @@ class Code(StrEnum):
         "give the standby the same containers, or [waive](approvals.md#waivers) it",
         "containers that both have get the active one's images, others stay as they are",
     )
+    TEMPLATES_DIFFER = (
+        "templates-differ",
+        Area.WORLD,
+        (
+            "the standby's pod template is not the active one's: the text names where, by paths. "
+            "With the slots' own names replaced, the two must be the same"
+        ),
+        (
+            "deploy to both slots; or list the paths under the workload's `differs`; or set its "
+            "`template` to `sync`, and each rotation brings the standby along, or to `warn`: "
+            "[configuration.md](configuration.md)"
+        ),
+        "the standby keeps its own template, with the active one's images",
+    )
     SELECTORS_OVERLAP = (
         "selectors-overlap",
         Area.WORLD,
@@ -295,6 +309,33 @@ class Code(StrEnum):
         Area.WORLD,
         "somebody paused the standby Deployment (`kubectl rollout pause`): it starts no new pods",
         "`kubectl rollout resume` it, start again",
+        NEVER,
+    )
+    ACTIVE_PAUSED = (
+        "active-deployment-paused",
+        Area.WORLD,
+        (
+            "somebody paused the Deployment that serves (`kubectl rollout pause`): a release to it "
+            "changes no pod, and a rotation would be the first to run it"
+        ),
+        "`kubectl rollout resume` it",
+        NEVER,
+    )
+    NO_PROBE = (
+        "no-readiness-probe",
+        Area.WORLD,
+        "no container of a slot's pods has a readiness probe: they count as ready once started",
+        "give the application one: [onboarding.md](onboarding.md), step 5",
+        NEVER,
+    )
+    TAKES_ALL_DOWN = (
+        "strategy-takes-all-pods-down",
+        Area.WORLD,
+        (
+            "a slot's Deployment ends all its pods before new ones are ready, whenever its pod "
+            "template changes: `strategy: Recreate`, or a `maxUnavailable` of all of them"
+        ),
+        "`rollingUpdate: {maxSurge: 1, maxUnavailable: 0}`",
         NEVER,
     )
     ACTIVE_AT_ZERO = (
@@ -450,8 +491,9 @@ class Code(StrEnum):
         "release-brought-along",
         Area.OTHERS,
         (
-            "somebody deployed other images to the slot that served, in the middle: the other slot "
-            "was brought to them and tested before traffic moved"
+            "somebody deployed other images to the slot that served, or changed its pod template "
+            "(with `template: sync`), in the middle: the other slot was brought to them and tested "
+            "before traffic moved"
         ),
         "nothing",
         NEVER,
@@ -460,8 +502,8 @@ class Code(StrEnum):
         "release-left-behind",
         Area.OTHERS,
         (
-            "somebody deployed other images to the slot that served, in the middle, and traffic "
-            "moved to one that does not run them: the text says why"
+            "somebody deployed other images to the slot that served, or changed its pod template, "
+            "in the middle, and traffic moved to one that does not run them: the text says why"
         ),
         "if the release was good, deploy it again, to the slot that serves now",
         NEVER,

@@ -149,11 +149,16 @@ class EvidenceSummary(Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class Evidence(EvidenceSummary, frozen=True, kw_only=True, rename="camel"):
-    """What was measured for the approver: test results and pods by workload, and sessions."""
+    """What was measured for the approver: test results and pods by workload, and sessions.
+
+    `templates` are the paths at which the pod templates of a workload's slots differ; none where
+    they are the same but for the slots' names and for what may differ.
+    """
 
     tests: dict[str, list[TestResult]] = field(default_factory=dict)
     pods: dict[str, dict[Slot, list[str]]] = field(default_factory=dict)
     sessions: list[SessionCount] = field(default_factory=list)
+    templates: dict[str, list[str]] = field(default_factory=dict)
 
     def summary(self) -> EvidenceSummary:
         return EvidenceSummary(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NoReturn
 
 if TYPE_CHECKING:
     from datetime import datetime
+
+    from rotation.model.wire import JsonObject
 
 Slot = Literal["blue", "green"]
 SLOTS: tuple[Slot, Slot] = ("blue", "green")
@@ -166,6 +168,28 @@ class Selector:
     requirements: tuple[Requirement, ...]
 
 
+class Template:
+    """A pod template as the API server has it, whose values may be secret: it does not print, and
+    is not serialised.
+
+    `strategy` is how its Deployment replaces pods.
+    """
+
+    __slots__ = ("document", "strategy")
+
+    def __init__(self, document: JsonObject, strategy: JsonObject | None = None) -> None:
+        self.document = document
+        self.strategy = strategy or {}
+
+    def __repr__(self) -> str:
+        return "Template(...)"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a Template is not serialised: name the paths that matter")
+
+    __getstate__ = __reduce__
+
+
 @dataclass(frozen=True)
 class Deployment:
     """A Deployment and the number of its pods in each state.
@@ -188,6 +212,7 @@ class Deployment:
     paused: bool = False
     selector: Selector | None = field(default=None, compare=False)  # None: it is not known
     labels: dict[str, str] | None = field(default=None, compare=False)  # of its pods
+    template: Template | None = field(default=None, compare=False)  # None: it was not looked at
     revision: str | None = field(default=None, compare=False)  # changes with every change of it
 
 
@@ -215,6 +240,20 @@ class Answer:
     body: bytes
 
 
+TemplatePolicy = Literal["refuse", "warn", "sync"]
+
+
+@dataclass(frozen=True)
+class Drift:
+    """The paths at which the pod template of a workload's standby differs from the active one's,
+    and what its owner wants done then. `own` are containers, by the keys of images, that only one
+    of them may have."""
+
+    policy: TemplatePolicy = "refuse"
+    paths: tuple[str, ...] = ()
+    own: frozenset[str] = frozenset()
+
+
 @dataclass(frozen=True)
 class WorkloadState:
     """A workload's Services and Deployments; None for one that does not exist.
@@ -229,6 +268,7 @@ class WorkloadState:
     preview: Route | None
     deployments: dict[Slot, Deployment | None]
     cluster: str = ""
+    drift: Drift = Drift()
     further: dict[str, Route | None] = field(default_factory=dict)
 
     @property

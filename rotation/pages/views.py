@@ -17,7 +17,7 @@ from rotation.pages.timeline import retiring
 from rotation.pages.wording import clock, count, moment, span
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from datetime import datetime
 
     from rotation.front.credentials import SeenCredential
@@ -102,10 +102,20 @@ def points(evidence: Evidence, replaced: str, role: str | None) -> list[Point]:
     if proved and not failed:
         listed.append(Point(True, f"Served by role {', '.join(proved)}"))
     listed.append(_use(evidence, replaced, role))
+    listed += _templates(evidence)
     if not evidence.complete:
         text = "Not everything could be looked at"
         listed.append(Point(False, text, list(evidence.problems)))
     return listed
+
+
+def _templates(evidence: Evidence) -> Iterator[Point]:
+    """The point about the pod templates of both slots, if they were looked at."""
+    differ = [f"{name}: {path}" for name, paths in evidence.templates.items() for path in paths]
+    if differ:
+        yield Point(False, "The pod templates of the two slots differ", differ)
+    elif evidence.templates:
+        yield Point(True, "The pod templates of the two slots are the same but for their names")
 
 
 def _use(evidence: Evidence, replaced: str, role: str | None) -> Point:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from rotation.contracts.pods import Pods
     from rotation.contracts.vault import Vault
     from rotation.model.targets import DeploymentTarget
-    from rotation.model.world import SecretVersion, Slot
+    from rotation.model.world import SecretVersion, Slot, Template
     from rotation.secrecy import Secret
 
 
@@ -85,6 +85,26 @@ class Standby:
             target,
             replicas=replicas,
             images=images,
+            version=version,
+            revision=revision,
+            by=self._rotation,
+        )
+
+    def sync(
+        self,
+        workload: Workload,
+        template: Template,
+        *,
+        replicas: int,
+        version: str,
+        revision: str | None,
+    ) -> None:
+        """Starts the slot's Deployment, which has to be as it was at `revision`, with this pod
+        template."""
+        self._pods(workload).sync(
+            workload.deployment(self._slot),
+            template,
+            replicas=replicas,
             version=version,
             revision=revision,
             by=self._rotation,
@@ -160,6 +180,19 @@ class Arriving:
             self._deployment,
             replicas=replicas,
             images=images,
+            version=version,
+            revision=revision,
+            by=self._rotation,
+        )
+
+    def sync(
+        self, template: Template, *, replicas: int, version: str | None, revision: str | None
+    ) -> None:
+        """Starts the slot's Deployment with this pod template. Raises as `scale_up` does."""
+        self._pods.sync(
+            self._deployment,
+            template,
+            replicas=replicas,
             version=version,
             revision=revision,
             by=self._rotation,

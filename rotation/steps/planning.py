@@ -6,15 +6,16 @@ import logging
 from typing import TYPE_CHECKING, assert_never
 
 from rotation import log
-from rotation.decisions.plan import Refuse, Rotate, Skip, Wait, active_slot, apart
+from rotation.decisions.plan import Refuse, Rotate, Skip, Wait, active_slot, apart, doubts
 from rotation.decisions.plan import plan as decide
 from rotation.model.activities import ApprovalPolicy, Planned, Policy, Retry, WorkloadTimes
 from rotation.model.catalogue import Origin, Outcome
 from rotation.model.errors import Unavailable
 from rotation.model.reasons import Code, reason
 from rotation.model.record import Waiver
-from rotation.model.world import SLOTS, SlotState, Snapshot, WorkloadState
+from rotation.model.world import SLOTS, Drift, SlotState, Snapshot, WorkloadState
 from rotation.steps import strangers, wayback
+from rotation.steps.drift import drift
 from rotation.steps.pods import explain
 from rotation.steps.wayback import WayBack
 
@@ -68,7 +69,7 @@ def plan(step: Step) -> Planned:
                 active=active,
                 policy=_policy(credential),
                 waivers=_waivers(request, (*also_waived, *waived)),
-                doubts=[*way.doubts, *proved_by_sessions(credential)],
+                doubts=[*way.doubts, *proved_by_sessions(credential), *doubts(world, active)],
                 entry=_kept(step),
             )
         case Skip(reason):
@@ -178,18 +179,22 @@ def snapshot(edges: Readers, name: str, credential: Credential) -> Snapshot:
             )
             for slot in SLOTS
         },
-        workloads=tuple(_workload_state(edges, workload) for workload in credential.workloads),
+        workloads=tuple(_workload_state(edges, credential, one) for one in credential.workloads),
     )
 
 
-def _workload_state(edges: Readers, workload: Workload) -> WorkloadState:
+def _workload_state(edges: Readers, credential: Credential, workload: Workload) -> WorkloadState:
     traffic, pods = edges.traffic(workload.cluster), edges.pods(workload.cluster)
+    production, preview = traffic.route(workload.production), traffic.route(workload.standby)
+    found = {slot: pods.deployment(workload.deployment(slot)) for slot in SLOTS}
+    active = next((slot for slot in SLOTS if production and production.slot == slot), None)
     return WorkloadState(
         name=workload.name,
         at=str(workload.production),
-        production=traffic.route(workload.production),
-        preview=traffic.route(workload.standby),
-        deployments={slot: pods.deployment(workload.deployment(slot)) for slot in SLOTS},
+        production=production,
+        preview=preview,
+        deployments=found,
         cluster=workload.cluster,
+        drift=drift(credential, workload, active, found) if active else Drift(workload.template),
         further={str(target): traffic.route(target) for target in workload.productions[1:]},
     )

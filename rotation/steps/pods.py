@@ -10,12 +10,13 @@ from rotation.model.errors import Conflict, EdgeError
 from rotation.model.reasons import Code
 from rotation.model.targets import SecretTarget
 from rotation.model.world import other
+from rotation.steps.drift import brought, own_containers
 from rotation.steps.traffic import preview_slot
 
 if TYPE_CHECKING:
     from rotation.contracts.pods import PodsReader
     from rotation.model.targets import DeploymentTarget
-    from rotation.model.world import Deployment
+    from rotation.model.world import Deployment, Template
     from rotation.steps.running import Step
 
 
@@ -32,7 +33,8 @@ def deliver(step: Step) -> None:
 
 
 def start(step: Step) -> None:
-    """Starts the standby Deployment with the active one's number of pods, and its images.
+    """Starts the standby Deployment with the active one's number of pods, and its images; with
+    `template: sync` with its pod template, where that differs.
 
     The preview Service is pointed at it first.
     """
@@ -45,6 +47,17 @@ def start(step: Step) -> None:
         text = f"the active Deployment of workload {workload.name} is gone or at zero"
         raise Conflict(Code.ACTIVE_GONE, text)
     standby = step.pods.deployment(step.deployment)
+    template = _brought(step, standby, active)
+    revision = standby.revision if standby else None
+    if template is not None:
+        step.standby.sync(
+            workload,
+            template,
+            replicas=active.replicas,
+            version=step.version,
+            revision=revision,
+        )
+        return
     # A patch would add a container that only the active one has: that they differ may be waived.
     images = shared(active.images, standby.images) if standby else active.images
     step.standby.start(
@@ -52,13 +65,14 @@ def start(step: Step) -> None:
         replicas=active.replicas,
         images=images,
         version=step.version,
-        revision=standby.revision if standby else None,
+        revision=revision,
     )
 
 
 def level(step: Step) -> None:
     """Starts the slot's Deployment, which traffic is about to come to, with the images that serve,
-    or with those of the reference; and with as many pods as serve.
+    or with those of the reference; and with as many pods as serve. With `template` in the reference
+    and `template: sync` it gets all of the pod template that serves.
 
     Raises `Conflict` if its containers are others than those of the images, and that is not waived.
     """
@@ -71,16 +85,31 @@ def level(step: Step) -> None:
     if target is None or serving is None:
         gone = step.deployment if target is None else workload.deployment(other(step.slot))
         raise Conflict(Code.CANNOT_SERVE, f"Deployment {gone} is gone")
+    replicas = max(serving.replicas, target.replicas, 1)
+    template = _brought(step, target, serving) if step.reference.template else None
+    if template is not None:
+        step.arriving.sync(
+            template, replicas=replicas, version=target.version, revision=target.revision
+        )
+        return
     images = step.reference.images or serving.images
-    if Code.CONTAINERS_DIFFER in step.reference.waived:
-        images = shared(images, target.images)
-    elif images.keys() != target.images.keys():
+    differ = (images.keys() ^ target.images.keys()) - own_containers(workload)
+    if differ and Code.CONTAINERS_DIFFER not in step.reference.waived:
         text = f"Deployment {step.deployment} has other containers than what serves"
         raise Conflict(Code.CONTAINERS_DIFFER, text)
-    replicas = max(serving.replicas, target.replicas, 1)
+    images = shared(images, target.images)
     step.arriving.level(
         replicas=replicas, images=images, version=target.version, revision=target.revision
     )
+
+
+def _brought(step: Step, target: Deployment | None, serving: Deployment) -> Template | None:
+    """The pod template that makes the slot's like the one that serves; None where it is not to be
+    changed."""
+    if step.workload.template != "sync" or target is None:
+        return None
+    active = other(step.slot)
+    return brought(step.credential, step.workload, active, {step.slot: target, active: serving})
 
 
 def await_ready(step: Step) -> Watched:

@@ -11,12 +11,14 @@ from urllib.parse import quote
 from rotation.decisions.answers import Expectation, fill, judge
 from rotation.decisions.proof import missing_sessions, wrong_login
 from rotation.decisions.sessions import Origin, counted, networks
+from rotation.decisions.templates import MOST
 from rotation.model import wire
 from rotation.model.errors import Denied, EdgeError, Invalid, Unavailable
 from rotation.model.reasons import Code, Reason
 from rotation.model.record import Evidence, SessionCount, TestResult
 from rotation.model.world import SLOTS, Manner, other
 from rotation.steps import strangers
+from rotation.steps.drift import drift
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -255,6 +257,7 @@ def collect(edges: Readers, credential: Credential, slot: Slot) -> Evidence:
     problems: list[str] = []
     tests: dict[str, list[TestResult]] = {}
     pods: dict[str, dict[Slot, list[str]]] = {}
+    templates: dict[str, list[str]] = {}
     sessions: list[Session] = []
     looks: list[Look] = []
     for workload in credential.workloads:
@@ -265,6 +268,8 @@ def collect(edges: Readers, credential: Credential, slot: Slot) -> Evidence:
             seen = _pods(edges, workload)
             pods[workload.name] = {s: [pod.name for pod in seen[s]] for s in seen}
             strangers.refuse(edges, workload, other(slot))
+        with _noted(problems):
+            templates[workload.name] = _templates(edges, credential, workload, slot)
         looks.append(Look(workload, seen, sessions))
     roles = [credential.slots[each].role for each in SLOTS]
     for server in (edges.database(credential), *edges.replicas(credential)):
@@ -284,7 +289,18 @@ def collect(edges: Readers, credential: Credential, slot: Slot) -> Evidence:
         tests=tests,
         pods=pods,
         sessions=rows,
+        templates=templates,
     )
+
+
+def _templates(edges: Readers, credential: Credential, workload: Workload, slot: Slot) -> list[str]:
+    """The paths at which the pod template of the slot that is replaced is not the one's that
+    serves, a few of them and then how many more there are."""
+    pods = edges.pods(workload.cluster)
+    found = {each: pods.deployment(workload.deployment(each)) for each in SLOTS}
+    paths = drift(credential, workload, slot, found).paths
+    more = [f"and {len(paths) - MOST} more"] if len(paths) > MOST else []
+    return [*paths[:MOST], *more]
 
 
 def _ends(row: SessionCount, slot: Slot) -> bool:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rotation.decisions.rollout import named, shared, unready
+from rotation.decisions.rollout import named, unready, without
+from rotation.decisions.templates import beyond_containers, listed
 from rotation.model.activities import Moved
 from rotation.model.errors import Conflict, EdgeError, Unavailable
 from rotation.model.reasons import Code
-from rotation.model.world import other, shown_slot
+from rotation.model.world import SLOTS, other, shown_slot
 from rotation.steps import strangers
+from rotation.steps.drift import drift, own_containers
 from rotation.steps.login import verify
 from rotation.steps.proving import run_tests
 
@@ -28,7 +30,8 @@ ROUNDS = 3  # of tests that fail, before a release counts as broken
 def swap(step: Step) -> Moved:
     """Points the production Services at `slot`, once that has as many ready pods as the other.
 
-    With `level` in the reference it does not move to other images than those that serve.
+    With `level` in the reference it does not move to other images than those that serve, nor (if
+    that is not waived) to another pod template: raises `Conflict` unless that can be brought along.
     """
     return _move(step, back=False)
 
@@ -40,7 +43,7 @@ def swap_back(step: Step) -> Moved:
     Ready pods are proof enough: they served before, on connections that they still have, and the
     slot that traffic leaves may hold all others. With `level` in the reference it does not move to
     other images than those that serve, unless those fail their tests: then they may be what is gone
-    back from.
+    back from. The pod template stays as it served: what differs is told.
     """
     for target in step.workload.productions:
         step.traffic.fence(target, step.rotation)
@@ -62,14 +65,16 @@ def _move(step: Step, *, back: bool) -> Moved:
         if not back:
             verify(step)
         if step.reference.level and not any(there):
-            own, serving = _images(step)
-            if own != serving and not (back and _fails(step, came_from)):
-                return Moved(released=serving, had=own)
+            found = _deployments(step)
+            template = "" if back else _template_behind(step, found)
+            own, serving = _images(step, found)
+            if (own != serving or template) and not (back and _fails(step, came_from)):
+                return Moved(released=serving, had=own, template=template)
     _point(step, routes, back=back)
     previewed = preview_slot(step)
     if previewed != came_from:
         step.traffic.move(step.workload.standby, previewed, came_from, by=step.rotation)
-    return Moved(left=_left_behind(step))
+    return Moved(left=_left_behind(step, back=back))
 
 
 def _point(step: Step, routes: dict[ServiceTarget, Route | None], *, back: bool) -> None:
@@ -94,16 +99,53 @@ def _point(step: Step, routes: dict[ServiceTarget, Route | None], *, back: bool)
         raise min(failed, key=lambda error: not error.transient)
 
 
-def _images(step: Step) -> tuple[dict[str, str], dict[str, str]]:
+Found = dict["Slot", "Deployment | None"]
+
+
+def _deployments(step: Step) -> Found:
+    """The workload's Deployments as they are now."""
+    return {slot: step.pods.deployment(step.workload.deployment(slot)) for slot in SLOTS}
+
+
+def _images(step: Step, found: Found) -> tuple[dict[str, str], dict[str, str]]:
     """The images of the slot, and those of the other one; none of a Deployment that is gone.
 
-    Where it is waived that their containers differ, of those that both have.
+    Without those of containers that only one of them has, where they may differ.
     """
-    workload, slots = step.workload, (step.slot, other(step.slot))
-    own, others = (step.pods.deployment(workload.deployment(slot)) for slot in slots)
-    if own and others and Code.CONTAINERS_DIFFER in step.reference.waived:
-        return shared(own.images, others.images), shared(others.images, own.images)
-    return own.images if own else {}, others.images if others else {}
+    own, others = found[step.slot], found[other(step.slot)]
+    if own is None or others is None:
+        return own.images if own else {}, others.images if others else {}
+    lone = own.images.keys() ^ others.images.keys()
+    if Code.CONTAINERS_DIFFER not in step.reference.waived:
+        lone &= own_containers(step.workload)
+    return without(own.images, lone), without(others.images, lone)
+
+
+def _template_behind(step: Step, found: Found) -> str:
+    """What the pod template of the slot has not and that of the other one has, by paths, if it is
+    to be brought along; empty where it is to be told only.
+
+    Raises `Conflict` where it stands in the way.
+    """
+    paths = _drift(step, found)
+    if not paths or step.workload.template == "sync":
+        return listed(paths)
+    text = (
+        f"the pod template of Deployment {step.workload.deployment(other(step.slot))} was changed "
+        f"since the plan: {step.deployment} differs from it at {listed(paths)}"
+    )
+    raise Conflict(Code.TEMPLATES_DIFFER, text)
+
+
+def _drift(step: Step, found: Found) -> tuple[str, ...]:
+    """The paths at which the slot's pod template is not that of the other one; none where that is
+    waived, or the owner has chosen to be told with the evidence."""
+    workload = step.workload
+    if workload.template == "warn" or Code.TEMPLATES_DIFFER in step.reference.waived:
+        return ()
+    paths = drift(step.credential, workload, other(step.slot), found).paths
+    # Whole containers are looked at with their images.
+    return paths if workload.template == "sync" else beyond_containers(paths)
 
 
 def _fails(step: Step, slot: Slot) -> bool:
@@ -117,18 +159,28 @@ def _fails(step: Step, slot: Slot) -> bool:
     return True
 
 
-def _left_behind(step: Step) -> str:
+def _left_behind(step: Step, *, back: bool) -> str:
     """What the other slot has and this one, where traffic goes now, has not; empty for nothing.
 
     Empty also where the reference does not ask for it.
 
     Somebody may have deployed it between the last look and the move.
     """
-    own, others = _images(step) if step.reference.level else ({}, {})
-    if own == others or not others:
+    if not step.reference.level:
         return ""
-    left = f"{other(step.slot)} has {named(others, own)}"
-    return f"{step.slot} serves with {named(own, others)}, and {left}"
+    found, behind = _deployments(step), other(step.slot)
+    own, others = _images(step, found)
+    # On the way back nobody is asked any more, whatever was to be told only.
+    drifted = drift(step.credential, step.workload, behind, found).paths
+    paths = beyond_containers(drifted) if back else _drift(step, found)
+    left = []
+    if own != others and others:
+        left.append(
+            f"{step.slot} serves with {named(own, others)}, and {behind} has {named(others, own)}"
+        )
+    if paths:
+        left.append(f"the pod templates of {step.slot} and {behind} differ at {listed(paths)}")
+    return "; ".join(left)
 
 
 def _ensure_capacity(step: Step, *, revive: bool, serves: bool) -> None:

@@ -53,13 +53,14 @@ class Task:
         *,
         through: Through | None = None,
         level: bool = False,
+        template: bool = False,
         images: dict[str, str] | None = None,
         retry: Retry | None = None,
     ) -> Steps[A]:
         """The activity's answer. Raises `StepFailed`."""
         self._show(activity)
         reference = msgspec.structs.replace(
-            self.reference, through=through, level=level, images=images
+            self.reference, through=through, level=level, template=template, images=images
         )
 
         def shows(failure: Failure) -> None:
@@ -124,13 +125,13 @@ def prepare_workload(task: Task) -> Steps[None]:
 
 @workload
 def swap_workload(task: Task) -> Steps[None]:
-    """Moves traffic to the slot, once that runs the images that serve by then."""
+    """Moves traffic to the slot, once that runs what serves by then."""
     if not since(task.context, "1.2"):
         yield from task.step(activities.SWAP)
         return
     for _ in range(LEVELS):
         moved = yield from task.step(activities.SWAP, level=True)
-        if not moved.released:
+        if not moved.released and not moved.template:
             _note_left(task, moved)
             return
         yield from level(task, moved)
@@ -191,12 +192,18 @@ def _back_as_it_was(task: Task, moved: Moved, failure: StepFailed) -> Steps[str]
 
 
 def level(task: Task, moved: Moved) -> Steps[None]:
-    """Brings the slot to the images that serve, and tests it there. Raises `StepFailed`."""
-    yield from task.step(activities.LEVEL, images=moved.released)
+    """Brings the slot to the images, and perhaps the pod template, that serve, and tests it there.
+
+    Raises `StepFailed`.
+    """
+    yield from task.step(activities.LEVEL, images=moved.released, template=bool(moved.template))
     yield from task.wait(activities.AWAIT_READY, task.times.ready, Code.NOT_READY)
     yield from task.step(activities.TEST, through="preview")
-    images = named(moved.released, moved.had)
-    text = f"{_slot(task)} was brought to {images}, which served by then, and tested"
+    parts = [named(moved.released, moved.had)]
+    if moved.template:
+        parts.append(f"the changed pod template ({moved.template})")
+    what = " and ".join(part for part in parts if part)
+    text = f"{_slot(task)} was brought to {what}, which served by then, and tested"
     task.met(Code.RELEASE_BROUGHT, text)
 
 

@@ -10,6 +10,7 @@ make there has names that begin with `contract-`; each test takes its own away a
 from __future__ import annotations
 
 import base64
+import copy
 import itertools
 import json
 import os
@@ -33,6 +34,7 @@ from local.tls import Authority
 from rotation.clouds import PUBLIC
 from rotation.config import Cluster
 from rotation.decisions.selectors import matches
+from rotation.decisions.templates import Names, Rules, differences
 from rotation.edges.cluster import services
 from rotation.edges.cluster.client import Api
 from rotation.edges.cluster.deployments import Deployments
@@ -49,6 +51,7 @@ from rotation.model.world import (
     Routing,
     ServiceSeen,
     SliceSeen,
+    Template,
     shown_slot,
 )
 from rotation.secrecy import Secret, new_password
@@ -711,6 +714,9 @@ MISSING: dict[str, Callable[[Place, DeploymentTarget], object]] = {
     "watch": lambda place, target: place.pods.watch(target, ready, 5),
     "watch_gone": lambda place, target: place.pods.watch_gone(target, 5),
     "start": lambda place, target: place.pods.start(target, replicas=1, images={}, version="v7"),
+    "sync": lambda place, target: place.pods.sync(
+        target, Template({"spec": {}}), replicas=1, version="v7"
+    ),
     "scale": lambda place, target: place.pods.scale(target, 0),
     "deliver": lambda place, target: place.pods.deliver(
         SecretKeyTarget(target.namespace, target.name, "password"), Secret("hunter2"), "v7"
@@ -783,8 +789,19 @@ CHANGES: dict[str, Callable[[Place, DeploymentTarget, str | None], object]] = {
     "start": lambda place, target, revision: place.pods.start(
         target, replicas=0, images={"web": IMAGE}, version="v9", revision=revision
     ),
+    "sync": lambda place, target, revision: place.pods.sync(
+        target, template_of(place, target), replicas=0, version="v9", revision=revision
+    ),
     "scale": lambda place, target, revision: place.pods.scale(target, 0, revision=revision),
 }
+
+
+def template_of(place: Place, target: DeploymentTarget) -> Template:
+    """The pod template of a Deployment, as the API server has it."""
+    seen = place.pods.deployment(target)
+    assert seen is not None
+    assert seen.template is not None
+    return seen.template
 
 
 @pytest.mark.parametrize("verb", CHANGES)
@@ -813,6 +830,25 @@ def test_a_change_of_what_was_changed_since_the_look_comes_to_nothing(
         return False
 
     wait_until(changed, 30, "a change between two words of a controller")
+
+
+def test_a_pod_template_is_brought_whole(place: Place, down: Workload) -> None:
+    """What it had and the new one has not is gone; and when repeated nothing changes."""
+    document = copy.deepcopy(template_of(place, down.deployment).document)
+    container = document["spec"]["containers"][0]
+    container["env"] = [{"name": "ADDED", "value": "1"}, *container.get("env", [])]
+    for _ in range(2):
+        place.pods.sync(down.deployment, Template(document), replicas=0, version="v7")
+    found = place.pods.deployment(down.deployment)
+    assert found is not None
+    assert (found.version, found.replicas) == ("v7", 0)
+    rules = Rules(Names((), ("blue", "green")))
+    brought = template_of(place, down.deployment).document
+    assert differences(document, brought, rules) == []
+    assert "ADDED" not in repr(found)
+    container["env"] = container["env"][1:]
+    place.pods.sync(down.deployment, Template(document), replicas=0, version=None)
+    assert differences(document, template_of(place, down.deployment).document, rules) == []
 
 
 def noted(real: RealPlace, path: str) -> tuple[str, str]:

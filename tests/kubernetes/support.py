@@ -37,12 +37,12 @@ TYPES = {
 }
 
 
-def guard(identity: str) -> list[dict[str, Any]]:
+def guard(identity: str, **settings: str) -> list[dict[str, Any]]:
     """Its manifests, for one app."""
     found = read_manifests(GUARD)
     for manifest in found:
         if manifest["kind"] == "ConfigMap":
-            manifest["data"]["identity"] = identity
+            manifest["data"] |= {"identity": identity, **settings}
     return found
 
 

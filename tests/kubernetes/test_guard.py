@@ -6,6 +6,7 @@ else moves a slot; and where the namespace is not labelled nothing of this is so
 
 from __future__ import annotations
 
+import copy
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -16,13 +17,14 @@ from rotation.edges.cluster.patches import FENCE, VERSION
 from rotation.model.errors import Denied
 from rotation.model.reasons import Code
 from rotation.model.targets import DeploymentTarget, SecretKeyTarget, ServiceTarget
+from rotation.model.world import Template
 from rotation.secrecy import Secret
 from tests.kubernetes.conftest import needs_binaries
 from tests.kubernetes.control import ADMIN
 from tests.kubernetes.support import APP, FREE, GUARDED, RESCUER, TEAM, guard, path
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from tests.kubernetes.control import User
     from tests.kubernetes.support import Guarded
@@ -440,6 +442,43 @@ def test_another_label_is_guarded_instead(changed: Guarded) -> None:
         with pytest.raises(Denied, match="policy credential-rotation-services"):
             changed.edge().traffic.move(PRODUCTION, "blue", "green")
     until(changed, 403, TEAM, "api", slots)
+
+
+def test_a_whole_pod_template_passes_only_where_the_owner_says_so(changed: Guarded) -> None:
+    """`templates: sync`: what an app could run with it is why it has to be said."""
+    app = changed.edge()
+
+    def bring() -> None:
+        seen = app.pods.deployment(STANDBY)
+        assert seen is not None
+        assert seen.template is not None
+        document = copy.deepcopy(seen.template.document)
+        web = document["spec"]["containers"][0]
+        document["spec"]["containers"] = [web]
+        web["env"].append({"name": "ADDED", "value": "1"})
+        app.pods.sync(STANDBY, Template(document), replicas=1, version="v8", revision=seen.revision)
+
+    with pytest.raises(Denied, match="policy credential-rotation-deployments") as denied:
+        bring()
+    assert denied.value.code is Code.CLUSTER_GUARDED
+    with told(changed, templates="sync"):
+        wait_until(lambda: not refused(bring), 10, "the guard's settings being in force")
+        found = changed.get("Deployment", "api-green")["spec"]
+        (only,) = found["template"]["spec"]["containers"]
+        assert (only["env"][-1], found["replicas"]) == ({"name": "ADDED", "value": "1"}, 1)
+        answer = changed.patch(APP, "Deployment", "api-green", {"spec": {"paused": True}})
+        assert (answer.status, DEPLOYMENT in answer.message) == (403, True), answer
+        answer = changed.patch(APP, "Deployment", "api-green", {"metadata": {"labels": {"a": "b"}}})
+        assert (answer.status, METADATA in answer.message) == (403, True), answer
+    wait_until(lambda: refused(bring), 10, "the guard's settings being as they were")
+
+
+def refused(change: Callable[[], None]) -> bool:
+    try:
+        change()
+    except Denied:
+        return True
+    return False
 
 
 def test_another_group_breaks_the_glass_instead(changed: Guarded) -> None:

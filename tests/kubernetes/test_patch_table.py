@@ -25,9 +25,10 @@ from local.cluster.store import Store
 from rotation.config import Cluster
 from rotation.edges.cluster.client import Api
 from rotation.edges.cluster.deployments import Deployments
-from rotation.edges.cluster.patches import OURS, SLOT, VERBS, allowed
+from rotation.edges.cluster.patches import OURS, SLOT, TEMPLATE, VERBS, allowed
 from rotation.edges.cluster.services import Services
 from rotation.model.targets import DeploymentTarget, SecretKeyTarget, ServiceTarget
+from rotation.model.world import Template
 from rotation.secrecy import Secret, new_password
 from tests.kubernetes.support import APP, GUARDED, Edge, deployment, guard, secret, service
 
@@ -45,6 +46,9 @@ CALLS: dict[str, Callable[[Edge], object]] = {
     "fence": lambda app: app.traffic.fence(PRODUCTION, "orders-db-1"),
     "start": lambda app: app.pods.start(
         STANDBY, replicas=2, images=IMAGES, version="v7", revision="7", by="r-1"
+    ),
+    "sync": lambda app: app.pods.sync(
+        STANDBY, Template({"spec": {}}), replicas=2, version="v7", revision="7", by="r-1"
     ),
     "scale": lambda app: app.pods.scale(STANDBY, 0, revision="7", by="r-1"),
     "deliver": lambda app: app.pods.deliver(KEY, Secret("hunter2"), "v7"),
@@ -101,7 +105,9 @@ def changed(body: Any) -> set[Path_]:
 
 
 def _leaves(value: Any, path: Path_ = ()) -> Iterator[Path_]:
-    if isinstance(value, dict):
+    if isinstance(value, dict) and "$patch" in value:
+        yield path  # all of it
+    elif isinstance(value, dict):
         for key, inner in value.items():
             yield from _leaves(inner, (*path, key))
     elif isinstance(value, list):
@@ -156,12 +162,21 @@ SERVERS_OWN = {"generation", "managedFields", "resourceVersion"}
 @pytest.fixture(scope="module")
 def admission(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Admission]:
     """The policies as they stand in the file, evaluated without a server."""
-    folder: Path = tmp_path_factory.mktemp("policies")
+    yield from _admission(tmp_path_factory.mktemp("policies"))
+
+
+@pytest.fixture(scope="module")
+def syncing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Admission]:
+    """The same where an owner lets the app bring whole pod templates."""
+    yield from _admission(tmp_path_factory.mktemp("policies"), templates="sync")
+
+
+def _admission(folder: Path, **settings: str) -> Iterator[Admission]:
     store = Store(folder / "cluster.db")
     registry = Registry(store)
     labels = {"credential-rotation/guard": "on"}
     registry.create(kinds.NAMESPACE, {"metadata": {"name": GUARDED, "labels": labels}})
-    for manifest in guard(APP.name):
+    for manifest in guard(APP.name, **settings):
         registry.create(kinds.BY_KIND[manifest["apiVersion"], manifest["kind"]], manifest)
     yield Admission(store)
     store.close()
@@ -267,6 +282,28 @@ def test_the_guard_lets_through_what_the_table_says_and_nothing_else(
     assert len(asked) > 15
     passed = [path for path in asked if allows(admission, resource, altered(old, path), old)]
     assert {as_row(path) for path in passed} == set(ALLOWED[resource])
+
+
+def test_with_sync_it_lets_whole_templates_through_and_nothing_else(
+    syncing: Admission, definitions: dict[str, Any]
+) -> None:
+    rows, old = allowed(sync=True), original("deployments")
+    schema = definitions["io.k8s.api.apps.v1.Deployment"]
+    rest = [row for row in rows["deployments"] if row[:2] != TEMPLATE]
+    asked = {
+        path
+        for path in probes(schema, definitions, [*rest, TEMPLATE])
+        if path not in {("apiVersion",), ("kind",), ("status",)}
+        and not (path[0] == "metadata" and path[1] in SERVERS_OWN)
+    }
+    new = altered(old, ("spec", "template", "spec", "serviceAccountName"))
+    assert allows(syncing, "deployments", new, old)
+    new = altered(old, ("spec", "template", "spec", "containers", "*", "command"))
+    assert allows(syncing, "deployments", new, old)
+    others = [path for path in asked if path[:2] != TEMPLATE]
+    passed = [path for path in others if allows(syncing, "deployments", altered(old, path), old)]
+    assert {as_row(path) for path in passed} == set(rest)
+    assert TEMPLATE in asked
 
 
 @pytest.mark.parametrize("resource", ALLOWED)

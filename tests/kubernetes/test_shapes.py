@@ -12,6 +12,7 @@ import copy
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest.mock import ANY
 
 import pytest
 import yaml
@@ -19,7 +20,7 @@ import yaml
 from local.process import wait_until
 from rotation.config import parse
 from rotation.decisions.selectors import matches
-from rotation.edges.cluster.patches import FENCE, VERSION
+from rotation.edges.cluster.patches import DID, FENCE, ROTATION, VERSION
 from rotation.model.activities import Reference
 from rotation.model.catalogue import Origin
 from rotation.model.record import Request
@@ -365,6 +366,8 @@ def test_a_rotation_of_the_shape_from_its_plan_to_the_end(own: Guarded, name: st
     before["green"]["spec"]["replicas"] = blue["spec"]["replicas"]
     metadata = before["green"]["spec"]["template"]["metadata"]
     metadata["annotations"] = {**(metadata.get("annotations") or {}), VERSION: version}
+    for slot in slots:
+        before[slot]["metadata"]["annotations"] |= {ROTATION: "r-1", DID: ANY}
     assert {slot: told(own.get("Deployment", f"api-{slot}")) for slot in slots} == before
     scale_down(Mixed(own.edge()).step("blue"))
     own.delete(deployment("api-green"))

@@ -6,7 +6,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rotation.decisions import ownership, selectors
 from rotation.model import world
@@ -20,6 +20,7 @@ from rotation.model.world import (
     Selector,
     ServiceSeen,
     SliceSeen,
+    Template,
 )
 
 if TYPE_CHECKING:
@@ -92,6 +93,7 @@ class DeploymentState:
     rolling_since: datetime | None = None
     pods: list[Pod] = field(default_factory=list)
     created: int = 0
+    env: dict[str, str] = field(default_factory=dict)  # of its first container
     labels: dict[str, str] = field(default_factory=dict)  # of its pods
     host_network: bool = False
     selector: Selector | None = None  # of matchLabels that are its pods' labels, unless given
@@ -105,6 +107,21 @@ class DeploymentState:
     def selects(self) -> Selector:
         given = tuple(Requirement(key, "In", (value,)) for key, value in self.labels.items())
         return self.selector or Selector(given)
+
+    @property
+    def template(self) -> Template:
+        """Its pod template as the API server would have it, as far as there is one here."""
+        app: list[dict[str, Any]] = []
+        first: list[dict[str, Any]] = []
+        for key, image in self.images.items():
+            made: dict[str, Any] = {"name": key.removeprefix("init:"), "image": image}
+            if not app and not key.startswith("init:"):
+                own = {"DATABASE_ROLE": self.role, **self.env}
+                made["env"] = [{"name": name, "value": value} for name, value in own.items()]
+                made["readinessProbe"] = {"httpGet": {"path": "/readyz", "port": 8080}}
+            (first if key.startswith("init:") else app).append(made)
+        pod = {"containers": app, "initContainers": first}
+        return Template({"metadata": {"labels": dict(self.labels)}, "spec": pod})
 
     def replica_set(self, revision: int) -> Controller:
         """The ReplicaSet of one of its templates."""
@@ -219,6 +236,7 @@ class ClusterModel:
             paused=found.paused,
             selector=found.selects,
             labels=dict(found.labels),
+            template=found.template,
             revision=str(found.changes),
         )
 
@@ -313,9 +331,33 @@ class ClusterModel:
     def roll(
         self, deployment: DeploymentState, images: dict[str, str], version: str | None
     ) -> None:
-        merged = {**deployment.images, **images}
-        if (deployment.images, deployment.version) != (merged, version):
-            deployment.images, deployment.version = merged, version
+        self._replace(deployment, {**deployment.images, **images}, deployment.env, version)
+
+    def configure(self, deployment: DeploymentState, env: dict[str, str]) -> None:
+        """Sets variables of its pods, as a release of configuration does."""
+        env = {**deployment.env, **env}
+        self._replace(deployment, deployment.images, env, deployment.version)
+
+    def sync(self, deployment: DeploymentState, template: Template, version: str | None) -> None:
+        """Sets all of the pod template, as far as there is one here."""
+        pod, labels = template.document["spec"], template.document["metadata"]["labels"]
+        images = {each["name"]: each["image"] for each in pod["containers"]}
+        images |= {f"init:{each['name']}": each["image"] for each in pod["initContainers"]}
+        env = {each["name"]: each["value"] for each in pod["containers"][0]["env"]}
+        own = env.pop("DATABASE_ROLE") == deployment.role and labels == deployment.labels
+        assert own, "a slot's pods were given what is the other's"
+        self._replace(deployment, images, env, version)
+
+    def _replace(
+        self,
+        deployment: DeploymentState,
+        images: dict[str, str],
+        env: dict[str, str],
+        version: str | None,
+    ) -> None:
+        former = deployment.images, deployment.env, deployment.version
+        if former != (images, env, version):
+            deployment.images, deployment.env, deployment.version = images, env, version
             deployment.revision += 1
             self._changed(deployment)
 

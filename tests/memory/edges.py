@@ -33,7 +33,16 @@ if TYPE_CHECKING:
         ServiceTarget,
     )
     from rotation.model.wire import JsonObject
-    from rotation.model.world import Deployment, Manner, Pod, Route, Routing, SecretVersion, Slot
+    from rotation.model.world import (
+        Deployment,
+        Manner,
+        Pod,
+        Route,
+        Routing,
+        SecretVersion,
+        Slot,
+        Template,
+    )
     from tests.memory.calls import Calls
     from tests.memory.cluster import DeploymentState, ServiceState
     from tests.memory.database import Roles
@@ -521,6 +530,25 @@ class MemoryPods:
 
         change = _change(self._world, str(target))
         self._calls.write("cluster", f"start {target} {replicas} {version}", effect, change)
+
+    def sync(
+        self,
+        target: DeploymentTarget,
+        template: Template,
+        *,
+        replicas: int,
+        version: str | None,
+        revision: str | None = None,
+        by: str | None = None,
+    ) -> None:
+        def effect() -> None:
+            found = self._unchanged(target, revision)
+            self._model.sync(found, template, found.version if version is None else version)
+            self._model.scale(found, replicas)
+            found.by = by or found.by
+
+        change = _change(self._world, str(target))
+        self._calls.write("cluster", f"sync {target} {replicas} {version}", effect, change)
 
     def scale(
         self,

@@ -202,6 +202,14 @@ class World:
             if not deployment.replicas:
                 deployment.past = "ProgressDeadlineExceeded"
 
+    def configure(self) -> None:
+        """Gives what serves a variable that the other slot has not, unless that is refused."""
+        for _, _, workload in self.workloads():
+            for deployment in self._deployments():
+                mine = deployment.name in workload.deployments.values()
+                if workload.template != "refuse" and mine and deployment.replicas:
+                    deployment.env = {"CONFIG": "first"}
+
     def leave_strays(self) -> None:
         """Adds an evicted pod and a debug copy to each Deployment that serves."""
         for cluster in self.clusters.values():
@@ -291,7 +299,7 @@ class World:
         for workload in credential.workloads:
             cluster, space = self.clusters[workload.cluster], workload.namespace
             found = cluster.deployments[space, workload.deployments[owner.slot]]
-            parts.append((found.replicas, dict(found.images), found.version))
+            parts.append((found.replicas, dict(found.images), dict(found.env), found.version))
             target = workload.secret_key(owner.slot)
             if target is not None:
                 mounted = cluster.secrets[target.namespace, target.name]

@@ -74,6 +74,8 @@ class Machine:
         self.world.flaw = scenario.flaw
         self.world.database.lag, self.world.database.late = scenario.lag, scenario.late
         self.scenario = scenario
+        if scenario.configured:
+            self.world.configure()
         if scenario.stale:
             self.world.report_the_past()
         if scenario.strays:

@@ -25,7 +25,7 @@ from rotation.model.errors import Failure, Invalid, StepFailed
 from rotation.model.reasons import Code
 from rotation.model.record import Decision
 from rotation.model.targets import SecretTarget
-from rotation.model.world import other
+from rotation.model.world import Drift, other
 from rotation.secrecy import Secret, new_password
 from rotation.steps import guards, login, planning, running, strangers, traffic, wayback
 from rotation.steps.running import Implementation, Step
@@ -283,7 +283,7 @@ def tells_of_no_waiver(*_: object) -> list[Any]:
     return []
 
 
-def same_images(_: Step) -> tuple[dict[str, str], dict[str, str]]:
+def same_images(*_: object) -> tuple[dict[str, str], dict[str, str]]:
     return {}, {}
 
 
@@ -431,6 +431,11 @@ MUTATIONS = (
         "a release is overlooked",
         _of(),
         replaced=((traffic, "_images", same_images),),
+    ),
+    Mutation(
+        "a changed template is overlooked",
+        _of(),
+        replaced=((traffic, "drift", lambda *_: Drift()),),
     ),
     Mutation(
         "a rotation follows the file of the day",

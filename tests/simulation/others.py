@@ -37,6 +37,7 @@ class Others:
         self.damaging: list[tuple[str, str]] = []  # credential, what
         self.touched: dict[Owner, datetime] = {}  # when last
         self.released: dict[str, str] = {}  # by workload, the image that went last to what serves
+        self.configured: dict[str, str] = {}  # the variable
         self.exhausted = False  # once they have used up the database's connections
         self.edited: dict[str, datetime] = {}  # by credential, when its entry in the file was
 
@@ -45,11 +46,15 @@ class Others:
         for _ in range(self._rng.choice([0, 0, 0, 1, 1, 2, 4])):
             deed = self._rng.choice(DEEDS)
             self._machine.calls.at[self._rng.randrange(2, 150)] = lambda deed=deed: self.do(deed)  # type: ignore[misc]  # a default binds the loop's variable
-        # From a generator of its own: the other runs stay what they were.
+        # From generators of their own: the other runs stay what they were.
         rng = another(self._rng)
         for number in rng.sample(range(2, 150), rng.choices([0, 1, 3], [80, 12, 8])[0]):
             node = rng.choice(NODES)
             self._machine.calls.at.setdefault(number, lambda node=node: self._drain(node))  # type: ignore[misc]  # as above
+        rng = another(self._rng, 1)
+        if rng.random() < 0.1:
+            number = rng.randrange(2, 150)
+            self._machine.calls.at.setdefault(number, lambda: self.do(Others.configures))
 
     def do(self, deed: Callable[[Others], None]) -> None:
         deed(self)
@@ -183,6 +188,25 @@ class Others:
             if slot is not None and found is not None:
                 self._deploy(Owner(name, slot), cluster, found, f"r{len(self.done)}")
 
+    def configures(self) -> None:
+        """Releases configuration: each workload gets a variable of its own where it is served."""
+        for name, _, workload in self._world.workloads():
+            cluster = self._world.clusters[workload.cluster]
+            service = cluster.service(workload.production)
+            slot = next((slot for slot in SLOTS if service and service.slot == slot), None)
+            found = cluster.find(workload.deployment(slot)) if slot else None
+            if slot is None or found is None:
+                continue
+            variable = f"C{len(self.done)}"
+            self._did(
+                f"set {variable} in {found.name}",
+                Owner(name, slot),
+                lambda cluster=cluster, found=found, env={variable: "1"}: cluster.configure(  # type: ignore[misc]  # defaults bind the loop's variables
+                    found, env
+                ),
+            )
+            self.configured[workload.name] = variable
+
     def edits(self) -> None:
         """Edits the entry of a credential whose rotation is under way, or takes it away."""
         name, _ = self._credential()
@@ -227,6 +251,7 @@ class Others:
             Owner(credential, slot),  # type: ignore[arg-type]
         )
         self.released.clear()  # it is their deed what serves now
+        self.configured.clear()
 
     def adds_a_service(self) -> None:
         """Adds a Service that finds the pods of a slot, or of both, and that nobody names."""

@@ -12,6 +12,7 @@ from tests.memory.cluster import Times
 from tests.memory.world import Live
 
 if TYPE_CHECKING:
+    from rotation.model.world import TemplatePolicy
     from tests.simulation.troubles import Trouble
 
 APPROVERS = ("ann@example.org", "ben@example.org")
@@ -42,6 +43,7 @@ class Scenario:
     strays: bool = False
     shared: bool = False
     late: float = 0.0  # of a pooler, in seconds
+    configured: bool = False  # what serves has a variable more, where that is in nobody's way
 
 
 def draw(rng: Random) -> Scenario:
@@ -69,25 +71,29 @@ def draw(rng: Random) -> Scenario:
         strays=rng.random() < 0.15,
         shared=rng.random() < 0.02,
         late=another(rng).choice([0.0, 3.0, 100.0, 100.0]),
+        configured=another(rng, 1).random() < 0.5,
     )
 
 
-def another(rng: Random) -> Random:
-    """Of draws that came later, so that no other draw of a seed changes with them."""
+def another(rng: Random, number: int = 0) -> Random:
+    """Of draws that came later, so that no other draw of a seed changes with them; `number` tells
+    those of one place apart."""
     copied = Random()  # noqa: S311 - not a secret
     copied.setstate(rng.getstate())
-    return Random(copied.getrandbits(64))  # noqa: S311 - not a secret
+    return Random(copied.getrandbits(64) + number)  # noqa: S311 - not a secret
 
 
 def _count(rng: Random, credentials: int) -> int:
     return 1 if credentials > 1 else rng.choices([1, 2, 3], [80, 17, 3])[0]
 
 
-def plain(workloads: int = 2, **more: Any) -> Scenario:
+def plain(workloads: int = 2, template: TemplatePolicy = "refuse", **more: Any) -> Scenario:
     """One credential without surprises, for the sweeps. Its first workload has two Services."""
     deliveries = ["csi", "secret"] * workloads
     found = document("orders", "url", deliveries[:workloads], {"deadline": "7d"})
     found["workloads"][0]["services"] = ["orders-api-grpc"]
+    for workload in found["workloads"]:
+        workload["template"] = template
     return Scenario(
         configuration=configuration({"orders": found}),
         active={"orders": "blue"},
@@ -116,11 +122,13 @@ def _credential(rng: Random, name: str, workloads: int) -> dict[str, Any]:
     beside = another(rng)
     if beside.random() < 0.1:
         found["database"]["endpoint"] = {"host": "pooler.example", "port": 6432}
+    policies = another(rng, 1)
     for workload in found["workloads"]:
         if beside.random() < 0.2:
             workload["services"] = [f"{workload['name']}-grpc"]
         if beside.random() < 0.1:
             workload["otherServices"] = [f"{workload['name']}-metrics"]
+        workload["template"] = policies.choices(["refuse", "warn", "sync"], [60, 10, 30])[0]
     return found
 
 

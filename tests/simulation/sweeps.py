@@ -20,6 +20,7 @@ from tests.simulation.run import Run, surrounded
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from rotation.model.world import TemplatePolicy
     from tests.simulation.faults import Call, Fate, Kind
     from tests.simulation.passing import Passing
 
@@ -43,6 +44,8 @@ DEEDS: dict[str, tuple[Callable[[Others], None], frozenset[str]]] = {
     SINGLE: (Others.drains, frozenset()),
     "grows": (Others.grows, frozenset()),
     "releases": (Others.releases, frozenset()),
+    "configures": (Others.configures, frozenset({"rolled-back", "refused"})),
+    "syncs": (Others.configures, frozenset()),
     "rewrites": (Others.rewrites, frozenset()),
     "loses": (Others.loses, frozenset({"rolled-back"})),
     "exhausts": (Others.exhausts, frozenset({"aborted", "rolled-back"})),
@@ -146,7 +149,8 @@ def met(answer: Choice) -> tuple[Call, ...]:
 
 def problems(case: Case, *, again: bool = False) -> list[str]:
     """What is wrong with how the case ends; empty if nothing is. `again`: with a second half."""
-    run = _run(case.plan, case.answer, single=case.kind == SINGLE)
+    template: TemplatePolicy = "sync" if case.kind == "syncs" else "refuse"
+    run = _run(case.plan, case.answer, single=case.kind == SINGLE, template=template)
     checker = run.machine.checker
     if case.kind in DEEDS:
         deed, _ = DEEDS[case.kind]
@@ -197,10 +201,16 @@ def _allowed(case: Case) -> set[str]:
     return {ENDS[case.answer]}
 
 
-def _run(plan: Scripted, answer: Choice, *, single: bool = False) -> Run:
+def _run(
+    plan: Scripted,
+    answer: Choice,
+    *,
+    single: bool = False,
+    template: TemplatePolicy = "refuse",
+) -> Run:
     """`single`: each slot has one pod that ends at once, and routes follow at once."""
     rng = Random(0)  # noqa: S311 - a seed that replays
-    drawn = scenario.plain()
+    drawn = scenario.plain(template=template)
     if single:
         drawn = replace(drawn, replicas=1, times=replace(drawn.times, routes=0.0, grace=0.0))
     run = Run(drawn, rng, plan, story=False)

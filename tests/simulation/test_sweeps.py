@@ -12,7 +12,14 @@ from tests.simulation.mutations import MUTATIONS
 pytestmark = sdk_warnings
 
 EVERY = 20
-SPARSER = {"deletes the vault": 20, "releases": 10, "rewrites": 20, "loses": 20}
+SPARSER = {
+    "configures": 20,
+    "syncs": 20,
+    "deletes the vault": 20,
+    "releases": 10,
+    "rewrites": 20,
+    "loses": 20,
+}
 
 
 @pytest.mark.parametrize("kind", sweeps.KINDS)
@@ -73,7 +80,9 @@ def test_the_sweep_finds_what_waits_for_connections_that_it_could_free(
         assert any("needs-attention" in problem for problem in found)
 
 
-@pytest.mark.parametrize(("verb", "deed"), [("scale_up", "grows"), ("level", "releases")])
+@pytest.mark.parametrize(
+    ("verb", "deed"), [("scale_up", "grows"), ("level", "releases"), ("sync", "syncs")]
+)
 def test_the_sweep_finds_a_change_before_a_swap_without_a_look_at_what_serves(
     verb: str, deed: str
 ) -> None:
@@ -103,10 +112,12 @@ def test_the_sweep_finds_a_swap_without_a_look_at_the_pods() -> None:
         assert any("invariant 8" in found for case in cases for found in sweeps.problems(case))
 
 
-def test_the_sweep_finds_a_release_that_is_overlooked() -> None:
-    mutation = next(
-        mutation for mutation in MUTATIONS if mutation.name == "a release is overlooked"
-    )
-    cases = [case for case in sweeps.deeds() if case.kind == "releases" and case.number > 45]
+@pytest.mark.parametrize(
+    ("name", "deed"),
+    [("a release is overlooked", "releases"), ("a changed template is overlooked", "configures")],
+)
+def test_the_sweep_finds_a_release_that_is_overlooked(name: str, deed: str) -> None:
+    mutation = next(mutation for mutation in MUTATIONS if mutation.name == name)
+    cases = [case for case in sweeps.deeds() if case.kind == deed and case.number > 45]
     with mutation.applied():
         assert any("has undone" in found for case in cases for found in sweeps.problems(case))

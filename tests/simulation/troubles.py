@@ -69,7 +69,12 @@ def _asking(rng: Random, code: str) -> tuple[str, tuple[str, ...]]:
 
 def _waiving(configuration: Configuration, trouble: Trouble) -> Configuration:
     credential = configuration.credential(trouble.credential)
-    changed = credential.model_copy(update={"waive": list(trouble.file)})
+    workloads = credential.workloads
+    if trouble.kind == "drifted":  # where the standby is brought along it would be no trouble
+        refusing = workloads[0].model_copy(update={"template": "refuse"})
+        workloads = [refusing, *workloads[1:]]
+    update = {"waive": list(trouble.file), "workloads": workloads}
+    changed = credential.model_copy(update=update)
     credentials = {**configuration.credentials, trouble.credential: changed}
     return configuration.model_copy(update={"credentials": credentials})
 

@@ -76,6 +76,11 @@ def _said(run: Run, rotation: str, status: dict[str, Any]) -> None:
         found = cluster.find(workload.deployment(slot)) if slot else None
         if image and found and found.images["app"] != image and image not in told:
             checker.fail(10, f"{rotation} has undone the release {image} of {workload.name}")
+        variable = run.others.configured.get(workload.name)
+        if workload.template == "warn":
+            told += str(status.get("evidence"))
+        if variable and found and variable not in found.env and f"[{variable}]" not in told:
+            checker.fail(10, f"{rotation} has undone {variable} of {workload.name}")
 
 
 def _justified(run: Run, rotation: str, status: dict[str, Any], damaged: list[str]) -> None:
@@ -252,10 +257,12 @@ def judge_second(run: Run) -> None:
         attention = "needs-attention" in run.outcomes() or machine.scenario.shared
         # Pods of a release by others may get no connection all the time.
         full = run.others.exhausted
+        # Nobody deploys to both slots here, as whoever is refused for it would.
+        drifted = bool(run.others.configured)
         if outcome == "completed":
             _whole(run, status)
         elif outcome != "refused" or not (
-            damaged or attention or full or _spoiled(run, credential)
+            damaged or attention or full or drifted or _spoiled(run, credential)
         ):
             machine.checker.fail(
                 9, f"the second rotation is {outcome}: {status['outcomeReason']} after {damaged}"

@@ -198,6 +198,13 @@ GOOD: list[tuple[str, Any, str, Any]] = [
         timedelta(0),
     ),
     (f"{WORKLOAD}.port", 8080, "workloads.0.port", 8080),
+    (f"{WORKLOAD}.template", "sync", "workloads.0.template", "sync"),
+    (
+        f"{WORKLOAD}.differs",
+        ["spec.containers.api.env"],
+        "workloads.0.differs",
+        ["spec.containers[api].env"],
+    ),
     (f"{WORKLOAD}.port", "http", "workloads.0.port", "http"),
     (
         f"{WORKLOAD}.selectorLabel",
@@ -348,6 +355,11 @@ BAD: list[tuple[str, Any, str]] = [
         f"{WORKLOAD}.namespace: 'Orders' must be a Kubernetes name",
     ),
     (f"{WORKLOAD}.preview", "api", f"{WORKLOAD}.preview: is the same as {WORKLOAD}.service"),
+    (
+        f"{WORKLOAD}.differs",
+        ["spec.env"],
+        f"{WORKLOAD}.differs.0: 'spec.env' is no path of a pod template: `env` is a container's",
+    ),
     (f"{WORKLOAD}.port", 0, f"{WORKLOAD}.port: 0 is neither a port number nor the name"),
     (f"{WORKLOAD}.port", True, f"{WORKLOAD}.port: True is neither"),
     (f"{WORKLOAD}.port", "8080", ""),
@@ -433,6 +445,25 @@ BAD = [(path, value, expected) for path, value, expected in BAD if expected]
 def test_accepted_bad(path: str, value: Any, expected: str) -> None:
     found = problems(changed((path, value)))
     assert [problem for problem in found if problem.startswith(expected)], found
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        (f"{CREDENTIAL}.slots.blue.role", "orders"),
+        (f"{CREDENTIAL}.slots.green.secret", "orders-greenish"),
+        (f"{WORKLOAD}.deployments.green", "api-blue-2"),
+    ],
+)
+def test_sync_needs_names_that_can_be_replaced(path: str, name: str) -> None:
+    """A role `orders` could be any word of a pod template."""
+    slot = "green" if "green" in path else "blue"
+    text = f"{WORKLOAD}.template: sync replaces names of slots: '{name}' has no {slot} in it"
+    parse(yaml.safe_dump(changed((path, name))))
+    with pytest.raises(ConfigurationError) as caught:
+        parse(yaml.safe_dump(changed((path, name), (f"{WORKLOAD}.template", "sync"))))
+    (problem,) = caught.value.problems
+    assert problem.startswith(f"{text}, and may stand for something else too (line ")
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ from tests.unit.test_config import VALID, WORKLOAD, changed
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from rotation.model.world import Slot
+    from rotation.model.world import Slot, Template
 
 # The second one, on a cluster of its own, reads a Kubernetes Secret.
 WEB = {
@@ -66,12 +66,22 @@ CALLS: dict[str, Callable[[Standby], object] | Callable[[Arriving], object]] = {
     "Standby.start": lambda guard: guard.start(
         API, replicas=1, images={}, version="v1", revision=None
     ),
+    "Standby.sync": lambda guard: guard.sync(
+        API, template(), replicas=1, version="v1", revision=None
+    ),
     "Standby.scale_down": lambda guard: guard.scale_down(API, None),
     "Standby.preview": lambda guard: guard.preview(API, "green"),
     "Arriving.scale_up": lambda guard: guard.scale_up(3, None),
     "Arriving.level": lambda guard: guard.level(replicas=1, images={}, version=None, revision=None),
+    "Arriving.sync": lambda guard: guard.sync(template(), replicas=1, version=None, revision=None),
     "Arriving.preview": lambda guard: guard.preview("green"),
 }
+
+
+def template() -> Template:
+    """The pod template of the standby, as it was found."""
+    state = MemoryEdges(CONFIGURATION).world.clusters["aks"].deployments["orders", "api-green"]
+    return state.template
 
 
 def prepared() -> MemoryEdges:

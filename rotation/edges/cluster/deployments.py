@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+from typing import TYPE_CHECKING, Any
 
 from kubernetes import client
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from rotation.edges.cluster.client import Api
     from rotation.model.targets import DeploymentTarget, SecretKeyTarget
     from rotation.model.wire import JsonObject
-    from rotation.model.world import Deployment, Pod
+    from rotation.model.world import Deployment, Pod, Template
     from rotation.secrecy import Secret
 
 
@@ -34,7 +35,16 @@ class Deployments:
     def deployment(self, target: DeploymentTarget) -> Deployment | None:
         try:
             with self._api.translated("read", f"Deployment {target}"):
-                return deployment_of(self._read(target))
+                answer: Any = self._api.apps.read_namespaced_deployment(
+                    target.name,
+                    target.namespace,
+                    _preload_content=False,
+                    _request_timeout=TIMEOUT,
+                )
+                # The text too: the SDK leaves out what it does not know, and a template is copied.
+                text, form = answer.data.decode(), answer.headers.get("content-type")
+                seen = self._api.client.deserialize(text, "V1Deployment", form)
+                return deployment_of(seen, json.loads(text))
         except Missing:
             return None
 
@@ -73,6 +83,22 @@ class Deployments:
         named = "as it was" if version is None else f"with secret version {version}"
         note = Note(by, "SlotStarted", f"started {_pods(replicas)} {named}") if by else None
         self._patch("start", target, body, revision, note)
+
+    def sync(
+        self,
+        target: DeploymentTarget,
+        template: Template,
+        *,
+        replicas: int,
+        version: str | None,
+        revision: str | None = None,
+        by: str | None = None,
+    ) -> None:
+        body = patches.sync(template, replicas, version)
+        named = "as it was" if version is None else f"with secret version {version}"
+        did = f"got the pod template that serves, and started {_pods(replicas)} {named}"
+        note = Note(by, "SlotSynced", did) if by else None
+        self._patch("bring a pod template to", target, body, revision, note)
 
     def scale(
         self,

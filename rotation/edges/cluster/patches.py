@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from rotation.model.wire import JsonObject
-    from rotation.model.world import Slot
+    from rotation.model.world import Slot, Template
     from rotation.secrecy import Secret
 
 Path = tuple[str, ...]
@@ -29,6 +29,7 @@ DID = f"{OURS}did"  # what it did
 
 ANNOTATION: Path = ("metadata", "annotations", OURS)
 REPLICAS: Path = ("spec", "replicas")
+TEMPLATE: Path = ("spec", "template")  # all of it: what the guard lets through only where told to
 
 
 class Note(NamedTuple):
@@ -65,18 +66,22 @@ VERBS: dict[str, Sent] = {
             ("spec", "template", "spec", "initContainers", "*", "image"),
         ),
     ),
+    "sync": Sent("deployments", (REPLICAS, TEMPLATE, ANNOTATION)),
     "scale": Sent("deployments", (REPLICAS, ANNOTATION)),
     "deliver": Sent("secrets", (("data", "*"), ANNOTATION)),
 }
 
 
-def allowed() -> dict[str, set[Path]]:
-    """The paths that the app may change, by resource.
+def allowed(*, sync: bool = False) -> dict[str, set[Path]]:
+    """The paths that the app may change, by resource; with `sync` where the guard lets it bring
+    whole pod templates.
 
     They are what its verbs send, and annotations of its own.
     """
     paths: dict[str, set[Path]] = {}
-    for sent in VERBS.values():
+    for verb, sent in VERBS.items():
+        if verb == "sync" and not sync:
+            continue
         paths.setdefault(sent.resource, {ANNOTATION}).update(sent.paths)
     return paths
 
@@ -101,6 +106,16 @@ def start(replicas: int, images: dict[str, str], version: str | None) -> JsonObj
     if version is not None:
         pod["metadata"] = {"annotations": {VERSION: version}}
     return {"spec": {"replicas": replicas, "template": pod}}
+
+
+def sync(template: Template, replicas: int, version: str | None) -> JsonObject:
+    """The strategic merge patch that scales a Deployment and sets all of its pod template, with the
+    secret version if there is one: what the template has not is gone."""
+    pod, metadata = template.document, template.document.get("metadata") or {}
+    if version is not None:
+        notes = {**(metadata.get("annotations") or {}), VERSION: version}
+        pod = {**pod, "metadata": {**metadata, "annotations": notes}}
+    return {"spec": {"replicas": replicas, "template": {"$patch": "replace", **pod}}}
 
 
 def scale(replicas: int) -> JsonObject:

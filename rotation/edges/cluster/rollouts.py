@@ -12,10 +12,12 @@ from rotation.edges.cluster import patches
 from rotation.edges.cluster.client import resource_version
 from rotation.model.errors import Invalid
 from rotation.model.reasons import Code
-from rotation.model.world import Deployment, Requirement, Selector
+from rotation.model.world import Deployment, Requirement, Selector, Template
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from rotation.model.wire import JsonObject
 
 CONDITIONS = {"FailedCreate", "FailedDelete", "ProgressDeadlineExceeded", "ReplicaSetCreateError"}
 # What a condition's message says where the API server refuses pods, and what that is called.
@@ -36,8 +38,9 @@ LONGEST_MESSAGE = 2000
 VERSION = re.compile(r"[0-9A-Za-z]{1,64}", re.ASCII)
 
 
-def deployment_of(seen: client.V1Deployment) -> Deployment:
-    """The SDK's Deployment as a `Deployment`. Raises `Invalid` if it is none."""
+def deployment_of(seen: client.V1Deployment, document: JsonObject | None = None) -> Deployment:
+    """The SDK's Deployment as a `Deployment`, with the pod template of the document that the API
+    server answered. Raises `Invalid` if it is none."""
     metadata, spec = seen.metadata, seen.spec
     status = seen.status or client.V1DeploymentStatus()
     if metadata is None or spec is None:
@@ -60,8 +63,15 @@ def deployment_of(seen: client.V1Deployment) -> Deployment:
         paused=bool(spec.paused),
         selector=_selector(seen),
         labels=dict(labelled.labels or {}),
+        template=_template(document) if document else None,
         revision=resource_version(seen.metadata),
     )
+
+
+def _template(document: JsonObject) -> Template:
+    """The pod template of a Deployment as the API server answered it."""
+    spec = document.get("spec") or {}
+    return Template(spec.get("template") or {}, spec.get("strategy"))
 
 
 def _known_version(annotation: str | None) -> str | None:

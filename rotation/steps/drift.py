@@ -1,0 +1,73 @@
+"""The pod templates of a workload's two slots, by the names that its owner configured."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rotation.decisions import templates
+from rotation.decisions.templates import Names, Rules
+from rotation.model.world import SLOTS, Drift, Template, other
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from rotation.config import Credential, Workload
+    from rotation.decisions.templates import Path
+    from rotation.model.world import Deployment, Slot
+
+    Found = Mapping[Slot, Deployment | None]
+
+
+def drift(credential: Credential, workload: Workload, active: Slot, found: Found) -> Drift:
+    """How the standby's pod template differs from that of `active`, and what is to be done then.
+
+    Without paths where one of the two is not there or was not looked at.
+    """
+    own = own_containers(workload)
+    ours, theirs = _templates(active, found)
+    if ours is None or theirs is None:
+        return Drift(workload.template, own=own)
+    rules = _rules(credential, workload, active, found)
+    paths = templates.differences(ours.document, theirs.document, rules)
+    return Drift(workload.template, tuple(paths), own)
+
+
+def own_containers(workload: Workload) -> frozenset[str]:
+    """The containers that one slot alone may have, by the keys of images."""
+    return frozenset(filter(None, map(templates.container, workload.differs)))
+
+
+def brought(
+    credential: Credential, workload: Workload, active: Slot, found: Found
+) -> Template | None:
+    """The template that makes the standby's the same as that of `active`, None if it is already."""
+    ours, theirs = _templates(active, found)
+    if ours is None or theirs is None or not drift(credential, workload, active, found).paths:
+        return None
+    rules = _rules(credential, workload, active, found)
+    return Template(templates.brought(ours.document, theirs.document, rules))
+
+
+def _templates(active: Slot, found: Found) -> tuple[Template | None, Template | None]:
+    ours, theirs = found[active], found[other(active)]
+    return ours.template if ours else None, theirs.template if theirs else None
+
+
+def _rules(credential: Credential, workload: Workload, active: Slot, found: Found) -> Rules:
+    """What may differ: names of the slots, paths of the file, and labels by which a Deployment
+    finds its own pods, which cannot be changed."""
+    named: list[Mapping[Slot, str]] = [
+        {slot: credential.slots[slot].role for slot in SLOTS},
+        {slot: credential.slots[slot].secret for slot in SLOTS},
+        workload.deployments,
+        *([workload.secrets] if workload.secrets else []),
+    ]
+    pairs = [(each[active], each[other(active)]) for each in named]
+    labels: list[Path] = [
+        ("metadata", "labels", asked.key)
+        for deployment in found.values()
+        if deployment is not None and deployment.selector is not None
+        for asked in deployment.selector.requirements
+    ]
+    differs = [templates.parsed(path) for path in workload.differs]
+    return Rules(Names(pairs, (active, other(active))), (*differs, *labels))
