@@ -328,7 +328,7 @@ MUTATIONS = (
         "no proof of a new login on replicas",
         _of(9),
         replaced=((login, "_verify_replicas", nothing),),
-        first_seed=1004,
+        first_seed=2108,
     ),
     Mutation(
         "no proof of a new login through the endpoint",
