@@ -17,7 +17,9 @@ import pytest
 import yaml
 
 from local.cluster.client import path_of
+from rotation.edges.cluster import patches
 from rotation.model.targets import DeploymentTarget, ServiceTarget
+from rotation.model.world import Template
 from tests.kubernetes.conftest import needs_binaries
 from tests.kubernetes.support import GUARDED, RESCUER, TEAM, Guarded
 from tests.onboarding import tools
@@ -336,6 +338,28 @@ def test_another_image_by_hand_is_gits_again(workload: Workload) -> None:
     containers = forced.document["spec"]["template"]["spec"]["containers"]
     assert containers[0]["image"] == manifest["spec"]["template"]["spec"]["containers"][0]["image"]
     assert forced.document["spec"]["replicas"] == 2
+
+
+@pytest.mark.parametrize("recipe", parameters())
+def test_what_sync_brings_to_the_standby_is_changed_back_by_gits(
+    workload: Workload, recipe: Recipe
+) -> None:
+    """Which is why it is not for those who apply the standby's manifest too."""
+    begun(workload, recipe)
+    workload.applied(recipe, in_git())
+    manifest = next(m for m in in_git() if m["metadata"]["name"] == "api-green")
+    document = copy.deepcopy(workload.guarded.get("Deployment", "api-green")["spec"]["template"])
+    first = document["spec"]["containers"][0]["env"][0]
+    ours = first["value"]
+    first["value"] = "as the slot that serves has it"
+    body = patches.sync(Template(document), 0, None)
+    where = f"{path_of(manifest)}?fieldManager={OWNER}"
+    assert workload.ask("PATCH", where, body, tools.STRATEGIC).status == 200
+    reply = recipe.send(workload.ask, manifest)
+    conflict = recipe.name == "kubectl-server-side"
+    assert reply.status == (409 if conflict else 200), reply.message
+    found = workload.guarded.get("Deployment", "api-green")["spec"]["template"]["spec"]
+    assert found["containers"][0]["env"][0]["value"] == (first["value"] if conflict else ours)
 
 
 def test_kubectl_replace_is_refused(workload: Workload) -> None:
