@@ -431,6 +431,19 @@ def test_a_move_that_others_were_faster_than_depends_on_where_traffic_goes(
         Services(api).move(SERVICE, "blue", "green")
 
 
+def test_a_move_that_is_refused_though_nothing_changed_was_not_made(
+    server: Scripted, api: Api
+) -> None:
+    server.script = [
+        (200, [SELECTS_BLUE]),
+        (409, [status("Conflict", 409)]),
+        (200, [SELECTS_BLUE]),
+    ]
+    with pytest.raises(Unavailable, match="HTTP 409 Conflict") as caught:
+        Services(api).move(SERVICE, "blue", "green")
+    assert caught.value.code is Code.CLUSTER_CONFLICT
+
+
 ROUTES: list[tuple[dict[str, Any], str | None, str, str]] = [
     ({}, None, "", "0"),
     ({"spec": {}}, None, "", "0"),

@@ -112,7 +112,8 @@ class Services:
         except Unavailable as error:
             if error.code is not Code.CLUSTER_CONFLICT:
                 raise
-            self._movable(target, came_from, to, seen)
+            if self._movable(target, came_from, to, seen) is not None:
+                raise  # refused for another reason, and moved by nobody
             return
         if note is not None:
             told = events.Subject("v1", "Service", target.namespace, target.name, uid)
