@@ -16,7 +16,7 @@ from kubernetes.client.exceptions import ApiException
 from rotation.config import Cluster
 from rotation.edges.cluster import patches
 from rotation.edges.cluster.client import Api, refusal, words
-from rotation.edges.cluster.deployments import Deployments
+from rotation.edges.cluster.deployments import RACES, Deployments
 from rotation.edges.cluster.services import LONGEST_BODY, Services
 from rotation.model.errors import Conflict, Denied, EdgeError, Invalid, Missing, Unavailable
 from rotation.model.reasons import Code
@@ -35,7 +35,8 @@ OBJECT: dict[str, Any] = {"metadata": META, "spec": SPEC, "status": {"observedGe
 
 
 class Scripted(ThreadingHTTPServer):
-    """Answers the requests with `script`, in turn; the last one is repeated. Keeps their paths."""
+    """Answers the requests with `script`, in turn; the last one is repeated. Keeps their paths and
+    what was sent."""
 
     daemon_threads = True
 
@@ -43,6 +44,7 @@ class Scripted(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.script: list[tuple[int, list[Any]]] = []
         self.asked: list[str] = []
+        self.sent: list[bytes] = []
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -50,7 +52,7 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"  # so that connections are used again
 
     def answer(self) -> None:
-        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.server.sent.append(self.rfile.read(int(self.headers.get("Content-Length") or 0)))
         self.server.asked.append(self.path)
         status, lines = self.server.script[0]
         if len(self.server.script) > 1:
@@ -80,7 +82,7 @@ def scripted() -> Iterator[Scripted]:
 
 @pytest.fixture
 def server(scripted: Scripted) -> Scripted:
-    scripted.script, scripted.asked = [], []
+    scripted.script, scripted.asked, scripted.sent = [], [], []
     return scripted
 
 
@@ -442,6 +444,55 @@ def test_a_move_that_is_refused_though_nothing_changed_was_not_made(
     with pytest.raises(Unavailable, match="HTTP 409 Conflict") as caught:
         Services(api).move(SERVICE, "blue", "green")
     assert caught.value.code is Code.CLUSTER_CONFLICT
+
+
+def seen_at(version: int, **metadata: Any) -> tuple[int, list[Any]]:
+    return 200, [changed(metadata={**META, "resourceVersion": str(version), **metadata})]
+
+
+CONFLICT = (409, [status("Conflict", 409)])
+
+
+def test_a_status_that_changes_all_the_time_holds_no_change_up(
+    server: Scripted, pods: Deployments
+) -> None:
+    """As that of pods that crash again and again, while traffic of many workloads is looked at."""
+    server.script = [
+        seen_at(7),
+        CONFLICT,
+        seen_at(8, annotations={"somebody": "else"}),
+        CONFLICT,
+        seen_at(9),
+        seen_at(10),
+    ]
+    found = pods.deployment(DEPLOYMENT)
+    assert found is not None
+    pods.scale(DEPLOYMENT, 0, revision=found.revision)
+    sent = [json.loads(body)["metadata"]["resourceVersion"] for body in server.sent if body]
+    assert sent == ["7", "8", "9"]
+
+
+@pytest.mark.parametrize("again", [{"generation": 4}, {"uid": "another"}, {"resourceVersion": "7"}])
+def test_what_somebody_changed_is_left_as_it_is(
+    server: Scripted, pods: Deployments, again: dict[str, Any]
+) -> None:
+    server.script = [seen_at(7), CONFLICT, seen_at(8, **again), (500, [])]
+    found = pods.deployment(DEPLOYMENT)
+    assert found is not None
+    with pytest.raises(Unavailable, match="HTTP 409 Conflict") as caught:
+        pods.scale(DEPLOYMENT, 0, revision=found.revision)
+    assert caught.value.code is Code.CLUSTER_CONFLICT
+
+
+def test_a_storm_of_changes_is_not_raced_for_ever(server: Scripted, pods: Deployments) -> None:
+    server.script = [seen_at(7)]
+    for version in range(8, 8 + 2 * RACES):
+        server.script += [CONFLICT, seen_at(version)]
+    found = pods.deployment(DEPLOYMENT)
+    assert found is not None
+    with pytest.raises(Unavailable, match="HTTP 409 Conflict"):
+        pods.scale(DEPLOYMENT, 0, revision=found.revision)
+    assert sum(bool(body) for body in server.sent) == RACES
 
 
 ROUTES: list[tuple[dict[str, Any], str | None, str, str]] = [
