@@ -22,8 +22,8 @@ CONTAINERS = ("containers", "initContainers")
 # Looked at piece by piece also where only one template has any of it.
 PIECEMEAL = {("metadata",), ("metadata", "annotations"), *(("spec", kind) for kind in CONTAINERS)}
 NOTHING: tuple[Any, ...] = (None, [])  # the API server tells one like the other
-# Another name of serviceAccountName: the API server writes both, and reads the old one where there is
-# no new one.
+# Another name of serviceAccountName: the API server writes both, and reads the old one where there
+# is no new one.
 OLD_ACCOUNT = ("spec", "serviceAccount")
 RESTARTED = "kubectl.kubernetes.io/restartedAt"
 # What tells the items of a list apart, as Kubernetes merges them; `name` for all others.
@@ -241,10 +241,8 @@ def _brought(active: Any, standby: Any, path: Path, rules: Rules) -> Any:
     active, standby = (None if one in NOTHING else one for one in (active, standby))
     if active is not None and path[-1:] == ("image",) and _left_out(path):
         return active
-    if path == OLD_ACCOUNT:
-        return None
     if rules.allows(path):
-        return standby
+        return None if path == OLD_ACCOUNT else standby
     ours, theirs = members(active, path), members(standby, path)
     ours = {} if active is None and theirs is not None else ours
     theirs = {} if standby is None and ours is not None else theirs
@@ -340,7 +338,9 @@ def _ensure_possible(path: Path) -> None:
     if whole is not None:
         raise ValueError(f"`{whole}` is compared as a whole: end the path with it")
     if _left_out(path):
-        raise ValueError("it is never compared: images, our own annotations and `serviceAccount` are not")
+        raise ValueError(
+            "it is never compared: images, our own annotations and serviceAccount are not"
+        )
 
 
 def container(path: str) -> str | None:

@@ -44,7 +44,9 @@ def tell(api: Api, subject: Subject, note: Note) -> None:
     digest = hashlib.sha256(f"{note.rotation} {note.reason} {note.did}".encode()).hexdigest()
     now = datetime.now(UTC)
     event = client.CoreV1Event(
-        metadata=client.V1ObjectMeta(name=f"{subject.name[:LONGEST_NAME].rstrip('-.')}.{digest[:16]}"),
+        metadata=client.V1ObjectMeta(
+            name=f"{subject.name[:LONGEST_NAME].rstrip('-.')}.{digest[:16]}"
+        ),
         involved_object=client.V1ObjectReference(
             api_version=subject.api_version,
             kind=subject.kind,
