@@ -39,7 +39,7 @@ def fetch(url: str, timeout: float, manner: Manner = PLAIN, authority: str | Non
     """
     what = f"{manner.method} {url}"
     _check(what, url)
-    trust = None if authority is None else _trusting(authority)
+    trust = None if authority is None else trusting(authority)
     # Without retries a redirect is an answer too, and is not followed.
     with urllib3.PoolManager(retries=False, ssl_context=trust) as pool, within(timeout):
         pool.pool_classes_by_scheme = POOLS
@@ -65,7 +65,7 @@ def fetch(url: str, timeout: float, manner: Manner = PLAIN, authority: str | Non
             raise Unavailable(Code.TEST_NO_ANSWER, text) from None
 
 
-def _trusting(authority: str) -> ssl.SSLContext:
+def trusting(authority: str) -> ssl.SSLContext:
     """What takes the certificates of one authority. Raises `Invalid`."""
     try:
         if authority.lstrip().startswith("-----BEGIN"):
