@@ -40,6 +40,9 @@ def fetch(url: str, timeout: float, manner: Manner = PLAIN, authority: str | Non
     what = f"{manner.method} {url}"
     _check(what, url)
     trust = None if authority is None else trusting(authority)
+    headers = urllib3.HTTPHeaderDict({"User-Agent": "credential-rotation"})
+    headers.update(manner.headers)  # their names ignore case
+    headers["Connection"] = "close"
     # Without retries a redirect is an answer too, and is not followed.
     with urllib3.PoolManager(retries=False, ssl_context=trust) as pool, within(timeout):
         pool.pool_classes_by_scheme = POOLS
@@ -48,11 +51,7 @@ def fetch(url: str, timeout: float, manner: Manner = PLAIN, authority: str | Non
                 manner.method,
                 url,
                 body=manner.body,
-                headers={
-                    "User-Agent": "credential-rotation",
-                    **manner.headers,
-                    "Connection": "close",
-                },
+                headers=headers,
                 timeout=urllib3.Timeout(total=timeout),
                 preload_content=False,
             )

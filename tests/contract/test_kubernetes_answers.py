@@ -21,6 +21,7 @@ from rotation.edges.cluster.services import LONGEST_BODY, Services
 from rotation.model.errors import Conflict, Denied, EdgeError, Invalid, Missing, Unavailable
 from rotation.model.reasons import Code
 from rotation.model.targets import DeploymentTarget, ServiceTarget
+from rotation.model.world import Manner
 from rotation.secrecy import Secret
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class Scripted(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.script: list[tuple[int, list[Any]]] = []
         self.asked: list[str] = []
+        self.headers: list[tuple[str, str]] = []  # of the last one
         self.sent: list[bytes] = []
 
 
@@ -54,6 +56,7 @@ class Handler(BaseHTTPRequestHandler):
     def answer(self) -> None:
         self.server.sent.append(self.rfile.read(int(self.headers.get("Content-Length") or 0)))
         self.server.asked.append(self.path)
+        self.server.headers = self.headers.items()
         status, lines = self.server.script[0]
         if len(self.server.script) > 1:
             self.server.script.pop(0)
@@ -529,6 +532,19 @@ def test_the_first_port_is_asked_where_none_is_named(server: Scripted, api: Api)
     assert (answer.status, json.loads(answer.body)) == (200, {"ok": True})
     path = "/api/v1/namespaces/orders/services/http:api:web/proxy/whoami?deep=1"
     assert server.asked[1] == path
+
+
+def test_a_test_s_header_takes_the_place_of_the_sdk_s(server: Scripted, api: Api) -> None:
+    server.script = [(200, [])]
+    target = ServiceTarget("orders", "api", "slot", "http")
+    manner = Manner("GET", {"accept": "text/html", "USER-AGENT": "tests"})
+    Services(api).ask(target, "/", 5.0, manner)
+    found = sorted((name.lower(), value) for name, value in server.headers)
+    assert [one for one in found if one[0] in {"accept", "user-agent", "authorization"}] == [
+        ("accept", "text/html"),
+        ("authorization", "Bearer token"),
+        ("user-agent", "tests"),
+    ]
 
 
 def test_what_is_not_read_of_a_long_answer_is_in_nobodys_way(server: Scripted, api: Api) -> None:
