@@ -97,6 +97,16 @@ def test_all_services_are_pointed_and_then_the_preview(three: World) -> None:
     assert three.slots() == ["green"] * 3
 
 
+@pytest.mark.guarantee(2)
+@pytest.mark.parametrize("name", NAMES)
+def test_no_traffic_moves_where_it_would_find_no_pod(three: World, name: str) -> None:
+    """Somebody gave a Service another label to ask for, after the plan."""
+    three.cluster.services["orders", name].selector["track"] = "blue"
+    with pytest.raises(Conflict, match=f"with green, Service orders/{name} would select no pod"):
+        swap(three.step())
+    assert (three.slots(), three.writes) == (["blue"] * 3, [])
+
+
 @pytest.mark.guarantee(4)
 @pytest.mark.parametrize("cut", range(1, len(NAMES)))
 def test_a_swap_that_was_cut_off_between_two_services_goes_on(three: World, cut: int) -> None:
