@@ -29,20 +29,27 @@ from rotation.model.reasons import Code
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from rotation.config import Cluster
     from rotation.config.document import Path as Place
 
 SOURCE = "the entry that this rotation was planned with"
 LONGEST = 1024 * 1024  # bytes of JSON
+PEM, KEY = "-----BEGIN", "PRIVATE KEY"
+LONGEST_AUTHORITY = 16 * 1024  # characters; that is some ten certificates
 MOST_CHANGES = 10  # that are listed
 LONGEST_CHANGE = 160  # characters
 UNITS = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
 
 
 def keep(configuration: Configuration, name: str) -> str:
-    """A credential's entry and its clusters, as a text that `read` understands."""
-    text = json.dumps(_entry(configuration, name), separators=(",", ":"), sort_keys=True)
-    return base64.b64encode(zlib.compress(text.encode(), 9)).decode()
+    """A credential's entry and its clusters, as a text that `read` understands.
+
+    Raises `ConfigurationError` for an entry that it would not read, since it is too long.
+    """
+    text = json.dumps(_entry(configuration, name), separators=(",", ":"), sort_keys=True).encode()
+    if len(text) > LONGEST:
+        problem = f"credentials.{name}: its entry is too long: 1 MiB at most goes with a rotation"
+        raise ConfigurationError("credentials.yaml", [problem])
+    return base64.b64encode(zlib.compress(text, 9)).decode()
 
 
 @lru_cache(maxsize=64)
@@ -99,24 +106,23 @@ def _entry(configuration: Configuration, name: str) -> dict[str, Any]:
     credential = configuration.credential(name)
     used = sorted({workload.cluster for workload in credential.workloads})
     return {
-        "clusters": {each: _cluster(configuration.clusters[each]) for each in used},
+        "clusters": {each: _plain(configuration.clusters[each]) for each in used},
         "credentials": {name: _plain(credential)},
     }
 
 
-def _cluster(cluster: Cluster) -> Any:
-    """A cluster as the file would have it, with the text of its authority instead of a path.
-
-    The next release may have another file there, or none.
-    """
-    written = _plain(cluster)
-    authority = cluster.certificate_authority
-    if authority is not None and not authority.lstrip().startswith("-----BEGIN"):
-        try:
-            written["certificateAuthority"] = Path(authority).read_text(encoding="utf-8")
-        except (OSError, ValueError):
-            return written  # the cluster's client says what is wrong with it
-    return written
+def _authority(authority: str) -> str:
+    """The text of an authority instead of its file's path: the next release may have another file
+    there, or none. A path where the file is none, has a key too, or is too much to go along."""
+    if authority.lstrip().startswith(PEM):
+        return authority
+    try:
+        _, begins, certificates = Path(authority).read_text(encoding="utf-8").partition(PEM)
+    except (OSError, ValueError):
+        return authority  # who uses it says what is wrong with it
+    if not begins or KEY in certificates or len(certificates) > LONGEST_AUTHORITY:
+        return authority
+    return begins + certificates
 
 
 def _plain(value: Any) -> Any:
@@ -131,7 +137,7 @@ def _plain(value: Any) -> Any:
         case BaseModel():
             fields = type(value).model_fields
             return {
-                str(field.alias or name): _plain(found)
+                str(field.alias or name): _kept(name, found)
                 for name, field in fields.items()
                 if (found := getattr(value, name)) != _default(field)
             }
@@ -143,6 +149,12 @@ def _plain(value: Any) -> Any:
             return [_plain(found) for found in value]
         case _:
             return value
+
+
+def _kept(name: str, value: Any) -> Any:
+    if name == "certificate_authority" and isinstance(value, str):
+        return _authority(value)
+    return _plain(value)
 
 
 def _default(field: Any) -> Any:

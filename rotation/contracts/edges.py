@@ -63,6 +63,9 @@ class Readers(Protocol):
         Raises `Unavailable` without an answer, `Invalid` for a URL that may not be fetched.
         """
 
+    def trusts(self, authority: str) -> None:
+        """Raises `Invalid` for an `authority` that `fetch` could not go by."""
+
     def now(self) -> datetime: ...
 
     def sleep(self, seconds: float) -> None: ...

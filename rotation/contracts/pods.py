@@ -41,6 +41,7 @@ class Pods(PodsReader, Protocol):
 
     With a `revision`, which a look at the Deployment had, a verb is a compare-and-swap: it raises
     `Unavailable` if the Deployment was changed since, so that one that was held up changes nothing.
+    A controller's word on its status is no change.
     With `by`, a rotation's id, annotations and a Kubernetes Event tell who did what.
     """
 

@@ -40,7 +40,7 @@ def strangers(
 
     `labels` are those that new pods of the slot get, `pods` those that there are.
     """
-    listed, known = list(pods), {*own, *left_alone}
+    led, known = _Led(pods), {*own, *left_alone}
     services = {service.name for service in routing.services}
     found = {
         Stranger("Service", service.name)
@@ -48,7 +48,7 @@ def strangers(
         if service.name not in known and _selects(service.selector, labels)
     }
     for each in routing.slices:
-        if _expected(each, own, left_alone) or not _leads_to(each, listed):
+        if _expected(each, own, left_alone) or not any(map(led.by, each.endpoints)):
             continue
         named = each.service in services and each.service not in known
         found.add(Stranger("Service", str(each.service)) if named else _slice(each))
@@ -74,17 +74,25 @@ def _expected(seen: SliceSeen, own: Collection[str], left_alone: Collection[str]
     return seen.derived and seen.service in own
 
 
-def _leads_to(seen: SliceSeen, pods: Iterable[Pod]) -> bool:
-    return any(_is(endpoint, pod) for endpoint in seen.endpoints for pod in pods)
+class _Led:
+    """Pods by what endpoints say of them: a namespace may have thousands of both."""
 
+    def __init__(self, pods: Iterable[Pod]) -> None:
+        self._names: set[str] = set()
+        self._addresses: set[str] = set()
+        self._unshared: set[str] = set()  # a node's address is that of many
+        for pod in pods:
+            self._names.add(pod.name)
+            self._addresses.update(pod.addresses)
+            self._unshared.update(set(pod.addresses) - set(pod.nodes))
 
-def _is(endpoint: Endpoint, pod: Pod) -> bool:
-    """Whether an endpoint is the pod. A node's address is that of many, so that there the name of a
-    pod counts, if one is given."""
-    if endpoint.pod == pod.name:
-        return True
-    own = set(pod.addresses) if endpoint.pod is None else set(pod.addresses) - set(pod.nodes)
-    return bool(own & set(endpoint.addresses))
+    def by(self, endpoint: Endpoint) -> bool:
+        """Whether an endpoint is one of the pods. Where it names a pod, that counts, and a node's
+        address does not."""
+        if endpoint.pod in self._names:
+            return True
+        own = self._addresses if endpoint.pod is None else self._unshared
+        return not own.isdisjoint(endpoint.addresses)
 
 
 def named(found: Iterable[Stranger]) -> Iterator[tuple[Code, str]]:

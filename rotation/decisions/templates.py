@@ -22,6 +22,9 @@ CONTAINERS = ("containers", "initContainers")
 # Looked at piece by piece also where only one template has any of it.
 PIECEMEAL = {("metadata",), ("metadata", "annotations"), *(("spec", kind) for kind in CONTAINERS)}
 NOTHING: tuple[Any, ...] = (None, [])  # the API server tells one like the other
+# Another name of serviceAccountName: the API server writes both, and reads the old one where there
+# is no new one.
+OLD_ACCOUNT = ("spec", "serviceAccount")
 RESTARTED = "kubectl.kubernetes.io/restartedAt"
 # What tells the items of a list apart, as Kubernetes merges them; `name` for all others.
 # https://kubernetes.io/docs/reference/generated/kubernetes-api/ (patch merge key)
@@ -117,8 +120,8 @@ class Rules(NamedTuple):
 
 
 def _left_out(path: Path) -> bool:
-    """Whether a path is of no interest: notes of ours and of restarts, and images, which each
-    rotation brings along by container."""
+    """Whether a path is of no interest: notes of ours and of restarts, images, which each rotation
+    brings along by container, and the old name of another path."""
     match path:
         case ("metadata", "annotations", key):
             return key.startswith(OURS) or key == RESTARTED
@@ -126,7 +129,7 @@ def _left_out(path: Path) -> bool:
             return True
         case ("spec", kind, _, "image"):
             return kind in CONTAINERS
-    return False
+    return path == OLD_ACCOUNT
 
 
 def differences(active: JsonObject, standby: JsonObject, rules: Rules) -> list[str]:
@@ -239,7 +242,7 @@ def _brought(active: Any, standby: Any, path: Path, rules: Rules) -> Any:
     if active is not None and path[-1:] == ("image",) and _left_out(path):
         return active
     if rules.allows(path):
-        return standby
+        return None if path == OLD_ACCOUNT else standby
     ours, theirs = members(active, path), members(standby, path)
     ours = {} if active is None and theirs is not None else ours
     theirs = {} if standby is None and ours is not None else theirs
@@ -335,7 +338,9 @@ def _ensure_possible(path: Path) -> None:
     if whole is not None:
         raise ValueError(f"`{whole}` is compared as a whole: end the path with it")
     if _left_out(path):
-        raise ValueError("it is never compared: images and our own annotations are not")
+        raise ValueError(
+            "it is never compared: images, our own annotations and serviceAccount are not"
+        )
 
 
 def container(path: str) -> str | None:

@@ -245,6 +245,11 @@ class AzureEdges:
 
         return fetch(url, timeout, manner, authority)
 
+    def trusts(self, authority: str) -> None:
+        from rotation.edges.web import trusting
+
+        trusting(authority)
+
     def now(self) -> datetime:
         return datetime.now(UTC)
 

@@ -39,7 +39,10 @@ def fetch(url: str, timeout: float, manner: Manner = PLAIN, authority: str | Non
     """
     what = f"{manner.method} {url}"
     _check(what, url)
-    trust = None if authority is None else _trusting(authority)
+    trust = None if authority is None else trusting(authority)
+    headers = urllib3.HTTPHeaderDict({"User-Agent": "credential-rotation"})
+    headers.update(manner.headers)  # their names ignore case
+    headers["Connection"] = "close"
     # Without retries a redirect is an answer too, and is not followed.
     with urllib3.PoolManager(retries=False, ssl_context=trust) as pool, within(timeout):
         pool.pool_classes_by_scheme = POOLS
@@ -48,11 +51,7 @@ def fetch(url: str, timeout: float, manner: Manner = PLAIN, authority: str | Non
                 manner.method,
                 url,
                 body=manner.body,
-                headers={
-                    "User-Agent": "credential-rotation",
-                    **manner.headers,
-                    "Connection": "close",
-                },
+                headers=headers,
                 timeout=urllib3.Timeout(total=timeout),
                 preload_content=False,
             )
@@ -65,7 +64,7 @@ def fetch(url: str, timeout: float, manner: Manner = PLAIN, authority: str | Non
             raise Unavailable(Code.TEST_NO_ANSWER, text) from None
 
 
-def _trusting(authority: str) -> ssl.SSLContext:
+def trusting(authority: str) -> ssl.SSLContext:
     """What takes the certificates of one authority. Raises `Invalid`."""
     try:
         if authority.lstrip().startswith("-----BEGIN"):

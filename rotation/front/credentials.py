@@ -21,7 +21,7 @@ from rotation.model.errors import RotationError, Unavailable
 from rotation.model.reasons import Code, Reason
 from rotation.model.wire import Moment
 from rotation.model.world import SLOTS, Slot, SlotState
-from rotation.steps import strangers, wayback
+from rotation.steps import proving, strangers, wayback
 from rotation.steps.planning import proved_by_sessions, snapshot
 from rotation.steps.proving import collect
 from rotation.steps.wayback import WayBack
@@ -137,7 +137,8 @@ def _way_back(
 
     def look() -> WayBack:
         way = wayback.look(edges, configured, active, state)
-        return replace(way, problems=(*way.problems, *strangers.problems(edges, configured)))
+        others = (*strangers.problems(edges, configured), *proving.problems(edges, configured))
+        return replace(way, problems=(*way.problems, *others))
 
     try:
         return WAYS.kept(key, edges, look)

@@ -213,7 +213,7 @@ class Deployment:
     selector: Selector | None = field(default=None, compare=False)  # None: it is not known
     labels: dict[str, str] | None = field(default=None, compare=False)  # of its pods
     template: Template | None = field(default=None, compare=False)  # None: it was not looked at
-    revision: str | None = field(default=None, compare=False)  # changes with every change of it
+    revision: str | None = field(default=None, compare=False)  # changes with what it is to be
 
 
 @dataclass(frozen=True)

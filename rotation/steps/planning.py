@@ -14,7 +14,7 @@ from rotation.model.errors import Unavailable
 from rotation.model.reasons import Code, reason
 from rotation.model.record import Waiver
 from rotation.model.world import SLOTS, Drift, SlotState, Snapshot, WorkloadState
-from rotation.steps import strangers, wayback
+from rotation.steps import proving, strangers, wayback
 from rotation.steps.drift import drift
 from rotation.steps.pods import explain
 from rotation.steps.wayback import WayBack
@@ -58,7 +58,10 @@ def plan(step: Step) -> Planned:
         # First of all: pods may be unhealthy for what is found here.
         way = wayback.look(step.edges, credential, active, world.slots[active])
         _tell(step.name, way.doubts)
-        unknown = tuple(strangers.problems(step.edges, credential))
+        unknown = (
+            *strangers.problems(step.edges, credential),
+            *proving.problems(step.edges, credential),
+        )
     in_the_way, also_waived = apart((*way.problems, *unknown), waive)
     if in_the_way:
         waivers = _waivers(request, also_waived)

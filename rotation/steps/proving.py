@@ -14,7 +14,7 @@ from rotation.decisions.sessions import Origin, counted, networks
 from rotation.decisions.templates import MOST
 from rotation.model import wire
 from rotation.model.errors import Denied, EdgeError, Invalid, Unavailable
-from rotation.model.reasons import Code, Reason
+from rotation.model.reasons import Code, Reason, reason
 from rotation.model.record import Evidence, SessionCount, TestResult
 from rotation.model.world import SLOTS, Manner, other
 from rotation.steps import strangers
@@ -80,6 +80,19 @@ def _code(errors: list[EdgeError | None]) -> Code:
     else that of tests. Pods that were never asked are not where the cause is."""
     codes = {Code.TESTS_FAILED if error is None else error.code for error in errors}
     return codes.pop() if len(codes) == 1 else Code.TESTS_FAILED
+
+
+def problems(edges: Readers, credential: Credential) -> Iterator[Reason]:
+    """What keeps tests from being made at all, and is found without making them."""
+    for workload in credential.workloads:
+        for test in workload.tests:
+            if test.certificate_authority is None:
+                continue
+            try:
+                edges.trusts(test.certificate_authority)
+            except Invalid as error:
+                text = f"workload {workload.name}: test {_title(test)}: {error.message}"
+                yield reason(error.code, text)
 
 
 def evidence(step: Step) -> Evidence:

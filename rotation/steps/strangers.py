@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rotation.contracts.edges import Readers
     from rotation.decisions.reaching import Stranger
     from rotation.model.reasons import Reason
-    from rotation.model.world import Slot
+    from rotation.model.world import Routing, Slot
 
 
 def problems(edges: Readers, credential: Credential) -> Iterator[Reason]:
@@ -25,8 +25,12 @@ def problems(edges: Readers, credential: Credential) -> Iterator[Reason]:
     Each step that takes pods away will look again, and list pods: a right to that which is missing
     is found here, before anything has changed.
     """
+    seen: dict[tuple[str, str], Routing] = {}  # once for all that are in one namespace
     for workload in credential.workloads:
-        found = {one for slot in SLOTS for one in _found(edges, workload, slot)}
+        at = (workload.cluster, workload.namespace)
+        if at not in seen:
+            seen[at] = _routing(edges, workload)
+        found = {one for slot in SLOTS for one in _found(edges, workload, slot, seen[at])}
         for code, names in reaching.named(found):
             text = f"workload {workload.name}: pods of a slot are found by {names}, which"
             yield reason(code, f"{text} the file does not name")
@@ -34,19 +38,26 @@ def problems(edges: Readers, credential: Credential) -> Iterator[Reason]:
 
 def refuse(edges: Readers, workload: Workload, slot: Slot) -> None:
     """Raises `Conflict`, with the names, if there is any that leads to the slot."""
-    for code, names in reaching.named(_found(edges, workload, slot)):
+    for code, names in reaching.named(_found(edges, workload, slot, None)):
         text = f"pods of Deployment {workload.deployment(slot)} are found by {names}, which"
         raise Conflict(code, f"{text} the file does not name: what may serve is not scaled down")
 
 
-def _found(edges: Readers, workload: Workload, slot: Slot) -> set[Stranger]:
-    """Those that lead to the slot now; none to a Deployment that is gone."""
+def _routing(edges: Readers, workload: Workload) -> Routing:
+    return edges.traffic(workload.cluster).routing(workload.namespace)
+
+
+def _found(
+    edges: Readers, workload: Workload, slot: Slot, routing: Routing | None
+) -> set[Stranger]:
+    """Those that lead to the slot now, or by what was seen of its namespace; none to a Deployment
+    that is gone."""
     target, pods = workload.deployment(slot), edges.pods(workload.cluster)
     deployment = pods.deployment(target)
     if deployment is None:
         return set()
     listed = pods.listed(target)
-    routing = edges.traffic(workload.cluster).routing(workload.namespace)
+    routing = routing or _routing(edges, workload)
     own = {workload.service, workload.preview, *workload.services}
     labels = deployment.labels or {}
     return reaching.strangers(routing, own, workload.other_services, labels, listed)

@@ -61,8 +61,9 @@ def _move(step: Step, *, back: bool) -> Moved:
     routes = {target: step.traffic.route(target) for target in step.workload.productions}
     there = [route is not None and route.slot == step.slot for route in routes.values()]
     if not all(there):
-        _ensure_capacity(step, revive=back, serves=any(there))
+        target = _ensure_capacity(step, revive=back, serves=any(there))
         if not back:
+            _ensure_found(step, routes, target)
             verify(step)
         if step.reference.level and not any(there):
             found = _deployments(step)
@@ -183,8 +184,24 @@ def _left_behind(step: Step, *, back: bool) -> str:
     return "; ".join(left)
 
 
-def _ensure_capacity(step: Step, *, revive: bool, serves: bool) -> None:
-    """Raises `Unavailable` unless the slot has as many ready pods as the other; scales it up then.
+def _ensure_found(
+    step: Step, routes: dict[ServiceTarget, Route | None], target: Deployment | None
+) -> None:
+    """Raises `Conflict` if a production Service would find no pod once it selects the slot.
+
+    Somebody may have changed its selector, or the pods' labels, since the plan.
+    """
+    labels = (target.labels if target else None) or {}
+    for service, route in routes.items():
+        selector = route.selector(step.slot) if route else None
+        if labels and selector and not selector.items() <= labels.items():
+            text = f"with {step.slot}, Service {service} would select no pod of {step.deployment}"
+            raise Conflict(Code.SERVICE_PODS, text)
+
+
+def _ensure_capacity(step: Step, *, revive: bool, serves: bool) -> Deployment | None:
+    """The slot's Deployment as it was looked at. Raises `Unavailable` unless it has as many ready
+    pods as the other; scales it up then.
 
     The load may have grown since the slot was started, or left. `revive`: also from no pods. Where
     the reference says that `few` will do, one that is ready is enough. A slot that `serves` part of
@@ -193,7 +210,7 @@ def _ensure_capacity(step: Step, *, revive: bool, serves: bool) -> None:
     workload, at = step.workload, step.deployment
     target = step.pods.deployment(at)
     if step.reference.few and _some_ready(target):
-        return
+        return target
     serving = step.pods.deployment(workload.deployment(other(step.slot)))
     wanted = max(serving.replicas if serving else 0, 1)
     small = target is not None and target.replicas < wanted and (target.replicas or revive)
@@ -205,6 +222,7 @@ def _ensure_capacity(step: Step, *, revive: bool, serves: bool) -> None:
     if target is None or target.replicas == 0 or waiting is not None:
         text = f"Deployment {at} cannot serve now: {waiting or 'no pods'}"
         raise Unavailable(Code.CANNOT_SERVE, text)
+    return target
 
 
 def _some_ready(target: Deployment | None) -> bool:

@@ -924,6 +924,20 @@ def test_an_event_that_cannot_be_made_stops_nothing(
     assert f"HTTP {status}" in line
 
 
+def test_events_that_are_slow_do_not_keep_traffic_waiting(
+    real: RealPlace, name: str, admin: Admin, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A cluster's Events may be in a store of their own, which is away."""
+    target = real.service(name)
+    path = f"/api/v1/namespaces/{real.space}/events"
+    admin.fault(match={"path_prefix": path, "method": "POST"}, delay=20, times=1)
+    began = time.monotonic()
+    real.traffic.move(target, "blue", "green", by="orders-db-1")
+    assert time.monotonic() - began < 10
+    assert real.traffic.route(target) == Route("green", "http")
+    assert [one for one in caplog.messages if "cluster.event_failed" in one]
+
+
 def test_scale(place: Place, up: Workload) -> None:
     for _ in range(2):
         place.pods.scale(up.deployment, 0)

@@ -16,11 +16,12 @@ from kubernetes.client.exceptions import ApiException
 from rotation.config import Cluster
 from rotation.edges.cluster import patches
 from rotation.edges.cluster.client import Api, refusal, words
-from rotation.edges.cluster.deployments import Deployments
+from rotation.edges.cluster.deployments import RACES, Deployments
 from rotation.edges.cluster.services import LONGEST_BODY, Services
 from rotation.model.errors import Conflict, Denied, EdgeError, Invalid, Missing, Unavailable
 from rotation.model.reasons import Code
 from rotation.model.targets import DeploymentTarget, ServiceTarget
+from rotation.model.world import Manner
 from rotation.secrecy import Secret
 
 if TYPE_CHECKING:
@@ -35,7 +36,8 @@ OBJECT: dict[str, Any] = {"metadata": META, "spec": SPEC, "status": {"observedGe
 
 
 class Scripted(ThreadingHTTPServer):
-    """Answers the requests with `script`, in turn; the last one is repeated. Keeps their paths."""
+    """Answers the requests with `script`, in turn; the last one is repeated. Keeps their paths and
+    what was sent."""
 
     daemon_threads = True
 
@@ -43,6 +45,8 @@ class Scripted(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.script: list[tuple[int, list[Any]]] = []
         self.asked: list[str] = []
+        self.headers: list[tuple[str, str]] = []  # of the last one
+        self.sent: list[bytes] = []
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -50,8 +54,9 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"  # so that connections are used again
 
     def answer(self) -> None:
-        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.server.sent.append(self.rfile.read(int(self.headers.get("Content-Length") or 0)))
         self.server.asked.append(self.path)
+        self.server.headers = self.headers.items()
         status, lines = self.server.script[0]
         if len(self.server.script) > 1:
             self.server.script.pop(0)
@@ -80,7 +85,7 @@ def scripted() -> Iterator[Scripted]:
 
 @pytest.fixture
 def server(scripted: Scripted) -> Scripted:
-    scripted.script, scripted.asked = [], []
+    scripted.script, scripted.asked, scripted.sent = [], [], []
     return scripted
 
 
@@ -431,6 +436,68 @@ def test_a_move_that_others_were_faster_than_depends_on_where_traffic_goes(
         Services(api).move(SERVICE, "blue", "green")
 
 
+def test_a_move_that_is_refused_though_nothing_changed_was_not_made(
+    server: Scripted, api: Api
+) -> None:
+    server.script = [
+        (200, [SELECTS_BLUE]),
+        (409, [status("Conflict", 409)]),
+        (200, [SELECTS_BLUE]),
+    ]
+    with pytest.raises(Unavailable, match="HTTP 409 Conflict") as caught:
+        Services(api).move(SERVICE, "blue", "green")
+    assert caught.value.code is Code.CLUSTER_CONFLICT
+
+
+def seen_at(version: int, **metadata: Any) -> tuple[int, list[Any]]:
+    return 200, [changed(metadata={**META, "resourceVersion": str(version), **metadata})]
+
+
+CONFLICT = (409, [status("Conflict", 409)])
+
+
+def test_a_status_that_changes_all_the_time_holds_no_change_up(
+    server: Scripted, pods: Deployments
+) -> None:
+    """As that of pods that crash again and again, while traffic of many workloads is looked at."""
+    server.script = [
+        seen_at(7),
+        CONFLICT,
+        seen_at(8, annotations={"somebody": "else"}),
+        CONFLICT,
+        seen_at(9),
+        seen_at(10),
+    ]
+    found = pods.deployment(DEPLOYMENT)
+    assert found is not None
+    pods.scale(DEPLOYMENT, 0, revision=found.revision)
+    sent = [json.loads(body)["metadata"]["resourceVersion"] for body in server.sent if body]
+    assert sent == ["7", "8", "9"]
+
+
+@pytest.mark.parametrize("again", [{"generation": 4}, {"uid": "another"}, {"resourceVersion": "7"}])
+def test_what_somebody_changed_is_left_as_it_is(
+    server: Scripted, pods: Deployments, again: dict[str, Any]
+) -> None:
+    server.script = [seen_at(7), CONFLICT, seen_at(8, **again), (500, [])]
+    found = pods.deployment(DEPLOYMENT)
+    assert found is not None
+    with pytest.raises(Unavailable, match="HTTP 409 Conflict") as caught:
+        pods.scale(DEPLOYMENT, 0, revision=found.revision)
+    assert caught.value.code is Code.CLUSTER_CONFLICT
+
+
+def test_a_storm_of_changes_is_not_raced_for_ever(server: Scripted, pods: Deployments) -> None:
+    server.script = [seen_at(7)]
+    for version in range(8, 8 + 2 * RACES):
+        server.script += [CONFLICT, seen_at(version)]
+    found = pods.deployment(DEPLOYMENT)
+    assert found is not None
+    with pytest.raises(Unavailable, match="HTTP 409 Conflict"):
+        pods.scale(DEPLOYMENT, 0, revision=found.revision)
+    assert sum(bool(body) for body in server.sent) == RACES
+
+
 ROUTES: list[tuple[dict[str, Any], str | None, str, str]] = [
     ({}, None, "", "0"),
     ({"spec": {}}, None, "", "0"),
@@ -465,6 +532,19 @@ def test_the_first_port_is_asked_where_none_is_named(server: Scripted, api: Api)
     assert (answer.status, json.loads(answer.body)) == (200, {"ok": True})
     path = "/api/v1/namespaces/orders/services/http:api:web/proxy/whoami?deep=1"
     assert server.asked[1] == path
+
+
+def test_a_test_s_header_takes_the_place_of_the_sdk_s(server: Scripted, api: Api) -> None:
+    server.script = [(200, [])]
+    target = ServiceTarget("orders", "api", "slot", "http")
+    manner = Manner("GET", {"accept": "text/html", "USER-AGENT": "tests"})
+    Services(api).ask(target, "/", 5.0, manner)
+    found = sorted((name.lower(), value) for name, value in server.headers)
+    assert [one for one in found if one[0] in {"accept", "user-agent", "authorization"}] == [
+        ("accept", "text/html"),
+        ("authorization", "Bearer token"),
+        ("user-agent", "tests"),
+    ]
 
 
 def test_what_is_not_read_of_a_long_answer_is_in_nobodys_way(server: Scripted, api: Api) -> None:

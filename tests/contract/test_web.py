@@ -165,6 +165,12 @@ def test_an_authority_that_is_none(authority: str) -> None:
     assert "hunter2" not in str(caught.value)
 
 
+def test_a_header_is_sent_once_however_it_is_written(server: Server) -> None:
+    fetch(f"{server.url}/", 5, Manner("GET", {"user-agent": "tests"}))
+    ((_, headers),) = server.asked
+    assert [v for name, v in headers.items() if name.lower() == "user-agent"] == ["tests"]
+
+
 def test_a_request_with_a_method_headers_and_a_body(server: Server) -> None:
     manner = Manner("POST", {"Host": "green.api.example", "Content-Type": "text/csv"}, b"a,b")
     assert fetch(f"{server.url}/orders", 5, manner) == Answer(200, b"a,b")

@@ -114,6 +114,9 @@ class WorldEdges:
         trusting = f" trusting {authority}" if authority else ""
         return self._calls.read("web", f"fetch {url} {timeout:g}{_how(manner)}{trusting}", effect)
 
+    def trusts(self, authority: str) -> None:
+        self._calls.read("web", f"trusts {authority}", lambda _: None)
+
     def now(self) -> datetime:
         return self.clock.now
 

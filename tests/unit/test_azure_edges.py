@@ -182,6 +182,8 @@ def test_what_is_fetched_is_checked(edges: AzureEdges) -> None:
     assert caught.value.code is Code.TEST_METADATA
     with pytest.raises(Unavailable) as late:
         edges.fetch("http://no-such-host.invalid/", 1.0)
+    with pytest.raises(Invalid, match="certificateAuthority of a test cannot be used"):
+        edges.trusts("no-such-file.pem")
     assert late.value.code is Code.TEST_NO_ANSWER
 
 

@@ -79,6 +79,11 @@ def changed(*changes: tuple[str, Any]) -> dict[str, Any]:
     return file
 
 
+def test_a_header_that_names_no_secret_is_sent() -> None:
+    headers = {"Idempotency-Key": "{slot}", "X-Key-Figures": "1", "X-Monkey": "2"}
+    assert credential((f"{TEST}.headers", headers)).workloads[0].tests[0].headers == headers
+
+
 def problems(file: object) -> list[str]:
     """Without their lines, which depend on how the file is written."""
     text = file if isinstance(file, str) else yaml.safe_dump(file, sort_keys=False)
@@ -396,6 +401,10 @@ BAD: list[tuple[str, Any, str]] = [
         f"{TEST}.headers",
         {"Authorization": "x"},
         f"{TEST}.headers.Authorization: Authorization is",
+    ),
+    *(
+        (f"{TEST}.headers", {name: "x"}, f"{TEST}.headers.{name}: {name} is not for tests")
+        for name in ("X-Api-Key", "x-functions-key", "ApiKey", "X-Auth-Token", "X_Client_Secret")
     ),
     (
         f"{TEST}.headers",

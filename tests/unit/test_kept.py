@@ -210,6 +210,52 @@ def test_an_authority_is_kept_as_its_text(tmp_path: Path) -> None:
     assert line.startswith("clusters.aks.certificateAuthority: was ")
 
 
+def test_a_test_s_authority_is_kept_as_its_text_too(tmp_path: Path) -> None:
+    file = tmp_path / "ca.pem"
+    file.write_text("-----BEGIN CERTIFICATE-----\nabc\n", encoding="utf-8")
+    secure = {"url": "https://orders.example/", "certificateAuthority": str(file)}
+    before = written((f"{WORKLOAD}.tests.1", secure))
+    found = kept.read(kept.keep(before, "orders-db"))
+    file.unlink()
+    test = found.credential("orders-db").workloads[0].tests[1]
+    assert test.certificate_authority == "-----BEGIN CERTIFICATE-----\nabc\n"
+
+
+@pytest.mark.parametrize("above", ["# Issuer: us\n\n", "Certificate:\n    Data:\n"])
+def test_what_stands_above_an_authority_makes_no_path_of_it(tmp_path: Path, above: str) -> None:
+    """As in certifi's bundle, and in what `openssl x509 -text` writes."""
+    file = tmp_path / "ca.pem"
+    file.write_text(f"{above}-----BEGIN CERTIFICATE-----\nabc\n", encoding="utf-8")
+    before = written(("clusters.aks.certificateAuthority", str(file)))
+    found = kept.read(kept.keep(before, "orders-db"))
+    assert found.clusters["aks"].certificate_authority == "-----BEGIN CERTIFICATE-----\nabc\n"
+    assert kept.changes(found, before) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "no certificate",
+        "-----BEGIN CERTIFICATE-----\n" + "a" * 99999,
+        "-----BEGIN CERTIFICATE-----\na\n-----BEGIN PRIVATE KEY-----\nb\n",
+    ],
+    ids=["none", "a bundle", "with its key"],
+)
+def test_what_is_no_authority_alone_stays_a_path(tmp_path: Path, text: str) -> None:
+    """What is kept holds no secret, and is stored with each call."""
+    file = tmp_path / "ca.pem"
+    file.write_text(text, encoding="utf-8")
+    before = written(("clusters.aks.certificateAuthority", str(file)))
+    found = kept.read(kept.keep(before, "orders-db"))
+    assert found.clusters["aks"].certificate_authority == str(file)
+
+
+def test_an_entry_that_could_not_be_read_again_is_not_kept() -> None:
+    long = {"path": "/", "method": "POST", "body": "a" * kept.LONGEST}
+    with pytest.raises(ConfigurationError, match="orders-db: its entry is too long: 1 MiB"):
+        kept.keep(written((f"{WORKLOAD}.tests.1", long)), "orders-db")
+
+
 # -- activities
 
 

@@ -9,11 +9,16 @@ import yaml
 
 from rotation.config import parse
 from rotation.decisions.sessions import Origin, counted, networks
-from rotation.model.errors import Denied, Unavailable
+from rotation.model.activities import Reference
+from rotation.model.catalogue import Origin as Origins
+from rotation.model.errors import Denied, Invalid, Unavailable
 from rotation.model.reasons import Code
+from rotation.model.record import Request
 from rotation.model.record import TestResult as Result
 from rotation.model.world import Answer, Session
+from rotation.steps.planning import plan
 from rotation.steps.proving import collect, run_tests
+from rotation.steps.running import Step
 from tests.memory import MemoryEdges
 from tests.memory.cluster import NODE
 from tests.unit.test_config import CREDENTIAL, WORKLOAD, changed
@@ -59,6 +64,27 @@ def test_before_the_swap_it_goes_through_the_preview_service() -> None:
     found = edges(answers=(GOOD,))
     round_of(found, "preview")
     assert asked(found) == ["cluster ask orders/api-preview/whoami 10"] * 3
+
+
+def test_an_authority_that_is_none_is_refused_before_anything_changes() -> None:
+    """Such a test may be asked for the first time when traffic has moved."""
+    secure = {"url": "https://orders.example/", "certificateAuthority": "no-such-file.pem"}
+    found = edges((f"{WORKLOAD}.tests.1", secure))
+    request = Request(
+        rotation="r-1",
+        credential="orders-db",
+        origin=Origins.MANUAL,
+        reason="due",
+        requested_by="ann",
+    )
+    step = Step(found, Reference(rotation="r-1", credential="orders-db", request=request))
+    assert plan(step).reasons == []
+    why = Invalid(Code.TEST_AUTHORITY, "it cannot be used: FileNotFoundError")
+    found.calls.failing["web trusts no-such-file.pem"] = why
+    (reason,) = plan(step).reasons
+    text = "workload api: test https://orders.example/: it cannot be used: FileNotFoundError"
+    assert (reason.code, reason.text) == ("test-certificate-authority", text)
+    assert found.calls.writes == []
 
 
 def test_the_port_is_the_workloads() -> None:

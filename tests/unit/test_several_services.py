@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -94,6 +95,16 @@ def test_all_services_are_pointed_and_then_the_preview(three: World) -> None:
     ]
     swap(three.step())
     assert three.slots() == ["green"] * 3
+
+
+@pytest.mark.guarantee(2)
+@pytest.mark.parametrize("name", NAMES)
+def test_no_traffic_moves_where_it_would_find_no_pod(three: World, name: str) -> None:
+    """Somebody gave a Service another label to ask for, after the plan."""
+    three.cluster.services["orders", name].selector["track"] = "blue"
+    with pytest.raises(Conflict, match=f"with green, Service orders/{name} would select no pod"):
+        swap(three.step())
+    assert (three.slots(), three.writes) == (["blue"] * 3, [])
 
 
 @pytest.mark.guarantee(4)
@@ -331,6 +342,20 @@ def test_an_endpoint_slice_is_found_by_its_pods(
 def test_an_endpoint_slice_may_be_left_alone_by_its_own_name() -> None:
     seen = SliceSeen("api-metrics", None, False, (HIS,))
     assert found(slices=(seen,)) == set()
+
+
+def test_thousands_of_endpoints_take_no_time() -> None:
+    pods = [Pod(f"p-{number}", (f"10.0.0.{number}",), ()) for number in range(500)]
+    endpoints = tuple(Endpoint((f"10.1.0.{number}",), f"q-{number}") for number in range(1000))
+    routing = Routing((), tuple(SliceSeen(f"s-{n}", "x", True, endpoints) for n in range(50)))
+    began = time.monotonic()
+    assert strangers(routing, (), (), {}, pods) == set()
+    assert time.monotonic() - began < 5
+
+
+def test_plan_lists_a_namespace_once(three: World) -> None:
+    planned(three)
+    assert three.edges.calls.reads.count("cluster routing orders") == 1
 
 
 def test_a_text_has_five_names_and_how_many_more() -> None:

@@ -234,6 +234,23 @@ def test_what_is_brought_has_the_slots_own_names() -> None:
     assert made["metadata"]["annotations"]["kubectl.kubernetes.io/restartedAt"] == "at green"
 
 
+def test_the_old_name_of_a_service_account_follows_the_new_one() -> None:
+    """The API server writes both, and reads the old one where there is no new one."""
+    both = "spec/serviceAccountName", "spec/serviceAccount"
+    active, standby = template("blue"), template("green")
+    for path in both:
+        active = change(active, path, "one")
+        standby = change(standby, path, "another")
+    assert differences(active, standby, rules()) == ["spec.serviceAccountName"]
+    allowed = rules("spec.serviceAccountName")
+    assert differences(active, standby, allowed) == []
+    made = brought(active, standby, allowed)["spec"]
+    assert (made["serviceAccountName"], made.get("serviceAccount")) == ("another", None)
+    neither = change(active, both[0], None)
+    made = brought(change(neither, both[1], None), standby, rules())["spec"]
+    assert not {"serviceAccount", "serviceAccountName"} & made.keys()
+
+
 def test_what_may_differ_stays_as_it_is_when_the_rest_is_brought() -> None:
     active = change(template("blue"), f"{API}/env/4", {"name": "A", "value": "1"})
     active = change(active, f"{API}/env/3/value", "of blue")
@@ -353,6 +370,7 @@ def test_a_path_is_written_as_it_is_shown(text: str) -> None:
         ("spec.containers[0].env", "have names: write spec.containers[NAME]"),
         ("spec.containers[api].args[1]", "`args` is compared as a whole"),
         ("spec.containers[api].image", "never compared"),
+        ("spec.serviceAccount", "never compared"),
         ("metadata.annotations[credential-rotation/secret-version]", "never compared"),
         ("spec.containers[api", "brackets come in pairs"),
         ("spec.containers[api]env", "after a bracket comes a dot"),

@@ -6,13 +6,14 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from kubernetes import client
+from kubernetes.client.exceptions import ApiException
 
 from rotation.decisions import ownership
 from rotation.edges.cluster import events, patches
 from rotation.edges.cluster.client import MERGE, STRATEGIC, TIMEOUT, resource_version, uid_of
 from rotation.edges.cluster.patches import Note
 from rotation.edges.cluster.pods import claim_of, name_of, pod_of
-from rotation.edges.cluster.rollouts import deployment_of, query
+from rotation.edges.cluster.rollouts import deployment_of, query, revision_of
 from rotation.model.errors import Missing
 from rotation.model.reasons import Code
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from rotation.model.wire import JsonObject
     from rotation.model.world import Deployment, Pod, Template
     from rotation.secrecy import Secret
+
+RACES = 5  # with those who write a status, until the step begins anew
 
 
 class Deployments:
@@ -173,18 +176,37 @@ class Deployments:
         note: Note | None,
     ) -> None:
         with self._api.translated(verb, f"Deployment {target}"):
-            patched = self._api.apps.patch_namespaced_deployment(
-                target.name,
-                target.namespace,
-                patches.with_metadata(body, revision, note),
-                field_manager=patches.MANAGER,
-                _content_type=STRATEGIC,
-                _request_timeout=TIMEOUT,
-            )
-            uid = uid_of(patched.metadata)
+            uid = uid_of(self._swapped(target, body, revision, note).metadata)
         if note is not None:
             told = events.Subject("apps/v1", "Deployment", target.namespace, target.name, uid)
             events.tell(self._api, told, note)
+
+    def _swapped(
+        self, target: DeploymentTarget, body: JsonObject, revision: str | None, note: Note | None
+    ) -> client.V1Deployment:
+        """The Deployment as the patch has made it. Raises what the SDK raises, a conflict too if
+        somebody has changed more than its status since the revision."""
+        same, _, version = (revision or "").rpartition("/")
+        for left in reversed(range(RACES)):
+            try:
+                return self._api.apps.patch_namespaced_deployment(
+                    target.name,
+                    target.namespace,
+                    patches.with_metadata(body, version or None, note),
+                    field_manager=patches.MANAGER,
+                    _content_type=STRATEGIC,
+                    _request_timeout=TIMEOUT,
+                )
+            except ApiException as error:
+                if error.status != 409 or revision is None or not left:
+                    raise
+                # Pods that crash change the status faster than traffic is looked at.
+                metadata = self._read(target).metadata
+                now, _, latest = (revision_of(metadata) if metadata else "").rpartition("/")
+                if now != same or latest == version:
+                    raise
+                version = latest
+        raise AssertionError("the last conflict was raised")
 
     def _family(self, target: DeploymentTarget) -> Family:
         """What tells the Deployment's pods from others. Raises `Missing`, `Invalid`."""

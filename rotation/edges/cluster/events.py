@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, NamedTuple
 from kubernetes import client
 
 from rotation import log
-from rotation.edges.cluster.client import TIMEOUT
 from rotation.edges.cluster.patches import MANAGER
 from rotation.model.errors import EdgeError
 from rotation.model.reasons import Code
@@ -20,6 +19,9 @@ if TYPE_CHECKING:
     from rotation.edges.cluster.patches import Note
 
 LONGEST_NAME = 200  # of the object, in the Event's name
+# Seconds to connect, to read. Clusters may keep Events in a store of their own, which may be away:
+# traffic is not to stay between two of a workload's Services for as long.
+TIMEOUT = (1.0, 2.0)
 
 
 class Subject(NamedTuple):
@@ -42,7 +44,9 @@ def tell(api: Api, subject: Subject, note: Note) -> None:
     digest = hashlib.sha256(f"{note.rotation} {note.reason} {note.did}".encode()).hexdigest()
     now = datetime.now(UTC)
     event = client.CoreV1Event(
-        metadata=client.V1ObjectMeta(name=f"{subject.name[:LONGEST_NAME]}.{digest[:16]}"),
+        metadata=client.V1ObjectMeta(
+            name=f"{subject.name[:LONGEST_NAME].rstrip('-.')}.{digest[:16]}"
+        ),
         involved_object=client.V1ObjectReference(
             api_version=subject.api_version,
             kind=subject.kind,

@@ -64,8 +64,17 @@ def deployment_of(seen: client.V1Deployment, document: JsonObject | None = None)
         selector=_selector(seen),
         labels=dict(labelled.labels or {}),
         template=_template(document) if document else None,
-        revision=resource_version(seen.metadata),
+        revision=revision_of(metadata),
     )
+
+
+def revision_of(metadata: client.V1ObjectMeta) -> str:
+    """A Deployment's revision: which one it is, and in which generation, a slash, and its version.
+
+    The version changes with each word of a controller on its status too, and the generation does
+    not: https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions
+    """
+    return f"{metadata.uid or ''}.{metadata.generation or 0}/{resource_version(metadata)}"
 
 
 def _template(document: JsonObject) -> Template:
