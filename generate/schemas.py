@@ -125,7 +125,7 @@ FIELDS: dict[type, dict[str, str]] = {
     SeenCredential: {
         "active": "Null when the workloads disagree, or when they cannot be looked at.",
         "rotation": "The rotation under way.",
-        "problem": "Why it cannot be looked at.",
+        "problem": "Why it cannot be looked at, or all that a rotation would be refused for.",
         "reason": "The same with its code and remedy.",
     },
     SessionCount: {

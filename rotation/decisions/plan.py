@@ -282,6 +282,18 @@ def _drifted(serving: Deployment, standby: Deployment, paths: tuple[str, ...]) -
     return f"the pod templates of {at} differ at {listed(paths)}"
 
 
+def problems(world: Snapshot, active: Slot | None) -> Iterator[Reason]:
+    """Everything that a plan would refuse now, whatever is waived and whether or not it is due."""
+    return _slots_disagree(world) if active is None else _problems(world, active)
+
+
+def not_serving(world: Snapshot, active: Slot | None) -> Iterator[Reason]:
+    """The workloads that serve without any ready pod, for which a plan waits."""
+    for one in _unhealthy(world, active) if active else ():
+        if one.code is Code.ACTIVE_DOWN:
+            yield one.reason
+
+
 def doubts(world: Snapshot, active: Slot) -> Iterator[Reason]:
     """What stands in no rotation's way and should be known: of pod templates that differ where the
     owner is told of it only, and of Deployments that give less than they could."""

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct, field
 
-from rotation.decisions.plan import active_slot
+from rotation.decisions.plan import active_slot, not_serving
 from rotation.decisions.plan import doubts as plan_doubts
+from rotation.decisions.plan import problems as plan_problems
 from rotation.front import rotations
 from rotation.front.problems import Problem
 from rotation.model import wire
@@ -58,10 +59,10 @@ class SeenCredential(Struct, frozen=True, kw_only=True, rename="camel"):
 
     `active` is None when the workloads disagree, `rotation` the one that is under way.
 
-    `problem` says why it cannot be looked at, or else why a rotation would be refused since there
-    is no way back, or since something finds pods that the file does not name; `reason` is the
-    first of it with its code and remedy. There are no `slots` where it cannot be looked at.
-    `doubts` stand in no rotation's way.
+    `problem` says why it cannot be looked at, or else all that a rotation would be refused for, or
+    what serves without a ready pod; `reason` is the first of it with its code and remedy. While
+    one is under way, workloads between two slots are none. There are no `slots` where it cannot be
+    looked at. `doubts` stand in no rotation's way.
     """
 
     credential: str
@@ -105,13 +106,16 @@ async def look(edges: Readers, client: DurableOrchestrationClient, name: str) ->
         )
     active = active_slot(world)
     way = await asyncio.to_thread(_way_back, edges, configured, world, active)
+    moving = active is None and running is not None
+    problems = [*(() if moving else plan_problems(world, active)), *way.problems]
+    problems = problems or list(not_serving(world, active))  # of which those may be the cause
     return SeenCredential(
         credential=name,
         active=active,
         rotation=running,
         slots={slot: _slot(world.slots[slot]) for slot in SLOTS},
-        problem="; ".join(problem.text for problem in way.problems) or None,
-        reason=next(iter(way.problems), None),
+        problem="; ".join(problem.text for problem in problems) or None,
+        reason=next(iter(problems), None),
         doubts=[
             *way.doubts,
             *proved_by_sessions(configured),

@@ -325,7 +325,7 @@ class Code(StrEnum):
         "no-readiness-probe",
         Area.WORLD,
         "no container of a slot's pods has a readiness probe: they count as ready once started",
-        "give the application one: [onboarding.md](onboarding.md), step 5",
+        "give the application one: [onboarding.md](onboarding.md), step 1",
         NEVER,
     )
     TAKES_ALL_DOWN = (

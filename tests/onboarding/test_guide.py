@@ -152,7 +152,7 @@ def logs_in(stack: SingleSlot, role: str, secret: str) -> bool:
 def drill(reader: Reader) -> None:
     """The commands of docs/operations.md: look, start, reject."""
     stack = reader.stack
-    look, start, reject = [
+    look, _compare, start, reject = [
         step for step in guide.steps("operations.md") if isinstance(step, guide.Commands)
     ]
     reader.take(look)

@@ -14,8 +14,9 @@ from rotation.model.activities import Reference
 from rotation.model.errors import Conflict, Denied, EdgeError, Unavailable
 from rotation.model.reasons import Code
 from rotation.model.world import Slot, other
+from rotation.steps import guards
 from rotation.steps.login import deactivate
-from rotation.steps.pods import await_gone, scale_down
+from rotation.steps.pods import await_gone, level, scale_down, start
 from rotation.steps.running import Step
 from rotation.steps.traffic import confirm, swap, swap_back
 from tests.memory import MemoryEdges
@@ -24,6 +25,8 @@ from tests.unit.test_config import VALID, changed
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from rotation.config import Workload
+    from rotation.contracts.edges import Readers
     from tests.memory.cluster import ClusterModel, DeploymentState
 
 SECOND = {
@@ -134,6 +137,46 @@ def test_a_swap_that_is_held_up_comes_to_nothing_once_it_was_gone_back(world: Wo
     with pytest.raises(Unavailable) as caught:
         traffic.move(production, "blue", "green", revision=seen.revision)
     assert caught.value.code is Code.TRAFFIC_CHANGED
+    assert world.slot_of("api") == "blue"
+
+
+HELD_UP: list[tuple[Callable[[Step], object], int]] = [
+    (start, 0),
+    (level, 0),
+    (scale_down, 2),
+    (swap, 1),  # which scales up first
+]
+
+
+@pytest.mark.guarantee(2)
+@pytest.mark.parametrize(("change", "replicas"), HELD_UP)
+def test_a_change_that_is_held_up_after_its_look_undoes_nothing(
+    world: World,
+    change: Callable[[Step], object],
+    replicas: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Meanwhile another execution has started the slot, and a release was brought to it."""
+    world.scale("api-green", replicas)
+    brought = {"app": "app:2", "init:wait": "wait:2"}
+
+    reference = Reference(rotation="r-1", credential="orders-db", workload="api", slot="green")
+    if change is start:
+        reference = structs.replace(reference, version="v1")
+
+    def looks_and_is_held_up(edges: Readers, workload: Workload, slot: Slot) -> None:
+        look(edges, workload, slot)
+        if workload.name == CREDENTIAL.workloads[-1].name or change in {level, swap}:
+            world.cluster.roll(world.deployment("api-green"), brought, "v2")
+            world.scale("api-green", 5)
+
+    look = guards._refuse_what_serves  # noqa: SLF001 - the last thing before a change
+    monkeypatch.setattr(guards, "_refuse_what_serves", looks_and_is_held_up)
+    with pytest.raises(Unavailable) as caught:
+        change(Step(world.edges, reference))
+    assert caught.value.code is Code.CLUSTER_CONFLICT
+    found = world.deployment("api-green")
+    assert (found.replicas, found.version, found.images) == (5, "v2", brought)
     assert world.slot_of("api") == "blue"
 
 

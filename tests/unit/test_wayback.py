@@ -13,7 +13,7 @@ import yaml
 from rotation import log
 from rotation.config import parse
 from rotation.formats import Shape, read
-from rotation.front import credentials
+from rotation.front import credentials, rotations
 from rotation.front.credentials import SeenCredential, Ways, look
 from rotation.model.activities import Planned, Reference
 from rotation.model.catalogue import Origin, Outcome
@@ -130,8 +130,44 @@ def test_one_without_an_active_slot_has_no_way_to_prove() -> None:
     found = edges()
     found.world.clusters["aks"].services["orders", "api"].selector["slot"] = "violet"
     told = seen(found)
-    assert (told.active, told.problem) == (None, None)
+    assert told.active is None
+    assert told.reason is not None
+    assert told.reason.code == "workloads-disagree"
+    assert "Service orders/api selects neither blue nor green" in str(told.problem)
     assert not any("login" in read for read in found.calls.reads)
+
+
+def test_workloads_between_two_slots_are_no_problem_of_a_rotation_that_moves_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def current(*_: object) -> str:
+        return "orders-db-1"
+
+    monkeypatch.setattr(rotations, "current", current)
+    found = edges()
+    found.world.clusters["aks"].services["orders", "api"].selector["slot"] = "violet"
+    told = seen(found)
+    assert (told.rotation, told.active, told.problem) == ("orders-db-1", None, None)
+
+
+def test_a_slot_that_serves_without_pods_is_told_before_anybody_rotates() -> None:
+    """As after manifests of before a rotation were applied again."""
+    found = edges()
+    deployment = found.world.clusters["aks"].deployments["orders", "api-blue"]
+    deployment.replicas = 0
+    told = seen(found)
+    assert told.reason is not None
+    assert told.reason.code == "active-scaled-to-zero"
+    assert told.active == "blue"
+
+
+def test_a_slot_that_serves_without_a_ready_pod_is_told_too() -> None:
+    found = edges()
+    for pod in found.world.clusters["aks"].deployments["orders", "api-blue"].pods:
+        pod.ready_at = None
+    told = seen(found)
+    assert told.reason is not None
+    assert told.reason.code == "active-not-serving"
 
 
 def test_a_look_is_kept_for_a_while() -> None:
