@@ -201,11 +201,12 @@ class Deployments:
                 if error.status != 409 or revision is None or not left:
                     raise
                 # Pods that crash change the status faster than traffic is looked at.
-                now, _, latest = _revision_of(self._read(target)).rpartition("/")
+                metadata = self._read(target).metadata
+                now, _, latest = (revision_of(metadata) if metadata else "").rpartition("/")
                 if now != same or latest == version:
                     raise
                 version = latest
-        raise AssertionError("unreachable")
+        raise AssertionError("the last conflict was raised")
 
     def _family(self, target: DeploymentTarget) -> Family:
         """What tells the Deployment's pods from others. Raises `Missing`, `Invalid`."""
@@ -220,10 +221,6 @@ class Deployments:
             )
             pods = [pod for pod in listed.items if pod.metadata and family.has(pod)]
             return pods, resource_version(listed.metadata)
-
-
-def _revision_of(seen: client.V1Deployment) -> str:
-    return revision_of(seen.metadata or client.V1ObjectMeta())
 
 
 def _pods(count: int) -> str:
