@@ -258,7 +258,9 @@ def _workload_problems(workload: WorkloadState, active: Slot) -> Iterator[tuple[
     if serving is None or standby is None:
         return
     drift = workload.drift
-    if (set(serving.images) ^ set(standby.images)) - drift.own and drift.policy != "sync":
+    lone = (set(serving.images) ^ set(standby.images)) - drift.own
+    # Images go by the names of containers: what a sync brings under another one gets none.
+    if lone & drift.named if drift.policy == "sync" else lone:
         yield (
             Code.CONTAINERS_DIFFER,
             (

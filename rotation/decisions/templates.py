@@ -197,13 +197,16 @@ def _same(active: Any, standby: Any, names: Names) -> bool:
 
 
 def _partners(ours: dict[str, Any], theirs: dict[str, Any], names: Names) -> dict[str, str]:
-    """The standby's key for each of the active's that it has too, perhaps by its own name."""
-    found = {}
-    for key in ours:
-        named = names.renamed(key)
-        if named in theirs or key in theirs:
-            found[key] = named if named in theirs else key
-    return found
+    """The standby's key for each of the active's that it has too, first of all by its own name.
+
+    None twice: the active may have the names of both slots, and the standby one of them.
+    """
+    named = {key: names.renamed(key) for key in ours}
+    found = {key: own for key, own in named.items() if own in theirs}
+    taken = set(found.values())
+    return found | {
+        key: key for key in ours if key not in found and key in theirs and key not in taken
+    }
 
 
 def _others(theirs: dict[str, Any], partners: dict[str, str]) -> list[str]:
@@ -255,7 +258,7 @@ def _brought(active: Any, standby: Any, path: Path, rules: Rules) -> Any:
     for key, value in ours.items():
         own = partners.get(key, rules.names.renamed(key))
         found[own] = _brought(value, theirs.get(partners.get(key, "")), (*path, key), rules)
-    items = isinstance(active or standby, list)
+    items = isinstance(standby if active is None else active, list)
     for key in _others(theirs, partners):
         if rules.allows((*path, key)) or not items:  # half of an item would be none
             found[key] = _brought(None, theirs[key], (*path, key), rules)

@@ -247,11 +247,12 @@ TemplatePolicy = Literal["refuse", "warn", "sync"]
 class Drift:
     """The paths at which the pod template of a workload's standby differs from the active one's,
     and what its owner wants done then. `own` are containers, by the keys of images, that only one
-    of them may have."""
+    of them may have, `named` those that one of them has under a slot's name."""
 
     policy: TemplatePolicy = "refuse"
     paths: tuple[str, ...] = ()
     own: frozenset[str] = frozenset()
+    named: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,13 @@ def drift(credential: Credential, workload: Workload, active: Slot, found: Found
         return Drift(workload.template, own=own)
     rules = _rules(credential, workload, active, found)
     paths = templates.differences(ours.document, theirs.document, rules)
-    return Drift(workload.template, tuple(paths), own)
+    return Drift(workload.template, tuple(paths), own, _named_by_slots(found, rules.names))
+
+
+def _named_by_slots(found: Found, names: Names) -> frozenset[str]:
+    """The containers, by the keys of images, that the other slot has by another name."""
+    keys = {key for deployment in found.values() if deployment for key in deployment.images}
+    return frozenset(key for key in keys if names.renamed(key) != key)
 
 
 def own_containers(workload: Workload) -> frozenset[str]:

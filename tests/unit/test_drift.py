@@ -16,7 +16,7 @@ from rotation.decisions.templates import Names, Rules, brought, differences
 from rotation.model.activities import Moved, Reference
 from rotation.model.errors import Conflict
 from rotation.model.reasons import Code
-from rotation.model.world import Drift, Template
+from rotation.model.world import SLOTS, Drift, Template
 from rotation.steps.planning import snapshot
 from rotation.steps.pods import level, start
 from rotation.steps.proving import collect
@@ -138,6 +138,21 @@ def test_where_the_standby_is_brought_along_it_is_in_nobodys_way() -> None:
     drifting.deployment("blue").images["proxy"] = "proxy:1"
     assert drifting.planned() == Rotate("blue")
     assert drifting.doubts() == []
+
+
+@pytest.mark.parametrize("kind", ["", "init:"])
+def test_containers_that_are_named_by_their_slots_are_refused(kind: str) -> None:
+    """Images are brought along by container, and these would never get theirs."""
+    drifting = Drifting("sync")
+    for slot in SLOTS:
+        drifting.deployment(slot).images[f"{kind}api-{slot}"] = f"{slot}:1"
+    found = drifting.planned()
+    assert isinstance(found, Refuse)
+    (why,) = found.problems
+    assert (why.code, "do not have the same containers" in why.text) == ("containers-differ", True)
+    lone = Drifting("sync")
+    lone.deployment("blue").images[f"{kind}api-blue"] = "blue:1"
+    assert isinstance(lone.planned(), Refuse)
 
 
 def test_what_may_differ_is_no_drift() -> None:

@@ -251,6 +251,19 @@ def test_the_old_name_of_a_service_account_follows_the_new_one() -> None:
     assert not {"serviceAccount", "serviceAccountName"} & made.keys()
 
 
+@pytest.mark.parametrize("own", ["URL_blue", "URL_green"])
+def test_both_slots_names_are_brought_where_the_standby_has_one_of_them(own: str) -> None:
+    """As in an environment that names both slots' addresses: none of the two gets lost."""
+    active = change(template("blue"), f"{API}/env/4", {"name": "URL_blue", "value": "1"})
+    active = change(active, f"{API}/env/5", {"name": "URL_green", "value": "2"})
+    standby = change(template("green"), f"{API}/env/4", {"name": own, "value": "3"})
+    assert differences(active, standby, rules()) != []
+    made = brought(active, standby, rules())
+    env = {one["name"]: one["value"] for one in made["spec"]["containers"][0]["env"]}
+    assert (env["URL_green"], env["URL_blue"]) == ("1", "2")
+    assert differences(active, made, rules()) == []
+
+
 def test_what_may_differ_stays_as_it_is_when_the_rest_is_brought() -> None:
     active = change(template("blue"), f"{API}/env/4", {"name": "A", "value": "1"})
     active = change(active, f"{API}/env/3/value", "of blue")
