@@ -162,7 +162,7 @@ def asked_for(role: str, path: str) -> list[str]:
     credential = edges.configuration.credential("orders-db")
     asked: list[str] = []
 
-    def ask(_: object, target: ServiceTarget, path: str, timeout: float) -> Answer:
+    def ask(_: object, target: ServiceTarget, path: str, *how: object) -> Answer:
         asked.append(path)
         return Answer(200, b"{}")
 
