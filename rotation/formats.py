@@ -160,10 +160,10 @@ def _instead(value: str, shape: Shape) -> str:
     """Why a value is not of the form, in words that quote nothing of it."""
     if not value:
         return "it is empty"
-    found = [_FORMS[shape.format].lacks(value, shape)]
+    reasons = [_FORMS[shape.format].lacks(value, shape)]
     if shape.format != _other(value):
-        found = [*_strange(value), *found]
-    return found[0]
+        reasons = [*_strange(value), *reasons]
+    return reasons[0]
 
 
 def _no_password(_: str, __: Shape) -> str:
@@ -182,12 +182,12 @@ def _lacking_in_url(value: str) -> Iterator[str]:
         yield "it begins with another scheme than PostgreSQL's"
     if CONTROL.search(value):
         yield "it has a line break or another control character in it"
-    found = URL.fullmatch(value) or JDBC.fullmatch(value)
-    if found is None:
+    url = URL.fullmatch(value) or JDBC.fullmatch(value)
+    if url is None:
         yield "one of the characters @ : / ? # in it is not percent-encoded"
-    elif _query(found) is None:
+    elif _query(url) is None:
         yield "a + in its query is a space to some clients: write %20, or %2B for a plus"
-    elif _servers(found["servers"]) is None:
+    elif _servers(url["servers"]) is None:
         yield "it names a port that is no number, or has a / ? or # that is not percent-encoded"
 
 
@@ -242,21 +242,21 @@ SERVER = re.compile(r"(?P<host>\[[0-9A-Fa-f:.%]+\]|[^:\[\]]*)(?::(?P<port>[0-9]{
 
 def _read_url(pattern: re.Pattern[str]) -> Callable[[str, Shape], Held | None]:
     def read_it(value: str, _: Shape) -> Held | None:
-        found = None if CONTROL.search(value) else pattern.fullmatch(value)
-        if found is None:
+        url = None if CONTROL.search(value) else pattern.fullmatch(value)
+        if url is None:
             return None
-        asked = _query(found)
-        servers = _servers(found["servers"])
+        asked = _query(url)
+        servers = _servers(url["servers"])
         if asked is None or servers is None:
             return None
-        password = unquote(found["password"] or "") or asked.get("password")
+        password = unquote(url["password"] or "") or asked.get("password")
         if not password:
             return None
         return Held(
             password=Secret(password),
-            role=unquote(found["user"] or "") or asked.get("user"),
+            role=unquote(url["user"] or "") or asked.get("user"),
             servers=servers,
-            database=unquote((found["database"] or "")[1:]) or asked.get("dbname"),
+            database=unquote((url["database"] or "")[1:]) or asked.get("dbname"),
         )
 
     return read_it
@@ -264,41 +264,41 @@ def _read_url(pattern: re.Pattern[str]) -> Callable[[str, Shape], Held | None]:
 
 def _write_url(pattern: re.Pattern[str]) -> Callable[[str, Shape, tuple[str, str]], str]:
     def write_it(value: str, shape: Shape, login: tuple[str, str]) -> str:
-        found = pattern.fullmatch(value)
-        if found is None:
+        url = pattern.fullmatch(value)
+        if url is None:
             raise ValueError("not a value that was read")
-        asked = _query(found) or {}
+        asked = _query(url) or {}
         set_to = {
             **shape.parameters,
             **({"user": login[0]} if "user" in asked else {}),
             **({"password": login[1]} if "password" in asked else {}),
         }
-        user = _quoted(login[0]) if found["user"] else ""
-        signed_in = f":{_quoted(login[1])}" if found["password"] else ""
-        at = "@" if found["user"] is not None else ""
+        user = _quoted(login[0]) if url["user"] else ""
+        signed_in = f":{_quoted(login[1])}" if url["password"] else ""
+        at = "@" if url["user"] is not None else ""
         return (
-            f"{found['scheme']}{user}{signed_in}{at}{found['servers']}"
-            f"{found['database'] or ''}{_with(found['query'] or '', set_to)}"
+            f"{url['scheme']}{user}{signed_in}{at}{url['servers']}"
+            f"{url['database'] or ''}{_with(url['query'] or '', set_to)}"
         )
 
     return write_it
 
 
-def _raw(found: re.Match[str]) -> Iterator[tuple[str, str]]:
+def _raw(url: re.Match[str]) -> Iterator[tuple[str, str]]:
     """Keys and values of a URL's query, the values as they stand."""
-    for part in (found["query"] or "")[1:].split("&"):
+    for part in (url["query"] or "")[1:].split("&"):
         key, _, text = part.partition("=")
         yield unquote(key), text
 
 
-def _query(found: re.Match[str]) -> dict[str, str] | None:
+def _query(url: re.Match[str]) -> dict[str, str] | None:
     """The query of a URL; None if a `+` in its login may be a space.
 
     It is one to pgjdbc and SQLAlchemy, whose schemes tell them; among the clients of the plain ones
     asyncpg and node-postgres take it for a space, and libpq and pgx do not (run: tests/real).
     """
-    asked = list(_raw(found))
-    spaces = re.match(r"jdbc:|postgres(?:ql)?\+", found["scheme"]) is not None
+    asked = list(_raw(url))
+    spaces = re.match(r"jdbc:|postgres(?:ql)?\+", url["scheme"]) is not None
     if not spaces and any(key in {"user", "password"} and "+" in text for key, text in asked):
         return None
     return {key: unquote_plus(text) if spaces else unquote(text) for key, text in asked}
@@ -322,15 +322,15 @@ def _quoted(text: str) -> str:
 
 def _servers(text: str) -> tuple[tuple[str, int | None], ...] | None:
     """The hosts and ports that a list of them names; None if one cannot be read."""
-    found = []
+    servers = []
     for one in text.split(",") if text else ():
         server = SERVER.fullmatch(one)
         if server is None:
             return None
         host = unquote(server["host"]).strip("[]")
         if host:
-            found.append((host, int(server["port"]) if server["port"] else None))
-    return tuple(found)
+            servers.append((host, int(server["port"]) if server["port"] else None))
+    return tuple(servers)
 
 
 def _read_json(value: str, shape: Shape) -> Held | None:
@@ -471,18 +471,18 @@ class _Keywords:
         """The pairs of a text; None if it is not made of them."""
         pairs, at = [], 0
         while at < len(text):
-            found = self.pattern.match(text, at)
-            if found is None or found.end() == at:
+            match = self.pattern.match(text, at)
+            if match is None or match.end() == at:
                 return None
             pairs.append(
-                _Pair(_folded(found[1]), self.plain(found[2]), found.start(2), found.end(2))
+                _Pair(_folded(match[1]), self.plain(match[2]), match.start(2), match.end(2))
             )
-            at = found.end()
+            at = match.end()
         return pairs
 
     def _part(self, pairs: list[_Pair], key: Key) -> str | None:
-        found = [pair.value for pair in pairs if pair.key in self.keys[key]]
-        return found[-1] if found and found[-1] else None
+        values = [pair.value for pair in pairs if pair.key in self.keys[key]]
+        return values[-1] if values and values[-1] else None
 
     def _read(self, value: str, _: Shape) -> Held | None:
         pairs = None if CONTROL.search(value) else self._pairs(value)

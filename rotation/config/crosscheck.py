@@ -49,10 +49,10 @@ def _names(file: document.Mapping) -> Iterator[Problem]:
             if _get(workload, "template") != "sync":
                 continue
             deployments = at(workload, "deployments", "*", path=path)
-            for where, found in [*logins, *deployments, *at(workload, "secrets", "*", path=path)]:
+            for where, value in [*logins, *deployments, *at(workload, "secrets", "*", path=path)]:
                 slot = next(str(part) for part in reversed(where) if part not in {"role", "secret"})
-                if isinstance(found, str) and not templates.has_word(found, slot):
-                    text = f"sync replaces names of slots: {shown(found)} has no {slot} in it"
+                if isinstance(value, str) and not templates.has_word(value, slot):
+                    text = f"sync replaces names of slots: {shown(value)} has no {slot} in it"
                     yield (*path, "template"), f"{text}, and may stand for something else too"
 
 
@@ -166,14 +166,14 @@ def _of_workload(path: document.Path, workload: Any, space: tuple[object, ...]) 
 
 def _clusters(file: document.Mapping) -> dict[str, str]:
     """What each cluster's name stands for: two names may stand for one API server."""
-    found = {}
+    servers = {}
     for path, cluster in at(file, "clusters", "*"):
         server, kubeconfig = _get(cluster, "server"), _get(cluster, "kubeconfig")
         if isinstance(server, str):
-            found[str(path[-1])] = _origin(server) or server
+            servers[str(path[-1])] = _origin(server) or server
         elif isinstance(kubeconfig, str):
-            found[str(path[-1])] = f"{kubeconfig}#{_get(cluster, 'context') or ''}"
-    return found
+            servers[str(path[-1])] = f"{kubeconfig}#{_get(cluster, 'context') or ''}"
+    return servers
 
 
 def _origin(url: object) -> str | None:

@@ -175,14 +175,14 @@ def addresses(value: object) -> str | tuple[str, ...]:
 
 def _range(value: object) -> str:
     try:
-        found = ip_network(value if isinstance(value, str) else "")
+        network = ip_network(value if isinstance(value, str) else "")
     except ValueError:
         raise ValueError(
             f"{shown(value)} is not a range of addresses: write for example 10.1.0.0/16 or 10.1.2.3"
         ) from None
-    if found.prefixlen == 0:
+    if network.prefixlen == 0:
         raise ValueError(f"{shown(value)} is every address: nothing would be told apart by it")
-    return str(found)
+    return str(network)
 
 
 def matching(pattern: str, meaning: str) -> Callable[[str], str]:

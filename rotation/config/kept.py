@@ -64,23 +64,23 @@ def read(text: str) -> Configuration:
         problem = f"it cannot be read: {type(error).__name__}"
         raise ConfigurationError(SOURCE, [problem], Code.ENTRY_INVALID) from None
     try:
-        found = Configuration.model_validate(written)
+        configuration = Configuration.model_validate(written)
     except ValidationError as error:
         problems = problem_lines(error)
     else:
         problems = [f"{dotted(path)}: {what}" for path, what in crosscheck.problems(written)]
         if not problems:
-            return found
+            return configuration
     raise ConfigurationError(SOURCE, problems, Code.ENTRY_INVALID)
 
 
 def _inflated(text: str) -> bytes:
     """The bytes behind a text. Raises `ValueError` for more than `LONGEST`."""
     inflater = zlib.decompressobj()
-    found = inflater.decompress(base64.b64decode(text, validate=True), LONGEST)
+    content = inflater.decompress(base64.b64decode(text, validate=True), LONGEST)
     if not inflater.eof:
         raise ValueError("it is too long, or cut off")
-    return found
+    return content
 
 
 def changes(kept: Configuration, today: Configuration) -> list[str]:
@@ -92,12 +92,12 @@ def changes(kept: Configuration, today: Configuration) -> list[str]:
     if name not in today.credentials:
         return [f"credentials.{name}: is gone"]
     before, now = _entry(kept, name), _entry(today, name)
-    found = [f"{dotted(path)}: {what}" for path, what in _differences(before, now, ())]
+    lines = [f"{dotted(path)}: {what}" for path, what in _differences(before, now, ())]
     listed = [
         line if len(line) <= LONGEST_CHANGE else f"{line[: LONGEST_CHANGE - 3]}..."
-        for line in found[:MOST_CHANGES]
+        for line in lines[:MOST_CHANGES]
     ]
-    more = len(found) - len(listed)
+    more = len(lines) - len(listed)
     return [*listed, f"and {more} more"] if more else listed
 
 
@@ -137,16 +137,16 @@ def _plain(value: Any) -> Any:
         case BaseModel():
             fields = type(value).model_fields
             return {
-                str(field.alias or name): _kept(name, found)
+                str(field.alias or name): _kept(name, setting)
                 for name, field in fields.items()
-                if (found := getattr(value, name)) != _default(field)
+                if (setting := getattr(value, name)) != _default(field)
             }
         case timedelta():
             return _duration(value)
         case dict():
-            return {key: _plain(found) for key, found in value.items()}
+            return {key: _plain(item) for key, item in value.items()}
         case list() | tuple():
-            return [_plain(found) for found in value]
+            return [_plain(item) for item in value]
         case _:
             return value
 

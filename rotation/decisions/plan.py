@@ -221,8 +221,8 @@ def _problems(world: Snapshot, active: Slot) -> Iterator[Reason]:
     """Everything that forbids a rotation until somebody mends it."""
     yield from _slot_problems(world, active)
     for workload in world.workloads:
-        found = _workload_problems(workload, active), refusals(workload, world.workloads)
-        for code, text in chain(*found):
+        obstacles = _workload_problems(workload, active), refusals(workload, world.workloads)
+        for code, text in chain(*obstacles):
             yield reason(code, f"workload {workload.name}: {text}")
 
 
@@ -312,13 +312,16 @@ def _workload_doubts(workload: WorkloadState, active: Slot) -> Iterator[tuple[Co
     if serving and serving.paused:
         yield Code.ACTIVE_PAUSED, f"its active Deployment {serving.name} is paused"
     for slot in SLOTS:
-        found = workload.deployments[slot]
-        if found is None or found.template is None:
+        deployment = workload.deployments[slot]
+        if deployment is None or deployment.template is None:
             continue
-        if not has_probe(found.template.document):
-            yield Code.NO_PROBE, f"no container of Deployment {found.name} has a readiness probe"
-        if takes_all_down(found.template.strategy, found.replicas):
-            text = f"Deployment {found.name} ends all its pods before new ones are ready"
+        if not has_probe(deployment.template.document):
+            yield (
+                Code.NO_PROBE,
+                f"no container of Deployment {deployment.name} has a readiness probe",
+            )
+        if takes_all_down(deployment.template.strategy, deployment.replicas):
+            text = f"Deployment {deployment.name} ends all its pods before new ones are ready"
             yield Code.TAKES_ALL_DOWN, text
 
 

@@ -30,16 +30,16 @@ def wrong_login(
     A session that began before the pods is of one that had the address before them.
     """
     own, made = [origin for origin in origins if origin.slot is not None], _made(pods)
-    found = {
+    clients = {
         session.client
         for session in sessions
         if session.role == replaced
         and _after(session, made)
         and any(origin.has(session) for origin in own)
     }
-    if not found:
+    if not clients:
         return None
-    text = f"pods of the slot have sessions of the replaced role {replaced}: at {_listed(found)}"
+    text = f"pods of the slot have sessions of the replaced role {replaced}: at {_listed(clients)}"
     return reason(Code.PROOF_OTHER_ROLE, text)
 
 

@@ -42,7 +42,7 @@ def strangers(
     """
     led, known = _Led(pods), {*own, *left_alone}
     services = {service.name for service in routing.services}
-    found = {
+    others = {
         Stranger("Service", service.name)
         for service in routing.services
         if service.name not in known and _selects(service.selector, labels)
@@ -51,8 +51,8 @@ def strangers(
         if _expected(each, own, left_alone) or not any(map(led.by, each.endpoints)):
             continue
         named = each.service in services and each.service not in known
-        found.add(Stranger("Service", str(each.service)) if named else _slice(each))
-    return found
+        others.add(Stranger("Service", str(each.service)) if named else _slice(each))
+    return others
 
 
 def _slice(seen: SliceSeen) -> Stranger:
@@ -95,9 +95,9 @@ class _Led:
         return not own.isdisjoint(endpoint.addresses)
 
 
-def named(found: Iterable[Stranger]) -> Iterator[tuple[Code, str]]:
+def named(others: Iterable[Stranger]) -> Iterator[tuple[Code, str]]:
     """A code and the names, for the Services and for the EndpointSlices that were found."""
-    ordered = sorted(found)
+    ordered = sorted(others)
     for kind in ("Service", "EndpointSlice"):
         names = [one.name for one in ordered if one.kind == kind]
         if names:

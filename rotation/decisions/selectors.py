@@ -77,9 +77,13 @@ def _others(
     """The other Deployments that are known of the same namespace."""
     for each in all_of_them:
         if each.cluster == workload.cluster:
-            for found in each.deployments.values():
-                if found and found.namespace == own.namespace and found.name != own.name:
-                    yield found
+            for deployment in each.deployments.values():
+                if (
+                    deployment
+                    and deployment.namespace == own.namespace
+                    and deployment.name != own.name
+                ):
+                    yield deployment
 
 
 def refusals(

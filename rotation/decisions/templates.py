@@ -74,7 +74,7 @@ class Names:
 
     def renamed(self, text: str) -> str:
         """The text with each name of one slot replaced by the other's."""
-        return self._words.sub(lambda found: self._other[found[0]][0], text)
+        return self._words.sub(lambda match: self._other[match[0]][0], text)
 
     def same(self, active: str, standby: str) -> bool:
         """Whether two texts are the same but for names."""
@@ -174,9 +174,9 @@ def _alone(value: Any, path: Path, rules: Rules) -> Iterator[Path]:
     if inner is None:
         yield path
         return
-    for key, found in inner.items():
+    for key, part in inner.items():
         if not rules.allows((*path, key)):
-            yield from _alone(found, (*path, key), rules)
+            yield from _alone(part, (*path, key), rules)
 
 
 def _same(active: Any, standby: Any, names: Names) -> bool:
@@ -202,10 +202,10 @@ def _partners(ours: dict[str, Any], theirs: dict[str, Any], names: Names) -> dic
     None twice: the active may have the names of both slots, and the standby one of them.
     """
     named = {key: names.renamed(key) for key in ours}
-    found = {key: own for key, own in named.items() if own in theirs}
-    taken = set(found.values())
-    return found | {
-        key: key for key in ours if key not in found and key in theirs and key not in taken
+    partners = {key: own for key, own in named.items() if own in theirs}
+    taken = set(partners.values())
+    return partners | {
+        key: key for key in ours if key not in partners and key in theirs and key not in taken
     }
 
 
@@ -221,7 +221,7 @@ def members(value: Any, path: Path) -> dict[str, Any] | None:
     None for anything else.
     """
     if isinstance(value, dict):
-        return {key: found for key, found in value.items() if found not in NOTHING}
+        return {key: part for key, part in value.items() if part not in NOTHING}
     if not isinstance(value, list) or not path:
         return None
     key = KEYS.get(path[-1], "name")
@@ -254,15 +254,15 @@ def _brought(active: Any, standby: Any, path: Path, rules: Rules) -> Any:
             return standby
         return _renamed(active, rules.names)
     partners = _partners(ours, theirs, rules.names)
-    found: dict[str, Any] = {}
+    parts: dict[str, Any] = {}
     for key, value in ours.items():
         own = partners.get(key, rules.names.renamed(key))
-        found[own] = _brought(value, theirs.get(partners.get(key, "")), (*path, key), rules)
+        parts[own] = _brought(value, theirs.get(partners.get(key, "")), (*path, key), rules)
     items = isinstance(standby if active is None else active, list)
     for key in _others(theirs, partners):
         if rules.allows((*path, key)) or not items:  # half of an item would be none
-            found[key] = _brought(None, theirs[key], (*path, key), rules)
-    kept = {key: value for key, value in found.items() if value is not None}
+            parts[key] = _brought(None, theirs[key], (*path, key), rules)
+    kept = {key: value for key, value in parts.items() if value is not None}
     if not kept and active is None:
         return None
     return list(kept.values()) if items else kept
@@ -275,7 +275,7 @@ def _renamed(value: Any, names: Names) -> Any:
         case list():
             return [_renamed(one, names) for one in value]
         case dict():
-            return {names.renamed(key): _renamed(found, names) for key, found in value.items()}
+            return {names.renamed(key): _renamed(part, names) for key, part in value.items()}
     return value
 
 

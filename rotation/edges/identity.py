@@ -71,7 +71,7 @@ class Telling:
         self._heard.status = None
         what = f"no token for {' '.join(scopes)}"
         try:
-            found = self._credential.get_token(*scopes, **options)
+            access_token = self._credential.get_token(*scopes, **options)
         except CredentialUnavailableError as error:
             raise _unavailable(what, self._heard.status, str(error)) from None
         except (DecodeError, ValueError, TypeError, AttributeError, LookupError, RecursionError):
@@ -83,10 +83,10 @@ class Telling:
         except AzureError as error:
             text = f"{what}: the identity endpoint did not answer: {type(error).__name__}"
             raise Unavailable(Code.IDENTITY_UNAVAILABLE, text) from None
-        given: Any = found.token  # the SDK takes whatever stands there
+        given: Any = access_token.token  # the SDK takes whatever stands there
         if not isinstance(given, str):
             raise _unreadable(what, self._heard.status)
-        return found
+        return access_token
 
 
 def _unavailable(what: str, status: int | None, text: str) -> EdgeError:

@@ -165,10 +165,10 @@ class Ways:
             known = self._known.get(key)
         if known is not None:
             return known[2]
-        found = look()
+        way = look()
         with self._lock:
-            self._known[key] = now, edges, found
-        return found
+            self._known[key] = now, edges, way
+        return way
 
 
 WAYS = Ways()

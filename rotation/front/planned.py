@@ -58,13 +58,13 @@ async def standing(edges: Readers, client: Client, record: Record) -> Standing:
     today, text = edges.configuration, await _entry(client, record)
     if text is None:
         return Standing(edges, today.credential(record.credential).approval)
-    found = kept.read(text)
+    entry = kept.read(text)
     listed = today.credentials.get(record.credential)
     return Standing(
-        edges=edges.planned(found),
-        approval=(listed or found.credential(record.credential)).approval,
+        edges=edges.planned(entry),
+        approval=(listed or entry.credential(record.credential)).approval,
         gone=listed is None,
-        changed=kept.changes(found, today),
+        changed=kept.changes(entry, today),
     )
 
 

@@ -18,23 +18,23 @@ if TYPE_CHECKING:
     Found = Mapping[Slot, Deployment | None]
 
 
-def drift(credential: Credential, workload: Workload, active: Slot, found: Found) -> Drift:
+def drift(credential: Credential, workload: Workload, active: Slot, deployments: Found) -> Drift:
     """How the standby's pod template differs from that of `active`, and what is to be done then.
 
     Without paths where one of the two is not there or was not looked at.
     """
     own = own_containers(workload)
-    ours, theirs = _templates(active, found)
+    ours, theirs = _templates(active, deployments)
     if ours is None or theirs is None:
         return Drift(workload.template, own=own)
-    rules = _rules(credential, workload, active, found)
+    rules = _rules(credential, workload, active, deployments)
     paths = templates.differences(ours.document, theirs.document, rules)
-    return Drift(workload.template, tuple(paths), own, _named_by_slots(found, rules.names))
+    return Drift(workload.template, tuple(paths), own, _named_by_slots(deployments, rules.names))
 
 
-def _named_by_slots(found: Found, names: Names) -> frozenset[str]:
+def _named_by_slots(deployments: Found, names: Names) -> frozenset[str]:
     """The containers, by the keys of images, that the other slot has by another name."""
-    keys = {key for deployment in found.values() if deployment for key in deployment.images}
+    keys = {key for deployment in deployments.values() if deployment for key in deployment.images}
     return frozenset(key for key in keys if names.renamed(key) != key)
 
 
@@ -44,22 +44,22 @@ def own_containers(workload: Workload) -> frozenset[str]:
 
 
 def brought(
-    credential: Credential, workload: Workload, active: Slot, found: Found
+    credential: Credential, workload: Workload, active: Slot, deployments: Found
 ) -> Template | None:
     """The template that makes the standby's the same as that of `active`, None if it is already."""
-    ours, theirs = _templates(active, found)
-    if ours is None or theirs is None or not drift(credential, workload, active, found).paths:
+    ours, theirs = _templates(active, deployments)
+    if ours is None or theirs is None or not drift(credential, workload, active, deployments).paths:
         return None
-    rules = _rules(credential, workload, active, found)
+    rules = _rules(credential, workload, active, deployments)
     return Template(templates.brought(ours.document, theirs.document, rules))
 
 
-def _templates(active: Slot, found: Found) -> tuple[Template | None, Template | None]:
-    ours, theirs = found[active], found[other(active)]
+def _templates(active: Slot, deployments: Found) -> tuple[Template | None, Template | None]:
+    ours, theirs = deployments[active], deployments[other(active)]
     return ours.template if ours else None, theirs.template if theirs else None
 
 
-def _rules(credential: Credential, workload: Workload, active: Slot, found: Found) -> Rules:
+def _rules(credential: Credential, workload: Workload, active: Slot, deployments: Found) -> Rules:
     """What may differ: names of the slots, paths of the file, and labels by which a Deployment
     finds its own pods, which cannot be changed."""
     named: list[Mapping[Slot, str]] = [
@@ -71,7 +71,7 @@ def _rules(credential: Credential, workload: Workload, active: Slot, found: Foun
     pairs = [(each[active], each[other(active)]) for each in named]
     labels: list[Path] = [
         ("metadata", "labels", asked.key)
-        for deployment in found.values()
+        for deployment in deployments.values()
         if deployment is not None and deployment.selector is not None
         for asked in deployment.selector.requirements
     ]

@@ -189,15 +189,17 @@ def snapshot(edges: Readers, name: str, credential: Credential) -> Snapshot:
 def _workload_state(edges: Readers, credential: Credential, workload: Workload) -> WorkloadState:
     traffic, pods = edges.traffic(workload.cluster), edges.pods(workload.cluster)
     production, preview = traffic.route(workload.production), traffic.route(workload.standby)
-    found = {slot: pods.deployment(workload.deployment(slot)) for slot in SLOTS}
+    deployments = {slot: pods.deployment(workload.deployment(slot)) for slot in SLOTS}
     active = next((slot for slot in SLOTS if production and production.slot == slot), None)
     return WorkloadState(
         name=workload.name,
         at=str(workload.production),
         production=production,
         preview=preview,
-        deployments=found,
+        deployments=deployments,
         cluster=workload.cluster,
-        drift=drift(credential, workload, active, found) if active else Drift(workload.template),
+        drift=drift(credential, workload, active, deployments)
+        if active
+        else Drift(workload.template),
         further={str(target): traffic.route(target) for target in workload.productions[1:]},
     )

@@ -310,8 +310,8 @@ def _templates(edges: Readers, credential: Credential, workload: Workload, slot:
     """The paths at which the pod template of the slot that is replaced is not the one's that
     serves, a few of them and then how many more there are."""
     pods = edges.pods(workload.cluster)
-    found = {each: pods.deployment(workload.deployment(each)) for each in SLOTS}
-    paths = drift(credential, workload, slot, found).paths
+    deployments = {each: pods.deployment(workload.deployment(each)) for each in SLOTS}
+    paths = drift(credential, workload, slot, deployments).paths
     more = [f"and {len(paths) - MOST} more"] if len(paths) > MOST else []
     return [*paths[:MOST], *more]
 

@@ -66,8 +66,8 @@ class Step:
     def approval(self) -> Approval:
         """The rules of approval as the file has them now, or, if it lost the credential, as they
         were kept: somebody who is no approver any more is told nothing and sent no link."""
-        found = self._file.configuration.credentials.get(self.name)
-        return (found or self.credential).approval
+        credential = self._file.configuration.credentials.get(self.name)
+        return (credential or self.credential).approval
 
     @property
     def changed(self) -> list[str] | None:

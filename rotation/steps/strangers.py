@@ -30,8 +30,8 @@ def problems(edges: Readers, credential: Credential) -> Iterator[Reason]:
         at = (workload.cluster, workload.namespace)
         if at not in seen:
             seen[at] = _routing(edges, workload)
-        found = {one for slot in SLOTS for one in _found(edges, workload, slot, seen[at])}
-        for code, names in reaching.named(found):
+        strangers = {one for slot in SLOTS for one in _found(edges, workload, slot, seen[at])}
+        for code, names in reaching.named(strangers):
             text = f"workload {workload.name}: pods of a slot are found by {names}, which"
             yield reason(code, f"{text} the file does not name")
 

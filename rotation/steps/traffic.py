@@ -66,9 +66,9 @@ def _move(step: Step, *, back: bool) -> Moved:
             _ensure_found(step, routes, target)
             verify(step)
         if step.reference.level and not any(there):
-            found = _deployments(step)
-            template = "" if back else _template_behind(step, found)
-            own, serving = _images(step, found)
+            deployments = _deployments(step)
+            template = "" if back else _template_behind(step, deployments)
+            own, serving = _images(step, deployments)
             if (own != serving or template) and not (back and _fails(step, came_from)):
                 return Moved(released=serving, had=own, template=template)
     _point(step, routes, back=back)
@@ -108,12 +108,12 @@ def _deployments(step: Step) -> Found:
     return {slot: step.pods.deployment(step.workload.deployment(slot)) for slot in SLOTS}
 
 
-def _images(step: Step, found: Found) -> tuple[dict[str, str], dict[str, str]]:
+def _images(step: Step, deployments: Found) -> tuple[dict[str, str], dict[str, str]]:
     """The images of the slot, and those of the other one; none of a Deployment that is gone.
 
     Without those of containers that only one of them has, where they may differ.
     """
-    own, others = found[step.slot], found[other(step.slot)]
+    own, others = deployments[step.slot], deployments[other(step.slot)]
     if own is None or others is None:
         return own.images if own else {}, others.images if others else {}
     lone = own.images.keys() ^ others.images.keys()
@@ -122,13 +122,13 @@ def _images(step: Step, found: Found) -> tuple[dict[str, str], dict[str, str]]:
     return without(own.images, lone), without(others.images, lone)
 
 
-def _template_behind(step: Step, found: Found) -> str:
+def _template_behind(step: Step, deployments: Found) -> str:
     """What the pod template of the slot has not and that of the other one has, by paths, if it is
     to be brought along; empty where it is to be told only.
 
     Raises `Conflict` where it stands in the way.
     """
-    paths = _drift(step, found)
+    paths = _drift(step, deployments)
     if not paths or step.workload.template == "sync":
         return listed(paths)
     text = (
@@ -138,13 +138,13 @@ def _template_behind(step: Step, found: Found) -> str:
     raise Conflict(Code.TEMPLATES_DIFFER, text)
 
 
-def _drift(step: Step, found: Found) -> tuple[str, ...]:
+def _drift(step: Step, deployments: Found) -> tuple[str, ...]:
     """The paths at which the slot's pod template is not that of the other one; none where that is
     waived, or the owner has chosen to be told with the evidence."""
     workload = step.workload
     if workload.template == "warn" or Code.TEMPLATES_DIFFER in step.reference.waived:
         return ()
-    paths = drift(step.credential, workload, other(step.slot), found).paths
+    paths = drift(step.credential, workload, other(step.slot), deployments).paths
     # Whole containers are looked at with their images.
     return paths if workload.template == "sync" else beyond_containers(paths)
 
@@ -169,11 +169,11 @@ def _left_behind(step: Step, *, back: bool) -> str:
     """
     if not step.reference.level:
         return ""
-    found, behind = _deployments(step), other(step.slot)
-    own, others = _images(step, found)
+    deployments, behind = _deployments(step), other(step.slot)
+    own, others = _images(step, deployments)
     # On the way back nobody is asked any more, whatever was to be told only.
-    drifted = drift(step.credential, step.workload, behind, found).paths
-    paths = beyond_containers(drifted) if back else _drift(step, found)
+    drifted = drift(step.credential, step.workload, behind, deployments).paths
+    paths = beyond_containers(drifted) if back else _drift(step, deployments)
     left = []
     if own != others and others:
         left.append(

@@ -156,8 +156,8 @@ def refusal(what: str, status: int, document: object, retry_after: str | None) -
     if policy := POLICY.search(message):
         denied = f"{what}: HTTP {status}, denied by the guard's policy {policy[1]}"
         return _denied(Code.CLUSTER_GUARDED, denied)
-    if found := _admission(what, status, message):
-        return found
+    if error := _admission(what, status, message):
+        return error
     if status == 403 and (right := RIGHT.search(message)):
         return _denied(Code.PROXY_DENIED if right[1] else Code.CLUSTER_DENIED, text)
     if status == 0:

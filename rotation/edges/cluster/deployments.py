@@ -256,8 +256,8 @@ class Family:
         listed = self._api.apps.list_namespaced_replica_set(
             self._target.namespace, label_selector=self.selector, _request_timeout=TIMEOUT
         )
-        for found in listed.items:
-            metadata = found.metadata or client.V1ObjectMeta()
+        for replica_set in listed.items:
+            metadata = replica_set.metadata or client.V1ObjectMeta()
             owners = metadata.owner_references or []
             own = any(owner.controller and owner.uid == self._uid for owner in owners)
             self._sets[str(metadata.uid)] = own

@@ -101,10 +101,12 @@ def _ended(
     containers: Sequence[client.V1ContainerStatus],
 ) -> client.V1ContainerStateTerminated | None:
     """How a container ended last: the first one that failed, or else the first that ended."""
-    found = [
+    terminations = [
         state.terminated
         for container in containers
         for state in (container.state, container.last_state)
         if state and state.terminated and (state.terminated.exit_code or container.restart_count)
     ]
-    return next((each for each in found if each.exit_code), found[0] if found else None)
+    return next(
+        (each for each in terminations if each.exit_code), terminations[0] if terminations else None
+    )

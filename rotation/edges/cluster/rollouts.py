@@ -113,16 +113,16 @@ def _selector(seen: client.V1Deployment) -> Selector:
     # The SDK takes it that there always is one; a server may say otherwise.
     asked: Any = getattr(seen.spec, "selector", None)
     labels: dict[str, str] = getattr(asked, "match_labels", None) or {}
-    found = [Requirement(key, "In", (value,)) for key, value in sorted(labels.items())]
-    found += [
+    requirements = [Requirement(key, "In", (value,)) for key, value in sorted(labels.items())]
+    requirements += [
         Requirement(each.key, each.operator, tuple(each.values or ()))
         for each in getattr(asked, "match_expressions", None) or []
     ]
-    if not found or not {each.operator for each in found} <= OPERATORS:
+    if not requirements or not {each.operator for each in requirements} <= OPERATORS:
         name = f"{seen.metadata.namespace}/{seen.metadata.name}" if seen.metadata else "?"
         text = f"Deployment {name} selects its pods in a way that cannot be decided"
         raise Invalid(Code.SELECTOR_UNKNOWN, text)
-    return Selector(tuple(found))
+    return Selector(tuple(requirements))
 
 
 def _images(pod: client.V1PodSpec | None) -> dict[str, str]:
@@ -165,10 +165,10 @@ def _refusal(message: str) -> str | None:
 
 def _amounts(message: str) -> Iterator[str]:
     """How much of each resource a quota limits, is used, and was asked for."""
-    found = COUNTS.search(message)
-    if found is None:
+    counts = COUNTS.search(message)
+    if counts is None:
         return
-    requested, used, limited = (dict(AMOUNT.findall(part)) for part in found.groups())
+    requested, used, limited = (dict(AMOUNT.findall(part)) for part in counts.groups())
     for resource in sorted(limited.keys() & used.keys() & requested.keys()):
         asked = f"{requested[resource]} more asked for"
         yield f"{used[resource]} of {limited[resource]} {resource} used, {asked}"

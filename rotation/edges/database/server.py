@@ -209,5 +209,5 @@ class PostgreSQL:
         return f"PostgreSQL {self.address} could not {verb}"
 
     def _server(self, database: str) -> ServerTarget:
-        found = self._database
-        return ServerTarget(found.host, found.port, database, found.sslmode)
+        server = self._database
+        return ServerTarget(server.host, server.port, database, server.sslmode)
