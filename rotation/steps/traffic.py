@@ -163,14 +163,14 @@ def _fails(step: Step, slot: Slot) -> bool:
 def _left_behind(step: Step, *, back: bool) -> str:
     """What the other slot has and this one, where traffic goes now, has not; empty for nothing.
 
-    Empty also where the reference does not ask for it.
-
-    Somebody may have deployed it between the last look and the move.
+    Somebody may have deployed it between the last look and the move. Of images only where the
+    reference asks for it; of pod templates on the way back in any case.
     """
-    if not step.reference.level:
+    level = step.reference.level
+    if not level and not back:
         return ""
     deployments, behind = _deployments(step), other(step.slot)
-    own, others = _images(step, deployments)
+    own, others = _images(step, deployments) if level else ({}, {})
     # On the way back nobody is asked any more, whatever was to be told only.
     drifted = drift(step.credential, step.workload, behind, deployments).paths
     paths = beyond_containers(drifted) if back else _drift(step, deployments)

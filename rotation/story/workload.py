@@ -160,8 +160,9 @@ def swap_back_workload(task: Task) -> Steps[None]:
         except StepFailed as failure:
             left = yield from _back_as_it_was(task, moved, failure)
             break
-    yield from _go_back(task)
+    moved = yield from _go_back(task)
     task.met(Code.RELEASE_LEFT, left)
+    _note_left(task, moved)
 
 
 def _go_back(task: Task, *, level: bool = False) -> Steps[Moved]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -110,6 +111,13 @@ class Run:
         summary = self.machine.journal.summary(rotation)
         assert summary is not None
         return {**self.machine.checker.record(rotation), "runtime": summary.status}
+
+    def evidence(self, rotation: str) -> str:
+        """The evidence that a rotation has shown, which its record keeps when it has ended, as
+        JSON."""
+        summary = self.machine.journal.summary(rotation)
+        record = json.loads(summary.output) if summary and summary.output else {}
+        return json.dumps(record.get("evidence"))
 
     def outcomes(self) -> list[str]:
         return [str(self.status(key).get("outcome")) for key in self.machine.credentials]

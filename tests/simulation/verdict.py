@@ -66,7 +66,12 @@ def _said(run: Run, rotation: str, status: dict[str, Any]) -> None:
         checker.fail(10, f"{rotation} does not say that the file has changed")
     # Once said is enough: one that was left on a slot may be replaced when that is started anew.
     until = [*_before(run, rotation), rotation]
-    told = " ".join(one["text"] for key in until for one in run.status(key).get("releases", ()))
+    told = " ".join(
+        one["text"]
+        for key in until
+        for kind in ("releases", "doubts")
+        for one in run.status(key).get(kind, ())
+    )
     if status["outcome"] == "needs-attention" or _later(run, rotation):
         return
     for workload in world.configuration.credential(name).workloads:
@@ -78,7 +83,7 @@ def _said(run: Run, rotation: str, status: dict[str, Any]) -> None:
             checker.fail(10, f"{rotation} has undone the release {image} of {workload.name}")
         variable = run.others.configured.get(workload.name)
         if workload.template == "warn":
-            told += str(status.get("evidence"))
+            told += run.evidence(rotation)
         if variable and found and variable not in found.env and f"[{variable}]" not in told:
             checker.fail(10, f"{rotation} has undone {variable} of {workload.name}")
 
@@ -147,11 +152,13 @@ def _in_trouble(run: Run, rotation: str, status: dict[str, Any]) -> bool:
 
 
 def _standing(run: Run, rotation: str, status: dict[str, Any]) -> bool:
-    """Whether the trouble was there for sure when the rotation began: nobody else came by."""
+    """Whether the trouble was there for sure when the rotation began: nobody else came by, and no
+    node was drained, whose pods that were unwell come back well."""
     name = status["credential"]
     touched = any(owner.credential == name for owner in run.others.touched)
     mine = run.struck is not None and run.struck.trouble.credential == name
-    return mine and not touched and not _earlier(run, rotation)
+    replaced = any(deed.startswith(("drain node", "evict")) for deed in run.others.done)
+    return mine and not touched and not replaced and not _earlier(run, rotation)
 
 
 def _excused(run: Run) -> bool:
