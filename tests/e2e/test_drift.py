@@ -13,6 +13,7 @@ from local.load import Load
 from local.process import wait_until
 from local.stack import APP
 from rotation.model.world import SLOTS, other
+from tests.e2e import site
 from tests.e2e.test_rotation import active, ended, started, waiting
 
 if TYPE_CHECKING:
@@ -77,24 +78,14 @@ def synced(stack: Stack) -> Iterator[None]:
             "guard", "credential-rotation", {"data": {"templates": word}}
         )
 
-    def configured(**more: Any) -> None:
-        host = stack.components["host"]
-        host.stop()
-        stack.options.credential.pop("workloads", None)
-        stack.options.credential.update(more)
-        stack.write_configuration()
-        stack.start_host()
-
-    secrets = {slot: world.secret(slot) for slot in SLOTS}
-    api = world.workload("api", {"delivery": "csi", "template": "sync"})
-    web = world.workload("web", {"delivery": "secret", "secrets": secrets})
+    api, web = stack.options.credential["workloads"]
+    workloads = [{**api, "template": "sync"}, web]
     guard("sync")
-    configured(workloads=[api, web])
     try:
-        yield
+        with site.host_with(stack, {}, workloads=workloads):
+            yield
     finally:
         guard("images")
-        configured()
 
 
 @pytest.mark.guarantee(2)

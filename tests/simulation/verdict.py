@@ -140,6 +140,9 @@ def _waived(run: Run, rotation: str, status: dict[str, Any]) -> None:
     if status.get("active") is None or trouble is None or not _standing(run, rotation, status):
         return
     own = CODES[trouble.kind]
+    moved = any(deed.startswith(("drain node", "evict")) for deed in run.others.done)
+    if trouble.kind == "unwell" and moved:
+        return  # the pods came back well, on another node
     if own not in {waiver["code"] for waiver in status["waivers"]}:
         run.machine.checker.fail(11, f"{rotation} goes on in spite of {own}, which nobody waived")
 
@@ -152,13 +155,11 @@ def _in_trouble(run: Run, rotation: str, status: dict[str, Any]) -> bool:
 
 
 def _standing(run: Run, rotation: str, status: dict[str, Any]) -> bool:
-    """Whether the trouble was there for sure when the rotation began: nobody else came by, and no
-    node was drained, whose pods that were unwell come back well."""
+    """Whether the trouble was there for sure when the rotation began: nobody else came by."""
     name = status["credential"]
     touched = any(owner.credential == name for owner in run.others.touched)
     mine = run.struck is not None and run.struck.trouble.credential == name
-    replaced = any(deed.startswith(("drain node", "evict")) for deed in run.others.done)
-    return mine and not touched and not replaced and not _earlier(run, rotation)
+    return mine and not touched and not _earlier(run, rotation)
 
 
 def _excused(run: Run) -> bool:
