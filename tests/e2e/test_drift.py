@@ -100,6 +100,7 @@ def test_a_drift_is_refused_by_its_path_and_nothing_is_written(drifted: Stack) -
     assert writes(drifted)[before:] == []
 
 
+@pytest.mark.long
 @pytest.mark.guarantee(2)
 def test_with_sync_one_deployment_is_released_and_no_request_fails(drifted: Stack) -> None:
     before = active(drifted)
