@@ -83,7 +83,7 @@ def _said(run: Run, rotation: str, status: dict[str, Any]) -> None:
             checker.fail(10, f"{rotation} has undone the release {image} of {workload.name}")
         variable = run.others.configured.get(workload.name)
         if workload.template == "warn":
-            told += run.evidence(rotation)
+            told += "".join(run.evidence(key) for key in until)
         if variable and found and variable not in found.env and f"[{variable}]" not in told:
             checker.fail(10, f"{rotation} has undone {variable} of {workload.name}")
 
