@@ -137,12 +137,12 @@ def port_of_service(value: object) -> str | int | None:
     raise ValueError(f"{shown(value)} is neither a port number nor the name of a Service's port")
 
 
-# RFC 9110: those that a request is framed by, or that say who asks. What tells a secret belongs in
-# no file, and the API server takes its own for the app's.
-NOT_A_TESTS = {
-    "authorization", "connection", "content-length", "cookie", "expect", "keep-alive",
-    "proxy-authorization", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade",
+# https://www.rfc-editor.org/rfc/rfc9110: those that a request is framed by.
+FRAMES = {
+    "connection", "content-length", "expect", "keep-alive", "proxy-connection", "te", "trailer",
+    "transfer-encoding", "upgrade",
 }  # fmt: skip
+SAYS_WHO = {"authorization", "cookie", "proxy-authorization"}  # the API server takes its own too
 # As gateways call what they let callers in by.
 NAMES_A_SECRET = re.compile(r"(^|[-_])(api)?(?<!idempotency-)(key|token|secret|password)$")
 
@@ -152,8 +152,12 @@ def header_name(value: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}", value):
         raise ValueError(f"{shown(value)} is not the name of a header")
     known = value.lower()
-    if known in NOT_A_TESTS or known.startswith("impersonate-") or NAMES_A_SECRET.search(known):
-        raise ValueError(f"{value} is not for tests: it frames a request, or says who asks")
+    if known in FRAMES:
+        raise ValueError(f"{value} frames the request, which the app does itself: leave it out")
+    if known in SAYS_WHO or known.startswith("impersonate-") or NAMES_A_SECRET.search(known):
+        raise ValueError(
+            f"{value} says who asks, and this file holds no secret: test a route that needs none"
+        )
     return value
 
 

@@ -400,16 +400,21 @@ BAD: list[tuple[str, Any, str]] = [
     (
         f"{TEST}.headers",
         {"Authorization": "x"},
-        f"{TEST}.headers.Authorization: Authorization is",
+        f"{TEST}.headers.Authorization: Authorization says who asks, and this file holds no secret",
+    ),
+    (
+        f"{TEST}.headers",
+        {"Transfer-Encoding": "chunked"},
+        f"{TEST}.headers.Transfer-Encoding: Transfer-Encoding frames the request, which the app",
     ),
     *(
-        (f"{TEST}.headers", {name: "x"}, f"{TEST}.headers.{name}: {name} is not for tests")
+        (f"{TEST}.headers", {name: "x"}, f"{TEST}.headers.{name}: {name} says who asks")
         for name in ("X-Api-Key", "x-functions-key", "ApiKey", "X-Auth-Token", "X_Client_Secret")
     ),
     (
         f"{TEST}.headers",
         {"Impersonate-User": "x"},
-        f"{TEST}.headers.Impersonate-User: Impers",
+        f"{TEST}.headers.Impersonate-User: Impersonate-User says who asks",
     ),
     (
         f"{TEST}.headers",
