@@ -21,8 +21,8 @@ from rotation.model.errors import RotationError, Unavailable
 from rotation.model.reasons import Code, Reason
 from rotation.model.wire import Moment
 from rotation.model.world import SLOTS, Slot, SlotState
-from rotation.steps import proving, strangers, wayback
-from rotation.steps.planning import proved_by_sessions, snapshot
+from rotation.steps import wayback
+from rotation.steps.planning import obstacles, proved_by_sessions, snapshot
 from rotation.steps.proving import collect
 from rotation.steps.wayback import WayBack
 
@@ -137,8 +137,7 @@ def _way_back(
 
     def look() -> WayBack:
         way = wayback.look(edges, configured, active, state)
-        others = (*strangers.problems(edges, configured), *proving.problems(edges, configured))
-        return replace(way, problems=(*way.problems, *others))
+        return replace(way, problems=(*way.problems, *obstacles(edges, configured)))
 
     try:
         return WAYS.kept(key, edges, look)

@@ -15,10 +15,12 @@ if TYPE_CHECKING:
     from rotation.decisions.templates import Path
     from rotation.model.world import Deployment, Slot
 
-    Found = Mapping[Slot, Deployment | None]
+    Deployments = Mapping[Slot, Deployment | None]  # of one workload
 
 
-def drift(credential: Credential, workload: Workload, active: Slot, deployments: Found) -> Drift:
+def drift(
+    credential: Credential, workload: Workload, active: Slot, deployments: Deployments
+) -> Drift:
     """How the standby's pod template differs from that of `active`, and what is to be done then.
 
     Without paths where one of the two is not there or was not looked at.
@@ -32,7 +34,7 @@ def drift(credential: Credential, workload: Workload, active: Slot, deployments:
     return Drift(workload.template, tuple(paths), own, _named_by_slots(deployments, rules.names))
 
 
-def _named_by_slots(deployments: Found, names: Names) -> frozenset[str]:
+def _named_by_slots(deployments: Deployments, names: Names) -> frozenset[str]:
     """The containers, by the keys of images, that the other slot has by another name."""
     keys = {key for deployment in deployments.values() if deployment for key in deployment.images}
     return frozenset(key for key in keys if names.renamed(key) != key)
@@ -44,22 +46,26 @@ def own_containers(workload: Workload) -> frozenset[str]:
 
 
 def brought(
-    credential: Credential, workload: Workload, active: Slot, deployments: Found
+    credential: Credential, workload: Workload, active: Slot, deployments: Deployments
 ) -> Template | None:
     """The template that makes the standby's the same as that of `active`, None if it is already."""
     ours, theirs = _templates(active, deployments)
-    if ours is None or theirs is None or not drift(credential, workload, active, deployments).paths:
+    if ours is None or theirs is None:
         return None
     rules = _rules(credential, workload, active, deployments)
+    if not templates.differences(ours.document, theirs.document, rules):
+        return None
     return Template(templates.brought(ours.document, theirs.document, rules))
 
 
-def _templates(active: Slot, deployments: Found) -> tuple[Template | None, Template | None]:
+def _templates(active: Slot, deployments: Deployments) -> tuple[Template | None, Template | None]:
     ours, theirs = deployments[active], deployments[other(active)]
     return ours.template if ours else None, theirs.template if theirs else None
 
 
-def _rules(credential: Credential, workload: Workload, active: Slot, deployments: Found) -> Rules:
+def _rules(
+    credential: Credential, workload: Workload, active: Slot, deployments: Deployments
+) -> Rules:
     """What may differ: names of the slots, paths of the file, and labels by which a Deployment
     finds its own pods, which cannot be changed."""
     named: list[Mapping[Slot, str]] = [

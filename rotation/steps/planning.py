@@ -52,17 +52,14 @@ def plan(step: Step) -> Planned:
     waive = request.waive if _by_hand(request) else credential.waive
     decision = decide(world, request, step.edges.now(), credential.rotate_before, waive)
     way = WayBack()
-    unknown: tuple[Reason, ...] = ()
+    beside: tuple[Reason, ...] = ()
     active = active_slot(world)
     if active is not None and isinstance(decision, Rotate | Wait):
         # First of all: pods may be unhealthy for what is found here.
         way = wayback.look(step.edges, credential, active, world.slots[active])
         _tell(step.name, way.doubts)
-        unknown = (
-            *strangers.problems(step.edges, credential),
-            *proving.problems(step.edges, credential),
-        )
-    in_the_way, also_waived = apart((*way.problems, *unknown), waive)
+        beside = tuple(obstacles(step.edges, credential))
+    in_the_way, also_waived = apart((*way.problems, *beside), waive)
     if in_the_way:
         waivers = _waivers(request, also_waived)
         return Planned(outcome=Outcome.REFUSED, reasons=list(in_the_way), waivers=waivers)
@@ -84,6 +81,13 @@ def plan(step: Step) -> Planned:
             raise Unavailable(code, "; ".join(_why(step, world, unhealthy)))
         case _:
             assert_never(decision)
+
+
+def obstacles(edges: Readers, credential: Credential) -> Iterator[Reason]:
+    """What forbids a rotation and is in no snapshot: whatever else leads to the slots' pods, and
+    tests that cannot be made. Raises what the edges raise."""
+    yield from strangers.problems(edges, credential)
+    yield from proving.problems(edges, credential)
 
 
 def proved_by_sessions(credential: Credential) -> Iterator[Reason]:

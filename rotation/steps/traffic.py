@@ -22,6 +22,7 @@ from rotation.steps.proving import run_tests
 if TYPE_CHECKING:
     from rotation.model.targets import ServiceTarget
     from rotation.model.world import Deployment, Route, Slot
+    from rotation.steps.drift import Deployments
     from rotation.steps.running import Step
 
 ROUNDS = 3  # of tests that fail, before a release counts as broken
@@ -100,15 +101,12 @@ def _point(step: Step, routes: dict[ServiceTarget, Route | None], *, back: bool)
         raise min(failed, key=lambda error: not error.transient)
 
 
-Found = dict["Slot", "Deployment | None"]
-
-
-def _deployments(step: Step) -> Found:
+def _deployments(step: Step) -> Deployments:
     """The workload's Deployments as they are now."""
     return {slot: step.pods.deployment(step.workload.deployment(slot)) for slot in SLOTS}
 
 
-def _images(step: Step, deployments: Found) -> tuple[dict[str, str], dict[str, str]]:
+def _images(step: Step, deployments: Deployments) -> tuple[dict[str, str], dict[str, str]]:
     """The images of the slot, and those of the other one; none of a Deployment that is gone.
 
     Without those of containers that only one of them has, where they may differ.
@@ -122,7 +120,7 @@ def _images(step: Step, deployments: Found) -> tuple[dict[str, str], dict[str, s
     return without(own.images, lone), without(others.images, lone)
 
 
-def _template_behind(step: Step, deployments: Found) -> str:
+def _template_behind(step: Step, deployments: Deployments) -> str:
     """What the pod template of the slot has not and that of the other one has, by paths, if it is
     to be brought along; empty where it is to be told only.
 
@@ -138,7 +136,7 @@ def _template_behind(step: Step, deployments: Found) -> str:
     raise Conflict(Code.TEMPLATES_DIFFER, text)
 
 
-def _drift(step: Step, deployments: Found) -> tuple[str, ...]:
+def _drift(step: Step, deployments: Deployments) -> tuple[str, ...]:
     """The paths at which the slot's pod template is not that of the other one; none where that is
     waived, or the owner has chosen to be told with the evidence."""
     workload = step.workload
