@@ -137,7 +137,7 @@ def _plain(value: Any) -> Any:
         case BaseModel():
             fields = type(value).model_fields
             return {
-                str(field.alias or name): _kept(name, setting)
+                str(field.alias or name): _setting(name, setting)
                 for name, field in fields.items()
                 if (setting := getattr(value, name)) != _default(field)
             }
@@ -151,7 +151,8 @@ def _plain(value: Any) -> Any:
             return value
 
 
-def _kept(name: str, value: Any) -> Any:
+def _setting(name: str, value: Any) -> Any:
+    """A setting as the file would have it, an authority as its text."""
     if name == "certificate_authority" and isinstance(value, str):
         return _authority(value)
     return _plain(value)

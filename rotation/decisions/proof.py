@@ -29,12 +29,12 @@ def wrong_login(
     `origins` are those of the slot's own pods. Where others share their addresses nobody can tell.
     A session that began before the pods is of one that had the address before them.
     """
-    own, made = [origin for origin in origins if origin.slot is not None], _made(pods)
+    own, made = [origin for origin in origins if origin.slot is not None], _first_created(pods)
     clients = {
         session.client
         for session in sessions
         if session.role == replaced
-        and _after(session, made)
+        and _may_have_begun_after(session, made)
         and any(origin.has(session) for origin in own)
     }
     if not clients:
@@ -58,12 +58,12 @@ def missing_sessions(
     ready = [pod for pod in pods if pod.ready]
     if not ready:
         return reason(Code.PROOF_MISSING, "no pod of the slot is ready")
-    made = _made(ready)
+    made = _first_created(ready)
     begun = [
         session
         for session in sessions
         if session.role == role
-        and _after(session, made)
+        and _may_have_begun_after(session, made)
         and any(origin.has(session) for origin in origins)
     ]
     clients = networks(session.client for session in begun)
@@ -82,13 +82,14 @@ def missing_sessions(
     return reason(Code.PROOF_MISSING, text)
 
 
-def _made(pods: Iterable[Pod]) -> datetime | None:
+def _first_created(pods: Iterable[Pod]) -> datetime | None:
     """When the first of the pods was made; None if that is not known."""
     return min((pod.created for pod in pods if pod.created is not None), default=None)
 
 
-def _after(session: Session, made: datetime | None) -> bool:
-    """Whether a session may have begun after that; one of which nobody knows may have."""
+def _may_have_begun_after(session: Session, made: datetime | None) -> bool:
+    """Whether a session may have begun after the first pod was created: of one that has no time it
+    is not known."""
     return session.since is None or made is None or session.since >= made - CLOCKS
 
 

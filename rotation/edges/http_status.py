@@ -44,7 +44,7 @@ def error(codes: Codes, text: str, status: int | None, retry_after: str | None =
         return Denied(codes.denied, f"{text}; {codes.denied.remedy}")
     if status not in codes.final:
         code = codes.conflict if status == 409 else codes.unavailable
-        return Unavailable(code, text, retry_after=seconds(retry_after))
+        return Unavailable(code, text, retry_after=pause(retry_after))
     if status == 404:
         return Missing(codes.missing, text)
     if status == 409:
@@ -52,7 +52,7 @@ def error(codes: Codes, text: str, status: int | None, retry_after: str | None =
     return Invalid(codes.invalid, text)
 
 
-def seconds(header: str | None) -> float | None:
+def pause(header: str | None) -> float | None:
     """The seconds that a Retry-After header asks for, given as a number or as a date; None without
     one, or if it is neither."""
     if not header:

@@ -167,7 +167,7 @@ class KeyVault:
 
 
 def _version(asked: SecretTarget, properties: SecretProperties) -> SecretVersion:
-    """The SDK's properties of a version of the secret that was asked for as a `SecretVersion`.
+    """A version of the secret that was asked for, made from the SDK's properties of it.
 
     Raises `ValueError` for one that is none: its name would stand in records, and what the SDK
     cannot read as a time it leaves as it came.

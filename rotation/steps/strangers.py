@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 
 def problems(edges: Readers, credential: Credential) -> Iterator[Reason]:
-    """What forbids a rotation, with the names. Raises what the edges raise.
+    """The reasons that forbid a rotation: Services and EndpointSlices, by their names, that lead to
+    a slot's pods and that the file does not name. Raises what the edges raise.
 
     Each step that takes pods away will look again, and list pods: a right to that which is missing
     is found here, before anything has changed.
@@ -30,28 +31,30 @@ def problems(edges: Readers, credential: Credential) -> Iterator[Reason]:
         at = (workload.cluster, workload.namespace)
         if at not in seen:
             seen[at] = _routing(edges, workload)
-        strangers = {one for slot in SLOTS for one in _found(edges, workload, slot, seen[at])}
+        strangers = {one for slot in SLOTS for one in _leading_to(edges, workload, slot, seen[at])}
         for code, names in reaching.named(strangers):
             text = f"workload {workload.name}: pods of a slot are found by {names}, which"
             yield reason(code, f"{text} the file does not name")
 
 
 def refuse(edges: Readers, workload: Workload, slot: Slot) -> None:
-    """Raises `Conflict`, with the names, if there is any that leads to the slot."""
-    for code, names in reaching.named(_found(edges, workload, slot, None)):
+    """Raises `Conflict`, with the names, if Services or EndpointSlices lead to the slot's pods that
+    the file does not name."""
+    for code, names in reaching.named(_leading_to(edges, workload, slot, None)):
         text = f"pods of Deployment {workload.deployment(slot)} are found by {names}, which"
         raise Conflict(code, f"{text} the file does not name: what may serve is not scaled down")
 
 
 def _routing(edges: Readers, workload: Workload) -> Routing:
+    """All that leads traffic to pods of the workload's namespace."""
     return edges.traffic(workload.cluster).routing(workload.namespace)
 
 
-def _found(
+def _leading_to(
     edges: Readers, workload: Workload, slot: Slot, routing: Routing | None
 ) -> set[Stranger]:
-    """Those that lead to the slot now, or by what was seen of its namespace; none to a Deployment
-    that is gone."""
+    """The Services and EndpointSlices that lead to the slot's pods and that the file does not name:
+    now, or in what was seen of the namespace. None leads to a Deployment that is gone."""
     target, pods = workload.deployment(slot), edges.pods(workload.cluster)
     deployment = pods.deployment(target)
     if deployment is None:

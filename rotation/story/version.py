@@ -19,7 +19,8 @@ FIRST = "1.0"  # also of instances that were started before there were versions
 
 
 def inherited(context: df.DurableOrchestrationContext) -> str | None:
-    """What a child has to be started with; the platform would give it the release's of that day."""
+    """The version that a child orchestration is started with, its parent's: the platform would give
+    it that of the release of the day."""
     return context.version or None
 
 

@@ -68,8 +68,8 @@ class Task:
 
         return (yield from call(self.context, activity, reference, retry or self.retry, shows))
 
-    def met(self, code: Code, text: str) -> None:
-        """Notes what became of somebody else's release."""
+    def note_release(self, code: Code, text: str) -> None:
+        """Adds to the record what became of somebody else's release."""
         self.releases.append(reason(code, wire.truncated(text, LONGEST_RELEASE)))
 
     def wait(self, activity: Activity[Watched], seconds: float, late: Code) -> Steps[None]:
@@ -161,7 +161,7 @@ def swap_back_workload(task: Task) -> Steps[None]:
             left = yield from _back_as_it_was(task, moved, failure)
             break
     moved = yield from _go_back(task)
-    task.met(Code.RELEASE_LEFT, left)
+    task.note_release(Code.RELEASE_LEFT, left)
     _note_left(task, moved)
 
 
@@ -205,12 +205,13 @@ def level(task: Task, moved: Moved) -> Steps[None]:
         parts.append(f"the changed pod template ({moved.template})")
     what = " and ".join(part for part in parts if part)
     text = f"{_slot(task)} was brought to {what}, which served by then, and tested"
-    task.met(Code.RELEASE_BROUGHT, text)
+    task.note_release(Code.RELEASE_BROUGHT, text)
 
 
 def _note_left(task: Task, moved: Moved) -> None:
+    """Adds to the record what the slot that traffic left has and the other one has not."""
     if moved.left:
-        task.met(Code.RELEASE_LEFT, moved.left)
+        task.note_release(Code.RELEASE_LEFT, moved.left)
 
 
 def _slot(task: Task) -> str:
