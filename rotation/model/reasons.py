@@ -602,6 +602,16 @@ class Code(StrEnum):
         "make it reachable from the app, or test through `path`",
         NEVER,
     )
+    TEST_OVERDUE = (
+        "test-overdue",
+        Area.TESTS,
+        (
+            "a test for which no time was left: all tests of a step have 40 s together, and "
+            "others, or its own repetitions, took too much of them; or the app was held up"
+        ),
+        "let them answer sooner, with fewer `repeat`s, or make them fewer",
+        NEVER,
+    )
     TEST_METADATA = (
         "test-metadata-address",
         Area.TESTS,

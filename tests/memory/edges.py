@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import unquote
 
 from rotation.model.errors import Conflict, Denied, Invalid, Missing, Unavailable
@@ -21,7 +21,7 @@ from tests.memory.database import accepts
 from tests.memory.world import World
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from datetime import datetime
     from typing import Literal
 
@@ -46,6 +46,8 @@ if TYPE_CHECKING:
     from tests.memory.calls import Calls
     from tests.memory.cluster import DeploymentState, ServiceState
     from tests.memory.database import Roles
+
+T = TypeVar("T")
 
 
 class WorldEdges:
@@ -116,6 +118,11 @@ class WorldEdges:
 
     def trusts(self, authority: str) -> None:
         self._calls.read("web", f"trusts {authority}", lambda _: None)
+
+    def side_by_side(self, calls: Sequence[Callable[[], T]], seconds: float) -> list[T | None]:
+        """One after the other: threads would draw faults in an order that no seed gives."""
+        del seconds
+        return [call() for call in calls]
 
     def now(self) -> datetime:
         return self.clock.now
