@@ -8,11 +8,12 @@ from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from rotation.decisions.answers import Expectation, fill, judge
+from rotation.decisions.answers import Expectation, fill, judge, judge_row
 from rotation.model.errors import EdgeError, Unavailable
 from rotation.model.reasons import Code
 from rotation.model.record import TestResult
-from rotation.model.world import Manner
+from rotation.model.world import Manner, Query
+from rotation.steps.login import current_version, password_in
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
@@ -27,15 +28,20 @@ if TYPE_CHECKING:
 # file says otherwise; an activity has 55 s, and what comes after the tests needs some of them.
 TOGETHER = 40.0
 ENOUGH = 10.0  # seconds that must be left for a request whose own timeout is longer
+LONGEST_TITLE = 100  # characters of a query
 GRACE = 2.0  # seconds in which an edge whose time is over says what it has waited for
 
 
 @dataclass(frozen=True)
 class Tried:
-    """The result of a test, with the error in place of an answer, if there was none."""
+    """The result of a test, with the error in place of an answer, if there was none.
+
+    `database`: it was asked of the database alone, which says nothing of pods.
+    """
 
     result: TestResult
     error: EdgeError | None = None
+    database: bool = False
 
 
 @dataclass(frozen=True)
@@ -79,7 +85,11 @@ def tried(asked: Round) -> list[Tried]:
 
 
 def title(test: WorkloadTest) -> str:
-    """A test as evidence names it: its path or URL, with the method where that is not GET."""
+    """A test as evidence names it: its path or URL, with the method where that is not GET, or the
+    beginning of its query."""
+    if test.sql is not None:
+        words = " ".join(test.sql.split())
+        return words if len(words) <= LONGEST_TITLE else f"{words[: LONGEST_TITLE - 3]}..."
     asked = test.path or test.url or ""
     return asked if test.method == "GET" else f"{test.method} {asked}"
 
@@ -134,13 +144,35 @@ def _tried(
         else None,
         code=problem.code if problem else None,
     )
-    return Tried(result, error)
+    return Tried(result, error, database=test.sql is not None)
 
 
 def _problem(asked: Round, test: WorkloadTest, seconds: float) -> Reason | None:
-    """Why the answer to one request of a test does not pass, if it does not. Raises `EdgeError`."""
+    """Why what one request or query is answered does not pass, if it does not.
+
+    Raises `EdgeError`.
+    """
+    if test.sql is not None:
+        return _queried(asked, test, seconds)
     answer = _ask(asked, test, seconds)
     return judge(Expectation(test.status, _fields(asked, test)), answer.status, answer.body)
+
+
+def _queried(asked: Round, test: WorkloadTest, seconds: float) -> Reason | None:
+    """Why what a query finds does not pass, if it does not: asked of the server, and of what
+    applications connect to, where that is another. Raises `EdgeError`."""
+    edges, credential = asked.edges, asked.credential
+    version = current_version(edges, credential, asked.slot)
+    password = password_in(edges, credential, version)
+    expected = _filled(test.value, asked)
+    wanted = None if expected is None else json.dumps(expected)
+    endpoint = edges.endpoint(credential)
+    for server in (edges.database(credential), *([] if endpoint is None else [endpoint])):
+        query = Query(test.sql or "", seconds, wanted)
+        problem = judge_row(expected, server.query(asked.role, password, query))
+        if problem is not None:
+            return problem
+    return None
 
 
 def _fields(asked: Round, test: WorkloadTest) -> dict[str, JsonValue]:

@@ -63,7 +63,7 @@ def _waits(one: Tried) -> bool:
     """Whether clients wait as a test did that got no answer: it asked the slot, and had the time
     for it."""
     late = one.error is not None and one.error.code is Code.TEST_OVERDUE
-    return one.result.test != SESSIONS and not late
+    return not one.database and not late
 
 
 def _kind(errors: list[EdgeError | None]) -> type[EdgeError]:
@@ -128,12 +128,12 @@ def _sessions_tried(
     try:
         looked = Look(workload, _pods(edges, workload), _sessions(edges, credential))
     except EdgeError as error:
-        return Tried(_by_sessions(error.reason, None), error)
+        return Tried(_by_sessions(error.reason, None), error, database=True)
     wrong, missing = looked.problems(credential, slot)
     if wrong is None and missing is not None and through == "preview":
         late = Unavailable(Code.PROOF_MISSING, missing.text)
-        return Tried(_by_sessions(missing, None), late)
-    return Tried(looked.result(credential, slot))
+        return Tried(_by_sessions(missing, None), late, database=True)
+    return Tried(looked.result(credential, slot), database=True)
 
 
 def _by_sessions(problem: Reason | None, role: str | None) -> TestResult:

@@ -35,8 +35,10 @@ if TYPE_CHECKING:
     from rotation.model.wire import JsonObject
     from rotation.model.world import (
         Deployment,
+        Found,
         Manner,
         Pod,
+        Query,
         Route,
         Routing,
         SecretVersion,
@@ -268,16 +270,25 @@ class MemoryReplica:
         return self._calls.read("database", f"sessions {' '.join(roles)}{self._verb}", effect)
 
     def login(self, role: str, password: Secret) -> None:
-        def effect(_: float) -> None:
-            self._connect()
-            if role in self._roles and self._roles[role].md5:
-                text = f"the server says of role {role}: server requested a hashed password"
-                raise Invalid(Code.LOGIN_NOT_SCRAM, text)
-            if not accepts(self._roles, role, password.reveal()):
-                text = f"the server says of role {role}: password authentication failed"
-                raise Denied(Code.LOGIN_REFUSED, text)
+        what = f"login {role}{self._verb}"
+        self._calls.read("database", what, lambda _: self._enter(role, password))
 
-        self._calls.read("database", f"login {role}{self._verb}", effect)
+    def query(self, role: str, password: Secret, query: Query) -> Found:
+        def effect(_: float) -> Found:
+            self._enter(role, password)
+            return self._model.found(query)
+
+        return self._calls.read("database", f"query {role} {_asked(query)}{self._verb}", effect)
+
+    def _enter(self, role: str, password: Secret) -> None:
+        """Raises for a login that is refused."""
+        self._connect()
+        if role in self._roles and self._roles[role].md5:
+            text = f"the server says of role {role}: server requested a hashed password"
+            raise Invalid(Code.LOGIN_NOT_SCRAM, text)
+        if not accepts(self._roles, role, password.reveal()):
+            text = f"the server says of role {role}: password authentication failed"
+            raise Denied(Code.LOGIN_REFUSED, text)
 
     def _connect(self) -> None:
         """Raises `Unavailable` if the server has no connection left; a replica always has some."""
@@ -291,13 +302,23 @@ class MemoryPooler:
         self.address = address
 
     def login(self, role: str, password: Secret) -> None:
-        def effect(_: float) -> None:
-            for roles in (self._model.pooled, self._model.roles):
-                if not accepts(roles, role, password.reveal()):
-                    text = f"the server says of role {role}: SASL authentication failed"
-                    raise Denied(Code.LOGIN_REFUSED, text)
+        what = f"login {role} through {self.address}"
+        self._calls.read("database", what, lambda _: self._enter(role, password))
 
-        self._calls.read("database", f"login {role} through {self.address}", effect)
+    def query(self, role: str, password: Secret, query: Query) -> Found:
+        def effect(_: float) -> Found:
+            self._enter(role, password)
+            return self._model.found(query)
+
+        what = f"query {role} {_asked(query)} through {self.address}"
+        return self._calls.read("database", what, effect)
+
+    def _enter(self, role: str, password: Secret) -> None:
+        """Raises for a login that is refused."""
+        for roles in (self._model.pooled, self._model.roles):
+            if not accepts(roles, role, password.reveal()):
+                text = f"the server says of role {role}: SASL authentication failed"
+                raise Denied(Code.LOGIN_REFUSED, text)
 
 
 class MemoryDatabase(MemoryReplica):
@@ -366,6 +387,12 @@ class MemoryDatabase(MemoryReplica):
 
 def _no_role(role: str) -> Missing:
     return Missing(Code.DATABASE_MISSING, f"role {role} does not exist")
+
+
+def _asked(query: Query) -> str:
+    """What a test's query asks, and what it must find, if it must find anything."""
+    wanted = "" if query.expected is None else f" for {query.expected}"
+    return f"{query.statement} {query.timeout:g}{wanted}"
 
 
 def _how(manner: Manner) -> str:
