@@ -178,7 +178,7 @@ def statement(value: str) -> str:
         raise ValueError("must be one query, without a semicolon at its end")
     if "{role}" in text or "{slot}" in text:
         raise ValueError(
-            "{role} and {slot} are filled in in `value` alone: in SQL the role is current_user"
+            "{role} and {slot} are filled in in `value` alone: in SQL the role is session_user"
         )
     return text
 

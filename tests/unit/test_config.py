@@ -265,7 +265,7 @@ GOOD: list[tuple[str, Any, str, Any]] = [
     (f"{WORKLOAD}.tests.1", {"sql": "table orders"}, "workloads.0.tests.1.reaches_standby", True),
     (
         f"{WORKLOAD}.tests.1",
-        {"sql": "select current_user", "value": "{role}"},
+        {"sql": "select session_user", "value": "{role}"},
         "workloads.0.tests.1.proves_role",
         False,
     ),

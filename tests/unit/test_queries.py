@@ -70,10 +70,10 @@ def test_it_is_asked_through_what_applications_connect_to_as_well() -> None:
 
 
 def test_what_is_filled_in_is_filled_in_in_the_value_alone() -> None:
-    found = edges({"sql": "select current_user", "value": "{role}/{slot} ü"})
+    found = edges({"sql": "select session_user", "value": "{role}/{slot} ü"})
     results(found)
     (asked,) = queries(found)
-    assert asked.endswith(r'select current_user 10 for "orders_green/green \u00fc"')
+    assert asked.endswith(r'select session_user 10 for "orders_green/green \u00fc"')
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_evidence_names_the_beginning_of_a_long_one() -> None:
 
 def test_it_proves_no_role_of_the_workloads() -> None:
     """Whoever asks as the role is the role: sessions still have to prove whose pods use it."""
-    found = edges({"sql": "select current_user", "value": "{role}"})
+    found = edges({"sql": "select session_user", "value": "{role}"})
     (workload,) = found.configuration.credential("orders-db").workloads
     assert not workload.names_role
     own, sessions = proving.collect(
