@@ -331,8 +331,14 @@ def test_a_tests_query_leaves_nothing_on_a_connection_that_the_pooler_keeps(
         assert caught.value.code is Code.TEST_QUERY
         own = "select count(*) from pg_prepared_statements"
         assert edge.query(GREEN, password, Query(own, 9, "0")) == "as expected"
-        theirs = {"host": "127.0.0.1", "port": pooler.port, "dbname": "orders", "user": GREEN}
-        with psycopg.connect(**theirs, password=password.reveal(), sslmode="disable") as connection:
+        with psycopg.connect(
+            host="127.0.0.1",
+            port=pooler.port,
+            dbname="orders",
+            user=GREEN,
+            password=password.reveal(),
+            sslmode="disable",
+        ) as connection:
             shown = connection.execute(
                 "SELECT current_setting('statement_timeout'),"
                 " current_setting('transaction_read_only')"
