@@ -50,6 +50,7 @@ from rotation.config.fields import (
     RoleName,
     SecretName,
     ServicePort,
+    Statement,
     TemplatePath,
     TestPath,
     TestUrl,
@@ -210,18 +211,26 @@ class SlotLogin(Section):
 
 
 WITH_BODY = {"POST", "PUT", "PATCH"}
+WITH_SQL = {"sql", "value", "repeat", "timeout"}
+
+
+LONGEST_QUERY = timedelta(seconds=20)
 
 
 class WorkloadTest(Section):
-    """One HTTP request that must succeed `repeat` times in a row.
+    """One HTTP request, or one SQL query as the slot's role, that must succeed `repeat` times in a
+    row.
 
-    `{role}` and `{slot}` in `json`, `path`, `url`, `headers` and `body` stand for the slot under
-    test. `status` is what must be answered; every key of `json`, a field's name or a JSON Pointer,
-    must lead to just that value in the answer.
+    `{role}` and `{slot}` in `json`, `path`, `url`, `headers`, `body` and `value` stand for the slot
+    under test. `status` is what must be answered; every key of `json`, a field's name or a JSON
+    Pointer, must lead to just that value in the answer. A query's first row must have `value` in
+    its first column.
     """
 
     path: TestPath | None = None
     url: TestUrl | None = None
+    sql: Statement | None = None
+    value: JsonScalar = None  # with `sql`; None: whatever it answers
     method: Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"] = "GET"
     scheme: Literal["http", "https"] = "http"  # that pods speak, with `path`
     port: ServicePort = None  # with `path`; the workload's unless given
@@ -236,8 +245,24 @@ class WorkloadTest(Section):
 
     @model_validator(mode="after")
     def _one_target(self) -> Self:
-        if (self.path is None) == (self.url is None):
-            raise ValueError("give either `path` (through the Service) or `url`")
+        if sum(target is not None for target in (self.path, self.url, self.sql)) != 1:
+            raise ValueError("give one of `path` (through the Service), `url` and `sql`")
+        return self
+
+    @model_validator(mode="after")
+    def _fitting_query(self) -> Self:
+        """Refuses what has no meaning for a query, or without one."""
+        if self.sql is None:
+            if "value" in self.model_fields_set:
+                raise ValueError("`value` goes with `sql`: it is the first column of its first row")
+            return self
+        for name, field in type(self).model_fields.items():
+            if name not in WITH_SQL and getattr(self, name) != field.default:
+                raise ValueError(f"`{field.alias}` does not go with `sql`")
+        if "value" in self.model_fields_set and self.value is None:
+            raise ValueError("`value` cannot be null: ask for `... IS NULL`, which is true")
+        if self.timeout > LONGEST_QUERY:
+            raise ValueError("`timeout` must be 20s at most with `sql`")
         return self
 
     @model_validator(mode="after")
@@ -259,14 +284,17 @@ class WorkloadTest(Section):
 
     @property
     def reaches_standby(self) -> bool:
-        """Whether it can test a slot that does not serve: through `preview`, or by a URL or header
-        that names the slot."""
+        """Whether it can test a slot that does not serve: through `preview`, by a URL or header
+        that names the slot, or as its role."""
         names = (self.url or "", *self.headers.values())
-        return self.path is not None or any("{slot}" in name for name in names)
+        return self.url is None or any("{slot}" in name for name in names)
 
     @property
     def proves_role(self) -> bool:
-        """Whether it passes only if the answer names the slot's role."""
+        """Whether it passes only if the answer names the slot's role.
+
+        A query never does: it is the app's own session, and says nothing of the workload's.
+        """
         values = (self.expect or {}).values()
         return any(isinstance(value, str) and "{role}" in value for value in values)
 

@@ -161,6 +161,28 @@ def header_name(value: str) -> str:
     return value
 
 
+LONGEST_STATEMENT = 4000  # characters
+
+
+def statement(value: str) -> str:
+    """A query of a test, without white space around it, if it can be one.
+
+    The server says whether it is; here is refused what would be misunderstood.
+    """
+    text = value.strip()
+    if not text or len(text) > LONGEST_STATEMENT:
+        raise ValueError(f"must be one query, of {LONGEST_STATEMENT} characters at most")
+    if not all(letter.isprintable() or letter in "\n\t" for letter in text):
+        raise ValueError("must be printable text, line breaks and tabs aside")
+    if text.endswith(";"):
+        raise ValueError("must be one query, without a semicolon at its end")
+    if "{role}" in text or "{slot}" in text:
+        raise ValueError(
+            "{role} and {slot} are filled in in `value` alone: in SQL the role is session_user"
+        )
+    return text
+
+
 def json_scalar(value: object) -> object:
     """The value, if JSON has it as a text, whole number, true, false or null."""
     if value is None or isinstance(value, str | int | bool):
@@ -298,4 +320,5 @@ HeaderValue = Annotated[
     str,
     AfterValidator(matching(r"[\x21-\x7e]([\x20-\x7e]{0,998}[\x21-\x7e])?", "one line of ASCII")),
 ]
+Statement = Annotated[str, AfterValidator(statement)]
 JsonScalar = Annotated[str | int | bool | None, BeforeValidator(json_scalar)]

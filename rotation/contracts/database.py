@@ -5,19 +5,27 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from rotation.model.world import Role, Session
+    from rotation.model.world import Found, Query, Role, Session
     from rotation.secrecy import Secret
 
 
 class Entrance(Protocol):
     """Where applications log in: a server, or a pooler in front of it, to which one can do nothing
-    else. `address` is the host and port, for messages."""
+    but what they do. `address` is the host and port, for messages."""
 
     @property
     def address(self) -> str: ...
 
     def login(self, role: str, password: Secret) -> None:
         """Logs in as the role, for a session of its own. Raises `Denied` if that is refused."""
+
+    def query(self, role: str, password: Secret, query: Query) -> Found:
+        """What a test's query finds in the application's database, asked as the role.
+
+        It is asked in a transaction that is read-only and rolled back, for a session of its own.
+        Raises what `login` raises, `Invalid` with `TEST_QUERY` if the server refuses the statement,
+        `Denied` if the role lacks a right, and `Unavailable` without an answer in time.
+        """
 
 
 class DatabaseReader(Entrance, Protocol):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from rotation.model.world import PLAIN
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from datetime import datetime
 
     from rotation.config import Configuration, Credential
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from rotation.contracts.vault import Vault, VaultReader
     from rotation.model.world import Answer, Manner
     from rotation.settings import Settings
+
+T = TypeVar("T")
 
 
 class Readers(Protocol):
@@ -65,6 +67,12 @@ class Readers(Protocol):
 
     def trusts(self, authority: str) -> None:
         """Raises `Invalid` for an `authority` that `fetch` could not go by."""
+
+    def side_by_side(self, calls: Sequence[Callable[[], T]], seconds: float) -> list[T | None]:
+        """What each call returned, in their order; None for one that has not ended after `seconds`.
+
+        They run side by side, some at a time. Raises what the first of them raised.
+        """
 
     def now(self) -> datetime: ...
 

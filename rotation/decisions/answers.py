@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 from rotation.model.reasons import Code, Reason, reason
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from rotation.model.world import Slot
+    from rotation.model.world import Found, Slot
 
 INDEX = re.compile(r"0|[1-9][0-9]{0,8}")  # of a list, as JSON Pointers write it
 ABSENT = object()
@@ -57,6 +57,20 @@ def judge(expected: Expectation, status: int, body: bytes) -> Reason | None:
         if answered is ABSENT or not equal:
             return reason(Code.TEST_FIELD, f"JSON field {key!r} is not {expected_value!r}")
     return None
+
+
+def judge_row(expected: object, found: Found) -> Reason | None:
+    """Why what a query found does not pass, or None if it does. Quotes the expected value alone."""
+    match found:
+        case "as expected":
+            return None
+        case "another value":
+            text = f"the first column of the first row is not {expected!r}"
+        case "no row":
+            text = f"there is no row, whose first column must be {expected!r}"
+        case _:
+            assert_never(found)
+    return reason(Code.TEST_VALUE, text)
 
 
 def _at(document: object, key: str) -> object:

@@ -11,19 +11,20 @@ import logging
 import time
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
 from rotation import log
 from rotation import settings as app_settings
 from rotation.clouds import named
+from rotation.edges import threads
 from rotation.model.errors import ConfigurationError, Invalid
 from rotation.model.reasons import Code
 from rotation.model.targets import SecretTarget
 from rotation.model.world import PLAIN
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from rotation import config
     from rotation.contracts.database import Database, Entrance
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from rotation.model.world import Answer, Manner
     from rotation.secrecy import Secret
     from rotation.settings import Settings
+
+T = TypeVar("T")
 
 RECEIVERS = ("APPLICATIONINSIGHTS_CONNECTION_STRING", "OTEL_EXPORTER_OTLP_ENDPOINT")
 # Settings by which the platform's worker sends telemetry of its own. The host then no longer takes
@@ -249,6 +252,9 @@ class AzureEdges:
         from rotation.edges.web import trusting
 
         trusting(authority)
+
+    def side_by_side(self, calls: Sequence[Callable[[], T]], seconds: float) -> list[T | None]:
+        return threads.side_by_side(calls, seconds)
 
     def now(self) -> datetime:
         return datetime.now(UTC)

@@ -598,8 +598,38 @@ class Code(StrEnum):
     TEST_NO_ANSWER = (
         "test-no-answer",
         Area.TESTS,
-        "a `url` that the app cannot reach: private network, DNS",
-        "make it reachable from the app, or test through `path`",
+        "a `url` that the app cannot reach (private network, DNS), or an `sql` that takes too long",
+        "make it reachable from the app, or test through `path`; let the query look at less",
+        NEVER,
+    )
+    TEST_QUERY = (
+        "test-query",
+        Area.TESTS,
+        (
+            "the server refuses the query of a test, as the slot's role; the text has its SQLSTATE "
+            "([list](https://www.postgresql.org/docs/current/errcodes-appendix.html))"
+        ),
+        (
+            "run it as either role. 42501: grant both the same; 42P01: their `search_path` "
+            "differs, or it is not there; 25006: it writes, as no test may"
+        ),
+        NEVER,
+    )
+    TEST_VALUE = (
+        "test-value",
+        Area.TESTS,
+        "the first column of the first row that the query of a test finds is not its `value`",
+        "run it as the slot's role; an `int` is no text: cast what is to be compared with one",
+        NEVER,
+    )
+    TEST_OVERDUE = (
+        "test-overdue",
+        Area.TESTS,
+        (
+            "a test for which no time was left: all tests of a step have 40 s together, and "
+            "others, or its own repetitions, took too much of them; or the app was held up"
+        ),
+        "let them answer sooner, with fewer `repeat`s, or make them fewer",
         NEVER,
     )
     TEST_METADATA = (

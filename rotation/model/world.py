@@ -240,6 +240,22 @@ class Answer:
     body: bytes
 
 
+@dataclass(frozen=True)
+class Query:
+    """A test's query, of one statement. `timeout` is in seconds, for all of it.
+
+    `expected` is a JSON scalar, as text, that the first column of the first row must be equal to;
+    None where it only has to succeed.
+    """
+
+    statement: str
+    timeout: float
+    expected: str | None = None
+
+
+Found = Literal["as expected", "another value", "no row"]
+
+
 TemplatePolicy = Literal["refuse", "warn", "sync"]
 
 

@@ -16,7 +16,9 @@ from rotation.secrecy import new_password
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from rotation.config import Credential
     from rotation.contracts.database import DatabaseReader
+    from rotation.contracts.edges import Readers
     from rotation.model.world import SecretVersion, Slot
     from rotation.secrecy import Secret
     from rotation.steps.running import Step
@@ -30,7 +32,7 @@ def stage(step: Step) -> Staged:
     its tags, which whoever may write secrets may write too: they would choose the password.
     """
     credential, login = step.credential, step.login
-    live = _current(step, other(step.slot))
+    live = current_version(step.edges, credential, other(step.slot))
     shown = SecretTarget(live.secret, live.version)
     value = changed(
         credential.shape, step.vault.value(shown), (login.role, new_password()), str(shown)
@@ -59,7 +61,7 @@ def activate(step: Step) -> None:
     Raises `Conflict` unless the staged version is the current one. Earlier versions that are still
     enabled come from an answer that was lost, or from somebody else.
     """
-    current = _current(step, step.slot)
+    current = current_version(step.edges, step.credential, step.slot)
     if current.version != step.version:
         raise Conflict(
             Code.FOREIGN_VERSION,
@@ -67,7 +69,7 @@ def activate(step: Step) -> None:
             f"{step.version} that this rotation staged: whoever may set secrets in "
             f"{step.credential.vault} could have written it",
         )
-    step.standby.activate(_password(step, current))
+    step.standby.activate(password_in(step.edges, step.credential, current))
     for version in step.vault.versions(step.credential.secret(step.slot)):
         if version.enabled and _is_earlier(version, current):
             step.standby.disable(version.version)
@@ -94,14 +96,15 @@ def verify(step: Step) -> None:
 
 def _prove(step: Step, slot: Slot, wanted: str | None = None) -> None:
     """Logs in as a slot's role. Raises what `verify` raises."""
-    current = _current(step, slot)
+    current = current_version(step.edges, step.credential, slot)
     if wanted is not None and current.version != wanted:
         raise Conflict(
             Code.FOREIGN_VERSION,
             f"the current version of secret {current.secret} is {current.version}, not {wanted}: "
             "somebody else wrote it",
         )
-    database, password = step.edges.database(step.credential), _password(step, current)
+    database = step.edges.database(step.credential)
+    password = password_in(step.edges, step.credential, current)
     database.login(step.credential.slots[slot].role, password)
     # What is not new they have had for long: the way back never waits for one of them.
     if wanted is not None:
@@ -137,19 +140,21 @@ def _passing(behind: Code, server: str) -> Iterator[None]:
         raise Unavailable(behind, text) from None
 
 
-def _current(step: Step, slot: Slot) -> SecretVersion:
+def current_version(edges: Readers, credential: Credential, slot: Slot) -> SecretVersion:
     """The current version of a slot's secret. Raises `Conflict` if it is gone or disabled."""
-    secret = step.credential.secret(slot)
-    current = step.vault.current(secret)
+    secret = credential.secret(slot)
+    current = edges.vault(credential.vault).current(secret)
     if current is None or not current.enabled:
         state = "does not exist" if current is None else "is disabled"
         raise Conflict(Code.VERSION_GONE, f"the current version of secret {secret} {state}")
     return current
 
 
-def _password(step: Step, version: SecretVersion) -> Secret:
+def password_in(edges: Readers, credential: Credential, version: SecretVersion) -> Secret:
+    """The password that a version of a slot's secret holds. Raises `EdgeError`."""
     secret = SecretTarget(version.secret, version.version)
-    return read(step.credential.shape, step.vault.value(secret), str(secret)).password
+    value = edges.vault(credential.vault).value(secret)
+    return read(credential.shape, value, str(secret)).password
 
 
 def await_sessions(step: Step) -> Watched:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
-from rotation.decisions.answers import Expectation, fill, judge
 from rotation.decisions.proof import missing_sessions, wrong_login
 from rotation.decisions.sessions import Origin, counted, networks
 from rotation.decisions.templates import MOST
@@ -16,20 +13,19 @@ from rotation.model import wire
 from rotation.model.errors import Denied, EdgeError, Invalid, Unavailable
 from rotation.model.reasons import Code, Reason, reason
 from rotation.model.record import Evidence, SessionCount, TestResult
-from rotation.model.world import SLOTS, Manner, other
-from rotation.steps import strangers
+from rotation.model.world import SLOTS, other
+from rotation.steps import asking, strangers
+from rotation.steps.asking import Tried, title
 from rotation.steps.drift import drift
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pydantic import JsonValue
-
-    from rotation.config import Credential, Workload, WorkloadTest
+    from rotation.config import Credential, Workload
     from rotation.contracts.edges import Readers
     from rotation.model.activities import Through
     from rotation.model.record import KnownBy
-    from rotation.model.world import Answer, Pod, Session, Slot
+    from rotation.model.world import Pod, Session, Slot
     from rotation.steps.running import Step
 
 
@@ -38,31 +34,36 @@ def test(step: Step) -> None:
 
     They need not pass at once, since routes take a moment to settle. Raises `Invalid` if they do
     not within one bounded watch. If all that failed were refused by the API server in between, or
-    (before the swap, when no client waits, or of the database alone) got no answer, it raises what
-    is tried again.
+    (before the swap, when no client waits, or of the database alone) got no answer, or had no time
+    left for one, it raises what is tried again.
     """
     through = step.reference.through or "service"
-    give_up = step.edges.now().timestamp() + step.edges.settings.watch_seconds
+    edges, until = step.edges, asking.until(step.edges)
+    asked = asking.Round(edges, step.credential, step.workload, step.slot, through, until)
+    give_up = edges.now().timestamp() + edges.settings.watch_seconds
     while True:
-        tried = _tried(step.edges, step.credential, step.workload, step.slot, through)
+        tried = asking.tried(asked)
         if not step.workload.names_role:
-            sessions = _sessions_tried(
-                step.edges, step.credential, step.workload, step.slot, through
-            )
-            tried.append(sessions)
-        failed = [(result, error) for result, error in tried if not result.passed]
+            tried.append(_sessions_tried(edges, step.credential, step.workload, step.slot, through))
+        failed = [one for one in tried if not one.result.passed]
         if not failed:
             return
-        if step.edges.now().timestamp() >= give_up:
-            told = "; ".join(f"{result.test}: {result.problem}" for result, _ in failed)
+        if edges.now().timestamp() >= give_up:
+            told = "; ".join(f"{one.result.test}: {one.result.problem}" for one in failed)
             text = f"tests of the {step.slot} slot failed: {told}; {step.deployment.logs}"
-            errors = [error for _, error in failed]
+            errors = [one.error for one in failed]
             kind = _kind(errors)
-            asked = any(result.test != SESSIONS for result, _ in failed)
-            if through == "service" and kind is Unavailable and asked:
+            if through == "service" and kind is Unavailable and any(map(_waits, failed)):
                 kind = Invalid
             raise kind(_code(errors), text)
-        step.edges.sleep(1)
+        edges.sleep(1)
+
+
+def _waits(one: Tried) -> bool:
+    """Whether clients wait as a test did that got no answer: it asked the slot, and had the time
+    for it."""
+    late = one.error is not None and one.error.code is Code.TEST_OVERDUE
+    return not one.database and not late
 
 
 def _kind(errors: list[EdgeError | None]) -> type[EdgeError]:
@@ -91,7 +92,7 @@ def problems(edges: Readers, credential: Credential) -> Iterator[Reason]:
             try:
                 edges.trusts(test.certificate_authority)
             except Invalid as error:
-                text = f"workload {workload.name}: test {_title(test)}: {error.message}"
+                text = f"workload {workload.name}: test {title(test)}: {error.message}"
                 yield reason(error.code, text)
 
 
@@ -100,104 +101,21 @@ def evidence(step: Step) -> Evidence:
 
 
 def run_tests(
-    edges: Readers, credential: Credential, workload: Workload, slot: Slot, through: Through
+    edges: Readers,
+    credential: Credential,
+    workload: Workload,
+    slot: Slot,
+    through: Through,
+    until: float | None = None,
 ) -> list[TestResult]:
-    """The results of one round of a workload's tests.
+    """The results of one round of a workload's tests, in the order of the file.
 
     It goes through the production Service, or the preview one, where only some reach the standby.
+    It ends at the timestamp `until`, as all tests of a step do: one that begins now unless given.
     """
-    return [result for result, _ in _tried(edges, credential, workload, slot, through)]
-
-
-def _tried(
-    edges: Readers, credential: Credential, workload: Workload, slot: Slot, through: Through
-) -> list[tuple[TestResult, EdgeError | None]]:
-    """The results of one round, each with the error in place of an answer, if there was none."""
-    role = credential.slots[slot].role
-    return [
-        _run(edges, workload, test, role, slot, through)
-        for test in workload.tests
-        if through == "service" or test.reaches_standby
-    ]
-
-
-def _run(
-    edges: Readers, workload: Workload, test: WorkloadTest, role: str, slot: Slot, through: Through
-) -> tuple[TestResult, EdgeError | None]:
-    """The result of one test, asked `repeat` times or until it fails, and why it got no answer."""
-    fields = {
-        key: fill(value, role, slot) if isinstance(value, str) else value
-        for key, value in (test.expect or {}).items()
-    }
-    problem: Reason | None = None
-    unanswered: EdgeError | None = None
-    attempts = 0
-    while problem is None and attempts < test.repeat:
-        attempts += 1
-        try:
-            answer = _ask(edges, workload, test, role, slot, through)
-        except EdgeError as error:
-            unanswered, problem = error, error.reason
-        else:
-            problem = judge(Expectation(test.status, fields), answer.status, answer.body)
-    result = TestResult(
-        test=_title(test),
-        passed=problem is None,
-        problem=problem.text if problem else None,
-        attempts=attempts,
-        role=role if problem is None and role in fields.values() else None,
-        code=problem.code if problem else None,
-    )
-    return result, unanswered
-
-
-def _ask(
-    edges: Readers, workload: Workload, test: WorkloadTest, role: str, slot: Slot, through: Through
-) -> Answer:
-    """The workload's answer to one request of a test."""
-    timeout, manner = test.timeout.total_seconds(), _manner(test, role, slot)
-    if test.url is not None:
-        url = fill(test.url, quote(role, safe=""), slot)
-        return edges.fetch(url, timeout, manner, test.certificate_authority)
-    target = workload.production if through == "service" else workload.standby
-    if test.port is not None:
-        target = replace(target, port=str(test.port))
-    path = fill(test.path or "/", quote(role, safe=""), slot)
-    return edges.traffic(workload.cluster).ask(target, path, timeout, manner)
-
-
-def _title(test: WorkloadTest) -> str:
-    """A test as evidence names it: its path or URL, with the method where that is not GET."""
-    asked = test.path or test.url or ""
-    return asked if test.method == "GET" else f"{test.method} {asked}"
-
-
-def _manner(test: WorkloadTest, role: str, slot: Slot) -> Manner:
-    """How a test asks, with `{role}` and `{slot}` filled in."""
-    # Percent-encoded, since headers are ASCII and a role's name need not be.
-    headers = {
-        name: fill(value, quote(role, safe=""), slot) for name, value in test.headers.items()
-    }
-    if test.body is None:
-        return Manner(test.method, headers, scheme=test.scheme)
-    filled = _filled(test.body, role, slot)
-    text, kind = filled, "text/plain; charset=utf-8"
-    if not isinstance(text, str):
-        text, kind = json.dumps(filled, ensure_ascii=False), "application/json"
-    if not any(name.lower() == "content-type" for name in headers):
-        headers["Content-Type"] = kind
-    return Manner(test.method, headers, text.encode(), test.scheme)
-
-
-def _filled(value: JsonValue, role: str, slot: Slot) -> JsonValue:
-    """A JSON value with `{role}` and `{slot}` filled in in its texts."""
-    if isinstance(value, str):
-        return fill(value, role, slot)
-    if isinstance(value, list):
-        return [_filled(item, role, slot) for item in value]
-    if isinstance(value, dict):
-        return {key: _filled(item, role, slot) for key, item in value.items()}
-    return value
+    ends = asking.until(edges) if until is None else until
+    asked = asking.Round(edges, credential, workload, slot, through, ends)
+    return [one.result for one in asking.tried(asked)]
 
 
 SESSIONS = "database sessions"  # the name of the test that they are
@@ -205,16 +123,17 @@ SESSIONS = "database sessions"  # the name of the test that they are
 
 def _sessions_tried(
     edges: Readers, credential: Credential, workload: Workload, slot: Slot, through: Through
-) -> tuple[TestResult, EdgeError | None]:
+) -> Tried:
     """What the sessions of the slot's pods prove, with the error where that may pass by itself."""
     try:
         looked = Look(workload, _pods(edges, workload), _sessions(edges, credential))
     except EdgeError as error:
-        return _by_sessions(error.reason, None), error
+        return Tried(_by_sessions(error.reason, None), error, database=True)
     wrong, missing = looked.problems(credential, slot)
     if wrong is None and missing is not None and through == "preview":
-        return _by_sessions(missing, None), Unavailable(Code.PROOF_MISSING, missing.text)
-    return looked.result(credential, slot), None
+        late = Unavailable(Code.PROOF_MISSING, missing.text)
+        return Tried(_by_sessions(missing, None), late, database=True)
+    return Tried(looked.result(credential, slot), database=True)
 
 
 def _by_sessions(problem: Reason | None, role: str | None) -> TestResult:
@@ -268,6 +187,7 @@ def collect(edges: Readers, credential: Credential, slot: Slot) -> Evidence:
     Sessions are those of the server and of its read replicas.
     """
     problems: list[str] = []
+    until = asking.until(edges)
     tests: dict[str, list[TestResult]] = {}
     pods: dict[str, dict[Slot, list[str]]] = {}
     templates: dict[str, list[str]] = {}
@@ -276,7 +196,8 @@ def collect(edges: Readers, credential: Credential, slot: Slot) -> Evidence:
     for workload in credential.workloads:
         seen: dict[Slot, list[Pod]] = {}
         with _noted(problems):
-            tests[workload.name] = run_tests(edges, credential, workload, slot, "service")
+            results = run_tests(edges, credential, workload, slot, "service", until)
+            tests[workload.name] = results
         with _noted(problems):
             seen = _pods(edges, workload)
             pods[workload.name] = {s: [pod.name for pod in seen[s]] for s in seen}

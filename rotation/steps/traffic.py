@@ -14,7 +14,7 @@ from rotation.model.activities import Moved
 from rotation.model.errors import Conflict, EdgeError, Unavailable
 from rotation.model.reasons import Code
 from rotation.model.world import SLOTS, other, shown_slot
-from rotation.steps import strangers
+from rotation.steps import asking, strangers
 from rotation.steps.drift import drift, own_containers
 from rotation.steps.login import verify
 from rotation.steps.proving import run_tests
@@ -148,11 +148,19 @@ def _drift(step: Step, deployments: Deployments) -> tuple[str, ...]:
 
 
 def _fails(step: Step, slot: Slot) -> bool:
-    """Whether the slot that serves fails its tests, a few times in a row."""
+    """Whether the slot that serves fails its tests, a few times in a row.
+
+    Raises `Unavailable` if there was no time for them, which says nothing of it.
+    """
+    until = asking.until(step.edges)
     for left in reversed(range(ROUNDS)):
-        results = run_tests(step.edges, step.credential, step.workload, slot, "service")
-        if all(result.passed for result in results):
+        results = run_tests(step.edges, step.credential, step.workload, slot, "service", until)
+        failed = [result for result in results if not result.passed]
+        if not failed:
             return False
+        if all(result.code == Code.TEST_OVERDUE for result in failed):
+            text = f"whether {slot} serves was not seen in time: {failed[0].problem}"
+            raise Unavailable(Code.TEST_OVERDUE, text)
         if left:
             step.edges.sleep(1)
     return True

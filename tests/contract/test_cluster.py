@@ -19,6 +19,7 @@ import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -40,6 +41,7 @@ from rotation.edges.cluster.client import Api
 from rotation.edges.cluster.deployments import Deployments
 from rotation.edges.cluster.patches import DID, MANAGER, ROTATION, VERSION
 from rotation.edges.cluster.services import Services
+from rotation.edges.threads import side_by_side
 from rotation.model.errors import Conflict, Denied, EdgeError, Invalid, Missing, Unavailable
 from rotation.model.reasons import Code
 from rotation.model.targets import DeploymentTarget, SecretKeyTarget, ServiceTarget
@@ -1425,6 +1427,14 @@ def test_ask_of_pods_that_do_not_speak_tls(cluster: Edge, echo: ServiceTarget) -
     with pytest.raises(Unavailable) as caught:
         cluster.traffic.ask(echo, "/orders", 10, Manner(scheme="https"))
     assert caught.value.code is Code.PROXY_TLS
+
+
+def test_many_ask_at_once_and_each_gets_its_own_answer(cluster: Edge, echo: ServiceTarget) -> None:
+    """Through one client, as a workload's tests do."""
+    paths = [f"/orders/{number}" for number in range(12)]
+    calls = [partial(cluster.traffic.ask, echo, path, 20) for path in paths]
+    answers = side_by_side(calls, 30)
+    assert [json.loads(answer.body)["path"] for answer in answers if answer] == paths
 
 
 def test_ask_does_not_wait_longer_than_told(cluster: Edge, echo: ServiceTarget) -> None:

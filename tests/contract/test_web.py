@@ -6,12 +6,14 @@ import socket
 import ssl
 import threading
 from contextlib import contextmanager, suppress
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from local.tls import Authority
+from rotation.edges.threads import side_by_side
 from rotation.edges.web import LONGEST_BODY, fetch
 from rotation.model.errors import Invalid, Unavailable
 from rotation.model.reasons import Code
@@ -106,6 +108,21 @@ def test_a_slow_answer_is_no_answer(server: Server) -> None:
     server.pause = 10
     with pytest.raises(Unavailable, match=r"GET http://127\.0\.0\.1:\d+ got no answer"):
         fetch(server.url, 0.3)
+
+
+def test_many_at_once_are_each_answered_and_each_by_its_own_deadline(server: Server) -> None:
+    """A wait in vain beside them takes none of their time."""
+    server.pause = 0.2
+
+    def answered(number: int) -> int | str:
+        try:
+            return fetch(f"{server.url}/{number}", 0.02 if number % 2 else 20).status
+        except Unavailable as error:
+            return str(error.code)
+
+    numbers = range(200, 216)
+    found = side_by_side([partial(answered, number) for number in numbers], 30)
+    assert found == [str(Code.TEST_NO_ANSWER) if number % 2 else number for number in numbers]
 
 
 def test_a_server_that_is_down() -> None:

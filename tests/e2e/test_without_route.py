@@ -20,13 +20,14 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
 
 HEALTHY = {"path": "/healthz", "repeat": 1}
+AS_THE_ROLE = {"sql": "select session_user from orders limit 1", "value": "{role}", "repeat": 1}
 
 
 @pytest.fixture(scope="module")
 def unnamed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """One workload with a test that names no role, and one with no test at all."""
+    """One workload with tests of which no answer is its own word on the role, and one with none."""
     api, web = QUICK["workloads"]
-    workloads = [{**api, "tests": [HEALTHY]}, {**web, "tests": []}]
+    workloads = [{**api, "tests": [HEALTHY, AS_THE_ROLE]}, {**web, "tests": []}]
     folder: Path = tmp_path_factory.mktemp("unnamed")
     credential = QUICK | {"workloads": workloads}
     with Stack(folder, Options(replicas=2, watch_seconds=2, credential=credential)) as stack:
@@ -57,6 +58,8 @@ def test_it_is_rotated_and_no_request_fails(unnamed: Stack, decision: str) -> No
     assert evidence["stillInUse"] == []
     found = {name: (one["test"], one["role"]) for name, one in proofs(evidence).items()}
     assert found == dict.fromkeys(world.WORKLOADS, ("database sessions", role))
+    (_, query, _) = evidence["tests"]["api"]
+    assert (query["test"], query["passed"], query["role"]) == (AS_THE_ROLE["sql"], True, None)
     rows = [row for row in evidence["sessions"] if row["role"] == role]
     assert {row["slot"] for row in rows} == {other(before)}
     assert record["outcome"] == ("completed" if decision == "approve" else "rolled-back")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
-    from rotation.model.world import Session
+    from rotation.model.world import Found, Query, Session
     from tests.memory.clock import Clock
 
 Roles = dict[str, "RoleState"]
@@ -31,6 +32,9 @@ class DatabaseModel:
 
     `late`: seconds until a pooler knows of it.
 
+    `answers`: what queries of tests find in the first column of their first row, by statement; an
+    error that they get, or None for no row. Others find what is expected of them.
+
     Whoever changes a role calls `wrote` afterwards.
     """
 
@@ -43,6 +47,7 @@ class DatabaseModel:
     readers: list[Session] = field(default_factory=list)  # on the read replicas, of anybody
     most: int | None = None
     used: Callable[[], int] = lambda: 0
+    answers: dict[str, Exception | str | int | bool | None] = field(default_factory=dict)
     _log: list[tuple[datetime, Roles]] = field(default_factory=list)
 
     def wrote(self) -> None:
@@ -70,6 +75,19 @@ class DatabaseModel:
     def full(self) -> bool:
         """Whether a new connection is refused, whoever asks, before any password is looked at."""
         return self.most is not None and self.used() >= self.most
+
+    def found(self, query: Query) -> Found:
+        """What a query finds. Raises the error that it gets."""
+        if query.statement not in self.answers:
+            return "as expected"
+        answer = self.answers[query.statement]
+        if isinstance(answer, Exception):
+            raise answer
+        if query.expected is None:
+            return "as expected"
+        if answer is None:
+            return "no row"
+        return "as expected" if json.dumps(answer) == query.expected else "another value"
 
     def accepts(self, role: str, password: str | None) -> bool:
         return accepts(self.roles, role, password)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import unquote
 
 from rotation.model.errors import Conflict, Denied, Invalid, Missing, Unavailable
@@ -21,7 +21,7 @@ from tests.memory.database import accepts
 from tests.memory.world import World
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from datetime import datetime
     from typing import Literal
 
@@ -35,8 +35,10 @@ if TYPE_CHECKING:
     from rotation.model.wire import JsonObject
     from rotation.model.world import (
         Deployment,
+        Found,
         Manner,
         Pod,
+        Query,
         Route,
         Routing,
         SecretVersion,
@@ -46,6 +48,8 @@ if TYPE_CHECKING:
     from tests.memory.calls import Calls
     from tests.memory.cluster import DeploymentState, ServiceState
     from tests.memory.database import Roles
+
+T = TypeVar("T")
 
 
 class WorldEdges:
@@ -116,6 +120,11 @@ class WorldEdges:
 
     def trusts(self, authority: str) -> None:
         self._calls.read("web", f"trusts {authority}", lambda _: None)
+
+    def side_by_side(self, calls: Sequence[Callable[[], T]], seconds: float) -> list[T | None]:
+        """One after the other: threads would draw faults in an order that no seed gives."""
+        del seconds
+        return [call() for call in calls]
 
     def now(self) -> datetime:
         return self.clock.now
@@ -261,16 +270,25 @@ class MemoryReplica:
         return self._calls.read("database", f"sessions {' '.join(roles)}{self._verb}", effect)
 
     def login(self, role: str, password: Secret) -> None:
-        def effect(_: float) -> None:
-            self._connect()
-            if role in self._roles and self._roles[role].md5:
-                text = f"the server says of role {role}: server requested a hashed password"
-                raise Invalid(Code.LOGIN_NOT_SCRAM, text)
-            if not accepts(self._roles, role, password.reveal()):
-                text = f"the server says of role {role}: password authentication failed"
-                raise Denied(Code.LOGIN_REFUSED, text)
+        what = f"login {role}{self._verb}"
+        self._calls.read("database", what, lambda _: self._enter(role, password))
 
-        self._calls.read("database", f"login {role}{self._verb}", effect)
+    def query(self, role: str, password: Secret, query: Query) -> Found:
+        def effect(_: float) -> Found:
+            self._enter(role, password)
+            return self._model.found(query)
+
+        return self._calls.read("database", f"query {role} {_asked(query)}{self._verb}", effect)
+
+    def _enter(self, role: str, password: Secret) -> None:
+        """Raises for a login that is refused."""
+        self._connect()
+        if role in self._roles and self._roles[role].md5:
+            text = f"the server says of role {role}: server requested a hashed password"
+            raise Invalid(Code.LOGIN_NOT_SCRAM, text)
+        if not accepts(self._roles, role, password.reveal()):
+            text = f"the server says of role {role}: password authentication failed"
+            raise Denied(Code.LOGIN_REFUSED, text)
 
     def _connect(self) -> None:
         """Raises `Unavailable` if the server has no connection left; a replica always has some."""
@@ -284,13 +302,23 @@ class MemoryPooler:
         self.address = address
 
     def login(self, role: str, password: Secret) -> None:
-        def effect(_: float) -> None:
-            for roles in (self._model.pooled, self._model.roles):
-                if not accepts(roles, role, password.reveal()):
-                    text = f"the server says of role {role}: SASL authentication failed"
-                    raise Denied(Code.LOGIN_REFUSED, text)
+        what = f"login {role} through {self.address}"
+        self._calls.read("database", what, lambda _: self._enter(role, password))
 
-        self._calls.read("database", f"login {role} through {self.address}", effect)
+    def query(self, role: str, password: Secret, query: Query) -> Found:
+        def effect(_: float) -> Found:
+            self._enter(role, password)
+            return self._model.found(query)
+
+        what = f"query {role} {_asked(query)} through {self.address}"
+        return self._calls.read("database", what, effect)
+
+    def _enter(self, role: str, password: Secret) -> None:
+        """Raises for a login that is refused."""
+        for roles in (self._model.pooled, self._model.roles):
+            if not accepts(roles, role, password.reveal()):
+                text = f"the server says of role {role}: SASL authentication failed"
+                raise Denied(Code.LOGIN_REFUSED, text)
 
 
 class MemoryDatabase(MemoryReplica):
@@ -359,6 +387,12 @@ class MemoryDatabase(MemoryReplica):
 
 def _no_role(role: str) -> Missing:
     return Missing(Code.DATABASE_MISSING, f"role {role} does not exist")
+
+
+def _asked(query: Query) -> str:
+    """What a test's query asks, and what it must find, if it must find anything."""
+    wanted = "" if query.expected is None else f" for {query.expected}"
+    return f"{query.statement} {query.timeout:g}{wanted}"
 
 
 def _how(manner: Manner) -> str:

@@ -23,9 +23,10 @@ from local.process import ROOT
 from rotation.config import Admin, Database, parse
 from rotation.edges.database.server import PostgreSQL
 from rotation.model.activities import Reference
-from rotation.model.errors import Denied, EdgeError, Unavailable
+from rotation.model.errors import Denied, EdgeError, Invalid, Unavailable
 from rotation.model.reasons import Code
 from rotation.model.targets import SecretTarget
+from rotation.model.world import Query
 from rotation.secrecy import Secret, new_password
 from rotation.steps.login import activate, stage, verify
 from rotation.steps.running import Step
@@ -310,4 +311,49 @@ def test_verify_waits_until_the_list_has_the_new_password(world: World, tmp_path
         pooler.write_users({GREEN: edges.password(version)})
         pooler.reload()
         verify(edges.step(version=version))
+    world.edge().deactivate(GREEN)
+
+
+@pytest.mark.parametrize("mode", ["session", "transaction"])
+def test_a_tests_query_leaves_nothing_on_a_connection_that_the_pooler_keeps(
+    world: World, tmp_path: Path, mode: str
+) -> None:
+    """Neither its transaction nor its limit, and no prepared statement; also where it failed."""
+    password = new_password()
+    world.edge().activate(GREEN, password)
+    kept = {"pool_mode": mode, "default_pool_size": "1", "server_reset_query": ""}
+    with asking(world, tmp_path, **kept) as pooler:
+        edge = world.through(pooler)
+        found = edge.query(GREEN, password, Query("select session_user", 9, f'"{GREEN}"'))
+        assert found == "as expected"
+        with pytest.raises(Invalid, match="SQLSTATE 22012") as caught:
+            edge.query(GREEN, password, Query("select 1/0", 9))
+        assert caught.value.code is Code.TEST_QUERY
+        own = "select count(*) from pg_prepared_statements"
+        assert edge.query(GREEN, password, Query(own, 9, "0")) == "as expected"
+        with psycopg.connect(
+            host="127.0.0.1",
+            port=pooler.port,
+            dbname="orders",
+            user=GREEN,
+            password=password.reveal(),
+            sslmode="disable",
+        ) as connection:
+            shown = connection.execute(
+                "SELECT current_setting('statement_timeout'),"
+                " current_setting('transaction_read_only')"
+            )
+            assert shown.fetchall() == [("0", "off")]
+    world.edge().deactivate(GREEN)
+
+
+def test_a_query_through_a_pooler_that_does_not_know_the_role_is_refused(
+    world: World, tmp_path: Path
+) -> None:
+    password = new_password()
+    world.edge().activate(GREEN, password)
+    with pgbouncer(world, tmp_path, {GREEN: "the former one"}, asks=False) as pooler:
+        with pytest.raises(Denied) as caught:
+            world.through(pooler).query(GREEN, password, Query("select 1", 9))
+        assert caught.value.code is Code.LOGIN_REFUSED
     world.edge().deactivate(GREEN)

@@ -26,6 +26,7 @@ from rotation.edges.cluster.client import Api
 from rotation.edges.cluster.deployments import Deployments
 from rotation.edges.cluster.services import Services
 from rotation.edges.identity import Identity
+from rotation.edges.threads import side_by_side
 from rotation.edges.topic import EventGridTopic
 from rotation.edges.vault import KeyVault
 from rotation.model import wire
@@ -46,7 +47,7 @@ from rotation.steps.proving import run_tests
 from tests.security.attacked import CREDENTIAL, EVENT, WORDS, AnyToken, configuration
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 LURE = " ".join(WORDS)
 INNER = {"code": LURE, "message": LURE, "innererror": {"code": LURE, "message": LURE}}
@@ -239,6 +240,14 @@ class Asking:
         self, url: str, timeout: float, manner: Manner = PLAIN, authority: str | None = None
     ) -> Answer:
         return web.fetch(url, timeout, manner, authority)
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def side_by_side(
+        self, calls: Sequence[Callable[[], object]], seconds: float
+    ) -> list[object | None]:
+        return side_by_side(calls, seconds)
 
 
 def test_a_workloads_answer_is_judged_and_its_words_are_dropped(

@@ -16,7 +16,7 @@ from local.postgres import Postgres
 from local.tls import Authority
 from rotation import app
 from rotation.clouds import PUBLIC
-from rotation.config import Admin, Cluster, Database
+from rotation.config import LONGEST_QUERY, Admin, Cluster, Database
 from rotation.edges import bounded, web
 from rotation.edges.cluster.client import Api
 from rotation.edges.cluster.services import Services
@@ -34,7 +34,7 @@ from rotation.model.record import Request
 from rotation.model.targets import SecretTarget, ServerTarget, ServiceTarget
 from rotation.secrecy import Secret
 from rotation.settings import LONGEST_WATCH
-from rotation.steps import deadline
+from rotation.steps import asking, deadline
 from rotation.steps.catalogue import ACTIVITIES, NOTIFY
 from rotation.steps.deadline import in_time
 from rotation.steps.running import Implementation, run
@@ -322,6 +322,8 @@ def test_no_deadline_is_beyond_that_of_the_activity() -> None:
     assert bounded.LONGEST < deadline.LONGEST
     assert connecting.CONNECT_TIMEOUT + connecting.LONGEST < deadline.LONGEST
     assert login.LONGEST < deadline.LONGEST
+    assert LONGEST_QUERY.total_seconds() + login.BEGINNING < connecting.LONGEST
+    assert asking.TOGETHER + asking.GRACE < deadline.LONGEST
     assert LONGEST_WATCH < bounded.LONGEST
 
 

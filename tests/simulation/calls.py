@@ -57,7 +57,7 @@ class FaultyCalls:
         self.plan = plan
         self.number = 0
         self.stale = 0  # answers that were out of date
-        self.untested = 0  # requests of the workloads' tests that were not answered
+        self.untested = 0  # requests and queries of the workloads' tests that were not answered
         self.spawn: Callable[[Fiber, float], bool] = lambda fiber, lag: False  # noqa: ARG005
         self.at: dict[int, Callable[[], None]] = {}  # what others do at a call's number
         self.gone: set[str] = set()  # systems that never answer again
@@ -131,7 +131,7 @@ class FaultyCalls:
         if others is not None:
             self._disturb(others)
         fault = self.plan.call(call)
-        if fault is not None and fault.kind != "slow" and what.startswith("ask"):
+        if fault is not None and fault.kind != "slow" and what.startswith(("ask", "query")):
             self.untested += 1
         if fault is not None and fault.lasts:
             self._checker.permanent(self.clock.now, f"{target} {what}: {fault.kind}")

@@ -117,6 +117,9 @@ def _credential(rng: Random, name: str, workloads: int) -> dict[str, Any]:
     found = document(name, shape, deliveries, policy) | ({"rotateBefore": "7d"} if late else {})
     if another(rng).random() > 0.85:  # no route that says which role serves
         found["workloads"][-1]["tests"] = [{"path": "/healthz", "repeat": 1}]
+    if another(rng, 2).random() < 0.1:
+        query = {"sql": "select session_user", "value": "{role}", "repeat": 1}
+        found["workloads"][0]["tests"].append(query)
     if rng.random() < 0.1:
         found["database"]["replicas"] = ["read.example"]
     beside = another(rng)

@@ -242,6 +242,33 @@ GOOD: list[tuple[str, Any, str, Any]] = [
         "workloads.0.tests.1.reaches_standby",
         True,
     ),
+    (
+        f"{WORKLOAD}.tests.1",
+        {
+            "sql": "\n select count(*)\n\tfrom orders -- ü\n",
+            "value": 0,
+            "repeat": 1,
+            "timeout": "20s",
+        },
+        "workloads.0.tests.1.sql",
+        "select count(*)\n\tfrom orders -- ü",
+    ),
+    *(
+        (
+            f"{WORKLOAD}.tests.1",
+            {"sql": "select x", "value": value},
+            "workloads.0.tests.1.value",
+            value,
+        )
+        for value in (0, "{role}", False)
+    ),
+    (f"{WORKLOAD}.tests.1", {"sql": "table orders"}, "workloads.0.tests.1.reaches_standby", True),
+    (
+        f"{WORKLOAD}.tests.1",
+        {"sql": "select session_user", "value": "{role}"},
+        "workloads.0.tests.1.proves_role",
+        False,
+    ),
 ]
 
 
@@ -382,8 +409,53 @@ BAD: list[tuple[str, Any, str]] = [
     (f"{WORKLOAD}.ready", "0s", f"{WORKLOAD}.ready: must be longer than 0s"),
     (f"{TEST}.json", {"role": 1.5}, f"{TEST}.json.role: 1.5 must be a text, a whole number"),
     (f"{TEST}.json", {"role": ["x"]}, f"{TEST}.json.role: a list must be a text, a whole number"),
-    (f"{TEST}.path", REMOVED, f"{TEST}: give either `path`"),
-    (f"{TEST}.url", "https://x", f"{TEST}: give either `path`"),
+    (f"{TEST}.path", REMOVED, f"{TEST}: give one of `path` (through the Service), `url` and `sql`"),
+    (f"{TEST}.url", "https://x", f"{TEST}: give one of `path`"),
+    (f"{TEST}.sql", "select 1", f"{TEST}: give one of `path`"),
+    (f"{TEST}.value", 1, f"{TEST}: `value` goes with `sql`"),
+    *(
+        (
+            f"{WORKLOAD}.tests.1",
+            {"sql": "select 1", key: given},
+            f"{WORKLOAD}.tests.1: `{key}` does not go with `sql`",
+        )
+        for key, given in {
+            "method": "HEAD",
+            "scheme": "https",
+            "port": 80,
+            "headers": {"a": "b"},
+            "body": "",
+            "status": 204,
+            "json": {"role": "{role}"},
+            "certificateAuthority": "ca.pem",
+        }.items()
+    ),
+    (
+        f"{WORKLOAD}.tests.1",
+        {"sql": "select 1", "value": None},
+        f"{WORKLOAD}.tests.1: `value` cannot be null: ask for `... IS NULL`",
+    ),
+    (
+        f"{WORKLOAD}.tests.1",
+        {"sql": "select 1", "value": 1.5},
+        f"{WORKLOAD}.tests.1.value: 1.5 must be a text, a whole number, true, false or null",
+    ),
+    (
+        f"{WORKLOAD}.tests.1",
+        {"sql": "select 1", "timeout": "21s"},
+        f"{WORKLOAD}.tests.1: `timeout` must be 20s at most with `sql`",
+    ),
+    *(
+        (f"{WORKLOAD}.tests.1", {"sql": text}, f"{WORKLOAD}.tests.1.sql: {problem}")
+        for text, problem in {
+            " \n": "must be one query, of 4000 characters at most",
+            "x" * 4001: "must be one query, of 4000 characters at most",
+            "select 1;": "must be one query, without a semicolon at its end",
+            "select '{role}'": "{role} and {slot} are filled in in `value` alone",
+            "select '{slot}'": "{role} and {slot} are filled in in `value` alone",
+            "select '\x07'": "must be printable text, line breaks and tabs aside",
+        }.items()
+    ),
     (f"{TEST}.path", "whoami", f"{TEST}.path: 'whoami' is not a path"),
     (f"{TEST}.path", "/a b", f"{TEST}.path: '/a b' is not a path"),
     (f"{TEST}.path", "/a#b", f"{TEST}.path: '/a#b' is not a path"),

@@ -88,6 +88,11 @@ def test_everything_of_an_entry_is_kept() -> None:
             },
         ),
         (f"{WORKLOAD}.tests.0.json.nothing", None),
+        *(
+            (f"{WORKLOAD}.tests.1", {"sql": "select 1", "value": value, "timeout": "9s"})
+            for value in (False, 0, "", "{role}")
+        ),
+        (f"{WORKLOAD}.tests.1", {"sql": "select 1"}),
     ],
 )
 def test_each_kind_of_value_comes_back(change: tuple[str, Any]) -> None:

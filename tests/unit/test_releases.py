@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from rotation.model.activities import Moved, Reference
-from rotation.model.errors import Conflict
+from rotation.model.errors import Conflict, Unavailable
 from rotation.model.reasons import Code
 from rotation.model.world import Answer
 from rotation.steps.pods import level
@@ -83,6 +83,18 @@ def test_a_test_that_fails_once_makes_no_release_a_broken_one(world: World) -> N
     release(world, "api-green")
     world.edges.world.scripted = [NOT_OURS, Answer(200, b'{"role": "orders_green"}')]
     assert swap_back(step(world, "blue")).released == NEW
+
+
+def test_tests_for_which_there_was_no_time_make_no_release_a_broken_one(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serve(world)
+    release(world, "api-green")
+    monkeypatch.setattr(world.edges, "side_by_side", lambda calls, _: [None] * len(calls))
+    with pytest.raises(Unavailable) as caught:
+        swap_back(step(world, "blue"))
+    assert caught.value.code is Code.TEST_OVERDUE
+    assert world.slot_of("api") == "green"
 
 
 def test_a_release_between_the_look_and_the_move_is_told(world: World) -> None:

@@ -139,6 +139,8 @@ STATES: dict[str, tuple[type[EdgeError], Code]] = {
     "53300": (Unavailable, Code.DATABASE_FULL),
     "57P03": (Unavailable, Code.DATABASE_STARTING),
 }
+# Of a query that is not ours: that it writes, answers too much, or raises by itself.
+REFUSED = (*FINAL, "21", "25", "54", "P0")
 BUSY = ("08", "53", "57", "58", "40", "55")
 
 
@@ -237,6 +239,23 @@ def translated(what: str, role: str, error: psycopg.Error) -> EdgeError:
     if error.sqlstate == "08P01" and "query_wait_timeout" in str(error):  # PgBouncer's
         return Unavailable(Code.POOLER_WAITING, f"{text}: query_wait_timeout")
     return _failed(text, error.sqlstate)
+
+
+def of_a_query(what: str, login: Login, seconds: float, error: psycopg.Error) -> EdgeError:
+    """The edge's error for a query of somebody's own that failed, to which `seconds` were given.
+
+    What the server has against the statement is told by its SQLSTATE alone, as everywhere: its
+    words quote values.
+    """
+    state = error.sqlstate or ""
+    if state == "57014":
+        return Unavailable(Code.TEST_NO_ANSWER, f"{what}: not done within {seconds:g} s")
+    text = f"{what}: {type(error).__name__} (SQLSTATE {state})"
+    if state == "42501":
+        return Denied(Code.TEST_QUERY, text)
+    if state.startswith(REFUSED):
+        return Invalid(Code.TEST_QUERY, text)
+    return translated(what, login.role, error)
 
 
 def _failed(text: str, sqlstate: str) -> EdgeError:

@@ -1,4 +1,4 @@
-"""Logs in as a slot's role, in a process of its own with a deadline.
+"""Logs in as a slot's role, and asks a test's query as it, in a process of its own with a deadline.
 
 The verifier of a role says how many rounds a client has to compute, and the role may have changed
 it: libpq would compute millions of them with the interpreter locked, and with it the whole app. To
@@ -11,19 +11,31 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import astuple
+from typing import TYPE_CHECKING, Any, get_args
 
-from rotation.edges.database.connecting import Accepted, Login, connected
+import psycopg
+
+from rotation.edges.database.connecting import Accepted, Login, connected, of_a_query
 from rotation.model.errors import Conflict, Denied, EdgeError, Invalid, Missing, Unavailable
 from rotation.model.reasons import Code
 from rotation.model.targets import ServerTarget
+from rotation.model.world import Found, Query
 from rotation.secrecy import Secret
 
-LONGEST = 20.0  # seconds
+if TYPE_CHECKING:
+    from psycopg import Connection
+
+    from rotation.model.wire import JsonObject
+
+LONGEST = 20.0  # seconds, of a login
+BEGINNING = 5.0  # seconds beside a query's own, until the process has begun
 MODULE = "rotation.edges.database.login"
 KINDS: dict[str, type[EdgeError]] = {
     kind.__name__: kind for kind in (Unavailable, Denied, Missing, Conflict, Invalid)
 }
+FOUND: dict[bytes, Found] = {words.encode(): words for words in get_args(Found)}
 CODES = {str(code): code for code in Code}
 INHERITED = ("PATH", "LD_LIBRARY_PATH", "SYSTEMROOT", "TZ")
 
@@ -31,10 +43,27 @@ INHERITED = ("PATH", "LD_LIBRARY_PATH", "SYSTEMROOT", "TZ")
 def prove(what: str, login: Login) -> None:
     """Logs in once and leaves. Raises `EdgeError` if that fails or takes longer than `LONGEST`.
 
-    A server that takes the password and has no connection left for the role proves it too. The
-    password goes through a pipe, where nobody else can read it.
+    A server that takes the password and has no connection left for the role proves it too.
     """
-    given = {
+    slow = f"not done after {LONGEST:.0f} s; is its verifier a usual one?"
+    _process(what, _given(what, login), LONGEST, Unavailable(Code.LOGIN_SLOW, f"{what}: {slow}"))
+
+
+def ask(what: str, login: Login, query: Query) -> Found:
+    """What a query finds, asked on a connection for it alone. Raises `EdgeError`."""
+    slow = f"{what}: not done within {query.timeout:g} s"
+    given = {**_given(what, login), "query": astuple(query)}
+    answer = _process(
+        what, given, query.timeout + BEGINNING, Unavailable(Code.TEST_NO_ANSWER, slow)
+    )
+    if answer not in FOUND:
+        raise _error(what, answer)
+    return FOUND[answer]
+
+
+def _given(what: str, login: Login) -> JsonObject:
+    """A login as the process reads it."""
+    return {
         "what": what,
         "server": astuple(login.server),
         "role": login.role,
@@ -42,21 +71,28 @@ def prove(what: str, login: Login) -> None:
         "requireAuth": login.require_auth,
         "sslrootcert": login.sslrootcert,
     }
+
+
+def _process(what: str, given: JsonObject, seconds: float, slow: EdgeError) -> bytes:
+    """What the process writes that gets `given`, which has ended well within so many seconds.
+
+    The password goes through a pipe, where nobody else can read it. Raises `slow` where it has not
+    ended by then, and the error that it writes where it has not ended well.
+    """
     try:
         ended = subprocess.run(  # noqa: S603 - our own module, nothing of it comes from outside
             [sys.executable, "-m", MODULE],
             input=json.dumps(given).encode(),
             capture_output=True,
-            timeout=LONGEST,
+            timeout=seconds,
             env=_environment(),
             check=False,
         )
     except subprocess.TimeoutExpired:
-        text = f"{what}: not done after {LONGEST:.0f} s; is its verifier a usual one?"
-        raise Unavailable(Code.LOGIN_SLOW, text) from None
-    if ended.returncode == 0:
-        return
-    raise _error(what, ended.stdout)
+        raise slow from None
+    if ended.returncode != 0:
+        raise _error(what, ended.stdout)
+    return ended.stdout
 
 
 def _environment() -> dict[str, str]:
@@ -76,8 +112,9 @@ def _error(what: str, answer: bytes) -> EdgeError:
 
 
 def main() -> int:
-    """Reads what `prove` gave from standard input; writes the error, if there is one."""
+    """Reads what `prove` or `ask` gave from standard input; writes what was found, or the error."""
     given = json.loads(sys.stdin.buffer.read())
+    what = given["what"]
     login = Login(
         server=ServerTarget(*given["server"]),
         role=given["role"],
@@ -85,15 +122,54 @@ def main() -> int:
         require_auth=given["requireAuth"],
         sslrootcert=given["sslrootcert"],
     )
+    query = Query(*given["query"]) if "query" in given else None
     try:
-        with connected(given["what"], login, options="") as connection:
-            connection.execute("SELECT 1")
-    except Accepted:
-        return 0
+        with connected(what, login, options="") as connection:
+            if query is None:
+                connection.execute("SELECT 1")
+            else:
+                sys.stdout.write(found(what, login, connection, query))
     except EdgeError as error:
-        sys.stdout.write(json.dumps([type(error).__name__, str(error.code), error.message]))
+        accepted = isinstance(error, Accepted)
+        if accepted and query is None:
+            return 0
+        kind = Unavailable if accepted else type(error)
+        sys.stdout.write(json.dumps([kind.__name__, str(error.code), error.message]))
         return 1
     return 0
+
+
+# The server compares, so that nothing of what is found travels. All of the row is made, as whoever
+# reads it would have it made: of what nobody reads the planner would leave the errors out.
+ASKED = (
+    'SELECT pg_catalog.to_jsonb("asked by a test") IS NOT NULL,'
+    ' COALESCE(pg_catalog.to_jsonb("asked by a test"."first column")'
+    " OPERATOR(pg_catalog.=) %s::pg_catalog.jsonb, false)"
+    ' FROM (\n{}\n) AS "asked by a test" ("first column") LIMIT 1'
+)
+
+
+def found(what: str, login: Login, connection: Connection[tuple[Any, ...]], query: Query) -> Found:
+    """What a query finds, in a transaction that is read-only and rolled back. Raises `EdgeError`.
+
+    With a parameter psycopg takes the extended protocol, in which the server refuses more than one
+    statement. A prepared one would stay on a pooler's connection.
+    """
+    connection.execute("BEGIN READ ONLY")
+    milliseconds = max(1, int(query.timeout * 1000))
+    connection.execute(f"SET LOCAL statement_timeout = {milliseconds}".encode())
+    statement = ASKED.format(query.statement.replace("%", "%%")).encode()
+    try:
+        cursor = connection.execute(statement, [query.expected], prepare=False)
+        row = cursor.fetchone()
+    except psycopg.Error as error:
+        raise of_a_query(what, login, query.timeout, error) from None
+    finally:
+        with suppress(psycopg.Error):  # it has ended with the connection
+            connection.execute("ROLLBACK")
+    if query.expected is None or (row and row[1]):
+        return "as expected"
+    return "another value" if row else "no row"
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import psycopg
 
     from rotation.config import Database
+    from rotation.model.world import Found, Query
     from rotation.secrecy import Secret
 
 # A server that asks for a password in clear text never gets one. An Entra token is sent that way,
@@ -161,15 +162,20 @@ class PostgreSQL:
 
     def login(self, role: str, password: Secret) -> None:
         """To the application's database, as the slot's own role: that proves CONNECT too."""
-        login.prove(
-            self._what(f"log in as role {role}"),
-            Login(
-                server=self._server(self._database.name),
-                role=role,
-                password=password,
-                require_auth=SCRAM,
-                sslrootcert=self._database.sslrootcert,
-            ),
+        login.prove(self._what(f"log in as role {role}"), self._as(role, password))
+
+    def query(self, role: str, password: Secret, query: Query) -> Found:
+        what = self._what(f"answer a test as role {role}")
+        return login.ask(what, self._as(role, password), query)
+
+    def _as(self, role: str, password: Secret) -> Login:
+        """A slot's login, to the application's database."""
+        return Login(
+            server=self._server(self._database.name),
+            role=role,
+            password=password,
+            require_auth=SCRAM,
+            sslrootcert=self._database.sslrootcert,
         )
 
     def _query(self, verb: str, query: str, values: list[object]) -> list[tuple[Any, ...]]:
