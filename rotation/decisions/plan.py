@@ -221,7 +221,11 @@ def _problems(world: Snapshot, active: Slot) -> Iterator[Reason]:
     """Everything that forbids a rotation until somebody mends it."""
     yield from _slot_problems(world, active)
     for workload in world.workloads:
-        obstacles = _workload_problems(workload, active), refusals(workload, world.workloads)
+        obstacles = (
+            _workload_problems(workload, active),
+            _called(workload),
+            refusals(workload, world.workloads),
+        )
         for code, text in chain(*obstacles):
             yield reason(code, f"workload {workload.name}: {text}")
 
@@ -249,7 +253,7 @@ def _slot_problems(world: Snapshot, active: Slot) -> Iterator[Reason]:
 
 def _workload_problems(workload: WorkloadState, active: Slot) -> Iterator[tuple[Code, str]]:
     """The problems of a workload's Services and Deployments, each a code and a text."""
-    if workload.preview is None:
+    if workload.preview is None and not workload.uncalled:
         yield Code.SERVICE_MISSING, "its preview Service does not exist"
     for slot in SLOTS:
         if workload.deployments[slot] is None:
@@ -277,6 +281,14 @@ def _workload_problems(workload: WorkloadState, active: Slot) -> Iterator[tuple[
     if standby.paused:
         text = f"its standby Deployment {standby.name} is paused: it would start no new pods"
         yield Code.DEPLOYMENT_PAUSED, text
+
+
+def _called(workload: WorkloadState) -> Iterator[tuple[Code, str]]:
+    """The Services through which clients may call pods that are to end at the swap."""
+    for name, route in workload.productions.items() if workload.stops else ():
+        if route is not None and not route.headless:
+            text = f"its Service {name} is not headless and without ports"
+            yield Code.SERVICE_CALLED, f"{text}: clients may call the pods that end at the swap"
 
 
 def _drifted(serving: Deployment, standby: Deployment, paths: tuple[str, ...]) -> str:

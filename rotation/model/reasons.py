@@ -277,6 +277,21 @@ class Code(StrEnum):
         "give the Service's selector, and the pod templates, labels that name one slot's pods",
         NEVER,
     )
+    SERVICE_CALLED = (
+        "service-called",
+        Area.WORLD,
+        (
+            "a workload without `preview` is one that nothing calls, whose replaced pods end at "
+            "the swap; its Service has ports or an address of its own, so that clients may call "
+            "them"
+        ),
+        (
+            "make it a Service with `clusterIP: None` and without ports, which has to be made "
+            "anew; or, if clients call it, name a `preview`; or write `overlap: true`, and both "
+            "slots' pods work until the approval: [consumers.md](consumers.md#workers)"
+        ),
+        NEVER,
+    )
     OTHER_SERVICE = (
         "other-service",
         Area.WORLD,

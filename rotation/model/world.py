@@ -105,6 +105,9 @@ class Route:
     # What else the selector asks pods for; None where that is not known.
     besides: dict[str, str] | None = field(default=None, compare=False)
     label: str = field(default="slot", compare=False)
+    # Without a port and an address of its own: it names pods, and no client goes through it.
+    headless: bool = field(default=False, compare=False)
+    fence: str | None = field(default=None, compare=False)  # the last rotation that went back
 
     def selector(self, slot: str) -> dict[str, str] | None:
         """The labels that pods must have once traffic goes to the slot."""
@@ -260,7 +263,8 @@ class WorkloadState:
     """A workload's Services and Deployments; None for one that does not exist.
 
     `at` is the production Service's namespace and name, for messages, `further` are the routes of
-    those that move with it, by theirs, and `cluster` is where all of them are.
+    those that move with it, by theirs, and `cluster` is where all of them are. `uncalled`: it has
+    no preview Service; `stops`: the pods of the slot that is replaced end at the swap.
     """
 
     name: str
@@ -271,6 +275,8 @@ class WorkloadState:
     cluster: str = ""
     drift: Drift = Drift()
     further: dict[str, Route | None] = field(default_factory=dict)
+    uncalled: bool = False
+    stops: bool = False
 
     @property
     def productions(self) -> dict[str, Route | None]:

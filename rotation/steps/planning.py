@@ -156,7 +156,7 @@ def _policy(credential: Credential) -> Policy:
         drain=credential.drain.total_seconds(),
         workloads={
             workload.name: WorkloadTimes(
-                workload.ready.total_seconds(), workload.drain.total_seconds()
+                workload.ready.total_seconds(), workload.drain.total_seconds(), workload.stops
             )
             for workload in credential.workloads
         },
@@ -192,7 +192,8 @@ def snapshot(edges: Readers, name: str, credential: Credential) -> Snapshot:
 
 def _workload_state(edges: Readers, credential: Credential, workload: Workload) -> WorkloadState:
     traffic, pods = edges.traffic(workload.cluster), edges.pods(workload.cluster)
-    production, preview = traffic.route(workload.production), traffic.route(workload.standby)
+    production = traffic.route(workload.production)
+    preview = traffic.route(workload.standby) if workload.standby else None
     deployments = {slot: pods.deployment(workload.deployment(slot)) for slot in SLOTS}
     active = next((slot for slot in SLOTS if production and production.slot == slot), None)
     return WorkloadState(
@@ -206,4 +207,6 @@ def _workload_state(edges: Readers, credential: Credential, workload: Workload) 
         if active
         else Drift(workload.template),
         further={str(target): traffic.route(target) for target in workload.productions[1:]},
+        uncalled=workload.standby is None,
+        stops=workload.stops,
     )

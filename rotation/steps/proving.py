@@ -159,7 +159,8 @@ def _ask(
     if test.url is not None:
         url = fill(test.url, quote(role, safe=""), slot)
         return edges.fetch(url, timeout, manner, test.certificate_authority)
-    target = workload.production if through == "service" else workload.standby
+    # A test with a path goes with a preview Service: `crosscheck` sees to that.
+    target = (workload.standby if through == "preview" else None) or workload.production
     if test.port is not None:
         target = replace(target, port=str(test.port))
     path = fill(test.path or "/", quote(role, safe=""), slot)

@@ -61,6 +61,6 @@ def _leading_to(
         return set()
     listed = pods.listed(target)
     routing = routing or _routing(edges, workload)
-    own = {workload.service, workload.preview, *workload.services}
+    own = {target.name for target in (*workload.productions, workload.standby) if target}
     labels = deployment.labels or {}
     return reaching.strangers(routing, own, workload.other_services, labels, listed)

@@ -143,6 +143,7 @@ class ServiceState:
     label: str = "slot"
     backends: dict[str, str] = field(default_factory=dict)
     preview: bool = False
+    headless: bool = False  # and without ports
     before: str | None = None
     settles: datetime | None = None
     revision: int = 1
@@ -202,6 +203,8 @@ class ClusterModel:
             str(found.revision),
             besides={k: v for k, v in found.selector.items() if k != target.label},
             label=target.label,
+            headless=found.headless,
+            fence=found.fence,
         )
 
     def routing(self, namespace: str) -> Routing:

@@ -564,7 +564,9 @@ class MemoryPods:
         def effect() -> None:
             changed = self._unchanged(target, revision)
             self._model.scale(changed, replicas)
-            changed.by = by or changed.by
+            if by is not None and changed.by != by:
+                changed.by = by
+                changed.changes += 1
 
         found = self._model.find(target)
         kind: Literal["destroys", "alters", "raises"] = "destroys" if replicas == 0 else "raises"
