@@ -279,6 +279,11 @@ def same_images(*_: object) -> tuple[dict[str, str], dict[str, str]]:
     return {}, {}
 
 
+def stops_nobody(_: Run) -> Steps[None]:
+    """Lets the replaced pods of what nothing calls work on beside the new ones."""
+    yield from ()
+
+
 begun = progress.Run.begin
 
 
@@ -515,6 +520,11 @@ MUTATIONS = (
         "going back waits for as many pods",
         _of(),
         replaced=((traffic, "_some_ready", nothing),),
+    ),
+    Mutation(
+        "replaced workers are not told",
+        _of(12),
+        replaced=((workflow, "stop", stops_nobody),),
     ),
     Mutation(
         "a decision that never arrives",
