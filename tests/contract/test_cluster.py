@@ -517,6 +517,16 @@ def test_a_fence_undoes_what_was_prepared_before_it(place: Place, name: str) -> 
     assert place.traffic.route(target) == Route("blue", "http")
 
 
+def test_a_route_shows_the_last_fence(place: Place, name: str) -> None:
+    target = place.service(name)
+    for token in (None, "orders-db-1", "orders-db-2"):
+        if token is not None:
+            place.traffic.fence(target, token)
+        found = place.traffic.route(target)
+        assert found is not None
+        assert found.fence == token
+
+
 def test_a_fence_that_is_repeated_changes_nothing(place: Place, name: str) -> None:
     target = place.service(name)
     place.traffic.fence(target, "orders-db-1")
@@ -832,6 +842,21 @@ def test_a_change_of_what_was_changed_since_the_look_comes_to_nothing(
     wait_until(changed, 30, "a change between two words of a controller")
 
 
+def test_a_rotation_that_leaves_the_number_of_pods_undoes_what_was_prepared_before_it(
+    place: Place, up: Workload
+) -> None:
+    """Only annotations change, and no status does by that."""
+    seen = place.pods.deployment(up.deployment)
+    assert seen is not None
+    place.pods.scale(up.deployment, 2, by="orders-db-1")
+    with pytest.raises(Unavailable, match=f"{up.deployment}: HTTP 409 Conflict") as caught:
+        place.pods.scale(up.deployment, 0, revision=seen.revision)
+    assert caught.value.code is Code.CLUSTER_CONFLICT
+    found = place.pods.deployment(up.deployment)
+    assert found is not None
+    assert found.replicas == 2
+
+
 def test_a_pod_template_is_brought_whole(place: Place, down: Workload) -> None:
     """What it had and the new one has not is gone; and when repeated nothing changes."""
     document = copy.deepcopy(template_of(place, down.deployment).document)
@@ -1134,6 +1159,59 @@ def test_slices_name_the_pods_behind_a_service(real: RealPlace, api: Any, name: 
     ending = {"ready": False, "serving": True, "terminating": True}
     wait_until(lambda: endpoints(api, served) == [(pod.name, ending)], 30, "the pod's end, told")
     wait_until(lambda: endpoints(api, served) == [], 30, "an empty slice")
+
+
+PORTS = [{"name": "http", "port": 80, "targetPort": 8080}]
+SERVICES: list[tuple[dict[str, Any], int, bool]] = [
+    ({"clusterIP": "None"}, 201, True),
+    ({"clusterIP": "None", "ports": PORTS}, 201, False),
+    ({"ports": PORTS}, 201, False),
+    ({}, 422, False),
+    ({"clusterIP": "None", "type": "NodePort", "ports": PORTS}, 422, False),
+    ({"clusterIP": "None", "type": "LoadBalancer", "ports": PORTS}, 422, False),
+]
+
+
+@pytest.mark.parametrize(("spec", "status", "headless"), SERVICES)
+def test_a_service_may_be_without_ports_if_it_is_headless(
+    real: RealPlace, api: Any, name: str, spec: dict[str, Any], status: int, headless: bool
+) -> None:
+    body = {"metadata": {"name": name}, "spec": {"selector": {"app": name, SLOT: "blue"}, **spec}}
+    path = f"/api/v1/namespaces/{real.space}/services"
+    assert asked(api, "POST", path, body)[0] == status
+    found = real.traffic.route(ServiceTarget(real.space, name, SLOT))
+    assert (found is not None) == (status == 201)
+    assert found is None or found.headless == headless
+
+
+def test_a_service_stays_headless_or_not(real: RealPlace, api: Any, name: str) -> None:
+    """Whoever makes a Service headless has to make it anew."""
+    target = real.service(name)
+    path = f"/api/v1/namespaces/{real.space}/services/{name}"
+    found = stored(api, path)
+    found["spec"] |= {"clusterIP": "None", "clusterIPs": ["None"]}
+    assert asked(api, "PUT", path, found)[0] == 422
+    route = real.traffic.route(target)
+    assert route is not None
+    assert not route.headless
+
+
+def test_a_service_without_ports_moves_and_its_slices_follow(
+    real: RealPlace, api: Any, name: str
+) -> None:
+    manifest = service(name)
+    manifest["spec"] = {"clusterIP": "None", "selector": manifest["spec"]["selector"]}
+    apply(api, [manifest, deployment(name, 1)], namespace=real.space)
+    served, target = ServiceTarget(real.space, name, SLOT), DeploymentTarget(real.space, name)
+    real.pods.watch(target, ready, 60)
+    (pod,) = real.pods.listed(target)
+    serving = {"ready": True, "serving": True, "terminating": False}
+    wait_until(lambda: endpoints(api, served) == [(pod.name, serving)], 30, "the pod in a slice")
+    found = real.traffic.routing(real.space)
+    assert [each.derived for each in found.slices if each.service == name] == [True]
+    real.traffic.move(served, "blue", "green")
+    wait_until(lambda: endpoints(api, served) == [], 30, "an empty slice")
+    real.pods.scale(target, 0)
 
 
 def budget(name: str, **fields: Any) -> dict[str, Any]:
