@@ -124,6 +124,19 @@ class Code(StrEnum):
         "apply it: [onboarding.md](onboarding.md), step 5",
         NEVER,
     )
+    OTHER_KIND = (
+        "pods-of-another-kind",
+        Area.WORLD,
+        (
+            "the pods of a slot are made by something else than a Deployment, which a rotation "
+            "cannot start and stop: the text names it"
+        ),
+        (
+            "[consumers.md](consumers.md#what-is-refused) says it for each kind: a Rollout, a "
+            "StatefulSet, a DaemonSet, a Job, a CronJob; mostly, give the workload two Deployments"
+        ),
+        NEVER,
+    )
     SECRET_MISSING = (
         "active-secret-missing",
         Area.WORLD,

@@ -56,6 +56,17 @@ class Controller:
     uid: str
 
 
+@dataclass(frozen=True, order=True)
+class Maker:
+    """What makes pods: the object at the end of their owner references, or a pod that nothing made.
+
+    `kind` is one word, `Pod` for one without an owner.
+    """
+
+    kind: str
+    name: str
+
+
 @dataclass(frozen=True)
 class Claim:
     """The facts by which a pod is told to be a Deployment's or not."""
@@ -277,6 +288,8 @@ class WorkloadState:
     further: dict[str, Route | None] = field(default_factory=dict)
     uncalled: bool = False
     stops: bool = False
+    # What else makes the pods that the Service finds with a slot, where its Deployment has none.
+    makers: dict[Slot, tuple[Maker, ...]] = field(default_factory=dict)
 
     @property
     def productions(self) -> dict[str, Route | None]:

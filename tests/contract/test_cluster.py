@@ -46,6 +46,7 @@ from rotation.model.targets import DeploymentTarget, SecretKeyTarget, ServiceTar
 from rotation.model.world import (
     Deployment,
     Endpoint,
+    Maker,
     Manner,
     Route,
     Routing,
@@ -619,6 +620,20 @@ def test_a_debug_copy_is_no_deployments(place: Place, up: Workload) -> None:
     assert place.pods.watch_gone(up.deployment, 30) == []
 
 
+def makers(place: Place, name: str) -> list[Maker]:
+    return place.pods.makers(place.space, {"app": name, SLOT: "blue"})
+
+
+def test_pods_are_told_by_what_makes_them(place: Place, up: Workload, name: str) -> None:
+    assert makers(place, name) == [Maker("Deployment", name)]
+    place.debug_copy(up.deployment)
+    made, alone = makers(place, name)
+    assert (made, alone.kind) == (Maker("Deployment", name), "Pod")
+    assert place.pods.makers(place.space, {"app": name, SLOT: "green"}) == []
+    place.pods.scale(up.deployment, 0)
+    assert place.pods.watch_gone(up.deployment, 30) == []
+
+
 def test_an_evicted_pod_is_nobodys(place: Place, up: Workload) -> None:
     evicted = place.evict(up.deployment)
     assert evicted not in names(place, up)
@@ -1143,6 +1158,26 @@ def endpoints(api: Any, target: ServiceTarget) -> list[tuple[str, dict[str, bool
         for each in found
         for one in each.get("endpoints") or []
     ]
+
+
+def test_pods_of_a_rollout_are_told_by_it(real: RealPlace, api: Any, name: str) -> None:
+    """Which makes them by a ReplicaSet, as a Deployment does; nobody here knows what it is."""
+    manifest = deployment(name, 1)
+    owner = {
+        "apiVersion": "argoproj.io/v1alpha1",
+        "kind": "Rollout",
+        "name": f"{name}-rollout",
+        "uid": "7a6f5f0e-0000-4000-8000-000000000001",
+        "controller": True,
+    }
+    labels = manifest["spec"]["template"]["metadata"]["labels"]
+    metadata = {"name": name, "labels": labels, "ownerReferences": [owner]}
+    path = f"/apis/apps/v1/namespaces/{real.space}/replicasets"
+    manifest |= {"kind": "ReplicaSet", "metadata": metadata}
+    assert asked(api, "POST", path, manifest)[0] == 201
+    wait_until(lambda: makers(real, name) == [Maker("Rollout", f"{name}-rollout")], 30, "its pod")
+    assert delete(api, f"{path}/{name}") in {200, 202}
+    wait_until(lambda: makers(real, name) == [], 30, "the end of its pod")
 
 
 def test_slices_name_the_pods_behind_a_service(real: RealPlace, api: Any, name: str) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import psycopg
 import pytest
+from kubernetes.client import AppsV1Api
 
 from local import world
 from local.cluster.client import apply, read_manifests
@@ -32,6 +33,8 @@ MAILER = {
     "service": NAME,
     "deployments": {slot: f"{NAME}-{slot}" for slot in ("blue", "green")},
     "application": "orders-mailer",
+    # One test has a slot's pods log in as the other role, and a look at templates would find it.
+    "differs": [f"spec.containers[{NAME}].env", "spec.volumes[secrets]"],
     "ready": "20s",
     "drain": "20s",
 }
@@ -179,10 +182,5 @@ def login(stack: Stack, of: Slot, to: Slot) -> None:
             variable["value"] = f"orders_{to}"
     (volume,) = pod["volumes"]
     volume["csi"]["volumeAttributes"]["secretProviderClass"] = world.secret(to)
-    manifest = {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": {"name": f"{NAME}-{of}", "namespace": SPACE},
-        "spec": {"template": {"spec": pod}},
-    }
-    apply(stack.owner.kubernetes, [manifest])
+    body = {"spec": {"template": {"spec": pod}}}
+    AppsV1Api(stack.owner.kubernetes).patch_namespaced_deployment(f"{NAME}-{of}", SPACE, body)

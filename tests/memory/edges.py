@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from rotation.model.wire import JsonObject
     from rotation.model.world import (
         Deployment,
+        Maker,
         Manner,
         Pod,
         Route,
@@ -473,6 +474,10 @@ class MemoryPods:
             return sorted(self._model.listed(target), key=lambda pod: pod.name)
 
         return self._calls.read("cluster", f"listed {target}", effect)
+
+    def makers(self, namespace: str, labels: dict[str, str]) -> list[Maker]:
+        what = f"makers {namespace}"
+        return self._calls.read("cluster", what, lambda _: self._model.makers(namespace, labels))
 
     def watch(
         self, target: DeploymentTarget, until: Callable[[Deployment], bool], seconds: float
