@@ -131,7 +131,6 @@ class Cluster:
         await cancel(self._tasks)
         await self._services.stop()
         await self._node.shut_down()
-        await self._proxy.close()
         await self._runner.cleanup()
         self._store.close()
         self._audit.close()

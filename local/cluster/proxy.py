@@ -34,17 +34,11 @@ DECODED = {*HOP_BY_HOP, "content-length"}
 
 
 class Proxy:
-    """Must be made within the event loop."""
+    """Passes requests on to pods."""
 
     def __init__(self, registry: Registry, services: Services) -> None:
         self._registry = registry
         self._services = services
-        # A new connection each, of which no header tells.
-        connector = aiohttp.TCPConnector(keepalive_timeout=0, limit=0)
-        self._session = aiohttp.ClientSession(connector=connector, auto_decompress=False)
-
-    async def close(self) -> None:
-        await self._session.close()
 
     async def answer(self, request: web.Request, target: Target) -> web.StreamResponse:
         scheme, name, port = _split(target.name)
@@ -91,17 +85,22 @@ class Proxy:
 
     async def _forward(self, request: web.Request, url: URL) -> web.StreamResponse:
         body = request.content if request.body_exists else None
+        # A connection each, of which no header tells. One that is kept would keep a pod that ends
+        # waiting for a client that says nothing any more.
         try:
-            async with self._session.request(
-                request.method,
-                url,
-                headers=_request_headers(request, url),
-                data=body,
-                skip_auto_headers=OWN,
-                allow_redirects=False,
-                timeout=aiohttp.ClientTimeout(total=60),
-                ssl=False,
-            ) as answer:
+            async with (
+                aiohttp.ClientSession(auto_decompress=False) as own,
+                own.request(
+                    request.method,
+                    url,
+                    headers=_request_headers(request, url),
+                    data=body,
+                    skip_auto_headers=OWN,
+                    allow_redirects=False,
+                    timeout=aiohttp.ClientTimeout(total=60),
+                    ssl=False,
+                ) as answer,
+            ):
                 return await _relay(request, answer)
         except (aiohttp.ClientError, TimeoutError) as error:
             raise unavailable(f"error trying to reach service: {_why(error, url)}") from error

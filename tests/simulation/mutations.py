@@ -368,7 +368,7 @@ MUTATIONS = (
     Mutation(
         "who else leads to a slot is not seen",
         _of(2),
-        replaced=((strangers, "_found", finds_nobody),),
+        replaced=((strangers, "_leading_to", finds_nobody),),
         first_seed=26,
     ),
     Mutation(

@@ -6,12 +6,14 @@ import http.client
 import socket
 import threading
 import urllib.error
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import pytest
 from kubernetes.client import ApiException
 
+from local.cluster.pods import PORT_ANNOTATION
 from local.process import wait_until
 from tests.local.cluster.support import deployment, get, service
 
@@ -151,6 +153,27 @@ def test_the_service_proxy_forwards_methods_headers_query_and_body(kube: Kube) -
         "web:80", kube.namespace, "deep/path"
     )
     assert "'/deep/path'" in str(through_client) or '"/deep/path"' in str(through_client)
+
+
+def test_the_service_proxy_keeps_no_connection(kube: Kube) -> None:
+    """A pod that ends waits for the connections that it still has."""
+    slots(kube)
+    (pod,) = kube.pods("slot=blue")
+    port = int(pod.metadata.annotations[f"{PORT_ANNOTATION}8080"])
+    for _ in range(3):
+        assert kube.raw("GET", kube.path("services/web/proxy/"))[0] == 200
+    wait_until(lambda: not established(port), 10, "the end of the proxy's connections")
+
+
+def established(port: int) -> list[str]:
+    """The connections of this machine to the port, of a server on 127.0.0.1."""
+    lines = Path("/proc/net/tcp").read_text(encoding="ascii").splitlines()[1:]
+    fields = [line.split() for line in lines]
+    return [remote for _, local, remote, state, *_ in fields if (local, state) == (_at(port), "01")]
+
+
+def _at(port: int) -> str:
+    return f"0100007F:{port:04X}"
 
 
 def test_the_service_proxy_passes_on_failures_and_redirects(kube: Kube) -> None:
