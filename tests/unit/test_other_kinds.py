@@ -27,13 +27,13 @@ from tests.unit.test_plan import decision, deployment, slots, workload, world
 KINDS = ("DaemonSet", "StatefulSet", "Rollout", "Job")
 
 
-def told(*makers: Maker, **more: Any) -> tuple[Code, str]:
+def told(*makers: Maker, **more: Any) -> tuple[str, str]:
     """The code and text of the one problem of a workload that is served by blue."""
     found = replace(workload(**more), makers={"blue": makers})
     refused = decision(world(found))
     assert isinstance(refused, Refuse)
     (why,) = refused.problems
-    return Code(why.code), why.text.removeprefix("workload api: ")
+    return why.code, why.text.removeprefix("workload api: ")
 
 
 @pytest.mark.parametrize("kind", KINDS)
