@@ -12,7 +12,7 @@ import msgspec
 
 from rotation import formats
 from rotation.config import kept
-from rotation.decisions import ownership
+from rotation.decisions import ownership, reaching
 from rotation.decisions import plan as planned
 from rotation.decisions.rollout import unready
 from rotation.edges.cluster import client
@@ -27,7 +27,7 @@ from rotation.model.record import Decision
 from rotation.model.targets import SecretTarget
 from rotation.model.world import Drift, other
 from rotation.secrecy import Secret, new_password
-from rotation.steps import guards, login, planning, running, strangers, traffic, wayback
+from rotation.steps import guards, login, planning, running, traffic, wayback
 from rotation.steps.running import Implementation, Step
 from rotation.steps.wayback import WayBack
 from rotation.story import approval, progress, retrying, workflow, workload
@@ -368,7 +368,7 @@ MUTATIONS = (
     Mutation(
         "who else leads to a slot is not seen",
         _of(2),
-        replaced=((strangers, "_leading_to", finds_nobody),),
+        replaced=((reaching, "strangers", finds_nobody),),
         first_seed=26,
     ),
     Mutation(
