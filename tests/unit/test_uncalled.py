@@ -11,6 +11,7 @@ import yaml
 from msgspec import structs
 
 from rotation.config import kept, parse
+from rotation.config.doubts import doubts
 from rotation.decisions.plan import Refuse, Rotate
 from rotation.model import wire
 from rotation.model.activities import Planned, Reference, WorkloadTimes
@@ -72,6 +73,11 @@ def test_what_is_kept_with_a_rotation_says_so_too() -> None:
         configuration = parse(yaml.safe_dump(file))
         again = kept.read(kept.keep(configuration, "orders-db"))
         assert again == configuration
+
+
+def test_a_worker_is_asked_for_no_route() -> None:
+    (path,) = [path for path, _ in doubts(parse(yaml.safe_dump(changed((WORKLOAD, JOBS)))))]
+    assert path == "credentials.orders-db.approval.approvers"
 
 
 # -- the plan
