@@ -167,6 +167,9 @@ def _service(obj: Object) -> Iterator[Problem]:
     ports = spec.get("ports") or []
     if not ports and spec.get("clusterIP") != "None" and spec.get("type") != "ExternalName":
         yield "spec.ports", "Required value"
+    if spec.get("clusterIP") == "None" and spec.get("type") in {"NodePort", "LoadBalancer"}:
+        text = f"may not be set to 'None' for {spec['type']} services"
+        yield "spec.clusterIPs[0]", f'Invalid value: ["None"]: {text}'
     for position, port in enumerate(ports):
         number = port.get("port")
         if not isinstance(number, int) or not 0 < number < 65536:
@@ -208,6 +211,10 @@ def _immutable(kind: Kind, old: Object, new: Object) -> Iterator[Problem]:
     selectors = [spec.get("selector") for spec in specs]
     if kind in {kinds.DEPLOYMENT, kinds.REPLICA_SET, kinds.JOB} and selectors[0] != selectors[1]:
         yield "spec.selector", "Invalid value: field is immutable"
+    addresses = [spec.get("clusterIP") for spec in specs]
+    if kind is kinds.SERVICE and all(addresses) and addresses[0] != addresses[1]:
+        value = f'Invalid value: ["{addresses[1]}"]'
+        yield "spec.clusterIPs[0]", f"{value}: may not change once set"
     if kind is kinds.POD and _frozen(specs[0]) != _frozen(specs[1]):
         yield "spec", "Forbidden: pod updates may not change fields other than the images"
     sealed = kind in {kinds.SECRET, kinds.CONFIG_MAP} and old.get("immutable")

@@ -73,16 +73,21 @@ async def _until_left(runner: web.AppRunner, seconds: float) -> None:
         await asyncio.sleep(0.05)
 
 
+def log_as_json(settings: Settings) -> None:
+    """Writes the log to stderr, a JSON object for each line."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonLines(settings))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    logging.getLogger("psycopg.pool").setLevel(logging.WARNING)  # else two lines a request
+
+
 def main() -> int:
     try:
         settings = parse(os.environ)
     except SettingsError as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonLines(settings))
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
-    logging.getLogger("psycopg.pool").setLevel(logging.WARNING)  # else two lines a request
+    log_as_json(settings)
     asyncio.run(serve(settings))
     return 0
 

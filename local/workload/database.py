@@ -25,6 +25,10 @@ ADD = (
     "INSERT INTO orders (customer, item, quantity) VALUES (%(customer)s, %(item)s, %(quantity)s) "
     "RETURNING id, customer, item, quantity, created"
 )
+# A worker that dies leaves its job to the next one: its lock ends with its transaction.
+TAKE = "SELECT id FROM jobs WHERE done_by IS NULL ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED"
+BEGIN = "INSERT INTO begun (job, pod) VALUES (%(job)s, %(pod)s)"
+DONE = "UPDATE jobs SET done_as = session_user, done_by = %(pod)s WHERE id = %(job)s"
 WHOAMI = (
     "SELECT session_user AS role, current_user AS acting_as, "
     "current_setting('application_name') AS application, "
@@ -103,6 +107,19 @@ class Database:
 
     async def whoami(self) -> Answer:
         return await self._ask(WHOAMI)
+
+    async def do_job(self, pod: str, seconds: float) -> bool:
+        """Does the first job that nobody else has; False if there is none."""
+        async with self._connection() as connection, connection.transaction():
+            row = await (await connection.execute(TAKE)).fetchone()
+            if row is None:
+                return False
+            given = {"job": row["id"], "pod": pod}
+            async with self._connection() as aside:  # to be seen even if the job is not finished
+                await aside.execute(BEGIN, given)
+            await asyncio.sleep(seconds)
+            await connection.execute(DONE, given)
+        return True
 
     async def log_in(self) -> None:
         """Makes a connection of its own. Raises `psycopg.OperationalError` when refused."""

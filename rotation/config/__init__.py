@@ -306,7 +306,7 @@ class Workload(Section):
     cluster: Name
     namespace: DnsLabel
     service: DnsLabel
-    preview: DnsLabel
+    preview: DnsLabel | None = None  # of a workload that nothing calls there is none
     services: Annotated[list[DnsLabel], Field(max_length=20)] = []  # that move with `service`
     # Of Services and EndpointSlices that find its pods too, and are left as they are.
     other_services: Annotated[list[DnsSubdomain], Field(max_length=50)] = []
@@ -321,6 +321,7 @@ class Workload(Section):
     template: TemplatePolicy = "refuse"  # where the slots' pod templates differ
     differs: Annotated[list[TemplatePath], Field(max_length=100)] = []  # paths that may
     tests: list[WorkloadTest] = []
+    overlap: bool = False  # without `preview`: both slots' pods work until the approval
     ready: PositiveDuration = timedelta(minutes=10)  # longest wait for the standby Deployment
     drain: PositiveDuration = timedelta(minutes=5)  # longest wait for pods to be gone
 
@@ -359,9 +360,14 @@ class Workload(Section):
         return tuple(self._service(name) for name in (self.service, *self.services))
 
     @property
-    def standby(self) -> ServiceTarget:
-        """The preview Service, which always points at the standby slot."""
-        return self._service(self.preview)
+    def standby(self) -> ServiceTarget | None:
+        """The preview Service, which always points at the standby slot; None without one."""
+        return None if self.preview is None else self._service(self.preview)
+
+    @property
+    def stops(self) -> bool:
+        """Whether the pods of the slot that is replaced end at the swap: nothing calls them."""
+        return self.preview is None and not self.overlap
 
     def _service(self, name: str) -> ServiceTarget:
         port = None if self.port is None else str(self.port)

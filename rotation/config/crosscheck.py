@@ -20,9 +20,15 @@ if TYPE_CHECKING:
 
 
 def problems(file: document.Mapping) -> list[Problem]:
-    """The clusters that do not exist, what stands there twice, and names that cannot be replaced;
-    each with its path."""
-    return [*_references(file), *_repeats(file), *_left_alone(file), *_names(file)]
+    """The clusters that do not exist, what stands there twice, names that cannot be replaced, and
+    what does not go with, or without, a preview Service; each with its path."""
+    return [
+        *_references(file),
+        *_repeats(file),
+        *_left_alone(file),
+        *_names(file),
+        *_uncalled(file),
+    ]
 
 
 def _references(file: document.Mapping) -> Iterator[Problem]:
@@ -54,6 +60,23 @@ def _names(file: document.Mapping) -> Iterator[Problem]:
                 if isinstance(value, str) and not templates.has_word(value, slot):
                     text = f"sync replaces names of slots: {shown(value)} has no {slot} in it"
                     yield (*path, "template"), f"{text}, and may stand for something else too"
+
+
+def _uncalled(file: document.Mapping) -> Iterator[Problem]:
+    """A problem for each key of a workload that asks for a preview Service, or for none."""
+    for path, workload, _ in _workloads(file):
+        if _has(workload, "preview"):
+            if _has(workload, "overlap"):
+                text = "goes with a workload that nothing calls, and that has no `preview`"
+                yield (*path, "overlap"), f"{text}: where clients call, both slots' pods stay"
+            continue
+        for where, _ in at(workload, "tests", "*", "path", path=path):
+            text = "needs `preview`, the Service that leads to the slot which does not serve yet"
+            yield where, f"{text}; a workload that nothing calls has neither"
+
+
+def _has(mapping: Any, key: str) -> bool:
+    return isinstance(mapping, dict) and mapping.get(key) is not None
 
 
 class Owned(NamedTuple):

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rotation.model.targets import DeploymentTarget, SecretKeyTarget
-    from rotation.model.world import Deployment, Pod, Template
+    from rotation.model.world import Deployment, Maker, Pod, Template
     from rotation.secrecy import Secret
 
 
@@ -24,6 +24,9 @@ class PodsReader(Protocol):
         They are those that its ReplicaSets made, whatever their labels, and that are not over:
         neither `Failed`, as evicted ones are, nor `Succeeded`. Raises `Missing`, `Invalid`.
         """
+
+    def makers(self, namespace: str, labels: dict[str, str]) -> list[Maker]:
+        """What makes the pods that have these labels and are not over, in order, each once."""
 
     def watch(
         self, target: DeploymentTarget, until: Callable[[Deployment], bool], seconds: float

@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
-    from rotation.model.world import Claim
+    from rotation.model.world import Claim, Maker
 
+# What makes pods that a rotation can start and stop; a pod that nothing made is somebody's copy.
+SCALED = {"Deployment", "Pod"}
+MOST_NAMES = 3  # in one text
 # Such a pod has no processes any more, and stays until somebody deletes it: evicted ones do.
 OVER = {"Failed", "Succeeded"}
 
@@ -27,3 +30,15 @@ def counts(claim: Claim, deployment: str, sets: Mapping[str, bool]) -> bool:
     # A ReplicaSet may be deleted while its pods still end (`revisionHistoryLimit: 0`). Its name
     # was one that this Deployment alone gives.
     return bool(claim.template) and maker.name == f"{deployment}-{claim.template}"
+
+
+def unscaled(makers: Iterable[Maker]) -> list[Maker]:
+    """Those that a rotation cannot start and stop."""
+    return [maker for maker in makers if maker.kind not in SCALED]
+
+
+def named(makers: Iterable[Maker]) -> str:
+    """The kinds and names of some, in one text."""
+    listed = [f"{maker.kind} {maker.name}" for maker in makers]
+    more = f" and {len(listed) - MOST_NAMES} more" if len(listed) > MOST_NAMES else ""
+    return f"{', '.join(listed[:MOST_NAMES])}{more}"

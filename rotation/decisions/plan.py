@@ -7,6 +7,7 @@ from datetime import timedelta
 from itertools import chain
 from typing import TYPE_CHECKING, assert_never
 
+from rotation.decisions.ownership import named, unscaled
 from rotation.decisions.rollout import unready
 from rotation.decisions.selectors import refusals
 from rotation.decisions.templates import beyond_containers, has_probe, listed, takes_all_down
@@ -221,7 +222,11 @@ def _problems(world: Snapshot, active: Slot) -> Iterator[Reason]:
     """Everything that forbids a rotation until somebody mends it."""
     yield from _slot_problems(world, active)
     for workload in world.workloads:
-        obstacles = _workload_problems(workload, active), refusals(workload, world.workloads)
+        obstacles = (
+            _workload_problems(workload, active),
+            _called(workload),
+            refusals(workload, world.workloads),
+        )
         for code, text in chain(*obstacles):
             yield reason(code, f"workload {workload.name}: {text}")
 
@@ -249,11 +254,12 @@ def _slot_problems(world: Snapshot, active: Slot) -> Iterator[Reason]:
 
 def _workload_problems(workload: WorkloadState, active: Slot) -> Iterator[tuple[Code, str]]:
     """The problems of a workload's Services and Deployments, each a code and a text."""
-    if workload.preview is None:
+    if workload.preview is None and not workload.uncalled:
         yield Code.SERVICE_MISSING, "its preview Service does not exist"
     for slot in SLOTS:
         if workload.deployments[slot] is None:
-            yield Code.DEPLOYMENT_MISSING, f"its {slot} Deployment does not exist"
+            text = f"its {slot} Deployment does not exist"
+            yield _made_otherwise(workload, slot, Code.DEPLOYMENT_MISSING, text)
     serving, standby = workload.deployments[active], workload.deployments[other(active)]
     if serving is None or standby is None:
         return
@@ -273,10 +279,30 @@ def _workload_problems(workload: WorkloadState, active: Slot) -> Iterator[tuple[
         yield Code.TEMPLATES_DIFFER, _drifted(serving, standby, paths)
     if serving.replicas == 0:
         text = f"its active Deployment {serving.name} is scaled to zero"
-        yield Code.ACTIVE_AT_ZERO, text
+        yield _made_otherwise(workload, active, Code.ACTIVE_AT_ZERO, text)
     if standby.paused:
         text = f"its standby Deployment {standby.name} is paused: it would start no new pods"
         yield Code.DEPLOYMENT_PAUSED, text
+
+
+def _made_otherwise(workload: WorkloadState, slot: Slot, code: Code, text: str) -> tuple[Code, str]:
+    """A code and a text for a Deployment without pods, with what makes those of the slot instead.
+
+    A kind that cannot be scaled has a code of its own, which says what to do.
+    """
+    makers = workload.makers.get(slot, ())
+    if not makers:
+        return code, text
+    found = f"{text}; the pods that its Service finds with {slot} are of {named(makers)}"
+    return Code.OTHER_KIND if unscaled(makers) else code, found
+
+
+def _called(workload: WorkloadState) -> Iterator[tuple[Code, str]]:
+    """The Services through which clients may call pods that are to end at the swap."""
+    for name, route in workload.productions.items() if workload.stops else ():
+        if route is not None and not route.headless:
+            text = f"its Service {name} is not headless and without ports"
+            yield Code.SERVICE_CALLED, f"{text}: clients may call the pods that end at the swap"
 
 
 def _drifted(serving: Deployment, standby: Deployment, paths: tuple[str, ...]) -> str:

@@ -55,6 +55,17 @@ def strangers(
     return others
 
 
+def behind(routing: Routing, own: Collection[str]) -> set[str]:
+    """The pods that are found by some Services, by the slices that Kubernetes made of them."""
+    return {
+        endpoint.pod
+        for each in routing.slices
+        if each.derived and each.service in own
+        for endpoint in each.endpoints
+        if endpoint.pod is not None
+    }
+
+
 def _slice(seen: SliceSeen) -> Stranger:
     return Stranger("EndpointSlice", seen.name)
 

@@ -226,7 +226,7 @@ def members(value: Any, path: Path) -> dict[str, Any] | None:
         return None
     key = KEYS.get(path[-1], "name")
     keyed = [item.get(key) for item in value if isinstance(item, dict)]
-    names = [str(name) for name in keyed if name is not None]
+    names = [str(name) for name in keyed if isinstance(name, str | int)]
     if len(set(names)) < len(value):
         return None
     return dict(zip(names, value, strict=True))

@@ -36,14 +36,15 @@ class Retry(Struct, frozen=True, rename="camel"):
     final: float = 0.0
 
 
-class WorkloadTimes(Struct, frozen=True, rename="camel"):
-    """A workload's timeouts, in seconds.
+class WorkloadTimes(Struct, frozen=True, rename="camel", omit_defaults=True):
+    """A workload's timeouts, in seconds, and whether its replaced pods end at the swap: `stops`.
 
     `ready` is for the standby Deployment to be ready, `drain` for a slot's pods to be gone.
     """
 
     ready: float
     drain: float
+    stops: bool = False
 
 
 class ApprovalPolicy(Struct, frozen=True, kw_only=True, rename="camel"):
@@ -126,6 +127,7 @@ class Reference(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults
     images: dict[str, str] | None = None  # to start, by container; else those that serve
     waived: list[str] = field(default_factory=list)  # the codes of what was waived for the rotation
     few: bool = False  # pods: as many as are ready will do
+    early: bool = False  # pods end at the swap, before anybody has approved: nothing calls them
 
 
 class Nothing(Struct, frozen=True):

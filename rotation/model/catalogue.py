@@ -274,6 +274,7 @@ class StepName(StrEnum):
     VERIFY = "verify"
     PREPARE = "prepare"
     SWAP = "swap"
+    STOP = "stop"
     SWAP_BACK = "swap-back"
     OBSERVE = "observe"
     EVIDENCE = "evidence"
@@ -312,6 +313,9 @@ def step_words(step: StepName) -> StepWords:
             return StepWords("Prepare", what, ahead=True)
         case StepName.SWAP:
             return StepWords("Swap", "point every Service at {slot}", ahead=True)
+        case StepName.STOP:
+            what = "let the {slot} pods of workloads end that nothing calls"
+            return StepWords("Stop", what, about="active")
         case StepName.SWAP_BACK:
             return StepWords("Swap back", "point every Service at {slot} again", about="active")
         case StepName.OBSERVE:
@@ -350,6 +354,7 @@ class Progress(StrEnum):
     PREPARED = "prepared"
     LEVEL = "level"
     SWAP = "swap"
+    STOPPED = "stopped"
     SWAP_BACK = "swap-back"
     OBSERVED = "observed"
     SCALE_DOWN = "scale_down"
@@ -376,6 +381,8 @@ def progress_words(progress: Progress) -> str:
             return "starting the release that serves"
         case Progress.SWAP:
             return "traffic moved"
+        case Progress.STOPPED:
+            return "its replaced pods have ended"
         case Progress.SWAP_BACK:
             return "traffic moved back"
         case Progress.OBSERVED:

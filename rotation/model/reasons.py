@@ -124,6 +124,19 @@ class Code(StrEnum):
         "apply it: [onboarding.md](onboarding.md), step 5",
         NEVER,
     )
+    OTHER_KIND = (
+        "pods-of-another-kind",
+        Area.WORLD,
+        (
+            "the pods of a slot are made by something else than a Deployment, which a rotation "
+            "cannot start and stop: the text names it"
+        ),
+        (
+            "[consumers.md](consumers.md#what-is-refused) says it for each kind: a Rollout, a "
+            "StatefulSet, a DaemonSet, a Job, a CronJob; mostly, give the workload two Deployments"
+        ),
+        NEVER,
+    )
     SECRET_MISSING = (
         "active-secret-missing",
         Area.WORLD,
@@ -275,6 +288,21 @@ class Code(StrEnum):
             "pods of another one as well"
         ),
         "give the Service's selector, and the pod templates, labels that name one slot's pods",
+        NEVER,
+    )
+    SERVICE_CALLED = (
+        "service-called",
+        Area.WORLD,
+        (
+            "a workload without `preview` is one that nothing calls, whose replaced pods end at "
+            "the swap; its Service has ports or an address of its own, so that clients may call "
+            "them"
+        ),
+        (
+            "make it a Service with `clusterIP: None` and without ports, which has to be made "
+            "anew; or, if clients call it, name a `preview`; or write `overlap: true`, and both "
+            "slots' pods work until the approval: [consumers.md](consumers.md#workers)"
+        ),
         NEVER,
     )
     OTHER_SERVICE = (

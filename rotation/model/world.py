@@ -56,6 +56,17 @@ class Controller:
     uid: str
 
 
+@dataclass(frozen=True, order=True)
+class Maker:
+    """What makes pods: the object at the end of their owner references, or a pod that nothing made.
+
+    `kind` is one word, `Pod` for one without an owner.
+    """
+
+    kind: str
+    name: str
+
+
 @dataclass(frozen=True)
 class Claim:
     """The facts by which a pod is told to be a Deployment's or not."""
@@ -105,6 +116,9 @@ class Route:
     # What else the selector asks pods for; None where that is not known.
     besides: dict[str, str] | None = field(default=None, compare=False)
     label: str = field(default="slot", compare=False)
+    # Without a port and an address of its own: it names pods, and no client goes through it.
+    headless: bool = field(default=False, compare=False)
+    fence: str | None = field(default=None, compare=False)  # the last rotation that went back
 
     def selector(self, slot: str) -> dict[str, str] | None:
         """The labels that pods must have once traffic goes to the slot."""
@@ -276,7 +290,8 @@ class WorkloadState:
     """A workload's Services and Deployments; None for one that does not exist.
 
     `at` is the production Service's namespace and name, for messages, `further` are the routes of
-    those that move with it, by theirs, and `cluster` is where all of them are.
+    those that move with it, by theirs, and `cluster` is where all of them are. `uncalled`: it has
+    no preview Service; `stops`: the pods of the slot that is replaced end at the swap.
     """
 
     name: str
@@ -287,6 +302,10 @@ class WorkloadState:
     cluster: str = ""
     drift: Drift = Drift()
     further: dict[str, Route | None] = field(default_factory=dict)
+    uncalled: bool = False
+    stops: bool = False
+    # What else makes the pods that the Service finds with a slot, where its Deployment has none.
+    makers: dict[Slot, tuple[Maker, ...]] = field(default_factory=dict)
 
     @property
     def productions(self) -> dict[str, Route | None]:

@@ -186,7 +186,8 @@ def _ask(asked: Round, test: WorkloadTest, seconds: float) -> Answer:
     if test.url is not None:
         url = fill(test.url, role, asked.slot)
         return asked.edges.fetch(url, seconds, manner, test.certificate_authority)
-    target = workload.production if asked.through == "service" else workload.standby
+    # A test with a path goes with a preview Service: `crosscheck` sees to that.
+    target = (workload.standby if asked.through == "preview" else None) or workload.production
     if test.port is not None:
         target = replace(target, port=str(test.port))
     path = fill(test.path or "/", role, asked.slot)

@@ -110,21 +110,25 @@ class Standby:
             by=self._rotation,
         )
 
-    def scale_down(self, workload: Workload, revision: str | None) -> None:
+    def scale_down(self, workload: Workload, revision: str | None, *, early: bool = False) -> None:
         """Scales the slot's Deployment to zero, which has to be as it was at `revision`.
 
         Raises `Conflict` too if a Service or EndpointSlice leads there that nobody named: for all
-        that is known, it serves.
+        that is known, it serves; and `early`, before anybody has approved, if clients may call the
+        workload, or this rotation goes back by now.
         """
         strangers.refuse(self._edges, workload, self._slot)
+        if early:
+            _refuse_what_is_called(self._edges, workload, self._rotation)
         target = workload.deployment(self._slot)
         self._pods(workload).scale(target, 0, revision=revision, by=self._rotation)
 
     def preview(self, workload: Workload, came_from: str) -> None:
         """Points the preview Service at the slot."""
         self._look()
-        traffic = self._edges.traffic(workload.cluster)
-        traffic.move(workload.standby, came_from, self._slot, by=self._rotation)
+        if workload.standby is not None:
+            traffic = self._edges.traffic(workload.cluster)
+            traffic.move(workload.standby, came_from, self._slot, by=self._rotation)
 
     @property
     def _role(self) -> str:
@@ -201,8 +205,9 @@ class Arriving:
     def preview(self, came_from: str) -> None:
         """Points the workload's preview Service at the slot. Raises as `scale_up` does."""
         _refuse_what_serves(self._edges, self._workload, self._slot)
-        traffic = self._edges.traffic(self._workload.cluster)
-        traffic.move(self._workload.standby, came_from, self._slot, by=self._rotation)
+        preview, traffic = self._workload.standby, self._edges.traffic(self._workload.cluster)
+        if preview is not None:
+            traffic.move(preview, came_from, self._slot, by=self._rotation)
 
     @property
     def _deployment(self) -> DeploymentTarget:
@@ -212,6 +217,20 @@ class Arriving:
     def _pods(self) -> Pods:
         _refuse_what_serves(self._edges, self._workload, self._slot)
         return self._edges.pods(self._workload.cluster)
+
+
+def _refuse_what_is_called(edges: Readers, workload: Workload, rotation: str) -> None:
+    """Raises `Conflict` if clients may call the workload's pods, or the rotation has set about to
+    move it back: then pods that it left are needed."""
+    traffic = edges.traffic(workload.cluster)
+    for target in workload.productions:
+        route = traffic.route(target)
+        if route is None or not route.headless or not workload.stops:
+            text = f"Service {target} is gone, or not headless and without ports"
+            raise Conflict(Code.SERVICE_CALLED, f"{text}: clients may call the pods that would end")
+        if route.fence == rotation:
+            text = f"Service {target} is on its way back: the pods that it left are needed"
+            raise Conflict(Code.SERVES_TRAFFIC, text)
 
 
 def _refuse_what_serves(edges: Readers, workload: Workload, slot: Slot) -> None:

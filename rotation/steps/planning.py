@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from rotation.contracts.edges import Readers
     from rotation.model.reasons import Reason
     from rotation.model.record import Request, WaivedVia
+    from rotation.model.world import Maker, Slot
     from rotation.steps.running import Step
 
 # Retry timeouts, in seconds. Of refusals, while stopping is still possible: caches of rights fill,
@@ -156,7 +157,7 @@ def _policy(credential: Credential) -> Policy:
         drain=credential.drain.total_seconds(),
         workloads={
             workload.name: WorkloadTimes(
-                workload.ready.total_seconds(), workload.drain.total_seconds()
+                workload.ready.total_seconds(), workload.drain.total_seconds(), workload.stops
             )
             for workload in credential.workloads
         },
@@ -192,9 +193,15 @@ def snapshot(edges: Readers, name: str, credential: Credential) -> Snapshot:
 
 def _workload_state(edges: Readers, credential: Credential, workload: Workload) -> WorkloadState:
     traffic, pods = edges.traffic(workload.cluster), edges.pods(workload.cluster)
-    production, preview = traffic.route(workload.production), traffic.route(workload.standby)
+    production = traffic.route(workload.production)
+    preview = traffic.route(workload.standby) if workload.standby else None
     deployments = {slot: pods.deployment(workload.deployment(slot)) for slot in SLOTS}
     active = next((slot for slot in SLOTS if production and production.slot == slot), None)
+    makers: dict[Slot, tuple[Maker, ...]] = {}
+    for slot in SLOTS:
+        selector, found = production.selector(slot) if production else None, deployments[slot]
+        if selector and (found is None or (slot == active and not found.replicas)):
+            makers[slot] = tuple(pods.makers(workload.namespace, selector))
     return WorkloadState(
         name=workload.name,
         at=str(workload.production),
@@ -206,4 +213,7 @@ def _workload_state(edges: Readers, credential: Credential, workload: Workload) 
         if active
         else Drift(workload.template),
         further={str(target): traffic.route(target) for target in workload.productions[1:]},
+        uncalled=workload.standby is None,
+        stops=workload.stops,
+        makers=makers,
     )

@@ -36,11 +36,11 @@ def start(step: Step) -> None:
     """Starts the standby Deployment with the active one's number of pods, and its images; with
     `template: sync` with its pod template, where that differs.
 
-    The preview Service is pointed at it first.
+    The preview Service, if there is one, is pointed at it first.
     """
     workload = step.workload
     came_from = preview_slot(step)
-    if came_from != step.slot:
+    if came_from not in {"", step.slot}:
         step.standby.preview(workload, came_from)
     active = step.pods.deployment(workload.deployment(other(step.slot)))
     if active is None or active.replicas == 0:
@@ -78,7 +78,7 @@ def level(step: Step) -> None:
     """
     workload = step.workload
     came_from = preview_slot(step)
-    if came_from != step.slot:
+    if came_from not in {"", step.slot}:
         step.arriving.preview(came_from)
     target = step.pods.deployment(step.deployment)
     serving = step.pods.deployment(workload.deployment(other(step.slot)))
@@ -155,7 +155,8 @@ def scale_down(step: Step) -> None:
 
 def _scale_down(step: Step, seen: Deployment | None) -> None:
     """Scales the slot's Deployment to zero, as it was seen. Raises `Missing`."""
-    step.standby.scale_down(step.workload, seen.revision if seen else None)
+    revision = seen.revision if seen else None
+    step.standby.scale_down(step.workload, revision, early=step.reference.early)
 
 
 def await_gone(step: Step) -> Watched:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rotation.decisions import reaching
+from rotation.decisions import ownership, reaching
 from rotation.model.errors import Conflict
-from rotation.model.reasons import reason
+from rotation.model.reasons import Code, reason
 from rotation.model.world import SLOTS
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rotation.contracts.edges import Readers
     from rotation.decisions.reaching import Stranger
     from rotation.model.reasons import Reason
-    from rotation.model.world import Routing, Slot
+    from rotation.model.world import Pod, Routing, Slot
 
 
 def problems(edges: Readers, credential: Credential) -> Iterator[Reason]:
@@ -31,7 +31,14 @@ def problems(edges: Readers, credential: Credential) -> Iterator[Reason]:
         at = (workload.cluster, workload.namespace)
         if at not in seen:
             seen[at] = _routing(edges, workload)
-        strangers = {one for slot in SLOTS for one in _leading_to(edges, workload, slot, seen[at])}
+        strangers: set[Stranger] = set()
+        known: set[str] = set()
+        for slot in SLOTS:
+            leading, pods = _leading_to(edges, workload, slot, seen[at])
+            strangers |= leading
+            known |= {pod.name for pod in pods}
+        if not reaching.behind(seen[at], _own(workload)) <= known:
+            yield from _of_another_kind(edges, workload)
         for code, names in reaching.named(strangers):
             text = f"workload {workload.name}: pods of a slot are found by {names}, which"
             yield reason(code, f"{text} the file does not name")
@@ -40,7 +47,8 @@ def problems(edges: Readers, credential: Credential) -> Iterator[Reason]:
 def refuse(edges: Readers, workload: Workload, slot: Slot) -> None:
     """Raises `Conflict`, with the names, if Services or EndpointSlices lead to the slot's pods that
     the file does not name."""
-    for code, names in reaching.named(_leading_to(edges, workload, slot, None)):
+    leading, _ = _leading_to(edges, workload, slot, None)
+    for code, names in reaching.named(leading):
         text = f"pods of Deployment {workload.deployment(slot)} are found by {names}, which"
         raise Conflict(code, f"{text} the file does not name: what may serve is not scaled down")
 
@@ -50,17 +58,38 @@ def _routing(edges: Readers, workload: Workload) -> Routing:
     return edges.traffic(workload.cluster).routing(workload.namespace)
 
 
+def _of_another_kind(edges: Readers, workload: Workload) -> Iterator[Reason]:
+    """A reason for each slot in which the workload's Service finds pods too that a rotation cannot
+    start and stop, by what makes them."""
+    route = edges.traffic(workload.cluster).route(workload.production)
+    for slot in SLOTS:
+        selector = route.selector(slot) if route else None
+        if not selector:
+            continue
+        makers = edges.pods(workload.cluster).makers(workload.namespace, selector)
+        foreign = ownership.unscaled(makers)
+        if foreign:
+            text = f"workload {workload.name}: its Service finds pods with {slot} that are of"
+            beside = f"besides those of Deployment {workload.deployments[slot]}"
+            yield reason(Code.OTHER_KIND, f"{text} {ownership.named(foreign)}, {beside}")
+
+
+def _own(workload: Workload) -> set[str]:
+    """The names of the workload's own Services."""
+    return {target.name for target in (*workload.productions, workload.standby) if target}
+
+
 def _leading_to(
     edges: Readers, workload: Workload, slot: Slot, routing: Routing | None
-) -> set[Stranger]:
-    """The Services and EndpointSlices that lead to the slot's pods and that the file does not name:
-    now, or in what was seen of the namespace. None leads to a Deployment that is gone."""
+) -> tuple[set[Stranger], list[Pod]]:
+    """The Services and EndpointSlices that lead to the slot's pods and that the file does not name,
+    now, or in what was seen of the namespace; and those pods. None leads to a Deployment that is
+    gone."""
     target, pods = workload.deployment(slot), edges.pods(workload.cluster)
     deployment = pods.deployment(target)
     if deployment is None:
-        return set()
+        return set(), []
     listed = pods.listed(target)
     routing = routing or _routing(edges, workload)
-    own = {workload.service, workload.preview, *workload.services}
-    labels = deployment.labels or {}
-    return reaching.strangers(routing, own, workload.other_services, labels, listed)
+    labels, own = deployment.labels or {}, _own(workload)
+    return reaching.strangers(routing, own, workload.other_services, labels, listed), listed

@@ -40,7 +40,8 @@ def swap(step: Step) -> Moved:
 def swap_back(step: Step) -> Moved:
     """Points the production Services back at `slot`, whose pods start again if there are none.
 
-    A fence for each makes a swap forward fail that is held up, also where nothing is to change.
+    A fence for each makes a swap forward fail that is held up, also where nothing is to change; and
+    what would still end the slot's pods, of a workload that nothing calls.
     Ready pods are proof enough: they served before, on connections that they still have, and the
     slot that traffic leaves may hold all others. With `level` in the reference it does not move to
     other images than those that serve, unless those fail their tests: then they may be what is gone
@@ -48,11 +49,24 @@ def swap_back(step: Step) -> Moved:
     """
     for target in step.workload.productions:
         step.traffic.fence(target, step.rotation)
+    _keep_pods(step)
     return _move(step, back=True)
 
 
+def _keep_pods(step: Step) -> None:
+    """Changes the slot's Deployment, if its pods may still be about to end, so that whatever has
+    seen it as it was comes to nothing; what looks later meets the fences."""
+    routes = [step.traffic.route(target) for target in step.workload.productions]
+    if not step.workload.stops or any(route and route.slot == step.slot for route in routes):
+        return
+    target = step.pods.deployment(step.deployment)
+    if target is not None and target.replicas:
+        step.arriving.scale_up(target.replicas, target.revision)
+
+
 def _move(step: Step, *, back: bool) -> Moved:
-    """Points the production Services at the slot, and the preview Service at the other one.
+    """Points the production Services at the slot, and the preview Service, if there is one, at the
+    other.
 
     The slot's pods are proved right before, and on the way forward its login: the wait for pods may
     have been long. Where one of several Services is there already, an earlier run was cut off
@@ -73,9 +87,10 @@ def _move(step: Step, *, back: bool) -> Moved:
             if (own != serving or template) and not (back and _fails(step, came_from)):
                 return Moved(released=serving, had=own, template=template)
     _point(step, routes, back=back)
+    preview = step.workload.standby
     previewed = preview_slot(step)
-    if previewed != came_from:
-        step.traffic.move(step.workload.standby, previewed, came_from, by=step.rotation)
+    if preview is not None and previewed != came_from:
+        step.traffic.move(preview, previewed, came_from, by=step.rotation)
     return Moved(left=_left_behind(step, back=back))
 
 
@@ -236,8 +251,11 @@ def _some_ready(target: Deployment | None) -> bool:
 
 
 def preview_slot(step: Step) -> str:
-    """The slot that the preview Service selects. Raises `Conflict` if it selects none."""
+    """The slot that the preview Service selects, empty where the workload has no such Service.
+    Raises `Conflict` if it selects none."""
     preview = step.workload.standby
+    if preview is None:
+        return ""
     route = step.traffic.route(preview)
     if route is None or route.slot is None:
         raise Conflict(Code.PREVIEW_GONE, f"Service {preview} is gone or selects no slot")

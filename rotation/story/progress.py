@@ -18,10 +18,19 @@ from rotation.story.status import truncated_status
 from rotation.story.version import inherited, since
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import azure.durable_functions as df
     from msgspec import Struct
 
-    from rotation.model.activities import Activity, Planned, Policy, Through, Watched
+    from rotation.model.activities import (
+        Activity,
+        Planned,
+        Policy,
+        Through,
+        Watched,
+        WorkloadTimes,
+    )
     from rotation.model.catalogue import Announcement
     from rotation.model.wire import Moment
     from rotation.story.workload import Orchestrator
@@ -139,16 +148,29 @@ class Run:
         return (yield from self._recorded(name, steps))
 
     def each(
-        self, name: StepName, part: Orchestrator, reference: Reference, *, done: Progress
+        self,
+        name: StepName,
+        part: Orchestrator,
+        reference: Reference,
+        *,
+        done: Progress,
+        workloads: Mapping[str, WorkloadTimes] | None = None,
     ) -> Steps[None]:
-        """Runs one sub-orchestration per workload, all at once, recorded as a step.
+        """Runs one sub-orchestration per workload, or for each of some, all at once, recorded as a
+        step.
 
         Raises `StepFailed` with every workload's failure, after all have ended.
         """
-        yield from self._recorded(name, self._fan_out(name, part, reference, done))
+        chosen = self.policy.workloads if workloads is None else workloads
+        yield from self._recorded(name, self._fan_out(name, part, reference, done, chosen))
 
     def _fan_out(
-        self, name: StepName, part: Orchestrator, reference: Reference, done: Progress
+        self,
+        name: StepName,
+        part: Orchestrator,
+        reference: Reference,
+        done: Progress,
+        workloads: Mapping[str, WorkloadTimes],
     ) -> Steps[None]:
         tasks = [
             self.context.call_sub_orchestrator(
@@ -163,11 +185,11 @@ class Run:
                 part_id(self.request.rotation, name, workload, self.attempt),
                 version=inherited(self.context),
             )
-            for workload, times in self.policy.workloads.items()
+            for workload, times in workloads.items()
         ]
         answers = [wire.read(PartEnded, value) for value in (yield self.context.task_all(tasks))]
         failures = []
-        for workload, answer in zip(self.policy.workloads, answers, strict=True):
+        for workload, answer in zip(workloads, answers, strict=True):
             self.record.workloads[workload] = Progress.FAILED if answer.reasons else done
             failures += [_of_workload(workload, why) for why in answer.reasons]
             met = [_of_workload(workload, why) for why in answer.releases]

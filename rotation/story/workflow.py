@@ -92,6 +92,7 @@ def story(run: Run) -> Steps[End]:  # noqa: PLR0911 - one line for each way a ro
         return (yield from abort(run, failure.message, list(failure.reasons)))
     try:
         yield from swap(run)
+        yield from stop(run)
         yield from observe(run)
     except StepFailed as failure:
         return (yield from roll_back(run, failure.message, list(failure.reasons)))
@@ -176,6 +177,18 @@ def swap(run: Run) -> Steps[None]:
     run.stage(Stage.SWAP)
     reference = run.reference(run.standby)
     yield from run.each(StepName.SWAP, swap_workload, reference, done=Progress.SWAP)
+
+
+def stop(run: Run) -> Steps[None]:
+    """Lets the replaced pods of workloads end that nothing calls, and whose owner has not chosen
+    that both slots work until the approval. They finish what they have begun; login and secret
+    stay."""
+    stopping = {name: times for name, times in run.policy.workloads.items() if times.stops}
+    if stopping and since(run.context, "1.2"):
+        reference = msgspec.structs.replace(run.reference(run.active), early=True)
+        yield from run.each(
+            StepName.STOP, retire_workload, reference, done=Progress.STOPPED, workloads=stopping
+        )
 
 
 def swap_back(run: Run) -> Steps[None]:

@@ -48,6 +48,7 @@ from rotation.model.targets import DeploymentTarget, SecretKeyTarget, ServiceTar
 from rotation.model.world import (
     Deployment,
     Endpoint,
+    Maker,
     Manner,
     Route,
     Routing,
@@ -519,6 +520,16 @@ def test_a_fence_undoes_what_was_prepared_before_it(place: Place, name: str) -> 
     assert place.traffic.route(target) == Route("blue", "http")
 
 
+def test_a_route_shows_the_last_fence(place: Place, name: str) -> None:
+    target = place.service(name)
+    for token in (None, "orders-db-1", "orders-db-2"):
+        if token is not None:
+            place.traffic.fence(target, token)
+        found = place.traffic.route(target)
+        assert found is not None
+        assert found.fence == token
+
+
 def test_a_fence_that_is_repeated_changes_nothing(place: Place, name: str) -> None:
     target = place.service(name)
     place.traffic.fence(target, "orders-db-1")
@@ -607,6 +618,20 @@ def test_a_debug_copy_is_no_deployments(place: Place, up: Workload) -> None:
     before = names(place, up)
     place.debug_copy(up.deployment)
     assert names(place, up) == before
+    place.pods.scale(up.deployment, 0)
+    assert place.pods.watch_gone(up.deployment, 30) == []
+
+
+def makers(place: Place, name: str) -> list[Maker]:
+    return place.pods.makers(place.space, {"app": name, SLOT: "blue"})
+
+
+def test_pods_are_told_by_what_makes_them(place: Place, up: Workload, name: str) -> None:
+    assert makers(place, name) == [Maker("Deployment", name)]
+    place.debug_copy(up.deployment)
+    made, alone = makers(place, name)
+    assert (made, alone.kind) == (Maker("Deployment", name), "Pod")
+    assert place.pods.makers(place.space, {"app": name, SLOT: "green"}) == []
     place.pods.scale(up.deployment, 0)
     assert place.pods.watch_gone(up.deployment, 30) == []
 
@@ -832,6 +857,21 @@ def test_a_change_of_what_was_changed_since_the_look_comes_to_nothing(
         return False
 
     wait_until(changed, 30, "a change between two words of a controller")
+
+
+def test_a_rotation_that_leaves_the_number_of_pods_undoes_what_was_prepared_before_it(
+    place: Place, up: Workload
+) -> None:
+    """Only annotations change, and no status does by that."""
+    seen = place.pods.deployment(up.deployment)
+    assert seen is not None
+    place.pods.scale(up.deployment, 2, by="orders-db-1")
+    with pytest.raises(Unavailable, match=f"{up.deployment}: HTTP 409 Conflict") as caught:
+        place.pods.scale(up.deployment, 0, revision=seen.revision)
+    assert caught.value.code is Code.CLUSTER_CONFLICT
+    found = place.pods.deployment(up.deployment)
+    assert found is not None
+    assert found.replicas == 2
 
 
 def test_a_pod_template_is_brought_whole(place: Place, down: Workload) -> None:
@@ -1122,6 +1162,26 @@ def endpoints(api: Any, target: ServiceTarget) -> list[tuple[str, dict[str, bool
     ]
 
 
+def test_pods_of_a_rollout_are_told_by_it(real: RealPlace, api: Any, name: str) -> None:
+    """Which makes them by a ReplicaSet, as a Deployment does; nobody here knows what it is."""
+    manifest = deployment(name, 1)
+    owner = {
+        "apiVersion": "argoproj.io/v1alpha1",
+        "kind": "Rollout",
+        "name": f"{name}-rollout",
+        "uid": "7a6f5f0e-0000-4000-8000-000000000001",
+        "controller": True,
+    }
+    labels = manifest["spec"]["template"]["metadata"]["labels"]
+    metadata = {"name": name, "labels": labels, "ownerReferences": [owner]}
+    path = f"/apis/apps/v1/namespaces/{real.space}/replicasets"
+    manifest |= {"kind": "ReplicaSet", "metadata": metadata}
+    assert asked(api, "POST", path, manifest)[0] == 201
+    wait_until(lambda: makers(real, name) == [Maker("Rollout", f"{name}-rollout")], 30, "its pod")
+    assert delete(api, f"{path}/{name}") in {200, 202}
+    wait_until(lambda: makers(real, name) == [], 30, "the end of its pod")
+
+
 def test_slices_name_the_pods_behind_a_service(real: RealPlace, api: Any, name: str) -> None:
     served = real.service(name)
     manifest = deployment(name, 1, lifecycle={"preStop": {"sleep": {"seconds": 3}}})
@@ -1136,6 +1196,59 @@ def test_slices_name_the_pods_behind_a_service(real: RealPlace, api: Any, name: 
     ending = {"ready": False, "serving": True, "terminating": True}
     wait_until(lambda: endpoints(api, served) == [(pod.name, ending)], 30, "the pod's end, told")
     wait_until(lambda: endpoints(api, served) == [], 30, "an empty slice")
+
+
+PORTS = [{"name": "http", "port": 80, "targetPort": 8080}]
+SERVICES: list[tuple[dict[str, Any], int, bool]] = [
+    ({"clusterIP": "None"}, 201, True),
+    ({"clusterIP": "None", "ports": PORTS}, 201, False),
+    ({"ports": PORTS}, 201, False),
+    ({}, 422, False),
+    ({"clusterIP": "None", "type": "NodePort", "ports": PORTS}, 422, False),
+    ({"clusterIP": "None", "type": "LoadBalancer", "ports": PORTS}, 422, False),
+]
+
+
+@pytest.mark.parametrize(("spec", "status", "headless"), SERVICES)
+def test_a_service_may_be_without_ports_if_it_is_headless(
+    real: RealPlace, api: Any, name: str, spec: dict[str, Any], status: int, headless: bool
+) -> None:
+    body = {"metadata": {"name": name}, "spec": {"selector": {"app": name, SLOT: "blue"}, **spec}}
+    path = f"/api/v1/namespaces/{real.space}/services"
+    assert asked(api, "POST", path, body)[0] == status
+    found = real.traffic.route(ServiceTarget(real.space, name, SLOT))
+    assert (found is not None) == (status == 201)
+    assert found is None or found.headless == headless
+
+
+def test_a_service_stays_headless_or_not(real: RealPlace, api: Any, name: str) -> None:
+    """Whoever makes a Service headless has to make it anew."""
+    target = real.service(name)
+    path = f"/api/v1/namespaces/{real.space}/services/{name}"
+    found = stored(api, path)
+    found["spec"] |= {"clusterIP": "None", "clusterIPs": ["None"]}
+    assert asked(api, "PUT", path, found)[0] == 422
+    route = real.traffic.route(target)
+    assert route is not None
+    assert not route.headless
+
+
+def test_a_service_without_ports_moves_and_its_slices_follow(
+    real: RealPlace, api: Any, name: str
+) -> None:
+    manifest = service(name)
+    manifest["spec"] = {"clusterIP": "None", "selector": manifest["spec"]["selector"]}
+    apply(api, [manifest, deployment(name, 1)], namespace=real.space)
+    served, target = ServiceTarget(real.space, name, SLOT), DeploymentTarget(real.space, name)
+    real.pods.watch(target, ready, 60)
+    (pod,) = real.pods.listed(target)
+    serving = {"ready": True, "serving": True, "terminating": False}
+    wait_until(lambda: endpoints(api, served) == [(pod.name, serving)], 30, "the pod in a slice")
+    found = real.traffic.routing(real.space)
+    assert [each.derived for each in found.slices if each.service == name] == [True]
+    real.traffic.move(served, "blue", "green")
+    wait_until(lambda: endpoints(api, served) == [], 30, "an empty slice")
+    real.pods.scale(target, 0)
 
 
 def budget(name: str, **fields: Any) -> dict[str, Any]:

@@ -195,6 +195,16 @@ def left_behind(story: Story) -> None:
     story.run()
 
 
+def stopped(story: Story) -> None:
+    """A worker's replaced pods end at the swap, and it is gone back to them."""
+    plan = story.plan()
+    plan["policy"]["workloads"]["web"]["stops"] = True
+    story.script["plan"] = plan
+    story.to_approval()
+    story.decide("reject")
+    story.run()
+
+
 def published(story: Story) -> None:
     data = {"rotation": "r-1", "credential": "orders-db"}
     story.script["publish_event"] = sequence(unavailable, cut_off, {})
@@ -215,6 +225,7 @@ STORIES = (
     refused,
     released,
     left_behind,
+    stopped,
     published,
 )
 

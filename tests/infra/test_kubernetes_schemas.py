@@ -105,7 +105,8 @@ def pod(name: str, slot: str) -> dict[str, Any]:
 
 
 def test_there_is_something_to_check() -> None:
-    assert {path.name for path in FILES} == {"guard.yaml", "rbac.yaml", "api.yaml", "web.yaml"}
+    examples = {"api.yaml", "web.yaml", "mailer.yaml"}
+    assert {path.name for path in FILES} == {"guard.yaml", "rbac.yaml", *examples}
     assert {schemas.major_minor(version) for version in schemas.all_versions()} > {VERSIONS[0]}
 
 

@@ -14,6 +14,7 @@ from rotation.model.world import (
     Claim,
     Controller,
     Deployment,
+    Maker,
     Requirement,
     Route,
     Routing,
@@ -143,6 +144,7 @@ class ServiceState:
     label: str = "slot"
     backends: dict[str, str] = field(default_factory=dict)
     preview: bool = False
+    headless: bool = False  # and without ports
     before: str | None = None
     settles: datetime | None = None
     revision: int = 1
@@ -182,6 +184,7 @@ class ClusterModel:
         self.deployments: dict[tuple[str, str], DeploymentState] = {}
         self.secrets: dict[tuple[str, str], SecretState] = {}
         self.slices: dict[str, list[SliceSeen]] = {}  # of others, by namespace
+        self.made: dict[str, list[tuple[dict[str, str], Maker]]] = {}  # pods of others' kinds
         self.full_until: datetime | None = None  # the quota of pods
         self.cordoned: set[str] = set()  # nodes
         # Hears of a Deployment that a drain leaves without a ready pod.
@@ -202,6 +205,8 @@ class ClusterModel:
             str(found.revision),
             besides={k: v for k, v in found.selector.items() if k != target.label},
             label=target.label,
+            headless=found.headless,
+            fence=found.fence,
         )
 
     def routing(self, namespace: str) -> Routing:
@@ -268,6 +273,16 @@ class ClusterModel:
             ready=ready,
             waiting="ContainerCreating" if starting else None,
         )
+
+    def makers(self, namespace: str, labels: dict[str, str]) -> list[Maker]:
+        """What makes the pods with these labels."""
+        found = {m for own, m in self.made.get(namespace, ()) if labels.items() <= own.items()}
+        for each in self.deployments.values():
+            if each.namespace == namespace and labels.items() <= each.labels.items():
+                found |= {Maker("Deployment", each.name) for pod in each.pods if not pod.gone_at}
+                alone = [pod for pod in each.strays if pod.phase not in ownership.OVER]
+                found |= {Maker("Pod", pod.name) for pod in alone if pod.controller is None}
+        return sorted(found)
 
     def pods(self, target: DeploymentTarget) -> list[str]:
         """The pods that the Deployment has in truth."""

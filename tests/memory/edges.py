@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from rotation.model.world import (
         Deployment,
         Found,
+        Maker,
         Manner,
         Pod,
         Query,
@@ -508,6 +509,10 @@ class MemoryPods:
 
         return self._calls.read("cluster", f"listed {target}", effect)
 
+    def makers(self, namespace: str, labels: dict[str, str]) -> list[Maker]:
+        what = f"makers {namespace}"
+        return self._calls.read("cluster", what, lambda _: self._model.makers(namespace, labels))
+
     def watch(
         self, target: DeploymentTarget, until: Callable[[Deployment], bool], seconds: float
     ) -> Deployment:
@@ -598,7 +603,9 @@ class MemoryPods:
         def effect() -> None:
             changed = self._unchanged(target, revision)
             self._model.scale(changed, replicas)
-            changed.by = by or changed.by
+            if by is not None and changed.by != by:
+                changed.by = by
+                changed.changes += 1
 
         found = self._model.find(target)
         kind: Literal["destroys", "alters", "raises"] = "destroys" if replicas == 0 else "raises"

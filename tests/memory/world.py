@@ -103,7 +103,8 @@ class World:
     ) -> None:
         cluster, space = self.clusters[workload.cluster], workload.namespace
         production = dict.fromkeys([workload.service, *workload.services], active)
-        for service, slot in {**production, workload.preview: other(active)}.items():
+        previews = {workload.preview: other(active)} if workload.preview else {}
+        for service, slot in {**production, **previews}.items():
             cluster.services[space, service] = ServiceState(
                 space,
                 service,
@@ -111,6 +112,7 @@ class World:
                 workload.selector_label,
                 backends={slot: workload.deployments[slot] for slot in SLOTS},
                 preview=service == workload.preview,
+                headless=workload.preview is None,
             )
         for other_service in workload.other_services:
             selector = {"app": workload.name}
@@ -274,7 +276,7 @@ class World:
             for _, _, workload in self.workloads()
             for name in (
                 *(production.name for production in workload.productions),
-                workload.preview,
+                workload.preview or "",
                 *workload.other_services,
             )
         }

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from tests.memory.owner import Owner
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import datetime
 
     from rotation.config import Credential, Workload
@@ -35,6 +36,7 @@ INVARIANTS = {
     9: "every rotation comes to a justified end",
     10: "no release is undone, and no changed file passed over, unless the record says so",
     11: "nobody waives who may not approve, nor what nobody may waive",
+    12: "what nothing calls works in one slot once a decision is asked for, as its owner chose",
 }
 
 
@@ -141,12 +143,30 @@ class Checker:
         what = f"{fiber.name}: {verb} of {owner} by rotation {fiber.rotation}"
         if record.get("outcome") is not None and not fiber.late:
             self.fail(7, f"{what} after its end as {record['outcome']}")
+        if self._stops(owner, verb):
+            return  # that it serves nothing was looked at before
         if record.get("active") == owner.slot:
             decision = record.get("decision") or {}
             if decision.get("decision") != "approve" or fiber.rotation not in self.approved:
                 self.fail(6, f"{what}, which it was to replace, and nobody approved that")
         if not any(step["step"] == "confirm" and step["until"] for step in record.get("steps", ())):
             self.fail(7, f"{what} before it was proved that the other slot serves")
+
+    def _stops(self, owner: Owner, verb: str) -> bool:
+        """Whether pods end that nothing calls, which waits for no approval."""
+        workloads = self.credential(owner.credential).workloads
+        ending = [f"scale {one.deployment(owner.slot)} to 0" for one in workloads if one.stops]
+        return verb in ending
+
+    def asked(self, rotation: str, untouched: Callable[[Owner], bool]) -> None:
+        """Checks, when somebody is asked to decide, that what nothing calls works in one slot
+        alone, unless its owner or somebody else wants both."""
+        record = self.record(rotation)
+        owner = self._owner(record["credential"], record["active"])
+        for workload in self.credential(owner.credential).workloads:
+            pods = self.world.clusters[workload.cluster].pods(workload.deployment(owner.slot))
+            if workload.stops and pods and untouched(owner):
+                self.fail(12, f"{rotation} asks while {', '.join(pods)} still work")
 
     def look(self, fiber: Fiber | None, verb: str) -> None:
         """Checks all invariants after an effect, or (without a fiber) after time went by."""

@@ -12,7 +12,7 @@ import msgspec
 
 from rotation import formats
 from rotation.config import kept
-from rotation.decisions import ownership
+from rotation.decisions import ownership, reaching
 from rotation.decisions import plan as planned
 from rotation.decisions.rollout import unready
 from rotation.edges.cluster import client
@@ -27,7 +27,7 @@ from rotation.model.record import Decision
 from rotation.model.targets import SecretTarget
 from rotation.model.world import Drift, other
 from rotation.secrecy import Secret, new_password
-from rotation.steps import guards, login, planning, running, strangers, traffic, wayback
+from rotation.steps import guards, login, planning, running, traffic, wayback
 from rotation.steps.running import Implementation, Step
 from rotation.steps.wayback import WayBack
 from rotation.story import approval, progress, retrying, workflow, workload
@@ -279,6 +279,11 @@ def same_images(*_: object) -> tuple[dict[str, str], dict[str, str]]:
     return {}, {}
 
 
+def stops_nobody(_: Run) -> Steps[None]:
+    """Lets the replaced pods of what nothing calls work on beside the new ones."""
+    yield from ()
+
+
 begun = progress.Run.begin
 
 
@@ -363,7 +368,7 @@ MUTATIONS = (
     Mutation(
         "who else leads to a slot is not seen",
         _of(2),
-        replaced=((strangers, "_leading_to", finds_nobody),),
+        replaced=((reaching, "strangers", finds_nobody),),
         first_seed=26,
     ),
     Mutation(
@@ -515,6 +520,11 @@ MUTATIONS = (
         "going back waits for as many pods",
         _of(),
         replaced=((traffic, "_some_ready", nothing),),
+    ),
+    Mutation(
+        "replaced workers are not told",
+        _of(12),
+        replaced=((workflow, "stop", stops_nobody),),
     ),
     Mutation(
         "a decision that never arrives",

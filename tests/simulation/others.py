@@ -285,8 +285,8 @@ class Others:
 
     def selects_preview(self) -> None:
         owner, workload, cluster = self._workload()
-        service = cluster.service(workload.standby)
-        if service is None:  # gone from the start
+        service = cluster.service(workload.standby) if workload.standby else None
+        if service is None:  # gone from the start, or none
             return
         self._did(
             f"point Service {service.name} at {owner.slot}",

@@ -61,9 +61,14 @@ class Run:
         self.machine = Machine(scenario, rng, plan, story=story)
         self.others = Others(self.machine, rng)
         self.people = People(self.machine, rng, loop())
+        self._ask, self.machine.on_gate = self.machine.on_gate, self._asked
         self.deliveries = Deliveries(self.machine, rng)
         trouble = scenario.trouble
         self.struck = None if trouble is None else Struck(self.machine, trouble)
+
+    def _asked(self, rotation: str, gate: str, status: dict[str, Any]) -> None:
+        self.machine.checker.asked(rotation, lambda owner: owner not in self.others.touched)
+        self._ask(rotation, gate, status)
 
     def first(self, *, confused: bool) -> None:
         if self.struck is not None and self.struck.trouble.asked is not None:

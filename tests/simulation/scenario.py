@@ -87,13 +87,22 @@ def _count(rng: Random, credentials: int) -> int:
     return 1 if credentials > 1 else rng.choices([1, 2, 3], [80, 17, 3])[0]
 
 
-def plain(workloads: int = 2, template: TemplatePolicy = "refuse", **more: Any) -> Scenario:
-    """One credential without surprises, for the sweeps. Its first workload has two Services."""
+def plain(
+    workloads: int = 2,
+    template: TemplatePolicy = "refuse",
+    *,
+    uncalled: bool = False,
+    **more: Any,
+) -> Scenario:
+    """One credential without surprises, for the sweeps. Its first workload has two Services, and
+    with `uncalled` nothing calls its last one."""
     deliveries = ["csi", "secret"] * workloads
     found = document("orders", "url", deliveries[:workloads], {"deadline": "7d"})
     found["workloads"][0]["services"] = ["orders-api-grpc"]
     for workload in found["workloads"]:
         workload["template"] = template
+    if uncalled:
+        _uncall(found["workloads"][-1], overlap=False)
     return Scenario(
         configuration=configuration({"orders": found}),
         active={"orders": "blue"},
@@ -132,7 +141,17 @@ def _credential(rng: Random, name: str, workloads: int) -> dict[str, Any]:
         if beside.random() < 0.1:
             workload["otherServices"] = [f"{workload['name']}-metrics"]
         workload["template"] = policies.choices(["refuse", "warn", "sync"], [60, 10, 30])[0]
+    uncalled = another(rng, 2)
+    if uncalled.random() < 0.12:
+        _uncall(found["workloads"][-1], overlap=uncalled.random() < 0.3)
     return found
+
+
+def _uncall(workload: dict[str, Any], *, overlap: bool) -> None:
+    """Makes a workload one that nothing calls: without a preview Service and tests by path."""
+    del workload["preview"]
+    tests = [test for test in workload["tests"] if "path" not in test]
+    workload |= {"tests": tests, "overlap": overlap}
 
 
 def document(

@@ -73,10 +73,12 @@ class Case:
     answer: Choice
     number: int
     kind: str
+    uncalled: bool = False  # one of the workloads is one that nothing calls
 
     def __str__(self) -> str:
         what = "commit" if self.kind in COMMIT_KINDS else "call"
-        return f"{self.kind} at {what} {self.number} of a rotation to {self.answer}"
+        more = ", with a worker" if self.uncalled else ""
+        return f"{self.kind} at {what} {self.number} of a rotation to {self.answer}{more}"
 
     @property
     def plan(self) -> Scripted:
@@ -119,6 +121,16 @@ def commits() -> Iterator[Case]:
             yield from (Case(answer, number, kind) for kind in COMMIT_KINDS)
 
 
+def workers() -> Iterator[Case]:
+    """The same of a rotation with a worker: a case for each call and commit, and each failure."""
+    for answer in CHOICES:
+        made, stored = lengths(answer, uncalled=True)
+        for number in range(1, made + 1):
+            yield from (Case(answer, number, kind, uncalled=True) for kind in KINDS)
+        for number in range(1, stored + 1):
+            yield from (Case(answer, number, kind, uncalled=True) for kind in COMMIT_KINDS)
+
+
 def deeds() -> Iterator[Case]:
     """A case for each deed of others right before each call of an edge."""
     for answer in CHOICES:
@@ -128,9 +140,9 @@ def deeds() -> Iterator[Case]:
 
 
 @cache
-def lengths(answer: Choice) -> tuple[int, int]:
+def lengths(answer: Choice, *, uncalled: bool = False) -> tuple[int, int]:
     """How many calls and commits a rotation without a fault has."""
-    run = _run(Scripted(), answer)
+    run = _run(Scripted(), answer, uncalled=uncalled)
     with surrounded(run.machine.checker):
         run.first(confused=False)
     assert run.outcomes() == [ENDS[answer]]
@@ -150,7 +162,8 @@ def met(answer: Choice) -> tuple[Call, ...]:
 def problems(case: Case, *, again: bool = False) -> list[str]:
     """What is wrong with how the case ends; empty if nothing is. `again`: with a second half."""
     template: TemplatePolicy = "sync" if case.kind == "syncs" else "refuse"
-    run = _run(case.plan, case.answer, single=case.kind == SINGLE, template=template)
+    single, uncalled = case.kind == SINGLE, case.uncalled
+    run = _run(case.plan, case.answer, single=single, uncalled=uncalled, template=template)
     checker = run.machine.checker
     if case.kind in DEEDS:
         deed, _ = DEEDS[case.kind]
@@ -206,11 +219,13 @@ def _run(
     answer: Choice,
     *,
     single: bool = False,
+    uncalled: bool = False,
     template: TemplatePolicy = "refuse",
 ) -> Run:
-    """`single`: each slot has one pod that ends at once, and routes follow at once."""
+    """`single`: each slot has one pod that ends at once, and routes follow at once. `uncalled`:
+    nothing calls one of the workloads."""
     rng = Random(0)  # noqa: S311 - a seed that replays
-    drawn = scenario.plain(template=template)
+    drawn = scenario.plain(template=template, uncalled=uncalled)
     if single:
         drawn = replace(drawn, replicas=1, times=replace(drawn.times, routes=0.0, grace=0.0))
     run = Run(drawn, rng, plan, story=False)

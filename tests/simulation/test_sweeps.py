@@ -46,6 +46,14 @@ def test_a_crash_at_a_commit(kind: str) -> None:
 
 
 @pytest.mark.long
+@pytest.mark.parametrize("first", [0, 7, 29])
+def test_a_worker_whose_pods_end_at_the_swap(first: int) -> None:
+    sample = [case for case in sweeps.workers() if "denied" not in case.kind][first :: EVERY * 3]
+    assert len(sample) > 30
+    assert [problem for case in sample for problem in sweeps.problems(case, again=True)] == []
+
+
+@pytest.mark.long
 @pytest.mark.parametrize("kind", sweeps.DEEDS)
 def test_others_at_a_call(kind: str) -> None:
     sample = [case for case in sweeps.deeds() if case.kind == kind][:: SPARSER.get(kind, 8)]

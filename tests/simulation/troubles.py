@@ -47,6 +47,8 @@ def troubled(scenario: Scenario, rng: Random) -> Scenario:
         return scenario
     name = min(scenario.configuration.credentials)
     kind: Kind = rng.choice(["drifted", "unwell", "hidden"])
+    if kind == "hidden" and scenario.configuration.credential(name).workloads[0].preview is None:
+        return scenario  # there is none to hide
     own = CODES[kind]
     trouble = Trouble(
         credential=name,
@@ -92,13 +94,13 @@ class Struck:
         active = self._cluster.find(at)
         assert active is not None
         self._active: DeploymentState = active
-        self._preview: ServiceState = self._cluster.services[self._at]
+        self._preview: ServiceState | None = self._cluster.services.get(self._at)
         machine.story.tell("TROUBLE", "%s", trouble)
         self._strike()
 
     @property
     def _at(self) -> tuple[str, str]:
-        return self._workload.namespace, self._workload.preview
+        return self._workload.namespace, self._workload.preview or ""
 
     def _strike(self) -> None:
         match self.trouble.kind:
@@ -117,6 +119,7 @@ class Struck:
                 for pod in self._active.pods:
                     pod.ready_at = pod.ready_at or self._machine.clock.now
             case "hidden":
+                assert self._preview is not None
                 self._cluster.services[self._at] = self._preview
 
 

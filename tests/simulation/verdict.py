@@ -148,8 +148,13 @@ def _waived(run: Run, rotation: str, status: dict[str, Any]) -> None:
 
 
 def _in_trouble(run: Run, rotation: str, status: dict[str, Any]) -> bool:
-    """Whether there was trouble that nobody had waived for this rotation."""
-    if run.struck is None or not _standing(run, rotation, status):
+    """Whether there was trouble that nobody had waived for this rotation, or it is what is told: an
+    earlier one that somebody had waived it for does not mend it."""
+    if run.struck is None:
+        return False
+    mine = run.struck.trouble.credential == status["credential"]
+    told = mine and _codes(status) == {CODES[run.struck.trouble.kind]}
+    if not told and not _standing(run, rotation, status):
         return False
     return not waives(run.struck.trouble, status["request"])
 

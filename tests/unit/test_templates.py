@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from rotation.decisions.templates import (
@@ -343,6 +343,7 @@ DOCUMENTS = st.dictionaries(
 
 
 @given(DOCUMENTS, DOCUMENTS)
+@example({"env": [{"env": None, "name": []}]}, {})  # no name, which would be left out
 def test_whatever_the_templates_are_what_is_brought_is_the_same(active: Any, standby: Any) -> None:
     assert differences(active, brought(active, standby, rules()), rules()) == []
 

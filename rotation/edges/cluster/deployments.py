@@ -12,7 +12,7 @@ from rotation.decisions import ownership
 from rotation.edges.cluster import events, patches
 from rotation.edges.cluster.client import MERGE, STRATEGIC, TIMEOUT, resource_version, uid_of
 from rotation.edges.cluster.patches import Note
-from rotation.edges.cluster.pods import claim_of, name_of, pod_of
+from rotation.edges.cluster.pods import claim_of, maker_of, name_of, pod_of
 from rotation.edges.cluster.rollouts import deployment_of, query, revision_of
 from rotation.model.errors import Missing
 from rotation.model.reasons import Code
@@ -23,9 +23,10 @@ if TYPE_CHECKING:
     from rotation.edges.cluster.client import Api
     from rotation.model.targets import DeploymentTarget, SecretKeyTarget
     from rotation.model.wire import JsonObject
-    from rotation.model.world import Deployment, Pod, Template
+    from rotation.model.world import Deployment, Maker, Pod, Template
     from rotation.secrecy import Secret
 
+SET = "ReplicaSet"
 RACES = 5  # with those who write a status, until the step begins anew
 
 
@@ -56,6 +57,27 @@ class Deployments:
         with self._api.translated("list pods in", f"namespace {target.namespace}"):
             pods, _ = self._pods(target, family)
             return sorted((pod_of(pod) for pod in pods), key=lambda pod: pod.name)
+
+    def makers(self, namespace: str, labels: dict[str, str]) -> list[Maker]:
+        selector = ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
+        with self._api.translated("list pods in", f"namespace {namespace}"):
+            pods = self._api.core.list_namespaced_pod(
+                namespace, label_selector=selector, _request_timeout=TIMEOUT
+            ).items
+        claims = [(pod, claim_of(pod)) for pod in pods]
+        claims = [(pod, claim) for pod, claim in claims if claim.phase not in ownership.OVER]
+        sets: dict[str, Maker] = {}
+        if any(claim.controller and claim.controller.kind == SET for _, claim in claims):
+            with self._api.translated("list ReplicaSets in", f"namespace {namespace}"):
+                listed = self._api.apps.list_namespaced_replica_set(
+                    namespace, label_selector=selector, _request_timeout=TIMEOUT
+                )
+                for each in listed.items:
+                    metadata = each.metadata or client.V1ObjectMeta()
+                    if any(owner.controller for owner in metadata.owner_references or []):
+                        sets[str(metadata.uid)] = maker_of(metadata, {})
+        with self._api.translated("list pods in", f"namespace {namespace}"):
+            return sorted({maker_of(pod.metadata, sets) for pod, _ in claims})
 
     def deliver(self, target: SecretKeyTarget, value: Secret, version: str) -> None:
         """Writes a value into a Kubernetes Secret, which must exist.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from kubernetes import client
 
-from rotation.model.world import Claim, Controller, Pod
+from rotation.model.world import Claim, Controller, Maker, Pod
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,6 +28,7 @@ ENDED = {
     "Completed", "ContainerCannotRun", "ContainerStatusUnknown", "DeadlineExceeded", "Error",
     "OOMKilled", "StartError",
 }  # fmt: skip
+KIND = re.compile(r"[A-Z][A-Za-z0-9]{0,62}", re.ASCII)
 NAME = re.compile(r"[0-9a-z][0-9a-z.-]{0,252}", re.ASCII)
 UNSCHEDULED = {"SchedulingGated", "Unschedulable"}
 
@@ -49,6 +50,19 @@ def name_of(pod: client.V1Pod) -> str:
     if not NAME.fullmatch(name):
         raise ValueError("not the name of a pod")
     return name
+
+
+def maker_of(metadata: client.V1ObjectMeta | None, sets: dict[str, Maker]) -> Maker:
+    """What makes a pod, by its metadata; of a ReplicaSet what `sets` names, by uids.
+
+    Raises `ValueError` for a kind or name that is none: they would stand in records.
+    """
+    metadata = metadata or client.V1ObjectMeta()
+    own = next((owner for owner in metadata.owner_references or [] if owner.controller), None)
+    kind, name = (own.kind, own.name) if own else ("Pod", metadata.name)
+    if not KIND.fullmatch(str(kind)) or not NAME.fullmatch(str(name)):
+        raise ValueError("not the kind and name of what makes pods")
+    return sets.get(own.uid if own else "", Maker(str(kind), str(name)))
 
 
 def pod_of(seen: client.V1Pod) -> Pod:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import zlib
 from typing import TYPE_CHECKING, Any
 
 from kubernetes import client
@@ -69,12 +70,16 @@ def deployment_of(seen: client.V1Deployment, document: JsonObject | None = None)
 
 
 def revision_of(metadata: client.V1ObjectMeta) -> str:
-    """A Deployment's revision: which one it is, and in which generation, a slash, and its version.
+    """A Deployment's revision: which one it is, in which generation, and what a rotation last did
+    to it; a slash, and its version.
 
     The version changes with each word of a controller on its status too, and the generation does
     not: https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions
     """
-    return f"{metadata.uid or ''}.{metadata.generation or 0}/{resource_version(metadata)}"
+    notes = metadata.annotations or {}
+    did = zlib.crc32(repr([notes.get(patches.ROTATION), notes.get(patches.DID)]).encode())
+    same = f"{metadata.uid or ''}.{metadata.generation or 0}.{did:08x}"
+    return f"{same}/{resource_version(metadata)}"
 
 
 def _template(document: JsonObject) -> Template:

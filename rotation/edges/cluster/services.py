@@ -76,6 +76,8 @@ class Services:
                     revision=resource_version(service.metadata),
                     besides={k: v for k, v in selector.items() if k != target.label},
                     label=target.label,
+                    headless=spec is not None and spec.cluster_ip == "None" and not ports,
+                    fence=_fence(service.metadata),
                 )
         except Missing:
             return None
@@ -198,6 +200,12 @@ class Services:
             port = route.port
         where = f"/api/v1/namespaces/{target.namespace}/services"
         return f"{where}/{scheme}:{target.name}:{port}/proxy"
+
+
+def _fence(metadata: client.V1ObjectMeta | None) -> str | None:
+    """The last rotation that went back, by the fence's annotation."""
+    found = ((metadata.annotations if metadata else None) or {}).get(patches.FENCE)
+    return found if isinstance(found, str) else None
 
 
 @contextmanager
