@@ -19,6 +19,7 @@ from rotation.config import Admin, Database
 from rotation.contracts.database import Database as Edge
 from rotation.edges.database.server import PostgreSQL
 from rotation.model.errors import Denied
+from rotation.model.world import Query
 from rotation.secrecy import Secret, new_password
 from tests import versions
 
@@ -108,10 +109,14 @@ def calls(edge: PostgreSQL, password: Secret) -> dict[str, Callable[[], bool]]:
         "roles": lambda: set(edge.roles(["orders_blue", "orders_green"])) == BOTH,
         "activate": did(edge.activate, "orders_green", password),
         "login": did(edge.login, "orders_green", password),
+        "query": lambda: edge.query("orders_green", password, WHO) == "as expected",
         "sessions": lambda: seen(edge) == [(SESSION, "127.0.0.1")],
         "deactivate": did(edge.deactivate, "orders_blue"),
         "terminate": lambda: edge.terminate("orders_blue") == 1,
     }
+
+
+WHO = Query("SELECT session_user::text", timeout=10, expected='"orders_green"')
 
 
 def seen(edge: PostgreSQL) -> list[tuple[str, str]]:
