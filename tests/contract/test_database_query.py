@@ -276,6 +276,18 @@ def test_a_query_changes_nothing(place: Place, statement: str, state: str) -> No
 
 
 @real
+def test_read_only_keeps_no_query_from_ending_sessions_of_its_role(place: Place) -> None:
+    """As docs/threat-model.md says: it is not about data."""
+    assert isinstance(place, Real)
+    own = f"host=127.0.0.1 port={place.server.port} dbname=orders user={ROLE}"
+    with psycopg.connect(own, password=place.password.reveal(), autocommit=True) as connection:
+        ending = f"select pg_terminate_backend({connection.info.backend_pid})"
+        assert ask(place, ending, True) == "as expected"
+        with pytest.raises(psycopg.OperationalError):
+            connection.execute("SELECT pg_sleep(20)")
+
+
+@real
 def test_what_a_query_sets_ends_with_it(place: Place) -> None:
     """Though it may take its own limits away, it has begun under them, and has no time beyond
     them."""
