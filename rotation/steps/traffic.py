@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from rotation.decisions.rollout import named, unready, without
 from rotation.decisions.templates import beyond_containers, listed
 from rotation.model.activities import Moved
-from rotation.model.errors import Conflict, EdgeError, Unavailable
+from rotation.model.errors import Conflict, Denied, EdgeError, Unavailable
 from rotation.model.reasons import Code
 from rotation.model.world import SLOTS, other, shown_slot
 from rotation.steps import asking, strangers
@@ -55,13 +55,22 @@ def swap_back(step: Step) -> Moved:
 
 def _keep_pods(step: Step) -> None:
     """Changes the slot's Deployment, if its pods may still be about to end, so that whatever has
-    seen it as it was comes to nothing; what looks later meets the fences."""
+    seen it as it was comes to nothing; what looks later meets the fences.
+
+    Once `few` pods will do, a refusal of that is in no way back any more: whoever may not change
+    the Deployment ends no pods of it either.
+    """
     routes = [step.traffic.route(target) for target in step.workload.productions]
     if not step.workload.stops or any(route and route.slot == step.slot for route in routes):
         return
     target = step.pods.deployment(step.deployment)
-    if target is not None and target.replicas:
+    if target is None or not target.replicas:
+        return
+    try:
         step.arriving.scale_up(target.replicas, target.revision)
+    except Denied:
+        if not step.reference.few:
+            raise
 
 
 def _move(step: Step, *, back: bool) -> Moved:
