@@ -174,8 +174,10 @@ async def _add_progress(client: Client, record: ShownRecord) -> None:
     While they run, the parts show more than their rotation does: which activity they are in.
     """
     names = list(record.workloads)
+    # A stage may have several steps that have parts, and is called as the first of these.
+    step = next((str(one.step) for one in record.steps[-1:] if one.until is None), record.stage)
     parts = await asyncio.gather(
-        *(client.get_status(f"{record.rotation}.{record.stage}.{name}") for name in names)
+        *(client.get_status(f"{record.rotation}.{step}.{name}") for name in names)
     )
     for name, part in zip(names, parts, strict=True):
         if part and part.runtime_status in RUNNING and (shown := _shown(part.custom_status)):

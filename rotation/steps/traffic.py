@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from rotation.decisions.rollout import named, unready, without
 from rotation.decisions.templates import beyond_containers, listed
 from rotation.model.activities import Moved
-from rotation.model.errors import Conflict, EdgeError, Unavailable
+from rotation.model.errors import Conflict, Denied, EdgeError, Unavailable
 from rotation.model.reasons import Code
 from rotation.model.world import SLOTS, other, shown_slot
 from rotation.steps import asking, strangers
@@ -55,13 +55,22 @@ def swap_back(step: Step) -> Moved:
 
 def _keep_pods(step: Step) -> None:
     """Changes the slot's Deployment, if its pods may still be about to end, so that whatever has
-    seen it as it was comes to nothing; what looks later meets the fences."""
+    seen it as it was comes to nothing; what looks later meets the fences.
+
+    Once `few` pods will do, a refusal of that is in no way back any more: whoever may not change
+    the Deployment ends no pods of it either.
+    """
     routes = [step.traffic.route(target) for target in step.workload.productions]
     if not step.workload.stops or any(route and route.slot == step.slot for route in routes):
         return
     target = step.pods.deployment(step.deployment)
-    if target is not None and target.replicas:
+    if target is None or not target.replicas:
+        return
+    try:
         step.arriving.scale_up(target.replicas, target.revision)
+    except Denied:
+        if not step.reference.few:
+            raise
 
 
 def _move(step: Step, *, back: bool) -> Moved:
@@ -165,17 +174,23 @@ def _drift(step: Step, deployments: Deployments) -> tuple[str, ...]:
 def _fails(step: Step, slot: Slot) -> bool:
     """Whether the slot that serves fails its tests, a few times in a row.
 
-    Raises `Unavailable` if there was no time for them, which says nothing of it.
+    Once a round has failed, what leaves no time for another one counts as failed too: clients wait
+    as long. Raises `Unavailable` if there was no time for the first, which says nothing of it; but
+    where the reference says that `few` will do, that keeps nobody from the way back any more.
     """
     until = asking.until(step.edges)
+    overdue_fails = step.reference.few
     for left in reversed(range(ROUNDS)):
         results = run_tests(step.edges, step.credential, step.workload, slot, "service", until)
         failed = [result for result in results if not result.passed]
         if not failed:
             return False
         if all(result.code == Code.TEST_OVERDUE for result in failed):
+            if overdue_fails:
+                return True
             text = f"whether {slot} serves was not seen in time: {failed[0].problem}"
             raise Unavailable(Code.TEST_OVERDUE, text)
+        overdue_fails = True
         if left:
             step.edges.sleep(1)
     return True

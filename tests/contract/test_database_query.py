@@ -7,8 +7,10 @@ promises is asked of the database in memory too.
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Protocol
 
 import psycopg
@@ -276,6 +278,18 @@ def test_a_query_changes_nothing(place: Place, statement: str, state: str) -> No
 
 
 @real
+def test_read_only_keeps_no_query_from_ending_sessions_of_its_role(place: Place) -> None:
+    """As docs/threat-model.md says: it is not about data."""
+    assert isinstance(place, Real)
+    own = f"host=127.0.0.1 port={place.server.port} dbname=orders user={ROLE}"
+    with psycopg.connect(own, password=place.password.reveal(), autocommit=True) as connection:
+        ending = f"select pg_terminate_backend({connection.info.backend_pid})"
+        assert ask(place, ending, True) == "as expected"
+        with pytest.raises(psycopg.OperationalError):
+            connection.execute("SELECT pg_sleep(20)")
+
+
+@real
 def test_what_a_query_sets_ends_with_it(place: Place) -> None:
     """Though it may take its own limits away, it has begun under them, and has no time beyond
     them."""
@@ -344,3 +358,37 @@ def test_no_password_of_a_query_is_in_the_servers_log(place: Place) -> None:
     place.tell("SELECT pg_reload_conf()")
     refused(place, "select raises()", ask_apart)
     assert place.password.reveal() not in place.server.log.read_text(errors="replace")
+
+
+LOGIN = connecting.Login(
+    ServerTarget("127.0.0.1", 1, "orders", "disable"), ROLE, Secret("x"), "scram-sha-256", None
+)
+
+
+def test_only_some_queries_have_a_process_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many workloads ask: the memory of an instance is not theirs alone."""
+    running: list[int] = []
+    most: list[int] = []
+
+    def process(*_: object) -> bytes:
+        running.append(1)
+        most.append(len(running))
+        time.sleep(0.01)
+        running.pop()
+        return b"as expected"
+
+    monkeypatch.setattr(login, "_process", process)
+    with ThreadPoolExecutor(4 * login.AT_ONCE) as threads:
+        calls = [threads.submit(login.ask, "x", LOGIN, query("select 1")) for _ in range(80)]
+        assert {call.result() for call in calls} == {"as expected"}
+    assert 1 < max(most) <= login.AT_ONCE
+
+
+def test_a_query_whose_turn_does_not_come_is_unanswered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(login, "TURNS", threading.BoundedSemaphore(1))
+    with login.TURNS, pytest.raises(Unavailable, match=r"x: not done within 0\.05 s") as caught:
+        login.ask("x", LOGIN, query("select 1", timeout=0.05))
+    assert caught.value.code is Code.TEST_NO_ANSWER
+    with pytest.raises(Unavailable):  # nobody is there
+        login.ask("x", LOGIN, query("select 1"))
+    assert login.TURNS.acquire(blocking=False)

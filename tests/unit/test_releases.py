@@ -97,6 +97,34 @@ def test_tests_for_which_there_was_no_time_make_no_release_a_broken_one(
     assert world.slot_of("api") == "green"
 
 
+@pytest.mark.guarantee(2)
+def test_a_release_whose_answers_use_up_all_time_is_gone_back_from(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a `timeout` of 20 s those that get no answer leave no time for a third round."""
+    serve(world)
+    release(world, "api-green")
+
+    def hangs(*_: object, **__: object) -> Answer:
+        world.edges.sleep(20)
+        raise Unavailable(Code.PROXY_TIMEOUT, "no answer")
+
+    monkeypatch.setattr(type(world.edges.traffic("aks")), "ask", hangs)
+    swap_back(step(world, "blue"))
+    assert world.slot_of("api") == "blue"
+
+
+def test_tests_without_time_block_the_way_back_no_longer_than_pods_that_are_not_ready(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serve(world)
+    release(world, "api-green")
+    monkeypatch.setattr(world.edges, "side_by_side", lambda calls, _: [None] * len(calls))
+    moved = swap_back(step(world, "blue", few=True))
+    assert moved.left == "blue serves with app:1, and green has app:2"
+    assert world.slot_of("api") == "blue"
+
+
 def test_a_release_between_the_look_and_the_move_is_told(world: World) -> None:
     """Also by an execution that comes after one whose answer was lost."""
     swap(step(world))

@@ -371,6 +371,26 @@ def test_find_shows_what_its_parts_do() -> None:
     assert record.waits == {"slow": pods}
 
 
+def test_find_shows_parts_of_the_step_that_is_under_way() -> None:
+    """A worker's pods end while the stage is still that of the swap, and that may take long."""
+    ended = {"step": "swap", "since": "2027-03-01T12:00:00Z", "until": "2027-03-01T12:00:02Z"}
+    steps = [ended, {"step": "stop", "since": "2027-03-01T12:00:02Z", "until": None}]
+    shown = {"stage": "swap", "workloads": {"api": "swap", "jobs": "swap"}, "steps": steps}
+    parts = [
+        Instance("orders-db-1.swap.jobs", custom_status="swap", runtime_status=Status.Completed),
+        Instance(
+            "orders-db-1.stop.jobs",
+            custom_status={"progress": "await_gone", "waits": "pods left: jobs-blue-1"},
+        ),
+    ]
+    rotation = Instance("orders-db-1", input_=asked(), custom_status=shown)
+    client: Any = Client(rotation, *parts)
+    record = asyncio.run(find(client, "orders-db-1"))
+    assert record is not None
+    assert record.workloads == {"api": "swap", "jobs": "await_gone"}
+    assert record.waits == {"jobs": "pods left: jobs-blue-1"}
+
+
 def test_find_takes_nothing_else_for_a_rotation() -> None:
     client: Any = Client(running("r-1"), Instance("r-1.1", "publish"))
     for instance_id in ("orders-db", "r-1.1", "nothing"):

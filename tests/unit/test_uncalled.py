@@ -15,7 +15,7 @@ from rotation.config.doubts import doubts
 from rotation.decisions.plan import Refuse, Rotate
 from rotation.model import wire
 from rotation.model.activities import Planned, Reference, WorkloadTimes
-from rotation.model.errors import Conflict, Invalid, Unavailable
+from rotation.model.errors import Conflict, Denied, Invalid, Unavailable
 from rotation.model.reasons import Code
 from rotation.model.world import Route, Slot, other
 from rotation.steps import guards, planning, pods, proving
@@ -275,6 +275,19 @@ def test_what_was_held_up_ends_no_pods_that_traffic_went_back_to(found: World) -
     with late, pytest.raises(Unavailable) as caught:
         step.standby.scale_down(step.workload, seen.revision, early=True)
     assert caught.value.code is Code.CLUSTER_CONFLICT
+    assert (found.service.slot, found.deployment("jobs-blue").replicas) == ("blue", 2)
+
+
+def test_a_deployment_that_may_not_be_changed_keeps_traffic_from_no_way_back(found: World) -> None:
+    """The right that is missing is the one for which its pods could not be ended."""
+    found.move_all()
+    found.edges.calls.failing["cluster scale orders/jobs-blue"] = Denied(Code.CLUSTER_DENIED, "no")
+    with pytest.raises(Denied):
+        found.stop()
+    with pytest.raises(Denied):  # which may pass, as long as there is time for that
+        swap_back(found.step("blue"))
+    assert found.service.slot == "green"
+    swap_back(found.step("blue", few=True))
     assert (found.service.slot, found.deployment("jobs-blue").replicas) == ("blue", 2)
 
 

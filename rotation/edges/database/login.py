@@ -11,6 +11,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from contextlib import suppress
 from dataclasses import astuple
 from typing import TYPE_CHECKING, Any, get_args
@@ -31,12 +32,16 @@ if TYPE_CHECKING:
 
 LONGEST = 20.0  # seconds, of a login
 BEGINNING = 5.0  # seconds beside a query's own, until the process has begun
+# Queries at a time, of all workloads: each is a process of some 35 MB, and twenty activities with
+# eight each would be too many for an instance. Logins that are proved wait for none of them.
+AT_ONCE = 16
 MODULE = "rotation.edges.database.login"
 KINDS: dict[str, type[EdgeError]] = {
     kind.__name__: kind for kind in (Unavailable, Denied, Missing, Conflict, Invalid)
 }
 FOUND: dict[bytes, Found] = {words.encode(): words for words in get_args(Found)}
 CODES = {str(code): code for code in Code}
+TURNS = threading.BoundedSemaphore(AT_ONCE)
 INHERITED = ("PATH", "LD_LIBRARY_PATH", "SYSTEMROOT", "TZ")
 
 
@@ -50,12 +55,18 @@ def prove(what: str, login: Login) -> None:
 
 
 def ask(what: str, login: Login, query: Query) -> Found:
-    """What a query finds, asked on a connection for it alone. Raises `EdgeError`."""
-    slow = f"{what}: not done within {query.timeout:g} s"
+    """What a query finds, asked on a connection for it alone. Raises `EdgeError`.
+
+    It waits for its turn as long as for its answer.
+    """
+    slow = Unavailable(Code.TEST_NO_ANSWER, f"{what}: not done within {query.timeout:g} s")
     given = {**_given(what, login), "query": astuple(query)}
-    answer = _process(
-        what, given, query.timeout + BEGINNING, Unavailable(Code.TEST_NO_ANSWER, slow)
-    )
+    if not TURNS.acquire(timeout=query.timeout):
+        raise slow
+    try:
+        answer = _process(what, given, query.timeout + BEGINNING, slow)
+    finally:
+        TURNS.release()
     if answer not in FOUND:
         raise _error(what, answer)
     return FOUND[answer]
