@@ -201,6 +201,7 @@ def test_a_page_of_another_site_cannot_frame_or_post(app: Stack, visit: Open, as
     assert app.client.rotation(asked)["decision"] is None
 
 
+@pytest.mark.long
 def test_somebody_who_is_signed_in_approves(app: Stack, visit: Open, asked: str) -> None:
     """Last here, since it ends the rotation that the others look at."""
     headers = site.sign_in("anna@contoso.example", site.APP_ROLE)

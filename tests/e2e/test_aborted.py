@@ -43,6 +43,7 @@ class TestAborted:
         assert "JSON field 'slot' is not" in reason
         assert why == {"tests-failed"}
 
+    @pytest.mark.long
     def test_a_standby_that_never_gets_ready(self, stack: Stack) -> None:
         serving = active(stack)
         with standby_environment(stack, "api", other(serving), DATABASE_PORT="1"):

@@ -196,6 +196,7 @@ class TestOneAtATime:
         assert ended(stack, rotation)["outcome"] == "rolled-back"
 
     @pytest.mark.guarantee(6)
+    @pytest.mark.long
     def test_a_decision_before_it_is_asked_for_changes_nothing(self, stack: Stack) -> None:
         rotation = started(stack)
         early = stack.client.decide(rotation, "approve")
@@ -205,6 +206,7 @@ class TestOneAtATime:
 
 
 class TestSkipped:
+    @pytest.mark.long
     def test_an_event_about_the_standby_slot(self, stack: Stack) -> None:
         serving = active(stack)
         rotation = started(stack)  # leaves the standby slot with a secret to announce
@@ -249,6 +251,7 @@ class TestSkipped:
         assert "reason" in logged(stack, event["id"])
 
 
+@pytest.mark.long
 def test_a_fault_that_passes_is_retried(stack: Stack) -> None:
     standby = other(active(stack))
     match = {"method": "PUT", "path_prefix": f"/secrets/{world.secret(standby)}"}

@@ -87,6 +87,7 @@ def test_storage_trouble_is_not_absence_and_decides_nothing(stack: Stack) -> Non
 
 
 @pytest.mark.guarantee(5)
+@pytest.mark.long
 def test_an_event_is_refused_and_delivered_again(stack: Stack) -> None:
     """The extension answers 500 for whatever a function raises; Event Grid delivers it again."""
     rotation = started(stack)  # to a version that nobody has announced before

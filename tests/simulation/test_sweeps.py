@@ -11,7 +11,8 @@ from tests.simulation.mutations import MUTATIONS
 
 pytestmark = sdk_warnings
 
-EVERY = 20
+EVERY = 40
+HALVES = [0, pytest.param(20, marks=pytest.mark.long)]
 SPARSER = {
     "configures": 20,
     "syncs": 20,
@@ -22,11 +23,12 @@ SPARSER = {
 }
 
 
+@pytest.mark.parametrize("half", HALVES)
 @pytest.mark.parametrize("kind", sweeps.KINDS)
-def test_a_call_that_fails_once(kind: str) -> None:
+def test_a_call_that_fails_once(kind: str, half: int) -> None:
     cases = [case for case in sweeps.calls() if case.kind == kind]
-    sample = cases[sweeps.KINDS.index(kind) :: EVERY]
-    assert len(sample) > 10
+    sample = cases[sweeps.KINDS.index(kind) + half :: EVERY]
+    assert len(sample) > 5
     assert [problem for case in sample for problem in sweeps.problems(case)] == []
 
 
@@ -38,17 +40,18 @@ def test_what_a_server_says_that_passes(kind: str) -> None:
     assert [problem for case in sample for problem in sweeps.problems(case)] == []
 
 
+@pytest.mark.parametrize("half", HALVES)
 @pytest.mark.parametrize("kind", ["before", "after"])
-def test_a_crash_at_a_commit(kind: str) -> None:
-    sample = [case for case in sweeps.commits() if case.kind == kind][::EVERY]
-    assert len(sample) > 7
+def test_a_crash_at_a_commit(kind: str, half: int) -> None:
+    sample = [case for case in sweeps.commits() if case.kind == kind][half::EVERY]
+    assert len(sample) > 3
     assert [problem for case in sample for problem in sweeps.problems(case, again=True)] == []
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("first", [0, 7, 29])
 def test_a_worker_whose_pods_end_at_the_swap(first: int) -> None:
-    sample = [case for case in sweeps.workers() if "denied" not in case.kind][first :: EVERY * 3]
+    sample = [case for case in sweeps.workers() if "denied" not in case.kind][first::60]
     assert len(sample) > 30
     assert [problem for case in sample for problem in sweeps.problems(case, again=True)] == []
 
@@ -66,8 +69,8 @@ def test_the_sweep_finds_needs_attention_that_could_have_been_avoided(name: str)
     mutation = next(mutation for mutation in MUTATIONS if mutation.name == name)
     retiring = [case for case in sweeps.calls() if case.kind == "denied" and case.number > 85]
     with mutation.applied():
-        found = [problem for case in retiring[::5] for problem in sweeps.problems(case)]
-    assert any("needs-attention" in problem for problem in found)
+        found = (problem for case in retiring[::5] for problem in sweeps.problems(case))
+        assert any("needs-attention" in problem for problem in found)
 
 
 @pytest.mark.parametrize(

@@ -172,6 +172,7 @@ def test_stop_lets_running_calls_end_and_is_quick(launch: Callable[..., Sample])
     assert "Traceback" not in host.log
 
 
+@pytest.mark.long
 def test_stop_cuts_off_what_runs_too_long_and_it_runs_again(launch: Callable[..., Sample]) -> None:
     first = launch()
     first.durable("POST", "orchestrators/sleeping/cut", json=20)
@@ -214,6 +215,7 @@ def test_what_the_app_prints_goes_to_the_log(host: Sample) -> None:
     assert "the sample is loaded" in host.log.splitlines()
 
 
+@pytest.mark.long
 def test_a_broken_journal_ends_the_process(launch: Callable[..., Sample], tmp_path: Path) -> None:
     host = launch()
     host.durable("POST", "orchestrators/sleeping/broken", json=0.5)
