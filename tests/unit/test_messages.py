@@ -49,6 +49,7 @@ STRANGERS = [
 ]
 
 
+@cache
 def schemas() -> dict[str, Any]:
     found = {path.name: json.loads(path.read_text()) for path in SCHEMAS.glob("*.schema.json")}
     for schema in found.values():

@@ -20,6 +20,7 @@ from rotation.model.reasons import Code
 from rotation.model.record import Record
 from rotation.story.version import VERSION
 from tests.local.engine.support import World, sdk_warnings
+from tests.simulation.program import hasten
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["Story", "cut_off", "denied", "pytestmark", "sequence", "unavailable"]
 
 pytestmark = sdk_warnings
+hasten()
 
 REQUEST: dict[str, Any] = {
     "rotation": "r-1",
