@@ -96,6 +96,7 @@ class Canary:
         self._started: list[str] = []
         self._has_children = False
         self._failures: list[str] = []
+        self._places: list[str] = []
         self._seen: dict[Path, tuple[int, int]] = {}
         self._answers: dict[int, int] = {}
         logging.getLogger().addHandler(self._logged)
@@ -127,8 +128,10 @@ class Canary:
         report = yield
         if call.excinfo is not None:
             self._failures += [report.longreprtext, repr(call.excinfo.value)]
-        places = [*self._said(report), *(self._left(item) if report.when == "teardown" else ())]
+        places = [*self._said(report)]
         if report.when == "teardown":
+            self.look(item)
+            places += self._places
             self._forget()
         if places and not item.get_closest_marker(MARK):
             # What was captured is dropped: it is what must not be shown.
@@ -136,6 +139,10 @@ class Canary:
             report.outcome = "failed"
             report.longrepr = f"a password was found in: {', '.join(places)}"
         return report
+
+    def look(self, item: pytest.Item) -> None:
+        """Looks at what the test has left so far; its report tells of what was found."""
+        self._places += self._left(item)
 
     def _said(self, report: pytest.TestReport) -> Iterator[str]:
         """In memory; the teardown's report has the sections of the whole test."""
@@ -198,6 +205,7 @@ class Canary:
         self._logged.lines.clear()
         self._started.clear()
         self._failures.clear()
+        self._places.clear()
 
 
 def stamp(path: Path) -> tuple[int, int] | None:
@@ -237,7 +245,15 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def canary_base(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> None:
-    canary = request.config.pluginmanager.get_plugin("canary")
-    assert isinstance(canary, Canary)
-    canary.look_below(tmp_path_factory.getbasetemp())
+def canary(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Canary:
+    plugin = request.config.pluginmanager.get_plugin("canary")
+    assert isinstance(plugin, Canary)
+    plugin.look_below(tmp_path_factory.getbasetemp())
+    return plugin
+
+
+@pytest.fixture
+def tmp_path(tmp_path: Path, canary: Canary, request: pytest.FixtureRequest) -> Iterator[Path]:
+    """pytest's own, looked at before pytest removes it."""
+    yield tmp_path
+    canary.look(request.node)

@@ -11,7 +11,10 @@ from local.process import ROOT
 pytest_plugins = ["pytester"]
 pytestmark = pytest.mark.shows_passwords("in suites of their own, below this one's directory")
 
-PLUGINS = ("-p", "tests.canary", "-p", "no:cacheprovider", "-p", "no:xdist", "-q")
+OPTIONS = [
+    "-p", "tests.canary", "-p", "no:cacheprovider", "-p", "no:xdist", "-q",
+    "-o", "tmp_path_retention_policy=failed",
+]  # fmt: skip
 HEAD = """
 import logging, pathlib, subprocess, sys, base64, sqlite3
 import pytest
@@ -95,4 +98,4 @@ def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, body: str) -
     """In a process of its own: the canary of this one would find what is leaked there."""
     pytester.makepyfile(HEAD + body)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    return pytester.runpytest_subprocess(*PLUGINS)
+    return pytester.runpytest_subprocess(*OPTIONS)
