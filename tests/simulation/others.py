@@ -132,7 +132,8 @@ class Others:
     def exhausts(self) -> None:
         """Leaves the database no connection but those that both slots' pods have, for some hours.
 
-        Where only one slot of a credential is up, there are enough.
+        Where only one slot of a credential is up, there are enough. Of several workloads one may be
+        up and another one not yet: that one gets none.
         """
         roles = {role for c in self._world.clusters.values() for role, _, _ in c.sessions()}
         up = {self._world.owners[role] for role in roles}

@@ -101,6 +101,8 @@ def _justified(run: Run, rotation: str, status: dict[str, Any], damaged: list[st
         return
     if outcome != "needs-attention" and _excused(run):
         return
+    if outcome == "aborted" and run.others.exhausted:
+        return  # the pods of another workload may have come too late to get a connection
     began = _turned(status) if outcome == "needs-attention" else START
     deeds = [when for owner, when in run.others.touched.items() if owner.credential == credential]
     if not any(when >= began for when in [*deeds, *(when for when, _ in faults)]):
