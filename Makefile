@@ -8,8 +8,6 @@ ARGS ?=
 BIN = $(VENV)/bin
 # The newest that runs on Node.js 18 and 20.
 AZURITE_VERSION = 3.35.0
-# In the order of tests/conftest.py, not by how many tests a file has.
-SIDE_BY_SIDE = -n 4 --dist loadfile --no-loadscope-reorder
 # Hundreds of processes start the same modules: compiled once, whatever the environment says.
 unexport PYTHONDONTWRITEBYTECODE
 ENGINE_TESTS ?= tests/engine tests/e2e tests/security tests/chaos
@@ -32,11 +30,11 @@ test: lint types imports units ## every check, and every test but those of `make
 .PHONY: units
 units: $(VENV)/ready ## the tests; ARGS goes to pytest
 	@# Four on two cores: whole rotations wait longer than they compute.
-	$(BIN)/python -m pytest $(SIDE_BY_SIDE) --ignore=tests/chaos -m "not long and not real" $(ARGS)
+	$(BIN)/python -m pytest -n 4 --dist loadfile --ignore=tests/chaos -m "not long and not real" $(ARGS)
 
 .PHONY: long
 long: $(VENV)/ready .venv-checkov/ready ## the tests that take long: releases, every format and version, guides by hand, recipes
-	$(BIN)/python -m pytest $(SIDE_BY_SIDE) --ignore=tests/chaos --ignore=tests/frameworks -m long $(ARGS)
+	$(BIN)/python -m pytest -n 4 --dist loadfile --ignore=tests/chaos --ignore=tests/frameworks -m long $(ARGS)
 
 .PHONY: test-frameworks
 test-frameworks: $(VENV)/ready ## recipes of docs/applications.md on applications of other frameworks, those that can be built here

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,8 +15,6 @@ pytest_plugins = ["tests.canary"]
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# The folders of tests with whole rotations, and of others that take long, by what they take.
-LONG_ONES = ["e2e", "browser", "simulation", "contract", "security", "onboarding", "local"]
 # Short enough for tests of what gives up, long enough for a busy machine.
 QUICK: dict[str, Any] = {
     "retry": {"patience": "8s", "compensation": "60s"},
@@ -52,21 +49,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes long comes first: what runs side by side ends together then.
-
-    Messages lie for a while on Microsoft's engine: more time, where a test sets none itself.
-    """
-    items.sort(key=_folder)
+    """Messages lie for a while on Microsoft's engine: more time, where a test sets none itself."""
     extra = engines.slack(engines.selected())
     for item in items:
         if extra and item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(120 + extra))
-
-
-def _folder(item: pytest.Item) -> int:
-    """The place of a test's folder among those with long ones, or behind them."""
-    folder = item.path.relative_to(Path(__file__).parent).parts[0]
-    return LONG_ONES.index(folder) if folder in LONG_ONES else len(LONG_ONES)
 
 
 @pytest.fixture(scope="session")
