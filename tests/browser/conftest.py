@@ -31,7 +31,8 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def app(browser: Browser, shared_stack: Stack) -> Iterator[Stack]:
-    """Starts only where there is a browser."""
+    """Starts only where there is a browser; no rotation is under way then."""
+    shared_stack.faults.restore()
     with site.with_links(shared_stack) as stack:
         yield stack
 
