@@ -7,6 +7,7 @@ milliseconds and `Z`, kept as text: orchestrators write them at every turn and s
 from __future__ import annotations
 
 import json
+import threading
 from datetime import UTC, datetime
 from typing import Annotated, Any, NewType, TypeVar
 
@@ -15,6 +16,9 @@ import msgspec
 JsonObject = dict[str, Any]
 Moment = NewType("Moment", Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})])
 T = TypeVar("T")
+
+_prepared: set[type] = set()
+_preparing = threading.Lock()
 
 
 def decoded(value: object) -> Any:
@@ -34,7 +38,20 @@ def value_of(structure: msgspec.Struct) -> JsonObject:
 def read(kind: type[T], value: object) -> T:
     """The structure of type `kind` in a value or JSON text. Raises what `decoded` raises, and
     `ValueError` for a value that is not of this type."""
+    if kind not in _prepared:
+        _prepare(kind)
     return msgspec.convert(decoded(value), kind)
+
+
+def _prepare(kind: type) -> None:
+    """Has msgspec look through a type, once.
+
+    By itself it does so at the first use, and lets other threads see what is half done: two that
+    read a type for the first time at once end the process, by a null pointer (msgspec 0.22).
+    """
+    with _preparing:
+        msgspec.json.Decoder(kind)
+        _prepared.add(kind)
 
 
 def moment(at: datetime) -> Moment:
