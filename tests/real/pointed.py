@@ -27,7 +27,18 @@ class Outcome(NamedTuple):
 def run(tests: str, variables: Mapping[str, str], *arguments: str) -> Outcome:
     """Runs a file of tests with these variables. Fails with its output unless all is well."""
     done = subprocess.run(  # noqa: S603 - pytest, on tests of this repository
-        [sys.executable, "-m", "pytest", tests, "-q", "-p", "no:cacheprovider", *arguments],
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-o",
+            "tmp_path_retention_policy=all",
+            tests,
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            *arguments,
+        ],
         cwd=ROOT,
         env={**os.environ, **variables},
         capture_output=True,
