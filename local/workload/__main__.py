@@ -3,44 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import logging
-import os
-import signal
 import sys
-from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 
 from local.process import announce
 from local.workload.app import STATE, make_app
-from local.workload.settings import Settings, SettingsError, parse
+from local.workload.running import run
 
-EXTRA = ("method", "path", "status", "ms", "role")
-
-
-class JsonLines(logging.Formatter):
-    def __init__(self, settings: Settings) -> None:
-        super().__init__()
-        self._who = {"application": settings.application, "pod": settings.pod}
-
-    def format(self, record: logging.LogRecord) -> str:
-        line = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
-            "level": record.levelname.lower(),
-            "event": record.getMessage(),
-            **{name: record.__dict__[name] for name in EXTRA if name in record.__dict__},
-            **self._who,
-        }
-        if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line)
+if TYPE_CHECKING:
+    from local.workload.settings import Settings
 
 
-async def serve(settings: Settings) -> None:
-    told_to_stop = asyncio.Event()
-    for signum in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(signum, told_to_stop.set)
+async def serve(settings: Settings, told_to_stop: asyncio.Event) -> None:
     app = make_app(settings)
     runner = web.AppRunner(
         app, access_log=None, keepalive_timeout=75, shutdown_timeout=settings.drain_seconds
@@ -73,24 +49,5 @@ async def _until_left(runner: web.AppRunner, seconds: float) -> None:
         await asyncio.sleep(0.05)
 
 
-def log_as_json(settings: Settings) -> None:
-    """Writes the log to stderr, a JSON object for each line."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonLines(settings))
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
-    logging.getLogger("psycopg.pool").setLevel(logging.WARNING)  # else two lines a request
-
-
-def main() -> int:
-    try:
-        settings = parse(os.environ)
-    except SettingsError as error:
-        sys.stderr.write(f"{error}\n")
-        return 2
-    log_as_json(settings)
-    asyncio.run(serve(settings))
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(serve))

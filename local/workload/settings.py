@@ -17,6 +17,7 @@ Behaviour:
     LOGIN_SECONDS (5) between fresh logins by the readiness probe; LAME_DUCK_SECONDS (3) of serving
     on after SIGTERM, at least; DRAIN_SECONDS (15), at most, for connections that are open even then
     and requests that are in flight. With 0 LAME_DUCK_SECONDS it closes its connections at once.
+    JOB_SECONDS (0.05) is how long a job of the worker takes.
 """
 
 from __future__ import annotations
@@ -63,6 +64,7 @@ class Settings:
     login_seconds: float
     lame_duck_seconds: float
     drain_seconds: float
+    job_seconds: float
     connection: dict[str, Any] = field(repr=False)
 
 
@@ -99,6 +101,7 @@ def parse(environment: Mapping[str, str]) -> Settings:
         login_seconds=number("LOGIN_SECONDS", 5),
         lame_duck_seconds=number("LAME_DUCK_SECONDS", 3),
         drain_seconds=number("DRAIN_SECONDS", 15),
+        job_seconds=number("JOB_SECONDS", 0.05),
         connection={
             **_connection(environment, problems),
             "application_name": application,

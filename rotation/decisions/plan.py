@@ -293,8 +293,8 @@ def _made_otherwise(workload: WorkloadState, slot: Slot, code: Code, text: str) 
     makers = workload.makers.get(slot, ())
     if not makers:
         return code, text
-    found = f"{text}; the pods that its Service finds with {slot} are of {named(makers)}"
-    return Code.OTHER_KIND if unscaled(makers) else code, found
+    text = f"{text}; the pods that its Service finds with {slot} are of {named(makers)}"
+    return Code.OTHER_KIND if unscaled(makers) else code, text
 
 
 def _called(workload: WorkloadState) -> Iterator[tuple[Code, str]]:

@@ -18,17 +18,16 @@ AT_ONCE = 8  # threads of one round; a host runs twenty activities at once
 def side_by_side(calls: Sequence[Callable[[], T]], seconds: float) -> list[T | None]:
     """What each call returned, in their order; None for one that has not ended after `seconds`.
 
-    One that has not begun by then never does. Raises what the first of them raised, in their order,
-    once all have ended.
+    One that has not begun by then never does. Raises what the first of them raised, in their order.
     """
     answers: list[Future[T]] = [Future() for _ in calls]
     waiting = deque(zip(calls, answers, strict=True))
 
     def work() -> None:
-        while waiting:
+        while True:
             try:
                 call, answer = waiting.popleft()
-            except IndexError:  # another thread took the last one
+            except IndexError:
                 return
             try:
                 answer.set_result(call())

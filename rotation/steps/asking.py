@@ -79,8 +79,8 @@ def tried(asked: Round) -> list[Tried]:
     ended = asked.edges.side_by_side(calls, max(asked.left, 0.0) + GRACE)
     late = _overdue()
     return [
-        found or _tried(asked, test, 0, late.reason, late)
-        for test, found in zip(tests, ended, strict=True)
+        answered or _tried(asked, test, 0, late.reason, late)
+        for test, answered in zip(tests, ended, strict=True)
     ]
 
 

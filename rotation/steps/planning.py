@@ -199,8 +199,8 @@ def _workload_state(edges: Readers, credential: Credential, workload: Workload) 
     active = next((slot for slot in SLOTS if production and production.slot == slot), None)
     makers: dict[Slot, tuple[Maker, ...]] = {}
     for slot in SLOTS:
-        selector, found = production.selector(slot) if production else None, deployments[slot]
-        if selector and (found is None or (slot == active and not found.replicas)):
+        selector, seen = production.selector(slot) if production else None, deployments[slot]
+        if selector and (seen is None or (slot == active and not seen.replicas)):
             makers[slot] = tuple(pods.makers(workload.namespace, selector))
     return WorkloadState(
         name=workload.name,

@@ -137,7 +137,7 @@ def ask(place: Place, statement: str, value: object = None, timeout: float = 20)
     server = ServerTarget("127.0.0.1", place.server.port, "orders", "disable")
     given = connecting.Login(server, ROLE, place.password, "scram-sha-256", None)
     with connecting.connected("asked", given, options="") as connection:
-        return login.found("asked", given, connection, query(statement, value, timeout))
+        return login.answer_to(query(statement, value, timeout), "asked", given, connection)
 
 
 def ask_apart(place: Place, statement: str, value: object = None, timeout: float = 20) -> Found:

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 ALL = 300.0  # seconds that one file may take
 COUNTED = re.compile(r"(\d+) (passed|failed|skipped|errors?)")
 
+# What is left is not removed: sessions that end side by side would look at each other's links.
+OPTIONS = ["-q", "-p", "no:cacheprovider", "-o", "tmp_path_retention_policy=all"]
+
 
 class Outcome(NamedTuple):
     """How many tests passed, and how many were left out."""
@@ -27,18 +30,7 @@ class Outcome(NamedTuple):
 def run(tests: str, variables: Mapping[str, str], *arguments: str) -> Outcome:
     """Runs a file of tests with these variables. Fails with its output unless all is well."""
     done = subprocess.run(  # noqa: S603 - pytest, on tests of this repository
-        [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-o",
-            "tmp_path_retention_policy=all",
-            tests,
-            "-q",
-            "-p",
-            "no:cacheprovider",
-            *arguments,
-        ],
+        [sys.executable, "-m", "pytest", tests, *OPTIONS, *arguments],
         cwd=ROOT,
         env={**os.environ, **variables},
         capture_output=True,

@@ -12,6 +12,7 @@ from tests.simulation.mutations import MUTATIONS
 pytestmark = sdk_warnings
 
 EVERY = 40
+WORKERS_EVERY = 60
 HALVES = [0, pytest.param(20, marks=pytest.mark.long)]
 SPARSER = {
     "configures": 20,
@@ -51,7 +52,7 @@ def test_a_crash_at_a_commit(kind: str, half: int) -> None:
 @pytest.mark.long
 @pytest.mark.parametrize("first", [0, 7, 29])
 def test_a_worker_whose_pods_end_at_the_swap(first: int) -> None:
-    sample = [case for case in sweeps.workers() if "denied" not in case.kind][first::60]
+    sample = [case for case in sweeps.workers() if "denied" not in case.kind][first::WORKERS_EVERY]
     assert len(sample) > 30
     assert [problem for case in sample for problem in sweeps.problems(case, again=True)] == []
 

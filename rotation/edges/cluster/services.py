@@ -204,8 +204,9 @@ class Services:
 
 def _fence(metadata: client.V1ObjectMeta | None) -> str | None:
     """The last rotation that went back, by the fence's annotation."""
-    found = ((metadata.annotations if metadata else None) or {}).get(patches.FENCE)
-    return found if isinstance(found, str) else None
+    annotations = (metadata.annotations if metadata else None) or {}
+    rotation = annotations.get(patches.FENCE)
+    return rotation if isinstance(rotation, str) else None
 
 
 @contextmanager

@@ -139,7 +139,7 @@ def main() -> int:
             if query is None:
                 connection.execute("SELECT 1")
             else:
-                sys.stdout.write(found(what, login, connection, query))
+                sys.stdout.write(answer_to(query, what, login, connection))
     except EdgeError as error:
         accepted = isinstance(error, Accepted)
         if accepted and query is None:
@@ -160,7 +160,9 @@ ASKED = (
 )
 
 
-def found(what: str, login: Login, connection: Connection[tuple[Any, ...]], query: Query) -> Found:
+def answer_to(
+    query: Query, what: str, login: Login, connection: Connection[tuple[Any, ...]]
+) -> Found:
     """What a query finds, in a transaction that is read-only and rolled back. Raises `EdgeError`.
 
     With a parameter psycopg takes the extended protocol, in which the server refuses more than one
