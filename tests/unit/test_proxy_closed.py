@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 import yaml
 
 from rotation.config import parse
 from rotation.model.activities import Reference
-from rotation.model.errors import Denied, EdgeError, Invalid, Unavailable
+from rotation.model.errors import Denied, Invalid, Unavailable
 from rotation.model.reasons import Code
 from rotation.model.world import Answer
 from rotation.steps import proving
 from rotation.steps.running import Step
 from tests.memory import MemoryEdges
+from tests.unit.rounds import refusal
 from tests.unit.test_config import WORKLOAD, changed
-
-if TYPE_CHECKING:
-    from rotation.model.activities import Through
 
 DENIED = Denied(Code.PROXY_DENIED, "Service orders/api-preview at /whoami: HTTP 403 Forbidden")
 PASSING = [
@@ -48,15 +44,6 @@ def edges(*answers: Answer | Exception) -> MemoryEdges:
     found = MemoryEdges(parse(yaml.safe_dump(changed((f"{WORKLOAD}.tests", TWO)))))
     found.world.scripted = list(answers)
     return found
-
-
-def refusal(found: MemoryEdges, through: Through) -> EdgeError:
-    reference = Reference(
-        rotation="r-1", credential="orders-db", slot="green", workload="api", through=through
-    )
-    with pytest.raises(EdgeError) as caught:
-        proving.test(Step(found, reference))
-    return caught.value
 
 
 @pytest.mark.parametrize("code", PASSING)

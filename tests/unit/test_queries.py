@@ -10,18 +10,16 @@ import yaml
 from rotation.config import parse
 from rotation.decisions.answers import judge_row
 from rotation.model import wire
-from rotation.model.activities import Reference
 from rotation.model.errors import Conflict, Denied, EdgeError, Invalid, Unavailable
 from rotation.model.reasons import Code
 from rotation.model.world import Answer
 from rotation.steps import proving
-from rotation.steps.running import Step
 from tests.memory import MemoryEdges
+from tests.unit.rounds import refusal, results
 from tests.unit.test_config import CREDENTIAL, WORKLOAD, changed
 
 if TYPE_CHECKING:
     from rotation.model.activities import Through
-    from rotation.model.record import TestResult as Result
     from rotation.model.world import Found
 
 ORDERS = "select count(*) from orders"
@@ -34,22 +32,8 @@ def edges(*tests: dict[str, Any], more: tuple[tuple[str, Any], ...] = ()) -> Mem
     return MemoryEdges(parse(yaml.safe_dump(file)), active={"orders-db": "green"})
 
 
-def results(found: MemoryEdges, through: Through = "service") -> list[Result]:
-    credential = found.configuration.credential("orders-db")
-    return proving.run_tests(found, credential, credential.workloads[0], "green", through)
-
-
 def queries(found: MemoryEdges) -> list[str]:
     return [what for what in found.calls.reads if what.startswith("database query")]
-
-
-def refusal(found: MemoryEdges, through: Through) -> EdgeError:
-    reference = Reference(
-        rotation="r-1", credential="orders-db", slot="green", workload="api", through=through
-    )
-    with pytest.raises(EdgeError) as caught:
-        proving.test(Step(found, reference))
-    return caught.value
 
 
 @pytest.mark.parametrize("through", ["preview", "service"])

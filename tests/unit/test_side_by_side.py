@@ -11,21 +11,19 @@ import yaml
 
 from rotation.config import parse
 from rotation.edges.threads import AT_ONCE, side_by_side
-from rotation.model.activities import Reference
-from rotation.model.errors import EdgeError, Invalid, Unavailable
+from rotation.model.errors import Invalid, Unavailable
 from rotation.model.reasons import Code
 from rotation.model.world import PLAIN, Answer
 from rotation.settings import LONGEST_WATCH
 from rotation.steps import asking, deadline, proving
-from rotation.steps.running import Step
 from tests.memory import MemoryEdges
+from tests.unit.rounds import refusal, results
 from tests.unit.test_config import WORKLOAD, changed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from rotation.model.activities import Through
-    from rotation.model.record import TestResult as Result
     from rotation.model.world import Manner
 
 GOOD = Answer(200, b'{"role": "orders_green"}')
@@ -139,20 +137,6 @@ class Slow(MemoryEdges):
         self.asked.append(timeout)
         self.sleep(self.seconds)
         return super().fetch(url, timeout, manner, authority)
-
-
-def results(found: MemoryEdges) -> list[Result]:
-    credential = found.configuration.credential("orders-db")
-    return proving.run_tests(found, credential, credential.workloads[0], "green", "service")
-
-
-def refusal(found: MemoryEdges, through: Through) -> EdgeError:
-    reference = Reference(
-        rotation="r-1", credential="orders-db", slot="green", workload="api", through=through
-    )
-    with pytest.raises(EdgeError) as caught:
-        proving.test(Step(found, reference))
-    return caught.value
 
 
 def test_results_keep_the_order_of_the_file() -> None:
