@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from generate import bicep, clouds, events, guarantees, openapi, recipes, recovery
+from generate import bicep, clouds, events, guarantees, openapi, parity, recipes, recovery
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,6 +20,7 @@ MADE: dict[Path, Callable[[str], str]] = {
     ROOT / "docs" / "recovery.md": recovery.made,
     ROOT / "docs" / "guarantees.md": guarantees.made,
     ROOT / "infra" / "clouds.json": clouds.made,
+    ROOT / "infra" / "database" / "parity.sql": parity.made,
     ROOT / "infra" / "events.bicep": bicep.subscriptions,
     ROOT / "infra" / "modules" / "alerts.bicep": bicep.alerts,
 }

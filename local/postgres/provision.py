@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 HERE = Path(__file__).resolve().parent
 FOLDERS = (ROOT / "infra" / "database", HERE)  # what onboarding uses, the sample application
 VARIABLE = re.compile(r""":(?P<quote>["'])(?P<name>\w+)(?P=quote)""")
+SET = re.compile(r"(?P<query>[^\\]+)\\gset\n")
+IF = re.compile(r"\\if :(?P<name>\w+)\n(?P<text>[^\\]*)\\endif\n")
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -59,7 +61,11 @@ def provision(
 def run_sql(
     connection: Connection, name: str, variables: Mapping[str, str]
 ) -> psycopg.Cursor[tuple[Any, ...]]:
-    """Runs a file of `FOLDERS`. Its :"name" and :'name' are psql's variables."""
+    """Runs a file of `FOLDERS`, and returns what its last statement found.
+
+    Its :"name" and :'name' are psql's variables; of psql's commands it may begin with a query and
+    \\gset, and have \\if with what that found.
+    """
 
     def quoted(match: re.Match[str]) -> str:
         value = variables[match["name"]]
@@ -68,6 +74,14 @@ def run_sql(
 
     path = next(found for folder in FOLDERS if (found := folder / f"{name}.sql").exists())
     text = path.read_text(encoding="utf-8")
+    known: dict[str, bool] = {}
+    begins = SET.match(text)
+    if begins is not None:
+        cursor = connection.execute(begins["query"].encode())
+        names = [column.name for column in cursor.description or ()]
+        known = dict(zip(names, cursor.fetchall()[0], strict=True))
+        text = text[begins.end() :]
+    text = IF.sub(lambda part: part["text"] if known[part["name"]] else "", text)
     return connection.execute(VARIABLE.sub(quoted, text).encode())
 
 

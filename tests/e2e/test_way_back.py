@@ -86,6 +86,23 @@ def test_a_password_that_is_not_the_roles_is_refused_before_anything_changed(sta
     wait_until(ready, 60, "the workloads being ready again")
 
 
+@pytest.mark.guarantee(2)
+def test_a_role_that_may_do_less_is_refused_before_anything_changed(stack: Stack) -> None:
+    """The tests pass with it, and each request that writes would fail."""
+    serving = active(stack)
+    role, standby = f"orders_{serving}", f"orders_{other(serving)}"
+    with psycopg.connect(stack.owner.dsn(world.DATABASE), autocommit=True) as connection:
+        connection.execute("CREATE TABLE invoices (); REVOKE ALL ON invoices FROM orders")
+        connection.execute(f"GRANT INSERT ON invoices TO {role}".encode())
+        try:
+            record = ended(stack, started(stack))
+        finally:
+            connection.execute("DROP TABLE invoices")
+    assert (record["outcome"], codes(record)) == ("refused", {"standby-role-weaker"})
+    assert f"GRANT INSERT ON TABLE public.invoices TO {standby};" in record["outcomeReason"]
+    assert [step["step"] for step in record["steps"]] == ["plan"]
+
+
 @pytest.mark.long
 @pytest.mark.timeout(400)
 def test_a_line_break_is_tolerated_on_the_way_there_and_back(stack: Stack) -> None:

@@ -19,7 +19,7 @@ from rotation.config import Admin, Database
 from rotation.contracts.database import Database as Edge
 from rotation.edges.database.server import PostgreSQL
 from rotation.model.errors import Denied
-from rotation.model.world import Query
+from rotation.model.world import Differences, Query
 from rotation.secrecy import Secret, new_password
 from tests import versions
 
@@ -109,6 +109,7 @@ def calls(edge: PostgreSQL, password: Secret) -> dict[str, Callable[[], bool]]:
         "roles": lambda: set(edge.roles(["orders_blue", "orders_green"])) == BOTH,
         "activate": did(edge.activate, "orders_green", password),
         "login": did(edge.login, "orders_green", password),
+        "differences": lambda: edge.differences("orders_green", password, "orders_blue") == ALIKE,
         "query": lambda: edge.query("orders_green", password, WHO) == "as expected",
         "sessions": lambda: seen(edge) == [(SESSION, "127.0.0.1")],
         "deactivate": did(edge.deactivate, "orders_blue"),
@@ -116,6 +117,7 @@ def calls(edge: PostgreSQL, password: Secret) -> dict[str, Callable[[], bool]]:
     }
 
 
+ALIKE = Differences()
 WHO = Query("SELECT session_user::text", timeout=10, expected='"orders_green"')
 
 

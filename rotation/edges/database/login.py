@@ -18,11 +18,18 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import psycopg
 
-from rotation.edges.database.connecting import Accepted, Login, connected, of_a_query
+from rotation.edges.database import parity
+from rotation.edges.database.connecting import (
+    Accepted,
+    Login,
+    connected,
+    of_a_query,
+    translated,
+)
 from rotation.model.errors import Conflict, Denied, EdgeError, Invalid, Missing, Unavailable
 from rotation.model.reasons import Code
 from rotation.model.targets import ServerTarget
-from rotation.model.world import Found, Query
+from rotation.model.world import Difference, Differences, Found, Query
 from rotation.secrecy import Secret
 
 if TYPE_CHECKING:
@@ -70,6 +77,18 @@ def ask(what: str, login: Login, query: Query) -> Found:
     if answer not in FOUND:
         raise _error(what, answer)
     return FOUND[answer]
+
+
+def compare(what: str, login: Login, other: str) -> Differences:
+    """How `other` differs from the role that logs in, for it alone. Raises `EdgeError`."""
+    slow = Unavailable(Code.DATABASE_TIMEOUT, f"{what}: not done within {LONGEST:g} s")
+    given = {**_given(what, login), "other": other}
+    answer = _process(what, given, LONGEST + BEGINNING, slow)
+    try:
+        found = [tuple(Difference(*row) for row in rows) for rows in json.loads(answer)]
+        return Differences(*found)
+    except (ValueError, TypeError, RecursionError):
+        raise _error(what, answer) from None
 
 
 def _given(what: str, login: Login) -> JsonObject:
@@ -123,7 +142,7 @@ def _error(what: str, answer: bytes) -> EdgeError:
 
 
 def main() -> int:
-    """Reads what `prove` or `ask` gave from standard input; writes what was found, or the error."""
+    """Reads from standard input what it was given; writes what was found, or the error."""
     given = json.loads(sys.stdin.buffer.read())
     what = given["what"]
     login = Login(
@@ -134,15 +153,18 @@ def main() -> int:
         sslrootcert=given["sslrootcert"],
     )
     query = Query(*given["query"]) if "query" in given else None
+    other = given.get("other")
     try:
         with connected(what, login, options="") as connection:
-            if query is None:
-                connection.execute("SELECT 1")
-            else:
+            if query is not None:
                 sys.stdout.write(answer_to(query, what, login, connection))
+            elif other is not None:
+                sys.stdout.write(json.dumps(compared(other, what, login, connection)))
+            else:
+                connection.execute("SELECT 1")
     except EdgeError as error:
         accepted = isinstance(error, Accepted)
-        if accepted and query is None:
+        if accepted and query is None and other is None:
             return 0
         kind = Unavailable if accepted else type(error)
         sys.stdout.write(json.dumps([kind.__name__, str(error.code), error.message]))
@@ -183,6 +205,32 @@ def answer_to(
     if query.expected is None or (row and row[1]):
         return "as expected"
     return "another value" if row else "no row"
+
+
+def compared(
+    other: str, what: str, login: Login, connection: Connection[tuple[Any, ...]]
+) -> list[list[tuple[Any, ...]]]:
+    """What the other role lacks of what the login's has, and the other way round. Raises
+    `EdgeError`.
+
+    Functions and operators of the application's database come after the server's own.
+    """
+    statement = parity.statement(connection.info.server_version).encode()
+    found = []
+    try:
+        connection.execute("BEGIN READ ONLY")
+        connection.execute("SET LOCAL search_path = pg_catalog")
+        connection.execute(f"SET LOCAL statement_timeout = '{LONGEST:g}s'".encode())
+        for having, lacking in ((login.role, other), (other, login.role)):
+            values = {"having": having, "lacking": lacking}
+            cursor = connection.execute(statement, values, prepare=False)
+            found.append(cursor.fetchmany(parity.MOST))
+    except psycopg.Error as error:
+        raise translated(what, login.role, error) from None
+    finally:
+        with suppress(psycopg.Error):  # it has ended with the connection
+            connection.execute("ROLLBACK")
+    return found
 
 
 if __name__ == "__main__":

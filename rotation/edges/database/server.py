@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import psycopg
 
     from rotation.config import Database
-    from rotation.model.world import Found, Query
+    from rotation.model.world import Differences, Found, Query
     from rotation.secrecy import Secret
 
 # A server that asks for a password in clear text never gets one. An Entra token is sent that way,
@@ -167,6 +167,10 @@ class PostgreSQL:
     def query(self, role: str, password: Secret, query: Query) -> Found:
         what = self._what(f"answer a test as role {role}")
         return login.ask(what, self._as(role, password), query)
+
+    def differences(self, role: str, password: Secret, other: str) -> Differences:
+        what = self._what(f"compare role {other} with {role}")
+        return login.compare(what, self._as(role, password), other)
 
     def _as(self, role: str, password: Secret) -> Login:
         """A slot's login, to the application's database."""
