@@ -133,10 +133,14 @@ def localised(
         case "ConfigMap" if manifest["metadata"]["name"] == "guard":
             # Whoever holds the stack's own administrator token may move Services by hand.
             manifest["data"] |= {"identity": app, "breakGlass": "system:masters"}
+        case "ConfigMap" if manifest["metadata"]["name"] == "jobs-guard":
+            manifest["data"]["identity"] = app
         case "ConfigMap":
             manifest["data"] |= _database(addresses)
         case "SecretProviderClass":
             manifest["spec"]["parameters"] |= {"clientID": pods, "keyvaultUrl": addresses.vault}
+        case "Gateway":
+            manifest["spec"]["gatewayClassName"] = "local"
         case "RoleBinding":
             manifest["subjects"][0]["name"] = app
     return manifest

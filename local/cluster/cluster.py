@@ -13,12 +13,16 @@ from local.cluster.api import Api
 from local.cluster.audit import Audit
 from local.cluster.auth import MASTERS, Authenticator, User, read_tokens
 from local.cluster.client import write_kubeconfig
+from local.cluster.cronjobs import CronJobController
 from local.cluster.csi import Csi, VaultReader
+from local.cluster.daemonsets import DaemonSetController
 from local.cluster.deployments import DeploymentController
 from local.cluster.endpoints import EndpointsController
 from local.cluster.events import Recorder
 from local.cluster.evictions import BudgetController
 from local.cluster.garbage import NamespaceController, OwnerController
+from local.cluster.gateways import GatewayController
+from local.cluster.http_routes import RouteController, Table
 from local.cluster.images import Images
 from local.cluster.jobs import JobController
 from local.cluster.node import Node
@@ -29,6 +33,7 @@ from local.cluster.registry import Registry
 from local.cluster.replicasets import ReplicaSetController
 from local.cluster.scheduler import NODES, Scheduler, node_manifest, node_status
 from local.cluster.services import Services
+from local.cluster.statefulsets import StatefulSetController
 from local.cluster.store import Store
 from local.cluster.tasks import cancel, spawn
 from local.faults import admin
@@ -77,9 +82,13 @@ class Cluster:
         csi = Csi(self._registry, VaultReader(settings.vault_authority))
         images = Images(settings.images)
         self._node = Node(self._registry, images, csi, record, self._ports, settings.state)
+        table = Table()
+        self._gateways = GatewayController(self._registry, self._services, self._ports, table)
+        self._registry.mutators[kinds.GATEWAY] = self._gateways.assign
         self._proxy = Proxy(self._registry, self._services)
         self._audit = Audit(settings.state / "audit.log")
         self._controllers = _controllers(self._registry, record)
+        self._controllers += [self._gateways, RouteController(self._registry, table)]
         self._tasks: list[asyncio.Task[None]] = []
         self._runner = web.AppRunner(self._app(), access_log=None, shutdown_timeout=1.0)
         self._site: web.TCPSite | None = None
@@ -129,6 +138,7 @@ class Cluster:
 
     async def stop(self) -> None:
         await cancel(self._tasks)
+        await self._gateways.stop()
         await self._services.stop()
         await self._node.shut_down()
         await self._runner.cleanup()
@@ -163,8 +173,11 @@ def _controllers(registry: Registry, record: Recorder) -> list[Controller]:
     return [
         DeploymentController(registry, record),
         ReplicaSetController(registry, record),
+        StatefulSetController(registry, record),
+        DaemonSetController(registry, record),
         Scheduler(registry, record),
         JobController(registry),
+        CronJobController(registry),
         EndpointsController(registry),
         BudgetController(registry),
         NamespaceController(registry),

@@ -6,7 +6,8 @@ import base64
 import copy
 from typing import TYPE_CHECKING
 
-from local.cluster import kinds
+from local.cluster import kinds, schemas
+from local.cluster.validation import SCHEMAS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,6 +20,8 @@ PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
 def with_defaults(kind: Kind, obj: Object) -> Object:
     """A copy with what was left out filled in. Expects an object that has been validated."""
     result = copy.deepcopy(obj)
+    if schema := SCHEMAS.get(kind):
+        result["spec"] = schemas.completed(schema, obj["spec"])
     if fill := _FILL.get(kind):
         fill(result)
     return result
@@ -51,6 +54,33 @@ def _replica_set(obj: Object) -> None:
     _pod_spec(obj["spec"]["template"]["spec"])
 
 
+def _stateful_set(obj: Object) -> None:
+    spec = obj["spec"]
+    _set(
+        spec,
+        replicas=1,
+        serviceName="",
+        podManagementPolicy="OrderedReady",
+        updateStrategy={},
+        revisionHistoryLimit=10,
+    )
+    _set(spec["updateStrategy"], type="RollingUpdate")
+    if spec["updateStrategy"]["type"] == "RollingUpdate":
+        _set(spec["updateStrategy"], rollingUpdate={})
+        _set(spec["updateStrategy"]["rollingUpdate"], partition=0)
+    _pod_spec(spec["template"]["spec"])
+
+
+def _daemon_set(obj: Object) -> None:
+    spec = obj["spec"]
+    _set(spec, updateStrategy={}, revisionHistoryLimit=10)
+    _set(spec["updateStrategy"], type="RollingUpdate")
+    if spec["updateStrategy"]["type"] == "RollingUpdate":
+        _set(spec["updateStrategy"], rollingUpdate={})
+        _set(spec["updateStrategy"]["rollingUpdate"], maxUnavailable=1, maxSurge=0)
+    _pod_spec(spec["template"]["spec"])
+
+
 def _pod(obj: Object) -> None:
     _pod_spec(obj["spec"])
     _set(obj["spec"], serviceAccountName="default", enableServiceLinks=True)
@@ -59,6 +89,9 @@ def _pod(obj: Object) -> None:
 def _job(obj: Object) -> None:
     spec, uid = obj["spec"], obj["metadata"]["uid"]
     _set(spec, parallelism=1, completions=1, backoffLimit=6, suspend=False)
+    _set(spec, completionMode="NonIndexed", manualSelector=False)
+    replaced = "Failed" if spec.get("podFailurePolicy") else "TerminatingOrFailed"
+    _set(spec, podReplacementPolicy=replaced)
     labels = spec["template"].setdefault("metadata", {}).setdefault("labels", {})
     own = {
         "batch.kubernetes.io/controller-uid": uid,
@@ -67,6 +100,19 @@ def _job(obj: Object) -> None:
     labels.update(own)
     _set(spec, selector={"matchLabels": {"batch.kubernetes.io/controller-uid": uid}})
     _pod_spec(spec["template"]["spec"])
+
+
+def _cron_job(obj: Object) -> None:
+    """Of the Job itself nothing is filled in before there is one, but for its pods."""
+    spec = obj["spec"]
+    _set(
+        spec,
+        concurrencyPolicy="Allow",
+        suspend=False,
+        successfulJobsHistoryLimit=3,
+        failedJobsHistoryLimit=1,
+    )
+    _pod_spec(spec["jobTemplate"]["spec"]["template"]["spec"])
 
 
 def _pod_spec(spec: Object) -> None:
@@ -147,8 +193,11 @@ def _role_binding(obj: Object) -> None:
 _FILL: dict[Kind, Callable[[Object], None]] = {
     kinds.DEPLOYMENT: _deployment,
     kinds.REPLICA_SET: _replica_set,
+    kinds.STATEFUL_SET: _stateful_set,
+    kinds.DAEMON_SET: _daemon_set,
     kinds.POD: _pod,
     kinds.JOB: _job,
+    kinds.CRON_JOB: _cron_job,
     kinds.SERVICE: _service,
     kinds.SECRET: _secret,
     kinds.NAMESPACE: _namespace,

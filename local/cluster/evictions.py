@@ -29,7 +29,7 @@ TWO = (
     "This pod has more than one PodDisruptionBudget, which the eviction subresource does not"
     " support."
 )
-OWNERS = (kinds.DEPLOYMENT, kinds.REPLICA_SET, kinds.JOB)
+OWNERS = (kinds.DEPLOYMENT, kinds.REPLICA_SET, kinds.STATEFUL_SET, kinds.JOB)
 
 
 def budgets_of(store: Store, pod: Object) -> list[Object]:

@@ -51,7 +51,20 @@ REPLICA_SET = Kind(
     "ReplicaSet", "replicasets", "apps",
     subresources=("status", "scale"), short=("rs",), counts_generations=True,
 )  # fmt: skip
+STATEFUL_SET = Kind(
+    "StatefulSet", "statefulsets", "apps",
+    subresources=("status", "scale"), short=("sts",), counts_generations=True,
+)  # fmt: skip
+DAEMON_SET = Kind(
+    "DaemonSet", "daemonsets", "apps",
+    subresources=("status",), short=("ds",), counts_generations=True,
+)  # fmt: skip
+CONTROLLER_REVISION = Kind("ControllerRevision", "controllerrevisions", "apps")
 JOB = Kind("Job", "jobs", "batch", subresources=("status",), counts_generations=True)
+CRON_JOB = Kind(
+    "CronJob", "cronjobs", "batch",
+    subresources=("status",), short=("cj",), counts_generations=True,
+)  # fmt: skip
 ENDPOINT_SLICE = Kind("EndpointSlice", "endpointslices", "discovery.k8s.io")
 ROLE = Kind("Role", "roles", "rbac.authorization.k8s.io")
 ROLE_BINDING = Kind("RoleBinding", "rolebindings", "rbac.authorization.k8s.io")
@@ -70,6 +83,10 @@ PROVIDER_CLASS_POD_STATUS = Kind(
 HTTP_ROUTE = Kind(
     "HTTPRoute", "httproutes", "gateway.networking.k8s.io",
     subresources=("status",), builtin=False, counts_generations=True,
+)  # fmt: skip
+GATEWAY = Kind(
+    "Gateway", "gateways", "gateway.networking.k8s.io",
+    subresources=("status",), short=("gtw",), builtin=False, counts_generations=True,
 )  # fmt: skip
 DISRUPTION_BUDGET = Kind(
     "PodDisruptionBudget", "poddisruptionbudgets", "policy",
@@ -90,10 +107,10 @@ ACCESS_REVIEW = Kind(
 
 STORED = (
     NAMESPACE, NODE, SERVICE, POD, SECRET, CONFIG_MAP, SERVICE_ACCOUNT, EVENT, ENDPOINTS,
-    DEPLOYMENT, REPLICA_SET, JOB, ENDPOINT_SLICE, ROLE, ROLE_BINDING, CLUSTER_ROLE,
-    CLUSTER_ROLE_BINDING,
-    PROVIDER_CLASS, PROVIDER_CLASS_POD_STATUS, HTTP_ROUTE, DISRUPTION_BUDGET, QUOTA, POLICY,
-    POLICY_BINDING,
+    DEPLOYMENT, REPLICA_SET, STATEFUL_SET, DAEMON_SET, CONTROLLER_REVISION, JOB, CRON_JOB,
+    ENDPOINT_SLICE, ROLE, ROLE_BINDING, CLUSTER_ROLE, CLUSTER_ROLE_BINDING,
+    PROVIDER_CLASS, PROVIDER_CLASS_POD_STATUS, HTTP_ROUTE, GATEWAY, DISRUPTION_BUDGET, QUOTA,
+    POLICY, POLICY_BINDING,
 )  # fmt: skip
 ALL = (*STORED, ACCESS_REVIEW)
 

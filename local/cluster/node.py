@@ -19,6 +19,7 @@ from local.cluster.ports import Addresses
 from local.cluster.registry import is_finished
 from local.cluster.requests import flag
 from local.cluster.scheduler import is_bound
+from local.cluster.volumes import MountError
 from local.storage import private_directory
 
 if TYPE_CHECKING:
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SHUT_DOWN_GRACE = 2.0  # seconds for the pods when the cluster itself is asked to end
+# Seconds until a changed Secret reaches the files of running pods. A kubelet takes up to a minute
+# and a half: its period of synchronisation and the age of its cache.
+VOLUMES_RENEWED = 2.0
 FOLLOW = 0.2  # seconds between looks at a log that is followed
 
 
@@ -77,9 +81,22 @@ class Node:
                 self._begin(pod)
 
     def _note(self, change: Change) -> None:
+        if change.kind in {kinds.SECRET, kinds.CONFIG_MAP} and change.type == "MODIFIED":
+            loop = asyncio.get_running_loop()
+            loop.call_later(VOLUMES_RENEWED, self._refresh, change)
         if change.kind is kinds.POD:
             self._changes.append(change)
             self._wake.set()
+
+    def _refresh(self, change: Change) -> None:
+        """Has the files of running pods follow a Secret or ConfigMap."""
+        metadata = change.object["metadata"]
+        for worker in self._workers.values():
+            if worker.pod["metadata"]["namespace"] == metadata["namespace"]:
+                try:
+                    worker.refresh(change.kind, metadata["name"])
+                except MountError as error:
+                    log.warning("pod %s: %s", worker.pod["metadata"]["name"], error)
 
     async def run(self) -> None:
         while True:

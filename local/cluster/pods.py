@@ -17,7 +17,7 @@ from local.storage import private_directory
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from local.cluster.kinds import Object
+    from local.cluster.kinds import Kind, Object
     from local.cluster.node import Node
 
 PORT_ANNOTATION = "local/port."
@@ -46,7 +46,10 @@ class PodWorker(Host):
         self._beside: list[asyncio.Task[None]] = []
         self._phase = "Pending"
         self._ending: asyncio.Task[None] | None = None
+        self._why: str | None = None  # it has failed as a whole
         self.changed()
+        deadline = pod["spec"].get("activeDeadlineSeconds")
+        self._late = [spawn(self._overrun(deadline), "deadline of a pod")] if deadline else []
         self._life = spawn(self._live(), f"pod {pod['metadata']['name']}")
 
     def _make(self, field: str, statuses: str) -> list[Container]:
@@ -95,6 +98,17 @@ class PodWorker(Host):
             await sidecar.stop(grace)
         self._finish("Failed" if any(codes) else "Succeeded")
 
+    async def _overrun(self, seconds: float) -> None:
+        """Ends the pod's processes once it has run for too long; the pod stays, with its logs."""
+        await asyncio.sleep(seconds)
+        if self.is_over or self.stopping:
+            return
+        self.stopping = True
+        await self._stop(self.pod["spec"]["terminationGracePeriodSeconds"])
+        await cancel([self._life])
+        self._phase, self._why = "Failed", "DeadlineExceeded"
+        self.changed()
+
     async def _run_beside(self, sidecar: Container) -> None:
         await sidecar.run("Always")
 
@@ -130,6 +144,15 @@ class PodWorker(Host):
             return False
         return True
 
+    def refresh(self, kind: Kind, name: str) -> None:
+        """Renews the files of a Secret or ConfigMap that has changed."""
+        if self.stopping:
+            return
+        for volume in self.pod["spec"].get("volumes") or []:
+            directory = self._volumes / volume["name"]
+            if volumes.shows(volume, kind, name) and directory.exists():
+                volumes.fill(volume, directory, self.pod, self.store)
+
     def event(self, reason: str, message: str, type_: str = "Normal") -> None:
         self.node.record(self.pod, reason, message, type_)
 
@@ -156,6 +179,8 @@ class PodWorker(Host):
             "conditions": self._conditions(old.get("conditions") or []),
             "containerStatuses": [each.status() for each in self._containers],
         }
+        if self._why is not None:
+            status |= {"reason": self._why, "message": "Pod was active longer than its deadline"}
         if self._init:
             status["initContainerStatuses"] = [each.status() for each in self._init]
         return status
@@ -212,7 +237,7 @@ class PodWorker(Host):
         for container in self._containers:
             self.event("Killing", f"Stopping container {container.name}")
         await self._stop(grace)
-        await cancel([self._life, *self._beside])
+        await cancel([self._life, *self._beside, *self._late])
         self._clean_up()
         self.node.ended(self)
 
@@ -239,5 +264,5 @@ class PodWorker(Host):
         """Ends its processes but not the pod, which a new start of the cluster takes up again."""
         self.stopping = self.closing = True
         await self._stop(grace)
-        await cancel([self._life, *self._beside])
+        await cancel([self._life, *self._beside, *self._late])
         self.egress.close()

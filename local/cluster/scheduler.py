@@ -57,10 +57,24 @@ def choose(store: Store, pod: Object, bound: Iterable[Object] = ()) -> str | Non
 
 
 def _takes(node: Object, pod: Object) -> bool:
+    affinity = pod["spec"].get("affinity") or {}
+    if (controller_of(pod) or {}).get("kind") == kinds.DAEMON_SET.kind:
+        return bool(affinity.get("nodeAffinity") == pinned_to(node["metadata"]["name"]))
+    return fits(node, pod["spec"]) and not node["spec"].get("unschedulable")
+
+
+def fits(node: Object, spec: Object) -> bool:
+    """Whether a node has the labels that a pod's `nodeSelector` asks for."""
     labels = node["metadata"].get("labels") or {}
-    wanted = pod["spec"].get("nodeSelector") or {}
-    fits = all(labels.get(key) == value for key, value in wanted.items())
-    return fits and not node["spec"].get("unschedulable")
+    wanted = spec.get("nodeSelector") or {}
+    return all(labels.get(key) == value for key, value in wanted.items())
+
+
+def pinned_to(node: str) -> Object:
+    """The affinity to nodes that a DaemonSet's pod has, whether its node is cordoned or not."""
+    term = {"matchFields": [{"key": "metadata.name", "operator": "In", "values": [node]}]}
+    required = {"nodeSelectorTerms": [term]}
+    return {"requiredDuringSchedulingIgnoredDuringExecution": required}
 
 
 def unschedulable(store: Store) -> Object:

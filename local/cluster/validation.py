@@ -8,14 +8,16 @@ import binascii
 import re
 from typing import TYPE_CHECKING, Any
 
-from local.cluster import admission, kinds
+from local.cluster import admission, gateway_schemas, kinds, schemas
 from local.cluster.errors import invalid
+from local.cluster.schedules import parse as parse_schedule
 from local.cluster.selectors import from_spec, matches
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from local.cluster.kinds import Kind, Object
+    from local.cluster.schemas import Schema
 
 Problem = tuple[str, str]
 
@@ -30,6 +32,12 @@ KEY = re.compile(
 )
 DATA_KEY = re.compile(r"^[-._a-zA-Z0-9]{1,253}$")
 PROGRESS_DEADLINE = 600  # seconds, upstream's default
+LONGEST_CRON_JOB = 52  # characters of its name: its Jobs add 11 to it
+# Of kinds that a cluster knows from a CRD, the schemas of `spec`.
+SCHEMAS: dict[Kind, Schema] = {
+    kinds.HTTP_ROUTE: gateway_schemas.HTTP_ROUTE,
+    kinds.GATEWAY: gateway_schemas.GATEWAY,
+}
 SYSTEM_NAME = re.compile(r"^[^/%]{1,253}$")  # what rbac kinds allow
 
 
@@ -38,8 +46,18 @@ def validate(kind: Kind, obj: Object) -> None:
     problems = list(_metadata(kind, obj["metadata"]))
     if rules := _RULES.get(kind):
         problems += rules(obj)
+    if schema := SCHEMAS.get(kind):
+        problems += _of_schema(schema, obj)
     if problems:
         raise invalid(kind, obj["metadata"].get("name", ""), problems)
+
+
+def _of_schema(schema: Schema, obj: Object) -> Iterator[Problem]:
+    """The problems of a custom resource's `spec`."""
+    if obj.get("spec") is None:
+        yield "spec", "Required value"
+    else:
+        yield from schemas.problems(schema, schemas.completed(schema, obj["spec"]), "spec")
 
 
 def validate_update(kind: Kind, old: Object, new: Object) -> None:
@@ -116,14 +134,44 @@ def _deployment(obj: Object) -> Iterator[Problem]:
 
 
 def _job(obj: Object) -> Iterator[Problem]:
-    template = (obj.get("spec") or {}).get("template") or {}
-    spec = template.get("spec") or {}
+    yield from _job_spec("spec", obj.get("spec") or {})
+
+
+def _job_spec(place: str, job: Object) -> Iterator[Problem]:
+    spec = (job.get("template") or {}).get("spec") or {}
     if spec.get("restartPolicy") not in {"Never", "OnFailure"}:
         yield (
-            "spec.template.spec.restartPolicy",
+            f"{place}.template.spec.restartPolicy",
             'Required value: valid values: "OnFailure", "Never"',
         )
-    yield from _pod_spec("spec.template.spec", spec)
+    if job.get("podFailurePolicy") and spec.get("restartPolicy") != "Never":
+        text = f'Invalid value: "{spec.get("restartPolicy")}": only "Never" is supported'
+        yield f"{place}.template.spec.restartPolicy", f"{text} when podFailurePolicy is specified"
+    yield from _pod_spec(f"{place}.template.spec", spec)
+
+
+def _cron_job(obj: Object) -> Iterator[Problem]:
+    spec = obj.get("spec") or {}
+    name = obj["metadata"].get("name") or ""
+    if len(name) > LONGEST_CRON_JOB:
+        text = f"must be no more than {LONGEST_CRON_JOB} characters"
+        yield "metadata.name", f'Invalid value: "{name}": {text}'
+    try:
+        parse_schedule(spec.get("schedule") or "")
+    except ValueError as error:
+        text = f'Invalid value: "{spec.get("schedule")}": {error}'
+        yield "spec.schedule", text if spec.get("schedule") else "Required value"
+    if spec.get("timeZone") is not None:
+        yield "spec.timeZone", "Forbidden: times are UTC here"
+    policy = spec.get("concurrencyPolicy")
+    if policy not in {None, "Allow", "Forbid", "Replace"}:
+        supported = 'supported values: "Allow", "Forbid", "Replace"'
+        yield "spec.concurrencyPolicy", f'Unsupported value: "{policy}": {supported}'
+    for key in ("startingDeadlineSeconds", "successfulJobsHistoryLimit", "failedJobsHistoryLimit"):
+        if (spec.get(key) or 0) < 0:
+            text = f"Invalid value: {spec[key]}: must be greater than or equal to 0"
+            yield f"spec.{key}", text
+    yield from _job_spec("spec.jobTemplate.spec", (spec.get("jobTemplate") or {}).get("spec") or {})
 
 
 def _pod(obj: Object) -> Iterator[Problem]:
@@ -206,10 +254,15 @@ def _binding(obj: Object) -> Iterator[Problem]:
         yield "roleRef.kind", f'Unsupported value: "{reference.get("kind", "")}"'
 
 
+SELECTING = {
+    kinds.DEPLOYMENT, kinds.REPLICA_SET, kinds.STATEFUL_SET, kinds.DAEMON_SET, kinds.JOB,
+}  # fmt: skip
+
+
 def _immutable(kind: Kind, old: Object, new: Object) -> Iterator[Problem]:
     specs = (old.get("spec") or {}, new.get("spec") or {})
     selectors = [spec.get("selector") for spec in specs]
-    if kind in {kinds.DEPLOYMENT, kinds.REPLICA_SET, kinds.JOB} and selectors[0] != selectors[1]:
+    if kind in SELECTING and selectors[0] != selectors[1]:
         yield "spec.selector", "Invalid value: field is immutable"
     addresses = [spec.get("clusterIP") for spec in specs]
     if kind is kinds.SERVICE and all(addresses) and addresses[0] != addresses[1]:
@@ -232,8 +285,11 @@ def _frozen(spec: Object) -> Object:
 _RULES: dict[Kind, Callable[[Object], Iterator[Problem]]] = {
     kinds.DEPLOYMENT: _deployment,
     kinds.REPLICA_SET: _replicated,
+    kinds.STATEFUL_SET: _replicated,
+    kinds.DAEMON_SET: _replicated,
     kinds.POD: _pod,
     kinds.JOB: _job,
+    kinds.CRON_JOB: _cron_job,
     kinds.SERVICE: _service,
     kinds.SECRET: _secret,
     kinds.CONFIG_MAP: _config_map,

@@ -1,7 +1,8 @@
 """Volumes as directories: their content is written once, before the containers start.
 
-Files are 0600 whatever `defaultMode` says: everything runs as one user here. Unlike upstream, a
-Secret that changes later does not reach the files of running pods.
+Files are 0600 whatever `defaultMode` says: everything runs as one user here. A Secret or ConfigMap
+that changes later reaches the files of running pods some time after that, as upstream, and no file
+that is mounted by `subPath`.
 """
 
 from __future__ import annotations
@@ -49,6 +50,17 @@ def write_file(directory: Path, name: str, data: bytes) -> None:
     write_private(target, data)
 
 
+def shows(volume: Object, kind: Kind, name: str) -> bool:
+    """Whether a volume has the keys of this Secret or ConfigMap as files."""
+    projected = (volume.get("projected") or {}).get("sources") or []
+    for key, known, name_field in SOURCES:
+        names = [(volume.get(key) or {}).get(name_field)]
+        names += [(each.get(key) or {}).get("name") for each in projected]
+        if known is kind and name in names:
+            return True
+    return False
+
+
 def _files(volume: Object, pod: Object, store: Store) -> dict[str, bytes]:
     if "emptyDir" in volume:
         return {}
@@ -87,9 +99,17 @@ def _items(kind: Kind, reference: Object, namespace: str, store: Store) -> dict[
 
 
 def mounts(container: Object, volumes: Path) -> dict[str, Path]:
-    """Mount paths and the directories, or files for a `subPath`, that stand for them."""
+    """Mount paths and the directories, or files for a `subPath`, that stand for them.
+
+    Such a file is another one than the volume's, which may be replaced.
+    """
     found = {}
     for mount in container.get("volumeMounts") or []:
         path = mount["mountPath"].rstrip("/") or "/"
-        found[path] = volumes / mount["name"] / mount.get("subPath", "")
+        place = volumes / mount["name"] / mount.get("subPath", "")
+        if place.is_file():
+            kept = volumes / f".{mount['name']}" / mount["subPath"]
+            write_file(kept.parent, kept.name, place.read_bytes())
+            place = kept
+        found[path] = place
     return found

@@ -13,6 +13,8 @@ from local.cluster.admission import Write
 from local.cluster.kinds import POD
 from local.cluster.requests import flag, whole
 from local.cluster.scale import scale_of, with_scale
+from local.cluster.schemas import unknown
+from local.cluster.validation import SCHEMAS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -69,6 +71,7 @@ class Writer:
         self, target: Target, body: Any, query: Mapping[str, str], asker: Asker
     ) -> tuple[int, Object]:
         obj = _for_target(target, body)
+        _check_known(target, obj, query)
         obj["metadata"].pop("managedFields", None)
         with errors.decoding(target.kind):
             tracked = fields.track_update(
@@ -84,6 +87,7 @@ class Writer:
         if target.subresource == "scale":
             return 200, self._scaled(target, current, body, query, asker)
         obj = _for_target(target, body)
+        _check_known(target, obj, query)
         if not obj["metadata"].get("managedFields"):
             obj["metadata"]["managedFields"] = current["metadata"].get("managedFields")
         return 200, self._store(target, current, obj, query, asker)
@@ -176,6 +180,18 @@ class Writer:
         for obj in found:
             self._admit(target, asker)("DELETE", None, obj)
             self.delete_one(target.kind, obj, _delete_options(body, query))
+
+
+def _check_known(target: Target, obj: Object, query: Mapping[str, str]) -> None:
+    """Raises 400 for a field that a CRD does not know, where the client asks for that."""
+    schema = SCHEMAS.get(target.kind)
+    if schema is None or query.get("fieldValidation") != "Strict":
+        return
+    found = [f'unknown field "{path}"' for path in unknown(schema, obj.get("spec"), "spec")]
+    if found:
+        kind = target.kind
+        what = f'{kind.kind} in version "{kind.version}" cannot be handled as a {kind.kind}'
+        raise errors.bad_request(f"{what}: strict decoding error: {', '.join(found)}")
 
 
 def _patched(kind: Kind, current: Object, body: Any, content_type: str) -> Object:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
+import os
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -15,6 +17,7 @@ import psycopg
 from aiohttp import web
 
 from local.workload.database import Answer, Database, Readiness
+from local.workload.settings import parse
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -70,8 +73,20 @@ def make_app(settings: Settings) -> web.Application:
 
 
 async def _database(app: web.Application) -> AsyncIterator[None]:
-    async with app[STATE].database.opened():
+    state = app[STATE]
+    async with state.database.opened():
+        seconds = state.settings.reload_seconds
+        if not seconds:
+            yield
+            return
+        following = asyncio.create_task(state.database.follow(_login, seconds))
         yield
+        following.cancel()
+
+
+def _login() -> dict[str, Any]:
+    """The login as the environment's files have it now. Raises `SettingsError`."""
+    return parse(os.environ).connection
 
 
 @routes.get("/")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -12,11 +13,14 @@ from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool
 
 from local.cluster.forwarding import Incoming
+from local.workload.settings import SettingsError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from local.workload.settings import Settings
+
+logger = logging.getLogger("workload")
 
 Connection = psycopg.AsyncConnection[DictRow]
 
@@ -93,6 +97,21 @@ class Database:
             yield {"hostaddr": "127.0.0.1", "port": relay.sockets[0].getsockname()[1]}
         finally:
             relay.close()
+
+    async def follow(self, read: Callable[[], dict[str, Any]], seconds: float) -> None:
+        """Uses the login that `read` finds, looked for again every so many seconds, for ever."""
+        while True:
+            await asyncio.sleep(seconds)
+            try:
+                found = {key: each for key, each in read().items() if key in {"user", "password"}}
+            except SettingsError as error:
+                logger.warning("the login cannot be read again: %s", error)
+                continue
+            if found.items() <= self._arguments.items():
+                continue
+            self._arguments |= found
+            logger.info("the login has changed")
+            await self._pool.drain()
 
     async def ping(self) -> None:
         """Takes a connection that answers. Raises `psycopg.OperationalError` if there is none."""

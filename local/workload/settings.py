@@ -9,10 +9,13 @@ The database login, from exactly one of
     DATABASE_URL       postgresql://role:password@host:port/dbname?sslmode=...
     DATABASE_JSON      an object with username, password, host, port, dbname, sslmode
 or from the file that the same name with _FILE points to (a volume of the Secrets Store CSI driver).
+The role may be in a file too, DATABASE_ROLE_FILE.
 DATABASE_SSLMODE (verify-full) and DATABASE_SSLROOTCERT apply unless the secret has its own.
 Behaviour:
     POOL_MIN (1), POOL_MAX (8) connections, for one of which a request waits up to POOL_SECONDS (5),
     each replaced after POOL_LIFETIME (3600) seconds;
+    RELOAD_SECONDS (0: never) between looks at the files, whose new login takes the place of the one
+    in use: connections with the former end as soon as no request has them;
     WARM_UP_SECONDS (0) from the start until it is ready;
     LOGIN_SECONDS (5) between fresh logins by the readiness probe; LAME_DUCK_SECONDS (3) of serving
     on after SIGTERM, at least; DRAIN_SECONDS (15), at most, for connections that are open even then
@@ -65,6 +68,7 @@ class Settings:
     lame_duck_seconds: float
     drain_seconds: float
     job_seconds: float
+    reload_seconds: float
     connection: dict[str, Any] = field(repr=False)
 
 
@@ -102,6 +106,7 @@ def parse(environment: Mapping[str, str]) -> Settings:
         lame_duck_seconds=number("LAME_DUCK_SECONDS", 3),
         drain_seconds=number("DRAIN_SECONDS", 15),
         job_seconds=number("JOB_SECONDS", 0.05),
+        reload_seconds=number("RELOAD_SECONDS", 0),
         connection={
             **_connection(environment, problems),
             "application_name": application,
@@ -120,7 +125,7 @@ def _connection(environment: Mapping[str, str], problems: list[str]) -> dict[str
         "host": environment.get("DATABASE_HOST"),
         "port": environment.get("DATABASE_PORT") or "5432",
         "dbname": environment.get("DATABASE_NAME"),
-        "user": environment.get("DATABASE_ROLE"),
+        "user": _role(environment, problems),
         "sslmode": environment.get("DATABASE_SSLMODE") or "verify-full",
         "sslrootcert": environment.get("DATABASE_SSLROOTCERT"),
     }
@@ -135,6 +140,17 @@ def _connection(environment: Mapping[str, str], problems: list[str]) -> dict[str
         if key not in connection
     ]
     return connection
+
+
+def _role(environment: Mapping[str, str], problems: list[str]) -> str | None:
+    path = environment.get("DATABASE_ROLE_FILE")
+    if not path:
+        return environment.get("DATABASE_ROLE")
+    try:
+        return _value("DATABASE_ROLE_FILE", path)
+    except _Unreadable as error:
+        problems.append(f"DATABASE_ROLE_FILE: {error}")
+        return None
 
 
 def _secret(environment: Mapping[str, str], problems: list[str]) -> dict[str, Any] | None:

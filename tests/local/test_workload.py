@@ -172,6 +172,16 @@ def test_a_url_needs_nothing_else_and_is_percent_decoded() -> None:
     }
 
 
+def test_the_role_may_be_in_a_file_too(tmp_path: Path) -> None:
+    role = tmp_path / "username"
+    role.write_text("orders_green\n", encoding="utf-8")
+    environment = {**MINIMAL, "DATABASE_PASSWORD": "p", "DATABASE_ROLE_FILE": str(role)}
+    assert parse(environment).connection["user"] == "orders_green"
+    role.unlink()
+    with pytest.raises(SettingsError, match="DATABASE_ROLE_FILE: cannot read"):
+        parse(environment)
+
+
 def test_tls_is_verified_unless_told_otherwise() -> None:
     connection = parse({**MINIMAL, "DATABASE_PASSWORD": "p"}).connection
     assert connection["sslmode"] == "verify-full"
