@@ -12,6 +12,7 @@ from __future__ import annotations
 from datetime import timedelta
 from difflib import get_close_matches
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, assert_never
 
@@ -32,6 +33,7 @@ from rotation.config.document import Document, dotted
 from rotation.config.fields import (
     LONGEST,
     Addresses,
+    CronJobName,
     DatabaseName,
     DataKey,
     DnsLabel,
@@ -65,10 +67,15 @@ from rotation.formats import KEYS, LOGIN_PARAMETERS, Format, Key, Shape
 from rotation.model.errors import ConfigurationError
 from rotation.model.reasons import Code
 from rotation.model.targets import (
+    CronJobTarget,
     DeploymentTarget,
+    Kind,
+    RouteTarget,
     SecretKeyTarget,
     SecretTarget,
     ServiceTarget,
+    SlotSecretTarget,
+    TrafficTarget,
 )
 from rotation.model.world import SLOTS, Slot, TemplatePolicy
 
@@ -212,14 +219,40 @@ class SlotLogin(Section):
 
 WITH_BODY = {"POST", "PUT", "PATCH"}
 WITH_SQL = {"sql", "value", "repeat", "timeout"}
+WITH_JOB = {"job", "timeout"}
 
 
 LONGEST_QUERY = timedelta(seconds=20)
+# A Job's pod has to be placed, and its image to be pulled; and people wait for its end.
+SHORTEST_JOB, LONGEST_JOB = timedelta(seconds=15), timedelta(minutes=15)
+
+
+class JobTest(Section):
+    """The CronJobs that a Job is made from: one for each slot, suspended, in the workload's
+    namespace. As a text one name, with `{slot}` in it."""
+
+    cron_jobs: dict[Slot, CronJobName]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_text(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        if "{slot}" not in value:
+            raise ValueError(f"{shown(value)} must have {{slot}} in it: a CronJob for each slot")
+        return {"cronJobs": {slot: value.replace("{slot}", slot) for slot in SLOTS}}
+
+    @field_validator("cron_jobs")
+    @classmethod
+    def _one_each(cls, value: dict[Slot, str]) -> dict[Slot, str]:
+        if len(set(_both_slots(value).values())) < len(SLOTS):
+            raise ValueError("must name another CronJob for each slot: its template names the slot")
+        return value
 
 
 class WorkloadTest(Section):
     """One HTTP request, or one SQL query as the slot's role, that must succeed `repeat` times in a
-    row.
+    row; or one Kubernetes Job, which runs once and must exit with 0.
 
     `{role}` and `{slot}` in `json`, `path`, `url`, `headers`, `body` and `value` stand for the slot
     under test. `status` is what must be answered; every key of `json`, a field's name or a JSON
@@ -231,6 +264,7 @@ class WorkloadTest(Section):
     url: TestUrl | None = None
     sql: Statement | None = None
     value: JsonScalar = None  # with `sql`; None: whatever it answers
+    job: JobTest | None = None
     method: Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"] = "GET"
     scheme: Literal["http", "https"] = "http"  # that pods speak, with `path`
     port: ServicePort = None  # with `path`; the workload's unless given
@@ -241,19 +275,40 @@ class WorkloadTest(Section):
     # `json` is the file's word; the attribute is not called so, since BaseModel has such a method.
     expect: dict[str, JsonScalar] | None = Field(default=None, alias="json")
     repeat: Annotated[int, Field(ge=1, le=20)] = 3
-    timeout: PositiveDuration = timedelta(seconds=10)
+    timeout: PositiveDuration = timedelta(seconds=10)  # 5m with `job`
+
+    @model_validator(mode="before")
+    @classmethod
+    def _long_enough(cls, value: object) -> object:
+        """Gives a Job, which takes longer than a request, its own default."""
+        if isinstance(value, dict) and value.get("job") is not None and "timeout" not in value:
+            return {**value, "timeout": "5m"}
+        return value
 
     @model_validator(mode="after")
     def _one_target(self) -> Self:
-        if sum(target is not None for target in (self.path, self.url, self.sql)) != 1:
-            raise ValueError("give one of `path` (through the Service), `url` and `sql`")
+        targets = (self.path, self.url, self.sql, self.job)
+        if sum(target is not None for target in targets) != 1:
+            raise ValueError("give one of `path` (through the Service), `url`, `sql` and `job`")
+        return self
+
+    @model_validator(mode="after")
+    def _fitting_job(self) -> Self:
+        """Refuses what has no meaning for a Job."""
+        if self.job is None:
+            return self
+        for name, field in type(self).model_fields.items():
+            if name not in WITH_JOB and getattr(self, name) != field.default:
+                raise ValueError(f"`{field.alias}` does not go with `job`")
+        if not SHORTEST_JOB <= self.timeout <= LONGEST_JOB:
+            raise ValueError("`timeout` must be from 15s to 15m with `job`")
         return self
 
     @model_validator(mode="after")
     def _fitting_query(self) -> Self:
         """Refuses what has no meaning for a query, or without one."""
         if self.sql is None:
-            if "value" in self.model_fields_set:
+            if "value" in self.model_fields_set and self.job is None:
                 raise ValueError("`value` goes with `sql`: it is the first column of its first row")
             return self
         for name, field in type(self).model_fields.items():
@@ -299,19 +354,86 @@ class WorkloadTest(Section):
         return any(isinstance(value, str) and "{role}" in value for value in values)
 
 
+class InPlace(Section):
+    """One workload without a twin, and the Kubernetes Secret that its pods read the login from."""
+
+    kind: Kind
+    name: DnsSubdomain
+    secret: DnsSubdomain
+    then: Literal["restart", "reload"]  # what has the pods read it again
+    role_key: DataKey | None = None  # of the Secret, under which the role's name stands
+
+
+# What a workload in place has no use for: there is nothing beside it that could be started.
+TWINS = (
+    "route", "preview", "services", "other_services", "delivery", "secrets", "selector_label",
+    "template", "differs", "overlap",
+)  # fmt: skip
+
+
+# What a workload's processes are started by: two of them, one for each slot, or one in place.
+KINDS = ("deployments", "cron_jobs", "in_place")
+# For the longest `startingDeadlineSeconds`, and somewhat more: see `rotation.decisions.cron_jobs`.
+TIME_OF_CRON_JOBS = timedelta(minutes=6)
+LONGEST_SETTLE = timedelta(minutes=10)
+
+
+class HttpRoute(Section):
+    """HTTPRoutes that share a workload's requests between its slots' own Services.
+
+    `weights` are the percentages that the new slot gets on the way to all of them, one after the
+    other, with tests after each.
+    """
+
+    name: DnsSubdomain
+    names: Annotated[list[DnsSubdomain], Field(max_length=20)] = []  # that move with `name`
+    others: Annotated[list[DnsSubdomain], Field(max_length=50)] = []  # that are left as they are
+    backends: dict[Slot, DnsLabel]  # each slot's own Service, whose selector stays as it is
+    weights: Annotated[list[Annotated[int, Field(ge=1, le=99)]], Field(max_length=10)] = []
+    settle: Duration = timedelta(seconds=10)  # for requests under way when it goes back
+
+    @field_validator("backends")
+    @classmethod
+    def _both_backends(cls, value: dict[Slot, str]) -> dict[Slot, str]:
+        if len(set(_both_slots(value).values())) < len(SLOTS):
+            raise ValueError("must name another Service for each slot")
+        return value
+
+    @field_validator("settle")
+    @classmethod
+    def _soon(cls, value: timedelta) -> timedelta:
+        if value > LONGEST_SETTLE:
+            raise ValueError("must be 10m at most")
+        return value
+
+    @field_validator("weights")
+    @classmethod
+    def _rising(cls, value: list[int]) -> list[int]:
+        if any(after <= before for before, after in pairwise(value)):
+            raise ValueError("must rise from one to the next")
+        return value
+
+
+# What goes with one way that clients take to a slot, and not with the other.
+WITH_SERVICE = ("service", "preview", "services", "overlap")
+
+
 class Workload(Section):
-    """An application that uses the login: its Services, its two Deployments, and its tests."""
+    """An application that uses the login: its Services, what starts its processes, its tests."""
 
     name: Name
     cluster: Name
     namespace: DnsLabel
-    service: DnsLabel
+    service: DnsLabel | None = None  # `crosscheck` sees to it where there has to be one
+    route: HttpRoute | None = None  # in the place of `service`, `preview` and `services`
     preview: DnsLabel | None = None  # of a workload that nothing calls there is none
     services: Annotated[list[DnsLabel], Field(max_length=20)] = []  # that move with `service`
     # Of Services and EndpointSlices that find its pods too, and are left as they are.
     other_services: Annotated[list[DnsSubdomain], Field(max_length=50)] = []
     port: ServicePort = None  # of the Services; their first one unless given
-    deployments: dict[Slot, DnsSubdomain]
+    deployments: dict[Slot, DnsSubdomain] = {}
+    in_place: InPlace | None = None
+    cron_jobs: dict[Slot, CronJobName] = {}
     delivery: Literal["csi", "secret"] = "csi"
     secrets: dict[Slot, DnsSubdomain] | None = None  # Kubernetes Secrets, for delivery: secret
     key: DataKey = "password"  # in those Kubernetes Secrets
@@ -325,10 +447,45 @@ class Workload(Section):
     ready: PositiveDuration = timedelta(minutes=10)  # longest wait for the standby Deployment
     drain: PositiveDuration = timedelta(minutes=5)  # longest wait for pods to be gone
 
-    @field_validator("deployments")
+    @field_validator("deployments", "cron_jobs")
     @classmethod
-    def _both_deployments(cls, value: dict[Slot, str]) -> dict[Slot, str]:
-        return _both_slots(value)
+    def _one_for_each_slot(cls, value: dict[Slot, str]) -> dict[Slot, str]:
+        return _both_slots(value) if value else value
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        """Refuses a workload of no kind, or of several."""
+        if sum(bool(getattr(self, kind)) for kind in KINDS) != 1:
+            raise ValueError(f"give one of {', '.join(f'`{to_camel(kind)}`' for kind in KINDS)}")
+        return self
+
+    @model_validator(mode="after")
+    def _nothing_beside(self) -> Self:
+        """Refuses keys of two slots where there is one workload."""
+        if self.in_place is None:
+            return self
+        for name in TWINS:
+            field = type(self).model_fields[name]
+            if getattr(self, name) != field.default:
+                raise ValueError(f"`{field.alias}` does not go with `inPlace`")
+        if self.service is None and any(test.path is not None for test in self.tests):
+            raise ValueError("a test with a `path` goes through `service`")
+        if self.in_place.role_key == self.key:
+            raise ValueError("`roleKey` must be another key than `key`")
+        return self
+
+    @model_validator(mode="after")
+    def _fitting_cron_jobs(self) -> Self:
+        """Refuses what has no meaning for CronJobs, which nobody calls and which run one at a
+        time."""
+        if not self.cron_jobs:
+            return self
+        for name in ("route", "preview", "services", "other_services", "port", "overlap"):
+            if name in self.model_fields_set and getattr(self, name):
+                raise ValueError(f"`{to_camel(name)}` does not go with `cronJobs`")
+        if self.template == "sync":
+            raise ValueError("`template: sync` does not go with `cronJobs`: refuse, or warn")
+        return self
 
     @field_validator("secrets")
     @classmethod
@@ -344,20 +501,80 @@ class Workload(Section):
             raise ValueError("goes with `delivery: secret`")
         return value
 
+    @model_validator(mode="after")
+    def _one_way_of_traffic(self) -> Self:
+        """Refuses a workload whose slot would be read from two places, or from none."""
+        if self.route is None:
+            return self
+        for name in WITH_SERVICE:
+            if getattr(self, name):
+                raise ValueError(f"`{name}` does not go with `route`: give one of them")
+        return self
+
+    @property
+    def called(self) -> bool:
+        """Whether clients call it: then there is a way to the slot that does not serve yet."""
+        return self.preview is not None or self.route is not None
+
+    @property
+    def jobs(self) -> list[WorkloadTest]:
+        """Those of its tests that are Jobs: they outlast a step, and have steps of their own."""
+        return [test for test in self.tests if test.job is not None]
+
     @property
     def names_role(self) -> bool:
         """Whether a test proves, before the swap too, which role serves; else sessions do."""
-        return any(test.reaches_standby and test.proves_role for test in self.tests)
+        return self.in_place is None and any(
+            test.reaches_standby and test.proves_role for test in self.tests
+        )
 
     @property
-    def production(self) -> ServiceTarget:
-        """The Service that tests go through."""
-        return self._service(self.service)
+    def production(self) -> TrafficTarget:
+        """What clients use: the first one of `productions`."""
+        return self.productions[0]
 
     @property
-    def productions(self) -> tuple[ServiceTarget, ...]:
-        """All Services that clients use: they go to one slot, and move together."""
-        return tuple(self._service(name) for name in (self.service, *self.services))
+    def productions(self) -> tuple[TrafficTarget, ...]:
+        """All Services, or HTTPRoutes, that clients use: they go to one slot, and move together.
+
+        None of a workload in place, whose Service finds its pods before and after.
+        """
+        if self.in_place is not None:
+            return ()
+        if self.route is not None:
+            own, steps = self.route.backends, tuple(self.route.weights)
+            return tuple(
+                RouteTarget(self.namespace, name, own["blue"], own["green"], steps)
+                for name in (self.route.name, *self.route.names)
+            )
+        return tuple(self._service(name) for name in (self.service or "", *self.services))
+
+    @property
+    def switch(self) -> ServiceTarget:
+        """The headless Service that says which of two CronJobs is active."""
+        return self._service(self.service or "")
+
+    @property
+    def backends(self) -> dict[Slot, ServiceTarget]:
+        """Each slot's own Service, where HTTPRoutes share requests between them."""
+        own = {} if self.route is None else self.route.backends
+        return {slot: self._service(name) for slot, name in own.items()}
+
+    def asked(self, slot: Slot, *, serves: bool) -> ServiceTarget:
+        """The Service through which a test's `path` reaches the slot, which `serves` or not yet."""
+        if self.route is not None:
+            return self.backends[slot]
+        # A test with a path goes with a preview Service: `crosscheck` sees to that.
+        preview = None if serves else self.preview
+        return self._service(preview or self.service or "")
+
+    @property
+    def own_services(self) -> tuple[ServiceTarget, ...]:
+        """All Services that the file names as the workload's own."""
+        if self.route is not None:
+            return tuple(self.backends.values())
+        names = (self.service, *self.services, self.preview)
+        return tuple(self._service(name) for name in names if name)
 
     @property
     def standby(self) -> ServiceTarget | None:
@@ -366,15 +583,36 @@ class Workload(Section):
 
     @property
     def stops(self) -> bool:
-        """Whether the pods of the slot that is replaced end at the swap: nothing calls them."""
-        return self.preview is None and not self.overlap
+        """Whether the pods of the slot that is replaced end at the swap: nothing calls them.
+
+        Those of CronJobs end by themselves, whenever they are done.
+        """
+        return not self.called and not self.overlap and bool(self.deployments)
 
     def _service(self, name: str) -> ServiceTarget:
         port = None if self.port is None else str(self.port)
         return ServiceTarget(self.namespace, name, self.selector_label, port)
 
     def deployment(self, slot: Slot) -> DeploymentTarget:
+        """The slot's Deployment; of a workload in place the one that there is, for both slots."""
+        if self.in_place is not None:
+            return DeploymentTarget(self.namespace, self.in_place.name, self.in_place.kind)
         return DeploymentTarget(self.namespace, self.deployments[slot])
+
+    @property
+    def exchanged(self) -> SlotSecretTarget | None:
+        """The Kubernetes Secret whose login is exchanged; None with a Deployment for each slot."""
+        if self.in_place is None:
+            return None
+        names = self.in_place
+        return SlotSecretTarget(self.namespace, names.secret, self.key, names.role_key)
+
+    def cron_job(self, slot: Slot) -> CronJobTarget:
+        return CronJobTarget(self.namespace, self.cron_jobs[slot])
+
+    def logs(self, slot: Slot) -> str:
+        """The command that shows what the slot's pods say, or what there is of them."""
+        return self.cron_job(slot).logs if self.cron_jobs else self.deployment(slot).logs
 
     def secret_key(self, slot: Slot) -> SecretKeyTarget | None:
         """The Kubernetes Secret's key that the slot's pods read; None with the CSI driver."""
@@ -552,6 +790,20 @@ class Credential(Section):
                 raise ValueError(f"{shown(name)} is part of the login, which each rotation sets")
         return value
 
+    @model_validator(mode="after")
+    def _time_for_cron_jobs(self) -> Self:
+        """Refuses times in which a swap of CronJobs might not be done: it waits out a starting
+        deadline."""
+        retry = self.retry
+        if any(workload.cron_jobs for workload in self.workloads) and (
+            min(retry.retry_timeout, retry.compensation) < TIME_OF_CRON_JOBS
+        ):
+            raise ValueError(
+                "`retry.patience` and `retry.compensation` must be at least 6m with `cronJobs`, "
+                "whose swap waits so that no run is done twice"
+            )
+        return self
+
     @property
     def shape(self) -> Shape:
         """How the values of its secrets are written."""
@@ -623,6 +875,8 @@ def parse(text: str, source: str = "credentials.yaml") -> Configuration:
 
 Problem = tuple[document.Path, str]
 
+ALIKE = 0.75  # of 1: how much a key has to be like the one that was written to be proposed
+
 
 def problem_lines(error: ValidationError) -> list[str]:
     """A line for each problem that pydantic found, with its path."""
@@ -643,17 +897,23 @@ def _invalid(error: ValidationError) -> Iterator[Problem]:
 
 
 def _text(kind: str, key: str, message: str) -> str:
-    if kind == "missing":
-        return "is missing"
-    if kind == "extra_forbidden":
-        close = get_close_matches(key, _keys(), 1)
-        return f"there is no such key here{f'; is it `{close[0]}`?' if close else ''}"
-    return message.removeprefix("Value error, ")
+    match kind:
+        case "missing":
+            return "is missing"
+        case "extra_forbidden":
+            close = get_close_matches(key, _keys() - {key}, 1, ALIKE)
+            return f"there is no such key here{f'; is it `{close[0]}`?' if close else ''}"
+        case "dict_type" | "model_type":
+            return "must be a mapping, of keys and their values"
+        case "list_type":
+            return "must be a list, as [a, b]"
+        case _:
+            return message.removeprefix("Value error, ")
 
 
-def _keys() -> list[str]:
+def _keys() -> set[str]:
     models: list[type[BaseModel]] = [Configuration, *Section.__subclasses__()]
-    return sorted({str(field.alias) for model in models for field in model.model_fields.values()})
+    return {str(field.alias) for model in models for field in model.model_fields.values()}
 
 
 @lru_cache(maxsize=4)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from rotation.config.document import at, dotted
 from rotation.config.fields import origin, shown
 from rotation.decisions import templates
+from rotation.model.world import SLOTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,8 +27,11 @@ def problems(file: document.Mapping) -> list[Problem]:
         *_references(file),
         *_repeats(file),
         *_left_alone(file),
+        *_made_from(file),
         *_names(file),
         *_uncalled(file),
+        *_unnamed(file),
+        *_exchanged(file),
     ]
 
 
@@ -65,14 +69,36 @@ def _names(file: document.Mapping) -> Iterator[Problem]:
 def _uncalled(file: document.Mapping) -> Iterator[Problem]:
     """A problem for each key of a workload that asks for a preview Service, or for none."""
     for path, workload, _ in _workloads(file):
+        if _has(workload, "route"):
+            continue  # its slots have Services of their own
+        if _has(workload, "inPlace"):
+            continue
+        if isinstance(workload, dict) and "service" not in workload:
+            yield (*path, "service"), "is missing"
         if _has(workload, "preview"):
             if _has(workload, "overlap"):
                 text = "goes with a workload that nothing calls, and that has no `preview`"
                 yield (*path, "overlap"), f"{text}: where clients call, both slots' pods stay"
             continue
         for where, _ in at(workload, "tests", "*", "path", path=path):
+            if _has(workload, "cronJobs"):
+                yield where, "does not go with `cronJobs`, which nobody calls: `sql` and `url` do"
+                continue
             text = "needs `preview`, the Service that leads to the slot which does not serve yet"
             yield where, f"{text}; a workload that nothing calls has neither"
+
+
+def _unnamed(file: document.Mapping) -> Iterator[Problem]:
+    """A problem for each workload in place that would read another password under the same role."""
+    for (_, name), credential in at(file, "credentials", "*"):
+        if _get(credential, "format") not in {None, "password"}:
+            continue
+        base: document.Path = ("credentials", name)
+        for path, workload in at(credential, "workloads", "*", path=base):
+            in_place = _get(workload, "inPlace")
+            if isinstance(in_place, dict) and not _has(in_place, "roleKey"):
+                text = "is needed with `format: password`, whose values name no role"
+                yield (*path, "inPlace", "roleKey"), f"{text}: each slot has another one"
 
 
 def _has(mapping: Any, key: str) -> bool:
@@ -95,6 +121,8 @@ class Owned(NamedTuple):
 
 # Roles and secrets of logins that rotate others may be named by many credentials, and by no slot.
 ADMIN = ("admin",)
+# Kubernetes Secrets: one that a slot's pods read, by its key; one whose login is exchanged.
+DELIVERED, EXCHANGED = "kubernetes secret", "exchanged secret"
 
 
 def _repeats(file: document.Mapping) -> Iterator[Problem]:
@@ -107,14 +135,48 @@ def _repeats(file: document.Mapping) -> Iterator[Problem]:
 
 
 def _left_alone(file: document.Mapping) -> Iterator[Problem]:
-    """A problem for each Service that is to be left alone, and that the file moves or previews."""
-    moved = {thing.identity: thing.path for thing in _owned(file) if thing.kind == "service"}
+    """A problem for each Service or HTTPRoute that is to be left alone, and that the file moves or
+    previews."""
+    moved = {(thing.kind, *thing.identity): thing.path for thing in _owned(file)}
     for path, workload, space in _workloads(file):
-        for where, name in at(workload, "otherServices", "*", path=path):
-            thing = Owned(where, "service", (*space, name), where)
-            if thing.whole and thing.identity in moved:
-                first = dotted(moved[thing.identity])
-                yield where, f"is the same as {first}, which a rotation points at a slot"
+        for kind, key in (("service", "otherServices.*"), ("route", "route.others.*")):
+            for where, name in at(workload, *key.split("."), path=path):
+                thing = Owned(where, kind, (*space, name), where)
+                first = moved.get((kind, *thing.identity)) if thing.whole else None
+                if first is not None:
+                    text = "which a rotation points at a slot"
+                    yield where, f"is the same as {dotted(first)}, {text}"
+
+
+def _made_from(file: document.Mapping) -> Iterator[Problem]:
+    """A problem for each CronJob that a test's Job is made from, and that runs by schedule: the
+    first must be suspended for good."""
+    scheduled = {thing.identity: thing.path for thing in _owned(file) if thing.kind == "cron job"}
+    for path, workload, space in _workloads(file):
+        for where, test in at(workload, "tests", "*", "job", path=path):
+            for name in _cron_jobs(test):
+                thing = Owned(where, "cron job", (*space, name), where)
+                first = scheduled.get(thing.identity) if thing.whole else None
+                if first is not None:
+                    text = f"{shown(name)} is {dotted(first)}, which runs by schedule"
+                    yield where, f"{text}: a test takes a CronJob that is suspended for good"
+
+
+def _cron_jobs(test: Any) -> list[str]:
+    """The names of CronJobs in a test's `job`, in either way to write it."""
+    if isinstance(test, str):
+        return [test.replace("{slot}", slot) for slot in SLOTS]
+    return [name for _, name in at(test, "cronJobs", "*") if isinstance(name, str)]
+
+
+def _exchanged(file: document.Mapping) -> Iterator[Problem]:
+    """A problem for each Kubernetes Secret whose login is exchanged, and that a slot's pods read as
+    well: it would hold the other slot's."""
+    delivered = {thing.identity[:-1]: thing for thing in _owned(file) if thing.kind == DELIVERED}
+    for thing in _owned(file):
+        first = delivered.get(thing.identity) if thing.kind == EXCHANGED else None
+        if first is not None:
+            yield thing.path, f"is the same as {dotted(first.path)}"
 
 
 def _advice(thing: Owned, first: Owned) -> str:
@@ -170,21 +232,36 @@ def _logins(base: document.Path, credential: Any) -> Iterator[Owned]:
 
 
 def _of_workload(path: document.Path, workload: Any, space: tuple[object, ...]) -> Iterator[Owned]:
-    """A workload's name, Services, Deployments, and the keys of Kubernetes Secrets it reads."""
+    """A workload's name, Services, Deployments, and the keys of Kubernetes Secrets it reads; or
+    what it has in their place, whose Secret no other workload may read."""
     credential = path[1]
     name = (*path, "name")
     yield Owned(name, "workload", (str(credential), _get(workload, "name")), name)
     for key in ("service", "preview"):
         where = (*path, key)
         yield Owned(where, "service", (*space, _get(workload, key)), where)
-    for where, service in at(workload, "services", "*", path=path):
-        yield Owned(where, "service", (*space, service), where)
+    for key in ("services", "route.backends"):
+        for where, service in at(workload, *key.split("."), "*", path=path):
+            yield Owned(where, "service", (*space, service), where)
+    for key in ("route.name", "route.names.*"):
+        for where, route in at(workload, *key.split("."), path=path):
+            yield Owned(where, "route", (*space, route), where)
     for where, deployment in at(workload, "deployments", "*", path=path):
         yield Owned(where, "deployment", (*space, deployment), where)
+    in_place = _get(workload, "inPlace")
+    if isinstance(in_place, dict):
+        where = (*path, "inPlace", "name")
+        kind = _get(in_place, "kind")
+        identity = (*space, _get(in_place, "name"))
+        yield Owned(where, str(kind).lower(), identity, where)
+        where = (*path, "inPlace", "secret")
+        yield Owned(where, EXCHANGED, (*space, _get(in_place, "secret")), where)
+    for where, cron_job in at(workload, "cronJobs", "*", path=path):
+        yield Owned(where, "cron job", (*space, cron_job), where)
     key = _get(workload, "key") or "password"
     for where, secret in at(workload, "secrets", "*", path=path):
         # Several workloads may read what one slot of their credential writes.
-        yield Owned(where, "kubernetes secret", (*space, secret, key), (credential, where[-1]))
+        yield Owned(where, DELIVERED, (*space, secret, key), (credential, where[-1]))
 
 
 def _clusters(file: document.Mapping) -> dict[str, str]:

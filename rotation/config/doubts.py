@@ -26,5 +26,5 @@ def doubts(configuration: Configuration) -> Iterator[tuple[str, str]]:
         if not credential.approval.listed:
             yield f"credentials.{name}.approval.approvers", NO_APPROVERS
         for number, workload in enumerate(credential.workloads):
-            if not workload.names_role and workload.preview is not None:
+            if not workload.names_role and workload.called:
                 yield f"credentials.{name}.workloads.{number}.tests", NO_ROUTE

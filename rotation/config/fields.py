@@ -27,6 +27,7 @@ UNITS = ("days", "hours", "minutes", "seconds")
 # and namespaces have labels for names, Deployments and Secrets have subdomains.
 LABEL = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
 SUBDOMAIN = rf"(?=.{{1,253}}\Z){LABEL}(\.{LABEL})*"
+SHORT_SUBDOMAIN = rf"(?=.{{1,52}}\Z){LABEL}(\.{LABEL})*"  # of what others add to
 LONGEST = timedelta(days=3650)
 
 
@@ -258,6 +259,15 @@ DnsLabel = Annotated[
     str,
     AfterValidator(
         matching(LABEL, "a Kubernetes name: 1 to 63 lower-case letters, digits and hyphens")
+    ),
+]
+CronJobName = Annotated[
+    str,
+    AfterValidator(
+        matching(
+            SHORT_SUBDOMAIN,
+            "a CronJob's name: 1 to 52 lower-case letters, digits, hyphens and dots",
+        )
     ),
 ]
 DnsSubdomain = Annotated[

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from rotation.model.world import Found, Query, Role, Session
+    from rotation.model.world import Differences, Found, Query, Role, Session
     from rotation.secrecy import Secret
 
 
@@ -36,6 +36,13 @@ class DatabaseReader(Entrance, Protocol):
 
     def roles(self, names: list[str]) -> dict[str, Role]:
         """The roles of these names that exist, by name."""
+
+    def differences(self, role: str, password: Secret, other: str) -> Differences:
+        """How `other` differs from the role in the application's database: `lacks` is what it
+        lacks. It is asked as the role, for a session of its own; none for a role that is not there.
+
+        Raises what `login` raises, and what the server has against the query.
+        """
 
     def sessions(self, roles: list[str]) -> list[Session]:
         """The server's client sessions that belong to the roles."""

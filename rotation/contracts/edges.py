@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from rotation.config import Configuration, Credential
+    from rotation.contracts.cron_jobs import CronJobs, CronJobsReader
     from rotation.contracts.database import Database, DatabaseReader, Entrance, Replica
+    from rotation.contracts.jobs import Jobs, JobsReader
     from rotation.contracts.pods import Pods, PodsReader
     from rotation.contracts.topic import Topic
     from rotation.contracts.traffic import Traffic, TrafficReader
@@ -54,6 +56,9 @@ class Readers(Protocol):
 
     def pods(self, cluster: str) -> PodsReader: ...
 
+    def cron_jobs(self, cluster: str) -> CronJobsReader: ...
+    def jobs(self, cluster: str) -> JobsReader: ...
+
     def fetch(
         self, url: str, timeout: float, manner: Manner = PLAIN, authority: str | None = None
     ) -> Answer:
@@ -93,5 +98,8 @@ class Edges(Readers, Protocol):
     def traffic(self, cluster: str) -> Traffic: ...
 
     def pods(self, cluster: str) -> Pods: ...
+
+    def cron_jobs(self, cluster: str) -> CronJobs: ...
+    def jobs(self, cluster: str) -> Jobs: ...
 
     def topic(self, endpoint: str) -> Topic: ...

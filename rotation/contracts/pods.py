@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rotation.model.targets import DeploymentTarget, SecretKeyTarget
-    from rotation.model.world import Deployment, Maker, Pod, Template
+    from rotation.model.targets import DeploymentTarget, SecretKeyTarget, SlotSecretTarget
+    from rotation.model.world import Deployment, Maker, Pod, Slot, SlotSecret, Template
     from rotation.secrecy import Secret
+
+
+class Exchanged(NamedTuple):
+    """A Kubernetes Secret whose login is exchanged, with what stands under its keys; None where
+    there is nothing, or no text."""
+
+    seen: SlotSecret
+    value: Secret | None
+    role: Secret | None
 
 
 class PodsReader(Protocol):
@@ -27,6 +36,9 @@ class PodsReader(Protocol):
 
     def makers(self, namespace: str, labels: dict[str, str]) -> list[Maker]:
         """What makes the pods that have these labels and are not over, in order, each once."""
+
+    def exchanged(self, target: SlotSecretTarget) -> Exchanged | None:
+        """The Kubernetes Secret as it is now; None if it does not exist."""
 
     def watch(
         self, target: DeploymentTarget, until: Callable[[Deployment], bool], seconds: float
@@ -88,3 +100,27 @@ class Pods(PodsReader, Protocol):
         by: str | None = None,
     ) -> None:
         """Sets the Deployment's number of pods. Harmless when repeated. Raises `Missing`."""
+
+    def exchange(
+        self,
+        target: SlotSecretTarget,
+        slot: Slot,
+        login: tuple[str, Secret],
+        *,
+        version: str,
+        revision: str,
+        by: str,
+    ) -> None:
+        """Writes a slot's role and value into a Kubernetes Secret, which has to be as it was at
+        `revision`, and the slot into an annotation, all at once. Raises `Missing`."""
+
+    def fence_secret(self, target: SlotSecretTarget, token: str) -> None:
+        """Changes the Kubernetes Secret's revision, once for each token, so that an `exchange` with
+        an earlier one fails, however long it was held up. Raises `Missing`."""
+
+    def restart(
+        self, target: DeploymentTarget, *, version: str, exchange: str, revision: str, by: str
+    ) -> None:
+        """Has a workload replace its pods, one after the other, in its own way: annotations of its
+        pod template name the secret version and the `exchange`. Harmless when repeated. Raises
+        `Missing`."""

@@ -1,4 +1,5 @@
-"""The contract of workloads' traffic: the selectors of Services, on one cluster."""
+"""The contract of workloads' traffic: selectors of Services, weights of HTTPRoutes, on one
+cluster."""
 
 from __future__ import annotations
 
@@ -7,18 +8,21 @@ from typing import TYPE_CHECKING, Protocol
 from rotation.model.world import PLAIN
 
 if TYPE_CHECKING:
-    from rotation.model.targets import ServiceTarget
-    from rotation.model.world import Answer, Manner, Route, Routing, Slot
+    from rotation.model.targets import RouteTarget, ServiceTarget, TrafficTarget
+    from rotation.model.world import Answer, Manner, Route, RouteSeen, Routing, Slot
 
 
 class TrafficReader(Protocol):
     """Reads where traffic goes, and asks what serves it."""
 
-    def route(self, target: ServiceTarget) -> Route | None:
-        """The Service's route; None if the Service does not exist."""
+    def route(self, target: TrafficTarget) -> Route | None:
+        """The Service's route, or the HTTPRoute's; None if it does not exist."""
 
     def routing(self, namespace: str) -> Routing:
         """The Services and EndpointSlices of a namespace, those that nobody named among them."""
+
+    def http_routes(self, namespace: str) -> tuple[RouteSeen, ...]:
+        """The HTTPRoutes of a namespace, those that nobody named among them."""
 
     def ask(
         self, target: ServiceTarget, path: str, timeout: float, manner: Manner = PLAIN
@@ -50,6 +54,18 @@ class Traffic(TrafficReader, Protocol):
         Service was changed since: there and back again would look like no change at all.
         """
 
-    def fence(self, target: ServiceTarget, token: str) -> None:
-        """Changes the Service's revision, once for each token, so that a `move` with an earlier one
-        fails, however long it was held up. Raises `Missing`."""
+    def shift(
+        self,
+        target: RouteTarget,
+        to: Slot,
+        share: int,
+        *,
+        revision: str | None = None,
+        by: str | None = None,
+    ) -> None:
+        """Gives the slot `share` percent of the HTTPRoute's requests, or leaves it more. Harmless
+        when it has them. Raises as `move` does, `Conflict` if its rules are not of the slots."""
+
+    def fence(self, target: TrafficTarget, token: str) -> None:
+        """Changes the revision, once for each token, so that a `move` or `shift` with an earlier
+        one fails, however long it was held up. Raises `Missing`."""

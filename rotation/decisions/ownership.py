@@ -32,6 +32,12 @@ def counts(claim: Claim, deployment: str, sets: Mapping[str, bool]) -> bool:
     return bool(claim.template) and maker.name == f"{deployment}-{claim.template}"
 
 
+def made_by(claim: Claim, uid: str | None) -> bool:
+    """Whether a pod is one that an object makes itself, as a StatefulSet does, and not over."""
+    maker = claim.controller
+    return maker is not None and maker.uid == uid and claim.phase not in OVER
+
+
 def unscaled(makers: Iterable[Maker]) -> list[Maker]:
     """Those that a rotation cannot start and stop."""
     return [maker for maker in makers if maker.kind not in SCALED]

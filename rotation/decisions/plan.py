@@ -7,6 +7,7 @@ from datetime import timedelta
 from itertools import chain
 from typing import TYPE_CHECKING, assert_never
 
+from rotation.decisions import cron_jobs, in_place
 from rotation.decisions.ownership import named, unscaled
 from rotation.decisions.rollout import unready
 from rotation.decisions.selectors import refusals
@@ -16,12 +17,12 @@ from rotation.model.reasons import WAIVABLE, Code, Reason, reason
 from rotation.model.world import (
     SLOTS,
     Deployment,
+    Route,
     SecretVersion,
     Slot,
     Snapshot,
     WorkloadState,
     other,
-    shown_slot,
 )
 
 if TYPE_CHECKING:
@@ -70,13 +71,13 @@ class Unhealthy:
     """A workload whose active Deployment is not ready, and why."""
 
     workload: str
-    deployment: str
+    deployment: str  # its kind and name
     why: str
     code: Code
 
     @property
     def reason(self) -> Reason:
-        text = f"its active Deployment {self.deployment} is not healthy: {self.why}"
+        text = f"its active {self.deployment} is not healthy: {self.why}"
         return reason(self.code, f"workload {self.workload}: {text}")
 
 
@@ -133,12 +134,9 @@ def _effective(waive: Collection[str]) -> set[str]:
 
 
 def active_slot(world: Snapshot) -> Slot | None:
-    """The slot that every production Service of every workload selects, if they agree on one."""
-    selected = {
-        route.slot if route else None
-        for workload in world.workloads
-        for route in workload.productions.values()
-    }
+    """The slot that all traffic of every workload goes to, and whose login each Secret of one in
+    place holds, if they agree on one."""
+    selected = {slot for workload in world.workloads for slot in workload.selected}
     for slot in SLOTS:
         if selected == {slot}:
             return slot
@@ -153,13 +151,18 @@ def _slots_disagree(world: Snapshot) -> Iterator[Reason]:
         "selector at the slot that is to serve",
     )
     for workload in world.workloads:
+        for code, text in in_place.named(workload):
+            yield reason(code, f"workload {workload.name}: {text}")
         for name, route in workload.productions.items():
             if route is None:
-                text = f"workload {workload.name}: its Service {name} does not exist"
-                yield reason(Code.SERVICE_MISSING, text)
+                text = f"workload {workload.name}: its {workload.kind} {name} does not exist"
+                service = workload.kind == "Service"
+                yield reason(Code.SERVICE_MISSING if service else Code.ROUTE_MISSING, text)
             else:
-                text = f"workload {workload.name}: Service {name} selects {shown_slot(route.slot)}"
+                text = f"workload {workload.name}: {workload.kind} {name} {route.goes}"
                 yield reason(Code.SLOTS_DISAGREE, text)
+                for code, why in _unmovable(workload.kind, name, route):
+                    yield reason(code, f"workload {workload.name}: {why}")
 
 
 def _not_due(
@@ -222,11 +225,19 @@ def _problems(world: Snapshot, active: Slot) -> Iterator[Reason]:
     """Everything that forbids a rotation until somebody mends it."""
     yield from _slot_problems(world, active)
     for workload in world.workloads:
-        obstacles = (
-            _workload_problems(workload, active),
-            _called(workload),
-            refusals(workload, world.workloads),
-        )
+        if workload.in_place is not None:
+            obstacles: tuple[Iterable[tuple[Code, str]], ...] = (
+                in_place.problems(workload, active),
+            )
+        elif workload.cron_jobs:
+            obstacles = (cron_jobs.problems(workload, active),)
+        else:
+            obstacles = (
+                _workload_problems(workload, active),
+                _called(workload),
+                _shared(workload),
+                refusals(workload, world.workloads),
+            )
         for code, text in chain(*obstacles):
             yield reason(code, f"workload {workload.name}: {text}")
 
@@ -254,7 +265,7 @@ def _slot_problems(world: Snapshot, active: Slot) -> Iterator[Reason]:
 
 def _workload_problems(workload: WorkloadState, active: Slot) -> Iterator[tuple[Code, str]]:
     """The problems of a workload's Services and Deployments, each a code and a text."""
-    if workload.preview is None and not workload.uncalled:
+    if workload.preview is None and workload.kind == "Service" and not workload.uncalled:
         yield Code.SERVICE_MISSING, "its preview Service does not exist"
     for slot in SLOTS:
         if workload.deployments[slot] is None:
@@ -305,6 +316,23 @@ def _called(workload: WorkloadState) -> Iterator[tuple[Code, str]]:
             yield Code.SERVICE_CALLED, f"{text}: clients may call the pods that end at the swap"
 
 
+def _shared(workload: WorkloadState) -> Iterator[tuple[Code, str]]:
+    """Why the weights of the workload's HTTPRoutes cannot be moved, or would have no effect."""
+    for slot, route in workload.backends.items():
+        if route is None:
+            yield Code.SERVICE_MISSING, f"the {slot} slot's own Service does not exist"
+    for name, route in workload.productions.items():
+        if route is not None:
+            yield from _unmovable(workload.kind, name, route)
+
+
+def _unmovable(kind: str, name: str, route: Route) -> Iterator[tuple[Code, str]]:
+    for lack in route.lacks:
+        yield Code.ROUTE_BACKENDS, f"{kind} {name}: {lack}"
+    if route.refused:
+        yield Code.ROUTE_REFUSED, f"{kind} {name}: {route.pending}"
+
+
 def _drifted(serving: Deployment, standby: Deployment, paths: tuple[str, ...]) -> str:
     at = f"Deployments {serving.name} and {standby.name}"
     return f"the pod templates of {at} differ at {listed(paths)}"
@@ -336,7 +364,7 @@ def _workload_doubts(workload: WorkloadState, active: Slot) -> Iterator[tuple[Co
     if serving and standby and paths and workload.drift.policy == "warn":
         yield Code.TEMPLATES_DIFFER, _drifted(serving, standby, paths)
     if serving and serving.paused:
-        yield Code.ACTIVE_PAUSED, f"its active Deployment {serving.name} is paused"
+        yield Code.ACTIVE_PAUSED, f"its active {serving.kind} {serving.name} is paused"
     for slot in SLOTS:
         deployment = workload.deployments[slot]
         if deployment is None or deployment.template is None:
@@ -344,10 +372,15 @@ def _workload_doubts(workload: WorkloadState, active: Slot) -> Iterator[tuple[Co
         if not has_probe(deployment.template.document):
             yield (
                 Code.NO_PROBE,
-                f"no container of Deployment {deployment.name} has a readiness probe",
+                f"no container of {deployment.kind} {deployment.name} has a readiness probe",
             )
-        if takes_all_down(deployment.template.strategy, deployment.replicas):
-            text = f"Deployment {deployment.name} ends all its pods before new ones are ready"
+        reloads = workload.in_place is not None and workload.in_place.then == "reload"
+        at_once = 0 if deployment.kind == "Deployment" else 1
+        strategy = deployment.template.strategy
+        if not reloads and takes_all_down(strategy, deployment.replicas, at_once):
+            text = (
+                f"{deployment.kind} {deployment.name} ends all its pods before new ones are ready"
+            )
             yield Code.TAKES_ALL_DOWN, text
 
 
@@ -362,7 +395,7 @@ def _unhealthy(world: Snapshot, active: Slot) -> Iterator[Unhealthy]:
         if serving and waiting:
             # Without any pod that is ready there is nothing to go back to.
             code = Code.ACTIVE_UNHEALTHY if serving.ready else Code.ACTIVE_DOWN
-            yield Unhealthy(workload.name, serving.name, waiting, code)
+            yield Unhealthy(workload.name, f"{serving.kind} {serving.name}", waiting, code)
 
 
 def _container_names(deployment: Deployment) -> str:

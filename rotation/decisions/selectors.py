@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from rotation.model.reasons import Code
@@ -50,7 +51,7 @@ def astray(workload: WorkloadState, all_of_them: tuple[WorkloadState, ...]) -> I
     further = {f"its Service {name}": route for name, route in workload.further.items()}
     routes = {"its Service": workload.production, **further, "its preview": workload.preview}
     for what, route in routes.items():
-        if route is None:
+        if route is None or route.weights is not None:
             continue
         for slot in SLOTS:
             own = workload.deployments[slot]
@@ -63,9 +64,28 @@ def astray(workload: WorkloadState, all_of_them: tuple[WorkloadState, ...]) -> I
                     yield f"with {slot}, {what} would select the pods of {foreign.name} as well"
 
 
+def astray_backends(
+    workload: WorkloadState, all_of_them: tuple[WorkloadState, ...]
+) -> Iterator[str]:
+    """Each way in which a slot's own Service selects other pods than the slot's, in words."""
+    for slot, route in workload.backends.items():
+        own = workload.deployments[slot]
+        if route is None or own is None:
+            continue
+        what = f"the {slot} slot's own Service"
+        if not _finds(route.selects, own, otherwise=True):
+            yield f"{what} selects no pod of Deployment {own.name}"
+        for foreign in _others(own, workload, all_of_them):
+            if _finds(route.selects, foreign, otherwise=False):
+                yield f"{what} selects the pods of {foreign.name} as well"
+
+
 def _selects(route: Route, slot: str, deployment: Deployment, *, otherwise: bool) -> bool:
     """Whether a Service with the slot selects the Deployment's pods; `otherwise` if not known."""
-    selector = route.selector(slot)
+    return _finds(route.selector(slot), deployment, otherwise=otherwise)
+
+
+def _finds(selector: dict[str, str] | None, deployment: Deployment, *, otherwise: bool) -> bool:
     if selector is None or deployment.labels is None:
         return otherwise
     return selector.items() <= deployment.labels.items()
@@ -92,5 +112,5 @@ def refusals(
     """The problems of a workload's selectors, each a code and a text."""
     for text in overlapping(workload):
         yield Code.SELECTORS_OVERLAP, text
-    for text in astray(workload, all_of_them):
+    for text in chain(astray(workload, all_of_them), astray_backends(workload, all_of_them)):
         yield Code.SERVICE_PODS, text

@@ -374,11 +374,12 @@ def has_probe(template: JsonObject) -> bool:
     return not containers or any("readinessProbe" in each for each in containers)
 
 
-def takes_all_down(strategy: JsonObject, replicas: int) -> bool:
-    """Whether a Deployment ends all its pods at once, before new ones are ready."""
+def takes_all_down(strategy: JsonObject, replicas: int, at_once: int = 0) -> bool:
+    """Whether a Deployment ends all its pods at once, before new ones are ready. `at_once` is how
+    many pods its kind ends where the strategy does not say."""
     if strategy.get("type") == "Recreate":
         return True
-    unavailable = (strategy.get("rollingUpdate") or {}).get("maxUnavailable", 0)
+    unavailable = (strategy.get("rollingUpdate") or {}).get("maxUnavailable", at_once)
     if isinstance(unavailable, str) and unavailable.rstrip("%").isdecimal():
         return int(unavailable.rstrip("%")) >= 100
     return isinstance(unavailable, int) and 0 < replicas <= unavailable

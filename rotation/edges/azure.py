@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from rotation import config
+    from rotation.contracts.cron_jobs import CronJobs
     from rotation.contracts.database import Database, Entrance
+    from rotation.contracts.jobs import Jobs
     from rotation.contracts.pods import Pods
     from rotation.contracts.topic import Topic
     from rotation.contracts.traffic import Traffic
@@ -204,10 +206,20 @@ class AzureEdges:
 
         return Services(self._api(cluster))
 
+    def cron_jobs(self, cluster: str) -> CronJobs:
+        from rotation.edges.cluster.cron_jobs import ScheduledJobs
+
+        return ScheduledJobs(self._api(cluster))
+
     def pods(self, cluster: str) -> Pods:
         from rotation.edges.cluster.deployments import Deployments
 
         return Deployments(self._api(cluster))
+
+    def jobs(self, cluster: str) -> Jobs:
+        from rotation.edges.cluster.jobs import KubernetesJobs
+
+        return KubernetesJobs(self._api(cluster))
 
     def _api(self, cluster: str) -> Api:
         """The client of a cluster's API server."""

@@ -236,7 +236,9 @@ class Looks:
         """
         asked = planned or edges
         configured = asked.configuration.credential(credential)
-        look = self._kept_or_new(edges, rotation, lambda: collect(asked, configured, slot))
+        look = self._kept_or_new(
+            edges, rotation, lambda: collect(asked, configured, slot, rotation)
+        )
         # Shielded: one who gives up must not take it from the others.
         return await asyncio.shield(asyncio.wrap_future(look))
 

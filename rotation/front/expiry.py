@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from rotation import log
 from rotation.model.errors import RotationError
 from rotation.model.world import SLOTS, Slot
+from rotation.steps import exchanging
 
 if TYPE_CHECKING:
     from rotation.config import Credential
@@ -57,13 +58,16 @@ def look(edges: Readers, name: str) -> Expiry:
 
 
 def _serving(edges: Readers, credential: Credential) -> Slot | None:
-    """The slot that every workload's Services select; None if they disagree."""
+    """The slot that every workload's Services select, or its Secret names; None without one."""
     routes = [
         edges.traffic(workload.cluster).route(target)
         for workload in credential.workloads
         for target in workload.productions
     ]
-    selected = {route.slot if route else None for route in routes}
+    selected: set[str | None] = {route.slot if route else None for route in routes}
+    for workload in credential.workloads:
+        if workload.in_place:
+            selected.add(exchanging.serving(edges, workload))
     return next((slot for slot in SLOTS if selected == {slot}), None)
 
 

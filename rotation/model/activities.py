@@ -24,7 +24,7 @@ from rotation.model.record import (
 from rotation.model.wire import JsonObject, Moment
 from rotation.model.world import Slot
 
-Through = Literal["service", "preview"]
+Through = Literal["service", "preview", "shared"]
 
 
 class Retry(Struct, frozen=True, rename="camel"):
@@ -39,12 +39,20 @@ class Retry(Struct, frozen=True, rename="camel"):
 class WorkloadTimes(Struct, frozen=True, rename="camel", omit_defaults=True):
     """A workload's timeouts, in seconds, and whether its replaced pods end at the swap: `stops`.
 
-    `ready` is for the standby Deployment to be ready, `drain` for a slot's pods to be gone.
+    `ready` is for the standby Deployment to be ready, `drain` for a slot's pods to be gone. Of a
+    workload `in_place` they are for its pods to use the other login, and for their last session of
+    the former. Of what HTTPRoutes share, `weights` are the percentages that the new slot gets on
+    the way to all of it, `settle` is for requests to end that were under way when it went back.
+    `jobs` is for tests that are Jobs; 0 where there are none.
     """
 
     ready: float
     drain: float
     stops: bool = False
+    in_place: bool = False
+    weights: list[int] = field(default_factory=list)
+    settle: float = 0.0
+    jobs: float = 0.0
 
 
 class ApprovalPolicy(Struct, frozen=True, kw_only=True, rename="camel"):
@@ -126,8 +134,11 @@ class Reference(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults
     template: bool = False  # to start with the pod template that serves
     images: dict[str, str] | None = None  # to start, by container; else those that serve
     waived: list[str] = field(default_factory=list)  # the codes of what was waived for the rotation
+    phase: str | None = None  # when Jobs run: once each in one of them
     few: bool = False  # pods: as many as are ready will do
+    share: int = 100  # percent of what HTTPRoutes share that the slot gets at a swap
     early: bool = False  # pods end at the swap, before anybody has approved: nothing calls them
+    back: bool = False  # the slot's login is the one that served before
 
 
 class Nothing(Struct, frozen=True):
@@ -213,9 +224,12 @@ DELIVER = Activity("deliver", Nothing, Progress.DELIVER)
 START = Activity("start", Nothing, Progress.START)
 AWAIT_READY = Activity("await_ready", Watched, Progress.AWAIT_READY)
 TEST = Activity("test", Nothing, Progress.TEST)
+RUN_JOBS = Activity("run_jobs", Nothing, Progress.TEST)
+AWAIT_JOBS = Activity("await_jobs", Watched, Progress.TEST)
 LEVEL = Activity("level", Nothing, Progress.LEVEL)
 SWAP = Activity("swap", Moved, Progress.SWAP)
 SWAP_BACK = Activity("swap_back", Moved, Progress.SWAP_BACK)
+AWAIT_LOGIN = Activity("await_login", Watched, Progress.AWAIT_LOGIN)
 CONFIRM = Activity("confirm", Nothing)
 SCALE_DOWN = Activity("scale_down", Nothing, Progress.SCALE_DOWN)
 AWAIT_GONE = Activity("await_gone", Watched, Progress.AWAIT_GONE)
@@ -237,7 +251,7 @@ class Part(Struct, frozen=True, rename="camel"):
 
 class PartStatus(Struct, frozen=True, omit_defaults=True):
     """What a part shows while it runs, as its custom status; before the story's version 1.2 the
-    progress alone. `waits` is what it is waiting for."""
+    progress alone. `waits` is what it is waiting for, or how far it is."""
 
     progress: Progress
     waits: str | None = None

@@ -254,7 +254,7 @@ def stage_words(stage: Stage) -> StageWords:
             asks = f"{NOTHING_ASKED} Clients notice nothing of it."
             return StageWords("Preparing {standby}, while {active} serves", asks)
         case Stage.SWAP | Stage.OBSERVE:
-            return StageWords("Moving traffic from {active} to {standby}")
+            return StageWords("Moving from {active} to {standby}")
         case Stage.SWAP_BACK:
             return StageWords("Going back to {active}")
         case Stage.APPROVAL:
@@ -300,7 +300,7 @@ class StepWords:
 def step_words(step: StepName) -> StepWords:
     match step:
         case StepName.PLAN:
-            return StepWords("Plan", "look at every Service, role and secret, and decide")
+            return StepWords("Plan", "look at every workload, role and secret, and decide")
         case StepName.STAGE:
             what = "write a new password as a version of the {slot} secret"
             return StepWords("Stage", what, ahead=True)
@@ -309,15 +309,15 @@ def step_words(step: StepName) -> StepWords:
         case StepName.VERIFY:
             return StepWords("Verify", "log in as the {slot} role", ahead=True)
         case StepName.PREPARE:
-            what = "start the {slot} Deployments and run their tests"
+            what = "bring the {slot} slot up in each workload, and run its tests"
             return StepWords("Prepare", what, ahead=True)
         case StepName.SWAP:
-            return StepWords("Swap", "point every Service at {slot}", ahead=True)
+            return StepWords("Swap", "move every workload to {slot}", ahead=True)
         case StepName.STOP:
             what = "let the {slot} pods of workloads end that nothing calls"
             return StepWords("Stop", what, about="active")
         case StepName.SWAP_BACK:
-            return StepWords("Swap back", "point every Service at {slot} again", about="active")
+            return StepWords("Swap back", "move every workload back to {slot}", about="active")
         case StepName.OBSERVE:
             return StepWords("Observe", "run the tests again, through production", ahead=True)
         case StepName.EVIDENCE:
@@ -328,7 +328,7 @@ def step_words(step: StepName) -> StepWords:
             what = "prove that the other slot serves everything"
             return StepWords("Confirm", what, about="retiring")
         case StepName.RETIRE:
-            return StepWords("Retire", "let the {slot} pods end", about="retiring", ahead=True)
+            return StepWords("Retire", "let what runs on {slot} end", about="retiring", ahead=True)
         case StepName.AWAIT_SESSIONS:
             what = "let the last sessions of the {slot} role end"
             return StepWords("Drain", what, about="retiring")
@@ -356,6 +356,7 @@ class Progress(StrEnum):
     SWAP = "swap"
     STOPPED = "stopped"
     SWAP_BACK = "swap-back"
+    AWAIT_LOGIN = "await_login"
     OBSERVED = "observed"
     SCALE_DOWN = "scale_down"
     AWAIT_GONE = "await_gone"
@@ -370,29 +371,31 @@ def progress_words(progress: Progress) -> str:
         case Progress.DELIVER:
             return "delivering the secret"
         case Progress.START:
-            return "starting pods"
+            return "bringing the slot up"
         case Progress.AWAIT_READY:
             return "waiting for its pods"
         case Progress.TEST:
             return "running tests"
         case Progress.PREPARED:
-            return "ready on the new login"
+            return "ready for the swap"
         case Progress.LEVEL:
             return "starting the release that serves"
         case Progress.SWAP:
-            return "traffic moved"
+            return "moved to the other slot"
         case Progress.STOPPED:
             return "its replaced pods have ended"
         case Progress.SWAP_BACK:
-            return "traffic moved back"
+            return "moved back"
+        case Progress.AWAIT_LOGIN:
+            return "waiting for its pods to use the other login"
         case Progress.OBSERVED:
             return "tests pass in production"
         case Progress.SCALE_DOWN:
-            return "scaling down"
+            return "taking the slot down"
         case Progress.AWAIT_GONE:
-            return "waiting for pods to end"
+            return "waiting for what runs on the slot to end"
         case Progress.RETIRED:
-            return "its replaced pods are gone"
+            return "nothing of it uses the retired login"
         case Progress.FAILED:
             return "failed"
         case _:

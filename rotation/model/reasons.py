@@ -103,10 +103,13 @@ class Code(StrEnum):
     SLOTS_DISAGREE = (
         "workloads-disagree",
         Area.WORLD,
-        "selectors of the production Services differ, or have no slot; a list follows",
         (
-            "point every production Service's selector at the slot that is to serve: "
-            "[move traffic](#move-traffic)"
+            "selectors of the production Services differ, or have no slot, or an HTTPRoute shares "
+            "requests between the slots; a list follows"
+        ),
+        (
+            "point every production Service's selector at the slot that is to serve, and give its "
+            "own Service all the weight in every HTTPRoute: [move traffic](#move-traffic)"
         ),
         NEVER,
     )
@@ -133,8 +136,66 @@ class Code(StrEnum):
         ),
         (
             "[consumers.md](consumers.md#what-is-refused) says it for each kind: a Rollout, a "
-            "StatefulSet, a DaemonSet, a Job, a CronJob; mostly, give the workload two Deployments"
+            "StatefulSet, a DaemonSet, a Job; mostly, give the workload two Deployments"
         ),
+        NEVER,
+    )
+    EXCHANGED_MISSING = (
+        "exchanged-secret-missing",
+        Area.WORLD,
+        "the Kubernetes Secret that `inPlace` names does not exist, or was deleted",
+        "make it, with the login of the slot that serves: [consumers.md](consumers.md#in-place)",
+        NEVER,
+    )
+    EXCHANGED_UNNAMED = (
+        "exchanged-secret-unnamed",
+        Area.WORLD,
+        (
+            "the Kubernetes Secret of a workload in place does not say whose login it holds: its "
+            "annotation `credential-rotation/slot` is missing, or names no slot"
+        ),
+        "look whose login it is, and say so: the text has the command",
+        NEVER,
+    )
+    EXCHANGED_LOGIN = (
+        "exchanged-secret-login",
+        Area.WORLD,
+        (
+            "the Kubernetes Secret of a workload in place holds another login than that of the "
+            "slot that its annotation names, or one that cannot be read"
+        ),
+        (
+            "write the value of the serving slot's secret into it, and its role: "
+            "[consumers.md](consumers.md#in-place)"
+        ),
+        NEVER,
+    )
+    EXCHANGED_IMMUTABLE = (
+        "exchanged-secret-immutable",
+        Area.WORLD,
+        "the Kubernetes Secret of a workload in place is `immutable`: nothing can be written there",
+        "make one anew, without `immutable`",
+        NEVER,
+    )
+    LOGIN_NEVER_READ = (
+        "login-never-read",
+        Area.WORLD,
+        (
+            "the pods of a workload in place would not read what is written: they do not use the "
+            "Secret; or, with `then: reload`, they read it as a variable, or by a `subPath`, which "
+            "Kubernetes never renews"
+        ),
+        "mount the Secret as a volume, without `subPath`; or write `then: restart`",
+        NEVER,
+    )
+    NEVER_RESTARTED = (
+        "never-restarted",
+        Area.WORLD,
+        (
+            "a changed pod template does not restart all pods of the workload: `updateStrategy: "
+            "OnDelete`, a `partition`, or a rollout that is paused"
+        ),
+        "set `type: RollingUpdate` without a `partition`, or resume the rollout",
         NEVER,
     )
     SECRET_MISSING = (
@@ -220,6 +281,33 @@ class Code(StrEnum):
             "the server's words follow"
         ),
         ("mend what the text names, by the row of the code in it, for the roles of both slots"),
+        NEVER,
+    )
+    ROLE_WEAKER = (
+        "standby-role-weaker",
+        Area.WORLD,
+        (
+            "the standby's role may not do all that the active one may: requests would fail after "
+            "the swap, of which no test may know"
+        ),
+        (
+            "run the SQL in the text, or all of it: `infra/database/parity.sql` prints it; better, "
+            "grant to a group that both roles are in: [onboarding.md](onboarding.md)"
+        ),
+        "traffic moves to a role that may do less",
+    )
+    ROLE_STRONGER = (
+        "standby-role-stronger",
+        Area.WORLD,
+        "the standby's role may do more than the active one, or has other settings",
+        "nothing, if it is meant; `infra/database/parity.sql` prints the SQL that levels them",
+        NEVER,
+    )
+    ROLES_NOT_COMPARED = (
+        "roles-not-compared",
+        Area.WORLD,
+        "the server did not let the active role read the rights of both in its catalogue",
+        "run `infra/database/parity.sql` as an administrator, once in each direction",
         NEVER,
     )
     SECRET_NEWLINE = (
@@ -332,6 +420,53 @@ class Code(StrEnum):
         ),
         NEVER,
     )
+    ROUTE_MISSING = (
+        "route-missing",
+        Area.WORLD,
+        "onboarding is not finished, or the HTTPRoute was deleted",
+        "apply it: [consumers.md](consumers.md#gateway-api)",
+        NEVER,
+    )
+    ROUTE_BACKENDS = (
+        "route-backends",
+        Area.WORLD,
+        (
+            "a rule of an HTTPRoute does not name both slots' own Services, once each, or its "
+            "weights cannot be divided as `weights` asks; the text says which rule"
+        ),
+        (
+            "name both Services in the rule's `backendRefs`, with `weight: 100` for the one that "
+            "serves and `weight: 0` for the other one: [consumers.md](consumers.md#gateway-api)"
+        ),
+        NEVER,
+    )
+    ROUTE_REFUSED = (
+        "route-not-accepted",
+        Area.WORLD,
+        (
+            "no Gateway has accepted the HTTPRoute, or one says that it does not, or that it "
+            "cannot resolve what the route refers to: new weights would have no effect"
+        ),
+        (
+            "the conditions in the route's status say why: `kubectl describe httproute`. Mend it, "
+            "or take the Gateway that says no out of its `parentRefs`"
+        ),
+        NEVER,
+    )
+    OTHER_ROUTE = (
+        "other-route",
+        Area.WORLD,
+        (
+            "an HTTPRoute that `credentials.yaml` does not name sends requests to a slot's own "
+            "Service: whoever uses it would be left without a pod once that slot is retired"
+        ),
+        (
+            "name it among the `names` of the workload's `route`, so that it moves with `name`; or "
+            "among its `others`, if it may lose a slot's pods, as one for tests may: "
+            "[consumers.md](consumers.md#gateway-api)"
+        ),
+        NEVER,
+    )
     DEPLOYMENT_PAUSED = (
         "deployment-paused",
         Area.WORLD,
@@ -372,6 +507,52 @@ class Code(StrEnum):
         "the active Deployment has no pods: production is down already",
         "scale it up",
         NEVER,
+    )
+    CRON_JOB_MISSING = (
+        "cron-job-missing",
+        Area.WORLD,
+        "a slot has no CronJob",
+        (
+            "create it, suspended, or correct `credentials.yaml`: "
+            "[consumers.md](consumers.md#cronjobs)"
+        ),
+        NEVER,
+    )
+    ACTIVE_SUSPENDED = (
+        "active-suspended",
+        Area.WORLD,
+        (
+            "the CronJob of the slot that serves is suspended: nothing runs by its schedule. "
+            "Somebody did that, or a rotation that ended before it could resume one"
+        ),
+        "resume it with the command in the text, or leave the workload out of `credentials.yaml`",
+        NEVER,
+    )
+    STANDBY_RUNS = (
+        "standby-not-suspended",
+        Area.WORLD,
+        "the CronJob of the slot that does not serve is not suspended: each run is done twice",
+        "suspend it with the command in the text",
+        NEVER,
+    )
+    STARTING_DEADLINE = (
+        "starting-deadline",
+        Area.WORLD,
+        (
+            "a CronJob that is resumed starts the last run that it missed, unless that is longer "
+            "ago than its `startingDeadlineSeconds`: without one, or with a long one, a run that "
+            "the other slot has done would be done again; with a very short one, a run that is due "
+            "during the swap would be left out"
+        ),
+        "set it with the command in the text: [consumers.md](consumers.md#cronjobs)",
+        NEVER,
+    )
+    SCHEDULES_DIFFER = (
+        "schedules-differ",
+        Area.WORLD,
+        "the two CronJobs of a workload do not run at the same times, or not in the same way",
+        "give both the same settings: the text names them",
+        "the schedule and the settings of the other slot apply from the swap on",
     )
     ACTIVE_UNHEALTHY = (
         "active-not-healthy",
@@ -486,11 +667,78 @@ class Code(StrEnum):
         "production: look at once",
         NEVER,
     )
+    RUN_REPEATS = (
+        "run-may-repeat",
+        Area.PODS,
+        (
+            "the swap of CronJobs waits until the last run is longer ago than the other's "
+            "`startingDeadlineSeconds`, so that no run is done twice"
+        ),
+        (
+            "nothing, it goes on by itself; if it gave up, make the deadline shorter, or "
+            "`retry.patience` longer"
+        ),
+        NEVER,
+    )
+    JOB_RUNS = (
+        "job-runs",
+        Area.PODS,
+        (
+            "its CronJob lets no run start while another one lasts (`concurrencyPolicy`), so that "
+            "the swap waits for the Job that the text names"
+        ),
+        (
+            "nothing, it goes on once the Job has ended; if it gave up, make `retry.patience` "
+            "longer than the longest Job, or start the rotation when none runs"
+        ),
+        NEVER,
+    )
+    JOBS_LEFT = (
+        "jobs-left",
+        Area.PODS,
+        (
+            "a Job of the CronJob whose slot is retired still runs, on its login, after `drain`: "
+            "no Job is ever ended by a rotation"
+        ),
+        (
+            "wait for the Jobs that the text names, or `kubectl delete job` them; then [take the "
+            "slot down](#take-a-slot-down). Next time, `drain` longer than the longest Job"
+        ),
+        NEVER,
+    )
     PODS_LEFT = (
         "pods-left",
         Area.PODS,
         "pods do not end within `drain`: a longer grace period, a finalizer, a node that is gone",
         "`kubectl get pods`; then [take the slot down](#take-a-slot-down)",
+        NEVER,
+    )
+
+    LOGIN_UNREAD = (
+        "login-not-taken",
+        Area.PODS,
+        (
+            "pods of a workload in place do not use the login that was written into their Secret, "
+            "within `ready`: they restart slowly or not, do not read it again, or connect late"
+        ),
+        (
+            "the text says what is missing; [waiting for pods](#waiting-for-pods), or the "
+            "application's own log. With `then: reload` it must close its former sessions. A "
+            "StatefulSet leaves a pod that never got ready as it is: delete it"
+        ),
+        NEVER,
+    )
+    LOGIN_IN_USE = (
+        "former-login-in-use",
+        Area.PODS,
+        (
+            "pods of a workload in place still have sessions of the role that is to be retired, "
+            "after `drain`, or that is to get another password: it is left as it is"
+        ),
+        (
+            "restart the pods that the text names, or give them more `drain`; then "
+            "[take the slot down](#take-a-slot-down)"
+        ),
         NEVER,
     )
 
@@ -546,15 +794,44 @@ class Code(StrEnum):
     TRAFFIC_ELSEWHERE = (
         "traffic-elsewhere",
         Area.OTHERS,
-        "a selector is neither where it was nor where it goes, or the Service is gone",
+        (
+            "a selector is neither where it was nor where it goes, or weights are not where they "
+            "were moved to, or the Service or HTTPRoute is gone"
+        ),
         "[look](#look), [move traffic](#move-traffic)",
         NEVER,
     )
     TRAFFIC_CHANGED = (
         "traffic-changed",
         Area.OTHERS,
-        "the Service was edited between the look at it and the swap, several times in a row",
+        (
+            "the Service or HTTPRoute was edited between the look at it and the swap, several "
+            "times in a row"
+        ),
         "find out what edits it (a deployment, a controller), wait for it, start again",
+        NEVER,
+    )
+    ROUTE_PENDING = (
+        "route-pending",
+        Area.OTHERS,
+        (
+            "a Gateway had not taken the HTTPRoute as it is when the rotation had moved its "
+            "weights: nobody knows where requests went"
+        ),
+        (
+            "look whether what controls the Gateway works: the route's status has a condition for "
+            "each, with the `observedGeneration` that it is about"
+        ),
+        NEVER,
+    )
+    RELEASED_MEANWHILE = (
+        "released-meanwhile",
+        Area.OTHERS,
+        (
+            "somebody deployed to the slot that served while an HTTPRoute shared requests between "
+            "both: to go on would have undone that"
+        ),
+        "start again: the rotation went back, and the release serves",
         NEVER,
     )
     PREVIEW_GONE = (
@@ -658,6 +935,68 @@ class Code(StrEnum):
             "others, or its own repetitions, took too much of them; or the app was held up"
         ),
         "let them answer sooner, with fewer `repeat`s, or make them fewer",
+        NEVER,
+    )
+    JOB_FAILED = (
+        "job-failed",
+        Area.TESTS,
+        (
+            "a Job that is a test did not exit with 0, or not in time; the text has the exit code "
+            "(137 with OOMKilled: out of memory) or Kubernetes' word, and the command for its log"
+        ),
+        "run that command; correct what the Job has found, or the CronJob that it is made from",
+        NEVER,
+    )
+    JOB_OVERDUE = (
+        "job-overdue",
+        Area.TESTS,
+        "a Job that is a test was not over in time, and Kubernetes has not ended it either",
+        "`kubectl describe` it: a quota that refuses its pod, an image, no node with room",
+        NEVER,
+    )
+    JOB_GONE = (
+        "job-gone",
+        Area.TESTS,
+        (
+            "a Job that is a test is not there any more, nor is its log: somebody has deleted it, "
+            "or the CronJob that it was made from; or more than 30 days have passed since its end"
+        ),
+        "decide by the other evidence, or reject and rotate again",
+        NEVER,
+    )
+    JOB_FOREIGN = (
+        "job-foreign",
+        Area.TESTS,
+        "a Job of the name that a test's would have was made by somebody else",
+        "see what it is, delete it, start again",
+        NEVER,
+    )
+    JOB_TEMPLATE_MISSING = (
+        "job-template-missing",
+        Area.TESTS,
+        "the CronJob that a test's Job is to be made from is not there",
+        "apply it, or correct `job` in `credentials.yaml`",
+        NEVER,
+    )
+    JOB_NOT_SUSPENDED = (
+        "job-not-suspended",
+        Area.TESTS,
+        "the CronJob that a test's Job is made from runs by itself too",
+        "set its `suspend: true`: it is there for its template",
+        NEVER,
+    )
+    JOB_TEMPLATE = (
+        "job-template",
+        Area.TESTS,
+        "the CronJob that a test's Job is made from asks for several pods; a test is one",
+        "take `completions`, `parallelism` and `completionMode` out of its `jobTemplate`",
+        NEVER,
+    )
+    JOB_CALLED = (
+        "job-called",
+        Area.TESTS,
+        "a Service would find the pod of a Job that is a test, and send it requests",
+        "give the CronJob's pod template other labels than those that the Service selects by",
         NEVER,
     )
     TEST_METADATA = (
@@ -1250,11 +1589,13 @@ class Code(StrEnum):
         Area.SERVERS,
         (
             "the cluster's guard, infra/kubernetes/guard.yaml, denied the change: its ConfigMap is "
-            "gone or names another identity or label, or it is another release's"
+            "gone or names another identity or label, or it is another release's; or, for a Job, "
+            "jobs-guard.yaml did: it does not list its image, ServiceAccount, Secret or ConfigMap"
         ),
         (
             "put `identity` (the app's object id) and `slotLabel` (the workloads' `selectorLabel`) "
-            "right in this release's guard.yaml and apply it: [deploy.md](deploy.md)"
+            "right in this release's guard.yaml and apply it: [deploy.md](deploy.md); list in "
+            "jobs-guard.yaml what the CronJob's template names"
         ),
         NEVER,
     )

@@ -103,9 +103,23 @@ class Approval(Struct, kw_only=True, rename="camel"):
     ignored: list[str] = field(default_factory=list)
 
 
+class JobRun(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """A Job that was a test, by its `name`. `logs` is the command that shows what it says.
+
+    `ended` is why its pod or the Job ended, in a word of Kubernetes'. It ran for `seconds`.
+    """
+
+    name: str
+    logs: str
+    exit_code: int | None = None
+    ended: str | None = None
+    began: Moment | None = None
+    seconds: int | None = None
+
+
 class TestResult(Struct, frozen=True, kw_only=True, rename="camel"):
     """The result of a test in one round. `role` where a JSON field or sessions proved it; `problem`
-    and its `code` are None where it passed."""
+    and its `code` are None where it passed. `job` is the Job where the test is one."""
 
     test: str
     passed: bool
@@ -113,6 +127,7 @@ class TestResult(Struct, frozen=True, kw_only=True, rename="camel"):
     attempts: int
     role: str | None
     code: str | None = None
+    job: JobRun | None = None
 
 
 class SessionCount(Struct, frozen=True, kw_only=True, rename="camel"):
@@ -152,13 +167,15 @@ class Evidence(EvidenceSummary, frozen=True, kw_only=True, rename="camel"):
     """What was measured for the approver: test results and pods by workload, and sessions.
 
     `templates` are the paths at which the pod templates of a workload's slots differ; none where
-    they are the same but for the slots' names and for what may differ.
+    they are the same but for the slots' names and for what may differ. `jobs` are those of a
+    workload's CronJobs that still run on the replaced login.
     """
 
     tests: dict[str, list[TestResult]] = field(default_factory=dict)
     pods: dict[str, dict[Slot, list[str]]] = field(default_factory=dict)
     sessions: list[SessionCount] = field(default_factory=list)
     templates: dict[str, list[str]] = field(default_factory=dict)
+    jobs: dict[str, list[str]] = field(default_factory=dict)
 
     def summary(self) -> EvidenceSummary:
         return EvidenceSummary(

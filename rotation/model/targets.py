@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    from rotation.model.world import Slot
+
+Kind = Literal["Deployment", "StatefulSet", "DaemonSet"]
 
 
 @dataclass(frozen=True)
@@ -20,6 +26,7 @@ class SecretTarget:
 class ServiceTarget:
     """A Service whose selector has a slot under `label`; `port` is the one that tests use."""
 
+    kind: ClassVar = "Service"
     namespace: str
     name: str
     label: str
@@ -30,21 +37,86 @@ class ServiceTarget:
 
 
 @dataclass(frozen=True)
+class RouteTarget:
+    """An HTTPRoute whose rules share requests between `blue` and `green`, the slots' own Services
+    in its namespace. `steps` are the percentages that a slot gets on the way to all of them."""
+
+    kind: ClassVar = "HTTPRoute"
+    namespace: str
+    name: str
+    blue: str
+    green: str
+    steps: tuple[int, ...] = ()
+
+    @property
+    def backends(self) -> dict[Slot, str]:
+        """The name of each slot's own Service."""
+        return {"blue": self.blue, "green": self.green}
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+# What leads a workload's clients to a slot.
+TrafficTarget: TypeAlias = ServiceTarget | RouteTarget
+
+
+@dataclass(frozen=True)
 class DeploymentTarget:
-    """A Deployment."""
+    """A Deployment, or another kind of workload."""
+
+    namespace: str
+    name: str
+    kind: Kind = "Deployment"
+
+    @property
+    def logs(self) -> str:
+        """The command that shows what its pods say. The app itself reads no container's log."""
+        what = f"{self.kind.lower()}/{self.name}"
+        return f"kubectl logs --namespace {self.namespace} {what} --all-containers"
+
+    def describe(self, pod: str | None = None) -> str:
+        """The command that shows the events of one of its pods, or else the Deployment itself."""
+        what = f"pod/{pod}" if pod else f"{self.kind.lower()}/{self.name}"
+        return f"kubectl describe --namespace {self.namespace} {what}"
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+@dataclass(frozen=True)
+class CronJobTarget:
+    """A CronJob."""
 
     namespace: str
     name: str
 
     @property
     def logs(self) -> str:
-        """The command that shows what its pods say. The app itself reads no container's log."""
-        return f"kubectl logs --namespace {self.namespace} deployment/{self.name} --all-containers"
+        """The command that shows its Jobs, whose logs tell more."""
+        return f"kubectl get jobs --namespace {self.namespace}"
 
-    def describe(self, pod: str | None = None) -> str:
-        """The command that shows the events of one of its pods, or else the Deployment itself."""
-        what = f"pod/{pod}" if pod else f"deployment/{self.name}"
-        return f"kubectl describe --namespace {self.namespace} {what}"
+    def patch(self, field: str, value: str) -> str:
+        """The command that sets a field of it, whose value is JSON."""
+        body = f'{{"spec": {{"{field}": {value}}}}}'
+        at = f"--namespace {self.namespace} cronjob/{self.name}"
+        return f"kubectl patch {at} --type merge --patch '{body}'"
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+@dataclass(frozen=True)
+class JobTarget:
+    """A Job."""
+
+    namespace: str
+    name: str
+
+    @property
+    def logs(self) -> str:
+        """The command that shows what its pod says. The app itself reads no container's log."""
+        return f"kubectl logs --namespace {self.namespace} job/{self.name} --all-containers"
 
     def __str__(self) -> str:
         return f"{self.namespace}/{self.name}"
@@ -57,6 +129,26 @@ class SecretKeyTarget:
     namespace: str
     name: str
     key: str
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+@dataclass(frozen=True)
+class SlotSecretTarget:
+    """A Kubernetes Secret that holds the login of one slot or of the other: `key` has the value,
+    and `role_key` the role's name, if it has one."""
+
+    namespace: str
+    name: str
+    key: str
+    role_key: str | None = None
+
+    @property
+    def label(self) -> str:
+        """The command that says which slot's login it holds, with a place for the slot."""
+        what = f"kubectl annotate --namespace {self.namespace} secret {self.name}"
+        return f"{what} credential-rotation/slot=<the slot whose login it holds>"
 
     def __str__(self) -> str:
         return f"{self.namespace}/{self.name}"

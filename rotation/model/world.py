@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, NoReturn
+from typing import TYPE_CHECKING, Literal, NamedTuple, NoReturn
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -108,9 +108,10 @@ class Session:
 
 @dataclass(frozen=True)
 class Route:
-    """The slot that a Service's traffic goes to, and its port."""
+    """The slot that traffic goes to: by a Service's selector, which has a port, or by the weights
+    of an HTTPRoute, which has none."""
 
-    slot: str | None  # its selector's slot label
+    slot: str | None  # its selector's slot label; the slot that has all the weight
     port: str  # name or number of its first port
     revision: str | None = field(default=None, compare=False)  # changes with every change of it
     # What else the selector asks pods for; None where that is not known.
@@ -120,9 +121,40 @@ class Route:
     headless: bool = field(default=False, compare=False)
     fence: str | None = field(default=None, compare=False)  # the last rotation that went back
 
+    # Of an HTTPRoute: the percentage of requests that each slot gets, the highest of its rules; why
+    # it cannot be moved; and why its Gateways have not taken it as it is, `refused` where they say
+    # no and do not only lag behind.
+    weights: dict[Slot, int] | None = field(default=None, compare=False)
+    lacks: tuple[str, ...] = field(default=(), compare=False)
+    pending: str = field(default="", compare=False)
+    refused: bool = field(default=False, compare=False)
+
     def selector(self, slot: str) -> dict[str, str] | None:
         """The labels that pods must have once traffic goes to the slot."""
         return None if self.besides is None else {**self.besides, self.label: slot}
+
+    @property
+    def selects(self) -> dict[str, str] | None:
+        """The labels that pods must have for traffic to go to them now."""
+        if self.besides is None or self.slot is None:
+            return self.besides
+        return self.selector(self.slot)
+
+    def share(self, slot: Slot) -> int:
+        """The percentage of requests that go to the slot."""
+        if self.weights is None:
+            return 100 if self.slot == slot else 0
+        return self.weights[slot]
+
+    @property
+    def goes(self) -> str:
+        """Where traffic goes, in words, without their subject."""
+        if self.weights is None:
+            return f"selects {shown_slot(self.slot)}"
+        if self.slot is not None:
+            return f"sends requests to {self.slot}"
+        parts = [f"{self.weights[slot]} % to {slot}" for slot in SLOTS]
+        return f"sends {' and '.join(parts)} of the requests of a rule"
 
 
 @dataclass(frozen=True)
@@ -131,6 +163,15 @@ class ServiceSeen:
 
     name: str
     selector: dict[str, str]
+
+
+@dataclass(frozen=True)
+class RouteSeen:
+    """An HTTPRoute of a namespace, and the names of the Services there that it sends requests to,
+    at whatever weight."""
+
+    name: str
+    services: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -206,7 +247,7 @@ class Template:
 
 @dataclass(frozen=True)
 class Deployment:
-    """A Deployment and the number of its pods in each state.
+    """A Deployment, or another kind of workload, and the number of its pods in each state.
 
     `images` maps container to image, init containers included as `init:<name>`.
     """
@@ -228,6 +269,129 @@ class Deployment:
     labels: dict[str, str] | None = field(default=None, compare=False)  # of its pods
     template: Template | None = field(default=None, compare=False)  # None: it was not looked at
     revision: str | None = field(default=None, compare=False)  # changes with what it is to be
+    kind: str = "Deployment"
+    restarted: str | None = None  # which exchange of its login its pods were restarted for
+    stays: str | None = None  # why a changed template does not restart all of its pods
+
+
+@dataclass(frozen=True)
+class SlotSecret:
+    """A Kubernetes Secret that holds the login of one slot or of the other.
+
+    `slot` is what its annotation says, `exchanged` the last rotation that wrote it.
+    """
+
+    slot: str | None
+    immutable: bool = False
+    revision: str = field(default="", compare=False)  # changes with every change of it
+    fence: str | None = field(default=None, compare=False)  # the last rotation that went back
+    exchanged: str | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True)
+class CronJob:
+    """A CronJob. What it makes Jobs from is its template, whose `images` are by container.
+
+    `deadline` is how many seconds late a run may start, None for any number; `alone`: no run starts
+    while another one lasts. `last` is the time of the last run that its status tells of, `paused`
+    when a rotation suspended it. `settings` are those that are no pod's.
+    """
+
+    namespace: str
+    name: str
+    suspended: bool
+    deadline: int | None
+    alone: bool
+    images: dict[str, str]
+    version: str | None  # of the secret, that its pods are noted to be of
+    last: datetime | None = None
+    paused: datetime | None = None
+    fence: str | None = None  # the last rotation that went back
+    settings: JsonObject = field(default_factory=dict, compare=False)
+    labels: dict[str, str] = field(default_factory=dict, compare=False)  # of its pods
+    template: Template | None = field(default=None, compare=False)
+    revision: str | None = field(default=None, compare=False)  # changes with what it is to be
+
+    @property
+    def selector(self) -> None:
+        """What it finds its pods by: nothing, their owners name it."""
+
+
+@dataclass(frozen=True)
+class StartedJob:
+    """A Job that a CronJob made, or that somebody made from it. `over`: it has ended.
+
+    `due` is the time that it was to run at, when it was made where that is not known, and None for
+    one that somebody has made.
+    """
+
+    name: str
+    due: datetime | None
+    over: bool
+
+
+@dataclass(frozen=True)
+class JobTemplate:
+    """A CronJob as Jobs are made from it: its pod template, and how many pods a Job of it would
+    have. `uid` tells it from a later one of its name."""
+
+    name: str
+    uid: str
+    suspended: bool
+    template: Template
+    pods: int = 1
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """The labels of its pods."""
+        metadata = self.template.document.get("metadata") or {}
+        return dict(metadata.get("labels") or {})
+
+
+@dataclass(frozen=True)
+class JobWanted:
+    """A Job that is to be made: by `rotation`, from `template`, as one of a `run` of Jobs.
+
+    Its pod may run for `seconds`; the Job is kept for `kept` seconds after its end.
+    """
+
+    template: JobTemplate
+    rotation: str
+    run: str
+    seconds: int
+    kept: int
+
+
+JobState = Literal["running", "complete", "failed"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """A Job of a run: how far it is, and how its pod does or has ended, in known words.
+
+    `why` is the Job's own word for its failure, `ended` and `waiting` are those of its pod.
+    """
+
+    name: str
+    rotation: str | None  # that made it, by annotation
+    state: JobState
+    began: datetime | None = None
+    ended_at: datetime | None = None
+    exit_code: int | None = None
+    why: str | None = None
+    ended: str | None = None
+    waiting: str | None = None
+
+    @property
+    def over(self) -> bool:
+        return self.state != "running"
+
+    @property
+    def seconds(self) -> int | None:
+        """How long it took; None where that is not known."""
+        if self.began is None or self.ended_at is None:
+            return None
+        return max(0, round((self.ended_at - self.began).total_seconds()))
 
 
 @dataclass(frozen=True)
@@ -270,6 +434,25 @@ class Query:
 Found = Literal["as expected", "another value", "no row"]
 
 
+class Difference(NamedTuple):
+    """Something that one role has and another lacks, and the SQL that `level`s it.
+
+    `kind`, `object` and `privilege` are in the words of PostgreSQL: table, public.orders, INSERT.
+    """
+
+    kind: str
+    object: str
+    privilege: str
+    level: str
+
+
+class Differences(NamedTuple):
+    """How two roles differ: what the second one lacks, and what the first one does."""
+
+    lacks: tuple[Difference, ...] = ()
+    has_more: tuple[Difference, ...] = ()
+
+
 TemplatePolicy = Literal["refuse", "warn", "sync"]
 
 
@@ -285,13 +468,36 @@ class Drift:
     named: frozenset[str] = frozenset()
 
 
+# How a pod reads a Secret. Only a volume's files follow a change of it, and no `subPath` of one.
+Reading = Literal["env", "volume", "subPath"]
+
+
+@dataclass(frozen=True)
+class InPlaceState:
+    """The Secret of a workload without a twin, and how its pods read it.
+
+    `secret` is its namespace and name, `label` the command that says which slot's login it holds.
+    `holds` is the slot whose role stands in it, None if it is neither's; `readable`: its value is
+    one. `found` is None for one that does not exist.
+    """
+
+    secret: str
+    label: str
+    then: Literal["restart", "reload"]
+    found: SlotSecret | None
+    holds: Slot | None = None
+    readable: bool = True
+    readings: frozenset[Reading] = frozenset()
+
+
 @dataclass(frozen=True)
 class WorkloadState:
     """A workload's Services and Deployments; None for one that does not exist.
 
     `at` is the production Service's namespace and name, for messages, `further` are the routes of
     those that move with it, by theirs, and `cluster` is where all of them are. `uncalled`: it has
-    no preview Service; `stops`: the pods of the slot that is replaced end at the swap.
+    no preview Service; `stops`: the pods of the slot that is replaced end at the swap. With `kind`
+    HTTPRoute those are what `at` and `further` name, and `backends` the slots' own Services.
     """
 
     name: str
@@ -306,11 +512,26 @@ class WorkloadState:
     stops: bool = False
     # What else makes the pods that the Service finds with a slot, where its Deployment has none.
     makers: dict[Slot, tuple[Maker, ...]] = field(default_factory=dict)
+    in_place: InPlaceState | None = None  # None: its Services are what is moved
+    # In the place of Deployments, which are none then.
+    cron_jobs: dict[Slot, CronJob | None] = field(default_factory=dict)
+    kind: str = "Service"
+    backends: dict[Slot, Route | None] = field(default_factory=dict)
 
     @property
     def productions(self) -> dict[str, Route | None]:
-        """The route of each production Service, by its namespace and name."""
-        return {self.at: self.production, **self.further}
+        """The route of each production Service, by its namespace and name. None of a workload in
+        place."""
+        return {} if self.in_place else {self.at: self.production, **self.further}
+
+    @property
+    def selected(self) -> set[str | None]:
+        """The slots that serve: that its production Services select, or whose login its Secret
+        holds."""
+        if self.in_place is not None:
+            found = self.in_place.found
+            return {found.slot if found else None}
+        return {route.slot if route else None for route in self.productions.values()}
 
 
 @dataclass(frozen=True)

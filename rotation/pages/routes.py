@@ -330,7 +330,7 @@ def _logs(configuration: Configuration, record: Record) -> list[str]:
     configured, slot = configuration.credentials.get(record.credential), record.standby
     if configured is None or slot is None:
         return []
-    return [workload.deployment(slot).logs for workload in configured.workloads]
+    return [workload.logs(slot) for workload in configured.workloads]
 
 
 def _points(configuration: Configuration, record: Record, evidence: Evidence) -> list[views.Point]:

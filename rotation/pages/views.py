@@ -102,11 +102,21 @@ def points(evidence: Evidence, replaced: str, role: str | None) -> list[Point]:
     if proved and not failed:
         listed.append(Point(True, f"Served by role {', '.join(proved)}"))
     listed.append(_use(evidence, replaced, role))
+    listed += _jobs(evidence, replaced)
     listed += _templates(evidence)
     if not evidence.complete:
         text = "Not everything could be looked at"
         listed.append(Point(False, text, list(evidence.problems)))
     return listed
+
+
+def _jobs(evidence: Evidence, replaced: str) -> Iterator[Point]:
+    """The point about Jobs that still run on the replaced login, if there are any: they are waited
+    for, so that it is nothing to worry about."""
+    running = [f"{name}: {job}" for name, jobs in evidence.jobs.items() for job in jobs]
+    if running:
+        number = count(len(running), "Job")
+        yield Point(True, f"{number} of {replaced} still running, waited for on approval", running)
 
 
 def _templates(evidence: Evidence) -> Iterator[Point]:
@@ -127,10 +137,23 @@ def _use(evidence: Evidence, replaced: str, role: str | None) -> Point:
         text = f"The {replaced} login is still in use by {users[0]}"
         if len(users) > 1:
             text += f" and {len(users) - 1} more"
-        return Point(False, f"{text}: {sessions}, ended on approval")
+        return Point(False, f"{text}: {sessions}, {_then(evidence, replaced)} on approval")
     if not evidence.sessions and not evidence.complete:
         return Point(False, f"Who uses the {replaced} login is not known")
     return Point(True, _own_use(evidence, replaced, role))
+
+
+def _then(evidence: Evidence, replaced: str) -> str:
+    """What an approval does with sessions that still use the replaced login. Those of a workload in
+    place, which has pods of one slot only, are its own to end."""
+    known = {replaced: list[str]()}
+    waited = {
+        row.workload is not None and replaced not in evidence.pods.get(row.workload, known)
+        for row in evidence.still_in_use
+    }
+    if waited == {True}:
+        return "waited for"
+    return "waited for or ended" if True in waited else "ended"
 
 
 def _own_use(evidence: Evidence, replaced: str, role: str | None) -> str:

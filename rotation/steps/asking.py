@@ -71,9 +71,12 @@ def until(edges: Readers) -> float:
 
 
 def tried(asked: Round) -> list[Tried]:
-    """The results of one round, in the order of the file."""
+    """The results of one round, in the order of the file. Jobs are in none: see `jobs`."""
     tests = [
-        test for test in asked.workload.tests if asked.through == "service" or test.reaches_standby
+        test
+        for test in asked.workload.tests
+        if test.job is None
+        and (asked.through == "service" or _reaches_standby(asked.workload, test))
     ]
     calls = [partial(_run, asked, test) for test in tests]
     ended = asked.edges.side_by_side(calls, max(asked.left, 0.0) + GRACE)
@@ -82,6 +85,12 @@ def tried(asked: Round) -> list[Tried]:
         answered or _tried(asked, test, 0, late.reason, late)
         for test, answered in zip(tests, ended, strict=True)
     ]
+
+
+def _reaches_standby(workload: Workload, test: WorkloadTest) -> bool:
+    """Whether a test can be made before the swap. In place nothing runs then with the other login:
+    the database alone can be asked."""
+    return test.sql is not None if workload.in_place else test.reaches_standby
 
 
 def title(test: WorkloadTest) -> str:
@@ -186,8 +195,7 @@ def _ask(asked: Round, test: WorkloadTest, seconds: float) -> Answer:
     if test.url is not None:
         url = fill(test.url, role, asked.slot)
         return asked.edges.fetch(url, seconds, manner, test.certificate_authority)
-    # A test with a path goes with a preview Service: `crosscheck` sees to that.
-    target = (workload.standby if asked.through == "preview" else None) or workload.production
+    target = workload.asked(asked.slot, serves=asked.through != "preview")
     if test.port is not None:
         target = replace(target, port=str(test.port))
     path = fill(test.path or "/", role, asked.slot)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rotation.model import activities as known
-from rotation.steps import login, planning, pods, proving, telling, traffic
+from rotation.steps import in_place, jobs, login, planning, pods, proving, telling, traffic
 from rotation.steps.running import implements
 
 # Its answer needs the durable client: see `rotation.app`.
@@ -18,9 +18,12 @@ ACTIVITIES = (
     implements(known.START, pods.start),
     implements(known.AWAIT_READY, pods.await_ready),
     implements(known.TEST, proving.test),
+    implements(known.RUN_JOBS, jobs.run),
+    implements(known.AWAIT_JOBS, jobs.await_over),
     implements(known.LEVEL, pods.level),
     implements(known.SWAP, traffic.swap),
     implements(known.SWAP_BACK, traffic.swap_back),
+    implements(known.AWAIT_LOGIN, in_place.await_login),
     implements(known.CONFIRM, traffic.confirm),
     implements(known.SCALE_DOWN, pods.scale_down),
     implements(known.AWAIT_GONE, pods.await_gone),

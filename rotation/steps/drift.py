@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
     from rotation.config import Credential, Workload
     from rotation.decisions.templates import Path
-    from rotation.model.world import Deployment, Slot
+    from rotation.model.world import CronJob, Deployment, Slot
 
-    Deployments = Mapping[Slot, Deployment | None]  # of one workload
+    Deployments = Mapping[Slot, Deployment | CronJob | None]  # of one workload
 
 
 def drift(
@@ -71,7 +71,7 @@ def _rules(
     named: list[Mapping[Slot, str]] = [
         {slot: credential.slots[slot].role for slot in SLOTS},
         {slot: credential.slots[slot].secret for slot in SLOTS},
-        workload.deployments,
+        workload.cron_jobs or workload.deployments,
         *([workload.secrets] if workload.secrets else []),
     ]
     pairs = [(each[active], each[other(active)]) for each in named]

@@ -13,18 +13,20 @@ from typing import TYPE_CHECKING
 from rotation.model.errors import Conflict
 from rotation.model.reasons import Code
 from rotation.model.targets import SecretTarget
+from rotation.model.world import other
 from rotation.steps import strangers
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from rotation.config import Credential, Workload
+    from rotation.contracts.cron_jobs import CronJobs
     from rotation.contracts.database import Database
     from rotation.contracts.edges import Edges, Readers
     from rotation.contracts.pods import Pods
     from rotation.contracts.vault import Vault
-    from rotation.model.targets import DeploymentTarget
-    from rotation.model.world import SecretVersion, Slot, Template
+    from rotation.model.targets import DeploymentTarget, SlotSecretTarget
+    from rotation.model.world import Route, SecretVersion, Slot, Template
     from rotation.secrecy import Secret
 
 
@@ -219,6 +221,114 @@ class Arriving:
         return self._edges.pods(self._workload.cluster)
 
 
+class Scheduled:
+    """Changes the CronJobs of one workload, of which the switch is on one slot or the other."""
+
+    def __init__(self, edges: Edges, workload: Workload, slot: Slot, rotation: str) -> None:
+        self._edges = edges
+        self._rotation = rotation
+        self._workload = workload
+        self._slot = slot
+
+    def equip(self, *, images: dict[str, str], version: str | None, revision: str | None) -> None:
+        """Sets what the slot's CronJob, as it was at `revision`, makes Jobs from. Raises `Conflict`
+        if the switch is on the slot."""
+        _refuse_what_serves(self._edges, self._workload, self._slot)
+        self._cron_jobs.equip(
+            self._workload.cron_job(self._slot),
+            images=images,
+            version=version,
+            revision=revision,
+            by=self._rotation,
+        )
+
+    def suspend(self, revision: str | None) -> None:
+        """Has the slot's CronJob, as it was at `revision`, start nothing any more. Raises as
+        `equip` does."""
+        target = self._workload.cron_job(self._slot)
+        _refuse_what_serves(self._edges, self._workload, self._slot)
+        self._cron_jobs.suspend(target, self._edges.now(), revision=revision, by=self._rotation)
+
+    def suspend_other(self, revision: str | None, *, back: bool) -> None:
+        """Has the other slot's CronJob, as it was at `revision`, start nothing any more.
+
+        Raises `Conflict`, unless it is on its way `back` itself, if the rotation goes back by now.
+        """
+        self._refuse_what_turned(self._route(), back=back)
+        self._cron_jobs.suspend(
+            self._workload.cron_job(other(self._slot)),
+            self._edges.now(),
+            revision=revision,
+            by=self._rotation,
+            fence=back,
+        )
+
+    def resume(self, revision: str | None, *, back: bool) -> None:
+        """Has the slot's CronJob, as it was at `revision`, start Jobs again.
+
+        Raises `Conflict` as `suspend_other` does, and unless the switch is on the slot and the
+        other CronJob suspended.
+        """
+        workload = self._workload
+        beside = self._cron_jobs.cron_job(workload.cron_job(other(self._slot)))
+        route = self._route()
+        self._refuse_what_turned(route, back=back)
+        if route is None or route.slot != self._slot or (beside and not beside.suspended):
+            text = f"the switch {workload.production} is not on {self._slot}, or both would run"
+            raise Conflict(Code.TRAFFIC_ELSEWHERE, text)
+        self._cron_jobs.resume(
+            workload.cron_job(self._slot), revision=revision, by=self._rotation, fence=back
+        )
+
+    def _refuse_what_turned(self, route: Route | None, *, back: bool) -> None:
+        """Raises `Conflict` for a step forward once the rotation has set about to go back."""
+        if not back and route is not None and route.fence == self._rotation:
+            text = f"Service {self._workload.production} is on its way back"
+            raise Conflict(Code.SERVES_TRAFFIC, text)
+
+    def _route(self) -> Route | None:
+        """The switch of the workload's CronJobs."""
+        return self._edges.traffic(self._workload.cluster).route(self._workload.production)
+
+    @property
+    def _cron_jobs(self) -> CronJobs:
+        return self._edges.cron_jobs(self._workload.cluster)
+
+
+class Exchange:
+    """Changes what serves in one workload in place, as its owner chose: each verb is its own guard,
+    a compare-and-swap by the revision of a look."""
+
+    def __init__(self, edges: Edges, workload: Workload, slot: Slot, rotation: str) -> None:
+        self._edges = edges
+        self._rotation = rotation
+        self._workload = workload
+        self._slot = slot
+
+    def fence(self, target: SlotSecretTarget) -> None:
+        """Makes a `write` that was prepared before it come to nothing."""
+        self._pods.fence_secret(target, self._rotation)
+
+    def write(
+        self, target: SlotSecretTarget, login: tuple[str, Secret], *, version: str, revision: str
+    ) -> None:
+        """Writes the slot's role and value into the Secret, which has to be as it was."""
+        self._pods.exchange(
+            target, self._slot, login, version=version, revision=revision, by=self._rotation
+        )
+
+    def restart(self, *, version: str, exchange: str, revision: str) -> None:
+        """Has the workload replace its pods in its own way."""
+        target = self._workload.deployment(self._slot)
+        self._pods.restart(
+            target, version=version, exchange=exchange, revision=revision, by=self._rotation
+        )
+
+    @property
+    def _pods(self) -> Pods:
+        return self._edges.pods(self._workload.cluster)
+
+
 def _refuse_what_is_called(edges: Readers, workload: Workload, rotation: str) -> None:
     """Raises `Conflict` if clients may call the workload's pods, or the rotation has set about to
     move it back: then pods that it left are needed."""
@@ -234,10 +344,16 @@ def _refuse_what_is_called(edges: Readers, workload: Workload, rotation: str) ->
 
 
 def _refuse_what_serves(edges: Readers, workload: Workload, slot: Slot) -> None:
-    """Raises `Conflict` if traffic of the workload, by any of its Services, goes to the slot."""
+    """Raises `Conflict` if traffic of the workload, any share of it, goes to the slot."""
     traffic = edges.traffic(workload.cluster)
+    exchanged = workload.exchanged
+    if exchanged is not None:
+        found = edges.pods(workload.cluster).exchanged(exchanged)
+        if found is not None and found.seen.slot == slot:
+            text = f"Secret {exchanged} holds the login of {slot}: what serves is not touched"
+            raise Conflict(Code.SERVES_TRAFFIC, text)
     for target in workload.productions:
         route = traffic.route(target)
-        if route is not None and route.slot == slot:
-            text = f"Service {target} routes to {slot}: what serves traffic is not touched"
+        if route is not None and route.share(slot):
+            text = f"{target.kind} {target} routes to {slot}: what serves traffic is not touched"
             raise Conflict(Code.SERVES_TRAFFIC, text)

@@ -14,9 +14,9 @@ from rotation.model.errors import Unavailable
 from rotation.model.reasons import Code, reason
 from rotation.model.record import Waiver
 from rotation.model.world import SLOTS, Drift, SlotState, Snapshot, WorkloadState
-from rotation.steps import proving, strangers, wayback
+from rotation.steps import cron_jobs, exchanging, jobs, proving, shared, strangers, wayback
 from rotation.steps.drift import drift
-from rotation.steps.pods import explain
+from rotation.steps.explaining import explain
 from rotation.steps.wayback import WayBack
 
 if TYPE_CHECKING:
@@ -89,6 +89,8 @@ def obstacles(edges: Readers, credential: Credential) -> Iterator[Reason]:
     tests that cannot be made. Raises what the edges raise."""
     yield from strangers.problems(edges, credential)
     yield from proving.problems(edges, credential)
+    yield from jobs.problems(edges, credential)
+    yield from proving.in_use(edges, credential)
 
 
 def proved_by_sessions(credential: Credential) -> Iterator[Reason]:
@@ -99,6 +101,8 @@ def proved_by_sessions(credential: Credential) -> Iterator[Reason]:
                 str(workload.addresses), "its addresses"
             )
             text = f"workload {workload.name}: sessions from {known_by} prove which role serves"
+            if workload.cron_jobs:
+                text += "; before the swap none of its Jobs runs"
             yield reason(Code.PROOF_BY_SESSIONS, text)
 
 
@@ -136,7 +140,7 @@ def _why(step: Step, world: Snapshot, unhealthy: dict[str, str]) -> Iterator[str
         workload = step.credential.workload(state.name)
         pods = step.edges.pods(workload.cluster)
         why = explain(pods, workload.deployment(active), serving, unhealthy[state.name])
-        text = f"its active Deployment {serving.name} is not healthy: {why.text}"
+        text = f"its active {serving.kind} {serving.name} is not healthy: {why.text}"
         yield f"workload {state.name}: {text}"
 
 
@@ -157,7 +161,13 @@ def _policy(credential: Credential) -> Policy:
         drain=credential.drain.total_seconds(),
         workloads={
             workload.name: WorkloadTimes(
-                workload.ready.total_seconds(), workload.drain.total_seconds(), workload.stops
+                workload.ready.total_seconds(),
+                workload.drain.total_seconds(),
+                workload.stops,
+                in_place=bool(workload.in_place),
+                weights=list(workload.route.weights) if workload.route else [],
+                settle=workload.route.settle.total_seconds() if workload.route else 0.0,
+                jobs=jobs.longest(workload),
             )
             for workload in credential.workloads
         },
@@ -192,6 +202,10 @@ def snapshot(edges: Readers, name: str, credential: Credential) -> Snapshot:
 
 
 def _workload_state(edges: Readers, credential: Credential, workload: Workload) -> WorkloadState:
+    if workload.in_place:
+        return exchanging.state(edges, credential, workload)
+    if workload.cron_jobs:
+        return cron_jobs.state(edges, credential, workload)
     traffic, pods = edges.traffic(workload.cluster), edges.pods(workload.cluster)
     production = traffic.route(workload.production)
     preview = traffic.route(workload.standby) if workload.standby else None
@@ -199,9 +213,10 @@ def _workload_state(edges: Readers, credential: Credential, workload: Workload) 
     active = next((slot for slot in SLOTS if production and production.slot == slot), None)
     makers: dict[Slot, tuple[Maker, ...]] = {}
     for slot in SLOTS:
-        selector, seen = production.selector(slot) if production else None, deployments[slot]
-        if selector and (seen is None or (slot == active and not seen.replicas)):
-            makers[slot] = tuple(pods.makers(workload.namespace, selector))
+        seen = deployments[slot]
+        if seen is None or (slot == active and not seen.replicas):
+            selector = shared.selector(traffic, workload, slot)
+            makers[slot] = tuple(pods.makers(workload.namespace, selector)) if selector else ()
     return WorkloadState(
         name=workload.name,
         at=str(workload.production),
@@ -213,7 +228,9 @@ def _workload_state(edges: Readers, credential: Credential, workload: Workload) 
         if active
         else Drift(workload.template),
         further={str(target): traffic.route(target) for target in workload.productions[1:]},
-        uncalled=workload.standby is None,
+        uncalled=not workload.called,
         stops=workload.stops,
         makers=makers,
+        kind=workload.production.kind,
+        backends={slot: traffic.route(target) for slot, target in workload.backends.items()},
     )

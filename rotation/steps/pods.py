@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rotation.decisions.rollout import Explanation, explained, shared, unready
+from rotation.decisions.rollout import shared, unready
 from rotation.model.activities import Watched
-from rotation.model.errors import Conflict, EdgeError
+from rotation.model.errors import Conflict
 from rotation.model.reasons import Code
 from rotation.model.targets import SecretTarget
 from rotation.model.world import other
+from rotation.steps import cron_jobs, in_place
 from rotation.steps.drift import brought, own_containers
+from rotation.steps.explaining import explain
 from rotation.steps.traffic import preview_slot
 
 if TYPE_CHECKING:
-    from rotation.contracts.pods import PodsReader
-    from rotation.model.targets import DeploymentTarget
     from rotation.model.world import Deployment, Template
     from rotation.steps.running import Step
 
@@ -39,6 +39,9 @@ def start(step: Step) -> None:
     The preview Service, if there is one, is pointed at it first.
     """
     workload = step.workload
+    if workload.cron_jobs:
+        cron_jobs.equip(step)
+        return
     came_from = preview_slot(step)
     if came_from not in {"", step.slot}:
         step.standby.preview(workload, came_from)
@@ -77,6 +80,9 @@ def level(step: Step) -> None:
     Raises `Conflict` if its containers are others than those of the images, and that is not waived.
     """
     workload = step.workload
+    if workload.cron_jobs:
+        cron_jobs.level(step)
+        return
     came_from = preview_slot(step)
     if came_from not in {"", step.slot}:
         step.arriving.preview(came_from)
@@ -119,6 +125,8 @@ def await_ready(step: Step) -> Watched:
     A failure that the Deployment reports ends nothing, since it may be about the past, or pass: it
     is part of the answer that says why the Deployment is not ready, and the story waits on.
     """
+    if step.workload.cron_jobs:
+        return cron_jobs.await_equipped(step)
     version, target = step.reference.version, step.deployment
 
     def settled(deployment: Deployment) -> bool:
@@ -132,24 +140,11 @@ def await_ready(step: Step) -> Watched:
     return Watched(done=False, observed=why.text, code=why.code)
 
 
-def explain(
-    pods: PodsReader, target: DeploymentTarget, seen: Deployment, waiting: str
-) -> Explanation:
-    """Why a rollout is not finished, by a look at the Deployment's pods.
-
-    Where that look fails, the explanation does without it and says so.
-    """
-    try:
-        listed = pods.listed(target)
-    except EdgeError as error:
-        why = explained(target, seen, waiting, None)
-        text = f"{why.text}; its pods could not be looked at: {error.code}"
-        return why._replace(text=text)
-    return explained(target, seen, waiting, listed)
-
-
 def scale_down(step: Step) -> None:
     """Scales the slot's Deployment to zero."""
+    if step.workload.cron_jobs:
+        cron_jobs.suspend(step)
+        return
     _scale_down(step, step.pods.deployment(step.deployment))
 
 
@@ -164,6 +159,10 @@ def await_gone(step: Step) -> Watched:
 
     Scales down once more where a `start` that came late, or somebody else, has undone that.
     """
+    if step.workload.in_place:
+        return in_place.await_left(step)
+    if step.workload.cron_jobs:
+        return cron_jobs.await_jobs(step)
     deployment = step.pods.deployment(step.deployment)
     if deployment is not None and deployment.replicas > 0:
         _scale_down(step, deployment)

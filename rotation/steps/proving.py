@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from rotation.decisions import in_place as decided
 from rotation.decisions.proof import missing_sessions, wrong_login
 from rotation.decisions.sessions import Origin, counted, networks
 from rotation.decisions.templates import MOST
@@ -14,7 +15,7 @@ from rotation.model.errors import Denied, EdgeError, Invalid, Unavailable
 from rotation.model.reasons import Code, Reason, reason
 from rotation.model.record import Evidence, SessionCount, TestResult
 from rotation.model.world import SLOTS, other
-from rotation.steps import asking, strangers
+from rotation.steps import asking, cron_jobs, exchanging, jobs, strangers
 from rotation.steps.asking import Tried, title
 from rotation.steps.drift import drift
 
@@ -43,17 +44,17 @@ def test(step: Step) -> None:
     give_up = edges.now().timestamp() + edges.settings.watch_seconds
     while True:
         tried = asking.tried(asked)
-        if not step.workload.names_role:
+        if not step.workload.names_role and not (step.workload.in_place and through == "preview"):
             tried.append(_sessions_tried(edges, step.credential, step.workload, step.slot, through))
         failed = [one for one in tried if not one.result.passed]
         if not failed:
             return
         if edges.now().timestamp() >= give_up:
             told = "; ".join(f"{one.result.test}: {one.result.problem}" for one in failed)
-            text = f"tests of the {step.slot} slot failed: {told}; {step.deployment.logs}"
+            text = f"tests of the {step.slot} slot failed: {told}; {step.workload.logs(step.slot)}"
             errors = [one.error for one in failed]
             kind = _kind(errors)
-            if through == "service" and kind is Unavailable and any(map(_waits, failed)):
+            if through != "preview" and kind is Unavailable and any(map(_waits, failed)):
                 kind = Invalid
             raise kind(_code(errors), text)
         edges.sleep(1)
@@ -96,8 +97,33 @@ def problems(edges: Readers, credential: Credential) -> Iterator[Reason]:
                 yield reason(error.code, text)
 
 
+def in_use(edges: Readers, credential: Credential) -> Iterator[Reason]:
+    """A reason for each workload in place whose pods use the login that is to be made anew: an
+    earlier rotation could not be brought to its end."""
+    for workload in credential.workloads:
+        slot = exchanging.serving(edges, workload) if workload.in_place else None
+        if slot is None:
+            continue
+        role = credential.slots[other(slot)].role
+        clients = using(edges, credential, workload, slot, role)
+        if clients:
+            text = f"workload {workload.name}: role {role}, which would get another password, has"
+            yield reason(Code.LOGIN_IN_USE, f"{text} sessions from {clients}")
+
+
+def using(edges: Readers, credential: Credential, workload: Workload, slot: Slot, role: str) -> str:
+    """The pods of a workload in place, or else addresses, that have sessions of a role, in one
+    text; empty if there are none. `slot` is any of the two."""
+    pods = edges.pods(workload.cluster).listed(workload.deployment(slot))
+    seen = [one for one in sessions(edges, credential) if one.role == role]
+    clients = decided.using(seen, origins(workload, {slot: pods}))
+    at = {address: pod.name for pod in pods for address in pod.addresses}
+    more = f" and {len(clients) - 5} more" if len(clients) > 5 else ""
+    return ", ".join(at.get(client, client) for client in clients[:5]) + more
+
+
 def evidence(step: Step) -> Evidence:
-    return collect(step.edges, step.credential, step.slot)
+    return collect(step.edges, step.credential, step.slot, step.rotation)
 
 
 def run_tests(
@@ -110,7 +136,8 @@ def run_tests(
 ) -> list[TestResult]:
     """The results of one round of a workload's tests, in the order of the file.
 
-    It goes through the production Service, or the preview one, where only some reach the standby.
+    It goes through the production Service, or the preview one, where only some reach the standby;
+    while requests are shared, through the slot's own.
     It ends at the timestamp `until`, as all tests of a step do: one that begins now unless given.
     """
     ends = asking.until(edges) if until is None else until
@@ -126,11 +153,13 @@ def _sessions_tried(
 ) -> Tried:
     """What the sessions of the slot's pods prove, with the error where that may pass by itself."""
     try:
-        looked = Look(workload, _pods(edges, workload), _sessions(edges, credential))
+        looked = Look(workload, _pods(edges, workload), sessions(edges, credential))
     except EdgeError as error:
         return Tried(_by_sessions(error.reason, None), error, database=True)
     wrong, missing = looked.problems(credential, slot)
-    if wrong is None and missing is not None and through == "preview":
+    # CronJobs run nothing before the swap, and perhaps not for long after it.
+    waits = through == "preview" and not workload.cron_jobs
+    if wrong is None and missing is not None and waits:
         late = Unavailable(Code.PROOF_MISSING, missing.text)
         return Tried(_by_sessions(missing, None), late, database=True)
     return Tried(looked.result(credential, slot), database=True)
@@ -147,7 +176,7 @@ def _by_sessions(problem: Reason | None, role: str | None) -> TestResult:
     )
 
 
-def _sessions(edges: Readers, credential: Credential) -> list[Session]:
+def sessions(edges: Readers, credential: Credential) -> list[Session]:
     """The sessions of both slots' roles, on the server and on its read replicas."""
     roles = [credential.slots[each].role for each in SLOTS]
     servers = (edges.database(credential), *edges.replicas(credential))
@@ -164,16 +193,17 @@ class Look:
 
     @property
     def origins(self) -> list[Origin]:
-        return _origins(self.workload, self.pods)
+        return origins(self.workload, self.pods)
 
     def problems(self, credential: Credential, slot: Slot) -> tuple[Reason | None, Reason | None]:
         """Why the slot's pods use another login, and what sessions they have not got of their
         own."""
         origins = [one for one in self.origins if one.slot in {None, slot}]
         replaced, role = credential.slots[other(slot)].role, credential.slots[slot].role
-        pods, known_by = self.pods.get(slot, []), _known_by(self.workload)
+        pods = self.pods.get(slot, [])
         wrong = wrong_login(self.sessions, origins, pods, replaced)
-        return wrong, missing_sessions(self.sessions, origins, pods, role, known_by)
+        known = known_by(self.workload)
+        return wrong, missing_sessions(self.sessions, origins, pods, role, known)
 
     def result(self, credential: Credential, slot: Slot) -> TestResult:
         """What sessions prove of a slot that serves. An idle pool may have closed its own."""
@@ -181,16 +211,18 @@ class Look:
         return _by_sessions(wrong, credential.slots[slot].role if missing is None else None)
 
 
-def collect(edges: Readers, credential: Credential, slot: Slot) -> Evidence:
+def collect(edges: Readers, credential: Credential, slot: Slot, rotation: str) -> Evidence:
     """The evidence of this moment for whether the slot that `slot` has replaced can be retired.
 
-    Sessions are those of the server and of its read replicas.
+    Sessions are those of the server and of its read replicas. Jobs are not made anew: of them it is
+    what the last ones of the rotation have found.
     """
     problems: list[str] = []
     until = asking.until(edges)
     tests: dict[str, list[TestResult]] = {}
     pods: dict[str, dict[Slot, list[str]]] = {}
     templates: dict[str, list[str]] = {}
+    still: dict[str, list[str]] = {}
     sessions: list[Session] = []
     looks: list[Look] = []
     for workload in credential.workloads:
@@ -199,11 +231,18 @@ def collect(edges: Readers, credential: Credential, slot: Slot) -> Evidence:
             results = run_tests(edges, credential, workload, slot, "service", until)
             tests[workload.name] = results
         with _noted(problems):
+            found = jobs.results(edges, workload, slot, rotation)
+            tests[workload.name] = [*tests.get(workload.name, []), *found]
+        with _noted(problems):
             seen = _pods(edges, workload)
             pods[workload.name] = {s: [pod.name for pod in seen[s]] for s in seen}
             strangers.refuse(edges, workload, other(slot))
         with _noted(problems):
-            templates[workload.name] = _templates(edges, credential, workload, slot)
+            running = cron_jobs.still_running(edges, workload, other(slot))
+            still |= {workload.name: running} if running else {}
+        with _noted(problems):
+            if not workload.in_place:  # it has one template, and nothing to compare it with
+                templates[workload.name] = _templates(edges, credential, workload, slot)
         looks.append(Look(workload, seen, sessions))
     roles = [credential.slots[each].role for each in SLOTS]
     for server in (edges.database(credential), *edges.replicas(credential)):
@@ -224,12 +263,15 @@ def collect(edges: Readers, credential: Credential, slot: Slot) -> Evidence:
         pods=pods,
         sessions=rows,
         templates=templates,
+        jobs=still,
     )
 
 
 def _templates(edges: Readers, credential: Credential, workload: Workload, slot: Slot) -> list[str]:
     """The paths at which the pod template of the slot that is replaced is not the one's that
     serves, a few of them and then how many more there are."""
+    if workload.cron_jobs:
+        return list(cron_jobs.drift_paths(edges, credential, workload, slot))
     pods = edges.pods(workload.cluster)
     deployments = {each: pods.deployment(workload.deployment(each)) for each in SLOTS}
     paths = drift(credential, workload, slot, deployments).paths
@@ -252,12 +294,18 @@ def _noted(problems: list[str]) -> Iterator[None]:
 
 
 def _pods(edges: Readers, workload: Workload) -> dict[Slot, list[Pod]]:
-    """A workload's pods, by slot."""
+    """A workload's pods, by slot. Those of one in place are of the slot whose login its Secret
+    holds, whatever their sessions say."""
+    if workload.cron_jobs:
+        return cron_jobs.pods(edges, workload)
     pods = edges.pods(workload.cluster)
+    if workload.in_place:
+        slot = exchanging.serving(edges, workload)
+        return {slot: pods.listed(workload.deployment(slot))} if slot else {}
     return {slot: pods.listed(workload.deployment(slot)) for slot in SLOTS}
 
 
-def _known_by(workload: Workload) -> KnownBy:
+def known_by(workload: Workload) -> KnownBy:
     match workload.addresses:
         case "pods" | "nodes":
             return workload.addresses
@@ -265,12 +313,14 @@ def _known_by(workload: Workload) -> KnownBy:
             return "ranges"
 
 
-def _origins(workload: Workload, pods: dict[Slot, list[Pod]]) -> list[Origin]:
+def origins(workload: Workload, pods: dict[Slot, list[Pod]]) -> list[Origin]:
     """Where a workload's sessions come from. Of pods that could not be looked at nothing is known:
     their sessions count as strange."""
     name, application = workload.name, workload.application or workload.name
     listed = [pod for own in pods.values() for pod in own]
     nodes = {address for pod in listed for address in pod.nodes}
+    # In place there are no pods beside them, which sessions could be of instead.
+    only = next(iter(pods), None) if workload.in_place else None
     match workload.addresses:
         case "pods":
             # In its node's network a pod has the node's address, as others there have.
@@ -281,9 +331,9 @@ def _origins(workload: Workload, pods: dict[Slot, list[Pod]]) -> list[Origin]:
             shared = [a for pod in listed for a in pod.addresses if a in nodes]
             return [
                 *(Origin(name, None, networks(own[slot]), "pods", slot) for slot in own),
-                Origin(name, application, networks(shared), "nodes"),
+                Origin(name, application, networks(shared), "nodes", only),
             ]
         case "nodes":
-            return [Origin(name, application, networks(nodes), "nodes")]
+            return [Origin(name, application, networks(nodes), "nodes", only)]
         case ranges:
-            return [Origin(name, application, networks(ranges), "ranges")]
+            return [Origin(name, application, networks(ranges), "ranges", only)]

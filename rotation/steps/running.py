@@ -18,13 +18,15 @@ from rotation.model import wire
 from rotation.model.activities import Nothing, Reference
 from rotation.model.errors import ConfigurationError, Failure, RotationError
 from rotation.model.reasons import Code
-from rotation.steps.guards import Arriving, Standby
+from rotation.steps.guards import Arriving, Exchange, Scheduled, Standby
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rotation.config import Approval, Credential, SlotLogin, Workload
+    from rotation.contracts.cron_jobs import CronJobsReader
     from rotation.contracts.edges import Edges, Readers
+    from rotation.contracts.jobs import Jobs
     from rotation.contracts.pods import PodsReader
     from rotation.contracts.topic import Topic
     from rotation.contracts.traffic import Traffic
@@ -112,9 +114,18 @@ class Step:
         return self.edges.pods(self.workload.cluster)
 
     @property
+    def cron_jobs(self) -> CronJobsReader:
+        return self.edges.cron_jobs(self.workload.cluster)
+
+    @property
     def traffic(self) -> Traffic:
         """The workload's traffic; each verb that changes it is a compare-and-swap."""
         return self._edges.traffic(self.workload.cluster)
+
+    @property
+    def jobs(self) -> Jobs:
+        """The Jobs of the workload's tests; the verb that makes one makes each name once."""
+        return self._edges.jobs(self.workload.cluster)
 
     @property
     def standby(self) -> Standby:
@@ -125,6 +136,16 @@ class Step:
     def arriving(self) -> Arriving:
         """The verbs that change the slot right before this workload's traffic goes there."""
         return Arriving(self._edges, self.workload, self.slot, self.rotation)
+
+    @property
+    def exchange(self) -> Exchange:
+        """The verbs that change a workload in place; each is a compare-and-swap."""
+        return Exchange(self._edges, self.workload, self.slot, self.rotation)
+
+    @property
+    def scheduled(self) -> Scheduled:
+        """The verbs that change the workload's CronJobs, as long as the switch lets them."""
+        return Scheduled(self._edges, self.workload, self.slot, self.rotation)
 
     def topic(self, endpoint: str) -> Topic:
         return self._edges.topic(endpoint)

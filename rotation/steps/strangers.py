@@ -8,6 +8,7 @@ from rotation.decisions import ownership, reaching
 from rotation.model.errors import Conflict
 from rotation.model.reasons import Code, reason
 from rotation.model.world import SLOTS
+from rotation.steps import shared
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,6 +29,10 @@ def problems(edges: Readers, credential: Credential) -> Iterator[Reason]:
     """
     seen: dict[tuple[str, str], Routing] = {}  # once for all that are in one namespace
     for workload in credential.workloads:
+        if workload.in_place:
+            continue  # nothing of it is scaled or moved
+        if workload.cron_jobs:
+            continue  # nothing is led to pods of Jobs: the plan has looked at what the switch finds
         at = (workload.cluster, workload.namespace)
         if at not in seen:
             seen[at] = _routing(edges, workload)
@@ -42,11 +47,18 @@ def problems(edges: Readers, credential: Credential) -> Iterator[Reason]:
         for code, names in reaching.named(strangers):
             text = f"workload {workload.name}: pods of a slot are found by {names}, which"
             yield reason(code, f"{text} the file does not name")
+        yield from shared.problems(edges, workload)
 
 
 def refuse(edges: Readers, workload: Workload, slot: Slot) -> None:
     """Raises `Conflict`, with the names, if Services or EndpointSlices lead to the slot's pods that
     the file does not name."""
+    if not workload.deployments:
+        return
+    routes = shared.others(edges, workload)
+    if routes:
+        text = f"requests go to slots of {workload.name} by HTTPRoute {shared.listed(routes)}"
+        raise Conflict(Code.OTHER_ROUTE, f"{text}, which the file does not name")
     leading, _ = _leading_to(edges, workload, slot, None)
     for code, names in reaching.named(leading):
         text = f"pods of Deployment {workload.deployment(slot)} are found by {names}, which"
@@ -61,9 +73,8 @@ def _routing(edges: Readers, workload: Workload) -> Routing:
 def _of_another_kind(edges: Readers, workload: Workload) -> Iterator[Reason]:
     """A reason for each slot in which the workload's Service finds pods too that a rotation cannot
     start and stop, by what makes them."""
-    route = edges.traffic(workload.cluster).route(workload.production)
     for slot in SLOTS:
-        selector = route.selector(slot) if route else None
+        selector = shared.selector(edges.traffic(workload.cluster), workload, slot)
         if not selector:
             continue
         makers = edges.pods(workload.cluster).makers(workload.namespace, selector)
@@ -76,7 +87,7 @@ def _of_another_kind(edges: Readers, workload: Workload) -> Iterator[Reason]:
 
 def _own(workload: Workload) -> set[str]:
     """The names of the workload's own Services."""
-    return {target.name for target in (*workload.productions, workload.standby) if target}
+    return {target.name for target in workload.own_services}
 
 
 def _leading_to(

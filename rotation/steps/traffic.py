@@ -13,14 +13,15 @@ from rotation.decisions.templates import beyond_containers, listed
 from rotation.model.activities import Moved
 from rotation.model.errors import Conflict, Denied, EdgeError, Unavailable
 from rotation.model.reasons import Code
-from rotation.model.world import SLOTS, other, shown_slot
-from rotation.steps import asking, strangers
+from rotation.model.targets import RouteTarget
+from rotation.model.world import SLOTS, other
+from rotation.steps import asking, cron_jobs, in_place, shared, strangers
 from rotation.steps.drift import drift, own_containers
 from rotation.steps.login import verify
 from rotation.steps.proving import run_tests
 
 if TYPE_CHECKING:
-    from rotation.model.targets import ServiceTarget
+    from rotation.model.targets import TrafficTarget
     from rotation.model.world import Deployment, Route, Slot
     from rotation.steps.drift import Deployments
     from rotation.steps.running import Step
@@ -29,11 +30,16 @@ ROUNDS = 3  # of tests that fail, before a release counts as broken
 
 
 def swap(step: Step) -> Moved:
-    """Points the production Services at `slot`, once that has as many ready pods as the other.
+    """Points the production Services at `slot`, once that has as many ready pods as the other; of
+    what HTTPRoutes share the reference's `share`.
 
     With `level` in the reference it does not move to other images than those that serve, nor (if
     that is not waived) to another pod template: raises `Conflict` unless that can be brought along.
     """
+    if step.workload.in_place:
+        return in_place.swap(step)
+    if step.workload.cron_jobs:
+        return cron_jobs.swap(step)
     return _move(step, back=False)
 
 
@@ -47,6 +53,10 @@ def swap_back(step: Step) -> Moved:
     other images than those that serve, unless those fail their tests: then they may be what is gone
     back from. The pod template stays as it served: what differs is told.
     """
+    if step.workload.in_place:
+        return in_place.swap_back(step)
+    if step.workload.cron_jobs:
+        return cron_jobs.swap_back(step)
     for target in step.workload.productions:
         step.traffic.fence(target, step.rotation)
     _keep_pods(step)
@@ -83,13 +93,19 @@ def _move(step: Step, *, back: bool) -> Moved:
     """
     came_from = other(step.slot)
     routes = {target: step.traffic.route(target) for target in step.workload.productions}
-    there = [route is not None and route.slot == step.slot for route in routes.values()]
-    if not all(there):
-        target = _ensure_capacity(step, revive=back, serves=any(there))
+    if not back:
+        _refuse_what_turned(step, routes)
+    # None goes through a Service that is gone: the move says so.
+    shares = [route.share(step.slot) if route else 0 for route in routes.values()]
+    there = any(shares)
+    if not all(share >= step.reference.share for share in shares):
+        target = _ensure_capacity(step, revive=back, serves=there)
         if not back:
             _ensure_found(step, routes, target)
             verify(step)
-        if step.reference.level and not any(there):
+        if step.reference.level and there and not back:
+            shared.refuse_release(step, routes)
+        if step.reference.level and not there:
             deployments = _deployments(step)
             template = "" if back else _template_behind(step, deployments)
             own, serving = _images(step, deployments)
@@ -100,11 +116,21 @@ def _move(step: Step, *, back: bool) -> Moved:
     previewed = preview_slot(step)
     if preview is not None and previewed != came_from:
         step.traffic.move(preview, previewed, came_from, by=step.rotation)
+    shared.ensure_taken(step)
     return Moved(left=_left_behind(step, back=back))
 
 
-def _point(step: Step, routes: dict[ServiceTarget, Route | None], *, back: bool) -> None:
-    """Points each production Service at the slot, as it was seen to be.
+def _refuse_what_turned(step: Step, routes: dict[TrafficTarget, Route | None]) -> None:
+    """Raises `Conflict` for a step forward that begins once the rotation has set about to go back;
+    one that began before meets another revision."""
+    for target, route in routes.items():
+        if route is not None and route.fence == step.rotation:
+            text = f"{target.kind} {target} is on its way back: the slot is about to be taken down"
+            raise Conflict(Code.SERVES_TRAFFIC, text)
+
+
+def _point(step: Step, routes: dict[TrafficTarget, Route | None], *, back: bool) -> None:
+    """Points each production Service or HTTPRoute at the slot, as it was seen to be.
 
     On the way back one that cannot be moved does not keep the others from it. Raises why, what may
     pass by itself first.
@@ -114,6 +140,10 @@ def _point(step: Step, routes: dict[ServiceTarget, Route | None], *, back: bool)
         # Held up since the look, it must not undo a move to the other slot.
         revision = route.revision if route else None
         try:
+            if isinstance(target, RouteTarget):
+                share = step.reference.share
+                step.traffic.shift(target, step.slot, share, revision=revision, by=step.rotation)
+                continue
             step.traffic.move(
                 target, other(step.slot), step.slot, revision=revision, by=step.rotation
             )
@@ -221,15 +251,14 @@ def _left_behind(step: Step, *, back: bool) -> str:
 
 
 def _ensure_found(
-    step: Step, routes: dict[ServiceTarget, Route | None], target: Deployment | None
+    step: Step, routes: dict[TrafficTarget, Route | None], target: Deployment | None
 ) -> None:
     """Raises `Conflict` if a production Service would find no pod once it selects the slot.
 
     Somebody may have changed its selector, or the pods' labels, since the plan.
     """
     labels = (target.labels if target else None) or {}
-    for service, route in routes.items():
-        selector = route.selector(step.slot) if route else None
+    for service, selector in shared.selectors(step, routes).items():
         if labels and selector and not selector.items() <= labels.items():
             text = f"with {step.slot}, Service {service} would select no pod of {step.deployment}"
             raise Conflict(Code.SERVICE_PODS, text)
@@ -285,12 +314,18 @@ def confirm(step: Step) -> None:
     slot's pods is what frees some. `deactivate` asks again, before it takes the other login away.
     """
     for workload in step.credential.workloads:
+        if workload.in_place:
+            in_place.confirm(step.edges, workload, step.slot)
+            continue
         for target in workload.productions:
             route = step.edges.traffic(workload.cluster).route(target)
             if route is None or route.slot != step.slot:
-                selected = "is gone" if route is None else f"selects {shown_slot(route.slot)}"
-                text = f"Service {target} {selected}, not {step.slot}"
+                goes = "is gone" if route is None else route.goes
+                text = f"{target.kind} {target} {goes}, not {step.slot}"
                 raise Conflict(Code.TRAFFIC_ELSEWHERE, text)
+        if workload.cron_jobs:
+            cron_jobs.confirm(step, workload)
+            continue
         strangers.refuse(step.edges, workload, other(step.slot))
         at = workload.deployment(step.slot)
         deployment = step.edges.pods(workload.cluster).deployment(at)

@@ -9,10 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from rotation.decisions import parity
 from rotation.formats import changed, read
 from rotation.model.errors import Denied, Invalid
 from rotation.model.reasons import Code, Reason, reason
 from rotation.model.targets import SecretTarget
+from rotation.model.world import other
 from rotation.secrecy import new_password
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from rotation.contracts.edges import Readers
     from rotation.formats import Held
     from rotation.model.world import Role, SecretVersion, Slot, SlotState
+    from rotation.secrecy import Secret
 
 _PORT = 5432  # what drivers take where a value names none
 CAUSES = {Code.LOGIN_REFUSED: Code.LIVE_PASSWORD, Code.LOGIN_NOT_SCRAM: Code.LIVE_NOT_SCRAM}
@@ -56,7 +59,22 @@ def look(edges: Readers, credential: Credential, slot: Slot, state: SlotState) -
     if any(problem.code in {Code.LIVE_ROLE, Code.LIVE_UNREADABLE} for problem in named):
         return WayBack(named)
     refused = tuple(_logins(edges, credential, role, current, held))
-    return WayBack((*named, *refused), tuple(_doubts(slot, secret, held)))
+    if refused:
+        return WayBack((*named, *refused))
+    weaker, told = _compared(edges, credential, slot, held.password)
+    return WayBack((*named, *weaker), (*_doubts(slot, secret, held), *told))
+
+
+def _compared(
+    edges: Readers, credential: Credential, slot: Slot, password: Secret
+) -> tuple[tuple[Reason, ...], tuple[Reason, ...]]:
+    """What forbids to move from the slot's role to the other one, and what is only to be told."""
+    role, standby = credential.slots[slot].role, credential.slots[other(slot)].role
+    try:
+        found = edges.database(credential).differences(role, password, standby)
+    except (Denied, Invalid) as error:
+        return (), (reason(Code.ROLES_NOT_COMPARED, error.message),)
+    return parity.problems(standby, role, found), parity.doubts(standby, role, found)
 
 
 def _named(

@@ -6,6 +6,7 @@ their own and the rotation sees all of them.
 
 from __future__ import annotations
 
+from datetime import timedelta
 from functools import wraps
 from typing import TYPE_CHECKING, TypeVar
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 A = TypeVar("A", bound="Struct")
 
+ALL = 100  # percent
 LEVELS = 3  # times that a slot is brought to the images that serve, before it gives up
 LONGEST_WAIT = 500  # characters that are shown of what is waited for
 LONGEST_RELEASE = 300  # characters that are kept of what became of a release
@@ -46,6 +48,7 @@ class Task:
         self.retry = part.retry
         self.times = part.times
         self.releases: list[Reason] = []  # of others, that it met
+        self.share = ALL  # percent of the requests that the slot gets, or has got
 
     def step(
         self,
@@ -60,7 +63,12 @@ class Task:
         """The activity's answer. Raises `StepFailed`."""
         self._show(activity)
         reference = msgspec.structs.replace(
-            self.reference, through=through, level=level, template=template, images=images
+            self.reference,
+            through=through,
+            level=level,
+            template=template,
+            images=images,
+            share=self.share,
         )
 
         def shows(failure: Failure) -> None:
@@ -71,6 +79,17 @@ class Task:
     def note_release(self, code: Code, text: str) -> None:
         """Adds to the record what became of somebody else's release."""
         self.releases.append(reason(code, wire.truncated(text, LONGEST_RELEASE)))
+
+    def test(self, through: Through, phase: str | None) -> Steps[None]:
+        """Runs the workload's tests. Those that are Jobs run beside the others, once in a phase;
+        without one they do not run. Raises `StepFailed`."""
+        jobs = self.times.jobs if phase is not None else 0.0
+        if jobs:
+            self.reference = msgspec.structs.replace(self.reference, phase=phase)
+            yield from self.step(activities.RUN_JOBS)
+        yield from self.step(activities.TEST, through=through)
+        if jobs:
+            yield from self.wait(activities.AWAIT_JOBS, jobs, Code.JOB_OVERDUE)
 
     def wait(self, activity: Activity[Watched], seconds: float, late: Code) -> Steps[None]:
         """Repeats a bounded watch until done. Raises `StepFailed` after `seconds`, with `late`."""
@@ -91,6 +110,9 @@ class Task:
             self.context.set_custom_status(activity.progress)
             return
         shown = None if waits is None else wire.truncated(waits, LONGEST_WAIT)
+        if self.share < ALL:
+            part = f"{self.share} % of the requests are for {_slot(self)}"
+            shown = part if shown is None else f"{part}; {shown}"
         self.context.set_custom_status(wire.value_of(PartStatus(activity.progress, shown)))
 
 
@@ -116,25 +138,43 @@ def workload(part: Callable[[Task], Steps[None]]) -> Orchestrator:
 
 @workload
 def prepare_workload(task: Task) -> Steps[None]:
-    """Brings the standby Deployment up on the staged version, and tests it."""
-    yield from task.step(activities.DELIVER)
-    yield from task.step(activities.START)
-    yield from task.wait(activities.AWAIT_READY, task.times.ready, Code.NOT_READY)
-    yield from task.step(activities.TEST, through="preview")
+    """Brings the standby Deployment up on the staged version, and tests it. Of a workload in place
+    there is nothing to bring up: what can be tested is the login."""
+    if not task.times.in_place:
+        yield from task.step(activities.DELIVER)
+        yield from task.step(activities.START)
+        yield from task.wait(activities.AWAIT_READY, task.times.ready, Code.NOT_READY)
+    yield from task.test("preview", "prepare")
 
 
 @workload
 def swap_workload(task: Task) -> Steps[None]:
-    """Moves traffic to the slot, once that runs what serves by then."""
+    """Moves traffic to the slot, once that runs what serves by then; or exchanges the login of a
+    workload in place, and waits until its pods use it."""
+    if task.times.in_place:
+        yield from task.step(activities.SWAP)
+        yield from task.wait(activities.AWAIT_LOGIN, task.times.ready, Code.LOGIN_UNREAD)
+        return
     if not since(task.context, "1.2"):
         yield from task.step(activities.SWAP)
         return
-    for _ in range(LEVELS):
+    for share in task.times.weights:
+        task.share = share
+        yield from _swap(task)
+        yield from task.step(activities.TEST, through="shared")
+    task.share = ALL
+    yield from _swap(task)
+
+
+def _swap(task: Task) -> Steps[None]:
+    """Gives the slot its share of the traffic, once that runs what serves by then."""
+    at = f"-at-{task.share}" if task.share < ALL else ""
+    for number in range(LEVELS):
         moved = yield from task.step(activities.SWAP, level=True)
         if not moved.released and not moved.template:
             _note_left(task, moved)
             return
-        yield from level(task, moved)
+        yield from level(task, moved, f"level-{number + 1}{at}")
     text = f"others were deployed {LEVELS} times while the slot was brought to those that serve"
     raise StepFailed(activities.SWAP.name, [reason(Code.RELEASES_GO_ON, text)])
 
@@ -144,11 +184,26 @@ def swap_back_workload(task: Task) -> Steps[None]:
     """Moves traffic back to the slot, once that runs the images that serve by then.
 
     Where it cannot be brought to them, it goes back with those that it had: whatever others deploy,
-    there is a way back.
+    there is a way back. It is not held up by tests that are Jobs, which take minutes. A workload in
+    place gets its former login again, and needs connections for that.
     """
+    if task.times.in_place:
+        yield from task.step(activities.SWAP_BACK)
+        task.reference = msgspec.structs.replace(task.reference, back=True)
+        yield from task.wait(activities.AWAIT_LOGIN, task.times.ready, Code.LOGIN_UNREAD)
+        return
     if not since(task.context, "1.2"):
         yield from task.step(activities.SWAP_BACK)
         return
+    yield from _swap_back(task)
+    if task.times.settle:
+        # Requests may be under way to the slot that is taken down next, and a Gateway's own
+        # machines may hear a moment later than its status says.
+        settled = task.context.current_utc_datetime + timedelta(seconds=task.times.settle)
+        yield task.context.create_timer(settled)
+
+
+def _swap_back(task: Task) -> Steps[None]:
     left = f"others were deployed each time that {_slot(task)} was brought to those that serve"
     for _ in range(LEVELS):
         moved = yield from _go_back(task, level=True)
@@ -156,7 +211,7 @@ def swap_back_workload(task: Task) -> Steps[None]:
             _note_left(task, moved)
             return
         try:
-            yield from level(task, moved)
+            yield from level(task, moved, None)
         except StepFailed as failure:
             left = yield from _back_as_it_was(task, moved, failure)
             break
@@ -192,14 +247,15 @@ def _back_as_it_was(task: Task, moved: Moved, failure: StepFailed) -> Steps[str]
     return f"{left} {why}"
 
 
-def level(task: Task, moved: Moved) -> Steps[None]:
-    """Brings the slot to the images, and perhaps the pod template, that serve, and tests it there.
+def level(task: Task, moved: Moved, phase: str | None) -> Steps[None]:
+    """Brings the slot to the images, and perhaps the pod template, that serve, and tests it there,
+    in the phase with Jobs too.
 
     Raises `StepFailed`.
     """
     yield from task.step(activities.LEVEL, images=moved.released, template=bool(moved.template))
     yield from task.wait(activities.AWAIT_READY, task.times.ready, Code.NOT_READY)
-    yield from task.step(activities.TEST, through="preview")
+    yield from task.test("preview", phase)
     parts = [named(moved.released, moved.had)]
     if moved.template:
         parts.append(f"the changed pod template ({moved.template})")
@@ -220,10 +276,13 @@ def _slot(task: Task) -> str:
 
 @workload
 def observe_workload(task: Task) -> Steps[None]:
-    yield from task.step(activities.TEST, through="service")
+    yield from task.test("service", "observe")
 
 
 @workload
 def retire_workload(task: Task) -> Steps[None]:
+    if task.times.in_place:
+        yield from task.wait(activities.AWAIT_GONE, task.times.drain, Code.LOGIN_IN_USE)
+        return
     yield from task.step(activities.SCALE_DOWN)
     yield from task.wait(activities.AWAIT_GONE, task.times.drain, Code.PODS_LEFT)

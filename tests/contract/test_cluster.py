@@ -44,7 +44,12 @@ from rotation.edges.cluster.services import Services
 from rotation.edges.threads import side_by_side
 from rotation.model.errors import Conflict, Denied, EdgeError, Invalid, Missing, Unavailable
 from rotation.model.reasons import Code
-from rotation.model.targets import DeploymentTarget, SecretKeyTarget, ServiceTarget
+from rotation.model.targets import (
+    DeploymentTarget,
+    RouteTarget,
+    SecretKeyTarget,
+    ServiceTarget,
+)
 from rotation.model.world import (
     Deployment,
     Endpoint,
@@ -66,8 +71,9 @@ from tests.contract.conftest import (
     needs_the_stand_in,
     revoked_once,
 )
+from tests.kubernetes import http_routes
 from tests.local.azure.support import ADMIN, READER, Admin
-from tests.memory.cluster import DeploymentState, SecretState, ServiceState
+from tests.memory.cluster import DeploymentState, HttpRouteState, SecretState, ServiceState
 from tests.memory.database import RoleState
 
 if TYPE_CHECKING:
@@ -118,6 +124,8 @@ def api(kubeconfig: Path) -> Iterator[Any]:
 # What the tests make, those first whose end takes others along.
 MADE = {
     "deployments": "/apis/apps/v1",
+    "statefulsets": "/apis/apps/v1",
+    "daemonsets": "/apis/apps/v1",
     "pods": "/api/v1",
     "poddisruptionbudgets": "/apis/policy/v1",
     "resourcequotas": "/api/v1",
@@ -264,6 +272,9 @@ class Place(Protocol):
 
     def service(self, name: str, slot: str | None = "blue", **selector: str) -> ServiceTarget: ...
 
+    def http_route(self, name: str, blue: int, green: int) -> RouteTarget:
+        """With one rule, of these weights, in percent, for the slots' own Services."""
+
     def by_hand(self, name: str, address: str) -> None:
         """Writes an EndpointSlice with this address, which belongs to no Service."""
 
@@ -294,6 +305,12 @@ class RealPlace:
     def service(self, name: str, slot: str | None = "blue", **selector: str) -> ServiceTarget:
         apply(self.api, [service(name, slot, **selector)], namespace=self.space)
         return ServiceTarget(self.space, name, SLOT)
+
+    def http_route(self, name: str, blue: int, green: int) -> RouteTarget:
+        needs_the_stand_in("CONTRACT_KUBECONFIG", "knows the Gateway API")
+        rule = {"backendRefs": http_routes.pair(blue, green)}
+        apply(self.api, [http_routes.route(name, rules=[rule])], namespace=self.space)
+        return RouteTarget(self.space, name, "web-blue", "web-green")
 
     def by_hand(self, name: str, address: str) -> None:
         apply(self.api, [endpoint_slice(name, address)], namespace=self.space)
@@ -354,6 +371,16 @@ class MemoryPlace:
             self.space, name, labels, SLOT, backends={"blue": name}
         )
         return ServiceTarget(self.space, name, SLOT)
+
+    def http_route(self, name: str, blue: int, green: int) -> RouteTarget:
+        self._model.http_routes[self.space, name] = HttpRouteState(
+            self.space,
+            name,
+            {},
+            shares={"blue": blue, "green": green},
+            names=frozenset({"web-blue", "web-green"}),
+        )
+        return RouteTarget(self.space, name, "web-blue", "web-green")
 
     def by_hand(self, name: str, address: str) -> None:
         seen = SliceSeen(name, None, derived=False, endpoints=(Endpoint((address,)),))
@@ -1591,6 +1618,34 @@ def test_ask_of_a_port_where_nothing_listens(cluster: Edge, api: Any, echo: Serv
     wait_until(lambda: code() is known, 10, "the Service's new port")
 
 
+def test_ask_by_a_port_that_is_not_the_first(
+    real: RealPlace, api: Any, echo: ServiceTarget, name: str
+) -> None:
+    """By its name and by its number; at the first one nothing listens."""
+    manifest = service(f"{name}-other")
+    manifest["spec"] |= {
+        "selector": service(name)["spec"]["selector"],
+        "ports": [
+            {"name": "metrics", "port": 81, "targetPort": 8081},
+            {"name": "web", "port": 8443, "targetPort": 8080},
+        ],
+    }
+    apply(api, [manifest], namespace=real.space)
+    target = replace(echo, name=f"{name}-other")
+    assert real.traffic.route(target) == Route("blue", "metrics")
+
+    def served(port: str) -> bool:
+        try:
+            answer = real.traffic.ask(replace(target, port=port), "/orders", 10)
+        except Unavailable:
+            return False
+        return bool(json.loads(answer.body)["path"] == "/orders")
+
+    wait_until(lambda: served("web"), 30, "the Service's pods")
+    assert served("8443")
+    assert not served("metrics")
+
+
 def test_ask_by_a_port_that_the_service_has_not(cluster: Edge, echo: ServiceTarget) -> None:
     for port, code in (("81", Code.PROXY_NO_PORT), ("nothing", Code.PROXY_NO_PODS)):
         with pytest.raises(Unavailable, match="HTTP 503") as caught:
@@ -1867,3 +1922,61 @@ def test_a_token_file_is_read_again(kubeconfig: Path, tmp_path: Path, space: str
     written.unlink()
     with pytest.raises(Invalid, match=r"token file .*current cannot be read: FileNotFoundError"):
         pods.deployment(target)
+
+
+# -- HTTPRoutes
+
+
+@pytest.mark.parametrize(
+    ("blue", "green", "slot"), [(100, 0, "blue"), (0, 100, "green"), (90, 10, None), (0, 0, None)]
+)
+def test_an_http_route_goes_to_the_slot_that_has_all_the_weight(
+    place: Place, blue: int, green: int, slot: str | None
+) -> None:
+    found = place.traffic.route(place.http_route(f"weighed-{blue}-{green}", blue, green))
+    assert found is not None
+    assert (found.slot, found.share("blue"), found.share("green")) == (slot, blue, green)
+
+
+def test_an_http_route_gives_a_slot_its_share_and_takes_nothing_back(place: Place) -> None:
+    target = place.http_route("shared", 100, 0)
+    for share, expected in ((10, 10), (10, 10), (50, 50), (10, 50), (100, 100), (50, 100)):
+        place.traffic.shift(target, "green", share, by="r-1")
+        found = place.traffic.route(target)
+        assert found is not None
+        assert (found.share("green"), found.share("blue")) == (expected, 100 - expected)
+    place.traffic.shift(target, "blue", 100)
+    found = place.traffic.route(target)
+    assert found is not None
+    assert found.slot == "blue"
+
+
+def test_a_fence_keeps_weights_that_come_late_from_an_http_route(place: Place) -> None:
+    target = place.http_route("fenced", 100, 0)
+    before = place.traffic.route(target)
+    assert before is not None
+    for _ in range(2):
+        place.traffic.fence(target, "r-1")
+    fenced = place.traffic.route(target)
+    assert fenced is not None
+    assert (fenced.fence, fenced.revision != before.revision) == ("r-1", True)
+    with pytest.raises(Unavailable) as caught:
+        place.traffic.shift(target, "green", 10, revision=before.revision)
+    assert caught.value.code == Code.TRAFFIC_CHANGED
+    place.traffic.shift(target, "green", 10, revision=fenced.revision)
+
+
+def test_an_http_route_that_is_not_there(place: Place) -> None:
+    place.http_route("another", 100, 0)
+    target = RouteTarget(place.space, "no-route", "web-blue", "web-green")
+    assert place.traffic.route(target) is None
+    with pytest.raises(Missing):
+        place.traffic.shift(target, "green", 100)
+    with pytest.raises(Missing):
+        place.traffic.fence(target, "r-1")
+
+
+def test_http_routes_are_listed_with_what_they_lead_to(place: Place) -> None:
+    place.http_route("listed", 100, 0)
+    seen = {one.name: one.services for one in place.traffic.http_routes(place.space)}
+    assert seen["listed"] == {"web-blue", "web-green"}

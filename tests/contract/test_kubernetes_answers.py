@@ -16,11 +16,13 @@ from kubernetes.client.exceptions import ApiException
 from rotation.config import Cluster
 from rotation.edges.cluster import patches
 from rotation.edges.cluster.client import Api, refusal, words
-from rotation.edges.cluster.deployments import RACES, Deployments
+from rotation.edges.cluster.cron_jobs import ScheduledJobs
+from rotation.edges.cluster.deployments import Deployments
+from rotation.edges.cluster.races import RACES
 from rotation.edges.cluster.services import LONGEST_BODY, Services
 from rotation.model.errors import Conflict, Denied, EdgeError, Invalid, Missing, Unavailable
 from rotation.model.reasons import Code
-from rotation.model.targets import DeploymentTarget, ServiceTarget
+from rotation.model.targets import CronJobTarget, DeploymentTarget, ServiceTarget
 from rotation.model.world import Manner
 from rotation.secrecy import Secret
 
@@ -701,10 +703,37 @@ def test_what_is_not_there_is_the_api_servers_word(
     assert (type(error), error.code) == (kind, reason)
 
 
+def test_a_kind_that_is_not_installed_is_told_as_one() -> None:
+    """As HTTPRoutes of a cluster without the Gateway API."""
+    error = refusal("it", 404, None, None)
+    expected = "it: HTTP 404; is that kind installed there, or does a proxy answer?"
+    assert error.message == expected
+
+
 def test_the_paths_that_the_app_may_change() -> None:
     found = patches.allowed()
-    assert found.keys() == {"services", "deployments", "secrets"}
+    own = {"cronjobs", "httproutes", *patches.IN_PLACE}
+    assert found.keys() == {"services", "deployments", "secrets", *own}
     assert all(patches.ANNOTATION in paths for paths in found.values())
     assert patches.REPLICAS in found["deployments"]
+    assert patches.SUSPEND in found["cronjobs"]
     assert ("data", "*") in found["secrets"]
     assert ("spec", "selector", patches.SLOT) in found["services"]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {},
+        {"metadata": {}, "spec": {}},
+        {"metadata": {"name": "a", "namespace": "b"}, "spec": {"jobTemplate": {"spec": {}}}},
+        {"metadata": {"name": "a", "namespace": "b"}, "spec": "hunter2"},
+    ],
+)
+def test_what_is_no_cron_job_may_pass(server: Scripted, api: Api, answer: Any) -> None:
+    """A proxy in front of the API server answers with JSON of its own."""
+    server.script = [(200, [answer])]
+    with pytest.raises(Unavailable, match="what answers is no Kubernetes API") as caught:
+        ScheduledJobs(api).cron_job(CronJobTarget("orders", "report-blue"))
+    assert caught.value.code is Code.CLUSTER_ANSWER
+    assert "hunter2" not in caught.value.message

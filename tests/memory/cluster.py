@@ -10,30 +10,36 @@ from typing import TYPE_CHECKING, Any
 
 from rotation.decisions import ownership, selectors
 from rotation.model import world
+from rotation.model.targets import RouteTarget
 from rotation.model.world import (
+    SLOTS,
     Claim,
     Controller,
     Deployment,
     Maker,
     Requirement,
     Route,
+    RouteSeen,
     Routing,
     Selector,
     ServiceSeen,
     SliceSeen,
     Template,
 )
+from tests.memory.cron_jobs import Schedules
+from tests.memory.jobs import JobsModel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from datetime import datetime
 
-    from rotation.model.targets import DeploymentTarget, ServiceTarget
+    from rotation.model.targets import DeploymentTarget, TrafficTarget
     from tests.memory.clock import Agenda, Clock
 
 NODE = "172.16.0.4"  # the address of all pods' nodes
 NODES = ("one", "two", "three")
 AGAIN = 5.0  # seconds until a drain asks a budget again, as kubectl
+ALL = 100  # percent
 BROKEN = "broken"  # an image of this tag never comes up
 
 
@@ -68,6 +74,7 @@ class Pod:
     controller: Controller | None = None
     created: datetime | None = None
     node: str = NODES[0]
+    role: str | None = None  # in place: whose login it has read
 
     @property
     def address(self) -> str:
@@ -103,6 +110,17 @@ class DeploymentState:
     strays: list[Pod] = field(default_factory=list)
     past: str | None = None  # the failure of an earlier rollout, for as long as it is reported
     refused: bool = False  # a quota keeps it from its pods
+    # In place: the role and password that a pod would read now, from the Secret of this name.
+    login: Callable[[], tuple[str, str | None]] | None = None
+    secret: str = ""
+    reloads: bool = False
+    kind: str = "Deployment"
+    restarted: str | None = None
+    stays: str | None = None
+
+    def role_of(self, pod: Pod) -> str:
+        """The role that a pod logs in as."""
+        return pod.role or self.role
 
     @property
     def selects(self) -> Selector:
@@ -121,11 +139,16 @@ class DeploymentState:
                 made["env"] = [{"name": name, "value": value} for name, value in own.items()]
                 made["readinessProbe"] = {"httpGet": {"path": "/readyz", "port": 8080}}
             (first if key.startswith("init:") else app).append(made)
-        pod = {"containers": app, "initContainers": first}
+        pod: dict[str, Any] = {"containers": app, "initContainers": first}
+        if self.secret:
+            app[0]["volumeMounts"] = [{"name": "login", "mountPath": "/mnt/login"}]
+            pod["volumes"] = [{"name": "login", "secret": {"secretName": self.secret}}]
         return Template({"metadata": {"labels": dict(self.labels)}, "spec": pod})
 
     def replica_set(self, revision: int) -> Controller:
-        """The ReplicaSet of one of its templates."""
+        """The ReplicaSet of one of its templates; itself where it makes its pods."""
+        if self.kind != "Deployment":
+            return Controller(self.kind, self.name, self.name)
         return Controller("ReplicaSet", f"{self.name}-{revision}", f"{self.name}/{revision}")
 
     @property
@@ -150,10 +173,38 @@ class ServiceState:
     revision: int = 1
     fence: str | None = None
     by: str | None = None  # the last rotation that moved it, by annotation
+    own: str = ""  # the slot whose own it is, whatever serves
 
     @property
     def slot(self) -> str | None:
         return self.selector.get(self.label)
+
+    @property
+    def goes(self) -> list[str]:
+        """The slots that get requests."""
+        return [self.slot] if self.slot else []
+
+
+@dataclass
+class HttpRouteState(ServiceState):
+    """An HTTPRoute between two slots' own Services; `shares` are percentages of its requests.
+
+    `moved` are slots that get requests until its Gateways have taken it as it is.
+    """
+
+    shares: dict[str, int] = field(default_factory=dict)
+    names: frozenset[str] = frozenset()  # of the Services
+    moved: list[str] = field(default_factory=list)
+    lacks: tuple[str, ...] = ()
+    refused: str = ""  # why a Gateway says no
+
+    @property
+    def slot(self) -> str | None:
+        return next((slot for slot, share in self.shares.items() if share == ALL), None)
+
+    @property
+    def goes(self) -> list[str]:
+        return [slot for slot, share in self.shares.items() if share]
 
 
 @dataclass
@@ -162,6 +213,11 @@ class SecretState:
 
     data: dict[str, str] = field(default_factory=dict)
     version: str | None = None  # by annotation
+    slot: str | None = None  # whose login it holds, by annotation
+    fence: str | None = None
+    by: str | None = None  # the last rotation that exchanged it
+    immutable: bool = False
+    revision: int = 1
 
 
 class ClusterModel:
@@ -181,10 +237,14 @@ class ClusterModel:
         self._accepts = accepts
         self.times = times
         self.services: dict[tuple[str, str], ServiceState] = {}
+        self.http_routes: dict[tuple[str, str], HttpRouteState] = {}
+        self.routes_of_others: dict[str, list[RouteSeen]] = {}  # by namespace
         self.deployments: dict[tuple[str, str], DeploymentState] = {}
         self.secrets: dict[tuple[str, str], SecretState] = {}
+        self.schedules = Schedules(clock, accepts)
         self.slices: dict[str, list[SliceSeen]] = {}  # of others, by namespace
         self.made: dict[str, list[tuple[dict[str, str], Maker]]] = {}  # pods of others' kinds
+        self.jobs = JobsModel(clock, agenda)
         self.full_until: datetime | None = None  # the quota of pods
         self.cordoned: set[str] = set()  # nodes
         # Hears of a Deployment that a drain leaves without a ready pod.
@@ -192,13 +252,18 @@ class ClusterModel:
 
     # What is seen from outside
 
-    def service(self, target: ServiceTarget) -> ServiceState | None:
+    def service(self, target: TrafficTarget) -> ServiceState | None:
+        """The Service or HTTPRoute."""
+        if isinstance(target, RouteTarget):
+            return self.http_routes.get((target.namespace, target.name))
         return self.services.get((target.namespace, target.name))
 
-    def route(self, target: ServiceTarget) -> Route | None:
+    def route(self, target: TrafficTarget) -> Route | None:
         found = self.service(target)
         if found is None:
             return None
+        if isinstance(target, RouteTarget):
+            return self._http_route(found)
         return Route(
             found.selector.get(target.label),
             "http",
@@ -208,6 +273,28 @@ class ClusterModel:
             headless=found.headless,
             fence=found.fence,
         )
+
+    def _http_route(self, found: ServiceState) -> Route:
+        assert isinstance(found, HttpRouteState)
+        late = found.settles is not None and found.settles > self._clock.now
+        return Route(
+            found.slot,
+            "",
+            str(found.revision),
+            fence=found.fence,
+            weights={slot: found.shares.get(slot, 0) for slot in SLOTS},
+            lacks=found.lacks,
+            pending=found.refused or ("a Gateway has not looked at it" if late else ""),
+            refused=bool(found.refused),
+        )
+
+    def seen_http_routes(self, namespace: str) -> tuple[RouteSeen, ...]:
+        own = (
+            RouteSeen(name, found.names)
+            for (space, name), found in self.http_routes.items()
+            if space == namespace
+        )
+        return (*own, *self.routes_of_others.get(namespace, ()))
 
     def routing(self, namespace: str) -> Routing:
         """All Services, and the EndpointSlices that others wrote: those of Services are left out,
@@ -219,7 +306,8 @@ class ClusterModel:
         )
 
     def find(self, target: DeploymentTarget) -> DeploymentState | None:
-        return self.deployments.get((target.namespace, target.name))
+        found = self.deployments.get((target.namespace, target.name))
+        return found if found and found.kind == target.kind else None
 
     def deployment(self, target: DeploymentTarget) -> Deployment | None:
         found = self.find(target)
@@ -243,6 +331,9 @@ class ClusterModel:
             labels=dict(found.labels),
             template=found.template,
             revision=str(found.changes),
+            kind=found.kind,
+            restarted=found.restarted,
+            stays=found.stays,
         )
 
     def listed(self, target: DeploymentTarget) -> list[world.Pod]:
@@ -259,7 +350,8 @@ class ClusterModel:
                 continue
             for pod in [*each.pods, *each.strays]:
                 claim = Claim(pod.controller, pod.phase, str(pod.revision))
-                if ownership.counts(claim, found.name, found.sets):
+                own = ownership.made_by(claim, found.name)
+                if own or ownership.counts(claim, found.name, found.sets):
                     yield each, pod
 
     def _shown(self, deployment: DeploymentState, pod: Pod) -> world.Pod:
@@ -282,6 +374,7 @@ class ClusterModel:
                 found |= {Maker("Deployment", each.name) for pod in each.pods if not pod.gone_at}
                 alone = [pod for pod in each.strays if pod.phase not in ownership.OVER]
                 found |= {Maker("Pod", pod.name) for pod in alone if pod.controller is None}
+        found |= self.schedules.makers(namespace, labels)
         return sorted(found)
 
     def pods(self, target: DeploymentTarget) -> list[str]:
@@ -304,33 +397,46 @@ class ClusterModel:
         over."""
         started = pod.ready_at is not None and pod.ready_at <= self._clock.now
         connects = pod.connected or not self._full()
-        return started and connects and self._accepts(deployment.role, pod.password)
+        return started and connects and self._accepts(deployment.role_of(pod), pod.password)
 
     def sessions(self) -> list[tuple[str, DeploymentState, Pod]]:
         """Role, Deployment and pod of each pod that holds one."""
         return [
-            (deployment.role, deployment, pod)
+            (deployment.role_of(pod), deployment, pod)
             for deployment in self.deployments.values()
             for pod in deployment.pods
             if pod.connected
         ]
 
-    def routed(self, service: ServiceState) -> str | None:
-        """The slot that traffic goes to just now."""
-        if service.settles is not None and service.settles > self._clock.now:
-            return service.before
-        return service.slot
+    def routed(self, service: ServiceState) -> list[str]:
+        """The slots that traffic goes to just now."""
+        if service.settles is None or service.settles <= self._clock.now:
+            return service.goes
+        if isinstance(service, HttpRouteState):
+            return list(dict.fromkeys([*service.goes, *service.moved]))
+        return [service.before] if service.before else []
 
     # What is changed
 
     def select(self, service: ServiceState, slot: str | None) -> None:
-        if service.slot != slot:
-            service.before = self.routed(service)
+        if isinstance(service, HttpRouteState):
+            self.share(service, {slot: ALL} if slot in SLOTS else {})
+        elif service.slot != slot:
+            service.before = next(iter(self.routed(service)), None)
             service.selector.pop(service.label, None)
             if slot is not None:
                 service.selector[service.label] = slot
             service.revision += 1
             service.settles = self._clock.after(self.times.routes)
+            self._agenda.add(self.times.routes, lambda: None)
+
+    def share(self, route: HttpRouteState, shares: dict[str, int]) -> None:
+        """Sets the percentages of an HTTPRoute's requests."""
+        if any(route.shares.get(slot, 0) != shares.get(slot, 0) for slot in SLOTS):
+            route.moved = self.routed(route)
+            route.shares = shares
+            route.revision += 1
+            route.settles = self._clock.after(self.times.routes)
             self._agenda.add(self.times.routes, lambda: None)
 
     def fence(self, service: ServiceState, token: str) -> None:
@@ -381,10 +487,31 @@ class ClusterModel:
         ended = 0
         for deployment in self.deployments.values():
             for pod in deployment.pods:
-                if pod.connected and deployment.role == role:
+                if pod.connected and deployment.role_of(pod) == role:
                     ended += 1
                     pod.connected = self.works(deployment, pod)
         return ended
+
+    def exchange(self, deployment: DeploymentState) -> None:
+        """Has the pods of a workload read a changed Secret again, where they do that by
+        themselves."""
+        if deployment.reloads:
+            seconds = self.times.routes + self.times.startup
+            self._agenda.add(seconds, lambda: self._read_again(deployment))
+
+    def _read_again(self, deployment: DeploymentState) -> None:
+        for pod in deployment.pods:
+            assert deployment.login is not None
+            read = deployment.login()
+            if (pod.role, pod.password) != read:
+                pod.role, pod.password = read
+                pod.connected = self.works(deployment, pod)
+
+    def restart(self, deployment: DeploymentState, version: str, exchange: str) -> None:
+        if (deployment.version, deployment.restarted) != (version, exchange):
+            deployment.version, deployment.restarted = version, exchange
+            deployment.revision += 1
+            self._changed(deployment)
 
     # What goes wrong
 
@@ -442,11 +569,11 @@ class ClusterModel:
         return healthy > max(wanted, 1 if self._serves(deployment) else 0)
 
     def _serves(self, deployment: DeploymentState) -> bool:
-        return any(
+        return deployment.login is not None or any(
             service.backends.get(slot or "") == deployment.name
-            for service in self.services.values()
+            for service in [*self.services.values(), *self.http_routes.values()]
             if service.namespace == deployment.namespace and not service.preview
-            for slot in (service.slot, self.routed(service))
+            for slot in (*service.goes, *self.routed(service))
         )
 
     def fill(self, seconds: float) -> None:
@@ -483,7 +610,8 @@ class ClusterModel:
         ]
         alive = [pod for pod in deployment.pods if pod.gone_at is None]
         new = [pod for pod in alive if pod.revision == deployment.revision]
-        missing = max(0, deployment.replicas - len(new))
+        there = new if deployment.kind == "Deployment" else deployment.pods
+        missing = max(0, deployment.replicas - len(there))
         deployment.refused = bool(missing) and self._is_full()
         if deployment.refused:
             self._agenda.add(1.0, lambda: self.reconcile(deployment, startup))
@@ -492,6 +620,9 @@ class ClusterModel:
                 self._create(deployment, startup)
         for pod in new[deployment.replicas :]:
             self._terminate(deployment, pod)
+        if deployment.kind != "Deployment":
+            self._replace_one(deployment)
+            return
         replaced = sum(self.ready(deployment, pod) for pod in new) >= deployment.replicas
         for pod in alive:
             if pod.revision != deployment.revision and (
@@ -501,12 +632,23 @@ class ClusterModel:
         for pod in deployment.pods:
             pod.connected = pod.connected or self.works(deployment, pod)
 
+    def _replace_one(self, deployment: DeploymentState) -> None:
+        """Ends one earlier pod, if all others are ready: its name is taken until it is gone."""
+        for pod in deployment.pods:
+            pod.connected = pod.connected or self.works(deployment, pod)
+        old = [pod for pod in deployment.pods if pod.revision != deployment.revision]
+        broken = [pod for pod in deployment.pods if not self.ready(deployment, pod)]
+        if old and len(deployment.pods) >= deployment.replicas and (not broken or broken[0] in old):
+            self._terminate(deployment, (broken or old)[0])
+
     def _create(self, deployment: DeploymentState, startup: float) -> None:
         broken = any(image.endswith(BROKEN) for image in deployment.images.values())
         deployment.created += 1
         ready_at = None if broken else self._clock.after(startup)
         pod = self._new_pod(deployment, str(deployment.created), ready_at)
         pod.password = deployment.mount()
+        if deployment.login is not None:
+            pod.role, pod.password = deployment.login()
         pod.connected = self.works(deployment, pod)
         deployment.pods.append(pod)
         self._agenda.add(startup, lambda: self.reconcile(deployment, self.times.startup))

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
-    from rotation.model.world import Found, Query, Session
+    from rotation.model.world import Difference, Found, Query, Session
     from tests.memory.clock import Clock
 
 Roles = dict[str, "RoleState"]
@@ -32,6 +32,8 @@ class DatabaseModel:
 
     `late`: seconds until a pooler knows of it.
 
+    `lacking`: what a role has not, and others have.
+
     `answers`: what queries of tests find in the first column of their first row, by statement; an
     error that they get, or None for no row. Others find what is expected of them.
 
@@ -47,6 +49,7 @@ class DatabaseModel:
     readers: list[Session] = field(default_factory=list)  # on the read replicas, of anybody
     most: int | None = None
     used: Callable[[], int] = lambda: 0
+    lacking: dict[str, tuple[Difference, ...]] = field(default_factory=dict)
     answers: dict[str, Exception | str | int | bool | None] = field(default_factory=dict)
     _log: list[tuple[datetime, Roles]] = field(default_factory=list)
 

@@ -10,14 +10,28 @@ import json
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import unquote
 
+from rotation.contracts.pods import Exchanged
 from rotation.model.errors import Conflict, Denied, Invalid, Missing, Unavailable
 from rotation.model.reasons import Code
-from rotation.model.world import PLAIN, Answer, Role, Session, shown_slot
+from rotation.model.targets import RouteTarget
+from rotation.model.world import (
+    PLAIN,
+    SLOTS,
+    Answer,
+    Differences,
+    Role,
+    Session,
+    SlotSecret,
+    other,
+    shown_slot,
+)
 from rotation.secrecy import Secret
 from rotation.settings import Settings
 from tests.memory.calls import Change, Direct
 from tests.memory.clock import START, Agenda, Clock
+from tests.memory.cluster import HttpRouteState
 from tests.memory.database import accepts
+from tests.memory.jobs import MemoryJobs
 from tests.memory.world import World
 
 if TYPE_CHECKING:
@@ -27,13 +41,17 @@ if TYPE_CHECKING:
 
     from rotation.config import Configuration, Credential
     from rotation.model.targets import (
+        CronJobTarget,
         DeploymentTarget,
         SecretKeyTarget,
         SecretTarget,
         ServiceTarget,
+        SlotSecretTarget,
+        TrafficTarget,
     )
     from rotation.model.wire import JsonObject
     from rotation.model.world import (
+        CronJob,
         Deployment,
         Found,
         Maker,
@@ -41,13 +59,16 @@ if TYPE_CHECKING:
         Pod,
         Query,
         Route,
+        RouteSeen,
         Routing,
         SecretVersion,
         Slot,
+        StartedJob,
         Template,
     )
     from tests.memory.calls import Calls
-    from tests.memory.cluster import DeploymentState, ServiceState
+    from tests.memory.cluster import DeploymentState, SecretState, ServiceState
+    from tests.memory.cron_jobs import CronJobState
     from tests.memory.database import Roles
 
 T = TypeVar("T")
@@ -92,6 +113,13 @@ class WorldEdges:
 
     def pods(self, cluster: str) -> MemoryPods:
         return MemoryPods(self.world, self._calls, self.clock, self._named(cluster))
+
+    def cron_jobs(self, cluster: str) -> MemoryCronJobs:
+        return MemoryCronJobs(self.world, self._calls, self._named(cluster))
+
+    def jobs(self, cluster: str) -> MemoryJobs:
+        model = self.world.clusters[self._named(cluster)].jobs
+        return MemoryJobs(model, self._calls, self.clock)
 
     def _named(self, cluster: str) -> str:
         """The world's name for a cluster: what the configuration calls so may be another one now.
@@ -281,6 +309,14 @@ class MemoryReplica:
 
         return self._calls.read("database", f"query {role} {_asked(query)}{self._verb}", effect)
 
+    def differences(self, role: str, password: Secret, other: str) -> Differences:
+        def effect(_: float) -> Differences:
+            self._enter(role, password)
+            lacking = self._model.lacking if other in self._roles else {}
+            return Differences(lacking.get(other, ()), lacking.get(role, ()))
+
+        return self._calls.read("database", f"differences {role} {other}{self._verb}", effect)
+
     def _enter(self, role: str, password: Secret) -> None:
         """Raises for a login that is refused."""
         self._connect()
@@ -376,6 +412,12 @@ class MemoryDatabase(MemoryReplica):
                 for cluster in self._world.clusters.values()
                 for role, deployment, pod in cluster.sessions()
             ]
+            for cluster in self._world.clusters.values():
+                cluster.schedules.advance()
+                pods += [
+                    Session(role, cron_job.name.rpartition("-")[0], job.address, "idle", None)
+                    for role, cron_job, job in cluster.schedules.sessions()
+                ]
             return [session for session in pods + self._model.jobs if session.role in roles]
 
         return self._calls.read("database", f"sessions {' '.join(roles)}", effect)
@@ -412,9 +454,37 @@ class MemoryTraffic:
         self._world, self._calls = world, calls
         self._model = world.clusters[cluster]
 
-    def route(self, target: ServiceTarget) -> Route | None:
-        what = f"route {target} {target.label}"
+    def route(self, target: TrafficTarget) -> Route | None:
+        label = target.kind if isinstance(target, RouteTarget) else target.label
+        what = f"route {target} {label}"
         return self._calls.read("cluster", what, lambda _: self._model.route(target))
+
+    def http_routes(self, namespace: str) -> tuple[RouteSeen, ...]:
+        what = f"http_routes {namespace}"
+        return self._calls.read("cluster", what, lambda _: self._model.seen_http_routes(namespace))
+
+    def shift(
+        self,
+        target: RouteTarget,
+        to: Slot,
+        share: int,
+        *,
+        revision: str | None = None,
+        by: str | None = None,
+    ) -> None:
+        def effect() -> None:
+            found = self._service(target)
+            assert isinstance(found, HttpRouteState)
+            if found.lacks:
+                raise Conflict(Code.ROUTE_BACKENDS, f"HTTPRoute {target}: {found.lacks[0]}")
+            if found.shares.get(to, 0) >= share:
+                return
+            if revision not in {None, str(found.revision)}:
+                raise Unavailable(Code.TRAFFIC_CHANGED, f"HTTPRoute {target} was changed meanwhile")
+            self._model.share(found, {to: share, other(to): 100 - share})
+            found.by = by or found.by
+
+        self._calls.write("cluster", f"shift {target}: {share} % -> {to}", effect)
 
     def move(
         self,
@@ -446,7 +516,7 @@ class MemoryTraffic:
         backend = found.backends.get(to) if found and found.preview else None
         return _change(self._world, f"{target.namespace}/{backend}", "previews")
 
-    def fence(self, target: ServiceTarget, token: str) -> None:
+    def fence(self, target: TrafficTarget, token: str) -> None:
         def effect() -> None:
             self._model.fence(self._service(target), token)
 
@@ -478,16 +548,30 @@ class MemoryTraffic:
 
     def _answer(self, service: ServiceState, deployment: DeploymentState) -> Answer:
         """The answer in which a workload says who it is."""
-        if self._world.flaw == ("preview" if service.preview else "service"):
-            owner = self._world.owners[deployment.role]
+        if self._flawed(service):
+            owner = self._world.owners[self._role(deployment)]
             if self._world.active[owner.credential] != owner.slot:
                 return Answer(500, b"{}")
-        return Answer(200, json.dumps({"role": deployment.role}).encode())
+        return Answer(200, json.dumps({"role": self._role(deployment)}).encode())
 
-    def _service(self, target: ServiceTarget, code: Code = Code.CLUSTER_MISSING) -> ServiceState:
+    def _role(self, deployment: DeploymentState) -> str:
+        """The role of the pod that answers: the first one that is ready."""
+        ready = (pod for pod in deployment.pods if self._model.ready(deployment, pod))
+        return deployment.role_of(next(ready))
+
+    def _flawed(self, service: ServiceState) -> bool:
+        """Whether the workload's own fault shows in an answer through the Service: for one that is
+        a slot's own, by whether any request of clients goes there."""
+        if not service.own:
+            return self._world.flaw == ("preview" if service.preview else "service")
+        routes = self._model.http_routes.values()
+        serves = any(service.own in route.goes for route in routes if service.name in route.names)
+        return self._world.flaw == ("service" if serves else "preview")
+
+    def _service(self, target: TrafficTarget, code: Code = Code.CLUSTER_MISSING) -> ServiceState:
         found = self._model.service(target)
         if found is None:
-            raise Missing(code, f"Service {target} is not there")
+            raise Missing(code, f"{target.kind} {target} is not there")
         return found
 
 
@@ -540,6 +624,72 @@ class MemoryPods:
             self._calls.pause(1.0)
             left = look(0.0)
         return left
+
+    def exchanged(self, target: SlotSecretTarget) -> Exchanged | None:
+        def effect(_: float) -> Exchanged | None:
+            found = self._model.secrets.get((target.namespace, target.name))
+            if found is None:
+                return None
+            texts = {key: Secret(text) for key, text in found.data.items()}
+            slot = next((each for each in SLOTS if each == found.slot), None)
+            return Exchanged(
+                SlotSecret(slot, found.immutable, str(found.revision), found.fence, found.by),
+                texts.get(target.key),
+                texts.get(target.role_key or ""),
+            )
+
+        return self._calls.read("cluster", f"exchanged {target}", effect)
+
+    def exchange(
+        self,
+        target: SlotSecretTarget,
+        slot: Slot,
+        login: tuple[str, Secret],
+        *,
+        version: str,
+        revision: str,
+        by: str,
+    ) -> None:
+        def effect() -> None:
+            found = self._secret(target)
+            if revision != str(found.revision):
+                raise Unavailable(Code.CLUSTER_CONFLICT, f"Secret {target}: HTTP 409 Conflict")
+            if found.immutable:
+                raise Invalid(Code.CLUSTER_ERROR, f"Secret {target}: HTTP 422 Invalid data")
+            role, value = login
+            found.data[target.key] = value.reveal()
+            if target.role_key is not None:
+                found.data[target.role_key] = role
+            found.slot, found.by, found.revision = slot, by, found.revision + 1
+            for each in self._model.deployments.values():
+                if (each.namespace, each.secret) == (target.namespace, target.name):
+                    self._model.exchange(each)
+
+        self._calls.write("cluster", f"exchange {target} {slot} {version}", effect)
+
+    def fence_secret(self, target: SlotSecretTarget, token: str) -> None:
+        def effect() -> None:
+            found = self._secret(target)
+            if found.fence != token:
+                found.fence, found.revision = token, found.revision + 1
+
+        self._calls.write("cluster", f"fence_secret {target}", effect)
+
+    def restart(
+        self, target: DeploymentTarget, *, version: str, exchange: str, revision: str, by: str
+    ) -> None:
+        def effect() -> None:
+            found = self._unchanged(target, revision)
+            self._model.restart(found, version, exchange)
+            found.by = by
+
+        self._calls.write("cluster", f"restart {target} {exchange}", effect)
+
+    def _secret(self, target: SlotSecretTarget) -> SecretState:
+        found = self._model.secrets.get((target.namespace, target.name))
+        if found is None:
+            raise Missing(Code.CLUSTER_MISSING, f"Secret {target} is not there")
+        return found
 
     def deliver(self, target: SecretKeyTarget, value: Secret, version: str) -> None:
         def effect() -> None:
@@ -629,6 +779,102 @@ class MemoryPods:
         found = self._model.find(target)
         if found is None:
             raise _gone(target)
+        return found
+
+
+class MemoryCronJobs:
+    """Implements `contracts.cron_jobs.CronJobs`."""
+
+    def __init__(self, world: World, calls: Calls, cluster: str) -> None:
+        self._world, self._calls = world, calls
+        self._model = world.clusters[cluster].schedules
+
+    def cron_job(self, target: CronJobTarget) -> CronJob | None:
+        def effect(_: float) -> CronJob | None:
+            self._model.advance()
+            found = self._model.found.get((target.namespace, target.name))
+            return self._model.seen(found) if found else None
+
+        return self._calls.read("cluster", f"cron_job {target}", effect)
+
+    def jobs(self, target: CronJobTarget) -> list[StartedJob]:
+        def effect(_: float) -> list[StartedJob]:
+            return self._model.jobs(self._find(target))
+
+        return self._calls.read("cluster", f"jobs {target}", effect)
+
+    def pods(self, target: CronJobTarget) -> list[Pod]:
+        def effect(_: float) -> list[Pod]:
+            return self._model.pods(self._find(target))
+
+        return self._calls.read("cluster", f"pods of jobs {target}", effect)
+
+    def suspend(
+        self,
+        target: CronJobTarget,
+        at: datetime,
+        *,
+        revision: str | None,
+        by: str,
+        fence: bool = False,
+    ) -> None:
+        def effect() -> None:
+            found = self._unchanged(target, revision)
+            found.generation += not found.suspended
+            self._note(found, by, "suspended", fence=fence)
+            found.paused, found.suspended = at, True
+
+        self._write(f"suspend {target} ", effect, target)
+
+    def resume(
+        self, target: CronJobTarget, *, revision: str | None, by: str, fence: bool = False
+    ) -> None:
+        def effect() -> None:
+            found = self._unchanged(target, revision)
+            found.generation += found.suspended
+            self._note(found, by, "resumed", fence=fence)
+            found.suspended = False
+            self._model.reconcile()
+
+        self._write(f"resume {target} ", effect, target)
+
+    def equip(
+        self,
+        target: CronJobTarget,
+        *,
+        images: dict[str, str],
+        version: str | None,
+        revision: str | None,
+        by: str,
+    ) -> None:
+        def effect() -> None:
+            found = self._unchanged(target, revision)
+            found.generation += {**found.images, **images} != found.images
+            self._note(found, by, f"equipped {version}", fence=False)
+            found.images |= images
+            found.version = version or found.version
+
+        self._write(f"equip {target} {version}", effect, target)
+
+    def _write(self, what: str, effect: Callable[[], None], target: CronJobTarget) -> None:
+        """None of it harms what runs, also where the swap does it to the slot that it leaves."""
+        change = _change(self._world, str(target), "raises")
+        self._calls.write("cluster", what, effect, change)
+
+    def _note(self, found: CronJobState, by: str, did: str, *, fence: bool) -> None:
+        found.by, found.did, found.fence = by, did, by if fence else found.fence
+
+    def _unchanged(self, target: CronJobTarget, revision: str | None) -> CronJobState:
+        found = self._find(target)
+        if revision not in {None, found.revision}:
+            raise Unavailable(Code.CLUSTER_CONFLICT, f"CronJob {target}: HTTP 409 Conflict")
+        return found
+
+    def _find(self, target: CronJobTarget) -> CronJobState:
+        self._model.advance()
+        found = self._model.found.get((target.namespace, target.name))
+        if found is None:
+            raise Missing(Code.CLUSTER_MISSING, f"CronJob {target} is not there")
         return found
 
 

@@ -12,8 +12,9 @@ from rotation.steps.guards import Arriving, Standby
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from rotation.contracts.pods import Pods
     from rotation.contracts.traffic import Traffic
-    from rotation.model.targets import ServiceTarget
+    from rotation.model.targets import SlotSecretTarget, TrafficTarget
 
 
 @dataclass(frozen=True)
@@ -41,11 +42,24 @@ class BlindTraffic:
     def __init__(self, traffic: Traffic) -> None:
         self._traffic = traffic
 
-    def route(self, target: ServiceTarget) -> None:
+    def route(self, target: TrafficTarget) -> None:
         del target
 
     def __getattr__(self, verb: str) -> Any:
         return getattr(self._traffic, verb)
+
+
+class BlindPods:
+    """Pods of which every look says that no Secret's login is exchanged."""
+
+    def __init__(self, pods: Pods) -> None:
+        self._pods = pods
+
+    def exchanged(self, target: SlotSecretTarget) -> None:
+        del target
+
+    def __getattr__(self, verb: str) -> Any:
+        return getattr(self._pods, verb)
 
 
 class BlindEdges:
@@ -56,6 +70,9 @@ class BlindEdges:
 
     def traffic(self, cluster: str) -> BlindTraffic:
         return BlindTraffic(self._edges.traffic(cluster))
+
+    def pods(self, cluster: str) -> BlindPods:
+        return BlindPods(self._edges.pods(cluster))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._edges, name)

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Literal, assert_never
+from typing import TYPE_CHECKING, Any, Literal, Protocol, assert_never
 
 from local.secret_values import rendered, server_of
 from rotation.formats import read
 from rotation.model.errors import Invalid
 from rotation.model.world import SLOTS, Answer, Requirement, Selector, Slot, other
 from rotation.secrecy import Secret
-from tests.memory.cluster import AT_ONCE, ClusterModel, DeploymentState, SecretState, ServiceState
+from tests.memory.cluster import (
+    AT_ONCE,
+    ClusterModel,
+    DeploymentState,
+    HttpRouteState,
+    SecretState,
+    ServiceState,
+)
+from tests.memory.cron_jobs import CronJobState
 from tests.memory.database import DatabaseModel, RoleState, accepts
 from tests.memory.owner import Owner
 from tests.memory.vault import VaultModel, Version
@@ -24,6 +32,22 @@ if TYPE_CHECKING:
     from rotation.model.wire import JsonObject
     from tests.memory.clock import Agenda, Clock
     from tests.memory.cluster import Times
+
+    class Runs(Protocol):
+        """How CronJobs run: see `tests.simulation.scenario`."""
+
+        @property
+        def period(self) -> float: ...
+
+        @property
+        def lasts(self) -> float: ...
+
+        @property
+        def policy(self) -> str: ...
+
+        @property
+        def deadline(self) -> int: ...
+
 
 # What is wrong with a live secret, or with what its role has.
 Live = Literal["newline", "unreadable", "role", "host", "database", "password", "md5"]
@@ -82,6 +106,10 @@ class World:
                 return False
         return self.database.accepts(role, password)
 
+    def accepted(self, role: str, password: str | None) -> bool:
+        """Whether the server itself lets a pod in, what lags behind it or not."""
+        return self.database.accepts(role, password)
+
     # As it was before anything began
 
     def _provision(self, name: str, credential: Credential) -> None:
@@ -101,16 +129,22 @@ class World:
     def _provision_workload(
         self, name: str, credential: Credential, workload: Workload, active: Slot
     ) -> None:
+        if workload.in_place:
+            self._provision_in_place(credential, workload, active)
+            return
         cluster, space = self.clusters[workload.cluster], workload.namespace
-        production = dict.fromkeys([workload.service, *workload.services], active)
+        production = dict.fromkeys([workload.service or "", *workload.services], active)
         previews = {workload.preview: other(active)} if workload.preview else {}
+        if workload.route is not None:
+            production = {}
+            self._provision_routes(cluster, workload, active)
         for service, slot in {**production, **previews}.items():
             cluster.services[space, service] = ServiceState(
                 space,
                 service,
                 {"app": workload.name, workload.selector_label: slot},
                 workload.selector_label,
-                backends={slot: workload.deployments[slot] for slot in SLOTS},
+                backends={slot: workload.deployments.get(slot, "") for slot in SLOTS},
                 preview=service == workload.preview,
                 headless=workload.preview is None,
             )
@@ -121,6 +155,9 @@ class World:
         for slot in SLOTS:
             owner = Owner(name, slot)
             self._provision_secret(credential, workload, owner)
+            if workload.cron_jobs:
+                self._provision_cron_job(credential, workload, owner, active)
+                continue
             deployment = DeploymentState(
                 namespace=space,
                 name=workload.deployments[slot],
@@ -134,6 +171,101 @@ class World:
             cluster.deployments[space, deployment.name] = deployment
             if slot == active:
                 cluster.settle(deployment)
+            for test in workload.tests:
+                if test.job is not None:
+                    exits = self._exits(deployment)
+                    cluster.jobs.provide(space, test.job.cron_jobs[slot], exits)
+
+    def _exits(self, deployment: DeploymentState) -> Callable[[], int]:
+        """A function that says how a Job ends which logs in as the Deployment's pods do."""
+        return lambda: 0 if self._accepts(deployment.role, deployment.mount()) else 1
+
+    def _provision_in_place(self, credential: Credential, workload: Workload, active: Slot) -> None:
+        """Makes one workload, and the Secret with the login that serves."""
+        cluster, target = self.clusters[workload.cluster], workload.exchanged
+        latest, at = self.current(credential, active), workload.deployment(active)
+        assert target is not None
+        assert latest is not None
+        assert workload.in_place is not None
+        role = credential.slots[active].role
+        state = SecretState({target.key: latest.value}, slot=active)
+        if target.role_key is not None:
+            state.data[target.role_key] = role
+        cluster.secrets[target.namespace, target.name] = state
+
+        def login() -> tuple[str, str | None]:
+            value = Secret(state.data[target.key])
+            try:
+                held = read(credential.shape, value, "mounted")
+            except Invalid:
+                return role, None
+            named = state.data[target.role_key] if target.role_key else held.role
+            return named or role, held.password.reveal()
+
+        deployment = DeploymentState(
+            namespace=at.namespace,
+            name=at.name,
+            role=role,
+            mount=lambda: None,
+            replicas=self.replicas,
+            images={"app": "app:1"},
+            labels={"app": workload.name},
+            login=login,
+            secret=target.name,
+            reloads=workload.in_place.then == "reload",
+            kind=at.kind,
+        )
+        cluster.deployments[at.namespace, at.name] = deployment
+        cluster.settle(deployment)
+        if workload.service is not None:
+            cluster.services[at.namespace, workload.service] = ServiceState(
+                at.namespace,
+                workload.service,
+                {"app": workload.name},
+                backends={"": at.name},
+            )
+
+    def _provision_cron_job(
+        self, credential: Credential, workload: Workload, owner: Owner, active: Slot
+    ) -> None:
+        schedules, slot = self.clusters[workload.cluster].schedules, owner.slot
+        target = workload.cron_job(slot)
+        schedules.found[target.namespace, target.name] = CronJobState(
+            namespace=target.namespace,
+            name=target.name,
+            role=credential.slots[slot].role,
+            mount=self._mount(credential, workload, slot),
+            images={"report": "report:1"},
+            created=self._clock.now - AGE,
+            suspended=slot != active,
+            labels={"app": workload.name, workload.selector_label: slot},
+        )
+        self.owners[str(target)] = owner
+        if slot == SLOTS[1]:
+            blue, green = ((target.namespace, workload.cron_jobs[each]) for each in SLOTS)
+            schedules.pairs.append((blue, green))
+
+    def _provision_routes(self, cluster: ClusterModel, workload: Workload, active: Slot) -> None:
+        """Makes the HTTPRoutes of a workload, and its slots' own Services."""
+        space = workload.namespace
+        for slot, target in workload.backends.items():
+            cluster.services[space, target.name] = ServiceState(
+                space,
+                target.name,
+                {"app": workload.name, workload.selector_label: slot},
+                workload.selector_label,
+                backends={slot: workload.deployments[slot]},
+                own=slot,
+            )
+        for route in workload.productions:
+            cluster.http_routes[space, route.name] = HttpRouteState(
+                space,
+                route.name,
+                {},
+                backends={slot: workload.deployments[slot] for slot in SLOTS},
+                shares={active: 100},
+                names=frozenset(each.name for each in workload.backends.values()),
+            )
 
     def _provision_secret(self, credential: Credential, workload: Workload, owner: Owner) -> None:
         """Makes the Kubernetes Secret of a slot, empty where it does not serve."""
@@ -204,6 +336,18 @@ class World:
             if not deployment.replicas:
                 deployment.past = "ProgressDeadlineExceeded"
 
+    def schedule(self, runs: Runs) -> None:
+        """Sets how all CronJobs run."""
+        for cluster in self.clusters.values():
+            for found in cluster.schedules.found.values():
+                found.period, found.lasts = runs.period, runs.lasts
+                found.policy, found.deadline = runs.policy, runs.deadline
+
+    def advance(self) -> None:
+        """Lets the CronJobs do what was due until now."""
+        for cluster in self.clusters.values():
+            cluster.schedules.advance()
+
     def configure(self) -> None:
         """Gives what serves a variable that the other slot has not, unless that is refused."""
         for _, _, workload in self.workloads():
@@ -246,7 +390,9 @@ class World:
 
     def connections(self) -> int:
         """How many connections the database has: one for each pod, and those of others."""
-        pods = sum(len(cluster.sessions()) for cluster in self.clusters.values())
+        clusters = self.clusters.values()
+        pods = sum(len(cluster.sessions()) for cluster in clusters)
+        pods += sum(len(list(cluster.schedules.sessions())) for cluster in clusters)
         return pods + len(self.database.jobs)
 
     def vault(self, credential: Credential) -> VaultModel:
@@ -265,8 +411,12 @@ class World:
             cluster = self.clusters[workload.cluster]
             for target in workload.productions:
                 service = cluster.service(target)
-                if service is not None and service.slot == owner.slot:
+                if service is not None and owner.slot in service.goes:
                     found.append(str(target))
+            if workload.exchanged is not None:
+                at = workload.exchanged
+                if cluster.secrets[at.namespace, at.name].slot == owner.slot:
+                    found.append(str(at))
         return found
 
     def strangers(self, target: DeploymentTarget) -> list[str]:
@@ -275,8 +425,7 @@ class World:
             (workload.namespace, name)
             for _, _, workload in self.workloads()
             for name in (
-                *(production.name for production in workload.productions),
-                workload.preview or "",
+                *(own.name for own in workload.own_services),
                 *workload.other_services,
             )
         }
@@ -299,14 +448,25 @@ class World:
         parts: list[object] = [role.login, role.password, self.database.ended.get(login.role)]
         parts += [(v.version, v.disabled) for v in versions]
         for workload in credential.workloads:
+            if workload.in_place:
+                continue  # it is no part of a slot
             cluster, space = self.clusters[workload.cluster], workload.namespace
-            found = cluster.deployments[space, workload.deployments[owner.slot]]
-            parts.append((found.replicas, dict(found.images), dict(found.env), found.version))
+            parts.append(self._of_kind(cluster, space, workload, owner.slot))
             target = workload.secret_key(owner.slot)
             if target is not None:
                 mounted = cluster.secrets[target.namespace, target.name]
                 parts.append((dict(mounted.data), mounted.version))
         return tuple(parts)
+
+    def _of_kind(
+        self, cluster: ClusterModel, space: str, workload: Workload, slot: Slot
+    ) -> tuple[object, ...]:
+        """The state of what starts a slot's processes."""
+        if workload.cron_jobs:
+            job = cluster.schedules.found[space, workload.cron_jobs[slot]]
+            return job.suspended, dict(job.images), dict(job.env), job.version
+        found = cluster.deployments[space, workload.deployments[slot]]
+        return found.replicas, dict(found.images), dict(found.env), found.version
 
     def logs_in(self, owner: Owner) -> str | None:
         """Why the slot's role cannot log in with its secret's current version, or None."""
@@ -317,6 +477,10 @@ class World:
         if not self.database.accepts(credential.slots[owner.slot].role, current.password):
             return f"its role is refused with the current version {current.version}"
         return None
+
+    def deployed(self) -> Iterator[tuple[str, Credential, Workload]]:
+        """The workloads of Deployments."""
+        return (each for each in self.workloads() if each[2].deployments)
 
     def workloads(self) -> Iterator[tuple[str, Credential, Workload]]:
         for name, credential in self.configuration.credentials.items():

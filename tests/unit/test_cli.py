@@ -21,7 +21,8 @@ def test_a_valid_file(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", str(EXAMPLE)]) == 0
     printed = capsys.readouterr()
     assert printed.out == (
-        "orders-db: https://kv-orders.vault.azure.net, workloads api, reports, mailer\n"
+        "orders-db: https://kv-orders.vault.azure.net, workloads api, reports, mailer, report, "
+        "storefront, ledger\n"
         f"{EXAMPLE} is valid\n"
     )
     assert printed.err == ""

@@ -409,7 +409,11 @@ BAD: list[tuple[str, Any, str]] = [
     (f"{WORKLOAD}.ready", "0s", f"{WORKLOAD}.ready: must be longer than 0s"),
     (f"{TEST}.json", {"role": 1.5}, f"{TEST}.json.role: 1.5 must be a text, a whole number"),
     (f"{TEST}.json", {"role": ["x"]}, f"{TEST}.json.role: a list must be a text, a whole number"),
-    (f"{TEST}.path", REMOVED, f"{TEST}: give one of `path` (through the Service), `url` and `sql`"),
+    (
+        f"{TEST}.path",
+        REMOVED,
+        f"{TEST}: give one of `path` (through the Service), `url`, `sql` and `job`",
+    ),
     (f"{TEST}.url", "https://x", f"{TEST}: give one of `path`"),
     (f"{TEST}.sql", "select 1", f"{TEST}: give one of `path`"),
     (f"{TEST}.value", 1, f"{TEST}: `value` goes with `sql`"),
@@ -572,6 +576,25 @@ def test_the_names_that_the_code_has_for_a_key_are_no_keys(path: str, value: Any
 def test_a_misspelt_key_is_recognised() -> None:
     found = problems(changed((f"{CREDENTIAL}.rotatebefore", "9d")))
     assert found == [f"{CREDENTIAL}.rotatebefore: there is no such key here; is it `rotateBefore`?"]
+
+
+def test_no_key_is_proposed_that_stands_there_or_is_hardly_like_it() -> None:
+    """`replicas` is a key of the database, and `value` one of a test."""
+    found = problems(changed((f"{WORKLOAD}.replicas", 2), (f"{TEST}.blue", "x")))
+    assert set(found) == {
+        f"{WORKLOAD}.replicas: there is no such key here",
+        f"{TEST}.blue: there is no such key here",
+    }
+
+
+def test_what_is_written_in_the_wrong_form_is_named_by_the_files_own_words() -> None:
+    """Not by those of the library that reads it."""
+    found = problems(changed((f"{WORKLOAD}.deployments", "api"), (f"{WORKLOAD}.inPlace", "api")))
+    assert f"{WORKLOAD}.deployments: must be a mapping, of keys and their values" in found
+    assert f"{WORKLOAD}.inPlace: must be a mapping, of keys and their values" in found
+    assert problems(changed((f"{WORKLOAD}.services", "api"))) == [
+        f"{WORKLOAD}.services: must be a list, as [a, b]"
+    ]
 
 
 def test_all_problems_are_reported_at_once_in_the_order_of_the_file() -> None:

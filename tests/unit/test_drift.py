@@ -301,13 +301,13 @@ def test_there_is_always_a_way_back_to_the_template_that_served(policy: Template
 def test_evidence_names_the_paths() -> None:
     drifting = Drifting("warn").up()
     swap(drifting.step())
-    found = collect(drifting.edges, drifting.credential, "green")
+    found = collect(drifting.edges, drifting.credential, "green", "r-1")
     assert found.templates == {"api": [LEVEL]}
     assert found.complete
     drifting.configure("green")
-    assert collect(drifting.edges, drifting.credential, "green").templates == {"api": []}
+    assert collect(drifting.edges, drifting.credential, "green", "r-1").templates == {"api": []}
     drifting.configure("green", **{f"V{number}": "x" for number in range(20)})
-    (paths,) = collect(drifting.edges, drifting.credential, "green").templates.values()
+    (paths,) = collect(drifting.edges, drifting.credential, "green", "r-1").templates.values()
     assert (len(paths), paths[-1]) == (9, "and 12 more")
 
 

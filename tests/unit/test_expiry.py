@@ -36,7 +36,7 @@ def lines(caplog: pytest.LogCaptureFixture, found: MemoryEdges) -> list[dict[str
 
 
 def serve_on_green(found: MemoryEdges) -> None:
-    target = found.configuration.credential("orders-db").workloads[0].production
+    target = found.configuration.credential("orders-db").workloads[0].switch
     found.traffic("aks").move(target, "blue", "green")
 
 

@@ -13,7 +13,7 @@ import yaml
 
 from rotation import steps
 from rotation.config import parse
-from rotation.contracts import database, edges, pods, vault
+from rotation.contracts import cron_jobs, database, edges, pods, vault
 from rotation.model.errors import Conflict
 from rotation.model.reasons import Code
 from rotation.secrecy import Secret
@@ -188,9 +188,8 @@ def test_pods_that_fetch_their_secret_are_delivered_nothing() -> None:
 # No third way: who may name what changes a slot.
 
 GIVES_ACCESS = {"guards.py", "running.py"}
-CHANGING = {
-    contract.__name__ for contract in (edges.Edges, vault.Vault, database.Database, pods.Pods)
-}
+CONTRACTS = (edges.Edges, vault.Vault, database.Database, pods.Pods, cron_jobs.CronJobs)
+CHANGING = {contract.__name__ for contract in CONTRACTS}
 MODULES = sorted(Path(str(steps.__file__)).parent.glob("*.py"))
 
 
@@ -248,17 +247,22 @@ def handed_out(kind: type[object]) -> dict[str, str]:
 
 
 def test_a_step_hands_out_readers_and_guards_only() -> None:
-    """Traffic changes too: each of its verbs is a compare-and-swap."""
+    """Traffic changes too: each of its verbs is a compare-and-swap. So is making a Job, by its
+    name, which changes no slot."""
     found = handed_out(running.Step)
     assert CHANGING & set(found.values()) == set()
     assert {name: kind for name, kind in found.items() if kind not in HARMLESS} == {
         "edges": "Readers",
         "vault": "VaultReader",
         "pods": "PodsReader",
+        "cron_jobs": "CronJobsReader",
         "traffic": "Traffic",
+        "jobs": "Jobs",
         "standby": "Standby",
         "arriving": "Arriving",
+        "exchange": "Exchange",
+        "scheduled": "Scheduled",
         "topic": "Topic",
     }
-    for guard in (guards.Standby, guards.Arriving):
+    for guard in (guards.Standby, guards.Arriving, guards.Exchange, guards.Scheduled):
         assert CHANGING & set(handed_out(guard).values()) == set()

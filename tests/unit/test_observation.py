@@ -311,7 +311,7 @@ def test_pods_that_cannot_be_looked_at_vouch_for_nobody() -> None:
 
 
 def seen(found: MemoryEdges) -> Evidence:
-    return collect(found, credential(found), "green")
+    return collect(found, credential(found), "green", "r-1")
 
 
 def test_evidence_that_is_complete() -> None:

@@ -24,7 +24,7 @@ from tests.memory import MemoryEdges
 from tests.unit.test_config import VALID
 from tests.unit.test_plan import decision, deployment, slots, workload, world
 
-KINDS = ("DaemonSet", "StatefulSet", "Rollout", "Job")
+KINDS = ("DaemonSet", "StatefulSet", "Rollout", "Job", "CloneSet")
 
 
 def told(*makers: Maker, **more: Any) -> tuple[str, str]:

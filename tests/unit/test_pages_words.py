@@ -38,7 +38,7 @@ def decided(decision: str) -> dict[str, Any]:
     [
         ({"stage": "queued", "active": None, "standby": None}, "busy", "Looking at what is there"),
         ({"stage": "prepare"}, "busy", "Preparing green, while blue serves"),
-        ({"stage": "observe"}, "busy", "Moving traffic from blue to green"),
+        ({"stage": "observe"}, "busy", "Moving from blue to green"),
         ({"stage": "swap-back"}, "busy", "Going back to blue"),
         ({"stage": "approval"}, "busy", "Collecting evidence for the decision"),
         ({"stage": "retire", "decision": decided("approve")}, "busy", "Taking the blue login away"),
@@ -82,21 +82,21 @@ def ahead(**changes: Any) -> list[str]:
 def test_what_is_ahead_of_a_new_rotation() -> None:
     found = ahead(steps=UP, stage="prepare", approval=None)
     assert [line.partition(":")[0] for line in found] == ["Swap", "Observe", "Approval", "Retire"]
-    assert found[-1] == "Retire: let the blue pods end"
+    assert found[-1] == "Retire: let what runs on blue end"
 
 
 def test_what_is_ahead_of_a_rejected_one_is_the_way_back() -> None:
     found = ahead(steps=SWAPPED, stage="approval", decision=decided("reject"))
     assert found == [
-        "Swap back: point every Service at blue again",
-        "Retire: let the green pods end",
+        "Swap back: move every workload back to blue",
+        "Retire: let what runs on green end",
     ]
 
 
 def test_what_is_ahead_of_one_that_is_aborted() -> None:
     failed = [*UP[:-1], {**UP[-1], "failure": "its pods do not start"}]
     found = ahead(steps=[*failed, step("confirm", 6)], stage="retire", approval=None)
-    assert found == ["Retire: let the green pods end"]
+    assert found == ["Retire: let what runs on green end"]
 
 
 def test_the_wait_for_a_person_stands_where_it_was() -> None:

@@ -171,7 +171,9 @@ def test_after_the_swap_an_idle_pool_stops_nothing() -> None:
     found = edges(tests=[])
     lose(found)
     run(found, "service")
-    (result,) = collect(found, found.configuration.credential("orders-db"), "green").tests["api"]
+    (result,) = collect(found, found.configuration.credential("orders-db"), "green", "r-1").tests[
+        "api"
+    ]
     assert (result.passed, result.role) == (True, None)
 
 
@@ -184,7 +186,7 @@ def test_a_slot_whose_pods_use_the_replaced_login_does_not_pass(through: str) ->
     found.world.database.jobs = [Session(OLD, "", own[0].addresses[0], "idle", None)]
     with pytest.raises(Invalid, match="sessions of the replaced role orders_blue"):
         run(found, through)
-    evidence = collect(found, found.configuration.credential("orders-db"), "green")
+    evidence = collect(found, found.configuration.credential("orders-db"), "green", "r-1")
     assert (evidence.passed, [row.slot for row in evidence.still_in_use]) == (False, ["green"])
 
 
@@ -197,7 +199,7 @@ def test_what_cannot_be_looked_at_proves_nothing() -> None:
 
 def test_evidence_says_which_proof_it_is() -> None:
     found = edges(tests=[HEALTHY])
-    tests = collect(found, found.configuration.credential("orders-db"), "green").tests["api"]
+    tests = collect(found, found.configuration.credential("orders-db"), "green", "r-1").tests["api"]
     assert tests[1] == Result(
         test="database sessions", passed=True, problem=None, attempts=1, role=NEW
     )
@@ -243,5 +245,5 @@ def test_a_pod_in_its_nodes_network_vouches_for_its_own_name_only() -> None:
     for deployment in cluster.deployments.values():
         deployment.host_network = True
     found.world.database.jobs = [Session(OLD, name, NODE, "idle", None) for name in ("api", "x")]
-    evidence = collect(found, found.configuration.credential("orders-db"), "green")
+    evidence = collect(found, found.configuration.credential("orders-db"), "green", "r-1")
     assert [row.application for row in evidence.still_in_use] == ["x"]

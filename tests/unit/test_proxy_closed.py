@@ -95,7 +95,7 @@ def test_evidence_has_the_code_of_each_test() -> None:
     credential = found.configuration.credential("orders-db")
     results = proving.run_tests(found, credential, credential.workloads[0], "green", "preview")
     assert [result.code for result in results] == [str(Code.PROXY_TIMEOUT)] * 2
-    evidence = proving.collect(found, credential, "green")
+    evidence = proving.collect(found, credential, "green", "r-1")
     assert not evidence.passed
 
 

@@ -103,7 +103,7 @@ def test_it_proves_no_role_of_the_workloads() -> None:
     (workload,) = found.configuration.credential("orders-db").workloads
     assert not workload.names_role
     own, sessions = proving.collect(
-        found, found.configuration.credential("orders-db"), "green"
+        found, found.configuration.credential("orders-db"), "green", "r-1"
     ).tests["api"]
     assert (own.role, sessions.role) == (None, "orders_green")
 

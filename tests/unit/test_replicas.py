@@ -125,7 +125,7 @@ def test_sessions_that_stayed_on_a_replica_are_waited_for_and_ended() -> None:
 def test_who_reads_from_a_replica_as_the_replaced_role_is_still_there() -> None:
     site = Site()
     site.model.readers = [reads("orders_blue")]
-    found = collect(site.edges, site.edges.configuration.credential("orders-db"), "green")
+    found = collect(site.edges, site.edges.configuration.credential("orders-db"), "green", "r-1")
     assert found.complete
     # In this memory both replicas have the same sessions.
     assert [(row.application, row.sessions) for row in found.still_in_use] == [
@@ -137,5 +137,5 @@ def test_a_replica_that_cannot_be_asked_makes_evidence_incomplete() -> None:
     site = Site()
     call = "database sessions orders_blue orders_green at read-2"
     site.edges.calls.failing[call] = Unavailable(Code.DATABASE_UNREACHABLE, "it is down")
-    found = collect(site.edges, site.edges.configuration.credential("orders-db"), "green")
+    found = collect(site.edges, site.edges.configuration.credential("orders-db"), "green", "r-1")
     assert (found.complete, found.problems) == (False, ["it is down"])

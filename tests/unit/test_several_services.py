@@ -424,7 +424,7 @@ def test_nothing_that_it_leads_to_is_scaled_down(
     with pytest.raises(Conflict, match=named):  # and so nothing else is retired either
         confirm(three.step("blue"))
     assert three.writes == []
-    evidence = collect(three.edges, CREDENTIAL, "blue")
+    evidence = collect(three.edges, CREDENTIAL, "blue", "r-1")
     assert not evidence.complete
     assert any(named in problem for problem in evidence.problems)
 

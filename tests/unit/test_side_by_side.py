@@ -201,7 +201,7 @@ def test_evidence_has_one_time_for_the_tests_of_all_workloads() -> None:
     twice = credential.model_copy(
         update={"workloads": [one, one.model_copy(update={"name": "again"})]}
     )
-    evidence = proving.collect(found, twice, "green")
+    evidence = proving.collect(found, twice, "green", "r-1")
     assert found.waits[0] == asking.TOGETHER + asking.GRACE
     assert found.waits[1] < 10
     assert [found.attempts for (found, *_) in evidence.tests.values()] == [11, 0]

@@ -129,7 +129,7 @@ def test_only_going_back_fences_the_service_also_where_nothing_is_to_change(worl
 
 def test_a_swap_that_is_held_up_comes_to_nothing_once_it_was_gone_back(world: World) -> None:
     """It has looked at the Service; what it does next is too late."""
-    production = CREDENTIAL.workloads[0].production
+    production = CREDENTIAL.workloads[0].switch
     traffic = world.edges.traffic("aks")
     seen = traffic.route(production)
     assert seen is not None
@@ -137,6 +137,16 @@ def test_a_swap_that_is_held_up_comes_to_nothing_once_it_was_gone_back(world: Wo
     with pytest.raises(Unavailable) as caught:
         traffic.move(production, "blue", "green", revision=seen.revision)
     assert caught.value.code is Code.TRAFFIC_CHANGED
+    assert world.slot_of("api") == "blue"
+
+
+@pytest.mark.guarantee(4)
+def test_a_swap_that_begins_once_it_was_gone_back_moves_nothing(world: World) -> None:
+    """A second execution, which was held up before its first look."""
+    swap(world.step())
+    swap_back(world.step("blue"))
+    with pytest.raises(Conflict, match="Service orders/api is on its way back"):
+        swap(world.step())
     assert world.slot_of("api") == "blue"
 
 

@@ -236,7 +236,7 @@ def test_a_web_application_never_loses_its_pods_before_the_approval(found: World
 def test_the_evidence_is_right_without_replaced_pods(found: World) -> None:
     found.move_all()
     found.stop()
-    shown = proving.collect(found.edges, found.credential, "green")
+    shown = proving.collect(found.edges, found.credential, "green", "r-1")
     assert shown.pods["jobs"]["blue"] == []
     assert (shown.complete, shown.still_in_use) == (True, [])
     (result,) = shown.tests["jobs"]

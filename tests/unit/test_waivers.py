@@ -77,6 +77,8 @@ def test_what_can_be_waived_is_chosen_and_nothing_else_is() -> None:
         Code.TEMPLATES_DIFFER,
         Code.ACTIVE_UNHEALTHY,
         Code.LIVE_HOST,
+        Code.ROLE_WEAKER,
+        Code.SCHEDULES_DIFFER,
     }
     assert {code.area for code in WAIVABLE} == {Area.WORLD}
 

@@ -705,7 +705,7 @@ def test_giving_up_takes_a_week(story: Story) -> None:
 
 def test_the_evidence_is_in_the_output_and_not_in_the_status(story: Story) -> None:
     result: dict[str, Any] = {"test": "/whoami", "passed": True, "problem": None, "code": None}
-    result |= {"attempts": 1, "role": "r"}
+    result |= {"attempts": 1, "role": "r", "job": None}
     story.script["evidence"] = {**EVIDENCE, "tests": {"api": [result]}}
     output = story.approve()
     assert output.evidence.decided

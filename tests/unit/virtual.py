@@ -68,6 +68,8 @@ SAYING: dict[str, Any] = {
     "stage": {"version": "v2"},
     "await_ready": DONE,
     "await_gone": DONE,
+    "await_login": DONE,
+    "await_jobs": DONE,
     "await_sessions": DONE,
     "evidence": EVIDENCE,
 }

@@ -6,7 +6,7 @@ import json
 import re
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, assert_never, cast
 
 import urllib3
 from kubernetes import client, watch
@@ -23,12 +23,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from rotation import config
+    from rotation.model.targets import Kind
     from rotation.model.wire import JsonObject
     from rotation.secrecy import Secret
 
 TIMEOUT = (10.0, 30.0)  # seconds to connect, to read
 # What a patch is: https://kubernetes.io/docs/reference/using-api/api-concepts/#patch-and-apply
 MERGE = "application/merge-patch+json"
+JSON_PATCH = "application/json-patch+json"
 STRATEGIC = "application/strategic-merge-patch+json"
 # Statuses as in https://kubernetes.io/docs/reference/using-api/api-concepts/. 409 is not final:
 # others were faster, and what our patch was decided on has to be looked at anew.
@@ -44,7 +46,8 @@ CODES = http_status.Codes(
 # What infra/kubernetes/guard.yaml denies, whatever status its policy has for it.
 POLICY = re.compile(
     r"ValidatingAdmissionPolicy "
-    r"'(credential-rotation-(?:deployments|metadata|secrets|services|traffic))'"
+    r"'(credential-rotation-(?:cronjobs|deployments|in-place|jobs|metadata|routes|secrets"
+    r"|services|traffic))'"
 )
 # What stands in a Status' message of these refusals (run: 1.35); others may write it too, and would
 # only change the code.
@@ -65,10 +68,22 @@ REASONS = {
     "Unauthorized", "UnsupportedMediaType",
 }  # fmt: skip
 FIELDS = {
-    "annotations", "containers", "data", "image", "initContainers", "labels", "metadata", "name",
-    "replicas", "resourceVersion", "selector", "slot", "spec", "status", "template",
+    "annotations", "containers", "data", "image", "initContainers", "jobTemplate", "labels",
+    "metadata", "name", "replicas", "resourceVersion", "selector", "slot", "spec", "status",
+    "suspend", "template",
 }  # fmt: skip
 LONGEST_FIELD = 200
+# What is raised by whoever reads an answer that is not what was asked for.
+STRANGE = (
+    ValueError, RecursionError, TypeError, AttributeError, LookupError, ArithmeticError,
+)  # fmt: skip
+
+
+class Calls(NamedTuple):
+    """How the SDK reads and patches one kind of workload."""
+
+    read: Callable[..., Any]
+    patch: Callable[..., Any]
 
 
 class Api:
@@ -91,7 +106,24 @@ class Api:
         self.client.rest_client.pool_manager.pool_classes_by_scheme = POOLS
         self.core = client.CoreV1Api(self.client)
         self.apps = client.AppsV1Api(self.client)
+        self.batch = client.BatchV1Api(self.client)
         self.discovery = client.DiscoveryV1Api(self.client)
+        self.custom = client.CustomObjectsApi(self.client)
+
+    def of(self, kind: Kind) -> Calls:
+        """The SDK's calls for a kind of workload."""
+        match kind:
+            case "Deployment":
+                apps = self.apps
+                return Calls(apps.read_namespaced_deployment, apps.patch_namespaced_deployment)
+            case "StatefulSet":
+                apps = self.apps
+                return Calls(apps.read_namespaced_stateful_set, apps.patch_namespaced_stateful_set)
+            case "DaemonSet":
+                apps = self.apps
+                return Calls(apps.read_namespaced_daemon_set, apps.patch_namespaced_daemon_set)
+            case _:
+                assert_never(kind)
 
     def watch(
         self, listing: Any, namespace: str, seconds: float, **selection: str
@@ -127,7 +159,7 @@ class Api:
         except (urllib3.exceptions.HTTPError, OSError) as error:
             text = f"{what}: {type(error).__name__}; is its API reachable?"
             raise Unavailable(Code.CLUSTER_UNAVAILABLE, text) from None
-        except (ValueError, RecursionError, TypeError, AttributeError) as error:
+        except STRANGE as error:
             # What the SDK makes of an answer that is none of this API's: a proxy's in front of it,
             # perhaps, while it starts.
             text = f"{what}: {type(error).__name__}; what answers is no Kubernetes API"
@@ -164,6 +196,7 @@ def refusal(what: str, status: int, document: object, retry_after: str | None) -
         text += "; is its API reachable, and its authority the right one?"
     if status == 404 and "NotFound" not in text:
         # Not the API's word on the object: it does not serve this path yet, or a proxy answers.
+        text += "; is that kind installed there, or does a proxy answer?"
         return Unavailable(Code.CLUSTER_UNAVAILABLE, text)
     return http_status.error(CODES, text, status, retry_after)
 

@@ -6,28 +6,29 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from kubernetes import client
-from kubernetes.client.exceptions import ApiException
 
 from rotation.decisions import ownership
 from rotation.edges.cluster import events, patches
 from rotation.edges.cluster.client import MERGE, STRATEGIC, TIMEOUT, resource_version, uid_of
 from rotation.edges.cluster.patches import Note
 from rotation.edges.cluster.pods import claim_of, maker_of, name_of, pod_of
-from rotation.edges.cluster.rollouts import deployment_of, query, revision_of
+from rotation.edges.cluster.races import revision_of, swapped
+from rotation.edges.cluster.rollouts import deployment_of, query
+from rotation.edges.cluster.singles import exchanged_of, single_of
 from rotation.model.errors import Missing
 from rotation.model.reasons import Code
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from rotation.contracts.pods import Exchanged
     from rotation.edges.cluster.client import Api
-    from rotation.model.targets import DeploymentTarget, SecretKeyTarget
+    from rotation.model.targets import DeploymentTarget, SecretKeyTarget, SlotSecretTarget
     from rotation.model.wire import JsonObject
-    from rotation.model.world import Deployment, Maker, Pod, Template
+    from rotation.model.world import Deployment, Maker, Pod, Slot, Template
     from rotation.secrecy import Secret
 
 SET = "ReplicaSet"
-RACES = 5  # with those who write a status, until the step begins anew
 
 
 class Deployments:
@@ -38,8 +39,9 @@ class Deployments:
 
     def deployment(self, target: DeploymentTarget) -> Deployment | None:
         try:
-            with self._api.translated("read", f"Deployment {target}"):
-                answer: Any = self._api.apps.read_namespaced_deployment(
+            with self._api.translated("read", f"{target.kind} {target}"):
+                read = self._api.of(target.kind).read
+                answer: Any = read(
                     target.name,
                     target.namespace,
                     _preload_content=False,
@@ -47,7 +49,9 @@ class Deployments:
                 )
                 # The text too: the SDK leaves out what it does not know, and a template is copied.
                 text, form = answer.data.decode(), answer.headers.get("content-type")
-                seen = self._api.client.deserialize(text, "V1Deployment", form)
+                seen: Any = self._api.client.deserialize(text, f"V1{target.kind}", form)
+                if target.kind != "Deployment":
+                    return single_of(target.kind, seen, json.loads(text))
                 return deployment_of(seen, json.loads(text))
         except Missing:
             return None
@@ -137,6 +141,43 @@ class Deployments:
         note = Note(by, "SlotScaled", f"scaled to {_pods(replicas)}") if by else None
         self._patch("scale", target, body, revision, note)
 
+    def exchanged(self, target: SlotSecretTarget) -> Exchanged | None:
+        try:
+            with self._api.translated("read", f"Secret {target}"):
+                seen = self._api.core.read_namespaced_secret(
+                    target.name, target.namespace, _request_timeout=TIMEOUT
+                )
+                return exchanged_of(seen, target)
+        except Missing:
+            return None
+
+    def exchange(
+        self,
+        target: SlotSecretTarget,
+        slot: Slot,
+        login: tuple[str, Secret],
+        *,
+        version: str,
+        revision: str,
+        by: str,
+    ) -> None:
+        did = f"wrote the login of {slot}, of secret version {version}"
+        body = patches.exchange(target, slot, *login)
+        self._patch_secret(
+            "exchange the login in",
+            target,
+            patches.with_metadata(body, revision, Note(by, "LoginExchanged", did)),
+        )
+
+    def fence_secret(self, target: SlotSecretTarget, token: str) -> None:
+        self._patch_secret("fence", target, patches.fence(token))
+
+    def restart(
+        self, target: DeploymentTarget, *, version: str, exchange: str, revision: str, by: str
+    ) -> None:
+        note = Note(by, "PodsRestarted", f"restarts its pods with secret version {version}")
+        self._patch("restart", target, patches.restart(version, exchange), revision, note)
+
     def watch(
         self, target: DeploymentTarget, until: Callable[[Deployment], bool], seconds: float
     ) -> Deployment:
@@ -183,11 +224,24 @@ class Deployments:
                     break
         return sorted(names)
 
+    def _patch_secret(self, verb: str, target: SlotSecretTarget, body: JsonObject) -> None:
+        """Changes a Kubernetes Secret. No Event tells of it: whoever may read Events need not know
+        when a login was exchanged, and the workload's restart has one."""
+        with self._api.translated(verb, f"Secret {target}"):
+            self._api.core.patch_namespaced_secret(
+                target.name,
+                target.namespace,
+                body,
+                field_manager=patches.MANAGER,
+                _content_type=MERGE,
+                _request_timeout=TIMEOUT,
+            )
+
     def _read(self, target: DeploymentTarget) -> client.V1Deployment:
-        """The Deployment as the SDK has it. Raises what the SDK raises."""
-        return self._api.apps.read_namespaced_deployment(
-            target.name, target.namespace, _request_timeout=TIMEOUT
-        )
+        """The Deployment, or what the target's kind is, as the SDK has it. Raises what the SDK
+        raises."""
+        read: Callable[..., client.V1Deployment] = self._api.of(target.kind).read
+        return read(target.name, target.namespace, _request_timeout=TIMEOUT)
 
     def _patch(
         self,
@@ -197,10 +251,10 @@ class Deployments:
         revision: str | None,
         note: Note | None,
     ) -> None:
-        with self._api.translated(verb, f"Deployment {target}"):
+        with self._api.translated(verb, f"{target.kind} {target}"):
             uid = uid_of(self._swapped(target, body, revision, note).metadata)
         if note is not None:
-            told = events.Subject("apps/v1", "Deployment", target.namespace, target.name, uid)
+            told = events.Subject("apps/v1", target.kind, target.namespace, target.name, uid)
             events.tell(self._api, told, note)
 
     def _swapped(
@@ -208,31 +262,23 @@ class Deployments:
     ) -> client.V1Deployment:
         """The Deployment as the patch has made it. Raises what the SDK raises, a conflict too if
         somebody has changed more than its status since the revision."""
-        same, _, version = (revision or "").rpartition("/")
-        for left in reversed(range(RACES)):
-            try:
-                return self._api.apps.patch_namespaced_deployment(
-                    target.name,
-                    target.namespace,
-                    patches.with_metadata(body, version or None, note),
-                    field_manager=patches.MANAGER,
-                    _content_type=STRATEGIC,
-                    _request_timeout=TIMEOUT,
-                )
-            except ApiException as error:
-                if error.status != 409 or revision is None or not left:
-                    raise
-                # Pods that crash change the status faster than traffic is looked at.
-                metadata = self._read(target).metadata
-                now, _, latest = (revision_of(metadata) if metadata else "").rpartition("/")
-                if now != same or latest == version:
-                    raise
-                version = latest
-        raise AssertionError("the last conflict was raised")
+        patch: Callable[..., client.V1Deployment] = self._api.of(target.kind).patch
+        return swapped(
+            lambda version: patch(
+                target.name,
+                target.namespace,
+                patches.with_metadata(body, version, note),
+                field_manager=patches.MANAGER,
+                _content_type=STRATEGIC,
+                _request_timeout=TIMEOUT,
+            ),
+            lambda: revision_of(self._read(target).metadata),
+            revision,
+        )
 
     def _family(self, target: DeploymentTarget) -> Family:
         """What tells the Deployment's pods from others. Raises `Missing`, `Invalid`."""
-        with self._api.translated("read", f"Deployment {target}"):
+        with self._api.translated("read", f"{target.kind} {target}"):
             return Family(self._api, target, self._read(target))
 
     def _pods(self, target: DeploymentTarget, family: Family) -> tuple[list[client.V1Pod], str]:
@@ -265,6 +311,8 @@ class Family:
     def has(self, pod: client.V1Pod) -> bool:
         """Whether a pod is the Deployment's, and not over. Raises what the SDK raises."""
         claim = claim_of(pod)
+        if self._target.kind != "Deployment":
+            return ownership.made_by(claim, self._uid)
         maker = claim.controller
         unknown = maker is not None and maker.uid not in self._sets.keys() | self._gone
         if maker is not None and maker.kind == "ReplicaSet" and unknown:

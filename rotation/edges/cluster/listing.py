@@ -27,7 +27,7 @@ def service_of(service: client.V1Service) -> ServiceSeen:
         raise ValueError("not a Service")
     # A name of elsewhere is all that one has: its selector finds nothing.
     selector = {} if spec.type == "ExternalName" else spec.selector or {}
-    return ServiceSeen(_name(metadata.name), dict(selector))
+    return ServiceSeen(name_of(metadata.name), dict(selector))
 
 
 def slices_in(answer: bytes) -> tuple[SliceSeen, ...]:
@@ -40,7 +40,7 @@ def _slice(seen: Any) -> SliceSeen:
     metadata = seen.get("metadata") or {}
     labels = metadata.get("labels") or {}
     return SliceSeen(
-        name=_name(metadata.get("name")),
+        name=name_of(metadata.get("name")),
         service=labels.get(SERVICE_NAME),
         derived=labels.get(MANAGED_BY) == CONTROLLER,
         endpoints=tuple(_endpoint(each) for each in seen.get("endpoints") or []),
@@ -53,8 +53,8 @@ def _endpoint(seen: Any) -> Endpoint:
     return Endpoint(tuple(map(str, seen.get("addresses") or [])), None if pod is None else str(pod))
 
 
-def _name(name: object) -> str:
+def name_of(name: object) -> str:
     """A name that may stand in records. Raises `ValueError` for any other."""
     if not isinstance(name, str) or not NAME.fullmatch(name):
-        raise ValueError("not the name of a Service or an EndpointSlice")
+        raise ValueError("not the name of an object in a namespace")
     return name

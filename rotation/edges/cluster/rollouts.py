@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-import zlib
 from typing import TYPE_CHECKING, Any
 
 from kubernetes import client
 
 from rotation.decisions.selectors import OPERATORS
 from rotation.edges.cluster import patches
-from rotation.edges.cluster.client import resource_version
+from rotation.edges.cluster.races import revision_of
 from rotation.model.errors import Invalid
 from rotation.model.reasons import Code
 from rotation.model.world import Deployment, Requirement, Selector, Template
@@ -35,8 +34,9 @@ RESOURCES = "pods|count/pods|cpu|memory|requests.cpu|requests.memory|limits.cpu|
 AMOUNT = re.compile(rf"(?:^|[ ,])({RESOURCES})=(\d{{1,12}}(?:\.\d{{1,6}})?[A-Za-z]{{0,2}})(?=,|$)")
 COUNTS = re.compile(r"requested: ([^:]*), used: ([^:]*), limited: ([^:]*)$")
 LONGEST_MESSAGE = 2000
-# Anybody may have written the annotation.
+# Anybody may have written the annotations.
 VERSION = re.compile(r"[0-9A-Za-z]{1,64}", re.ASCII)
+EXCHANGE = re.compile(r"[0-9A-Za-z._-]{1,200}", re.ASCII)
 
 
 def deployment_of(seen: client.V1Deployment, document: JsonObject | None = None) -> Deployment:
@@ -58,28 +58,17 @@ def deployment_of(seen: client.V1Deployment, document: JsonObject | None = None)
         total=status.replicas or 0,
         observed=(status.observed_generation or 0) >= (metadata.generation or 0),
         images=_images(spec.template.spec),
-        version=_known_version((labelled.annotations or {}).get(patches.VERSION)),
+        version=known_version((labelled.annotations or {}).get(patches.VERSION)),
         failure=_word(failure) if failure else None,
         refusal=_refusal(failure.message or "") if failure else None,
         paused=bool(spec.paused),
-        selector=_selector(seen),
+        selector=selector_of(seen),
         labels=dict(labelled.labels or {}),
         template=_template(document) if document else None,
         revision=revision_of(metadata),
+        restarted=exchange_in(labelled.annotations or {}),
+        stays="its rollout is paused" if spec.paused else None,
     )
-
-
-def revision_of(metadata: client.V1ObjectMeta) -> str:
-    """A Deployment's revision: which one it is, in which generation, and what a rotation last did
-    to it; a slash, and its version.
-
-    The version changes with each word of a controller on its status too, and the generation does
-    not: https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions
-    """
-    notes = metadata.annotations or {}
-    did = zlib.crc32(repr([notes.get(patches.ROTATION), notes.get(patches.DID)]).encode())
-    same = f"{metadata.uid or ''}.{metadata.generation or 0}.{did:08x}"
-    return f"{same}/{resource_version(metadata)}"
 
 
 def _template(document: JsonObject) -> Template:
@@ -88,15 +77,22 @@ def _template(document: JsonObject) -> Template:
     return Template(spec.get("template") or {}, spec.get("strategy"))
 
 
-def _known_version(annotation: str | None) -> str | None:
+def known_version(annotation: str | None) -> str | None:
     """The version that an annotation names; None if it names none that a vault could have made."""
     known = isinstance(annotation, str) and VERSION.fullmatch(annotation)
     return annotation if known else None
 
 
+def exchange_in(notes: dict[str, str]) -> str | None:
+    """The exchange that a pod template's annotations name; None if they name none that a rotation
+    could have written."""
+    named = notes.get(patches.RESTARTED)
+    return named if isinstance(named, str) and EXCHANGE.fullmatch(named) else None
+
+
 def query(seen: client.V1Deployment) -> str:
     """The Deployment's selector of pods, as queries take it. Raises `Invalid` for a strange one."""
-    return ",".join(_queries(_selector(seen)))
+    return ",".join(_queries(selector_of(seen)))
 
 
 def _queries(selector: Selector) -> Iterator[str]:
@@ -113,7 +109,7 @@ def _queries(selector: Selector) -> Iterator[str]:
                 yield f"!{key}"
 
 
-def _selector(seen: client.V1Deployment) -> Selector:
+def selector_of(seen: client.V1Deployment) -> Selector:
     """The requirements of the Deployment's selector. Raises `Invalid` without any."""
     # The SDK takes it that there always is one; a server may say otherwise.
     asked: Any = getattr(seen.spec, "selector", None)

@@ -1,4 +1,7 @@
-"""Moves traffic by the selectors of Services, and asks workloads through the service proxy."""
+"""Moves traffic by the selectors of Services, and asks workloads through the service proxy.
+
+What HTTPRoutes are about is left to `rotation.edges.cluster.routes`.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +16,10 @@ from rotation.edges.bounded import within
 from rotation.edges.cluster import events, listing, patches
 from rotation.edges.cluster.client import MERGE, TIMEOUT, refusal, resource_version, uid_of
 from rotation.edges.cluster.patches import Note
+from rotation.edges.cluster.routes import HttpRoutes
 from rotation.model.errors import Conflict, Invalid, Missing, Unavailable
 from rotation.model.reasons import Code
+from rotation.model.targets import RouteTarget
 from rotation.model.world import PLAIN, Answer, Route, Routing, shown_slot
 
 if TYPE_CHECKING:
@@ -23,9 +28,9 @@ if TYPE_CHECKING:
     from kubernetes import client
 
     from rotation.edges.cluster.client import Api
-    from rotation.model.targets import ServiceTarget
+    from rotation.model.targets import ServiceTarget, TrafficTarget
     from rotation.model.wire import JsonObject
-    from rotation.model.world import Manner, Slot
+    from rotation.model.world import Manner, RouteSeen, Slot
 
 LONGEST_BODY = 64 * 1024
 # What the API server says where its proxy did not reach a pod (run: 1.35). The first words that fit
@@ -60,8 +65,11 @@ class Services:
 
     def __init__(self, api: Api) -> None:
         self._api = api
+        self._http_routes = HttpRoutes(api)
 
-    def route(self, target: ServiceTarget) -> Route | None:
+    def route(self, target: TrafficTarget) -> Route | None:
+        if isinstance(target, RouteTarget):
+            return self._http_routes.route(target)
         try:
             with self._api.translated("read", f"Service {target}"):
                 service = self._api.core.read_namespaced_service(
@@ -93,6 +101,20 @@ class Services:
             )
             return Routing(seen, listing.slices_in(answer.data))
 
+    def http_routes(self, namespace: str) -> tuple[RouteSeen, ...]:
+        return self._http_routes.listed(namespace)
+
+    def shift(
+        self,
+        target: RouteTarget,
+        to: Slot,
+        share: int,
+        *,
+        revision: str | None = None,
+        by: str | None = None,
+    ) -> None:
+        self._http_routes.shift(target, to, share, revision=revision, by=by)
+
     def move(
         self,
         target: ServiceTarget,
@@ -121,7 +143,10 @@ class Services:
             told = events.Subject("v1", "Service", target.namespace, target.name, uid)
             events.tell(self._api, told, note)
 
-    def fence(self, target: ServiceTarget, token: str) -> None:
+    def fence(self, target: TrafficTarget, token: str) -> None:
+        if isinstance(target, RouteTarget):
+            self._http_routes.fence(target, token)
+            return
         with self._api.translated("fence", f"Service {target}"):
             self._patch(target, patches.fence(token))
 
