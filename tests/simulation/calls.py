@@ -70,6 +70,7 @@ class FaultyCalls:
         fault = self._draw(target, what, writes=False)
         self._before(fault, f"{target} {what}")
         self.stale += fault.kind == "stale"
+        self._world.advance()
         result = effect(STALE if fault.kind == "stale" else 0.0)
         if self.fibers.current is not None:
             self.fibers.current.saw(what)
@@ -84,10 +85,12 @@ class FaultyCalls:
         fiber = self.fibers.current
         if fiber is not None and fiber.late and what.startswith("put "):
             raise CutOff  # Key Vault has no conditional write: see docs/simulation.md
+        self._world.advance()
         result = effect() if change is None else self._changed(fiber, what, effect, change)
         if fiber is not None:
             fiber.looks.clear()
         self._story.tell(_who(fiber), "did %s %s", target, what)
+        self._checker.in_place(fiber, what)
         self._checker.look(fiber, what)
         self._after(fault, f"{target} {what}")
         return result

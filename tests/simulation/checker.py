@@ -10,14 +10,16 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from rotation.model.world import SLOTS
 from tests.memory.owner import Owner
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from datetime import datetime
 
     from rotation.config import Credential, Workload
-    from rotation.model.targets import ServiceTarget
+    from rotation.model.targets import TrafficTarget
+    from rotation.model.world import Slot
     from tests.memory.calls import Change
     from tests.memory.clock import Clock
     from tests.memory.world import World
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 
 INVARIANTS = {
     1: "the role that serves can log in with its secret's current version",
-    2: "nothing that serves is scaled down, disabled or altered",
+    2: "nothing that serves is scaled down, disabled or altered but as its owner chose by inPlace",
     3: "no password crosses",
     4: "a step may run twice or be cut off anywhere",
     5: "one rotation per credential",
@@ -37,6 +39,7 @@ INVARIANTS = {
     10: "no release is undone, and no changed file passed over, unless the record says so",
     11: "nobody waives who may not approve, nor what nobody may waive",
     12: "what nothing calls works in one slot once a decision is asked for, as its owner chose",
+    13: "no run of CronJobs is done twice, and none loses its login before its end",
 }
 
 
@@ -48,6 +51,12 @@ class Violation:
 
     def __str__(self) -> str:
         return f"invariant {self.invariant} ({INVARIANTS[self.invariant]}): {self.text}"
+
+
+def _names(workload: Workload, slot: Slot) -> list[str]:
+    """The names by which calls tell that they are about a slot of the workload."""
+    own = workload.cron_job(slot) if workload.cron_jobs else workload.deployment(slot)
+    return [str(own), str(workload.standby)]
 
 
 class Checker:
@@ -124,11 +133,14 @@ class Checker:
         slot, workloads = change.owner.slot, self.credential(change.owner.credential).workloads
         if change.kind == "raises" or fiber.activity == "level":
             workloads = [
-                one
-                for one in workloads
-                if f" {one.deployment(slot)} " in verb or f" {one.standby} " in verb
+                one for one in workloads if any(f" {name} " in verb for name in _names(one, slot))
             ]
-        return {str(target) for workload in workloads for target in workload.productions}
+        return {
+            str(target)
+            for workload in workloads
+            for target in (*workload.productions, workload.exchanged)
+            if target is not None
+        }
 
     def _superseded(self, owner: Owner, verb: str) -> bool:
         """A version was disabled that the slot's role does not log in with any more."""
@@ -164,8 +176,10 @@ class Checker:
         record = self.record(rotation)
         owner = self._owner(record["credential"], record["active"])
         for workload in self.credential(owner.credential).workloads:
+            if not workload.stops:
+                continue
             pods = self.world.clusters[workload.cluster].pods(workload.deployment(owner.slot))
-            if workload.stops and pods and untouched(owner):
+            if pods and untouched(owner):
                 self.fail(12, f"{rotation} asks while {', '.join(pods)} still work")
 
     def look(self, fiber: Fiber | None, verb: str) -> None:
@@ -181,9 +195,10 @@ class Checker:
 
     def _seen_since(self, fiber: Fiber | None, invariant: int) -> datetime | None:
         """From when on damage excuses an execution. Going back asks ready pods and no login: what
-        others have done to that is theirs, whenever they did it."""
+        others have done to that is theirs, whenever they did it. So is what keeps Jobs from their
+        login, which begin by themselves."""
         went_back = fiber is not None and fiber.activity == "swap_back" and invariant == 1
-        return None if fiber is None or went_back else fiber.began
+        return None if fiber is None or went_back or invariant == 13 else fiber.began
 
     def _broken(self) -> list[tuple[int, str, Owner, str]]:
         """The invariants that do not hold: number, what it is about, the slot at fault, and
@@ -192,10 +207,67 @@ class Checker:
         for name, _, workload in self.world.workloads():
             for target in workload.productions:
                 found += self._broken_at(name, workload, target)
+            if workload.in_place:
+                found += self._broken_in_place(name, workload)
+        return [*found, *self._broken_runs()]
+
+    def _broken_runs(self) -> Iterator[tuple[int, str, Owner, str]]:
+        """The same, of CronJobs and their Jobs."""
+        roles = self.world.database.roles
+        for cluster in self.world.clusters.values():
+            schedules = cluster.schedules
+            for moment in schedules.both:
+                owner = self.world.owners[next(iter(schedules.found.values())).role]
+                yield 13, f"both {moment}", owner, "both CronJobs of a pair are not suspended"
+            for role, text in schedules.wrong:
+                yield 13, text, self.world.owners[role], text
+            for job in schedules.refused:
+                if self.world.owners[job.role].credential in self.world.spoiled:
+                    continue  # from the beginning
+                text = f"Job {job.name} could not log in as {job.role}"
+                yield 13, f"{job.name} {job.created}", self.world.owners[job.role], text
+            for role, _, job in schedules.sessions():
+                if not roles[role].login:
+                    text = f"the login of Job {job.name} was taken away while it runs"
+                    yield 13, f"{job.name} {job.created}", self.world.owners[role], text
+
+    def _broken_in_place(self, name: str, workload: Workload) -> list[tuple[int, str, Owner, str]]:
+        """The same, of a workload in place: whichever login a pod has read must work."""
+        found: list[tuple[int, str, Owner, str]] = []
+        cluster, target = self.world.clusters[workload.cluster], workload.exchanged
+        assert target is not None
+        held = cluster.secrets[target.namespace, target.name].slot
+        if held in {"blue", "green"}:
+            owner = self._owner(name, held)
+            problem = self.world.logs_in(owner)
+            if problem:
+                text = f"Secret {target} holds the login of {owner}, and {problem}"
+                found.append((1, f"{target} {held}", owner, text))
+        deployment = cluster.find(workload.deployment("blue"))
+        assert deployment is not None
+        for pod in deployment.pods:
+            role = deployment.role_of(pod)
+            if not pod.gone_at and not self.world.accepted(role, pod.password):
+                text = f"pod {pod.name} has read a login of {role}, which is refused"
+                found.append((8, pod.name, self.world.owners[role], text))
         return found
 
+    def in_place(self, fiber: Fiber | None, verb: str) -> None:
+        """Checks that a workload in place is altered as its owner chose, and in no other way: the
+        login in its Secret, and a restart where it is to restart."""
+        changed = verb.split(" ")
+        for _, _, workload in self.world.workloads():
+            settings, target = workload.in_place, workload.exchanged
+            if fiber is None or settings is None or changed[0] in {"exchange", "fence_secret"}:
+                continue
+            if str(target) in changed[1:2] or (
+                str(workload.deployment("blue")) in changed[1:2]
+                and (changed[0], settings.then) != ("restart", "restart")
+            ):
+                self.fail(2, f"{fiber.name}: {verb} of a workload in place")
+
     def _broken_at(
-        self, name: str, workload: Workload, target: ServiceTarget
+        self, name: str, workload: Workload, target: TrafficTarget
     ) -> list[tuple[int, str, Owner, str]]:
         """The same, of one production Service."""
         found: list[tuple[int, str, Owner, str]] = []
@@ -203,24 +275,26 @@ class Checker:
         service = cluster.service(target)
         if service is None:
             return found
-        if service.slot in {"blue", "green"}:
-            owner = self._owner(name, service.slot)
-            problem = self.world.logs_in(owner)
+        for slot in service.goes:
+            owner = self._owner(name, slot)
+            problem = self.world.logs_in(owner) if slot in SLOTS else None
             if problem:
                 text = f"{owner} serves {target.name} and {problem}"
                 found.append((1, f"{target.name} {owner.slot}", owner, text))
-        routed = cluster.routed(service)
-        problem = None if routed is None else self._request(workload, routed)
-        if routed is not None and problem:
-            owner = self._owner(name, routed)
-            found.append((8, target.name, owner, f"requests to {target.name}: {problem}"))
+        for routed in cluster.routed(service):
+            problem = self._request(workload, routed)
+            if problem:
+                owner = self._owner(name, routed)
+                found.append((8, target.name, owner, f"requests to {target.name}: {problem}"))
         return found
 
     def _owner(self, name: str, slot: str) -> Owner:
         return Owner(name, slot)  # type: ignore[arg-type]  # a selector may hold anything
 
     def _request(self, workload: Workload, routed: str) -> str | None:
-        """Why a request that comes now would fail, or None."""
+        """Why a request that comes now would fail, or None. To CronJobs there are none."""
+        if workload.cron_jobs:
+            return None
         cluster = self.world.clusters[workload.cluster]
         name = next((n for slot, n in workload.deployments.items() if slot == routed), None)
         deployment = cluster.deployments.get((workload.namespace, name or ""))

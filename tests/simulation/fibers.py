@@ -51,7 +51,7 @@ class Fiber:
         self.unit: Activity | None = None
         self.expires: datetime | None = None
         self.lost: Callable[[], None] | None = None  # what comes of its work in a crash
-        self.looks: set[str] = set()  # Services whose slot it has just looked at
+        self.looks: set[str] = set()  # Services and Secrets whose slot it has just looked at
         self.result: Any = None
         self._main = main
         # Its end leads back to the hub, and not to the fiber that may have started it.
@@ -63,10 +63,11 @@ class Fiber:
     def saw(self, what: str) -> None:
         """Notes what the execution has read.
 
-        Only looks at Services may come between a look and a change.
+        Only looks at Services, and at Secrets whose login is exchanged, may come between a look and
+        a change.
         """
         verb, _, rest = what.partition(" ")
-        if verb == "route":
+        if verb in {"route", "exchanged"}:
             self.looks.add(rest.partition(" ")[0])
         else:
             self.looks.clear()

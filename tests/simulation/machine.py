@@ -74,6 +74,7 @@ class Machine:
         self.world.flaw = scenario.flaw
         self.world.database.lag, self.world.database.late = scenario.lag, scenario.late
         self.scenario = scenario
+        self.world.schedule(scenario.runs)
         if scenario.configured:
             self.world.configure()
         if scenario.stale:

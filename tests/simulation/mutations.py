@@ -12,6 +12,7 @@ import msgspec
 
 from rotation import formats
 from rotation.config import kept
+from rotation.decisions import in_place as decided
 from rotation.decisions import ownership, reaching
 from rotation.decisions import plan as planned
 from rotation.decisions.rollout import unready
@@ -24,10 +25,20 @@ from rotation.model.catalogue import Outcome, Progress, Stage, StepName
 from rotation.model.errors import Failure, Invalid, StepFailed
 from rotation.model.reasons import Code
 from rotation.model.record import Decision
-from rotation.model.targets import SecretTarget
+from rotation.model.targets import SecretTarget, SlotSecretTarget
 from rotation.model.world import Drift, other
 from rotation.secrecy import Secret, new_password
-from rotation.steps import guards, login, planning, running, traffic, wayback
+from rotation.steps import (
+    cron_jobs,
+    guards,
+    in_place,
+    jobs,
+    login,
+    planning,
+    running,
+    traffic,
+    wayback,
+)
 from rotation.steps.running import Implementation, Step
 from rotation.steps.wayback import WayBack
 from rotation.story import approval, progress, retrying, workflow, workload
@@ -108,7 +119,29 @@ def goes_by_labels(claim: Claim, *_: object) -> bool:
 
 
 def swaps_at_once(step: Step) -> None:
-    step.traffic.move(step.workload.production, other(step.slot), step.slot)
+    traffic._point(step, {step.workload.production: None}, back=False)  # noqa: SLF001 - without a look
+
+
+def exchanges_whatever_changed(
+    self: guards.Exchange,
+    target: SlotSecretTarget,
+    login: tuple[str, Secret],
+    *,
+    version: str,
+    revision: str,
+) -> None:
+    """Writes into the Secret as it is by now, whoever has changed it since the look."""
+    del revision
+    pods = self._pods
+    found = pods.exchanged(target)
+    latest = found.seen.revision if found else ""
+    rotation = self._rotation
+    pods.exchange(target, self._slot, login, version=version, revision=latest, by=rotation)
+
+
+def one_exchange(rotation: str, _: Slot) -> str:
+    """Calls the way back by the name of the way forward: nothing restarts for it."""
+    return rotation
 
 
 def swaps_one_of_them(step: Step) -> Moved:
@@ -116,6 +149,16 @@ def swaps_one_of_them(step: Step) -> Moved:
     only = {step.workload.production: step.traffic.route(step.workload.production)}
     traffic._point(step, only, back=False)  # noqa: SLF001 - as a swap does
     return Moved()
+
+
+def goes_back_half_way(task: workload.Task) -> Steps[None]:
+    """Leaves the new slot its part of the requests."""
+    if task.times.settle:
+        task.share = 50
+    yield from GOES_BACK(task)
+
+
+GOES_BACK = workload._swap_back  # noqa: SLF001 - what is replaced
 
 
 def uses_the_active_slot(step: Step) -> Staged:
@@ -260,6 +303,14 @@ def final_by_admission(what: str, status: int, message: str) -> EdgeError | None
 admission = client._admission  # noqa: SLF001 - what it knows is kept
 
 
+def makes_two(step: Step) -> None:
+    """Makes each Job once more, as if its name were of the day."""
+    jobs.run(step)
+    later = f"{step.reference.phase}, later"
+    step.reference = msgspec.structs.replace(step.reference, phase=later)
+    jobs.run(step)
+
+
 def waits_for_a_name_nobody_knows(run: Run, asked: Approval) -> Any:
     asked.event = "decision-1"
     run.show()
@@ -301,9 +352,15 @@ def _of(*invariants: int) -> frozenset[int]:
 
 
 # Of a guard's verb without its look, where the run to begin with is not the first.
-FIRST = {"Standby.preview": 94}
+FIRST = {"Standby.preview": 206}
 
 MUTATIONS = (
+    Mutation(
+        "CronJobs are exchanged at once",
+        _of(13),
+        replaced=((cron_jobs, "early", lambda *_: 0.0),),
+        first_seed=41,
+    ),
     # Found by the sweeps: a run that was refused something may need attention for that.
     Mutation(
         "no retries of refusals",
@@ -339,7 +396,7 @@ MUTATIONS = (
         "no proof of a new login through the endpoint",
         _of(9),
         replaced=((login, "_verify_endpoint", nothing),),
-        first_seed=1329,
+        first_seed=44,
     ),
     Mutation(
         "no proof on replicas that the replaced login is gone",
@@ -376,6 +433,12 @@ MUTATIONS = (
         _of(9),
         steps=(("swap", swaps_one_of_them),),
         first_seed=55,
+    ),
+    Mutation(
+        "a way back that leaves the new slot some requests",
+        _of(9),
+        replaced=((workload, "_swap_back", goes_back_half_way),),
+        first_seed=40,
     ),
     Mutation(
         "an exception's text is told",
@@ -527,6 +590,31 @@ MUTATIONS = (
         "replaced workers are not told",
         _of(12),
         replaced=((workflow, "stop", stops_nobody),),
+    ),
+    Mutation(
+        "nobody waits for the pods of a workload in place",
+        _of(1, 8, 9),
+        replaced=((in_place, "_left", nothing),),
+        steps=(("await_login", done),),
+        first_seed=422,
+    ),
+    Mutation(
+        "nothing restarts on the way back",
+        _of(8, 9),
+        replaced=((decided, "exchange_of", one_exchange),),
+        first_seed=12,
+    ),
+    # Found by `unit/test_in_place`, where an exchange is held up.
+    Mutation(
+        "a login is exchanged whatever has changed since",
+        _of(),
+        replaced=((guards.Exchange, "write", exchanges_whatever_changed),),
+    ),
+    Mutation(
+        "a Job is made twice",
+        _of(9),
+        steps=(("run_jobs", makes_two),),
+        first_seed=34,
     ),
     Mutation(
         "a decision that never arrives",

@@ -86,7 +86,7 @@ class Others:
 
     def _workload(self) -> tuple[Owner, Workload, ClusterModel]:
         owner, credential = self._owner()
-        workload = self._rng.choice(credential.workloads)
+        workload = self._rng.choice([one for one in credential.workloads if one.deployments])
         return owner, workload, self._world.clusters[workload.cluster]
 
     def _deployment(self) -> tuple[Owner, ClusterModel, DeploymentState]:
@@ -121,7 +121,7 @@ class Others:
 
     def grows(self) -> None:
         """Lets the load grow: each workload gets more pods in the slot that serves it."""
-        for name, _, workload in self._world.workloads():
+        for name, _, workload in self._world.deployed():
             cluster = self._world.clusters[workload.cluster]
             service = cluster.service(workload.production)
             slot = next((slot for slot in SLOTS if service and service.slot == slot), None)
@@ -151,7 +151,7 @@ class Others:
 
     def moves(self) -> None:
         """Moves the first workload to the other slot, ahead of the rotation."""
-        name, _, workload = next(self._world.workloads())
+        name, _, workload = next(self._world.deployed())
         cluster = self._world.clusters[workload.cluster]
         service = cluster.service(workload.production)
         assert service is not None
@@ -173,7 +173,7 @@ class Others:
             lambda: cluster.roll(found, images, found.version),
             *damaged,
         )
-        for name, _, workload in self._world.workloads():
+        for name, _, workload in self._world.deployed():
             service = self._world.clusters[workload.cluster].service(workload.production)
             slot = next((slot for slot in SLOTS if service and service.slot == slot), None)
             if (name, slot) == owner and workload.deployments[owner.slot] == found.name:
@@ -181,7 +181,7 @@ class Others:
 
     def releases(self) -> None:
         """Releases the application: each workload gets an image of its own where it is served."""
-        for name, _, workload in self._world.workloads():
+        for name, _, workload in self._world.deployed():
             cluster = self._world.clusters[workload.cluster]
             service = cluster.service(workload.production)
             slot = next((slot for slot in SLOTS if service and service.slot == slot), None)
@@ -191,7 +191,7 @@ class Others:
 
     def configures(self) -> None:
         """Releases configuration: each workload gets a variable of its own where it is served."""
-        for name, _, workload in self._world.workloads():
+        for name, _, workload in self._world.deployed():
             cluster = self._world.clusters[workload.cluster]
             service = cluster.service(workload.production)
             slot = next((slot for slot in SLOTS if service and service.slot == slot), None)
@@ -262,7 +262,7 @@ class Others:
 
     def leads_to_what_serves(self) -> None:
         """Adds such a Service to the slot that serves each workload."""
-        for name, _, workload in self._world.workloads():
+        for name, _, workload in self._world.deployed():
             cluster = self._world.clusters[workload.cluster]
             service = cluster.service(workload.production)
             slot = next((slot for slot in SLOTS if service and service.slot == slot), None)
@@ -360,7 +360,7 @@ class Others:
         it does not serve: what begins later has to see that."""
 
         def outage(found: DeploymentState) -> None:
-            for name, credential, workload in self._world.workloads():
+            for name, credential, workload in self._world.deployed():
                 del credential
                 slot = next((s for s, n in workload.deployments.items() if n == found.name), None)
                 if slot is not None:
@@ -427,6 +427,8 @@ def other_deployments(file: Configuration, name: str) -> Configuration:
         workload.model_copy(
             update={"deployments": {slot: f"{workload.name}-{slot}-2" for slot in SLOTS}}
         )
+        if workload.deployments
+        else workload
         for workload in file.credentials[name].workloads
     ]
     return _changed(file, name, workloads=renamed)

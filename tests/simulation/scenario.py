@@ -25,6 +25,16 @@ LIVE: tuple[Live, ...] = get_args(Live)
 
 
 @dataclass(frozen=True)
+class Runs:
+    """How the CronJobs of a scenario run; times are in seconds. What runs ends within `drain`."""
+
+    period: float = 900.0
+    lasts: float = 20.0
+    policy: str = "Allow"
+    deadline: int = 60
+
+
+@dataclass(frozen=True)
 class Scenario:
     """`stale`: the standby Deployments still report that an earlier rollout failed. `strays`: an
     evicted pod and a debug copy have the labels of what serves. `shared`: both slots' Deployments
@@ -44,6 +54,7 @@ class Scenario:
     shared: bool = False
     late: float = 0.0  # of a pooler, in seconds
     configured: bool = False  # what serves has a variable more, where that is in nobody's way
+    runs: Runs = Runs()  # of CronJobs
 
 
 def draw(rng: Random) -> Scenario:
@@ -72,6 +83,19 @@ def draw(rng: Random) -> Scenario:
         shared=rng.random() < 0.02,
         late=another(rng).choice([0.0, 3.0, 100.0, 100.0]),
         configured=another(rng, 1).random() < 0.5,
+        runs=_runs(another(rng, 3)),
+    )
+
+
+def _runs(rng: Random) -> Runs:
+    policy = rng.choice(["Allow", "Allow", "Forbid", "Replace"])
+    # Where none may run beside another one, a swap waits for its end, and not for long.
+    long = [600.0] if policy == "Allow" else []
+    return Runs(
+        period=rng.choice([120.0, 900.0, 3600.0]),
+        lasts=rng.choice([1.0, 45.0, *long]),
+        policy=policy,
+        deadline=rng.choice([30, 60]),
     )
 
 
@@ -92,17 +116,30 @@ def plain(
     template: TemplatePolicy = "refuse",
     *,
     uncalled: bool = False,
+    weights: list[int] | None = None,
+    in_place: bool = False,
+    jobs: bool = False,
+    scheduled: bool = False,
     **more: Any,
 ) -> Scenario:
-    """One credential without surprises, for the sweeps. Its first workload has two Services, and
-    with `uncalled` nothing calls its last one."""
+    """One credential without surprises, for the sweeps. Its first workload has two Services, or
+    HTTPRoutes with `weights`, and with `jobs` a test that is a Job; with `uncalled` nothing calls
+    its last one; with `in_place` one more has no twin, with `scheduled` one more is of CronJobs."""
     deliveries = ["csi", "secret"] * workloads
     found = document("orders", "url", deliveries[:workloads], {"deadline": "7d"})
     found["workloads"][0]["services"] = ["orders-api-grpc"]
     for workload in found["workloads"]:
         workload["template"] = template
+    if jobs:
+        _check(found["workloads"][0], wanted=True)
     if uncalled:
         _uncall(found["workloads"][-1], overlap=False)
+    if weights is not None:
+        _route(found["workloads"][0], weights)
+    if in_place:
+        found["workloads"] += _in_place("orders", Random(3), 1.0)  # noqa: S311 - not a secret
+    if scheduled:
+        found["workloads"].append(_report("orders"))
     return Scenario(
         configuration=configuration({"orders": found}),
         active={"orders": "blue"},
@@ -129,6 +166,7 @@ def _credential(rng: Random, name: str, workloads: int) -> dict[str, Any]:
     if another(rng, 2).random() < 0.1:
         query = {"sql": "select session_user", "value": "{role}", "repeat": 1}
         found["workloads"][0]["tests"].append(query)
+    _check(found["workloads"][0], wanted=another(rng, 7).random() < 0.1)
     if rng.random() < 0.1:
         found["database"]["replicas"] = ["read.example"]
     beside = another(rng)
@@ -141,10 +179,76 @@ def _credential(rng: Random, name: str, workloads: int) -> dict[str, Any]:
         if beside.random() < 0.1:
             workload["otherServices"] = [f"{workload['name']}-metrics"]
         workload["template"] = policies.choices(["refuse", "warn", "sync"], [60, 10, 30])[0]
+    _draw_traffic(rng, found["workloads"])
+    found["workloads"] += _in_place(name, another(rng, 5), 0.12)
+    found["workloads"] += _reports(another(rng, 6), name)
+    return found
+
+
+def _draw_traffic(rng: Random, workloads: list[dict[str, Any]]) -> None:
+    """Lets few workloads be called by nobody, or by HTTPRoutes."""
     uncalled = another(rng, 2)
     if uncalled.random() < 0.12:
-        _uncall(found["workloads"][-1], overlap=uncalled.random() < 0.3)
-    return found
+        _uncall(workloads[-1], overlap=uncalled.random() < 0.3)
+    by_route = another(rng, 3)
+    if by_route.random() < 0.12:
+        _route(workloads[0], by_route.choice([[], [10], [10, 50]]))
+
+
+def _route(workload: dict[str, Any], weights: list[int]) -> None:
+    """Makes a workload one whose requests HTTPRoutes share between its slots' own Services."""
+    if "preview" not in workload:
+        return  # nothing calls it
+    name = workload["name"]
+    for key in ("service", "preview", "services"):
+        workload.pop(key, None)
+    backends = {slot: f"{name}-{slot}" for slot in SLOTS}
+    workload["route"] = {"name": name, "names": [f"{name}-two"], "backends": backends}
+    workload["route"] |= {"weights": weights, "settle": "4s"}
+
+
+def _check(workload: dict[str, Any], *, wanted: bool) -> None:
+    """Gives a workload a test that is a Job, if it is wanted."""
+    if wanted:
+        workload["tests"].append({"job": f"{workload['name']}-check-{{slot}}", "timeout": "20s"})
+
+
+def _in_place(credential: str, rng: Random, chance: float) -> list[dict[str, Any]]:
+    """A workload without a twin, whose login is exchanged; or none."""
+    if rng.random() >= chance:
+        return []
+    name = f"{credential}-ledger"
+    kind = rng.choice(["Deployment", "StatefulSet", "StatefulSet", "DaemonSet"])
+    then = rng.choice(["restart", "restart", "reload"])
+    workload = {
+        "name": name,
+        "cluster": CLUSTERS[rng.randrange(2)],
+        "namespace": credential,
+        "inPlace": {
+            "kind": kind,
+            "name": name,
+            "secret": f"{name}-db",
+            "then": then,
+            "roleKey": "username",
+        },
+        "ready": "120s",
+        "drain": "60s",
+    }
+    return [workload]
+
+
+def _reports(rng: Random, credential: str) -> list[dict[str, Any]]:
+    """In some scenarios a workload of CronJobs."""
+    return [_report(credential)] if rng.random() < 0.15 else []
+
+
+def _report(credential: str) -> dict[str, Any]:
+    """A workload of CronJobs."""
+    name = f"{credential}-report"
+    found = _workload(credential, 0, "csi")
+    del found["preview"], found["deployments"], found["tests"]
+    names = {slot: f"{name}-{slot}" for slot in SLOTS}
+    return found | {"name": name, "service": name, "cronJobs": names, "drain": "15m"}
 
 
 def _uncall(workload: dict[str, Any], *, overlap: bool) -> None:

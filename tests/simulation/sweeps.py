@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import cache
 from random import Random
-from typing import TYPE_CHECKING, cast, get_args
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 from rotation.model.record import Choice
 from tests.simulation import scenario
@@ -63,6 +63,15 @@ DEEDS: dict[str, tuple[Callable[[Others], None], frozenset[str]]] = {
 ENDS: dict[Choice, str] = {"approve": "completed", "reject": "rolled-back"}
 
 
+# Kinds of workloads that a rotation may have one of, by the arguments of `scenario.plain`.
+BESIDE = {
+    "uncalled": "a worker",
+    "jobs": "a test that is a Job",
+    "in_place": "one in place",
+    "scheduled": "CronJobs",
+}
+
+
 @dataclass(frozen=True)
 class Case:
     """One fault at one place: `number` of the call, or of the commit for `before` and `after`.
@@ -73,11 +82,11 @@ class Case:
     answer: Choice
     number: int
     kind: str
-    uncalled: bool = False  # one of the workloads is one that nothing calls
+    beside: str = ""  # one of BESIDE
 
     def __str__(self) -> str:
         what = "commit" if self.kind in COMMIT_KINDS else "call"
-        more = ", with a worker" if self.uncalled else ""
+        more = f", with {BESIDE[self.beside]}" if self.beside else ""
         return f"{self.kind} at {what} {self.number} of a rotation to {self.answer}{more}"
 
     @property
@@ -121,14 +130,20 @@ def commits() -> Iterator[Case]:
             yield from (Case(answer, number, kind) for kind in COMMIT_KINDS)
 
 
-def workers() -> Iterator[Case]:
-    """The same of a rotation with a worker: a case for each call and commit, and each failure."""
+def others() -> Iterator[Case]:
+    """The calls and commits of rotations of other kinds of workloads."""
+    for beside in BESIDE:
+        yield from with_one(beside)
+
+
+def with_one(beside: str) -> Iterator[Case]:
+    """The calls and commits of a rotation in which one workload is of this kind."""
     for answer in CHOICES:
-        made, stored = lengths(answer, uncalled=True)
+        made, stored = lengths(answer, beside)
         for number in range(1, made + 1):
-            yield from (Case(answer, number, kind, uncalled=True) for kind in KINDS)
+            yield from (Case(answer, number, kind, beside) for kind in KINDS)
         for number in range(1, stored + 1):
-            yield from (Case(answer, number, kind, uncalled=True) for kind in COMMIT_KINDS)
+            yield from (Case(answer, number, kind, beside) for kind in COMMIT_KINDS)
 
 
 def deeds() -> Iterator[Case]:
@@ -140,9 +155,9 @@ def deeds() -> Iterator[Case]:
 
 
 @cache
-def lengths(answer: Choice, *, uncalled: bool = False) -> tuple[int, int]:
+def lengths(answer: Choice, beside: str = "") -> tuple[int, int]:
     """How many calls and commits a rotation without a fault has."""
-    run = _run(Scripted(), answer, uncalled=uncalled)
+    run = _run(Scripted(), answer, beside=beside)
     with surrounded(run.machine.checker):
         run.first(confused=False)
     assert run.outcomes() == [ENDS[answer]]
@@ -162,8 +177,13 @@ def met(answer: Choice) -> tuple[Call, ...]:
 def problems(case: Case, *, again: bool = False) -> list[str]:
     """What is wrong with how the case ends; empty if nothing is. `again`: with a second half."""
     template: TemplatePolicy = "sync" if case.kind == "syncs" else "refuse"
-    single, uncalled = case.kind == SINGLE, case.uncalled
-    run = _run(case.plan, case.answer, single=single, uncalled=uncalled, template=template)
+    run = _run(
+        case.plan,
+        case.answer,
+        single=case.kind == SINGLE,
+        beside=case.beside,
+        template=template,
+    )
     checker = run.machine.checker
     if case.kind in DEEDS:
         deed, _ = DEEDS[case.kind]
@@ -219,13 +239,14 @@ def _run(
     answer: Choice,
     *,
     single: bool = False,
-    uncalled: bool = False,
+    beside: str = "",
     template: TemplatePolicy = "refuse",
 ) -> Run:
-    """`single`: each slot has one pod that ends at once, and routes follow at once. `uncalled`:
-    nothing calls one of the workloads."""
+    """`single`: each slot has one pod that ends at once, and routes follow at once. `beside`: what
+    one of the workloads is."""
     rng = Random(0)  # noqa: S311 - a seed that replays
-    drawn = scenario.plain(template=template, uncalled=uncalled)
+    more: dict[str, Any] = {beside: True} if beside else {}
+    drawn = scenario.plain(template=template, **more)
     if single:
         drawn = replace(drawn, replicas=1, times=replace(drawn.times, routes=0.0, grace=0.0))
     run = Run(drawn, rng, plan, story=False)

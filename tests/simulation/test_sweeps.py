@@ -50,10 +50,12 @@ def test_a_crash_at_a_commit(kind: str, half: int) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("first", [0, 7, 29])
-def test_a_worker_whose_pods_end_at_the_swap(first: int) -> None:
-    sample = [case for case in sweeps.workers() if "denied" not in case.kind][first::WORKERS_EVERY]
-    assert len(sample) > 30
+@pytest.mark.parametrize("first", [0, 31])
+@pytest.mark.parametrize("beside", sweeps.BESIDE)
+def test_another_kind_of_workload(beside: str, first: int) -> None:
+    cases = [case for case in sweeps.with_one(beside) if "denied" not in case.kind]
+    sample = cases[first :: 2 * WORKERS_EVERY]
+    assert len(sample) > 15
     assert [problem for case in sample for problem in sweeps.problems(case, again=True)] == []
 
 

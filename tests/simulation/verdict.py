@@ -13,6 +13,10 @@ from tests.memory.world import LEFT
 from tests.simulation.troubles import CODES, unfounded, waives
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rotation.config import Workload
+    from tests.memory.cluster import ClusterModel
     from tests.simulation.run import Run
 
 ENDS = {"completed", "rolled-back", "aborted", "skipped", "refused", "needs-attention"}
@@ -39,6 +43,7 @@ def judge_first(run: Run) -> None:
         _proved(run, rotation, status)
         _due(run, rotation, status)
         _waived(run, rotation, status)
+        _tested(run, rotation, status)
         if not damaged and not machine.checker.late and not machine.calls.stale:
             _cleared(run, rotation, status)
 
@@ -72,11 +77,15 @@ def _said(run: Run, rotation: str, status: dict[str, Any]) -> None:
         for kind in ("releases", "doubts")
         for one in run.status(key).get(kind, ())
     )
-    if status["outcome"] == "needs-attention" or _later(run, rotation):
+    # What one that needs attention has left so, a later one does not have to tell of.
+    given_up = any(run.status(key)["outcome"] == "needs-attention" for key in until)
+    if given_up or _later(run, rotation):
         return
     for workload in world.configuration.credential(name).workloads:
+        if workload.cron_jobs:
+            continue
         image, cluster = run.others.released.get(workload.name), world.clusters[workload.cluster]
-        service = cluster.service(workload.production)
+        service = cluster.service(workload.production) if workload.productions else None
         slot = next((slot for slot in SLOTS if service and service.slot == slot), None)
         found = cluster.find(workload.deployment(slot)) if slot else None
         if image and found and found.images["app"] != image and image not in told:
@@ -92,6 +101,11 @@ def _justified(run: Run, rotation: str, status: dict[str, Any], damaged: list[st
     checker, faults = run.machine.checker, run.machine.checker.permanents
     outcome, credential = status["outcome"], status["credential"]
     full = "database-connections-used-up" in _codes(status)
+    single = any(
+        one.in_place for one in run.machine.world.configuration.credential(credential).workloads
+    )
+    if outcome == "needs-attention" and single and (full or run.others.exhausted):
+        return  # whose way back needs new connections
     if outcome == "needs-attention" and full and not run.others.touched:
         # Nobody but the two slots' pods holds them here, and one of the slots was to be retired.
         checker.fail(9, f"{rotation} is {outcome} for want of connections that it could free")
@@ -107,6 +121,28 @@ def _justified(run: Run, rotation: str, status: dict[str, Any], damaged: list[st
     deeds = [when for owner, when in run.others.touched.items() if owner.credential == credential]
     if not any(when >= began for when in [*deeds, *(when for when, _ in faults)]):
         checker.fail(9, f"{rotation} is {outcome} for no reason: {status['outcomeReason']}")
+
+
+def _tested(run: Run, rotation: str, status: dict[str, Any]) -> None:
+    """Checks that each Job of a rotation was made once before the swap and once after it, and never
+    more than that, however often the step ran."""
+    if status["outcome"] != "completed" or status["releases"]:
+        return
+    steps = [step["step"] for step in status["steps"]]
+    times = steps.count("prepare") + 1
+    world, name = run.machine.world, status["credential"]
+    for workload in world.configuration.credential(name).workloads:
+        made = world.clusters[workload.cluster].jobs.made
+        for test in workload.jobs:
+            assert test.job is not None
+            own = [
+                1
+                for by, cron_job, _ in made
+                if by == rotation and cron_job in test.job.cron_jobs.values()
+            ]
+            if not 2 <= len(own) <= times:
+                text = f"{rotation} has made {len(own)} Jobs of one test, in {times} phases"
+                run.machine.checker.fail(9, text)
 
 
 def _codes(status: dict[str, Any]) -> set[str]:
@@ -253,10 +289,36 @@ def left_of(run: Run, owner: Owner) -> list[str]:
         found.append(f"{len(enabled)} versions of secret {login.secret} are enabled")
     for workload in credential.workloads:
         cluster = world.clusters[workload.cluster]
+        if workload.in_place:
+            found += _uses(run, workload, login.role)
+            continue
+        if workload.cron_jobs:
+            found += _left_of_cron_jobs(cluster, workload, owner)
+            continue
         pods = cluster.pods(workload.deployment(owner.slot))
         if pods:
             found.append(f"pods are left: {', '.join(pods)}")
     return found
+
+
+def _uses(run: Run, workload: Workload, role: str) -> list[str]:
+    """The pods of a workload in place that have a session of a role."""
+    sessions = run.machine.world.clusters[workload.cluster].sessions()
+    name = workload.deployment("blue").name
+    using = [pod.name for each, found, pod in sessions if (each, found.name) == (role, name)]
+    return [f"{', '.join(using)} still use {role}"] if using else []
+
+
+def _left_of_cron_jobs(cluster: ClusterModel, workload: Workload, owner: Owner) -> Iterator[str]:
+    """What is wrong with the CronJobs of a workload, one of whose slots was retired."""
+    for slot in SLOTS:
+        target, retired = workload.cron_job(slot), slot == owner.slot
+        found = cluster.schedules.found[target.namespace, target.name]
+        if found.suspended is not retired:
+            yield f"CronJob {target} is {'not ' if retired else ''}suspended"
+        running = [job.name for job in cluster.schedules.jobs(found) if not job.over]
+        if retired and running:
+            yield f"Jobs are left: {', '.join(running)}"
 
 
 def judge_second(run: Run) -> None:
