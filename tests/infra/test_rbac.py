@@ -16,7 +16,7 @@ from local import world
 from local.cluster.client import read_manifests
 from local.process import ROOT, wait_until
 from local.stack import APP
-from rotation.edges.cluster.patches import OURS, SLOT, allowed
+from rotation.edges.cluster.patches import IN_PLACE, OURS, SLOT, allowed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 
 MANIFEST = world.MANIFESTS / "rbac.yaml"
+# Whose rights stand with an example of their kind.
+OPTED_IN = {"cronjobs", "httproutes", *IN_PLACE}
 # What Kubernetes cannot limit to a name, so that a rule without names is the least there is.
 UNNAMED = {
     ("", "pods", "list"),
@@ -151,7 +153,7 @@ def test_the_guides_table_has_each_verb_and_each_field() -> None:
     """tests/kubernetes/test_rotations.py compares the verbs with a real API server's audit log."""
     table = documented()
     assert {resource: found for resource, (found, _) in table.items()} == verbs(granted())
-    patched = allowed()
+    patched = {name: paths for name, paths in allowed().items() if name not in OPTED_IN}
     assert {resource for resource, (_, fields) in table.items() if fields} == patched.keys()
     for resource, paths in patched.items():
         fields = table[resource][1]
@@ -159,6 +161,17 @@ def test_the_guides_table_has_each_verb_and_each_field() -> None:
             name = path[-2] if path[-1] in {OURS, SLOT, "*"} else path[-1]
             assert name in fields, f"{resource}: {'.'.join(path)}"
         assert ("in the pod template" in fields) == any("template" in path for path in paths)
+
+
+def test_what_an_example_grants_besides_is_all_that_its_kind_needs() -> None:
+    role = next(
+        found
+        for found in read_manifests(world.MANIFESTS / "example" / "report.yaml")
+        if found["kind"] == "Role"
+    )
+    granted = {(r, v) for rule in role["rules"] for r in rule["resources"] for v in rule["verbs"]}
+    own = {("cronjobs", "get"), ("cronjobs", "patch"), ("jobs", "list")}
+    assert granted == {("services", "get"), ("services", "patch"), *own}
 
 
 def test_rules_name_what_they_are_about_wherever_kubernetes_allows_it() -> None:

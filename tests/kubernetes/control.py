@@ -29,8 +29,9 @@ START = 90.0  # seconds: a first start on a busy machine
 GRACE = 15.0  # seconds between SIGTERM and SIGKILL
 CONTROLLERS = (
     *("deployment-controller", "replicaset-controller", "endpoints-controller"),
+    *("statefulset-controller", "daemonset-controller"),
     *("endpointslice-controller", "namespace-controller", "garbage-collector-controller"),
-    *("job-controller", "validatingadmissionpolicy-status-controller"),
+    *("job-controller", "cronjob-controller", "validatingadmissionpolicy-status-controller"),
     *("resourcequota-controller", "disruption-controller"),
 )
 AUDIT = {

@@ -14,6 +14,7 @@ from local.process import wait_until
 from local.stack import APP as IDENTITY
 from rotation.config import Cluster
 from rotation.edges.cluster.client import Api
+from rotation.edges.cluster.cron_jobs import ScheduledJobs
 from rotation.edges.cluster.deployments import Deployments
 from rotation.edges.cluster.services import Services
 from rotation.secrecy import new_password
@@ -47,11 +48,17 @@ def guard(identity: str, **settings: str) -> list[dict[str, Any]]:
 
 
 def rights() -> list[dict[str, Any]]:
-    """Those of rbac.yaml in one namespace, and of people who may do anything."""
+    """Those of rbac.yaml in one namespace, and for a workload in place; and of people who may do
+    anything."""
     roles = [
         role for role in read_manifests(world.MANIFESTS / "rbac.yaml") if role["kind"] == "Role"
     ]
     rules = [rule for role in roles for rule in role["rules"]]
+    opted = world.MANIFESTS / "example" / "report.yaml"
+    rules += [
+        rule for role in read_manifests(opted) if role["kind"] == "Role" for rule in role["rules"]
+    ]
+    rules.append({"apiGroups": ["apps"], "resources": ["statefulsets"], "verbs": ["get", "patch"]})
     everything = {"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}
     group = "rbac.authorization.k8s.io"
     made = [
@@ -127,6 +134,29 @@ def deployment(name: str) -> dict[str, Any]:
     }
 
 
+def cron_job(name: str) -> dict[str, Any]:
+    template = deployment(name)["spec"]["template"]
+    template["spec"]["restartPolicy"] = "Never"
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "CronJob",
+        "metadata": {"name": name, "annotations": {"theirs": "1"}},
+        "spec": {
+            "schedule": "0 3 1 1 *",
+            "startingDeadlineSeconds": 60,
+            "suspend": True,
+            "jobTemplate": {"spec": {"template": template}},
+        },
+    }
+
+
+def stateful_set(name: str) -> dict[str, Any]:
+    made = deployment(name)
+    made["kind"] = "StatefulSet"
+    made["spec"]["serviceName"] = name
+    return made
+
+
 def secret(name: str) -> dict[str, Any]:
     return {
         "apiVersion": "v1",
@@ -144,7 +174,9 @@ def objects() -> list[dict[str, Any]]:
         service("plain", {"app": "plain"}),
         deployment("api-blue"),
         deployment("api-green"),
+        cron_job("report-green"),
         secret("orders-db-green"),
+        stateful_set("ledger"),
     ]
 
 
@@ -163,6 +195,7 @@ class Edge:
 
     traffic: Services
     pods: Deployments
+    cron_jobs: ScheduledJobs
 
 
 class Guarded:
@@ -222,6 +255,7 @@ class Guarded:
             (APP, "Service", "api", {"metadata": {"labels": {"a": "b"}}}),
             (APP, "Deployment", "api-blue", {"spec": {"paused": True}}),
             (APP, "Secret", "orders-db-green", {"immutable": True}),
+            (APP, "CronJob", "report-green", {"spec": {"schedule": "1 3 1 1 *"}}),
         ]
         return all(
             self.patch(user, kind, name, body, dry_run=True).status == 403
@@ -287,11 +321,12 @@ class Guarded:
     def edge(self, user: User = APP) -> Edge:
         """The product's own adapters, signed in as somebody."""
         api = Api("guarded", Cluster(kubeconfig=str(self._kubeconfigs[user.name])), new_password)
-        return Edge(Services(api), Deployments(api))
+        return Edge(Services(api), Deployments(api), ScheduledJobs(api))
 
 
 def path(kind: str, name: str, namespace: str) -> str:
-    version = "apps/v1" if kind == "Deployment" else "v1"
+    versions = {"Deployment": "apps/v1", "StatefulSet": "apps/v1", "CronJob": "batch/v1"}
+    version = versions.get(kind, "v1")
     return path_of({"apiVersion": version, "kind": kind, "metadata": {"name": name}}, namespace)
 
 

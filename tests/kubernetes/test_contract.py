@@ -85,12 +85,28 @@ def test_the_stand_in_is_believed_in_nothing_that_is_not_so(
     theirs = f"{APPS}/replicasets"
     wait_until(lambda: len(control_plane.items(theirs)) == len(THEIRS), 30, "their ReplicaSets")
     before = state(control_plane)
-    variables = {
-        "CONTRACT_KUBECONFIG": str(control_plane.kubeconfig(ADMIN)),
+    outcome = pointed.run("tests/contract/test_cluster.py", variables(control_plane), *REAL_ALONE)
+    assert state(control_plane) == before
+    assert outcome.passed > 50
+    api.close()
+
+
+REAL_ALONE = ("-k", "not memory")
+
+
+def variables(plane: ControlPlane) -> dict[str, str]:
+    return {
+        "CONTRACT_KUBECONFIG": str(plane.kubeconfig(ADMIN)),
         "CONTRACT_NAMESPACE": SPACE,
         "CONTRACT_ECHO_IMAGE": "echo:1",
     }
-    outcome = pointed.run("tests/contract/test_cluster.py", variables, "-k", "not memory")
-    assert state(control_plane) == before
-    assert outcome.passed > 50
+
+
+@needs_binaries
+@pytest.mark.timeout(600)
+def test_nor_of_statefulsets_and_daemonsets(control_plane: ControlPlane, node: Component) -> None:
+    api = control_plane.client(ADMIN)
+    apply(api, bystanders())
+    outcome = pointed.run("tests/contract/test_in_place.py", variables(control_plane), *REAL_ALONE)
+    assert outcome.passed > 20
     api.close()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,7 +17,7 @@ from local.process import ROOT, wait_until
 from rotation.edges.cluster.patches import FENCE, VERSION
 from rotation.model.errors import Denied
 from rotation.model.reasons import Code
-from rotation.model.targets import DeploymentTarget, SecretKeyTarget, ServiceTarget
+from rotation.model.targets import CronJobTarget, DeploymentTarget, SecretKeyTarget, ServiceTarget
 from rotation.model.world import Template
 from rotation.secrecy import Secret
 from tests.kubernetes.conftest import needs_binaries
@@ -41,16 +42,20 @@ def changed(guarded: Guarded) -> Iterator[Guarded]:
 
 PRODUCTION = ServiceTarget(GUARDED, "api", "slot")
 STANDBY = DeploymentTarget(GUARDED, "api-green")
+REPORT = CronJobTarget(GUARDED, "report-green")
 SELECTOR = "this Service's selector belongs to credential rotation"
 EXTERNAL = "a Service of type ExternalName has none"
 METADATA = "changes no metadata but annotations"
 ANNOTATIONS = "changes no annotations but those that start with credential-rotation/"
 SPEC = "changes of a Service's spec no field but the selector"
 SLOT = "changes of a Service's selector only the label of the slot, to blue or green"
+CRON_JOB = "changes of a CronJob no field but suspend and the pod template of its Jobs"
 DEPLOYMENT = "changes of a Deployment no field but replicas and the pod template"
 TEMPLATE = "changes of a pod template only images and annotations that start with"
 POD = "changes of a pod no field but the images of its containers"
 CONTAINER = "changes of a container only its image, and adds, removes and moves none"
+IN_PLACE = "changes of a StatefulSet or DaemonSet no field but the pod template"
+RESTART = "changes of such a pod template only annotations that start with"
 SECRET = "changes of a Secret no field but data"
 KEYS = "takes no key out of a Secret"
 
@@ -61,6 +66,9 @@ def test_each_verb_of_the_app_passes(changed: Guarded) -> None:
     for _ in range(2):
         app.pods.start(STANDBY, replicas=2, images=images, version="v7")
     app.pods.scale(STANDBY, 0)
+    app.cron_jobs.equip(REPORT, images=images, version="v7", revision=None, by="r-1")
+    app.cron_jobs.resume(REPORT, revision=None, by="r-1")
+    app.cron_jobs.suspend(REPORT, datetime.now(UTC), revision=None, by="r-1", fence=True)
     for key in ("password", "another"):
         target = SecretKeyTarget(GUARDED, "orders-db-green", key)
         app.pods.deliver(target, Secret("hunter2"), "v7")
@@ -124,6 +132,29 @@ FOREIGN: list[tuple[str, str, str, Any, str]] = [
         ANNOTATIONS,
     ),
     ("Deployment", "api-blue", "merge", {"spec": {"paused": True}}, DEPLOYMENT),
+    ("CronJob", "report-green", "merge", {"spec": {"schedule": "1 * * * *"}}, CRON_JOB),
+    ("CronJob", "report-green", "merge", {"spec": {"startingDeadlineSeconds": None}}, CRON_JOB),
+    (
+        "CronJob",
+        "report-green",
+        "merge",
+        {"spec": {"jobTemplate": {"spec": {"backoffLimit": 9}}}},
+        CRON_JOB,
+    ),
+    (
+        "CronJob",
+        "report-green",
+        "strategic",
+        {"spec": {"jobTemplate": {"spec": {"template": {"spec": {"hostNetwork": True}}}}}},
+        POD,
+    ),
+    (
+        "CronJob",
+        "report-green",
+        "strategic",
+        {"spec": {"jobTemplate": {"spec": web(command=["steal"])["spec"]}}},
+        CONTAINER,
+    ),
     (
         "Deployment",
         "api-blue",
@@ -266,6 +297,30 @@ FOREIGN: list[tuple[str, str, str, Any, str]] = [
         [{"op": "remove", "path": "/spec/template/spec/initContainers"}],
         CONTAINER,
     ),
+    ("StatefulSet", "ledger", "merge", {"spec": {"replicas": 3}}, IN_PLACE),
+    (
+        "StatefulSet",
+        "ledger",
+        "merge",
+        {"spec": {"minReadySeconds": 600}},
+        IN_PLACE,
+    ),
+    ("StatefulSet", "ledger", "merge", pod(serviceAccountName="admin"), RESTART),
+    (
+        "StatefulSet",
+        "ledger",
+        "strategic",
+        pod(containers=[{"name": "web", "image": "other:1"}]),
+        RESTART,
+    ),
+    (
+        "StatefulSet",
+        "ledger",
+        "merge",
+        {"spec": {"template": {"metadata": {"annotations": {"x": "y"}}}}},
+        RESTART,
+    ),
+    ("StatefulSet", "ledger", "merge", {"metadata": {"labels": {"app": "x"}}}, METADATA),
     ("Secret", "orders-db-green", "merge", {"immutable": True}, SECRET),
     ("Secret", "orders-db-green", "merge", {"data": {"host": None}}, KEYS),
     ("Secret", "orders-db-green", "merge", {"data": None}, KEYS),
@@ -290,6 +345,12 @@ def test_the_app_does_no_more(
     assert (answer.status, sentence in answer.message) == (403, True), answer
     assert f"{kind.lower()}s" in answer.message
     assert guarded.get(kind, name) == before
+
+
+def test_it_restarts_a_workload_in_place(guarded: Guarded) -> None:
+    notes = {"credential-rotation/restarted": "r-1.green"}
+    body = {"spec": {"template": {"metadata": {"annotations": notes}}}}
+    assert guarded.patch(APP, "StatefulSet", "ledger", body, "strategic").status == 200
 
 
 def test_a_slot_is_not_given(changed: Guarded) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import json
 import threading
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
@@ -19,31 +20,58 @@ from local.cluster import kinds
 from local.cluster.admission import Admission, Write
 from local.cluster.auth import User
 from local.cluster.errors import ApiError
+from local.cluster.gateway_schemas import HTTP_ROUTE
 from local.cluster.registry import Registry
 from local.cluster.requests import Target
 from local.cluster.store import Store
 from rotation.config import Cluster
 from rotation.edges.cluster.client import Api
+from rotation.edges.cluster.cron_jobs import ScheduledJobs
 from rotation.edges.cluster.deployments import Deployments
 from rotation.edges.cluster.patches import OURS, SLOT, TEMPLATE, VERBS, allowed
+from rotation.edges.cluster.routes import HttpRoutes
 from rotation.edges.cluster.services import Services
-from rotation.model.targets import DeploymentTarget, SecretKeyTarget, ServiceTarget
+from rotation.model.targets import (
+    CronJobTarget,
+    DeploymentTarget,
+    RouteTarget,
+    SecretKeyTarget,
+    ServiceTarget,
+    SlotSecretTarget,
+)
 from rotation.model.world import Template
 from rotation.secrecy import Secret, new_password
-from tests.kubernetes.support import APP, GUARDED, Edge, deployment, guard, secret, service
+from tests.kubernetes import http_routes
+from tests.kubernetes.support import (
+    APP,
+    GUARDED,
+    Edge,
+    cron_job,
+    deployment,
+    guard,
+    secret,
+    service,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from local.cluster.schemas import Schema
+
 Path_ = tuple[str, ...]
 IMAGES = {"web": "orders:2", "init:first": "migrate:2"}
 PRODUCTION = ServiceTarget(GUARDED, "api", "slot")
 STANDBY = DeploymentTarget(GUARDED, "api-blue")
+ROUTE = RouteTarget(GUARDED, "web", "web-blue", "web-green")
+CRON_JOB = CronJobTarget(GUARDED, "report-blue")
 KEY = SecretKeyTarget(GUARDED, "x", "password")
+EXCHANGED = SlotSecretTarget(GUARDED, "x", "password", "username")
+IN_PLACE = DeploymentTarget(GUARDED, "ledger", "StatefulSet")
 CALLS: dict[str, Callable[[Edge], object]] = {
     "move": lambda app: app.traffic.move(PRODUCTION, "blue", "green", revision="7", by="r-1"),
     "fence": lambda app: app.traffic.fence(PRODUCTION, "orders-db-1"),
+    "shift": lambda app: app.traffic.shift(ROUTE, "green", 100, revision="7", by="r-1"),
     "start": lambda app: app.pods.start(
         STANDBY, replicas=2, images=IMAGES, version="v7", revision="7", by="r-1"
     ),
@@ -51,7 +79,21 @@ CALLS: dict[str, Callable[[Edge], object]] = {
         STANDBY, Template({"spec": {}}), replicas=2, version="v7", revision="7", by="r-1"
     ),
     "scale": lambda app: app.pods.scale(STANDBY, 0, revision="7", by="r-1"),
+    "suspend": lambda app: app.cron_jobs.suspend(
+        CRON_JOB, datetime(2027, 3, 1, tzinfo=UTC), revision="7", by="r-1", fence=True
+    ),
+    "resume": lambda app: app.cron_jobs.resume(CRON_JOB, revision="7", by="r-1", fence=True),
+    "equip": lambda app: app.cron_jobs.equip(
+        CRON_JOB, images=IMAGES, version="v7", revision="7", by="r-1"
+    ),
     "deliver": lambda app: app.pods.deliver(KEY, Secret("hunter2"), "v7"),
+    "exchange": lambda app: app.pods.exchange(
+        EXCHANGED, "green", ("orders_green", Secret("h")), version="v7", revision="7", by="r-1"
+    ),
+    "fence_secret": lambda app: app.pods.fence_secret(EXCHANGED, "r-1"),
+    "restart": lambda app: app.pods.restart(
+        IN_PLACE, version="v7", exchange="r-1.green", revision="7", by="r-1"
+    ),
 }
 ALLOWED = allowed()
 PRECONDITION = ("metadata", "resourceVersion")
@@ -67,12 +109,10 @@ def sent() -> Iterator[tuple[str, list[tuple[str, Any]]]]:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             resource = self.path.split("?")[0].split("/")[-2]
             found.append((resource, json.loads(body)))
-            self.answer(original(resource))
+            self.answer(seen(resource))
 
         def do_GET(self) -> None:
-            seen = original(self.path.split("?")[0].split("/")[-2])
-            seen["metadata"]["resourceVersion"] = "7"
-            self.answer(seen)
+            self.answer(seen(self.path.split("?")[0].split("/")[-2]))
 
         def do_POST(self) -> None:
             """Takes the Event of a change."""
@@ -99,9 +139,25 @@ def sent() -> Iterator[tuple[str, list[tuple[str, Any]]]]:
     server.server_close()
 
 
+def seen(resource: str) -> dict[str, Any]:
+    """The original as an API server has it."""
+    found = original(resource)
+    found["metadata"]["resourceVersion"] = "7"
+    return found
+
+
 def changed(body: Any) -> set[Path_]:
     """The paths that a patch writes, in the table's words."""
+    if isinstance(body, list):  # a JSON patch
+        paths = {_pointed(one["path"]) for one in body if one["op"] != "test"}
+        return paths - {PRECONDITION, ("metadata", "annotations")}
     return {_named(path) for path in _leaves(body)} - {PRECONDITION}
+
+
+def _pointed(pointer: str) -> Path_:
+    """The path of a JSON Pointer, in the table's words."""
+    steps = [step.replace("~1", "/").replace("~0", "~") for step in pointer[1:].split("/")]
+    return _named(tuple("*" if step.isdecimal() else step for step in steps))
 
 
 def _leaves(value: Any, path: Path_ = ()) -> Iterator[Path_]:
@@ -135,7 +191,7 @@ def test_the_adapter_sends_what_the_table_says(
 ) -> None:
     address, found = sent
     api = Api("table", Cluster.model_construct(server=address), new_password)
-    CALLS[verb](Edge(Services(api), Deployments(api)))
+    CALLS[verb](Edge(Services(api), Deployments(api), ScheduledJobs(api)))
     ((resource, body),) = found
     assert (resource, changed(body)) == (VERBS[verb].resource, set(VERBS[verb].paths))
 
@@ -144,7 +200,8 @@ def test_the_table_is_about_every_patch_of_the_adapter() -> None:
     """A verb that sends a patch and stands in no row would be one that nothing here looks at."""
     sending = {
         name
-        for name, verb in [*vars(Services).items(), *vars(Deployments).items()]
+        for edge in (Services, HttpRoutes, Deployments, ScheduledJobs)
+        for name, verb in vars(edge).items()
         if callable(verb)
         and any("patch" in used.lower() for used in verb.__code__.co_names)
         and not name.startswith("_")
@@ -154,7 +211,15 @@ def test_the_table_is_about_every_patch_of_the_adapter() -> None:
 
 # -- the guard
 
-KINDS = {"services": kinds.SERVICE, "deployments": kinds.DEPLOYMENT, "secrets": kinds.SECRET}
+KINDS = {
+    "services": kinds.SERVICE,
+    "deployments": kinds.DEPLOYMENT,
+    "statefulsets": kinds.STATEFUL_SET,
+    "daemonsets": kinds.DAEMON_SET,
+    "cronjobs": kinds.CRON_JOB,
+    "secrets": kinds.SECRET,
+    "httproutes": kinds.HTTP_ROUTE,
+}
 # The server sets them, whatever is sent, or cannot be made to change them.
 SERVERS_OWN = {"generation", "managedFields", "resourceVersion"}
 
@@ -183,7 +248,7 @@ def _admission(folder: Path, **settings: str) -> Iterator[Admission]:
 
 
 NEWEST = f"kubernetes-json-schema/v{schemas.latest_version()}-local-strict/_definitions.json"
-ITEMS = {"containers", "initContainers"}
+ITEMS = {"containers", "initContainers", "rules", "backendRefs"}
 MAPS = {"annotations": [OURS + "x", "theirs"], "selector": ["slot", "app"], "data": ["password"]}
 
 
@@ -194,17 +259,49 @@ def definitions() -> dict[str, Any]:
     return dict(found["$defs"])
 
 
+def schema_of(definitions: dict[str, Any], resource: str) -> dict[str, Any]:
+    """The published schema of a resource; of HTTPRoutes what the stand-in has of it, which
+    test_gateway_api.py compares with the published one."""
+    if resource == "httproutes":
+        metadata = definitions["io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"]
+        return {"properties": {"metadata": metadata, "spec": _as_json(HTTP_ROUTE)}}
+    group = {"services": "core", "secrets": "core", "cronjobs": "batch"}.get(resource, "apps")
+    return dict(definitions[f"io.k8s.api.{group}.v1.{KINDS[resource].kind}"])
+
+
+def _as_json(schema: Schema) -> dict[str, Any]:
+    """The fields of a schema, as JSON schemas have them."""
+    made: dict[str, Any] = {
+        "properties": {name: _as_json(inner) for name, inner in schema.fields.items()}
+    }
+    if schema.items is not None:
+        made["items"] = _as_json(schema.items)
+    return made
+
+
 def original(resource: str) -> dict[str, Any]:
     found = {
         "services": service("api", {"app": "api", "slot": "blue"}),
         "deployments": deployment("api-blue"),
+        "statefulsets": deployment("ledger"),
+        "daemonsets": deployment("agent"),
+        "cronjobs": cron_job("report-blue"),
         "secrets": secret("orders-db-blue"),
+        "httproutes": http_routes.route(rules=[{"backendRefs": http_routes.pair(100, 0)}]),
     }[resource]
+    if resource in {"statefulsets", "daemonsets"}:
+        found["kind"] = KINDS[resource].kind
+        found["spec"]["updateStrategy"] = {"type": "RollingUpdate"}
+        if resource == "daemonsets":
+            del found["spec"]["replicas"]
     found.pop("stringData", None)
     if resource == "secrets":
         found["data"] = {"password": "Zm9ybWVy"}
-    if resource == "deployments":
+    if "template" in found.get("spec", {}):
         found["spec"]["template"]["metadata"]["annotations"] = {"theirs": "1"}
+    if resource == "cronjobs":
+        of_jobs = found["spec"]["jobTemplate"]["spec"]["template"]
+        of_jobs["metadata"]["annotations"] = {"theirs": "1"}
     found["metadata"]["annotations"] = {"theirs": "1"}
     return copy.deepcopy(found)
 
@@ -270,9 +367,7 @@ def allows(admission: Admission, resource: str, new: dict[str, Any], old: dict[s
 def test_the_guard_lets_through_what_the_table_says_and_nothing_else(
     admission: Admission, definitions: dict[str, Any], resource: str
 ) -> None:
-    group = "core" if resource != "deployments" else "apps"
-    schema = definitions[f"io.k8s.api.{group}.v1.{KINDS[resource].kind}"]
-    old = original(resource)
+    schema, old = schema_of(definitions, resource), original(resource)
     asked = [
         path
         for path in probes(schema, definitions, list(ALLOWED[resource]))
