@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 # Short enough for tests of what gives up, long enough for a busy machine.
+# Of what takes long and has others like it.
+full = pytest.mark.skipif(
+    os.environ.get("LONG") != "full", reason="another one like it runs; LONG=full runs all"
+)
+
 QUICK: dict[str, Any] = {
     "retry": {"patience": "8s", "compensation": "60s"},
     "drain": "5s",

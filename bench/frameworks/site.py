@@ -11,9 +11,11 @@ from bench.frameworks import building
 from bench.product import SLOTS
 from bench.script import STRATEGIC
 from local import world
+from local.cluster.client import apply, read_manifests
 from local.cluster.egress import ANNOTATION
 from local.process import wait_until
-from local.stack import Options, Stack
+from local.stack import APP, Options, Stack
+from local.stack.provisioner import PODS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,11 +24,13 @@ if TYPE_CHECKING:
 
 WORKLOAD = "api"
 NAMESPACE = world.WORKLOADS[WORKLOAD]
+GATEWAYS = f"/apis/gateway.networking.k8s.io/v1/namespaces/{NAMESPACE}/gateways"
 START = 180.0  # seconds until an application's pods are ready, at most
 
 
-def stack(directory: Path) -> Stack:
+def stack(directory: Path, *, routed: bool = False) -> Stack:
     """A stack whose credential has one workload; the other's pods are taken down once it runs.
+    `routed`: its clients come through a Gateway.
 
     No test names the role: which login its pods use is proved by their sessions, as with an
     application that nobody has changed for a rotation.
@@ -37,14 +41,24 @@ def stack(directory: Path) -> Stack:
         "tests": tests,
         "ready": f"{START:.0f}s",
     }
+    if routed:
+        backends = {slot: f"{WORKLOAD}-{slot}" for slot in SLOTS}
+        workload["otherServices"] = [workload.pop("service"), workload.pop("preview")]
+        workload["route"] = {"name": WORKLOAD, "backends": backends}
     return Stack(directory, Options(replicas=1, credential={"workloads": [workload]}))
 
 
 class Site:
     """The one workload of a stack that runs. Made once for each stack."""
 
-    def __init__(self, running: Stack) -> None:
+    def __init__(self, running: Stack, *, routed: bool = False) -> None:
         self.stack = running
+        self._routed = routed
+        if routed:
+            found = read_manifests(world.MANIFESTS / "example" / "api-route.yaml")
+            own: dict[str, Any] = {"app": APP.principal_id, "pods": PODS.client_id}
+            made = [world.localised(one, running.addresses, **own) for one in found]
+            apply(running.owner.kubernetes, made)
         self._apps = AppsV1Api(running.owner.kubernetes)
         self._set: set[str] = set()  # variables of the application that is there
         other, space = next(item for item in world.WORKLOADS.items() if item[0] != WORKLOAD)
@@ -56,6 +70,9 @@ class Site:
 
     @property
     def url(self) -> str:
+        if self._routed:
+            gateway = self.stack.owner.kubernetes_get(f"{GATEWAYS}/edge")
+            return f"http://127.0.0.1:{gateway['metadata']['annotations']['local/port.http']}"
         return self.stack.owner.service_url(NAMESPACE, WORKLOAD)
 
     def install(self, framework: Framework, shape: Shape) -> None:

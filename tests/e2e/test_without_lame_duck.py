@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from local.stack import Stack
 
 pytestmark = pytest.mark.long
+NOT_YET = {"ready": False}
 KEPT, POOLED = 4, 3  # connections to each workload, at most, of each kind of client
 
 
@@ -62,7 +63,8 @@ def are_new(found: list[dict[str, Any]], seconds: str) -> bool:
     return bool(found) and all(
         pod["metadata"].get("annotations", {}).get("lame-duck") == seconds
         and "deletionTimestamp" not in pod["metadata"]
-        and all(status["ready"] for status in pod["status"].get("containerStatuses", []))
+        # One that was just made has no status yet.
+        and all(one["ready"] for one in pod.get("status", {}).get("containerStatuses", [NOT_YET]))
         for pod in found
     )
 
