@@ -22,9 +22,9 @@ from rotation.edges.cluster.patches import FENCE, ROTATION
 from rotation.model.errors import Conflict, Denied, Missing, Unavailable
 from rotation.model.reasons import Code
 from rotation.model.targets import RouteTarget
-from tests.kubernetes.control import ADMIN
+from tests.kubernetes.control import ADMIN, User
 from tests.kubernetes.http_routes import BAD, GOOD, GROUP, backend, pair, route
-from tests.kubernetes.support import APP, FREE, GUARDED, TEAM, TYPES
+from tests.kubernetes.support import APP, FREE, GUARDED, RESCUER, TEAM, TYPES
 
 if TYPE_CHECKING:
     from tests.kubernetes.support import Answer, Guarded
@@ -291,6 +291,51 @@ def test_a_denial_is_told_as_the_guards(web: Guarded) -> None:
     assert team.status == 200
     said = patched(web, {"spec": {"hostnames": ["c.d"]}})
     assert "'credential-rotation-routes'" in said.message
+
+
+GUARD = "credential-rotation/guard"
+LABELLED = {"metadata": {"labels": {GUARD: "on"}}}
+# What a tool sends that has the route in Git: its rules as a whole.
+FROM_GIT = {
+    "without weights": [{"backendRefs": [backend("web-blue"), backend("web-green")]}],
+    "with those of the beginning": [{"backendRefs": pair(100, 0)}],
+    "with a slot alone": [{"backendRefs": [backend("web-blue")]}],
+    "in one of two rules": [{"backendRefs": pair(0, 100)}, {"backendRefs": pair(100, 0)}],
+}
+HARMLESS = {
+    "the same weights": [{"backendRefs": pair(0, 100)}],
+    "another path, and one more backend": [
+        {"matches": [{"path": {"value": "/v2"}}], "backendRefs": [*pair(0, 100), backend("more")]}
+    ],
+}
+
+
+def by(web: Guarded, user: User, body: dict[str, Any]) -> Answer:
+    return web.request(user, "PATCH", where("web"), body, TYPES["merge"])
+
+
+def test_nobody_else_changes_the_weights_of_a_route_with_the_label(web: Guarded) -> None:
+    """Half of the requests would go to a slot without pods."""
+    assert by(web, ADMIN, LABELLED).status == 200
+    web.edge().traffic.shift(TARGET, "green", 100, by="r-1")
+    for name, rules in FROM_GIT.items():
+        said = by(web, TEAM, {"spec": {"rules": rules}})
+        assert (said.status, "belong to credential rotation" in said.message) == (403, True), name
+    said = by(web, TEAM, {"metadata": {"labels": {GUARD: None}}})
+    assert (said.status, "leave it there" in said.message) == (403, True)
+    with pytest.raises(Denied, match="policy credential-rotation-weights") as denied:
+        web.edge(TEAM).traffic.shift(TARGET, "blue", 100)
+    assert denied.value.code == Code.CLUSTER_GUARDED
+    assert weights(read(web))[-1] == [0, 100]
+    for name, rules in HARMLESS.items():
+        assert by(web, TEAM, {"spec": {"rules": rules}}).status == 200, name
+    assert by(web, TEAM, {"spec": {"hostnames": ["a.b"]}}).status == 200
+    web.edge().traffic.shift(TARGET, "blue", 100, by="r-2")
+    assert by(web, RESCUER, {"spec": {"rules": FROM_GIT["without weights"]}}).status == 200
+
+
+def test_without_the_label_they_are_everybodys(web: Guarded) -> None:
+    assert by(web, TEAM, {"spec": {"rules": FROM_GIT["without weights"]}}).status == 200
 
 
 def test_without_the_right_it_is_denied(served: Guarded) -> None:

@@ -47,7 +47,7 @@ CODES = http_status.Codes(
 POLICY = re.compile(
     r"ValidatingAdmissionPolicy "
     r"'(credential-rotation-(?:cronjobs|deployments|in-place|jobs|metadata|routes|secrets"
-    r"|services|traffic))'"
+    r"|services|traffic|weights))'"
 )
 # What stands in a Status' message of these refusals (run: 1.35); others may write it too, and would
 # only change the code.
