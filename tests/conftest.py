@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import settings
 
 from local import engines, world
 from local.stack import Options, Stack
@@ -15,12 +16,16 @@ pytest_plugins = ["tests.canary"]
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# Short enough for tests of what gives up, long enough for a busy machine.
+# On a busy machine any example may take long.
+settings.register_profile("tests", deadline=None)
+settings.load_profile("tests")
+
 # Of what takes long and has others like it.
 full = pytest.mark.skipif(
     os.environ.get("LONG") != "full", reason="another one like it runs; LONG=full runs all"
 )
 
+# Short enough for tests of what gives up, long enough for a busy machine.
 QUICK: dict[str, Any] = {
     "retry": {"patience": "8s", "compensation": "60s"},
     "drain": "5s",

@@ -91,7 +91,7 @@ def _uncalled(file: document.Mapping) -> Iterator[Problem]:
 def _unnamed(file: document.Mapping) -> Iterator[Problem]:
     """A problem for each workload in place that would read another password under the same role."""
     for (_, name), credential in at(file, "credentials", "*"):
-        if _get(credential, "format") not in {None, "password"}:
+        if _get(credential, "format") not in (None, "password"):  # anything may stand there
             continue
         base: document.Path = ("credentials", name)
         for path, workload in at(credential, "workloads", "*", path=base):

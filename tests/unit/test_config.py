@@ -13,10 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rotation import config
-from rotation.config import Configuration, Credential, Section, fields, parse
+from rotation.config import Configuration, Credential, Section, crosscheck, fields, parse
 from rotation.model.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from pydantic import BaseModel
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "credentials.example.yaml"
@@ -915,6 +917,28 @@ PATHS = [path for path, *_ in [*BAD, *GOOD]]
 def test_any_value_anywhere_is_accepted_or_refused(path: str, value: Any, another: Any) -> None:
     file = changed(("credentials.another", another), (path, value))
     assert parsed(yaml.safe_dump(file, allow_unicode=True))
+
+
+def nodes(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The path of everything in a document."""
+    yield path
+    if isinstance(value, dict | list):
+        for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from nodes(inner, (*path, key))
+
+
+@pytest.mark.parametrize("value", [None, {}, [], [[]], {"a": {}}, 1, 1.5, "", True], ids=str)
+def test_what_is_compared_between_sections_may_be_anything(value: Any) -> None:
+    """Of the example, which has every key, each part in turn."""
+    written = yaml.safe_load(EXAMPLE.read_text(encoding="utf-8"))
+    for path in list(nodes(written))[1:]:
+        file = copy.deepcopy(written)
+        *above, last = path
+        inner = file
+        for key in above:
+            inner = inner[key]
+        inner[last] = value
+        crosscheck.problems(file)
 
 
 def test_owner_ignores_case_and_the_last_slash() -> None:
