@@ -14,6 +14,7 @@ from rotation.decisions.ownership import named
 from rotation.decisions.templates import beyond_containers, listed
 from rotation.model.reasons import Code
 from rotation.model.targets import CronJobTarget
+from rotation.model.words import few
 from rotation.model.world import SLOTS, Maker, Slot, other
 
 if TYPE_CHECKING:
@@ -57,8 +58,7 @@ def running(jobs: Iterable[StartedJob]) -> list[str]:
 
 def told(names: Sequence[str]) -> str:
     """Jobs in a text: the first five, and how many there are besides."""
-    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-    return f"jobs still running: {', '.join(names[:5]) or 'none'}{more}"
+    return f"jobs still running: {few(names) or 'none'}"
 
 
 def deadline_problem(cron_job: CronJob) -> str | None:

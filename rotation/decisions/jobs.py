@@ -6,6 +6,7 @@ import hashlib
 from typing import TYPE_CHECKING
 
 from rotation.model.reasons import Code, Reason, reason
+from rotation.model.words import few
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -14,8 +15,10 @@ if TYPE_CHECKING:
 
 # Kubernetes takes 63 characters of a Job's name, and its pods add six of their own.
 LONGEST_NAME = 57
-MOST_NAMES = 5  # in one text
 DIGEST = 10  # characters
+# A pod has its test's time, a Job some more, since a pod that ends by its own deadline leaves its
+# log behind; and the story more than both. In seconds.
+SLACK = 30
 
 
 def run_of(rotation: str, workload: str, slot: str, phase: str, version: str | None) -> str:
@@ -49,8 +52,7 @@ def unfit(template: JobTemplate, routing: Routing) -> Iterator[tuple[Code, str]]
         if service.selector and service.selector.items() <= labels
     )
     if found:
-        more = f" and {len(found) - MOST_NAMES} more" if len(found) > MOST_NAMES else ""
-        names = f"{', '.join(found[:MOST_NAMES])}{more}"
+        names = few(found)
         text = f"pods of CronJob {template.name} would get requests: Service {names} finds them"
         yield Code.JOB_CALLED, text
 

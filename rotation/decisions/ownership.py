@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rotation.model.words import few
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -45,6 +47,4 @@ def unscaled(makers: Iterable[Maker]) -> list[Maker]:
 
 def named(makers: Iterable[Maker]) -> str:
     """The kinds and names of some, in one text."""
-    listed = [f"{maker.kind} {maker.name}" for maker in makers]
-    more = f" and {len(listed) - MOST_NAMES} more" if len(listed) > MOST_NAMES else ""
-    return f"{', '.join(listed[:MOST_NAMES])}{more}"
+    return few([f"{maker.kind} {maker.name}" for maker in makers], MOST_NAMES)

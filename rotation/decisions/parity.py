@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rotation.model.reasons import Code, Reason, reason
+from rotation.model.words import few
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,10 +44,8 @@ def doubts(standby: str, active: str, found: Differences) -> tuple[Reason, ...]:
 
 def _named(found: Sequence[Difference], *, sql: bool = True) -> str:
     """A few differences by name, how many more there are, and the SQL for those that are named."""
-    shown = found[:SHOWN]
-    more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
-    named = f"{', '.join(map(_name, shown))}{more}"
-    levelling = " ".join(filter(None, map(_sql, shown)))
+    named = few([_name(one) for one in found], SHOWN)
+    levelling = " ".join(filter(None, map(_sql, found[:SHOWN])))
     return f"{named}; SQL: {levelling}" if sql and levelling else named
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from rotation.decisions.sessions import network, networks
 from rotation.model.reasons import Code, reason
+from rotation.model.words import few
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from rotation.model.record import KnownBy
     from rotation.model.world import Pod, Session
 
+MOST_NAMES = 3  # in one text
 # The API server says when a pod was made, the database when a session began: their clocks differ.
 CLOCKS = timedelta(minutes=2)
 
@@ -39,7 +41,8 @@ def wrong_login(
     }
     if not clients:
         return None
-    text = f"pods of the slot have sessions of the replaced role {replaced}: at {_listed(clients)}"
+    at = few(sorted(clients), MOST_NAMES)
+    text = f"pods of the slot have sessions of the replaced role {replaced}: at {at}"
     return reason(Code.PROOF_OTHER_ROLE, text)
 
 
@@ -78,7 +81,7 @@ def missing_sessions(
             lacking = [node for node in nodes if network(node) not in clients]
     if not lacking:
         return None
-    text = f"no session of role {role} from {_listed(lacking)} yet"
+    text = f"no session of role {role} from {few(sorted(lacking), MOST_NAMES)} yet"
     return reason(Code.PROOF_MISSING, text)
 
 
@@ -91,10 +94,3 @@ def _may_have_begun_after(session: Session, made: datetime | None) -> bool:
     """Whether a session may have begun after the first pod was created: of one that has no time it
     is not known."""
     return session.since is None or made is None or session.since >= made - CLOCKS
-
-
-def _listed(names: Iterable[str]) -> str:
-    """The first three names, and how many there are besides."""
-    ordered = sorted(names)
-    more = f" and {len(ordered) - 3} more" if len(ordered) > 3 else ""
-    return f"{', '.join(ordered[:3])}{more}"

@@ -8,13 +8,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from rotation.model.reasons import Code
+from rotation.model.words import few
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from rotation.model.world import Endpoint, Pod, Routing, SliceSeen
-
-MOST_NAMES = 5  # in one text
 
 
 class Stranger(NamedTuple):
@@ -112,7 +111,6 @@ def named(others: Iterable[Stranger]) -> Iterator[tuple[Code, str]]:
     for kind in ("Service", "EndpointSlice"):
         names = [one.name for one in ordered if one.kind == kind]
         if names:
-            more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
             plural = "s" if len(names) > 1 else ""
             code = Stranger(kind, names[0]).code
-            yield code, f"{kind}{plural} {', '.join(names[:MOST_NAMES])}{more}"
+            yield code, f"{kind}{plural} {few(names)}"

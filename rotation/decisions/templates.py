@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from rotation.model.words import few
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
@@ -291,8 +293,7 @@ def shown(path: Path) -> str:
 
 def listed(paths: Sequence[str]) -> str:
     """The first of some paths in one text, with how many more there are."""
-    more = len(paths) - MOST
-    return ", ".join(paths[:MOST]) + (f" and {more} more" if more > 0 else "")
+    return few(paths, MOST)
 
 
 def parsed(text: str) -> Path:

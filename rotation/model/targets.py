@@ -23,27 +23,31 @@ class SecretTarget:
 
 
 @dataclass(frozen=True)
-class ServiceTarget:
-    """A Service whose selector has a slot under `label`; `port` is the one that tests use."""
+class Namespaced:
+    """An object of a Kubernetes namespace."""
 
-    kind: ClassVar = "Service"
     namespace: str
     name: str
-    label: str
-    port: str | None = None  # name or number; the Service's first one unless given
 
     def __str__(self) -> str:
         return f"{self.namespace}/{self.name}"
 
 
 @dataclass(frozen=True)
-class RouteTarget:
+class ServiceTarget(Namespaced):
+    """A Service whose selector has a slot under `label`; `port` is the one that tests use."""
+
+    kind: ClassVar = "Service"
+    label: str
+    port: str | None = None  # name or number; the Service's first one unless given
+
+
+@dataclass(frozen=True)
+class RouteTarget(Namespaced):
     """An HTTPRoute whose rules share requests between `blue` and `green`, the slots' own Services
     in its namespace. `steps` are the percentages that a slot gets on the way to all of them."""
 
     kind: ClassVar = "HTTPRoute"
-    namespace: str
-    name: str
     blue: str
     green: str
     steps: tuple[int, ...] = ()
@@ -53,20 +57,15 @@ class RouteTarget:
         """The name of each slot's own Service."""
         return {"blue": self.blue, "green": self.green}
 
-    def __str__(self) -> str:
-        return f"{self.namespace}/{self.name}"
-
 
 # What leads a workload's clients to a slot.
 TrafficTarget: TypeAlias = ServiceTarget | RouteTarget
 
 
 @dataclass(frozen=True)
-class DeploymentTarget:
+class DeploymentTarget(Namespaced):
     """A Deployment, or another kind of workload."""
 
-    namespace: str
-    name: str
     kind: Kind = "Deployment"
 
     @property
@@ -80,16 +79,10 @@ class DeploymentTarget:
         what = f"pod/{pod}" if pod else f"{self.kind.lower()}/{self.name}"
         return f"kubectl describe --namespace {self.namespace} {what}"
 
-    def __str__(self) -> str:
-        return f"{self.namespace}/{self.name}"
-
 
 @dataclass(frozen=True)
-class CronJobTarget:
+class CronJobTarget(Namespaced):
     """A CronJob."""
-
-    namespace: str
-    name: str
 
     @property
     def logs(self) -> str:
@@ -102,45 +95,29 @@ class CronJobTarget:
         at = f"--namespace {self.namespace} cronjob/{self.name}"
         return f"kubectl patch {at} --type merge --patch '{body}'"
 
-    def __str__(self) -> str:
-        return f"{self.namespace}/{self.name}"
-
 
 @dataclass(frozen=True)
-class JobTarget:
+class JobTarget(Namespaced):
     """A Job."""
-
-    namespace: str
-    name: str
 
     @property
     def logs(self) -> str:
         """The command that shows what its pod says. The app itself reads no container's log."""
         return f"kubectl logs --namespace {self.namespace} job/{self.name} --all-containers"
 
-    def __str__(self) -> str:
-        return f"{self.namespace}/{self.name}"
-
 
 @dataclass(frozen=True)
-class SecretKeyTarget:
+class SecretKeyTarget(Namespaced):
     """A key of a Kubernetes Secret."""
 
-    namespace: str
-    name: str
     key: str
-
-    def __str__(self) -> str:
-        return f"{self.namespace}/{self.name}"
 
 
 @dataclass(frozen=True)
-class SlotSecretTarget:
+class SlotSecretTarget(Namespaced):
     """A Kubernetes Secret that holds the login of one slot or of the other: `key` has the value,
     and `role_key` the role's name, if it has one."""
 
-    namespace: str
-    name: str
     key: str
     role_key: str | None = None
 
@@ -149,9 +126,6 @@ class SlotSecretTarget:
         """The command that says which slot's login it holds, with a place for the slot."""
         what = f"kubectl annotate --namespace {self.namespace} secret {self.name}"
         return f"{what} credential-rotation/slot=<the slot whose login it holds>"
-
-    def __str__(self) -> str:
-        return f"{self.namespace}/{self.name}"
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rotation.decisions.jobs import name_of, problem, run_of, unfit, waits
+from rotation.decisions.jobs import SLACK, name_of, problem, run_of, unfit, waits
 from rotation.model import wire
 from rotation.model.activities import Watched
 from rotation.model.errors import Conflict, Invalid, Missing
@@ -29,9 +29,6 @@ if TYPE_CHECKING:
 
 DAY = 86400
 LONGEST_KEPT = 30 * DAY  # seconds
-# A pod has its test's time, a Job some more, since a pod that ends by its own deadline leaves its
-# log behind; and the story more than both. In seconds.
-SLACK = 30
 PHASE = "observe"  # whose Jobs an approver sees
 
 

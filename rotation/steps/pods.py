@@ -9,6 +9,7 @@ from rotation.model.activities import Watched
 from rotation.model.errors import Conflict
 from rotation.model.reasons import Code
 from rotation.model.targets import SecretTarget
+from rotation.model.words import few
 from rotation.model.world import other
 from rotation.steps import cron_jobs, in_place
 from rotation.steps.drift import brought, own_containers
@@ -167,5 +168,4 @@ def await_gone(step: Step) -> Watched:
     if deployment is not None and deployment.replicas > 0:
         _scale_down(step, deployment)
     left = step.pods.watch_gone(step.deployment, step.edges.settings.watch_seconds)
-    more = f" and {len(left) - 5} more" if len(left) > 5 else ""
-    return Watched(not left, f"pods left: {', '.join(left[:5]) or 'none'}{more}")
+    return Watched(not left, f"pods left: {few(left) or 'none'}")

@@ -14,6 +14,7 @@ from rotation.model import wire
 from rotation.model.errors import Denied, EdgeError, Invalid, Unavailable
 from rotation.model.reasons import Code, Reason, reason
 from rotation.model.record import Evidence, SessionCount, TestResult
+from rotation.model.words import few
 from rotation.model.world import SLOTS, other
 from rotation.steps import asking, cron_jobs, exchanging, jobs, strangers
 from rotation.steps.asking import Tried, title
@@ -118,8 +119,7 @@ def using(edges: Readers, credential: Credential, workload: Workload, slot: Slot
     seen = [one for one in sessions(edges, credential) if one.role == role]
     clients = decided.using(seen, origins(workload, {slot: pods}))
     at = {address: pod.name for pod in pods for address in pod.addresses}
-    more = f" and {len(clients) - 5} more" if len(clients) > 5 else ""
-    return ", ".join(at.get(client, client) for client in clients[:5]) + more
+    return few([at.get(client, client) for client in clients])
 
 
 def evidence(step: Step) -> Evidence:

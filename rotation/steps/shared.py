@@ -8,6 +8,7 @@ from rotation.decisions.rollout import named
 from rotation.model.errors import Conflict, Unavailable
 from rotation.model.reasons import Code, reason
 from rotation.model.targets import RouteTarget
+from rotation.model.words import few
 from rotation.model.world import other
 
 if TYPE_CHECKING:
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from rotation.model.targets import ServiceTarget, TrafficTarget
     from rotation.model.world import Route, Slot
     from rotation.steps.running import Step
-
-MOST_NAMES = 5  # in one text
 
 
 def ensure_taken(step: Step) -> None:
@@ -92,10 +91,4 @@ def problems(edges: Readers, workload: Workload) -> Iterator[Reason]:
     found = others(edges, workload)
     if found:
         text = f"workload {workload.name}: requests go to its slots' own Services by HTTPRoute"
-        yield reason(Code.OTHER_ROUTE, f"{text} {listed(found)}, which the file does not name")
-
-
-def listed(names: list[str]) -> str:
-    """Some names in one text."""
-    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
-    return f"{', '.join(names[:MOST_NAMES])}{more}"
+        yield reason(Code.OTHER_ROUTE, f"{text} {few(found)}, which the file does not name")

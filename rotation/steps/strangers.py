@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from rotation.decisions import ownership, reaching
 from rotation.model.errors import Conflict
 from rotation.model.reasons import Code, reason
+from rotation.model.words import few
 from rotation.model.world import SLOTS
 from rotation.steps import shared
 
@@ -57,7 +58,7 @@ def refuse(edges: Readers, workload: Workload, slot: Slot) -> None:
         return
     routes = shared.others(edges, workload)
     if routes:
-        text = f"requests go to slots of {workload.name} by HTTPRoute {shared.listed(routes)}"
+        text = f"requests go to slots of {workload.name} by HTTPRoute {few(routes)}"
         raise Conflict(Code.OTHER_ROUTE, f"{text}, which the file does not name")
     leading, _ = _leading_to(edges, workload, slot, None)
     for code, names in reaching.named(leading):

@@ -28,6 +28,7 @@ from rotation.model.catalogue import (
 from rotation.model.reasons import Reason
 from rotation.model.record import Decision, EvidenceSummary, SessionCount, Waiver
 from rotation.model.wire import Moment
+from rotation.model.words import few
 from rotation.model.world import Slot
 
 if TYPE_CHECKING:
@@ -235,7 +236,12 @@ def _login_fails(reasons: list[Reason]) -> str:
 
 
 def _still_in_use(sessions: list[SessionCount]) -> str:
-    """A sentence that names up to five users of the replaced login."""
-    users = sorted({f"{row.application or 'unnamed'} at {row.client}" for row in sessions})
-    listed = ", ".join(users[:5]) + (f" and {len(users) - 5} more" if len(users) > 5 else "")
-    return f"Sessions that belong to no known workload, and would be ended on approval: {listed}."
+    """Sentences that name up to five users of the replaced login, and what an approval does to
+    them: those of a workload's own pods that stay are waited for."""
+    ended = "Sessions that belong to no known workload, and would be ended on approval"
+    waited = "Sessions of pods that stay, and would be waited for on approval"
+    users: dict[str, set[str]] = {ended: set(), waited: set()}
+    for row in sessions:
+        user = f"{row.application or 'unnamed'} at {row.client}"
+        users[ended if row.workload is None else waited].add(user)
+    return " ".join(f"{words}: {few(sorted(by))}." for words, by in users.items() if by)

@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 import yaml
 from jsonschema import Draft202012Validator, FormatChecker, ValidationError
@@ -19,8 +20,9 @@ from rotation.model import wire
 from rotation.model.activities import Notice, Planned
 from rotation.model.catalogue import PREFIX, Announcement, Outcome
 from rotation.model.reasons import Code, reason
+from rotation.model.record import SessionCount
 from rotation.settings import Settings
-from rotation.telling.messages import announcement, log_event, log_fields
+from rotation.telling.messages import announcement, log_event, log_fields, words
 from rotation.telling.recipients import with_recipients
 from tests.memory import MemoryEdges
 from tests.unit.people import STRONG_KEY
@@ -264,6 +266,22 @@ def test_strangers_on_the_old_login_are_named_and_told_of_once() -> None:
     assert kinds(told).count("StillInUse") == 1
     text = next(e["data"]["text"] for e in told if e["eventType"].endswith("StillInUse"))
     assert "psql at 10.0.0.9, unnamed at local" in text
+
+
+def session(client: str, workload: str | None) -> SessionCount:
+    return SessionCount(role="r", application="a", client=client, sessions=1, workload=workload)
+
+
+def test_what_becomes_of_sessions_is_told_of_each_kind() -> None:
+    """Pods in place stay: their sessions are waited for, and end by themselves."""
+    (notice,) = (n for n in notices(used_by_strangers) if n.kind is Announcement.STILL_IN_USE)
+    both = [session("10.0.0.9", None), *(session(f"10.1.0.{n}", "ledger") for n in range(7))]
+    _, text = words(Announcement.STILL_IN_USE, msgspec.structs.replace(notice, sessions=both))
+    assert text == (
+        "Sessions that belong to no known workload, and would be ended on approval: "
+        "a at 10.0.0.9. Sessions of pods that stay, and would be waited for on approval: "
+        "a at 10.1.0.0, a at 10.1.0.1, a at 10.1.0.2, a at 10.1.0.3, a at 10.1.0.4 and 2 more."
+    )
 
 
 def test_nobody_is_told_of_strangers_that_are_not_there() -> None:

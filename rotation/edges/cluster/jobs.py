@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from kubernetes import client
 from kubernetes.client.exceptions import ApiException
 
+from rotation.decisions.jobs import SLACK
 from rotation.edges.cluster.client import TIMEOUT, resource_version
 from rotation.edges.cluster.patches import MANAGER, OURS, ROTATION
 from rotation.edges.cluster.pods import ENDED, claim_of, pod_of
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from rotation.model.world import JobState, JobWanted
 
 RUN = f"{OURS}run"  # of a Job and of its pod
-SLACK = 30  # seconds that a Job has longer than its pod
 # https://pkg.go.dev/k8s.io/api/batch/v1#pkg-constants: why a Job has failed.
 WHY = {"BackoffLimitExceeded", "DeadlineExceeded", "PodFailurePolicy"}
 
