@@ -130,6 +130,7 @@ def asked(app: Stack) -> str:
     return site.asked(app, by=GRACE)
 
 
+@pytest.mark.long
 def test_a_typed_comment_survives_while_the_page_lives(app: Stack, visit: Open, asked: str) -> None:
     """It asks for progress every two seconds."""
     page = visit(site.mailed(app, asked))
@@ -183,6 +184,7 @@ def test_pages_speak_to_a_screen_reader(app: Stack, visit: Open, asked: str) -> 
     expect(link.get_by_role("region", name="Your decision")).to_be_visible()
 
 
+@pytest.mark.long
 def test_a_page_of_another_site_cannot_frame_or_post(app: Stack, visit: Open, asked: str) -> None:
     page = visit(with_key(app, f"/rotations/{asked}"), refused=True)
     target = app.components["host"].url + with_key(app, f"/rotations/{asked}")

@@ -63,6 +63,7 @@ class TestAborted:
         assert "rotator.sql" in reason
         assert why == {"database-right-missing"}
 
+    @pytest.mark.long
     def test_key_vault_refusing(self, stack: Stack) -> None:
         serving = active(stack)
         match = {"method": "PUT", "path_prefix": f"/secrets/{world.secret(other(serving))}"}

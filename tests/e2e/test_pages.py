@@ -112,6 +112,7 @@ def assert_kept_nowhere(stack: Stack, token: str) -> None:
         assert not any(token in line for line in journal.iterdump())
 
 
+@pytest.mark.long
 def test_links_that_are_not_good_show_and_change_nothing(linked: Stack) -> None:
     rotation = site.asked(linked, by=GRACE)
     hour = timedelta(hours=1)

@@ -160,6 +160,7 @@ class TestRejected:
 
 
 class TestOneAtATime:
+    @pytest.mark.long
     @pytest.mark.guarantee(5)
     def test_duplicate_deliveries_are_one_rotation(self, stack: Stack) -> None:
         """In whichever schema they come: two subscriptions may announce the same version."""
@@ -206,6 +207,7 @@ class TestOneAtATime:
 
 
 class TestSkipped:
+    @pytest.mark.long
     @pytest.mark.long
     def test_an_event_about_the_standby_slot(self, stack: Stack) -> None:
         serving = active(stack)
@@ -326,6 +328,7 @@ def test_traffic_comes_back_to_as_many_pods_as_it_left(stack: Stack) -> None:
     wait_until(lambda: stack.owner.ready("orders", f"api-{before}"), 30, "one pod")
 
 
+@pytest.mark.long
 def test_the_sweep_finds_what_no_event_told(stack: Stack) -> None:
     """The active slot's secret of a fresh stack expires in 20 days; later ones in 90."""
     serving = active(stack)

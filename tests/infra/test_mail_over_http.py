@@ -167,6 +167,7 @@ def run(stack: Stack, event: dict[str, Any], clicks: dict[str, list[str]], **mor
     return made
 
 
+@pytest.mark.long
 @pytest.mark.timeout(300)
 def test_the_first_click_decides_and_every_later_one_is_told_so(stack: Stack) -> None:
     rotation, event = asking(stack)

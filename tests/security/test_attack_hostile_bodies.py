@@ -430,6 +430,7 @@ def test_successes_of_an_api_server(plain: Server, monkeypatch: pytest.MonkeyPat
         assert networks(addresses) is not None
 
 
+@pytest.mark.long
 def test_successes_of_a_vault(
     tls: Server, authority: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:

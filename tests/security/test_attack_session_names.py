@@ -46,6 +46,7 @@ def evidence(stack: Stack, rotation: str) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["api", pytest.param("web", marks=pytest.mark.long)])
 def test_it_is_still_in_use(stack: Stack, name: str) -> None:
     before = active(stack)

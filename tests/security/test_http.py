@@ -95,6 +95,7 @@ def gate(shared_stack: Stack) -> Iterator[str]:
 
 @pytest.mark.usefixtures("gate")
 class TestFuzzed:
+    @pytest.mark.long
     @pytest.mark.guarantee(8)
     @fuzzed
     @given(
@@ -279,6 +280,7 @@ class TestForged:
         assert answer.status == 403
 
 
+@pytest.mark.long
 @pytest.mark.guarantee(6)
 def test_a_form_of_another_rotation(stack: Stack) -> None:
     """Its token is made for one rotation and gate; the one before this has ended."""
