@@ -19,7 +19,7 @@ from rotation.model.errors import Missing, Unavailable
 from rotation.model.reasons import Code
 from rotation.model.targets import CronJobTarget
 from rotation.secrecy import new_password
-from tests.contract.test_cluster import IMAGE, api, asked, component, kubeconfig, space
+from tests.contract.clusters import IMAGE, api, asked, component, kubeconfig, space
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

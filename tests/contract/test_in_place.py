@@ -19,7 +19,7 @@ from rotation.model.errors import Missing, Unavailable
 from rotation.model.reasons import Code
 from rotation.model.targets import DeploymentTarget, SlotSecretTarget
 from rotation.secrecy import Secret
-from tests.contract.test_cluster import (
+from tests.contract.clusters import (
     MemoryPlace,
     Place,
     RealPlace,

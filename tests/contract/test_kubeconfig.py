@@ -12,7 +12,7 @@ from rotation.edges.cluster.client import Api
 from rotation.model.errors import Invalid, Unavailable
 from rotation.model.targets import ServiceTarget
 from rotation.secrecy import Secret
-from tests.contract.test_cluster import SLOT, edge_of
+from tests.contract.clusters import SLOT, edge_of
 
 if TYPE_CHECKING:
     from pathlib import Path
