@@ -61,7 +61,15 @@ def provision(
 def run_sql(
     connection: Connection, name: str, variables: Mapping[str, str]
 ) -> psycopg.Cursor[tuple[Any, ...]]:
-    """Runs a file of `FOLDERS`, and returns what its last statement found.
+    """Runs a file of `FOLDERS`, and returns what its last statement found."""
+    path = next(found for folder in FOLDERS if (found := folder / f"{name}.sql").exists())
+    return run_text(connection, path.read_text(encoding="utf-8"), variables)
+
+
+def run_text(
+    connection: Connection, text: str, variables: Mapping[str, str]
+) -> psycopg.Cursor[tuple[Any, ...]]:
+    """Runs SQL for psql, and returns what its last statement found.
 
     Its :"name" and :'name' are psql's variables; of psql's commands it may begin with a query and
     \\gset, and have \\if with what that found.
@@ -72,8 +80,6 @@ def run_sql(
         wrapped = sql.Identifier(value) if match["quote"] == '"' else sql.Literal(value)
         return wrapped.as_string(connection)
 
-    path = next(found for folder in FOLDERS if (found := folder / f"{name}.sql").exists())
-    text = path.read_text(encoding="utf-8")
     known: dict[str, bool] = {}
     begins = SET.match(text)
     if begins is not None:

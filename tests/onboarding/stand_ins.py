@@ -19,12 +19,11 @@ from azure.keyvault.secrets import SecretClient
 from psycopg import sql
 
 from local.cluster.client import apply, connect, path_of
-from local.postgres.provision import VARIABLE
+from local.postgres.provision import run_text
 from local.process import wait_until
 from local.stack import APP, OwnCredential
 
 if TYPE_CHECKING:
-    import re
     from collections.abc import Sequence
 
 SECONDS = {"s": 1, "m": 60}
@@ -90,12 +89,7 @@ def psql(arguments: Sequence[str]) -> None:
 def _execute(
     connection: psycopg.Connection[tuple[Any, ...]], text: str, variables: dict[str, str]
 ) -> None:
-    def quoted(match: re.Match[str]) -> str:
-        value = variables[match["name"]]
-        wrapped = sql.Identifier(value) if match["quote"] == '"' else sql.Literal(value)
-        return wrapped.as_string(connection)
-
-    cursor = connection.execute(VARIABLE.sub(quoted, text).encode())
+    cursor = run_text(connection, text, variables)
     if cursor.description:
         rows = cursor.fetchall()
         for row in rows:
