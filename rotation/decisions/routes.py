@@ -80,6 +80,7 @@ def seen(
         lacks=tuple(_lacks(rules, target)),
         pending=pending,
         refused=refused,
+        idle=any(not rule.total for rule in rules),
     )
 
 

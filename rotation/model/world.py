@@ -128,6 +128,8 @@ class Route:
     lacks: tuple[str, ...] = field(default=(), compare=False)
     pending: str = field(default="", compare=False)
     refused: bool = field(default=False, compare=False)
+    # A rule of it gives neither slot any weight: somebody has taken both out of it.
+    idle: bool = field(default=False, compare=False)
 
     def selector(self, slot: str) -> dict[str, str] | None:
         """The labels that pods must have once traffic goes to the slot."""

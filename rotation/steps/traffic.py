@@ -94,7 +94,7 @@ def _move(step: Step, *, back: bool) -> Moved:
     came_from = other(step.slot)
     routes = {target: step.traffic.route(target) for target in step.workload.productions}
     if not back:
-        _refuse_what_turned(step, routes)
+        _refuse_what_others_did(step, routes)
     # None goes through a Service that is gone: the move says so.
     shares = [route.share(step.slot) if route else 0 for route in routes.values()]
     there = any(shares)
@@ -120,13 +120,19 @@ def _move(step: Step, *, back: bool) -> Moved:
     return Moved(left=_left_behind(step, back=back))
 
 
-def _refuse_what_turned(step: Step, routes: dict[TrafficTarget, Route | None]) -> None:
-    """Raises `Conflict` for a step forward that begins once the rotation has set about to go back;
-    one that began before meets another revision."""
+def _refuse_what_others_did(step: Step, routes: dict[TrafficTarget, Route | None]) -> None:
+    """Raises `Conflict` for a step forward that begins once the rotation has set about to go back,
+    or somebody has taken both slots out of a rule: a share for one would bring the other back too.
+
+    One that began before meets another revision.
+    """
     for target, route in routes.items():
         if route is not None and route.fence == step.rotation:
             text = f"{target.kind} {target} is on its way back: the slot is about to be taken down"
             raise Conflict(Code.SERVES_TRAFFIC, text)
+        if route is not None and route.idle:
+            text = f"{target.kind} {target} has a rule that gives neither slot any weight"
+            raise Conflict(Code.TRAFFIC_ELSEWHERE, f"{text}; somebody else changed it")
 
 
 def _point(step: Step, routes: dict[TrafficTarget, Route | None], *, back: bool) -> None:

@@ -286,6 +286,7 @@ class ClusterModel:
             lacks=found.lacks,
             pending=found.refused or ("a Gateway has not looked at it" if late else ""),
             refused=bool(found.refused),
+            idle=not any(found.shares.values()),
         )
 
     def seen_http_routes(self, namespace: str) -> tuple[RouteSeen, ...]:

@@ -196,6 +196,15 @@ def test_the_slot_is_what_has_all_the_weight(
     assert (seen.slot, seen.share("blue"), seen.share("green")) == (slot, *weights)
 
 
+def test_one_rule_that_gives_neither_slot_any_weight_is_told() -> None:
+    for rules, idle in (
+        ([pair(100, 0), pair(0, 0)], True),
+        ([pair(100, 0), [backend("other")]], False),
+        ([pair(0, 1)], False),
+    ):
+        assert routes.seen(document(*rules), TARGET).idle is idle
+
+
 @pytest.mark.parametrize(
     ("rules", "lacks"),
     [
@@ -519,6 +528,20 @@ def test_what_was_gone_back_from_between_look_and_move_stays_there(two: World, s
         swap(two.step(share=share))
     assert caught.value.code == Code.TRAFFIC_CHANGED
     assert two.route().slot == "blue"
+
+
+@pytest.mark.parametrize("share", [10, 100])
+def test_what_others_took_both_slots_out_of_is_not_put_back_by_a_step_forward(
+    two: World, share: int
+) -> None:
+    two.cluster.share(two.route("web-internal"), {})
+    with pytest.raises(Conflict, match="web-internal has a rule that gives neither slot") as caught:
+        swap(two.step(share=share))
+    assert caught.value.code == Code.TRAFFIC_ELSEWHERE
+    assert two.route().slot == "blue"
+    assert two.route("web-internal").slot is None
+    swap_back(two.step("blue"))
+    assert [two.route(name).slot for name in ROUTE_NAMES] == ["blue", "blue"]
 
 
 def test_a_release_to_what_is_left_is_not_undone(two: World) -> None:
