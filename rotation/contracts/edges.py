@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from rotation.config import Configuration, Credential
+    from rotation.contracts.access import AccessReader
     from rotation.contracts.cron_jobs import CronJobs, CronJobsReader
     from rotation.contracts.database import Database, DatabaseReader, Entrance, Replica
     from rotation.contracts.jobs import Jobs, JobsReader
@@ -58,6 +59,8 @@ class Readers(Protocol):
 
     def cron_jobs(self, cluster: str) -> CronJobsReader: ...
     def jobs(self, cluster: str) -> JobsReader: ...
+
+    def access(self, cluster: str) -> AccessReader: ...
 
     def fetch(
         self, url: str, timeout: float, manner: Manner = PLAIN, authority: str | None = None

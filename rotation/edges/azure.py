@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from rotation import config
+    from rotation.contracts.access import AccessReader
     from rotation.contracts.cron_jobs import CronJobs
     from rotation.contracts.database import Database, Entrance
     from rotation.contracts.jobs import Jobs
@@ -220,6 +221,11 @@ class AzureEdges:
         from rotation.edges.cluster.jobs import KubernetesJobs
 
         return KubernetesJobs(self._api(cluster))
+
+    def access(self, cluster: str) -> AccessReader:
+        from rotation.edges.cluster.access import Access
+
+        return Access(self._api(cluster))
 
     def _api(self, cluster: str) -> Api:
         """The client of a cluster's API server."""
