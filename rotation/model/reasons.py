@@ -1930,16 +1930,19 @@ class Code(StrEnum):
     )
 
 
-class Reason(Struct, frozen=True):
+class Reason(Struct, frozen=True, omit_defaults=True):
     """Why something failed or was not done.
 
     `text` says so for people, with the non-secret value, and `remedy` what to do about it.
-    `code` is a `Code`, or a text that another release had.
+    `code` is a `Code`, or a text that another release had. Where it is about one object, `object`
+    is its kind and name, and `command` mends it if one does: see `commands`.
     """
 
     code: str
     text: str
     remedy: str = ""
+    object: str = ""
+    command: str = ""
 
 
 CODES = {str(code): code for code in Code}
