@@ -150,6 +150,8 @@ async def overview(
         phase=" ".join(sorted(record.rotation for record in [*running.values(), *needing])),
         recent=[record for record in records if views.where(record) != "nowhere"][:RECENT],
         headline=views.headline,
+        standing=views.standing,
+        severities=views.SEVERITIES,
         number=number,
         last=last,
         total=len(names),

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from rotation.front.credentials import SeenCredential
     from rotation.model.catalogue import Listed, OnDeadline, Outcome, Tone
+    from rotation.model.findings import Severity
     from rotation.model.record import Evidence, KnownBy, Record, SessionCount, ShownRecord
     from rotation.model.wire import Moment
     from rotation.model.world import Slot
@@ -235,12 +236,44 @@ def where(record: Record) -> Listed:
 
 
 @dataclass(frozen=True)
+class Chip:
+    """A few words and their tone."""
+
+    tone: Tone
+    title: str
+
+
+# What a finding means for a rotation.
+SEVERITIES: dict[Severity, Chip] = {
+    "refuses": Chip("bad", "refuses"),
+    "waits": Chip("ask", "waits"),
+    "waived": Chip("calm", "waived"),
+    "tells": Chip("calm", "to know"),
+}
+
+
+def standing(credential: SeenCredential) -> Chip:
+    """How a credential without a rotation stands, by what was found."""
+    severities = {finding.severity for finding in credential.findings}
+    if not credential.slots:
+        return Chip("bad", "cannot be looked at")
+    if credential.active is None:
+        serving = sum(slot.serves for slot in credential.slots.values())
+        return Chip("bad", "both slots serve" if serving == len(SLOTS) else "no slot serves all")
+    if "refuses" in severities:
+        return Chip("bad", "a rotation would be refused")
+    if "waits" in severities:
+        return Chip("ask", "a rotation would wait")
+    return Chip("calm", "at rest")
+
+
+@dataclass(frozen=True)
 class ShownSlot:
     """A slot in the overview; `expiry` only where its secret has a version."""
 
     slot: Slot
     role: str | None
-    active: bool
+    serves: bool
     enabled: bool | None
     version: str | None
     expiry: Expiry | None
@@ -252,7 +285,7 @@ def slots(credential: SeenCredential, now: datetime) -> list[ShownSlot]:
         ShownSlot(
             slot=slot,
             role=seen.role,
-            active=slot == credential.active,
+            serves=seen.serves,
             enabled=seen.enabled,
             version=seen.version,
             expiry=expiry(seen.expires, now) if seen.version else None,

@@ -125,8 +125,11 @@ def test_a_service_that_nobody_named_is_refused_by_name(several: Stack) -> None:
         assert (record["outcome"], codes(record)) == ("refused", {"other-service"})
         assert f"Service {NOBODYS}, which the file does not name" in record["outcomeReason"]
         (seen,) = several.client.api("GET", "/credentials").json["credentials"]
-        assert NOBODYS in seen["problem"]
-        assert seen["reason"]["code"] == "other-service"
+        (finding,) = (one for one in seen["findings"] if one["severity"] == "refuses")
+        assert (finding["code"], finding["object"]) == (
+            "other-service",
+            f"Service orders/{NOBODYS}",
+        )
     finally:
         deleted(several, NOBODYS)
 

@@ -78,11 +78,11 @@ class Access:
                 admission.read_validating_admission_policy(policy, _request_timeout=TIMEOUT)
                 binding = admission.read_validating_admission_policy_binding(
                     policy, _request_timeout=TIMEOUT
-                )
-                spec = binding.spec or client.V1ValidatingAdmissionPolicyBindingSpec()
+                ).to_dict()
         except Missing:
             return False
-        return spec.policy_name == policy and "Deny" in (spec.validation_actions or [])
+        spec = binding.get("spec") or {}
+        return spec.get("policyName") == policy and "Deny" in (spec.get("validationActions") or [])
 
     def clock(self) -> datetime | None:
         with self._api.translated("tell", "its time"):
