@@ -184,6 +184,40 @@ COMMANDS: Final[dict[Code, Callable[[Thing], str] | None]] = {
         f"GRANT CONNECT ON DATABASE {_identifier(thing.more.get('dbname', ''))} "
         f"TO {_identifier(thing.name)}",
     ),
+    Code.ROLE_NOT_OURS: lambda thing: (
+        _psql(
+            thing,
+            f"GRANT {_identifier(thing.name)} TO {_identifier(thing.more['rotator'])} "
+            "WITH ADMIN TRUE, INHERIT FALSE, SET FALSE",
+        )
+        if thing.kind == "role"
+        else _psql(thing, f"ALTER ROLE {_identifier(thing.name)} CREATEROLE")
+    ),
+    Code.SERVER_RIGHT: lambda thing: _psql(
+        thing, f"GRANT pg_signal_backend, pg_read_all_stats TO {_identifier(thing.name)}"
+    ),
+    Code.CONNECTIONS_SHORT: NONE,  # which of them, and whether it takes a restart
+    Code.NO_EVENT: lambda thing: _secret(
+        "set-attributes", thing, "secrets", "--expires", thing.more["advised"]
+    ),
+    Code.EXPIRED: NONE,  # a rotation
+    # What the app is let do
+    Code.RIGHT_MISSING: lambda thing: (
+        f"kubectl apply --namespace {shlex.quote(thing.namespace)} "
+        "--filename <its copy of infra/kubernetes/rbac.yaml>"
+    ),
+    Code.VAULT_DENIED: lambda thing: (  # noqa: ARG005 - Azure's ids are in no file of ours
+        "az role assignment create --role 'Key Vault Secrets Officer' "
+        "--assignee-object-id <of the app's identity> --scope <resource id of the secret>"
+    ),
+    Code.QUOTA_SHORT: lambda thing: _kubectl("edit", thing),
+    Code.GUARD_MISSING: lambda thing: (
+        f"kubectl label namespace {shlex.quote(thing.name)} credential-rotation/guard=on"
+        if thing.kind == "namespace"
+        else "kubectl apply --filename <its copy of infra/kubernetes/guard.yaml>"
+    ),
+    Code.CLOCK_DIFFERS: NONE,  # of a system that others run
+    Code.NOT_KNOWN: NONE,
     # What leads traffic
     Code.SLOTS_DISAGREE: _point,
     Code.SERVICE_MISSING: _apply,

@@ -75,14 +75,15 @@ class RoleStanding:
 class ServerStanding:
     """What a server lets the login that rotates do, and how much room it has.
 
-    `roles` are those that exist, by name. `ends` and `sees`: whether it may end the roles'
-    sessions, and see all there are. `most` is how many connections all logins but superusers have
-    together, `free` how many of them are left; `database_free` of those that a limit of the
-    application's database leaves, None without one. `hashes` is how the server hashes a password
-    that it is given in clear text.
+    `roles` are those that exist, by name. `creates`: it has CREATEROLE. `ends` and `sees`: whether
+    it may end the roles' sessions, and see all there are. `most` is how many connections all logins
+    but superusers have together, `free` how many of them are left; `database_free` of those that a
+    limit of the application's database leaves, None without one. `hashes` is how the server hashes
+    a password that it is given in clear text.
     """
 
     roles: dict[str, RoleStanding]
+    creates: bool
     ends: bool
     sees: bool
     most: int

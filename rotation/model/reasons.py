@@ -508,6 +508,113 @@ class Code(StrEnum):
         "scale it up",
         NEVER,
     )
+    RIGHT_MISSING = (
+        "right-missing",
+        Area.WORLD,
+        (
+            "the API server says that the app may not do something that a rotation does: the Role "
+            "or its binding is missing in the namespace, or names other objects"
+        ),
+        (
+            "apply infra/kubernetes/rbac.yaml in the namespace, with the names of the workload's "
+            "objects: [onboarding.md](onboarding.md), step 6"
+        ),
+        NEVER,
+    )
+    ROLE_NOT_OURS = (
+        "role-not-administered",
+        Area.WORLD,
+        (
+            "the login that rotates may not alter a slot's role: it lacks CREATEROLE, or, from "
+            "PostgreSQL 16 on, ADMIN over the role"
+        ),
+        (
+            "run infra/database/rotator.sql, and rotator-slot.sql for each slot: "
+            "[onboarding.md](onboarding.md), step 3"
+        ),
+        NEVER,
+    )
+    SERVER_RIGHT = (
+        "server-right-missing",
+        Area.WORLD,
+        (
+            "the login that rotates may not end the slots' sessions (`pg_signal_backend`), or does "
+            "not see all of them (`pg_read_all_stats`)"
+        ),
+        "run infra/database/rotator.sql: [onboarding.md](onboarding.md), step 3",
+        NEVER,
+    )
+    QUOTA_SHORT = (
+        "quota-too-small",
+        Area.WORLD,
+        (
+            "a ResourceQuota of the namespace has no room for the standby's pods beside the active "
+            "ones; a rotation would be taken back before traffic moves"
+        ),
+        "both slots run side by side: raise the quota, or end what else uses it",
+        NEVER,
+    )
+    CONNECTIONS_SHORT = (
+        "connections-too-few",
+        Area.WORLD,
+        (
+            "the server, the database or the role has too few connections left for the standby's "
+            "pods beside the active ones; a rotation would be taken back before traffic moves"
+        ),
+        (
+            "both slots run side by side: raise `max_connections` or the limit in the text, make "
+            "the workloads' pools smaller, or end what else is connected"
+        ),
+        NEVER,
+    )
+    NO_EVENT = (
+        "active-without-expiry",
+        Area.WORLD,
+        (
+            "the version that serves has no expiry date: Key Vault announces nothing, and the "
+            "sweep leaves it out; it is rotated only when somebody asks"
+        ),
+        "give it an expiry date",
+        NEVER,
+    )
+    EXPIRED = (
+        "active-expired",
+        Area.WORLD,
+        (
+            "the version that serves has expired: it can still be read, and applications that look "
+            "at its date may refuse it"
+        ),
+        "rotate it now",
+        NEVER,
+    )
+    GUARD_MISSING = (
+        "guard-missing",
+        Area.WORLD,
+        (
+            "a policy of infra/kubernetes/guard.yaml is not in the cluster, not bound, or does not "
+            "concern the namespace: nothing holds others back from a slot's Services, or the app "
+            "from other changes"
+        ),
+        "apply infra/kubernetes/guard.yaml, and label the namespace: [deploy.md](deploy.md)",
+        NEVER,
+    )
+    CLOCK_DIFFERS = (
+        "clock-differs",
+        Area.WORLD,
+        (
+            "another system's time is more than a minute from the app's: expiry dates, tokens and "
+            "waits are off by as much"
+        ),
+        "synchronise the clock that is wrong: of a managed service it is hardly that one",
+        NEVER,
+    )
+    NOT_KNOWN = (
+        "not-known",
+        Area.WORLD,
+        "something could not be found out without trying it; the text says what and why",
+        "nothing; what is optional can be granted: [operations.md](operations.md#doctor)",
+        NEVER,
+    )
     CRON_JOB_MISSING = (
         "cron-job-missing",
         Area.WORLD,

@@ -26,7 +26,7 @@ from rotation.model.world import (
     WorkloadNames,
     WorkloadState,
 )
-from rotation.steps import cron_jobs, exchanging, jobs, proving, shared, strangers, wayback
+from rotation.steps import cron_jobs, exchanging, jobs, proving, rights, shared, strangers, wayback
 from rotation.steps.drift import drift
 from rotation.steps.explaining import explain
 from rotation.steps.wayback import WayBack
@@ -145,7 +145,7 @@ def look(
 def _beside(
     edges: Readers,
     credential: Credential,
-    seen: Snapshot,  # noqa: ARG001 - for looks that go by it
+    seen: Snapshot,
 ) -> Iterator[Iterable[Reason | Finding]]:
     """The looks for what forbids a rotation and is in no snapshot, each of which raises what the
     edges raise: whatever else leads to the slots' pods, and tests that cannot be made.
@@ -157,6 +157,8 @@ def _beside(
     yield proving.problems(edges, credential)
     yield jobs.problems(edges, credential)
     yield proving.in_use(edges, credential)
+    yield rights.problems(edges, credential, seen)
+    yield rights.of_server(edges, credential)
 
 
 def _standing(one: Reason | Finding, waive: Collection[str]) -> Finding:

@@ -337,8 +337,7 @@ def test_standing_says_what_may_be_done_with_each_role_that_exists(place: Place)
         place.blue: 0,
         place.green: 1,
     }
-    assert found.ends
-    assert found.sees
+    assert (found.creates, found.ends, found.sees) == (True, True, True)
     assert 0 < found.free < found.most
     assert (found.database_free, found.hashes) == (None, "scram-sha-256")
 
@@ -365,7 +364,8 @@ def test_standing_sees_what_was_taken_away(world: World) -> None:
     found_all = edge.standing([world.blue])
     assert (found_all.ends, found_all.sees) == (False, False)
     server.execute("ALTER ROLE {} NOCREATEROLE", world.rotator)
-    assert not edge.standing([world.blue]).roles[world.blue].alterable
+    found_all = edge.standing([world.blue])
+    assert (found_all.creates, found_all.roles[world.blue].alterable) == (False, False)
 
 
 def test_standing_sees_who_may_not_connect_and_every_limit(world: World) -> None:

@@ -70,6 +70,7 @@ SELECT r.rolname,
        coalesce(pg_catalog.has_database_privilege(r.oid, d.oid, 'CONNECT'), false),
        nullif(r.rolconnlimit, -1),
        (SELECT pg_catalog.count(*) FROM clients WHERE usename = r.rolname),
+       me.rolsuper OR me.rolcreaterole,
        pg_catalog.pg_has_role(me.oid, 'pg_signal_backend', 'USAGE')
            OR pg_catalog.pg_has_role(me.oid, r.oid, 'USAGE'),
        pg_catalog.pg_has_role(me.oid, 'pg_read_all_stats', 'USAGE'),
@@ -209,13 +210,14 @@ class PostgreSQL:
         rows = self._query("say what may be done with its roles", STANDING, values)
         if not rows:
             raise Missing(Code.DATABASE_MISSING, f"{self._what('find the roles')}: none exists")
-        _, _, _, _, _, _, sees, most, free, left, hashes, clock = rows[0]
+        creates, _, sees, most, free, left, hashes, clock = rows[0][5:]
         return ServerStanding(
             roles={
                 name: RoleStanding(alterable, connects, limit, sessions)
                 for name, alterable, connects, limit, sessions, *_ in rows
             },
-            ends=all(row[5] for row in rows),
+            creates=creates,
+            ends=all(row[6] for row in rows),
             sees=sees,
             most=most,
             free=free,
