@@ -41,10 +41,11 @@ class Demand(NamedTuple):
     template: JsonObject
 
 
-def short(limits: Iterable[Limit], demands: Iterable[Demand]) -> Iterator[str]:
-    """What a namespace's limits leave no room for, a text for each limit.
+def short(limits: Iterable[Limit], demands: Iterable[Demand]) -> Iterator[tuple[str, str]]:
+    """What a namespace's limits leave no room for: the quota's name and a text for each limit.
 
-    A limit that nothing has counted yet is one that nothing uses.
+    A limit that nothing has counted yet is one that nothing uses. Raises `ValueError` for a
+    template whose quantities are none.
     """
     wanted = list(demands)
     for limit in limits:
@@ -52,7 +53,10 @@ def short(limits: Iterable[Limit], demands: Iterable[Demand]) -> Iterator[str]:
         used = limit.used or Decimal()
         if more and used + more > limit.hard:
             text = f"ResourceQuota {limit.quota} limits {limit.resource} to {_shown(limit.hard)}"
-            yield f"{text}: {_shown(used)} are used, and {_shown(more)} more are needed"
+            yield (
+                limit.quota,
+                f"{text}: {_shown(used)} are used, and {_shown(more)} more are needed",
+            )
 
 
 def _shown(number: Decimal) -> str:

@@ -16,6 +16,7 @@ from rotation.decisions.verdict import MOST_NAMES, identity_of
 from rotation.front import approvers, rotations, sites
 from rotation.front.approvers import POLICY, Decider, entra, keyed
 from rotation.front.credentials import fresh_evidence, look_at_all
+from rotation.front.doctor import DryRun, dry_run
 from rotation.front.hub import TaskHub
 from rotation.front.planned import planned_edges, standing
 from rotation.front.principals import Principal, signed_in
@@ -225,8 +226,11 @@ async def start(
     document: JsonObject,
     caller: Principal | None = None,
 ) -> func.HttpResponse:
-    """Starts a rotation, and answers with its id and links. Raises `Problem`."""
-    only(document, "credential", "reason", "by", "waive")
+    """Starts a rotation, and answers with its id and links; of a dry run, with what it would do.
+
+    Raises `Problem`.
+    """
+    only(document, "credential", "reason", "by", "waive", "dryRun")
     name = text(document, "credential", required=True)
     if name not in edges.configuration.credentials:
         detail = f"there is no credential {name!r}"
@@ -245,10 +249,11 @@ async def start(
         signed_in=who.signed_in,
         waive=waive,
     )
+    if _dry(document):
+        return answer(wire.value_of(await _dry_run(edges, client, request)))
     match await rotations.start(client, request):
         case rotations.Busy(rotation):
-            message = f"credential {name} has rotation {rotation} under way"
-            raise Problem(409, Code.BUSY, message, rotation=rotation)
+            raise _busy(name, rotation)
         case rotations.Started(rotation) | rotations.Known(rotation):
             paths = _links(edges, rotation)
             return answer(
@@ -256,6 +261,29 @@ async def start(
                 202,
                 Location=paths["status"],
             )
+
+
+def _busy(credential: str, rotation: str) -> Problem:
+    message = f"credential {credential} has rotation {rotation} under way"
+    return Problem(409, Code.BUSY, message, rotation=rotation)
+
+
+def _dry(document: JsonObject) -> bool:
+    """Whether nothing is to be started. Raises `Problem`."""
+    given = document.get("dryRun", False)
+    if not isinstance(given, bool):
+        raise Problem(400, Code.BAD_REQUEST, "'dryRun' must be true or false", field="dryRun")
+    return given
+
+
+async def _dry_run(
+    edges: Readers, client: df.DurableOrchestrationClient, request: Request
+) -> DryRun:
+    """What the rotation would do that is asked for. Raises `Problem` as its start would."""
+    running = await rotations.current(client, request.credential)
+    if running is not None:
+        raise _busy(request.credential, running)
+    return await dry_run(edges, request)
 
 
 def _waived(approval: Approval, document: JsonObject, caller: Principal | None) -> list[str]:

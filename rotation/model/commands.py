@@ -196,6 +196,9 @@ COMMANDS: Final[dict[Code, Callable[[Thing], str] | None]] = {
     Code.SERVER_RIGHT: lambda thing: _psql(
         thing, f"GRANT pg_signal_backend, pg_read_all_stats TO {_identifier(thing.name)}"
     ),
+    Code.SERVER_MD5: lambda thing: _psql(
+        thing, "ALTER SYSTEM SET password_encryption = 'scram-sha-256'", "SELECT pg_reload_conf()"
+    ),
     Code.CONNECTIONS_SHORT: NONE,  # which of them, and whether it takes a restart
     Code.NO_EVENT: lambda thing: _secret(
         "set-attributes", thing, "secrets", "--expires", thing.more["advised"]

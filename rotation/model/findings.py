@@ -11,9 +11,9 @@ from rotation.model.reasons import WAIVABLE, Reason
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-# What a rotation that is due now would do about it: be refused; wait until it has passed; go on,
-# since it is waived; go on and tell.
-Severity = Literal["refuses", "waits", "waived", "tells"]
+# What a rotation that is due now would do about it: be refused; wait until it has passed; begin,
+# and be taken back before traffic moves; go on, since it is waived; go on and tell.
+Severity = Literal["refuses", "waits", "aborts", "waived", "tells"]
 
 
 class Finding(Struct, frozen=True, kw_only=True):

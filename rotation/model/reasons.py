@@ -544,6 +544,16 @@ class Code(StrEnum):
         "run infra/database/rotator.sql: [onboarding.md](onboarding.md), step 3",
         NEVER,
     )
+    SERVER_MD5 = (
+        "server-makes-md5",
+        Area.WORLD,
+        (
+            "the server makes an MD5 hash of a password that it is given in clear text; rotations "
+            "send it SCRAM verifiers, and whoever sets a slot's password by hand may not"
+        ),
+        "set `password_encryption` to scram-sha-256",
+        NEVER,
+    )
     QUOTA_SHORT = (
         "quota-too-small",
         Area.WORLD,

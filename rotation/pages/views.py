@@ -247,6 +247,7 @@ class Chip:
 SEVERITIES: dict[Severity, Chip] = {
     "refuses": Chip("bad", "refuses"),
     "waits": Chip("ask", "waits"),
+    "aborts": Chip("bad", "would be taken back"),
     "waived": Chip("calm", "waived"),
     "tells": Chip("calm", "to know"),
 }
