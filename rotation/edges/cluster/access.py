@@ -79,10 +79,12 @@ class Access:
                 binding = admission.read_validating_admission_policy_binding(
                     policy, _request_timeout=TIMEOUT
                 ).to_dict()
+                spec = binding.get("spec") or {}
         except Missing:
             return False
-        spec = binding.get("spec") or {}
-        return spec.get("policyName") == policy and "Deny" in (spec.get("validationActions") or [])
+        return spec.get("policy_name") == policy and "Deny" in (
+            spec.get("validation_actions") or []
+        )
 
     def clock(self) -> datetime | None:
         with self._api.translated("tell", "its time"):
