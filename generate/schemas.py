@@ -13,6 +13,7 @@ import msgspec
 from azure.durable_functions import OrchestrationRuntimeStatus
 
 from rotation.front.credentials import SeenCredential, SeenSlot
+from rotation.front.doctor import DryRun
 from rotation.front.problems import Details
 from rotation.model.findings import Finding
 from rotation.model.reasons import Code, Reason
@@ -63,6 +64,7 @@ DESCRIBED: dict[type, str] = {
     "them in. Four eyes compares these.",
     Recipient: "A link of their own for an approver with a mail address. Whoever holds it can "
     "decide until it expires: send each to its approver alone.",
+    DryRun: "What a rotation would do that is asked for now. Nothing was started or changed.",
     SeenCredential: "A credential as it was when it was looked at.",
     SeenSlot: "A slot's role and the current version of its secret; null for what is not there.",
     ShownRecord: "A rotation's record.",
@@ -124,7 +126,8 @@ FIELDS: dict[type, dict[str, str]] = {
     },
     Finding: {
         "severity": "What a rotation that is due does about it: is refused, waits until it has "
-        "passed, goes on since it is waived, or goes on and tells.",
+        "passed, begins and is taken back before traffic moves, goes on since it is waived, or "
+        "goes on and tells.",
         "code": "One of those in docs/recovery.md.",
         "object": "The kind and name of what it is about; empty where it is no single one.",
         "text": "What was found, and the value.",
@@ -136,6 +139,15 @@ FIELDS: dict[type, dict[str, str]] = {
     Request: {
         "secret": "For events: the secret that they are about.",
         "version": "For events: the version that they are about.",
+    },
+    DryRun: {
+        "ready": "Whether it would rotate, from `active` to `standby`.",
+        "would": "`abort`: begin, and be taken back before traffic moves.",
+        "active": "The slot that serves; null where not all of it could be seen, or workloads "
+        "disagree.",
+        "findings": "What was found, first that for which it would be refused.",
+        "unknown": "What could not be found out without trying it.",
+        "milliseconds": "How long it took.",
     },
     SeenCredential: {
         "active": "Null when the workloads disagree, or when they cannot be looked at.",

@@ -16,14 +16,16 @@ import azure.functions as func
 from rotation.front import rotations, sites
 from rotation.front.approvers import POLICY, keyed
 from rotation.front.credentials import fresh_evidence, look_at_all
+from rotation.front.doctor import dry_run
 from rotation.front.hub import TaskHub
 from rotation.front.planned import standing
 from rotation.front.problems import TITLES, Problem, guarded, text
 from rotation.links import SignedLinks
 from rotation.model import wire
+from rotation.model.catalogue import Origin
 from rotation.model.errors import RotationError
 from rotation.model.reasons import Code
-from rotation.model.record import no_evidence
+from rotation.model.record import Request, no_evidence
 from rotation.pages import forms, rendering, timeline, views, wording
 from rotation.pages.visitors import Visitor, addressee, page_auth_level, visitor
 
@@ -59,6 +61,16 @@ def blueprint(edges: Readers) -> df.Blueprint:
         return await overview(
             edges, TaskHub(client), visitor(edges, req), _page_number(req), live=live
         )
+
+    @pages.function_name("credential_page")
+    @pages.route("pages/credentials/{name}", methods=["GET"], auth_level=level)
+    @pages.durable_client_input("client")
+    @showing
+    async def credential_page(
+        req: func.HttpRequest, client: df.DurableOrchestrationClient
+    ) -> func.HttpResponse:
+        who = visitor(edges, req)
+        return await examine(edges, TaskHub(client), who, req.route_params["name"])
 
     @pages.function_name("rotation_page")
     @pages.route("pages/rotations/{id}", methods=["GET", "POST"], auth_level=level)
@@ -155,6 +167,42 @@ async def overview(
         number=number,
         last=last,
         total=len(names),
+    )
+
+
+# -- one credential
+
+
+async def examine(
+    edges: Readers, client: df.DurableOrchestrationClient, who: Visitor, name: str
+) -> func.HttpResponse:
+    """The page of a credential: every precondition of a rotation, tried now. Raises `Problem`."""
+    if name not in edges.configuration.credentials:
+        detail = f"there is no credential {name!r}"
+        raise Problem(404, Code.UNKNOWN_CREDENTIAL, detail)
+    running = await rotations.current(client, name)
+    dry = None
+    if running is None:
+        request = Request(
+            rotation=rotations.manual_id(name, edges.now()),
+            credential=name,
+            origin=Origin.MANUAL,
+            requested_by=who.subject,
+            reason="",
+        )
+        dry = await dry_run(edges, request)
+    return rendering.page(
+        "credential.html",
+        200,
+        edges.now(),
+        set_cookie=who.set_cookie,
+        visitor=who,
+        name=name,
+        rotation=running,
+        dry=dry,
+        headline=views.examined(dry) if dry else views.under_way(),
+        lists=[("What was found", dry.findings), ("Not known", dry.unknown)] if dry else [],
+        severities=views.SEVERITIES,
     )
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 from rotation.front.rotations import waits
 from rotation.model.catalogue import ending, on_deadline_words, stage_words
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from rotation.front.credentials import SeenCredential
+    from rotation.front.doctor import DryRun
     from rotation.model.catalogue import Listed, OnDeadline, Outcome, Tone
     from rotation.model.findings import Severity
     from rotation.model.record import Evidence, KnownBy, Record, SessionCount, ShownRecord
@@ -266,6 +267,31 @@ def standing(credential: SeenCredential) -> Chip:
     if "waits" in severities:
         return Chip("ask", "a rotation would wait")
     return Chip("calm", "at rest")
+
+
+def examined(dry: DryRun) -> Headline:
+    """The headline of a dry run."""
+    match dry.would:
+        case "rotate":
+            text = f"It would move from {dry.active} to {dry.standby}, and ask before it retires."
+            return Headline("good", "It would rotate now", text)
+        case "skip":
+            return Headline("calm", "Nothing would be done", "It is not due, or was done already.")
+        case "refuse":
+            return Headline("bad", "A rotation would be refused", "Mend what refuses it.")
+        case "wait":
+            text = "It goes on by itself once what is below has passed."
+            return Headline("ask", "A rotation would wait", text)
+        case "abort":
+            text = "It would begin, and be taken back before traffic moves."
+            return Headline("bad", "A rotation would not succeed", text)
+        case _:
+            assert_never(dry.would)
+
+
+def under_way() -> Headline:
+    """The headline of a credential that is being rotated: nothing is tried meanwhile."""
+    return Headline("busy", "A rotation is under way", "Its page shows how far it is.")
 
 
 @dataclass(frozen=True)
