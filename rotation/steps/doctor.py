@@ -46,9 +46,10 @@ SECONDS = 20.0  # for all that is looked at beside the world
 LARGEST_SKEW = timedelta(seconds=60)
 HARMLESS = {"GET", "HEAD"}  # methods of tests that are made on what serves
 PREFIX = "credential-rotation-"
-# The policies of infra/kubernetes/guard.yaml and jobs-guard.yaml that every workload with two
-# Deployments needs, and those of what some have: tests/infra/test_guard.py compares the names.
+# The policies of infra/kubernetes/guard.yaml and jobs-guard.yaml: of every namespace, and of what
+# some workloads have.
 GUARD = ("metadata", "services", "deployments", "traffic", "replicas", "scale")
+EVERY = (*GUARD, "secrets", "in-place", "cronjobs", "routes", "weights", "jobs")
 
 
 @dataclass(frozen=True)

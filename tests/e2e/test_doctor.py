@@ -185,7 +185,20 @@ def md5(seeds: Seeds) -> Iterator[None]:
         ).decode()
         connection.execute(f"ALTER ROLE orders_blue PASSWORD '{made}'".encode())
         connection.execute(b"SELECT pg_reload_conf()")
+
+    def lets_in() -> bool:
+        try:
+            psycopg.connect(
+                seeds.stack.owner.dsn("orders"),
+                user="orders_blue",
+                password=seeds.password.reveal(),
+            ).close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
     try:
+        wait_until(lets_in, 20, "the server's taking MD5 hashes")
         yield
     finally:
         rules.write_text(before, encoding="utf-8")
@@ -461,7 +474,7 @@ def with_a_test_that_nobody_answers(stack: Stack) -> None:
     assert (finding["code"], finding["severity"]) == ("test-status", "aborts")
     assert finding["object"] == "workload api"
     assert finding["command"].startswith("kubectl logs")
-    assert "/nowhere on blue: HTTP 404" in finding["text"]
+    assert "/nowhere on blue: answered 404" in finding["text"]
     # What may change something is not asked of what serves.
     assert any("POST /orders: not made" in one["text"] for one in answer["unknown"])
     assert recorded.writes() == []
