@@ -176,7 +176,7 @@ def without_connect(seeds: Seeds) -> Iterator[None]:
 def md5(seeds: Seeds) -> Iterator[None]:
     """As on a server that takes MD5 hashes too; one that takes none says that the password is
     wrong."""
-    rules = seeds.stack.directory / "postgres" / "data" / "pg_hba.conf"
+    rules = seeds.stack.directory / "postgres" / "pg_hba.conf"
     before = rules.read_text(encoding="utf-8")
     rules.write_text(before.replace("scram-sha-256", "md5"), encoding="utf-8")
     with psycopg.connect(seeds.stack.owner.dsn(), autocommit=True) as connection:
