@@ -105,11 +105,12 @@ def keep(edges: Readers, seen: SeenCredential) -> RotationError | None:
     name, memory, failure = seen.credential, _remembered(edges), None
     with _LOCK:
         before = memory.get(name)
-        memory[name] = seen
+        won = _newer(seen, before) is seen
+        memory[name] = seen if won or before is None else before
     try:
         kept, won = _replaced(edges.store("notes"), seen)
     except RotationError as error:
-        kept, won, failure = None, True, error
+        kept, failure = None, error
     if won:
         _tell(seen, _newer(kept, before))
     return failure

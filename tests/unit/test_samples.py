@@ -56,13 +56,13 @@ class Site:
         asyncio.run(samples.sample_all(self.edges, self.client))
 
     def later(self, **span: float) -> None:
-        self.edges.clock.advance(timedelta(**span).total_seconds())
+        self.edges.clock.now += timedelta(**span)
 
     def disable(self) -> None:
         credential = self.edges.configuration.credential(NAME)
         version = self.edges.world.current(credential, "blue")
         assert version is not None
-        version.enabled = False
+        version.disabled = self.edges.now()
 
     @property
     def looks(self) -> int:
@@ -233,7 +233,7 @@ def test_what_is_mended_is_told_too(lines: list[JsonObject]) -> None:
     credential = site.edges.configuration.credential(NAME)
     version = site.edges.world.current(credential, "blue")
     assert version is not None
-    version.enabled = True
+    version.disabled = None
     lines.clear()
     site.sample()
     assert [(line.get("change"), line.get("codes")) for line in lines] == [
