@@ -43,11 +43,11 @@ def test_each_defect_is_told_with_its_object_and_command_until_it_is_mended(stac
     role, secret = f"orders_{slot}", world.secret(slot)
     standby = f"api-{other(slot)}"
 
-    def nologin() -> Callable[[], None]:
+    def nologin() -> Callable[[], object]:
         stack.owner.sql(f"ALTER ROLE {role} NOLOGIN")
         return lambda: stack.owner.sql(f"ALTER ROLE {role} LOGIN")
 
-    def disabled() -> Callable[[], None]:
+    def disabled() -> Callable[[], object]:
         vault, target = stack.owner.vault, SecretTarget(secret)
         current, value = vault.current(target), vault.value(target)
         assert current is not None
@@ -56,11 +56,11 @@ def test_each_defect_is_told_with_its_object_and_command_until_it_is_mended(stac
         vault.disable(SecretTarget(secret, current.version))
         return lambda: vault.put(target, value, expires=expires, content_type="text/plain", tags={})
 
-    def disagreeing() -> Callable[[], None]:
+    def disagreeing() -> Callable[[], object]:
         asked(stack, "PATCH", WEB, {"spec": {"selector": {"slot": other(slot)}}})
         return lambda: asked(stack, "PATCH", WEB, {"spec": {"selector": {"slot": slot}}})
 
-    def missing() -> Callable[[], None]:
+    def missing() -> Callable[[], object]:
         manifest = stack.owner.kubernetes_get(f"{DEPLOYMENTS}/{standby}")
         metadata = {key: manifest["metadata"][key] for key in ("name", "namespace", "labels")}
         asked(stack, "DELETE", f"{DEPLOYMENTS}/{standby}")
@@ -68,7 +68,7 @@ def test_each_defect_is_told_with_its_object_and_command_until_it_is_mended(stac
         body = {**again, "spec": manifest["spec"]}
         return lambda: apply(stack.owner.kubernetes, [body])
 
-    def powerless() -> Callable[[], None]:
+    def powerless() -> Callable[[], object]:
         kept: list[Any] = []
 
         def take(rules: list[Any]) -> None:
@@ -78,7 +78,7 @@ def test_each_defect_is_told_with_its_object_and_command_until_it_is_mended(stac
         rights(stack, take)
         return lambda: rights(stack, lambda rules: rules.__setitem__(slice(None), kept))
 
-    defects: dict[str, tuple[Callable[[], Callable[[], None]], str, str]] = {
+    defects: dict[str, tuple[Callable[[], Callable[[], object]], str, str]] = {
         "active-role-nologin": (nologin, f"role {role}", f'ALTER ROLE "{role}" LOGIN'),
         "active-version-disabled": (disabled, f"secret {secret}", "--enabled true"),
         "workloads-disagree": (disagreeing, "Service shop/web", "kubectl patch --namespace shop"),

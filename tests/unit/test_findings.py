@@ -10,7 +10,7 @@ import pytest
 
 from rotation.decisions.parity import doubts as role_doubts
 from rotation.decisions.parity import problems as role_problems
-from rotation.decisions.plan import doubts, problems, unhealthy
+from rotation.decisions.plan import active_slot, doubts, problems, unhealthy
 from rotation.front import credentials
 from rotation.front.credentials import SeenCredential, Ways, look
 from rotation.model.commands import COMMANDS, Thing, told
@@ -362,7 +362,7 @@ FOUND: list[tuple[Snapshot, Code, str, str]] = [
 
 def found(seen: Snapshot) -> list[Reason]:
     """All that is decided about a snapshot."""
-    active = credentials.world.plan.active_slot(seen)
+    active = active_slot(seen)
     told_of = list(problems(seen, active))
     if active is not None:
         told_of += [*doubts(seen, active), *(one.reason for one in unhealthy(seen, active))]

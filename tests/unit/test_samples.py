@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
+from azure.durable_functions import OrchestrationRuntimeStatus as Status
 
 from rotation import log
 from rotation.config import parse
@@ -21,7 +22,7 @@ from rotation.model.reasons import Code
 from tests.memory import MemoryEdges
 from tests.memory.store import StoreModel
 from tests.unit.test_config import CREDENTIAL, VALID, changed
-from tests.unit.test_rotations import Client, Instance, Status, running
+from tests.unit.test_rotations import Client, Instance, running
 
 if TYPE_CHECKING:
     from rotation.front.credentials import SeenCredential
@@ -284,7 +285,7 @@ def test_the_one_that_was_not_looked_at_for_longest_comes_first(
     asyncio.run(samples.one(site.edges, site.client, "away-db"))
     site.later(minutes=1)
     order: list[str] = []
-    look = samples.look
+    look = credentials.look
 
     def slow(edges: MemoryEdges, name: str, rotation: str | None) -> SeenCredential:
         order.append(name)
