@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from msgspec import Struct, field
 
 from rotation.decisions.plan import serving
-from rotation.front import rotations
 from rotation.front.problems import Problem
 from rotation.model import wire
 from rotation.model.errors import Unavailable
@@ -25,8 +24,6 @@ from rotation.steps.proving import collect
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from azure.durable_functions import DurableOrchestrationClient
-
     from rotation.config import Credential
     from rotation.contracts.edges import Readers
     from rotation.model.record import Evidence, ShownRecord
@@ -37,7 +34,6 @@ if TYPE_CHECKING:
 # who asks again shares it.
 EVIDENCE_TIMEOUT = 25.0
 RETRY_AFTER = 10.0  # seconds
-AT_ONCE = 8  # credentials that are looked at at the same time
 
 
 class SeenSlot(Struct, frozen=True, kw_only=True, rename="camel"):
@@ -69,34 +65,16 @@ class SeenCredential(Struct, frozen=True, kw_only=True, rename="camel"):
     findings: list[Finding] = field(default_factory=list)
 
 
-async def look_at_all(
-    edges: Readers, client: DurableOrchestrationClient, names: list[str]
-) -> list[SeenCredential]:
-    """What each of the credentials looks like now.
-
-    Each is looked at in a thread of its own, a few at a time: their servers are not ours.
-    """
-    free = asyncio.Semaphore(AT_ONCE)
-
-    async def one_of_them(name: str) -> SeenCredential:
-        async with free:
-            return await look(edges, client, name)
-
-    return list(await asyncio.gather(*(one_of_them(name) for name in names)))
-
-
-async def look(edges: Readers, client: DurableOrchestrationClient, name: str) -> SeenCredential:
-    """What one credential looks like now."""
-    running = await rotations.current(client, name)
-    configured = edges.configuration.credential(name)
+def look(edges: Readers, name: str, rotation: str | None) -> SeenCredential:
+    """What one credential looks like now; `rotation` is the one that is under way."""
     at = wire.moment(edges.now())
-    found = await asyncio.to_thread(world.show, edges, name, configured, WAYS.prove)
-    moving = found.seen is not None and found.active is None and running is not None
+    found = world.show(edges, name, edges.configuration.credential(name), WAYS.prove)
+    moving = found.seen is not None and found.active is None and rotation is not None
     return SeenCredential(
         credential=name,
         at=at,
         active=found.active,
-        rotation=running,
+        rotation=rotation,
         slots=_slots(found.seen) if found.seen else {},
         findings=[] if moving else list(found.findings),
     )

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Literal, assert_never
 import azure.durable_functions as df
 import azure.functions as func
 
-from rotation.front import rotations, sites
+from rotation.front import rotations, samples, sites
 from rotation.front.approvers import POLICY, keyed
-from rotation.front.credentials import fresh_evidence, look_at_all
+from rotation.front.credentials import fresh_evidence
 from rotation.front.doctor import dry_run
 from rotation.front.hub import TaskHub
 from rotation.front.planned import standing
@@ -58,9 +58,7 @@ def blueprint(edges: Readers) -> df.Blueprint:
         req: func.HttpRequest, client: df.DurableOrchestrationClient
     ) -> func.HttpResponse:
         live = LIVE in req.headers
-        return await overview(
-            edges, TaskHub(client), visitor(edges, req), _page_number(req), live=live
-        )
+        return await overview(edges, TaskHub(client), visitor(edges, req), _look(req), live=live)
 
     @pages.function_name("credential_page")
     @pages.route("pages/credentials/{name}", methods=["GET"], auth_level=level)
@@ -126,11 +124,27 @@ def _page_number(req: func.HttpRequest) -> int:
     return int(given)
 
 
+@dataclass(frozen=True)
+class Look:
+    """A look at the overview: the number of its page, and whether credentials are looked at anew.
+
+    It changes nothing, so that a link may ask for it.
+    """
+
+    number: int
+    fresh: bool
+
+
+def _look(req: func.HttpRequest) -> Look:
+    """The look that is asked for. Raises `Problem`."""
+    return Look(_page_number(req), req.params.get("fresh") == "true")
+
+
 async def overview(
     edges: Readers,
     client: df.DurableOrchestrationClient,
     who: Visitor,
-    number: int,
+    look: Look,
     *,
     live: bool = False,
 ) -> func.HttpResponse:
@@ -139,7 +153,7 @@ async def overview(
     A live look asks no vault, database or cluster: the page is fetched anew when the phase says
     that rotations began, ended, or wait.
     """
-    now = edges.now()
+    now, number = edges.now(), look.number
     names = sorted(edges.configuration.credentials)
     last = max(1, -(-len(names) // PAGE_SIZE))
     if number > last:
@@ -147,7 +161,7 @@ async def overview(
         raise Problem(404, Code.UNKNOWN_PAGE, detail)
     shown = names[(number - 1) * PAGE_SIZE : number * PAGE_SIZE]
     records = await rotations.listing(client, now - rotations.RETENTION, now + rotations.RETENTION)
-    seen = [] if live else await look_at_all(edges, client, shown)
+    seen = [] if live else await samples.listed(edges, client, shown, fresh=look.fresh)
     running = {record.credential: record for record in records if record.outcome is None}
     needing = views.needing(records)
     return rendering.page(
@@ -157,6 +171,7 @@ async def overview(
         set_cookie=who.set_cookie,
         visitor=who,
         credentials=[(credential, views.slots(credential, now)) for credential in seen],
+        ages=views.ages(seen, now),
         running=running,
         needing=needing,
         phase=" ".join(sorted(record.rotation for record in [*running.values(), *needing])),

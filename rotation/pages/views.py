@@ -254,6 +254,11 @@ SEVERITIES: dict[Severity, Chip] = {
 }
 
 
+def ages(credentials: Iterable[SeenCredential], now: datetime) -> dict[str, str]:
+    """How long ago each of the credentials was looked at, in words."""
+    return {one.credential: f"{span(now - instant(one.at))} ago" for one in credentials}
+
+
 def standing(credential: SeenCredential) -> Chip:
     """How a credential without a rotation stands, by what was found."""
     severities = {finding.severity for finding in credential.findings}

@@ -124,7 +124,7 @@ def test_a_service_that_nobody_named_is_refused_by_name(several: Stack) -> None:
         record = ended(several, started(several))
         assert (record["outcome"], codes(record)) == ("refused", {"other-service"})
         assert f"Service {NOBODYS}, which the file does not name" in record["outcomeReason"]
-        (seen,) = several.client.api("GET", "/credentials").json["credentials"]
+        (seen,) = several.client.api("GET", "/credentials?fresh=true").json["credentials"]
         (finding,) = (one for one in seen["findings"] if one["severity"] == "refuses")
         assert (finding["code"], finding["object"]) == (
             "other-service",

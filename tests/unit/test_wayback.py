@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, get_args
@@ -13,7 +12,7 @@ import yaml
 from rotation import log
 from rotation.config import parse
 from rotation.formats import Shape, read
-from rotation.front import credentials, rotations
+from rotation.front import credentials
 from rotation.front.credentials import SeenCredential, Ways, look
 from rotation.model.activities import Planned, Reference
 from rotation.model.catalogue import Origin, Outcome
@@ -26,7 +25,6 @@ from rotation.steps.planning import plan
 from rotation.steps.running import Step
 from tests.memory import MemoryEdges
 from tests.memory.world import Live
-from tests.unit.people import FakeClient
 from tests.unit.test_config import CREDENTIAL, changed
 
 if TYPE_CHECKING:
@@ -75,8 +73,7 @@ def write(found: MemoryEdges, value: str) -> None:
 
 
 def seen(found: MemoryEdges) -> SeenCredential:
-    client: Any = FakeClient()
-    return asyncio.run(look(found, client, "orders-db"))
+    return look(found, "orders-db", None)
 
 
 def shown(told: SeenCredential, *severities: str) -> list[str]:
@@ -144,16 +141,10 @@ def test_one_without_an_active_slot_has_no_way_to_prove() -> None:
     assert not any("login" in read for read in found.calls.reads)
 
 
-def test_workloads_between_two_slots_are_no_problem_of_a_rotation_that_moves_them(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    async def current(*_: object) -> str:
-        return "orders-db-1"
-
-    monkeypatch.setattr(rotations, "current", current)
+def test_workloads_between_two_slots_are_no_problem_of_a_rotation_that_moves_them() -> None:
     found = edges()
     found.world.clusters["aks"].services["orders", "api"].selector["slot"] = "violet"
-    told = seen(found)
+    told = look(found, "orders-db", "orders-db-1")
     assert (told.rotation, told.active, told.findings) == ("orders-db-1", None, [])
 
 
