@@ -412,7 +412,6 @@ class Recorded:
             f"{event['verb']} {event['objectRef']['resource']}"
             for event in requests_of_the_app(self.stack, self._audit)
             if event["verb"] not in READS
-            and event["objectRef"]["resource"] != "selfsubjectaccessreviews"
         ]
         log = self._postgres.read_bytes()[self._log :].decode()
         found += [line for line in log.splitlines() if WRITTEN.search(line)]
