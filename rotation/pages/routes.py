@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, assert_never
+from typing import TYPE_CHECKING, Literal, assert_never, get_args
 
 import azure.durable_functions as df
 import azure.functions as func
@@ -25,7 +25,7 @@ from rotation.model import wire
 from rotation.model.catalogue import Origin
 from rotation.model.errors import RotationError
 from rotation.model.reasons import Code
-from rotation.model.record import Request, no_evidence
+from rotation.model.record import Choice, Request, no_evidence
 from rotation.pages import forms, rendering, timeline, views, wording
 from rotation.pages.visitors import Visitor, addressee, page_auth_level, visitor
 
@@ -42,7 +42,12 @@ if TYPE_CHECKING:
 LIVE = "X-Live"  # the page's script asks for progress only: nothing is collected again for it
 PAGE_SIZE = 25
 RECENT = 12
-CHOICES: tuple[Literal["approve", "reject"], ...] = ("approve", "reject")
+CHOICES: tuple[Choice, ...] = ("approve", "reject")
+
+# The forms of a decision: the one that chooses, and those that confirm what was chosen, on evidence
+# that speaks for it or on evidence that does not.
+FormStep = Literal["choose", "confirm", "confirm-doubtful"]
+FORM_STEPS: tuple[FormStep, ...] = get_args(FormStep)
 
 
 def blueprint(edges: Readers) -> df.Blueprint:
@@ -250,31 +255,93 @@ async def decide(
 ) -> func.HttpResponse:
     """Takes the decision of a posted form, and answers with the rotation's page.
 
-    Every refusal shows the page as it is now, with the reason on top.
+    It takes two: the first form chooses, and its answer asks whether that is meant. Every refusal
+    shows the page as it is now, with the reason on top, and what was typed.
     """
     sites.demand_own(req, edges.settings.public_url)
-    given = forms.read(req)
+    given, site = forms.read(req), Site(edges, client)
     if not rotations.waits(record):
-        return await show(Site(edges, client), who, record, 409, notice=rotations.why_not(record))
-    if not forms.matches(given.get("token", ""), who.secret, *_bound_to(who, record)):
-        notice = "the page was out of date, so nothing was decided; here is how it stands now"
-        return await show(Site(edges, client), who, record, 403, notice=notice)
-    choice = next((word for word in CHOICES if word == given.get("decision")), None)
-    if choice is None:
-        detail = "the form has no decision: press Approve or Reject"
-        raise Problem(400, Code.BAD_REQUEST, detail)
-    comment = text({"comment": " ".join(given.get("comment", "").split())}, "comment", longest=2000)
-    decider = who.decider or _named_decider(given)
-    result = await rotations.decide(edges, client, record, decider, choice, comment)
+        said = Said(rotations.why_not(record))
+        return await show(site, who, record, 409, said=said)
+    typed = _typed(given)
+    try:
+        chosen = await _chosen(site, given, who, record, typed)
+    except Problem as error:
+        said = Said(f"{error.reason.text}; nothing was decided", typed)
+        return await show(site, who, record, error.status, said=said)
+    if chosen.step == "choose":
+        said = Said(typed=typed, chosen=chosen.choice)
+        return await show(site, who, record, said=said)
+    if chosen.step == "confirm-doubtful" and given.get("acknowledged") != "yes":
+        notice = "nothing was decided: the evidence speaks against it; say that you have seen that"
+        said = Said(notice, typed, chosen.choice)
+        return await show(site, who, record, 400, said=said)
+    result = await rotations.decide(
+        edges, client, record, chosen.decider, chosen.choice, typed.comment
+    )
     return await _answer(edges, client, who, result)
 
 
-def _bound_to(who: Visitor, record: ShownRecord) -> tuple[str, str, str]:
-    """What a form's token is bound to: visitor, rotation and approval event.
+@dataclass(frozen=True)
+class Chosen:
+    """A decision that somebody may make, and the form that it came by."""
+
+    step: FormStep
+    choice: Choice
+    decider: Decider
+
+
+async def _chosen(
+    site: Site, given: Mapping[str, str], who: Visitor, record: ShownRecord, typed: Typed
+) -> Chosen:
+    """What a posted form chooses or confirms. Raises `Problem` for what cannot be, whoever it is
+    that may not included."""
+    choice = next((word for word in CHOICES if word == given.get("decision")), None)
+    step = _posted(given, who, record, choice)
+    if step is None:
+        detail = "the page was out of date; here is how it stands now"
+        raise Problem(403, Code.BAD_REQUEST, detail)
+    if choice is None:
+        detail = "the form has no decision: press Approve or Reject"
+        raise Problem(400, Code.BAD_REQUEST, detail)
+    text({"comment": typed.comment}, "comment", longest=2000)
+    decider = who.decider or _named_decider(given)
+    rules = await standing(site.edges, site.client, record)
+    why_not = rules.refusal(decider, record.request, choice)
+    if why_not is not None:
+        raise Problem(403, Code.NOT_ALLOWED, why_not)
+    return Chosen(step, choice, decider)
+
+
+def _posted(
+    given: Mapping[str, str], who: Visitor, record: ShownRecord, choice: Choice | None
+) -> FormStep | None:
+    """Which of our forms was posted; None for none, or for one that is out of date."""
+    for step in FORM_STEPS:
+        bound = _bound_to(who, record, step, choice)
+        if forms.matches(given.get("token", ""), who.secret, *bound):
+            return step
+    return None
+
+
+def _typed(given: Mapping[str, str]) -> Typed:
+    """What a visitor has typed into a form, so that they need not do it again."""
+    return Typed(
+        by=" ".join(given.get("by", "").split())[:200],
+        comment=" ".join(given.get("comment", "").split()),
+    )
+
+
+def _bound_to(
+    who: Visitor, record: ShownRecord, step: FormStep = "choose", choice: Choice | None = None
+) -> tuple[str, ...]:
+    """What a form's token is bound to: visitor, rotation and approval event, and, of one that
+    confirms, what it confirms on which evidence.
 
     A form whose wait is over counts no more.
     """
-    return who.subject, record.rotation, rotations.awaited(record) or ""
+    bound = who.subject, record.rotation, rotations.awaited(record) or ""
+    return bound if step == "choose" else (*bound, step, choice or "")
 
 
 def _named_decider(given: Mapping[str, str]) -> Decider:
@@ -295,15 +362,54 @@ async def _answer(
             return rendering.see_other(who.path(record.rotation))
         case rotations.Accepted(record):
             notice = "your decision was handed over; reload in a moment to see it recorded"
-            return await show(Site(edges, client), who, record, 202, notice=notice)
+            return await show(Site(edges, client), who, record, 202, said=Said(notice))
         case rotations.TooLate(record) | rotations.NotWaiting(record):
-            return await show(
-                Site(edges, client), who, record, 409, notice=rotations.why_not(record)
-            )
+            said = Said(rotations.why_not(record))
+            return await show(Site(edges, client), who, record, 409, said=said)
         case rotations.NotAllowed(reason):
             raise Problem(403, Code.NOT_ALLOWED, reason)
         case _:
             assert_never(result)
+
+
+@dataclass(frozen=True)
+class Typed:
+    """What a visitor has typed: who they are, where a function key does not say, and a comment."""
+
+    by: str = ""
+    comment: str = ""
+
+
+NOTHING_TYPED = Typed()
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a page says to what was posted: a notice on top, what was typed again, and what was
+    chosen, to be confirmed."""
+
+    notice: str | None = None
+    typed: Typed = NOTHING_TYPED
+    chosen: Choice | None = None
+
+
+NOTHING = Said()
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a form asks for: to choose, or to confirm what was `chosen`. `doubtful`: the evidence
+    speaks against it."""
+
+    typed: Typed
+    chosen: Choice | None
+    doubtful: bool
+
+    @property
+    def step(self) -> FormStep:
+        if self.chosen is None:
+            return "choose"
+        return "confirm-doubtful" if self.doubtful else "confirm"
 
 
 @dataclass(frozen=True)
@@ -320,15 +426,18 @@ async def show(
     record: ShownRecord,
     status: int = 200,
     *,
-    notice: str | None = None,
+    said: Said = NOTHING,
     live: bool = False,
 ) -> func.HttpResponse:
-    """The page of a rotation, with the notice on top; a live look collects no evidence."""
+    """The page of a rotation; a live look collects no evidence."""
     edges, waiting = site.edges, rotations.waits(record)
     rules = await standing(edges, site.client, record) if waiting else None
     evidence = None if live else await _evidence(edges, record, rules)
-    now, form = edges.now(), _form(rules, who, record, edges.now())
     planned = rules.edges.configuration if rules else edges.configuration
+    points = _points(planned, record, evidence) if evidence else []
+    against = not points or not all(point.good for point in points)
+    asked = Asked(said.typed, said.chosen, doubtful=said.chosen == "approve" and against)
+    now, form = edges.now(), _form(rules, who, record, edges.now(), asked)
     if rules is not None and rules.changed is not None:
         record.changed = rules.changed
     return rendering.page(
@@ -342,10 +451,10 @@ async def show(
         timeline=timeline.timeline(record, now),
         workloads=timeline.workloads(record),
         evidence=evidence,
-        points=_points(planned, record, evidence) if evidence else [],
+        points=points,
         logs=_logs(planned, record),
         form=form,
-        notice=notice,
+        notice=said.notice,
         # The page is fetched anew, rather than updated, when this changes.
         phase=f"{rotations.awaited(record)}.{record.decision is not None}.{record.outcome}",
     )
@@ -364,6 +473,7 @@ class Form:
     refused: Mapping[str, str | None]
     addresses: list[str]
     deadline: str
+    asked: Asked
 
     @property
     def barred(self) -> bool:
@@ -371,14 +481,20 @@ class Form:
         return all(self.refused.values())
 
 
-def _form(rules: Standing | None, who: Visitor, record: ShownRecord, now: datetime) -> Form | None:
+def _form(
+    rules: Standing | None,
+    who: Visitor,
+    record: ShownRecord,
+    now: datetime,
+    asked: Asked,
+) -> Form | None:
     """The decision form for a visitor; None when there is nothing to decide."""
     if record.approval is None or rules is None:
         return None
     approval = rules.approval
     due = wire.instant(record.approval.deadline)
     return Form(
-        token=forms.token(who.secret, *_bound_to(who, record)),
+        token=forms.token(who.secret, *_bound_to(who, record, asked.step, asked.chosen)),
         action=who.path(record.rotation),
         refused={
             choice: rules.refusal(who.decider, record.request, choice) if who.decider else None
@@ -386,6 +502,7 @@ def _form(rules: Standing | None, who: Visitor, record: ShownRecord, now: dateti
         },
         addresses=approval.addresses,
         deadline=views.deadline(due, approval.on_deadline, now),
+        asked=asked,
     )
 
 

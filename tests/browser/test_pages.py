@@ -87,7 +87,11 @@ def test_progress_is_live_and_an_approval_by_form_is_carried_out(app: Stack, vis
 
     page.get_by_label("Your mail address").fill(ADA)
     page.get_by_label("Comment").fill("seen on the page")
-    page.get_by_role("button", name="Approve").click()
+    page.get_by_label("Your mail address").press("Enter")  # which presses the first button
+    expect(page.get_by_role("heading", name="Approve?")).to_be_visible()
+    expect(page.get_by_text("This cannot be undone.")).to_be_visible()
+    assert app.client.rotation(answer.json["rotation"])["decision"] is None
+    page.get_by_role("button", name="Yes, approve").click()
     decision = page.get_by_role("region", name="Decision")
     expect(decision).to_contain_text(f"Approved by {ADA}")
     expect(decision).to_contain_text("seen on the page")
@@ -112,6 +116,11 @@ def test_a_link_rejects_with_a_comment_by_keyboard_and_without_javascript(
     expect(page.get_by_role("button", name="Approve")).to_be_focused()
     page.keyboard.press("Tab")
     expect(reject).to_be_focused()
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name="Yes, reject").focus()
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="No, decide nothing")).to_be_focused()
+    page.keyboard.press("Shift+Tab")
     page.keyboard.press("Enter")
     expect(page.get_by_role("region", name="Decision")).to_contain_text(f"Rejected by {ADA}")
     expect(page.get_by_role("region", name="Decision")).to_contain_text("reporting still needs it")
@@ -214,6 +223,7 @@ def test_somebody_who_is_signed_in_approves(app: Stack, visit: Open, asked: str)
         expect(reader.get_by_text("You cannot decide this.")).to_be_visible()
         page = visit(path, extra_http_headers=headers)
         page.get_by_role("button", name="Approve").click()
+        page.get_by_role("button", name="Yes, approve").click()
         expect(page.get_by_role("region", name="Decision")).to_contain_text(
             "Approved by anna@contoso.example"
         )

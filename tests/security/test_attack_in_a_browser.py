@@ -127,6 +127,7 @@ def test_our_own_page_decides_and_another_site_does_not(
 
     page.goto(f"/api/pages/rotations/{rotation}")
     page.get_by_role("button", name="Reject").click()
+    page.get_by_role("button", name="Yes, reject").click()
     page.get_by_role("region", name="Decision").wait_for()
     decision = signed.client.rotation(rotation)["decision"]
     assert (decision["by"], decision["channel"]) == ("anna@contoso.example", "page")

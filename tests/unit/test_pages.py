@@ -111,8 +111,19 @@ class Site:
         fields = {"token": hidden(answer)}
         return fields | ({"by": ADDRESS} if self.way == "key" else {})
 
-    def post(self, decision: str = "approve", **fields: str) -> func.HttpResponse:
+    def choose(self, decision: str = "approve", **fields: str) -> func.HttpResponse:
+        """Presses the button of the first form."""
         return self.ask("POST", form={**self.open(), "decision": decision, **fields})
+
+    def form(self, decision: str = "approve", **fields: str) -> dict[str, str]:
+        """The fields of the form that confirms a decision."""
+        answer = self.choose(decision, **fields)
+        assert answer.status_code == 200, visible(answer)
+        return hidden_fields(answer)
+
+    def post(self, decision: str = "approve", **fields: str) -> func.HttpResponse:
+        """Decides, and says that it is meant."""
+        return self.ask("POST", form=self.form(decision, **fields))
 
     @property
     def untouched(self) -> bool:
@@ -127,6 +138,11 @@ def visible(answer: func.HttpResponse) -> str:
     """The words of a page, without style, script and markup."""
     bare = re.sub(r"<(style|script)>.*?</\1>", " ", text(answer), flags=re.DOTALL)
     return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", bare)).split())
+
+
+def hidden_fields(answer: func.HttpResponse) -> dict[str, str]:
+    found = re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)">', text(answer))
+    return {name: html.unescape(value) for name, value in found}
 
 
 def hidden(answer: func.HttpResponse) -> str:
@@ -204,7 +220,7 @@ def test_a_reload_after_a_decision_is_a_get_of_the_same_page(way: str) -> None:
 @ways
 def test_a_second_decision_is_refused_and_changes_nothing(way: str) -> None:
     site = Site(way)
-    form = {**site.open(), "decision": "approve"}
+    form = site.form()
     assert site.ask("POST", form=form).status_code == 303
     before = copy.deepcopy(site.client.shown)
     again = site.ask("POST", form={**form, "decision": "reject"})
@@ -225,7 +241,7 @@ def test_nothing_but_a_post_decides(way: str, method: str) -> None:
 @pytest.mark.parametrize("token", [None, "", "0" * 64, "é"])
 def test_a_form_without_our_token_decides_nothing(way: str, token: str | None) -> None:
     site = Site(way)
-    form = {**site.open(), "decision": "approve"}
+    form = site.form()
     form.pop("token")
     answer = site.ask("POST", form=form if token is None else {**form, "token": token})
     assert answer.status_code == 403
@@ -236,7 +252,7 @@ def test_a_form_without_our_token_decides_nothing(way: str, token: str | None) -
 @ways
 def test_a_form_is_bound_to_the_rotation_and_to_the_gate(way: str) -> None:
     site = Site(way)
-    form = {**site.open(), "decision": "approve"}
+    form = site.form()
     site.client.shown["approval"] |= {"event": "decision-2", "gate": 2}
     assert site.ask("POST", form=form).status_code == 403
     assert site.untouched
@@ -244,7 +260,7 @@ def test_a_form_is_bound_to_the_rotation_and_to_the_gate(way: str) -> None:
 
 def test_a_form_is_bound_to_the_browser() -> None:
     mine, theirs = Site("entra"), Site("entra")
-    form = {**theirs.open(), "decision": "approve"}
+    form = theirs.form()
     mine.open()
     assert mine.ask("POST", form=form).status_code == 403
     assert mine.untouched
@@ -252,7 +268,7 @@ def test_a_form_is_bound_to_the_browser() -> None:
 
 def test_a_form_is_bound_to_whoever_is_signed_in() -> None:
     site = Site("entra", approvers=[ANNA, BEN])
-    form = {**site.open(), "decision": "approve"}
+    form = site.form()
     site.headers |= signed_in(("oid", BEN), ("preferred_username", "ben@contoso.example"))
     assert site.ask("POST", form=form).status_code == 403
     assert site.untouched
@@ -271,7 +287,7 @@ def test_a_form_is_bound_to_whoever_is_signed_in() -> None:
 )
 def test_a_form_from_another_site_decides_nothing(way: str, headers: dict[str, str]) -> None:
     site = Site(way)
-    form = {**site.open(), "decision": "approve"}
+    form = site.form()
     answer = site.ask("POST", form=form, headers=headers)
     assert answer.status_code == 403
     assert "another site" in visible(answer)
@@ -288,10 +304,7 @@ def test_a_form_from_another_site_decides_nothing(way: str, headers: dict[str, s
 )
 def test_forms_of_our_own_pages_come_through(way: str, headers: dict[str, str]) -> None:
     site = Site(way)
-    assert (
-        site.ask("POST", form={**site.open(), "decision": "approve"}, headers=headers).status_code
-        == 303
-    )
+    assert site.ask("POST", form=site.form(), headers=headers).status_code == 303
 
 
 @ways
@@ -319,14 +332,14 @@ def test_form_bad(way: str, body: bytes, kind: str, status: int) -> None:
 @pytest.mark.parametrize("decision", ["", "maybe", "APPROVE"])
 def test_a_form_with_no_decision_is_told_so(way: str, decision: str) -> None:
     site = Site(way)
-    assert site.post(decision).status_code == 400
+    assert site.choose(decision).status_code == 400
     assert site.untouched
 
 
 @ways
 def test_a_comment_that_is_too_long_is_told_so(way: str) -> None:
     site = Site(way)
-    assert site.post(comment="x" * 2001).status_code == 400
+    assert site.choose(comment="x" * 2001).status_code == 400
     assert site.untouched
 
 
@@ -376,7 +389,7 @@ def test_somebody_who_is_no_approver_sees_why_and_cannot_decide() -> None:
 def test_whoever_asked_for_a_rotation_can_reject_it_only(way: str) -> None:
     requested = {**record()["request"], "requestedBy": ADDRESS, "origin": "manual"}
     site = Site(way, FakeClient(record(request=requested)))
-    answer = site.post("approve")
+    answer = site.choose("approve")
     assert answer.status_code == 403
     assert "omebody else must approve it" in visible(answer)
     assert site.untouched
@@ -408,10 +421,79 @@ def test_the_entra_page_needs_no_key_and_the_key_page_one() -> None:
 
 def test_a_key_holder_must_say_who_they_are() -> None:
     site = Site("key")
-    assert site.post(by="").status_code == 400
-    assert site.post(by="policy").status_code == 400
-    assert site.post(by="eve@contoso.example").status_code == 403
+    assert site.choose(by="").status_code == 400
+    assert site.choose(by="policy").status_code == 400
+    assert site.choose(by="eve@contoso.example").status_code == 403
     assert site.untouched
+
+
+def test_a_mistyped_name_keeps_the_comment_and_is_told_who_may() -> None:
+    site = Site("key")
+    answer = site.choose(by="anna@contoso.exmaple", comment="seen by <both>")
+    words = visible(answer)
+    assert "do not include anna@contoso.exmaple" in words
+    assert "nothing was decided" in words
+    assert ">seen by &lt;both&gt;</textarea>" in text(answer)
+    assert f'<option value="{ADDRESS}">' in text(answer)
+    assert hidden_fields(answer).keys() == {"token"}
+    assert site.untouched
+
+
+# -- nothing is decided by accident
+
+
+@ways
+@pytest.mark.parametrize("choice", ["approve", "reject"])
+def test_a_first_form_decides_nothing_and_is_asked_back(way: str, choice: str) -> None:
+    site = Site(way)
+    answer = site.choose(choice, comment="looks\r\n<good>")
+    words, fields = visible(answer), hidden_fields(answer)
+    assert (answer.status_code, site.untouched) == (200, True)
+    assert ("This cannot be undone." in words) is (choice == "approve")
+    assert f"Yes, {choice}" in words
+    assert fields["comment"] == "looks <good>"
+    assert site.untouched
+    assert site.ask("POST", form=fields).status_code == 303
+    assert site.client.raised[0][1]["decision"] == choice
+
+
+@ways
+def test_a_confirmation_is_of_one_choice_only(way: str) -> None:
+    site = Site(way)
+    assert site.ask("POST", form={**site.form("reject"), "decision": "approve"}).status_code == 403
+    assert site.untouched
+
+
+def red(site: Site) -> None:
+    site.edges.world.database.jobs = [Session("orders_blue", "psql", "10.9.9.9", "idle", None)]
+
+
+@ways
+def test_what_speaks_against_an_approval_has_to_be_acknowledged(way: str) -> None:
+    site = Site(way)
+    red(site)
+    form = site.form()
+    answer = site.ask("POST", form=form)
+    assert answer.status_code == 400
+    assert "the evidence speaks against it" in visible(answer)
+    assert 'name="acknowledged" value="yes" required' in text(answer)
+    assert site.untouched
+    assert site.ask("POST", form={**form, "acknowledged": "yes"}).status_code == 303
+
+
+@ways
+def test_evidence_that_cannot_be_had_has_to_be_acknowledged_too(way: str) -> None:
+    site = Site(way)
+    site.edges.calls.failing["database sessions"] = Denied(Code.DATABASE_RIGHT, "refused")
+    assert site.post().status_code == 400
+    assert site.untouched
+
+
+@ways
+def test_a_rejection_needs_no_acknowledgement(way: str) -> None:
+    site = Site(way)
+    red(site)
+    assert site.post("reject").status_code == 303
 
 
 # -- links
@@ -568,7 +650,7 @@ def test_a_decision_that_nobody_confirms_is_said_to_be_on_its_way(
 ) -> None:
     site = Site("entra")
     site.client.deaf = True
-    form = {**site.open(), "decision": "approve"}
+    form = site.form()
     ticks = iter(range(0, 1000, 5))
     monkeypatch.setattr(asyncio.BaseEventLoop, "time", lambda _: float(next(ticks)))
     answer = site.ask("POST", form=form)
