@@ -158,9 +158,7 @@ def test_what_the_rotator_lacks_besides() -> None:
     model.foreign, model.hashes = {"orders_green"}, "md5"
     examined = examine(found)
     assert severe(examined) == ["role-not-administered", "server-right-missing"]
-    assert of(examined, Code.ROLE_NOT_OURS).command.endswith(
-        """'ALTER ROLE "rotator" CREATEROLE'"""
-    )
+    assert 'ALTER ROLE "rotator" CREATEROLE' in of(examined, Code.ROLE_NOT_OURS).command
     told = [one for one in examined.findings if one.code == Code.SERVER_RIGHT]
     assert [one.severity for one in told] == ["refuses", "tells"]
     assert "GRANT pg_signal_backend, pg_read_all_stats TO" in told[0].command
