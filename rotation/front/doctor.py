@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from rotation.model.record import Request
 
 # Seconds: whoever asks is told before the platform gives up on the request.
-TIMEOUT = 60.0
+TIMEOUT = 50.0
 RETRY_AFTER = 10.0
 
 

@@ -3,7 +3,7 @@
 A timer looks at each world, a few at a time; whoever asks for a fresh look adds to it. A sample is
 kept in the app's own storage, one file for each credential, and in this process where that cannot
 be. It is no longer shown once a rotation has moved on since, or once it is old: the credential is
-looked at then.
+looked at then. Nothing is decided by a sample: a plan looks itself.
 """
 
 from __future__ import annotations
@@ -44,7 +44,6 @@ CLOCKS = timedelta(seconds=30)  # the task hub's clock and ours may differ
 # Each process remembers what it saw, by the edges that it asked.
 _SEEN: WeakKeyDictionary[Readers, dict[str, SeenCredential]] = WeakKeyDictionary()
 _LOCK = threading.Lock()
-_NONE: SeenCredential | None = None
 
 
 async def listed(
@@ -128,7 +127,7 @@ def _read(store: Store, name: str) -> tuple[SeenCredential | None, Kept] | None:
     try:
         return wire.read(SeenCredential, json.loads(kept.content)), kept
     except (ValueError, RecursionError):
-        return _NONE, kept  # another release's, or nobody's
+        return None, kept  # another release's, or nobody's
 
 
 def _replaced(store: Store, seen: SeenCredential) -> tuple[SeenCredential | None, bool]:

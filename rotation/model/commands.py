@@ -187,7 +187,7 @@ COMMANDS: Final[dict[Code, Callable[[Thing], str] | None]] = {
     Code.ROLE_NOT_OURS: lambda thing: (
         _psql(
             thing,
-            f"GRANT {_identifier(thing.name)} TO {_identifier(thing.more['rotator'])} "
+            f"GRANT {_identifier(thing.name)} TO {_identifier(thing.more.get('rotator', ''))} "
             "WITH ADMIN TRUE, INHERIT FALSE, SET FALSE",
         )
         if thing.kind == "role"
@@ -196,7 +196,7 @@ COMMANDS: Final[dict[Code, Callable[[Thing], str] | None]] = {
     Code.SERVER_RIGHT: lambda thing: _psql(
         thing, f"GRANT pg_signal_backend, pg_read_all_stats TO {_identifier(thing.name)}"
     ),
-    Code.SERVER_MD5: lambda thing: _psql(
+    Code.WEAK_HASHES: lambda thing: _psql(
         thing, "ALTER SYSTEM SET password_encryption = 'scram-sha-256'", "SELECT pg_reload_conf()"
     ),
     Code.CONNECTIONS_SHORT: NONE,  # which of them, and whether it takes a restart
@@ -211,7 +211,7 @@ COMMANDS: Final[dict[Code, Callable[[Thing], str] | None]] = {
     ),
     Code.VAULT_DENIED: lambda thing: (  # noqa: ARG005 - Azure's ids are in no file of ours
         "az role assignment create --role 'Key Vault Secrets Officer' "
-        "--assignee-object-id <of the app's identity> --scope <resource id of the secret>"
+        "--assignee-object-id '<object id of the identity>' --scope '<resource id of the secret>'"
     ),
     Code.QUOTA_SHORT: lambda thing: _kubectl("edit", thing),
     Code.GUARD_MISSING: lambda thing: (

@@ -544,8 +544,8 @@ class Code(StrEnum):
         "run infra/database/rotator.sql: [onboarding.md](onboarding.md), step 3",
         NEVER,
     )
-    SERVER_MD5 = (
-        "server-makes-md5",
+    WEAK_HASHES = (
+        "weak-password-encryption",
         Area.WORLD,
         (
             "the server makes an MD5 hash of a password that it is given in clear text; rotations "

@@ -176,7 +176,7 @@ def _database(edges: Readers, credential: Credential, active: Slot) -> Iterator[
             yield found("aborts", told(Code.CONNECTIONS_SHORT, text, server))
     if standing.hashes != "scram-sha-256":
         text = f"password_encryption of {what} is {standing.hashes}"
-        yield found("tells", told(Code.SERVER_MD5, text, server))
+        yield found("tells", told(Code.WEAK_HASHES, text, server))
 
 
 def _expiry(

@@ -24,8 +24,12 @@ from local.cluster.validation import SCHEMAS
 from local.process import ROOT
 
 FOLDER = ROOT / "infra" / "kubernetes"
-# Applied by themselves: for clusters with the Gateway API, and with a right to read a Secret.
-ALONE = {FOLDER / "example" / name for name in ("api-route.yaml", "ledger.yaml")}
+# Applied by themselves: for clusters with the Gateway API, with a right to read a Secret, and with
+# rights that a dry run alone has a use for.
+ALONE = {
+    *(FOLDER / "example" / name for name in ("api-route.yaml", "ledger.yaml")),
+    FOLDER / "doctor.yaml",
+}
 FILES = sorted({*FOLDER.glob("*.yaml"), *FOLDER.glob("*/*.yaml")} - {*FOLDER.rglob("kustom*")})
 # The oldest that AKS supports at the time of writing, and the newest that the package has.
 VERSIONS = ("1.33", schemas.latest_version())

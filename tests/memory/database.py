@@ -35,7 +35,8 @@ class DatabaseModel:
     `lacking`: what a role has not, and others have.
 
     `foreign` are roles that the login that rotates may not alter, `barred` those that may not
-    connect to the application's database.
+    connect to the application's database; `creates`, `ends` and `sees` are what it may do besides,
+    and `hashes` what the server makes of a password.
 
     `answers`: what queries of tests find in the first column of their first row, by statement; an
     error that they get, or None for no row. Others find what is expected of them.
@@ -55,6 +56,10 @@ class DatabaseModel:
     lacking: dict[str, tuple[Difference, ...]] = field(default_factory=dict)
     foreign: set[str] = field(default_factory=set)
     barred: set[str] = field(default_factory=set)
+    creates: bool = True
+    ends: bool = True
+    sees: bool = True
+    hashes: str = "scram-sha-256"
     answers: dict[str, Exception | str | int | bool | None] = field(default_factory=dict)
     _log: list[tuple[datetime, Roles]] = field(default_factory=list)
 

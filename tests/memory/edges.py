@@ -331,7 +331,17 @@ class MemoryReplica:
             if not found:
                 raise _no_role(" and ".join(roles))
             free, now = most - len(self._all()), model.clock.now
-            return ServerStanding(found, True, True, True, most, free, None, "scram-sha-256", now)
+            return ServerStanding(
+                roles=found,
+                creates=model.creates,
+                ends=model.ends,
+                sees=model.sees,
+                most=most,
+                free=free,
+                database_free=None,
+                hashes=model.hashes,
+                clock=now,
+            )
 
         return self._calls.read("database", f"standing {' '.join(roles)}{self._verb}", effect)
 

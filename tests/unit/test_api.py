@@ -71,10 +71,65 @@ def test_a_start_beside_another_is_refused_with_its_id() -> None:
     assert answer.json["rotation"] == rotation
 
 
+def test_a_dry_run_says_what_a_start_would_do_and_starts_nothing() -> None:
+    site = app()
+    body = {"credential": CREDENTIAL, "by": GRACE, "dryRun": True}
+    answer = site.ask("start_rotation", body=body)
+    found = answer.json
+    assert (answer.status, found["credential"]) == (200, CREDENTIAL)
+    assert (found["ready"], found["would"]) == (True, "rotate")
+    assert {found["active"], found["standby"]} == {"blue", "green"}
+    assert found["unknown"]
+    assert found["milliseconds"] >= 0
+    assert site.client.instances == {}
+    assert site.edges.calls.writes == []
+
+
+def test_a_dry_run_tells_first_what_refuses() -> None:
+    site = app()
+    standby = site.ask(
+        "start_rotation", body={"credential": CREDENTIAL, "by": GRACE, "dryRun": True}
+    ).json["standby"]
+    role = site.edges.configuration.credential(CREDENTIAL).slots[standby].role
+    site.edges.world.database.foreign = {role}
+    body = {"credential": CREDENTIAL, "by": GRACE, "dryRun": True}
+    found = site.ask("start_rotation", body=body).json
+    assert (found["ready"], found["would"]) == (False, "refuse")
+    first = found["findings"][0]
+    assert (first["code"], first["object"]) == ("role-not-administered", f"role {role}")
+    assert site.client.instances == {}
+
+
+def test_a_dry_run_beside_a_rotation_is_refused_as_a_start_is() -> None:
+    site = app()
+    rotation = site.start(by=GRACE)
+    body = {"credential": CREDENTIAL, "by": GRACE, "dryRun": True}
+    assert rotation in refused(site.ask("start_rotation", body=body), 409, Code.BUSY)
+
+
+def test_who_may_not_waive_may_not_in_a_dry_run() -> None:
+    site = app()
+    body = {
+        "credential": CREDENTIAL,
+        "by": "mallory@contoso.example",
+        "waive": ["templates-differ"],
+        "dryRun": True,
+    }
+    refused(site.ask("start_rotation", body=body), 403, Code.NOT_ALLOWED, "waive")
+
+
+def test_what_is_no_dry_run_starts_one() -> None:
+    site = app()
+    body = {"credential": CREDENTIAL, "by": GRACE, "dryRun": False}
+    assert site.ask("start_rotation", body=body).status == 202
+
+
 STARTS_BAD: list[tuple[dict[str, Any], int, Code, str]] = [
     ({}, 400, Code.BAD_REQUEST, "credential"),
     ({"credential": "no-such"}, 404, Code.UNKNOWN_CREDENTIAL, "credential"),
     ({"credential": CREDENTIAL, "force": True}, 400, Code.BAD_REQUEST, "force"),
+    ({"credential": CREDENTIAL, "by": GRACE, "dryRun": "yes"}, 400, Code.BAD_REQUEST, "dryRun"),
+    ({"credential": CREDENTIAL, "dryRun": True}, 400, Code.BAD_REQUEST, "by"),
     ({"credential": CREDENTIAL, "by": "deploy-bot"}, 400, Code.BAD_REQUEST, "by"),
     ({"credential": CREDENTIAL}, 400, Code.BAD_REQUEST, "by"),
     ({"credential": CREDENTIAL, "by": GRACE, "reason": "x" * 501}, 400, Code.BAD_REQUEST, "reason"),

@@ -27,6 +27,20 @@ if TYPE_CHECKING:
     from rotation.model.findings import Finding
     from rotation.steps.doctor import Examined
 
+# The codes of the world that are met here: tests/unit/test_findings.py counts on it.
+MET = {
+    Code.RIGHT_MISSING,
+    Code.ROLE_NOT_OURS,
+    Code.SERVER_RIGHT,
+    Code.WEAK_HASHES,
+    Code.QUOTA_SHORT,
+    Code.CONNECTIONS_SHORT,
+    Code.NO_EVENT,
+    Code.EXPIRED,
+    Code.GUARD_MISSING,
+    Code.CLOCK_DIFFERS,
+    Code.NOT_KNOWN,
+}
 NAME = "orders-db"
 SPACE = "orders"
 
@@ -135,6 +149,21 @@ def test_roles_that_the_rotator_may_not_alter_and_that_may_not_connect() -> None
     assert grant in of(examined, Code.ROLE_NOT_OURS).command
     assert "--dbname=postgres" in of(examined, Code.ROLE_NOT_OURS).command
     assert "GRANT CONNECT ON DATABASE" in of(examined, Code.LOGIN_CONNECT).command
+
+
+def test_what_the_rotator_lacks_besides() -> None:
+    found = edges()
+    model = found.world.database
+    model.creates = model.ends = model.sees = False
+    model.foreign, model.hashes = {"orders_green"}, "md5"
+    examined = examine(found)
+    assert severe(examined) == ["role-not-administered", "server-right-missing"]
+    assert 'ALTER ROLE "rotator" CREATEROLE' in of(examined, Code.ROLE_NOT_OURS).command
+    told = [one for one in examined.findings if one.code == Code.SERVER_RIGHT]
+    assert [one.severity for one in told] == ["refuses", "tells"]
+    assert "GRANT pg_signal_backend, pg_read_all_stats TO" in told[0].command
+    weak = of(examined, Code.WEAK_HASHES)
+    assert (weak.severity, weak.object) == ("tells", "server pg.example:5432")
 
 
 def test_quotas_and_connections() -> None:

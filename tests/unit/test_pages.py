@@ -408,11 +408,13 @@ def test_the_entra_page_needs_no_key_and_the_key_page_one() -> None:
         }
 
     assert levels("entra") == {
+        "credential_page": "ANONYMOUS",
         "overview_page": "ANONYMOUS",
         "rotation_page": "ANONYMOUS",
         "decision_page": "ANONYMOUS",
     }
     assert levels("key") == {
+        "credential_page": "FUNCTION",
         "overview_page": "FUNCTION",
         "rotation_page": "FUNCTION",
         "decision_page": "ANONYMOUS",
@@ -742,3 +744,44 @@ def test_links_carry_the_key_on_only_where_it_came_in_the_query() -> None:
 @pytest.mark.parametrize("page", ["0", "-1", "x", "1.5", "²", "99999999999"])
 def test_overview_page_bad(page: str) -> None:
     assert overview(Site("entra"), page=page).status_code in {400, 404}
+
+
+# -- a credential
+
+
+def examined(site: Site, name: str = "orders-db") -> func.HttpResponse:
+    req = request(headers=site.headers, params=site.params, name=name)
+    return site.call("credential_page", req)
+
+
+@pytest.mark.parametrize("way", ["entra", "key"])
+def test_a_credentials_page_says_whether_it_would_rotate_and_changes_nothing(way: str) -> None:
+    site = Site(way, FakeClient(record(outcome="completed", approval=None, stage="done")))
+    answer = examined(site)
+    assert answer.status_code == 200
+    assert "Nothing was changed" in visible(answer)
+    assert "Try everything again" in visible(answer)
+    assert "pg_hba.conf" in visible(answer)
+    assert site.edges.calls.writes == []
+    if way == "key":  # the button carries on what let the visitor in
+        assert 'name="code"' in text(answer)
+
+
+def test_a_credentials_page_has_what_refuses_with_its_command() -> None:
+    site = Site("entra", FakeClient(record(outcome="completed", approval=None, stage="done")))
+    site.edges.world.database.foreign = {"orders_blue", "orders_green"}
+    shown = visible(examined(site))
+    assert "A rotation would be refused" in shown
+    assert "role-not-administered" in shown
+    assert "WITH ADMIN TRUE" in shown
+
+
+def test_nothing_is_tried_while_a_rotation_is_under_way() -> None:
+    site = Site("entra")
+    shown = visible(examined(site))
+    assert "A rotation is under way" in shown
+    assert site.edges.calls.made == []
+
+
+def test_a_page_of_no_credential() -> None:
+    assert examined(Site("entra"), "no-such").status_code == 404

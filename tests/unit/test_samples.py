@@ -255,7 +255,7 @@ def test_metrics_have_a_number_for_each_severity(monkeypatch: pytest.MonkeyPatch
     site = Site()
     site.disable()
     site.sample()
-    assert numbers.keys() == {"refuses", "waits", "waived", "tells"}
+    assert numbers.keys() == {"refuses", "waits", "aborts", "waived", "tells"}
     assert (numbers["refuses"], numbers["waits"]) == (1, 0)
 
 
