@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rotation.contracts.database import Database, DatabaseReader, Entrance, Replica
     from rotation.contracts.jobs import Jobs, JobsReader
     from rotation.contracts.pods import Pods, PodsReader
+    from rotation.contracts.store import Container, Store
     from rotation.contracts.topic import Topic
     from rotation.contracts.traffic import Traffic, TrafficReader
     from rotation.contracts.vault import Vault, VaultReader
@@ -58,6 +59,10 @@ class Readers(Protocol):
 
     def cron_jobs(self, cluster: str) -> CronJobsReader: ...
     def jobs(self, cluster: str) -> JobsReader: ...
+
+    def store(self, container: Container) -> Store:
+        """The app's own memory, which readers may write. Raises `Missing` for an app without a
+        storage account."""
 
     def fetch(
         self, url: str, timeout: float, manner: Manner = PLAIN, authority: str | None = None

@@ -1765,6 +1765,77 @@ class Code(StrEnum):
         NEVER,
     )
 
+    STORAGE_UNSET = (
+        "storage-not-set",
+        Area.SERVERS,
+        (
+            "the app knows no storage account of its own: finished rotations are known for as long "
+            "as the task hub keeps them"
+        ),
+        (
+            "set ROTATION_STORAGE to the blob endpoint of an account, or "
+            "AzureWebJobsStorage__blobServiceUri as the Functions host has it"
+        ),
+        NEVER,
+    )
+    STORAGE_DENIED = (
+        "storage-denied",
+        Area.SERVERS,
+        (
+            "the app's storage account refuses: a grant is missing, or its condition leaves a "
+            "container out"
+        ),
+        (
+            "grant the app's identity Storage Blob Data Owner on the account, with the containers "
+            "in the condition: `infra/modules/grants.bicep`"
+        ),
+        NEVER,
+    )
+    STORAGE_FIREWALL = (
+        "storage-firewall",
+        Area.SERVERS,
+        (
+            "the storage account's firewall does not know the address that the app comes from; no "
+            "grant is missing"
+        ),
+        (
+            "allow the app's subnet in the account's network rules, or give the account a private "
+            "endpoint"
+        ),
+        NEVER,
+    )
+    STORAGE_TOKEN = (
+        "storage-token-refused",
+        Area.SERVERS,
+        (
+            "the storage account does not accept the app's token or key: it is of another tenant, "
+            "or the key was rotated"
+        ),
+        "correct ROTATION_STORAGE, or the AzureWebJobsStorage settings",
+        NEVER,
+    )
+    STORAGE_MISSING = (
+        "storage-missing",
+        Area.SERVERS,
+        "there is no such storage account, or its container is being deleted",
+        "check ROTATION_STORAGE, or the AzureWebJobsStorage settings",
+        NEVER,
+    )
+    STORAGE_UNAVAILABLE = (
+        "storage-unavailable",
+        Area.SERVERS,
+        "the app's storage account did not answer",
+        "rotations go on without it, and the next sweep keeps what is not kept yet",
+        NEVER,
+    )
+    STORAGE_ERROR = (
+        "storage-error",
+        Area.SERVERS,
+        "the storage account did not accept the request; its status and code follow",
+        "look the code up in Blob Storage's list of error codes",
+        NEVER,
+    )
+
     CUT_OFF = (
         "cut-off",
         Area.APP,

@@ -32,6 +32,7 @@ from tests.memory.clock import START, Agenda, Clock
 from tests.memory.cluster import HttpRouteState
 from tests.memory.database import accepts
 from tests.memory.jobs import MemoryJobs
+from tests.memory.store import MemoryStore, StoreModel
 from tests.memory.world import World
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from typing import Literal
 
     from rotation.config import Configuration, Credential
+    from rotation.contracts.store import Container
     from rotation.model.targets import (
         CronJobTarget,
         DeploymentTarget,
@@ -135,6 +137,12 @@ class WorldEdges:
 
     def topic(self, endpoint: str) -> MemoryTopic:  # noqa: ARG002 - there is one
         return MemoryTopic(self.world, self._calls)
+
+    def store(self, container: Container) -> MemoryStore:
+        if self.world.stores is None:
+            raise Missing(Code.STORAGE_UNSET, "the app has no storage account of its own")
+        model = self.world.stores.setdefault(container, StoreModel())
+        return MemoryStore(model, self._calls, container)
 
     def fetch(
         self, url: str, timeout: float, manner: Manner = PLAIN, authority: str | None = None
