@@ -19,9 +19,11 @@ from rotation.front.problems import Problem
 from rotation.model import wire
 from rotation.model.errors import RotationError, Unavailable
 from rotation.model.reasons import Code, Reason
+from rotation.model.record import swapped_at
 from rotation.model.wire import Moment
 from rotation.model.world import SLOTS, Slot, SlotState
 from rotation.steps import wayback
+from rotation.steps.ledger import Before
 from rotation.steps.planning import obstacles, proved_by_sessions, snapshot
 from rotation.steps.proving import collect
 from rotation.steps.wayback import WayBack
@@ -198,7 +200,14 @@ async def fresh_evidence(
     if record.standby is None or record.outcome is not None:
         text = "there is nothing to decide about now"
         raise Problem(409, Code.NOT_WAITING, text, stage=record.stage)
-    look = LOOKS.shared(edges, record.rotation, record.credential, record.standby, planned)
+    look = LOOKS.shared(
+        edges,
+        record.rotation,
+        record.credential,
+        record.standby,
+        planned=planned,
+        swapped=swapped_at(record),
+    )
     try:
         return await asyncio.wait_for(look, EVIDENCE_TIMEOUT)
     except TimeoutError:
@@ -228,16 +237,18 @@ class Looks:
         rotation: str,
         credential: str,
         slot: Slot,
+        *,
         planned: Readers | None = None,
+        swapped: Moment | None = None,
     ) -> Evidence:
         """The evidence of a rotation, from a look under way or begun `fresh` seconds ago at most.
 
         Raises what `collect` raises.
         """
-        asked = planned or edges
+        asked, before = planned or edges, Before(credential, swapped)
         configured = asked.configuration.credential(credential)
         look = self._kept_or_new(
-            edges, rotation, lambda: collect(asked, configured, slot, rotation)
+            edges, rotation, lambda: collect(asked, configured, slot, rotation, before)
         )
         # Shielded: one who gives up must not take it from the others.
         return await asyncio.shield(asyncio.wrap_future(look))

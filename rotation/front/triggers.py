@@ -1,4 +1,5 @@
-"""Starts rotations on Key Vault's events, and in a daily sweep for those that got lost.
+"""Starts rotations on Key Vault's events, and in a daily sweep for those that got lost; and samples
+who uses the logins, once a minute.
 
 The triggers only start orchestrations: Event Grid waits 30 seconds and delivers at least once.
 """
@@ -19,6 +20,7 @@ from rotation import log
 from rotation.decisions.plan import EVENT_SLACK, not_soon
 from rotation.front import expiry, rotations
 from rotation.front.hub import TaskHub
+from rotation.front.usage import Sampler
 from rotation.model.catalogue import Origin
 from rotation.model.errors import RotationError, Unavailable
 from rotation.model.reasons import Code
@@ -125,6 +127,15 @@ def blueprint(edges: Readers) -> df.Blueprint:
         client: df.DurableOrchestrationClient,
     ) -> None:
         await sweep_all(edges, TaskHub(client))
+
+    sampler = Sampler(edges)
+
+    @triggers.function_name("sample_usage")
+    @triggers.timer_trigger("timer", "%ROTATION_USAGE_SCHEDULE%")
+    async def sample_usage(
+        timer: func.TimerRequest,  # noqa: ARG001 - the binding's name
+    ) -> None:
+        await asyncio.to_thread(sampler.run)
 
     return triggers
 

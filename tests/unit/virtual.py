@@ -61,6 +61,7 @@ EVIDENCE = {
     "passed": True,
     "problems": [],
     "stillInUse": [],
+    "usage": None,
 }
 DONE = {"done": True, "observed": "nothing left"}
 # Of those that answer with more than that they are done; `plan` is `Story.plan`.
