@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from itertools import permutations
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -279,3 +281,15 @@ def test_what_was_looked_at_is_told() -> None:
         "more": 0,
         "problem": "1 of 3 days could not be read",
     }
+
+
+GUIDE = Path(__file__).parents[2] / "docs" / "operations.md"
+CHANCES = re.compile(r"^\| (\d+) s \| ([0-9.]+) % \| ([0-9.]+) % \| ([0-9.]+) % \|$", re.MULTILINE)
+
+
+def test_the_guide_says_with_what_chance_a_short_connection_is_missed() -> None:
+    found = CHANCES.findall(GUIDE.read_text(encoding="utf-8"))
+    assert [int(seconds) for seconds, *_ in found] == [1, 5, 10, 20, 30, 60]
+    for seconds, *told_ in found:
+        missed = 1 - int(seconds) / 60
+        assert told_ == [f"{100 * missed**times:.1f}" for times in (30, 4, 1)]
