@@ -99,6 +99,7 @@ def sampled(stack: Stack) -> None:
     headers = {"x-functions-key": stack.keys["master"]}
     answer = stack.client.request("POST", "/admin/functions/sample_usage", {}, headers)
     assert answer.status == 202
+    wait_until(lambda: "timer ran" in logged(stack, "sample_usage"), 60, "a sample")
 
 
 class TestApproved:
@@ -138,6 +139,8 @@ class TestApproved:
             sampled(stack)
         rotation = started(stack, by="ada@contoso.example", reason="a drill")
         stack.client.follow(rotation, waiting)
+        told = stack.client.api("GET", f"/rotations/{rotation}/evidence").json["usage"]
+        assert [user["application"] for user in told["users"]] == ["etl-nightly"], told
         page = stack.client.api("GET", f"/pages/rotations/{rotation}").body.decode()
         assert "etl-nightly from 127.0.0.1, last seen" in page
         stack.client.decide(rotation, "approve", world.APPROVERS[1])
