@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
@@ -292,7 +291,7 @@ async def listing(
 
     Raises `Problem`.
     """
-    span, limit = _span(query, edges.now()), _limit(query)
+    span, limit = history.asked(query, edges.now(), rotations.RETENTION), _limit(query)
     found = await history.page(edges, client, span, query.get("credential"), limit)
     more: dict[str, str] = {}
     if found.next is not None:
@@ -312,22 +311,6 @@ async def listing(
     )
 
 
-def _span(query: dict[str, str], now: datetime) -> archive.Span:
-    """The span that a query is about, from its cursor on. Raises `Problem`."""
-    span = archive.Span(
-        _moment(query, "since", now - rotations.RETENTION),
-        _moment(query, "until", now + timedelta(minutes=5)),
-    )
-    if span.since >= span.until:
-        raise Problem(400, Code.BAD_REQUEST, "'since' must be before 'until'", field="since")
-    cursor = query.get("after")
-    begins = history.beginning(span, cursor) if cursor else span
-    if begins is None:
-        detail = "'after' is not what 'next' of another page was"
-        raise Problem(400, Code.BAD_REQUEST, detail, field="after")
-    return begins
-
-
 def _limit(query: dict[str, str]) -> int:
     """How many rotations a page may have. Raises `Problem`."""
     given = query.get("limit") or str(PAGE)
@@ -335,20 +318,6 @@ def _limit(query: dict[str, str]) -> int:
         detail = f"'limit' is not a whole number from 1 to {LARGEST_PAGE}"
         raise Problem(400, Code.BAD_REQUEST, detail, field="limit")
     return int(given)
-
-
-def _moment(query: dict[str, str], field: str, default: datetime) -> datetime:
-    """The time in a field of the query, in UTC, or the default. Raises `Problem`."""
-    given = query.get(field)
-    if not given:
-        return default
-    try:
-        moment = datetime.fromisoformat(given)
-        # The durable client writes it as UTC without looking at its zone.
-        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
-    except (ValueError, OverflowError):
-        detail = f"{field!r} is not an ISO 8601 time"
-        raise Problem(400, Code.BAD_REQUEST, detail, field=field) from None
 
 
 async def existing(

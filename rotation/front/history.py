@@ -9,14 +9,16 @@ import asyncio
 import base64
 import binascii
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from rotation.front import archive, rotations
+from rotation.front.problems import Problem
 from rotation.model.errors import RotationError, Unavailable
 from rotation.model.reasons import Code, Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from azure.durable_functions import DurableOrchestrationClient as Client
 
@@ -121,6 +123,36 @@ def _read(edges: Readers, keys: list[str]) -> dict[str, ShownRecord]:
         raise Unavailable(Code.STORAGE_UNAVAILABLE, text)
     records = {key: one[0] for key, one in zip(keys, found, strict=True) if one is not None}
     return {key: record for key, record in records.items() if record is not None}
+
+
+def asked(query: Mapping[str, str], now: datetime, back: timedelta) -> Span:
+    """The span that a query is about, from its cursor on: since `back` ago unless it says since
+    when. Raises `Problem`."""
+    span = archive.Span(
+        _moment(query, "since", now - back), _moment(query, "until", now + timedelta(minutes=5))
+    )
+    if span.since >= span.until:
+        raise Problem(400, Code.BAD_REQUEST, "'since' must be before 'until'", field="since")
+    cursor = query.get("after")
+    begins = beginning(span, cursor) if cursor else span
+    if begins is None:
+        detail = "'after' is not what 'next' of another page was"
+        raise Problem(400, Code.BAD_REQUEST, detail, field="after")
+    return begins
+
+
+def _moment(query: Mapping[str, str], field: str, default: datetime) -> datetime:
+    """The time in a field of the query, in UTC, or the default. Raises `Problem`."""
+    given = query.get(field)
+    if not given:
+        return default
+    try:
+        moment = datetime.fromisoformat(given)
+        # The durable client writes it as UTC without looking at its zone.
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        detail = f"{field!r} is not an ISO 8601 time"
+        raise Problem(400, Code.BAD_REQUEST, detail, field=field) from None
 
 
 def encoded(key: str) -> str:
