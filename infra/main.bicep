@@ -63,6 +63,15 @@ param extraSettings texts = {}
 @allowed(['Standard_LRS', 'Standard_ZRS', 'Standard_GRS', 'Standard_GZRS'])
 param storageSku string = 'Standard_ZRS'
 
+@description('Optional. How long the record of a finished rotation stays in the storage account, in days; 0 for ever.')
+@minValue(0)
+param recordDays int = 0
+
+@description('Optional. For how many days the record of a finished rotation can be neither changed nor deleted, by anybody; 0 for no such policy. It is not locked.')
+@minValue(0)
+@maxValue(146000)
+param recordImmutableDays int = 0
+
 @description('Optional. Days that logs are kept.')
 @minValue(30)
 @maxValue(730)
@@ -160,6 +169,8 @@ module storage 'modules/storage.bicep' = {
     tags: allTags
     name: take('strotation${uniqueString(resourceGroup().id, environmentName)}', 24)
     sku: storageSku
+    recordDays: recordDays
+    recordImmutableDays: recordImmutableDays
     private: private
   }
 }
@@ -191,6 +202,7 @@ module grants 'modules/grants.bicep' = {
     appPrincipalId: identities.outputs.appPrincipalId
     storageAccountName: storage.outputs.name
     packagesContainer: storage.outputs.packagesContainer
+    appContainers: storage.outputs.appContainers
     schedulerName: onScheduler ? durable!.outputs.name : ''
     hubName: onScheduler ? durable!.outputs.hub : 'rotation'
     topicName: topic.outputs.name

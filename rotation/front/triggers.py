@@ -18,7 +18,7 @@ import azure.functions as func
 
 from rotation import log
 from rotation.decisions.plan import EVENT_SLACK, not_soon
-from rotation.front import expiry, rotations
+from rotation.front import expiry, keeping, rotations
 from rotation.front.hub import TaskHub
 from rotation.front.usage import Sampler
 from rotation.model.catalogue import Origin
@@ -204,7 +204,8 @@ async def sweep_all(edges: Readers, client: df.DurableOrchestrationClient) -> No
     """Asks for a rotation of each credential with a current version that is due.
 
     `plan` looks at the rest. One credential that cannot be looked at, or started, does not keep the
-    others waiting. During a pause it starts nothing, and still tells what expires.
+    others waiting. During a pause it starts nothing, and still tells what expires. At the end it
+    keeps the records that are not kept yet.
     """
     now, credentials, asked = edges.now(), sorted(edges.configuration.credentials), 0
     paused = edges.settings.paused
@@ -227,6 +228,7 @@ async def sweep_all(edges: Readers, client: df.DurableOrchestrationClient) -> No
             _account(rotation, "failed", error.message)
     # On quiet days too: that it is missing is what an alert waits for.
     log.event("sweep.done", credentials=len(credentials), due=asked, paused=paused)
+    await keeping.catch_up(edges, client)
 
 
 def due(edges: Readers, name: str) -> bool:

@@ -240,6 +240,7 @@ DISABLE = Activity("disable", Nothing)
 EVIDENCE = Activity("evidence", Evidence)
 NOTIFY = Activity("notify", Ready)
 PUBLISH_EVENT = Activity("publish_event", Nothing)
+KEEP = Activity("keep_record", Watched)
 
 
 class Part(Struct, frozen=True, rename="camel"):

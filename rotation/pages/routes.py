@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal, assert_never
 import azure.durable_functions as df
 import azure.functions as func
 
-from rotation.front import rotations, sites
+from rotation.front import archive, history, rotations, sites
 from rotation.front.approvers import POLICY, keyed
 from rotation.front.credentials import fresh_evidence, look_at_all
 from rotation.front.hub import TaskHub
@@ -59,6 +59,15 @@ def blueprint(edges: Readers) -> df.Blueprint:
         return await overview(
             edges, TaskHub(client), visitor(edges, req), _page_number(req), live=live
         )
+
+    @pages.function_name("history_page")
+    @pages.route("pages/rotations", methods=["GET"], auth_level=level)
+    @pages.durable_client_input("client")
+    @showing
+    async def history_page(
+        req: func.HttpRequest, client: df.DurableOrchestrationClient
+    ) -> func.HttpResponse:
+        return await past(edges, TaskHub(client), visitor(edges, req), dict(req.params))
 
     @pages.function_name("rotation_page")
     @pages.route("pages/rotations/{id}", methods=["GET", "POST"], auth_level=level)
@@ -156,6 +165,34 @@ async def overview(
     )
 
 
+# -- the history
+
+
+async def past(
+    edges: Readers, client: df.DurableOrchestrationClient, who: Visitor, query: dict[str, str]
+) -> func.HttpResponse:
+    """A page of the rotations of all times, or of a credential or a span. Raises `Problem`."""
+    now = edges.now()
+    span = history.asked(query, now, now - archive.EPOCH)
+    credential = query.get("credential", "").strip() or None
+    found = await history.page(edges, client, span, credential, PAGE_SIZE)
+    asked = {key: query[key] for key in ("credential", "since", "until") if query.get(key)}
+    return rendering.page(
+        "history.html",
+        200,
+        now,
+        set_cookie=who.set_cookie,
+        visitor=who,
+        records=found.records,
+        incomplete=found.incomplete,
+        asked=asked,
+        older=None if found.next is None else {**who.query, **asked, "after": found.next},
+        names=sorted(edges.configuration.credentials),
+        headline=views.headline,
+        kept=archive.kept_at_all(edges),
+    )
+
+
 # -- one rotation
 
 
@@ -167,9 +204,11 @@ async def one(
     rotation: str,
 ) -> func.HttpResponse:
     """The page of a rotation, or, for a form that was posted, what it decides. Raises `Problem`."""
-    record = await rotations.find(client, rotation)
+    record = await history.find(edges, client, rotation)
     if record is None:
-        detail = f"there is no rotation {rotation!r}; finished ones are kept for 30 days"
+        detail = f"there is no rotation {rotation!r}"
+        if not archive.kept_at_all(edges):
+            detail += "; the task hub keeps finished ones for 30 days"
         raise Problem(404, Code.UNKNOWN_ROTATION, detail)
     if req.method == "POST":
         return await decide(edges, client, req, who, record)

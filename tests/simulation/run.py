@@ -12,7 +12,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
-from rotation.front import triggers
+from rotation.front import keeping, triggers
 from tests.simulation import scenario as scenarios
 from tests.simulation.calls import Unforeseen
 from tests.simulation.deliveries import Deliveries
@@ -193,7 +193,8 @@ class Inline:
 @contextmanager
 def surrounded(checker: Checker) -> Iterator[None]:
     """The app runs in fibers, and every line that it logs goes to the checker, and nowhere else."""
-    with mock.patch.object(triggers, "asyncio", Inline), _logs_to(checker):
+    patched = [mock.patch.object(module, "asyncio", Inline) for module in (triggers, keeping)]
+    with patched[0], patched[1], _logs_to(checker):
         yield
 
 
