@@ -18,7 +18,7 @@ from zlib import crc32
 from rotation import log
 from rotation.decisions import usage
 from rotation.front.whose import Found, Whose
-from rotation.model.errors import RotationError, Unavailable
+from rotation.model.errors import Denied, RotationError, Unavailable
 from rotation.model.reasons import Code
 from rotation.model.world import OWN_APPLICATION, SLOTS
 from rotation.steps import ledger
@@ -134,6 +134,7 @@ class Sampler:
             return Answer()
         try:
             sessions = way.open().sessions([role for one in ways for role in one.roles])
+            _ensure_seen(subject, sessions)
         except RotationError as error:
             if not error.transient:
                 self._refused[at, way.login] = now + REFUSED
@@ -209,6 +210,13 @@ class Sampler:
             level = logging.WARNING
             code, reason = error.code, error.message
             log.event("usage.failed", level=level, subject=subject, code=code, reason=reason)
+
+
+def _ensure_seen(server: str, sessions: list[Session]) -> None:
+    """Raises `Denied` for a server that hides where sessions come from: all would be strangers."""
+    if any(session.client == "local" and session.since is None for session in sessions):
+        text = f"PostgreSQL {server} hides where sessions come from: grant pg_read_all_stats"
+        raise Denied(Code.DATABASE_RIGHT, text)
 
 
 def _servers(edges: Readers) -> dict[Server, list[Way]]:

@@ -302,6 +302,38 @@ def test_a_server_that_refuses_is_told_of_once_and_left_alone_for_an_hour(
     assert [user.application for user in world.used().users] == ["etl-nightly"]
 
 
+def test_a_server_that_hides_where_sessions_come_from_calls_nobody_a_stranger(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """As it does from a login without pg_read_all_stats: each session would come from nowhere."""
+    world = World()
+    world(Session("orders_blue", "api/blue", "local", "unknown", None), minutes=2)
+    (day,) = world.days()
+    assert (day.samples, day.gaps, day.rows) == (0, 1, [])
+    assert told(caplog) == [("usage.failed", "pg.example:5432", str(Code.DATABASE_RIGHT))]
+    world.edges.clock.now += timedelta(hours=1)
+    begun = world.edges.clock.now - MINUTE
+    world(replace(ETL, client="local", since=begun))  # by a socket file
+    assert ("etl-nightly", "local", None, 1) in world.rows()
+
+
+def test_a_store_that_hangs_is_not_waited_for() -> None:
+    """Evidence has seconds; whoever decides is told that this part of it is not known."""
+    world = World()
+    world(ETL)
+    whole = world.edges.side_by_side
+
+    def cut(calls: Any, seconds: float) -> Any:
+        return [None for _ in calls] if seconds == ledger.SECONDS else whole(calls, seconds)
+
+    world.edges.side_by_side = cut  # type: ignore[method-assign]
+    used = world.used()
+    assert (used.users, used.problem) == (
+        [],
+        "the app's storage did not name the days within 5 s",
+    )
+
+
 def test_where_one_login_is_refused_another_one_asks_for_all() -> None:
     file = changed()
     text = json.dumps(file["credentials"]["orders-db"]).replace("orders", "second")
