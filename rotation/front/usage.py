@@ -108,19 +108,16 @@ class Sampler:
         self._last, servers = now, _servers(self._edges)
         calls = [partial(self._ask, at, ways) for at, ways in servers.items()]
         answers = self._edges.side_by_side(calls, SECONDS)
-        for at, answer in zip(servers, answers, strict=True):
+        asked: defaultdict[str, list[Answer]] = defaultdict(list)
+        for (at, ways), answer in zip(servers.items(), answers, strict=True):
             if answer is None:
                 text = f"it did not answer within {SECONDS:g} s"
                 self._tell(f"{at.host}:{at.port}", Unavailable(Code.CUT_OFF, text))
-        sampled = {way.name for ways in servers.values() for way in ways}
-        for name in sorted(sampled):
-            asked = [
-                answer or Answer()
-                for ways, answer in zip(servers.values(), answers, strict=True)
-                if any(way.name == name for way in ways)
-            ]
-            found = [one for answer in asked for one in answer.found.get(name, ())]
-            whole = all(name in answer.whole for answer in asked)
+            for way in ways:
+                asked[way.name].append(answer or Answer())
+        for name, given in asked.items():
+            found = [one for answer in given for one in answer.found.get(name, ())]
+            whole = all(name in answer.whole for answer in given)
             self._keep(name, usage.sampled(found, now, whole=whole))
         self._write(now)
         self._tidy(now)
