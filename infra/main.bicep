@@ -53,7 +53,7 @@ param instanceMemory int = 2048
 @description('Optional. When the sweep looks for secrets whose event was lost: six fields of a cron expression, UTC.')
 param sweepSchedule string = '0 0 6 * * *'
 
-@description('Optional. Further app settings: ROTATION_CA_BUNDLE, ROTATION_DATABASE_HOSTS, ROTATION_WATCH_SECONDS, ROTATION_PUBLIC_URL.')
+@description('Optional. Further app settings: ROTATION_CA_BUNDLE, ROTATION_DATABASE_HOSTS, ROTATION_WATCH_SECONDS, ROTATION_PUBLIC_URL, ROTATION_STORAGE.')
 param extraSettings texts = {}
 
 @description('Optional. Redundancy of the storage account: Standard_LRS where there are no zones.')
