@@ -22,7 +22,7 @@ from tests.simulation.others import Others
 from tests.simulation.people import People
 from tests.simulation.program import hasten
 from tests.simulation.troubles import Struck, troubled
-from tests.simulation.verdict import judge_first, judge_second
+from tests.simulation.verdict import judge_first, judge_kept, judge_second
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -78,6 +78,7 @@ class Run:
             self.deliveries.announce(credential, confused=confused)
         if self._until_idle("first"):
             judge_first(self)
+            judge_kept(self, all_of_them=not self.machine.calls.struck & {"storage", "client"})
 
     def second(self) -> None:
         machine = self.machine
@@ -98,6 +99,9 @@ class Run:
             self.people.ask(credential, f"{credential}-second", scenarios.REQUESTER)
         if self._until_idle("second"):
             judge_second(self)
+            self.deliveries.catch_up()
+            if self._until_idle("catch-up"):
+                judge_kept(self, all_of_them=True)
 
     def _until_idle(self, which: str) -> bool:
         machine = self.machine

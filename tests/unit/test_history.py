@@ -40,7 +40,11 @@ AWAY = Unavailable(Code.STORAGE_UNAVAILABLE, "the account does not answer")
 
 def request(rotation: str, credential: str = "orders-db") -> Request:
     return Request(
-        rotation=rotation, credential=credential, origin=Origin.MANUAL, requested_by="ada", reason=""
+        rotation=rotation,
+        credential=credential,
+        origin=Origin.MANUAL,
+        requested_by="ada",
+        reason="",
     )
 
 
