@@ -27,6 +27,7 @@ from tests.memory import MemoryEdges
 from tests.memory.cluster import NODE
 from tests.unit.people import NOW
 from tests.unit.test_config import CREDENTIAL, WORKLOAD, changed
+from tests.unit.test_cron_jobs import FILE
 from tests.unit.test_pages import Site, visible
 
 if TYPE_CHECKING:
@@ -257,6 +258,17 @@ def test_whose_sessions_are_is_told_as_in_the_evidence(
     seen = Session("orders_blue", application, client, "idle", None)
     assert whose.of(world.edges, credential, "pg", [seen]) == ([(seen, workload)], None)
     assert world.asked("cluster listed") == looks
+
+
+def test_a_job_that_runs_by_schedule_is_its_workloads() -> None:
+    world = World(edges=MemoryEdges(parse(yaml.safe_dump(FILE))))
+    schedules = world.edges.world.clusters["aks"].schedules
+    job = schedules.found["orders", "report-blue"]
+    job.lasts = 7200.0
+    schedules.begin(job, "report-blue-by-hand")
+    world(ETL)
+    assert {row[2] for row in world.rows()} == {"api", "report", None}
+    assert [row[0] for row in world.rows() if row[2] is None] == ["etl-nightly"]
 
 
 def test_the_apps_own_logins_and_others_roles_are_left_out() -> None:
