@@ -24,13 +24,14 @@ ENDED = ("outcome", "outcomeReason", "reasons")
 
 @dataclass(frozen=True)
 class Added:
-    """The fields that a type of event has beyond those of all.
+    """The fields that a type of event has beyond those of all, and those that it may have.
 
     `narrower`: which values, where not all.
     """
 
     fields: tuple[str, ...] = ()
     narrower: dict[str, Schema] | None = None
+    perhaps: tuple[str, ...] = ()
 
 
 def added(kind: Announcement) -> Added:
@@ -40,7 +41,7 @@ def added(kind: Announcement) -> Added:
         case Announcement.AWAITING_APPROVAL:
             return Added((*TERMS, "evidence"))
         case Announcement.REMINDER:
-            return Added((*TERMS, "overdue"))
+            return Added((*TERMS, "overdue"), perhaps=("evidence",))
         case Announcement.STILL_IN_USE:
             return Added((*TERMS, "sessions"), {"sessions": {"minItems": 1}})
         case Announcement.APPROVED:
@@ -107,7 +108,7 @@ def _common() -> JsonObject:
 
 def _type(kind: Announcement) -> JsonObject:
     says, narrower = added(kind), added(kind).narrower or {}
-    optional = (*ALWAYS, *(("recipients",) if announcement_facts(kind).asks else ()))
+    optional = (*ALWAYS, *says.perhaps, *(("recipients",) if announcement_facts(kind).asks else ()))
     properties = {name: _field(name, narrower.get(name)) for name in (*says.fields, *optional)}
     data: Schema = {"$ref": f"{COMMON}#/$defs/EventData"}
     if says.fields:

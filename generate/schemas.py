@@ -22,11 +22,13 @@ from rotation.model.record import (
     Decision,
     Evidence,
     EvidenceSummary,
+    PastUser,
     Request,
     SessionCount,
     ShownRecord,
     StepRecord,
     TestResult,
+    Usage,
     Waiver,
 )
 from rotation.telling.messages import Event, EventData, Links, Recipient
@@ -77,6 +79,7 @@ _EVIDENCE = {
     "passed": "Whether every test passed.",
     "problems": "What could not be looked at.",
     "stillInUse": "Sessions of the replaced role that belong to no workload of the credential.",
+    "usage": "Who used the replaced role in the last days; null where it is not sampled.",
 }
 FIELDS: dict[type, dict[str, str]] = {
     Approval: {
@@ -116,6 +119,12 @@ FIELDS: dict[type, dict[str, str]] = {
         "status": "GET: the rotation as JSON.",
         "approval": "POST: a decision.",
         "page": "The rotation's page, for people.",
+    },
+    PastUser: {
+        "application": "What they called themselves; may be empty.",
+        "client": "Address, or local.",
+        "moved": "When they were first seen on the role that serves now; null for those who still "
+        "may need the replaced one.",
     },
     Reason: {
         "code": "One of those in docs/recovery.md, or of another release.",
@@ -181,6 +190,13 @@ FIELDS: dict[type, dict[str, str]] = {
     StepRecord: {
         "failure": "Why it gave up.",
         "code": "The code of the first reason of that.",
+    },
+    Usage: {
+        "days": "How many days are looked back.",
+        "since": "The day, in UTC, of the first sample in these days.",
+        "gaps": "Samples in which a server did not answer, or pods could not be looked at.",
+        "users": "Those in no workload, who may still need the replaced role first.",
+        "problem": "Why it is not known, or not of all days.",
     },
     Waiver: {
         "code": "One of those that docs/recovery.md says can be waived.",

@@ -56,12 +56,24 @@ param sweepSchedule string = '0 0 6 * * *'
 @description('Optional. When each credential is looked at, for what would stand in a rotation\'s way: six fields of a cron expression, UTC.')
 param sampleSchedule string = '0 */10 * * * *'
 
-@description('Optional. Further app settings: ROTATION_CA_BUNDLE, ROTATION_DATABASE_HOSTS, ROTATION_WATCH_SECONDS, ROTATION_PUBLIC_URL.')
+@description('Optional. When samples are taken of who uses the logins, once a minute at most: six fields of a cron expression, UTC.')
+param usageSchedule string = '20 * * * * *'
+
+@description('Optional. Further app settings: ROTATION_CA_BUNDLE, ROTATION_DATABASE_HOSTS, ROTATION_WATCH_SECONDS, ROTATION_PUBLIC_URL, ROTATION_STORAGE.')
 param extraSettings texts = {}
 
 @description('Optional. Redundancy of the storage account: Standard_LRS where there are no zones.')
 @allowed(['Standard_LRS', 'Standard_ZRS', 'Standard_GRS', 'Standard_GZRS'])
 param storageSku string = 'Standard_ZRS'
+
+@description('Optional. How long the record of a finished rotation stays in the storage account, in days; 0 for ever.')
+@minValue(0)
+param recordDays int = 0
+
+@description('Optional. For how many days the record of a finished rotation can be neither changed nor deleted, by anybody; 0 for no such policy. It is not locked.')
+@minValue(0)
+@maxValue(146000)
+param recordImmutableDays int = 0
 
 @description('Optional. Days that logs are kept.')
 @minValue(30)
@@ -160,6 +172,8 @@ module storage 'modules/storage.bicep' = {
     tags: allTags
     name: take('strotation${uniqueString(resourceGroup().id, environmentName)}', 24)
     sku: storageSku
+    recordDays: recordDays
+    recordImmutableDays: recordImmutableDays
     private: private
   }
 }
@@ -191,6 +205,7 @@ module grants 'modules/grants.bicep' = {
     appPrincipalId: identities.outputs.appPrincipalId
     storageAccountName: storage.outputs.name
     packagesContainer: storage.outputs.packagesContainer
+    appContainers: storage.outputs.appContainers
     schedulerName: onScheduler ? durable!.outputs.name : ''
     hubName: onScheduler ? durable!.outputs.hub : 'rotation'
     topicName: topic.outputs.name
@@ -257,6 +272,7 @@ module app 'modules/app.bicep' = {
     topicEndpoint: topic.outputs.endpoint
     sweepSchedule: sweepSchedule
     sampleSchedule: sampleSchedule
+    usageSchedule: usageSchedule
     linkKeyUrl: linkKeyUrl
     signIn: signIn
     workflowClientId: identities.outputs.workflowClientId

@@ -8,9 +8,9 @@ import azure.durable_functions as df
 import azure.functions as func
 
 from rotation import log
-from rotation.front import api, triggers
+from rotation.front import api, keeping, triggers
 from rotation.front.hub import TaskHub
-from rotation.model import wire
+from rotation.model import activities, wire
 from rotation.model.activities import Reference
 from rotation.model.errors import RotationError
 from rotation.pages import routes as pages
@@ -30,6 +30,7 @@ ORCHESTRATORS = (
     workflow.credential,
     workflow.rotation,
     workflow.publish,
+    workflow.keep,
     workload.prepare_workload,
     workload.swap_workload,
     workload.swap_back_workload,
@@ -65,25 +66,35 @@ def _durable_functions(edges: Edges) -> df.Blueprint:
     async def notify(reference: dict, client: df.DurableOrchestrationClient) -> dict:  # type: ignore[type-arg]
         return await notify_and_publish(edges, TaskHub(client), reference)
 
+    @functions.function_name(activities.KEEP.name)
+    @functions.activity_trigger("reference")
+    @functions.durable_client_input("client")
+    async def keep_record(reference: dict, client: df.DurableOrchestrationClient) -> dict:  # type: ignore[type-arg]
+        return await keeping.keep(edges, TaskHub(client), reference)
+
     return functions
 
 
 async def notify_and_publish(
     edges: Edges, client: df.DurableOrchestrationClient, reference: object
 ) -> JsonObject:
-    """Runs the activity `notify`, and starts the orchestration that publishes its event, if any.
+    """Runs the activity `notify`, and starts the orchestration that publishes its event, if any,
+    and at a rotation's end the one that keeps its record.
 
-    Publishing is not waited for: a topic that is down delays no rotation.
+    Neither is waited for: a topic or a store that is down delays no rotation.
     """
     answer = run(NOTIFY, edges, reference)  # which asks nobody outside
     event = answer.pop("event", None)
+    about = wire.read(Reference, reference)
     try:
         if event is not None and not await client.get_status(event["id"]):
-            entry = wire.read(Reference, reference).entry
+            entry = about.entry
             given = event if entry is None else {"event": event, "entry": entry}
             await client.start_new("publish", event["id"], given)
     except RotationError as error:
         return {"error": wire.value_of(error.as_failure())}
+    if about.notice is not None and about.notice.outcome is not None:
+        await keeping.start(edges, client, about)
     return answer
 
 

@@ -58,6 +58,8 @@ param sweepSchedule string
 
 @description('Required. When each credential is looked at: six fields, UTC.')
 param sampleSchedule string
+@description('Required. When samples are taken of who uses the logins: six fields, UTC.')
+param usageSchedule string
 
 @description('Required. URL of the secret whose value signs approval links; empty for none.')
 param linkKeyUrl string
@@ -117,6 +119,7 @@ var rotationSettings = {
   ROTATION_CLOUD: environment().name
   ROTATION_SWEEP_SCHEDULE: sweepSchedule
   ROTATION_SAMPLE_SCHEDULE: sampleSchedule
+  ROTATION_USAGE_SCHEDULE: usageSchedule
   ROTATION_TOPIC_ENDPOINT: topicEndpoint
   ROTATION_SIGN_IN: signIn == null ? 'links' : 'entra'
 }

@@ -9,6 +9,9 @@ param storageAccountName string
 @description('Required. Container of the deployed package.')
 param packagesContainer string
 
+@description('Required. Containers of the app\'s own.')
+param appContainers string[]
+
 @description('Required. Name of the Durable Task Scheduler; empty when Azure Storage keeps the orchestrations.')
 param schedulerName string
 
@@ -25,11 +28,11 @@ var roles = loadJsonContent('../roles.json')
 var onStorage = empty(schedulerName)
 
 // Of the host: the package; leases and timers; function and system keys. Of a hub in Azure Storage: leases of its
-// partitions and of the app, and what is too large for a message.
+// partitions and of the app, and what is too large for a message. Of the app: records of finished rotations, its notes.
 var hostContainers = [packagesContainer, 'azure-webjobs-hosts', 'azure-webjobs-secrets']
 var hubPrefix = toLower(hubName)
 var hubContainers = onStorage ? ['${hubPrefix}-leases', '${hubPrefix}-applease', '${hubPrefix}-largemessages'] : []
-var ownContainers = join(concat(hostContainers, hubContainers), '\', \'')
+var ownContainers = join(concat(hostContainers, hubContainers, appContainers), '\', \'')
 var blobActions = 'Microsoft.Storage/storageAccounts/blobServices/containers/blobs/*'
 var containerName = '@Resource[Microsoft.Storage/storageAccounts/blobServices/containers:name]'
 

@@ -17,8 +17,20 @@ param sku string
 @description('Required. Refuse everything but private endpoints and trusted services.')
 param private bool
 
+@description('Required. How long the record of a finished rotation stays, in days; 0 for ever.')
+@minValue(0)
+param recordDays int
+
+@description('Required. For how many days the record of a finished rotation can be neither changed nor deleted, by anybody; 0 for no such policy.')
+@minValue(0)
+@maxValue(146000)
+param recordImmutableDays int
+
 var packagesName = 'packages'
 var deadLettersName = 'dead-letters'
+// The names that the code has: rotation/contracts/store.py.
+var recordsName = 'credential-rotation-records'
+var notesName = 'credential-rotation-notes'
 
 resource account 'Microsoft.Storage/storageAccounts@2025-01-01' = {
   name: name
@@ -77,12 +89,58 @@ resource deadLetters 'Microsoft.Storage/storageAccounts/blobServices/containers@
   }
 }
 
+resource records 'Microsoft.Storage/storageAccounts/blobServices/containers@2025-01-01' = {
+  parent: blobs
+  name: recordsName
+  properties: {
+    publicAccess: 'None'
+  }
+}
+
+// Not locked, which nobody could take back: whoever may administer the account can lift it, and locks it by hand
+// once it has proved itself. Each record is written once, so that nothing of the app is in its way.
+resource recordsImmutable 'Microsoft.Storage/storageAccounts/blobServices/containers/immutabilityPolicies@2025-01-01' = if (recordImmutableDays > 0) {
+  parent: records
+  name: 'default'
+  properties: {
+    immutabilityPeriodSinceCreationInDays: recordImmutableDays
+    allowProtectedAppendWrites: false
+  }
+}
+
+resource notes 'Microsoft.Storage/storageAccounts/blobServices/containers@2025-01-01' = {
+  parent: blobs
+  name: notesName
+  properties: {
+    publicAccess: 'None'
+  }
+}
+
+var forgetRecords = {
+  name: 'forget-records'
+  enabled: true
+  type: 'Lifecycle'
+  definition: {
+    filters: {
+      blobTypes: ['blockBlob']
+      prefixMatch: ['${recordsName}/']
+    }
+    actions: {
+      baseBlob: {
+        delete: {
+          daysAfterModificationGreaterThan: recordDays
+        }
+      }
+    }
+  }
+}
+
 resource lifecycle 'Microsoft.Storage/storageAccounts/managementPolicies@2025-06-01' = {
   parent: account
   name: 'default'
   properties: {
     policy: {
-      rules: [
+      rules: concat(recordDays > 0 ? [forgetRecords] : [], [
         {
           name: 'forget-dead-letters'
           enabled: true
@@ -101,7 +159,7 @@ resource lifecycle 'Microsoft.Storage/storageAccounts/managementPolicies@2025-06
             }
           }
         }
-      ]
+      ])
     }
   }
 }
@@ -123,6 +181,9 @@ output tableEndpoint string = account.properties.primaryEndpoints.table
 
 @description('Container that holds the deployed package.')
 output packagesContainer string = packages.name
+
+@description('Containers of the app\'s own: records of finished rotations, and what it notes for itself.')
+output appContainers string[] = [records.name, notes.name]
 
 @description('Container that Event Grid writes undeliverable events to.')
 output deadLettersContainer string = deadLetters.name

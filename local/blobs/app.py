@@ -56,6 +56,7 @@ class Account:
         app.router.add_get(f"/{ACCOUNT}/{{container}}", self.list)
         app.router.add_put(f"/{ACCOUNT}/{{container}}/{{name:.+}}", self.put)
         app.router.add_get(f"/{ACCOUNT}/{{container}}/{{name:.+}}", self.get, allow_head=True)
+        app.router.add_delete(f"/{ACCOUNT}/{{container}}/{{name:.+}}", self.delete)
         Faults(ordered).install(app)
         return app
 
@@ -134,6 +135,10 @@ class Account:
         headers["Content-Range"] = f"bytes {begin}-{end}/{len(found.content)}"
         part = found.content[begin : end + 1]
         return web.Response(status=206, body=part, headers=headers, content_type=found.type)
+
+    async def delete(self, request: web.Request) -> web.Response:
+        self._store.delete(request.match_info["container"], request.match_info["name"])
+        return web.Response(status=202)
 
 
 @web.middleware

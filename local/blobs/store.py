@@ -84,6 +84,12 @@ class Store:
             )
         return blob
 
+    def delete(self, container: str, name: str) -> None:
+        with transaction(self.database):
+            self.get(container, name)
+            given = (container, name)
+            self.database.execute("DELETE FROM blobs WHERE container = ? AND name = ?", given)
+
     def page(self, container: str, prefix: str, after: str, start: str, most: int) -> list[Blob]:
         """Blobs whose names begin with `prefix`, come after `after` and not before `start`."""
         self._ensure(container)

@@ -209,6 +209,7 @@ class Stack(Parts):
             "ROTATION_CA_BUNDLE": str(self.addresses.authority),
             "ROTATION_SWEEP_SCHEDULE": "0 0 6 * * *",
             "ROTATION_SAMPLE_SCHEDULE": "0 */10 * * * *",
+            "ROTATION_USAGE_SCHEDULE": "20 * * * * *",
             "AzureWebJobsStorage__blobServiceUri": self.components["blobs"].url,
             "ROTATION_TOPIC_ENDPOINT": self.components["topic"].url,
             "PYTHON_THREADPOOL_THREAD_COUNT": "32",  # as infra/ sets it

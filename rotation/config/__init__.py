@@ -745,6 +745,7 @@ class Credential(Section):
     approval: Approval = Approval()
     retry: Retry = Retry()
     drain: Duration = timedelta(minutes=1)  # for the replaced role's sessions, before their end
+    usage: bool = True  # whether its sessions are sampled between rotations
     waive: list[WaivableCode] = []  # what does not stop a rotation that an event or the sweep began
 
     @field_validator("validity")

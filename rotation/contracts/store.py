@@ -40,3 +40,6 @@ class Store(Protocol):
     def replace(self, name: str, content: bytes, tag: str) -> bool:
         """Whether it replaced what has that tag. False: somebody changed it meanwhile, or it is
         gone."""
+
+    def remove(self, name: str) -> None:
+        """Removes a note; records stay. Harmless when repeated."""

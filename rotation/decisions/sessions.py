@@ -5,6 +5,7 @@ What a session calls itself proves nothing, since every client chooses it.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
@@ -21,6 +22,13 @@ if TYPE_CHECKING:
     from rotation.model.world import Session, Slot
 
 Network = IPv4Network | IPv6Network
+APPLICATION = re.compile(r"(?!.*//)[\w .:/@()+-]{0,63}", re.ASCII)
+
+
+def printable(application: str) -> str:
+    """The name that a client gave itself, or words in its place: no link and no markup becomes
+    evidence."""
+    return application if APPLICATION.fullmatch(application) else "a name that is not shown"
 
 
 @dataclass(frozen=True)

@@ -134,6 +134,13 @@ class BlobStore:
                 return False
             return True
 
+    def remove(self, name: str) -> None:
+        with self._translated("remove", name):
+            try:
+                self._client.delete_blob(name)
+            except ResourceNotFoundError as error:
+                _ensure_account(error)
+
     def _upload(self, name: str, content: bytes) -> None:
         """Makes the blob, and makes the container first if there is none."""
         try:

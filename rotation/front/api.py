@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, timedelta
+import re
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
+from urllib.parse import urlencode
 
 import azure.durable_functions as df
 import azure.functions as func
 
 from rotation import __version__
 from rotation.decisions.verdict import MOST_NAMES, identity_of
-from rotation.front import approvers, rotations, samples, sites
+from rotation.front import approvers, archive, history, rotations, samples, sites
 from rotation.front.approvers import POLICY, Decider, entra, keyed
 from rotation.front.credentials import fresh_evidence
 from rotation.front.doctor import DryRun, dry_run
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from rotation.model.record import ShownRecord
     from rotation.model.wire import JsonObject
 
-LONGEST_SPAN = timedelta(days=90)
+PAGE, LARGEST_PAGE = 100, 200  # rotations in one answer: unless asked for, and at most
 NAMELESS = "somebody with the function key"
 OWN_CHANNELS = ("page", "link", "policy")  # how the record names ways that nobody may claim
 
@@ -91,7 +92,7 @@ def blueprint(edges: Readers) -> df.Blueprint:
         req: func.HttpRequest, client: df.DurableOrchestrationClient
     ) -> func.HttpResponse:
         _caller(edges, req)
-        record = await existing(TaskHub(client), req.route_params["id"])
+        record = await existing(edges, TaskHub(client), req.route_params["id"])
         planned = await planned_edges(edges, TaskHub(client), record)
         return answer(wire.value_of(await fresh_evidence(edges, record, planned)))
 
@@ -104,7 +105,7 @@ def blueprint(edges: Readers) -> df.Blueprint:
     ) -> func.HttpResponse:
         sites.demand_own(req, edges.settings.public_url)
         caller, document = _caller(edges, req), json_object(req)
-        record = await existing(TaskHub(client), req.route_params["id"])
+        record = await existing(edges, TaskHub(client), req.route_params["id"])
         return await decision(edges, TaskHub(client), record, document, caller)
 
     _credentials(routes, edges)
@@ -121,6 +122,7 @@ def blueprint(edges: Readers) -> df.Blueprint:
                 "credentials": len(configuration.credentials),
                 "signIn": settings.sign_in,
                 "notifications": settings.topic is not None,
+                "records": archive.kept_at_all(edges),
             }
         )
 
@@ -343,40 +345,44 @@ def _waived(approval: Approval, document: JsonObject, caller: Principal | None) 
 async def listing(
     edges: Readers, client: df.DurableOrchestrationClient, query: dict[str, str]
 ) -> func.HttpResponse:
-    """The rotations created in the span of time that the query names. Raises `Problem`."""
-    now = edges.now()
-    since = _moment(query, "since", now - rotations.RETENTION)
-    until = _moment(query, "until", now + timedelta(minutes=5))
-    if not timedelta() < until - since <= LONGEST_SPAN:
-        detail = "'since' must be before 'until', by at most 90 days"
-        raise Problem(400, Code.BAD_REQUEST, detail, field="since")
-    records = await rotations.listing(client, since, until, query.get("credential"))
+    """A page of the rotations created in the span of time that the query names, the newest first.
+
+    Raises `Problem`.
+    """
+    span, limit = history.asked(query, edges.now(), rotations.RETENTION), _limit(query)
+    found = await history.page(edges, client, span, query.get("credential"), limit)
+    more: dict[str, str] = {}
+    if found.next is not None:
+        asked = {**query, "since": wire.moment(span.since), "until": wire.moment(span.until)}
+        asked.pop("code", None)  # a key belongs in a header
+        more["Link"] = f'<?{urlencode({**asked, "after": found.next})}>; rel="next"'
     return answer(
         {
-            "rotations": [wire.value_of(record) for record in records],
-            "since": wire.moment(since),
-            "until": wire.moment(until),
-        }
+            "rotations": [wire.value_of(record) for record in found.records],
+            "since": wire.moment(span.since),
+            "until": wire.moment(span.until),
+            "next": found.next,
+            "incomplete": wire.value_of(found.incomplete) if found.incomplete else None,
+        },
+        200,
+        **more,
     )
 
 
-def _moment(query: dict[str, str], field: str, default: datetime) -> datetime:
-    """The time in a field of the query, in UTC, or the default. Raises `Problem`."""
-    given = query.get(field)
-    if not given:
-        return default
-    try:
-        moment = datetime.fromisoformat(given)
-        # The durable client writes it as UTC without looking at its zone.
-        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
-    except (ValueError, OverflowError):
-        detail = f"{field!r} is not an ISO 8601 time"
-        raise Problem(400, Code.BAD_REQUEST, detail, field=field) from None
+def _limit(query: dict[str, str]) -> int:
+    """How many rotations a page may have. Raises `Problem`."""
+    given = query.get("limit") or str(PAGE)
+    if not re.fullmatch(r"[0-9]{1,4}", given, re.ASCII) or not 1 <= int(given) <= LARGEST_PAGE:
+        detail = f"'limit' is not a whole number from 1 to {LARGEST_PAGE}"
+        raise Problem(400, Code.BAD_REQUEST, detail, field="limit")
+    return int(given)
 
 
-async def existing(client: df.DurableOrchestrationClient, rotation: str) -> ShownRecord:
+async def existing(
+    edges: Readers, client: df.DurableOrchestrationClient, rotation: str
+) -> ShownRecord:
     """The record of a rotation. Raises `Problem` if there is none."""
-    record = await rotations.find(client, rotation)
+    record = await history.find(edges, client, rotation)
     if record is None:
         raise Problem(404, Code.UNKNOWN_ROTATION, f"there is no rotation {rotation!r}")
     return record
@@ -386,7 +392,7 @@ async def _compared(
     edges: Readers, client: df.DurableOrchestrationClient, rotation: str
 ) -> ShownRecord:
     """The record of a rotation; of one that waits with what the file says by now."""
-    record = await existing(client, rotation)
+    record = await existing(edges, client, rotation)
     if rotations.waits(record):
         rules = await standing(edges, client, record)
         record.changed = record.changed if rules.changed is None else rules.changed

@@ -16,9 +16,11 @@ from rotation.model import wire
 from rotation.model.errors import Unavailable
 from rotation.model.findings import Finding
 from rotation.model.reasons import Code
+from rotation.model.record import swapped_at
 from rotation.model.wire import Moment
 from rotation.model.world import SLOTS, Slot, SlotState
 from rotation.steps import wayback, world
+from rotation.steps.ledger import Before
 from rotation.steps.proving import collect
 
 if TYPE_CHECKING:
@@ -143,7 +145,14 @@ async def fresh_evidence(
     if record.standby is None or record.outcome is not None:
         text = "there is nothing to decide about now"
         raise Problem(409, Code.NOT_WAITING, text, stage=record.stage)
-    look = LOOKS.shared(edges, record.rotation, record.credential, record.standby, planned)
+    look = LOOKS.shared(
+        edges,
+        record.rotation,
+        record.credential,
+        record.standby,
+        planned=planned,
+        swapped=swapped_at(record),
+    )
     try:
         return await asyncio.wait_for(look, EVIDENCE_TIMEOUT)
     except TimeoutError:
@@ -173,16 +182,18 @@ class Looks:
         rotation: str,
         credential: str,
         slot: Slot,
+        *,
         planned: Readers | None = None,
+        swapped: Moment | None = None,
     ) -> Evidence:
         """The evidence of a rotation, from a look under way or begun `fresh` seconds ago at most.
 
         Raises what `collect` raises.
         """
-        asked = planned or edges
+        asked, before = planned or edges, Before(credential, swapped)
         configured = asked.configuration.credential(credential)
         look = self._kept_or_new(
-            edges, rotation, lambda: collect(asked, configured, slot, rotation)
+            edges, rotation, lambda: collect(asked, configured, slot, rotation, before)
         )
         # Shielded: one who gives up must not take it from the others.
         return await asyncio.shield(asyncio.wrap_future(look))

@@ -27,6 +27,7 @@ from rotation.model.reasons import Code, reason
 from rotation.model.record import Decision, Request, ShownRecord, new_record
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import datetime
 
     from azure.durable_functions import DurableOrchestrationClient as Client
@@ -230,7 +231,12 @@ def describe(status: Any) -> ShownRecord:
         record = _read(status)
     except (ValueError, RecursionError):
         # Of another release, or damaged: seen as what it is, instead of hiding all the others.
-        record = _unreadable(status)
+        record = unreadable(
+            status.instance_id,
+            _moment(status.created_time),
+            _moment(status.last_updated_time),
+            status.runtime_status.name,
+        )
     if status.runtime_status in {Status.Failed, Status.Terminated, Status.Canceled}:
         # Ended from outside or by a fault of the engine: nothing was taken back.
         text = f"its orchestration was {status.runtime_status.name.lower()}"
@@ -260,12 +266,15 @@ def _instance_fields(status: Any) -> JsonObject:
     }
 
 
-def _unreadable(status: Any) -> ShownRecord:
-    """The record to show for a status that cannot be read: it needs attention."""
-    known = {"rotation": status.instance_id, "credential": "", "requestedBy": "", "reason": ""}
+def unreadable(
+    rotation: str, created: wire.Moment | None, updated: wire.Moment | None, status: str
+) -> ShownRecord:
+    """The record to show for one that cannot be read: it needs attention."""
+    known = {"rotation": rotation, "credential": "", "requestedBy": "", "reason": ""}
     request = wire.read(Request, {**known, "origin": "manual"})
-    value = wire.value_of(new_record(request, Stage.DONE, _moment(status.created_time)))
-    record = wire.read(ShownRecord, {**value, **_instance_fields(status)})
+    value = wire.value_of(new_record(request, Stage.DONE, created))
+    fields = {"runtimeStatus": status, "created": created, "updated": updated}
+    record = wire.read(ShownRecord, {**value, **fields})
     text = "its record cannot be read by this release"
     record.outcome, record.outcome_reason = Outcome.NEEDS_ATTENTION, text
     record.reasons = [reason(Code.UNREADABLE, text)]
@@ -288,6 +297,41 @@ async def listing(
     if credential is not None:
         records = [record for record in records if record.credential == credential]
     return sorted(records, key=lambda record: str(record.created), reverse=True)
+
+
+async def newest(
+    client: Client,
+    since: datetime,
+    until: datetime,
+    credential: str | None,
+    wanted: Callable[[ShownRecord], bool],
+    most: int,
+) -> list[ShownRecord]:
+    """At least `most` of the newest wanted rotations created in a span of time, or all, in any
+    order.
+
+    Spans are looked at from their end, and halved where they fill a page: what is older is asked
+    for only if it is needed.
+    """
+    recent = max(since, until - RETENTION)
+    spans = [(since, recent), (recent, until)] if since < recent else [(since, until)]
+    found: dict[str, ShownRecord] = {}
+    while spans and len(found) < most:
+        begin, end = spans.pop()
+        page = await client.get_status_by(
+            created_time_from=begin, created_time_to=end, instance_id_prefix=credential
+        )
+        if len(page) >= PAGE and end - begin >= MOMENT:
+            middle = begin + (end - begin) / 2
+            spans += [(begin, middle), (middle, end)]
+            continue
+        records = [describe(status) for status in page if status.name == "rotation"]
+        found |= {
+            record.rotation: record
+            for record in records
+            if credential in {None, record.credential} and wanted(record)
+        }
+    return list(found.values())
 
 
 async def _between(

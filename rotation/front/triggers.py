@@ -1,5 +1,5 @@
 """Starts rotations on Key Vault's events, and in a daily sweep for those that got lost; samples
-what would stand in their way.
+what would stand in their way, and who uses the logins.
 
 The triggers only start orchestrations: Event Grid waits 30 seconds and delivers at least once.
 """
@@ -18,8 +18,9 @@ import azure.functions as func
 
 from rotation import log
 from rotation.decisions.plan import EVENT_SLACK, not_soon
-from rotation.front import expiry, rotations, samples
+from rotation.front import expiry, keeping, rotations, samples
 from rotation.front.hub import TaskHub
+from rotation.front.usage import Sampler
 from rotation.model.catalogue import Origin
 from rotation.model.errors import RotationError, Unavailable
 from rotation.model.reasons import Code
@@ -136,6 +137,15 @@ def blueprint(edges: Readers) -> df.Blueprint:
     ) -> None:
         await samples.sample_all(edges, TaskHub(client))
 
+    sampler = Sampler(edges)
+
+    @triggers.function_name("sample_usage")
+    @triggers.timer_trigger("timer", "%ROTATION_USAGE_SCHEDULE%")
+    async def sample_usage(
+        timer: func.TimerRequest,  # noqa: ARG001 - the binding's name
+    ) -> None:
+        await asyncio.to_thread(sampler.run)
+
     return triggers
 
 
@@ -203,7 +213,8 @@ async def sweep_all(edges: Readers, client: df.DurableOrchestrationClient) -> No
     """Asks for a rotation of each credential with a current version that is due.
 
     `plan` looks at the rest. One credential that cannot be looked at, or started, does not keep the
-    others waiting. During a pause it starts nothing, and still tells what expires.
+    others waiting. During a pause it starts nothing, and still tells what expires. At the end it
+    keeps the records that are not kept yet.
     """
     now, credentials, asked = edges.now(), sorted(edges.configuration.credentials), 0
     paused = edges.settings.paused
@@ -226,6 +237,7 @@ async def sweep_all(edges: Readers, client: df.DurableOrchestrationClient) -> No
             _account(rotation, "failed", error.message)
     # On quiet days too: that it is missing is what an alert waits for.
     log.event("sweep.done", credentials=len(credentials), due=asked, paused=paused)
+    await keeping.catch_up(edges, client)
 
 
 def due(edges: Readers, name: str) -> bool:

@@ -139,6 +139,7 @@ class Reference(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults
     share: int = 100  # percent of what HTTPRoutes share that the slot gets at a swap
     early: bool = False  # pods end at the swap, before anybody has approved: nothing calls them
     back: bool = False  # the slot's login is the one that served before
+    swapped: Moment | None = None  # when traffic had moved to the slot
 
 
 class Nothing(Struct, frozen=True):
@@ -239,6 +240,7 @@ DISABLE = Activity("disable", Nothing)
 EVIDENCE = Activity("evidence", Evidence)
 NOTIFY = Activity("notify", Ready)
 PUBLISH_EVENT = Activity("publish_event", Nothing)
+KEEP = Activity("keep_record", Watched)
 
 
 class Part(Struct, frozen=True, rename="camel"):

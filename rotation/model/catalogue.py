@@ -414,7 +414,8 @@ def on_deadline_words(policy: OnDeadline) -> str:
             return "the rotation goes back by itself"
         case "approve":
             return (
-                "the rotation goes on by itself once it is proved that nothing uses the old login"
+                "the rotation goes on by itself once it is proved that nothing uses the old login, "
+                "or did in the last weeks"
             )
         case _:
             assert_never(policy)

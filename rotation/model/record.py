@@ -149,11 +149,47 @@ class SessionCount(Struct, frozen=True, kw_only=True, rename="camel"):
     last_query: Moment | None = None
 
 
+class PastUser(Struct, frozen=True, kw_only=True, rename="camel"):
+    """Somebody in no workload who had sessions of the replaced role at samples of the last days.
+
+    Samples saw them `first` and `last` at these times, and on so many `days`. `moved` is when they
+    were seen on the role that serves now, if they were not on the replaced one after that. `others`
+    stands for those that a day's summary had no room for.
+    """
+
+    application: str
+    client: str
+    first: Moment
+    last: Moment
+    days: int
+    moved: Moment | None = None
+    others: bool = False
+
+
+class Usage(Struct, frozen=True, kw_only=True, rename="camel"):
+    """Who used the replaced role in the last days, as samples saw it, those that still use it
+    first.
+
+    `since` is the day of the first of the `samples`; `gaps` are samples that something was missing
+    of. `more` is the number of users that are left out here. `problem` says why it is not known, or
+    not of all days.
+    """
+
+    days: int
+    since: str | None = None
+    samples: int = 0
+    gaps: int = 0
+    users: list[PastUser] = field(default_factory=list)
+    more: int = 0
+    problem: str | None = None
+
+
 class EvidenceSummary(Struct, frozen=True, kw_only=True, rename="camel"):
     """The evidence in short. `complete` is false where something could not be looked at: `problems`
     says what.
 
     `still_in_use` are sessions of the replaced role that do not end with the pods of its slot.
+    `usage` is what was seen of them before; none where the credential is not sampled.
     """
 
     at: Moment
@@ -161,6 +197,7 @@ class EvidenceSummary(Struct, frozen=True, kw_only=True, rename="camel"):
     passed: bool
     problems: list[str]
     still_in_use: list[SessionCount]
+    usage: Usage | None = None
 
 
 class Evidence(EvidenceSummary, frozen=True, kw_only=True, rename="camel"):
@@ -184,6 +221,7 @@ class Evidence(EvidenceSummary, frozen=True, kw_only=True, rename="camel"):
             passed=self.passed,
             problems=self.problems,
             still_in_use=self.still_in_use,
+            usage=self.usage,
         )
 
 
@@ -232,6 +270,12 @@ class Record(Struct, kw_only=True, rename="camel"):
     evidence: EvidenceKept = field(default_factory=EvidenceKept)
     untold: list[str] = field(default_factory=list)
     doubts: list[Reason] = field(default_factory=list)
+
+
+def swapped_at(record: Record) -> Moment | None:
+    """When traffic had moved to the slot that was brought up; None before that."""
+    ended = [step.until for step in record.steps if step.step is StepName.SWAP]
+    return ended[-1] if ended else None
 
 
 def new_record(request: Request, stage: Stage, at: Moment | None) -> Record:

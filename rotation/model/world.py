@@ -94,6 +94,10 @@ class Pod:
     ended: str | None = None  # why, `OOMKilled` for one
 
 
+# What the app calls itself wherever it logs in.
+OWN_APPLICATION = "credential-rotation"
+
+
 @dataclass(frozen=True)
 class Session:
     """A client session of a PostgreSQL server, as `pg_stat_activity` shows it."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal, assert_never, get_args
 import azure.durable_functions as df
 import azure.functions as func
 
-from rotation.front import rotations, samples, sites
+from rotation.front import archive, history, rotations, samples, sites
 from rotation.front.approvers import POLICY, keyed
 from rotation.front.credentials import fresh_evidence
 from rotation.front.doctor import dry_run
@@ -74,6 +74,15 @@ def blueprint(edges: Readers) -> df.Blueprint:
     ) -> func.HttpResponse:
         who = visitor(edges, req)
         return await examine(edges, TaskHub(client), who, req.route_params["name"])
+
+    @pages.function_name("history_page")
+    @pages.route("pages/rotations", methods=["GET"], auth_level=level)
+    @pages.durable_client_input("client")
+    @showing
+    async def history_page(
+        req: func.HttpRequest, client: df.DurableOrchestrationClient
+    ) -> func.HttpResponse:
+        return await past(edges, TaskHub(client), visitor(edges, req), dict(req.params))
 
     @pages.function_name("rotation_page")
     @pages.route("pages/rotations/{id}", methods=["GET", "POST"], auth_level=level)
@@ -226,6 +235,34 @@ async def examine(
     )
 
 
+# -- the history
+
+
+async def past(
+    edges: Readers, client: df.DurableOrchestrationClient, who: Visitor, query: dict[str, str]
+) -> func.HttpResponse:
+    """A page of the rotations of all times, or of a credential or a span. Raises `Problem`."""
+    now = edges.now()
+    span = history.asked(query, now, now - archive.EPOCH)
+    credential = query.get("credential", "").strip() or None
+    found = await history.page(edges, client, span, credential, PAGE_SIZE)
+    asked = {key: query[key] for key in ("credential", "since", "until") if query.get(key)}
+    return rendering.page(
+        "history.html",
+        200,
+        now,
+        set_cookie=who.set_cookie,
+        visitor=who,
+        records=found.records,
+        incomplete=found.incomplete,
+        asked=asked,
+        older=None if found.next is None else {**who.query, **asked, "after": found.next},
+        names=sorted(edges.configuration.credentials),
+        headline=views.headline,
+        kept=archive.kept_at_all(edges),
+    )
+
+
 # -- one rotation
 
 
@@ -237,9 +274,11 @@ async def one(
     rotation: str,
 ) -> func.HttpResponse:
     """The page of a rotation, or, for a form that was posted, what it decides. Raises `Problem`."""
-    record = await rotations.find(client, rotation)
+    record = await history.find(edges, client, rotation)
     if record is None:
-        detail = f"there is no rotation {rotation!r}; finished ones are kept for 30 days"
+        detail = f"there is no rotation {rotation!r}"
+        if not archive.kept_at_all(edges):
+            detail += "; the task hub keeps finished ones for 30 days"
         raise Problem(404, Code.UNKNOWN_ROTATION, detail)
     if req.method == "POST":
         return await decide(edges, client, req, who, record)

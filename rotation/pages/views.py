@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, assert_never
 
+from rotation.decisions.usage import holding, told
 from rotation.front.rotations import waits
 from rotation.model.catalogue import ending, on_deadline_words, stage_words
 from rotation.model.wire import instant
@@ -104,6 +105,7 @@ def points(evidence: Evidence, replaced: str, role: str | None) -> list[Point]:
     if proved and not failed:
         listed.append(Point(True, f"Served by role {', '.join(proved)}"))
     listed.append(_use(evidence, replaced, role))
+    listed += _used_before(evidence, replaced)
     listed += _jobs(evidence, replaced)
     listed += _templates(evidence)
     if not evidence.complete:
@@ -143,6 +145,27 @@ def _use(evidence: Evidence, replaced: str, role: str | None) -> Point:
     if not evidence.sessions and not evidence.complete:
         return Point(False, f"Who uses the {replaced} login is not known")
     return Point(True, _own_use(evidence, replaced, role))
+
+
+def _used_before(evidence: Evidence, replaced: str) -> Iterator[Point]:
+    """The point about who used the replaced login before; none before anything was sampled."""
+    usage = evidence.usage
+    if usage is None:
+        return
+    users = [told(user) for user in usage.users]
+    users += [f"and {usage.more} more"] if usage.more else []
+    when = f"in the last {usage.days} days"
+    if holding(usage):
+        yield Point(False, f"Others used the {replaced} login {when}", users)
+    elif users:
+        text = f"All others who used the {replaced} login {when} were seen on the new one since"
+        yield Point(True, text, users)
+    elif usage.samples and usage.problem is None:
+        text = f"Nobody else was seen on the {replaced} login {when}"
+        yield Point(True, f"{text}, in {count(usage.samples, 'sample')} since {usage.since}")
+    if usage.problem is not None or (usage.gaps and not usage.samples):
+        why = usage.problem or "no sample could be taken in full; the log says why"
+        yield Point(False, f"Who used the {replaced} login before is not all known", [why])
 
 
 def _then(evidence: Evidence, replaced: str) -> str:

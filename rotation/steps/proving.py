@@ -17,7 +17,7 @@ from rotation.model.reasons import Code, Reason
 from rotation.model.record import Evidence, SessionCount, TestResult
 from rotation.model.words import few
 from rotation.model.world import SLOTS, other
-from rotation.steps import asking, cron_jobs, exchanging, jobs, strangers
+from rotation.steps import asking, cron_jobs, exchanging, jobs, ledger, strangers
 from rotation.steps.asking import Tried, title
 from rotation.steps.drift import drift
 
@@ -126,7 +126,8 @@ def using(edges: Readers, credential: Credential, workload: Workload, slot: Slot
 
 
 def evidence(step: Step) -> Evidence:
-    return collect(step.edges, step.credential, step.slot, step.rotation)
+    before = ledger.Before(step.name, step.reference.swapped)
+    return collect(step.edges, step.credential, step.slot, step.rotation, before)
 
 
 def run_tests(
@@ -214,11 +215,18 @@ class Look:
         return _by_sessions(wrong, credential.slots[slot].role if missing is None else None)
 
 
-def collect(edges: Readers, credential: Credential, slot: Slot, rotation: str) -> Evidence:
+def collect(
+    edges: Readers,
+    credential: Credential,
+    slot: Slot,
+    rotation: str,
+    before: ledger.Before | None = None,
+) -> Evidence:
     """The evidence of this moment for whether the slot that `slot` has replaced can be retired.
 
     Sessions are those of the server and of its read replicas. Jobs are not made anew: of them it is
-    what the last ones of the rotation have found.
+    what the last ones of the rotation have found. Who used the replaced login `before` is what the
+    usage ledger has.
     """
     problems: list[str] = []
     until = asking.until(edges)
@@ -267,6 +275,7 @@ def collect(edges: Readers, credential: Credential, slot: Slot, rotation: str) -
         sessions=rows,
         templates=templates,
         jobs=still,
+        usage=ledger.used(edges, credential, slot, before) if before else None,
     )
 
 
@@ -306,6 +315,12 @@ def _pods(edges: Readers, workload: Workload) -> dict[Slot, list[Pod]]:
         slot = exchanging.serving(edges, workload)
         return {slot: pods.listed(workload.deployment(slot))} if slot else {}
     return {slot: pods.listed(workload.deployment(slot)) for slot in SLOTS}
+
+
+def origins_now(edges: Readers, workload: Workload) -> list[Origin]:
+    """Where the workload's sessions come from, by its pods as they are now. Raises what the edges
+    raise."""
+    return origins(workload, _pods(edges, workload))
 
 
 def known_by(workload: Workload) -> KnownBy:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, assert_never
 
 import msgspec
 
+from rotation.decisions.usage import holding
 from rotation.decisions.verdict import requester, verdict
 from rotation.model import wire
 from rotation.model.activities import Terms
@@ -166,9 +167,14 @@ def _on_timer(run: Run, waiting: Waiting) -> Steps[Decision | None]:
 
 
 def _remind(run: Run, asked: Approval) -> Steps[None]:
-    """Announces that the decision is still awaited, or overdue."""
+    """Announces that the decision is still awaited, or overdue; and on which evidence the policy
+    has not made it, where it has looked."""
     notice, terms = run.notice(Announcement.REMINDER), _terms(run, asked)
-    yield from run.tell(msgspec.structs.replace(notice, overdue=asked.overdue, terms=terms))
+    seen = run.record.evidence.decided if since(run.context, "1.2") else None
+    summary = seen.summary() if seen else None
+    yield from run.tell(
+        msgspec.structs.replace(notice, overdue=asked.overdue, terms=terms, evidence=summary)
+    )
 
 
 def _policy_decision(run: Run, asked: Approval) -> Steps[Decision | None]:
@@ -200,13 +206,15 @@ def _by_policy(choice: Choice, policy: str, comment: str) -> Decision:
 def _safe_to_retire(run: Run, asked: Approval) -> Steps[bool]:
     """Whether the policy may approve now.
 
-    It may once the soak time has passed, if tests pass and nobody else is on the replaced role.
+    It may once the soak time has passed, if tests pass and nobody else is on the replaced role, or
+    was in the last weeks and has not been seen on the other one since.
     """
     soak = timedelta(seconds=run.policy.approval.soak or 0)
     if run.context.current_utc_datetime < wire.instant(asked.requested) + soak:
         return False
     evidence = run.record.evidence.decided = yield from _collect(run)
-    return evidence.complete and evidence.passed and not evidence.still_in_use
+    used = bool(holding(evidence.usage)) and since(run.context, "1.2")
+    return evidence.complete and evidence.passed and not evidence.still_in_use and not used
 
 
 def _collect(run: Run) -> Steps[Evidence]:

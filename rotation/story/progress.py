@@ -10,7 +10,7 @@ from rotation.model import activities, wire
 from rotation.model.activities import Notice, Part, PartEnded, Reference, Retry
 from rotation.model.catalogue import Progress, Stage, StepName
 from rotation.model.errors import Failure, StepFailed
-from rotation.model.record import Evidence, Request, StepRecord, new_record
+from rotation.model.record import Evidence, Request, StepRecord, new_record, swapped_at
 from rotation.model.world import Slot, other
 from rotation.story.retrying import Steps, call, wait
 from rotation.story.status import truncated_status
@@ -199,7 +199,11 @@ class Run:
 
     def collect(self) -> Steps[Evidence]:
         """Evidence of this moment, recorded as a step. Raises `StepFailed`."""
-        return (yield from self.step(StepName.EVIDENCE, activities.EVIDENCE, self.standby))
+        reference = msgspec.structs.replace(
+            self.reference(self.standby), swapped=swapped_at(self.record)
+        )
+        steps = call(self.context, activities.EVIDENCE, reference, self.retry, self._waits)
+        return (yield from self._recorded(StepName.EVIDENCE, steps))
 
     def notice(self, kind: Announcement | None) -> Notice:
         """An announcement with the next number, to be completed with its facts."""

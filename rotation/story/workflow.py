@@ -311,3 +311,23 @@ def publish(context: df.DurableOrchestrationContext) -> Steps[JsonObject]:
         pause = max(pause, timedelta(seconds=answer.retry_after or 0))
         yield context.create_timer(context.current_utc_datetime + pause)
     raise RuntimeError(f"event {event['id']} could not be published; the step's log says why")
+
+
+KEEP_ATTEMPTS = 40  # about a day; the daily sweep is next
+
+
+def keep(context: df.DurableOrchestrationContext) -> Steps[JsonObject]:
+    """Keeps the record of a rotation that is about to end, as soon as it has.
+
+    It begins a moment before that, and goes on for a day where the store is away.
+    """
+    reference = wire.read(Reference, context.get_input())
+    for number in range(KEEP_ATTEMPTS):
+        answer = yield from attempt(context, activities.KEEP, reference)
+        pause = min(timedelta(seconds=2 ** min(number, 12)), LONGEST_PAUSE)
+        if isinstance(answer, Failure):
+            pause = max(pause, timedelta(seconds=answer.retry_after or 0))
+        elif answer.done:
+            return {"attempts": number + 1, "kept": True}
+        yield context.create_timer(context.current_utc_datetime + pause)
+    return {"attempts": KEEP_ATTEMPTS, "kept": False}

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, assert_never
 
 from msgspec import Struct, field
 
+from rotation.decisions.usage import holding, told
 from rotation.links import links
 from rotation.model import wire
 from rotation.model.catalogue import (
@@ -171,11 +172,11 @@ def words(kind: Announcement, notice: Notice) -> tuple[str, str]:  # noqa: PLR09
             calm = "Nothing is asked of you; the active slot goes on serving."
             return "rotation started", f"{calm}{_waived(notice.waivers)}"
         case Announcement.AWAITING_APPROVAL:
-            text = f"{_request(notice.terms)}{_waived(notice.waivers)}"
+            text = f"{_request(notice.terms)}{_used(notice)}{_waived(notice.waivers)}"
             return "please approve the rotation", text
         case Announcement.REMINDER:
             overdue, please = "the decision is overdue", "reminder: please approve the rotation"
-            text = f"{_request(notice.terms)}{_waived(notice.waivers)}"
+            text = f"{_request(notice.terms)}{_used(notice)}{_waived(notice.waivers)}"
             return overdue if notice.overdue else please, text
         case Announcement.STILL_IN_USE:
             replaced = notice.terms.replaced if notice.terms else "replaced"
@@ -205,6 +206,23 @@ def _request(terms: Terms | None) -> str:
         f"The workloads run on the {terms.serves} slot. Approve takes the {terms.replaced} login "
         f"away; reject goes back to it. Without a decision by {terms.deadline}, "
         f"{on_deadline_words(terms.on_deadline)}."
+    )
+
+
+def _used(notice: Notice) -> str:
+    """Sentences that name up to five users of the replaced login who are in no workload, and were
+    not seen on the other one since; empty for none."""
+    usage, terms = notice.evidence.usage if notice.evidence else None, notice.terms
+    users = holding(usage)
+    if usage is None or terms is None or not users:
+        return ""
+    listed = "; ".join(told(user) for user in users[:5])
+    left = len(users) + usage.more - 5
+    more = f"; and {left} more" if left > 0 else ""
+    waits = " The policy waits for them." if terms.on_deadline == "approve" else ""
+    return (
+        f" In the last {usage.days} days others used the {terms.replaced} login: "
+        f"{listed}{more}.{waits}"
     )
 
 

@@ -579,6 +579,22 @@ def test_sessions_are_those_of_the_roles(place: Place) -> None:
     assert found[0].client != "local"
 
 
+def test_sessions_of_many_roles_come_in_one_answer(world: World, database: PostgreSQL) -> None:
+    """Those of all credentials of a server, as a sample asks for them once a minute."""
+    passwords = {role: new_password() for role in (world.blue, world.green)}
+    for role, password in passwords.items():
+        database.activate(role, password)
+    with (
+        world.session(world.blue, passwords[world.blue]),
+        world.session(world.blue, passwords[world.blue]),
+        world.session(world.green, passwords[world.green]),
+    ):
+        many = [f"nobody_{number}" for number in range(2000)]
+        found = database.sessions([*many, world.green, world.blue])
+    assert sorted(one.role for one in found) == sorted([world.blue, world.blue, world.green])
+    assert len({(one.role, one.client, one.since) for one in found}) == 3
+
+
 def test_a_session_says_since_when_it_is(world: World, database: PostgreSQL) -> None:
     password = new_password()
     database.activate(world.blue, password)

@@ -2,7 +2,7 @@
 Azurite where it is installed.
 
 What `rotation.contracts.store` promises is asked of the store in memory too. What the tests write
-has names that begin with `contract-` and stays there: the contract has no verb that deletes.
+has names that begin with `contract-` and stays there.
 """
 
 from __future__ import annotations
@@ -154,6 +154,19 @@ def test_only_what_was_read_is_replaced(store: Store, name: str) -> None:
     assert second.tag != first.tag
     assert store.replace(name, b"third", first.tag) is False
     assert store.read(name) == second
+
+
+def test_what_is_removed_is_gone_and_may_come_again(store: Store, name: str) -> None:
+    for each in (name, f"{name}.other"):
+        assert store.create(each, b"first")
+    before = store.read(name)
+    assert before is not None
+    for _ in range(2):
+        store.remove(name)
+    assert store.read(name) is None
+    assert store.replace(name, b"second", before.tag) is False
+    assert store.names(name) == [f"{name}.other"]
+    assert store.create(name, b"second") is True
 
 
 def test_names_come_in_their_order_and_in_parts(store: Store, name: str) -> None:

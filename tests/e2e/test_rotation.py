@@ -6,6 +6,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+import psycopg
 import pytest
 
 from local import proof, world
@@ -78,6 +79,29 @@ def assert_proved(stack: Stack, record: dict[str, Any], serving: Slot, *seen: An
     assert not failed
 
 
+def somebody(stack: Stack, slot: Slot) -> psycopg.Connection[Any]:
+    """A session on the slot's login that belongs to no workload."""
+    vault = stack.owner.vault
+    current = vault.current(SecretTarget(world.secret(slot)))
+    assert current is not None
+    return psycopg.connect(
+        host="127.0.0.1",
+        port=stack.addresses.database_port,
+        dbname=world.DATABASE,
+        user=f"orders_{slot}",
+        password=vault.value(SecretTarget(current.secret, current.version)).reveal(),
+        application_name="etl-nightly",
+    )
+
+
+def sampled(stack: Stack) -> None:
+    """Has the timer run that samples who uses the logins."""
+    headers = {"x-functions-key": stack.keys["master"]}
+    answer = stack.client.request("POST", "/admin/functions/sample_usage", {}, headers)
+    assert answer.status == 202
+    wait_until(lambda: "timer ran" in logged(stack, "sample_usage"), 60, "a sample")
+
+
 class TestApproved:
     @pytest.mark.guarantee(1, 2)
     def test_an_event_moves_the_credential_and_fails_no_request(self, stack: Stack) -> None:
@@ -111,8 +135,14 @@ class TestApproved:
 
     def test_the_record_tells_the_whole_story(self, stack: Stack) -> None:
         before = active(stack)
+        with somebody(stack, before):
+            sampled(stack)
         rotation = started(stack, by="ada@contoso.example", reason="a drill")
         stack.client.follow(rotation, waiting)
+        told = stack.client.api("GET", f"/rotations/{rotation}/evidence").json["usage"]
+        assert [user["application"] for user in told["users"]] == ["etl-nightly"], told
+        page = stack.client.api("GET", f"/pages/rotations/{rotation}").body.decode()
+        assert "etl-nightly from 127.0.0.1, last seen" in page
         stack.client.decide(rotation, "approve", world.APPROVERS[1])
         record = ended(stack, rotation)
         assert record["request"]["reason"] == "a drill"
@@ -128,6 +158,11 @@ class TestApproved:
         assert all(step["until"] >= step["since"] for step in record["steps"])
         roles = {t["role"] for t in record["evidence"]["decided"]["tests"]["api"] if t["role"]}
         assert roles == {f"orders_{other(before)}"}
+        requested = record["evidence"]["requested"]
+        (user,) = requested["usage"]["users"]
+        assert (user["application"], user["client"]) == ("etl-nightly", "127.0.0.1")
+        assert (user["moved"], requested["usage"]["problem"]) == (None, None)
+        assert requested["stillInUse"] == []
 
 
 class TestRejected:

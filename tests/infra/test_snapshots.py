@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from rotation.contracts.store import CONTAINERS
 from tests.infra.predicted import NAMES, grants, namespaces, one, resources, snapshot
 from tests.infra.test_deploy_guide import GUIDE, section, table
 
@@ -217,6 +218,7 @@ def test_a_slots_secret_is_opened_to_one_role(name: str, role: str) -> None:
 OWNER = "b7e6dc6d-f1e8-4753-8033-0f276bb0955b"  # Storage Blob Data Owner
 HOST = {"packages", "azure-webjobs-hosts", "azure-webjobs-secrets"}
 HUB = {"rotation-leases", "rotation-applease", "rotation-largemessages"}
+OWN = set(CONTAINERS.values())
 
 
 @each_setup
@@ -238,14 +240,31 @@ def test_the_app_reads_and_writes_blobs_of_its_own_containers_alone(name: str) -
         condition,
     )
     assert found is not None, condition
-    assert set(re.findall(r"'([^']+)'", found[1])) == HOST | (HUB if name == "storage" else set())
+    expected = HOST | OWN | (HUB if name == "storage" else set())
+    assert set(re.findall(r"'([^']+)'", found[1])) == expected
     made = {
         container["name"].split("/")[-1]
         for container in resources(
             name, "Microsoft.Storage/storageAccounts/blobServices/containers"
         )
     }
-    assert made - HOST == {"dead-letters"}
+    assert made - HOST == {"dead-letters", *OWN}
+
+
+def test_records_are_forgotten_and_immutable_only_where_somebody_says_so() -> None:
+    kind = "Microsoft.Storage/storageAccounts/blobServices/containers/immutabilityPolicies"
+    assert resources("default", kind) == []
+    (policy,) = resources("governed", kind)
+    assert policy["name"].split("/")[-2:] == [CONTAINERS["records"], "default"]
+    assert policy["properties"]["immutabilityPeriodSinceCreationInDays"] == 365
+
+    def forgets(name: str) -> list[str]:
+        (found,) = resources(name, "Microsoft.Storage/storageAccounts/managementPolicies")
+        rules = found["properties"]["policy"]["rules"]
+        return [rule["definition"]["filters"]["prefixMatch"][0] for rule in rules]
+
+    assert forgets("default") == ["dead-letters/"]
+    assert forgets("governed") == [f"{CONTAINERS['records']}/", "dead-letters/"]
 
 
 def test_the_guide_registers_the_providers_that_are_used() -> None:

@@ -58,3 +58,9 @@ class MemoryStore:
             return True
 
         return self._calls.write("storage", f"replace {self._container}/{name}", effect)
+
+    def remove(self, name: str) -> None:
+        def effect() -> None:
+            self._model.kept.pop(name, None)
+
+        self._calls.write("storage", f"remove {self._container}/{name}", effect)

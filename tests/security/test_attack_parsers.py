@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from kubernetes.client.exceptions import ApiException
 
 from rotation.decisions.answers import Expectation, judge
+from rotation.decisions.sessions import printable
 from rotation.decisions.verdict import identity_of, verdict
 from rotation.edges.cluster.client import refusal_in, words
 from rotation.edges.cluster.services import _raise_own_status
 from rotation.edges.database import login, scram
-from rotation.edges.database.server import _printable
 from rotation.formats import Format, Shape, changed, read
 from rotation.front import triggers
 from rotation.front.principals import Principal, principal
@@ -163,7 +163,7 @@ def test_ids_that_lead_nowhere(rotation: str) -> None:
     ],
 )
 def test_how_a_session_names_itself(told: str, shown: str) -> None:
-    assert _printable(told) == shown
+    assert printable(told) == shown
 
 
 SECRETS = "hunter2-Pa55word https://evil.example/?p=hunter2-Pa55word"

@@ -62,6 +62,7 @@ class FaultyCalls:
         self.spawn: Callable[[Fiber, float], bool] = lambda fiber, lag: False  # noqa: ARG005
         self.at: dict[int, Callable[[], None]] = {}  # what others do at a call's number
         self.gone: set[str] = set()  # systems that never answer again
+        self.struck: set[str] = set()  # systems at which a fault has struck
         self._world = world
         self._checker = checker
         self._story = story
@@ -137,6 +138,8 @@ class FaultyCalls:
         fault = self.plan.call(call)
         if fault is not None and fault.kind != "slow" and what.startswith(("ask", "query")):
             self.untested += 1
+        if fault is not None:
+            self.struck.add(target)
         if fault is not None and fault.lasts:
             self._checker.permanent(self.clock.now, f"{target} {what}: {fault.kind}")
         return fault or NONE

@@ -40,6 +40,7 @@ INVARIANTS = {
     11: "nobody waives who may not approve, nor what nobody may waive",
     12: "what nothing calls works in one slot once a decision is asked for, as its owner chose",
     13: "no run of CronJobs is done twice, and none loses its login before its end",
+    14: "each finished rotation is kept once, as it ended",
 }
 
 

@@ -11,6 +11,7 @@ from local.engine import EngineError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
+    from datetime import datetime
 
     from local.engine import Engine
     from tests.simulation.calls import FaultyCalls
@@ -34,6 +35,21 @@ class Client:
         else:
             found = self._calls.read("client", f"status {instance_id}", effect)
         return DurableOrchestrationStatus.from_json(found or {})
+
+    async def get_status_by(
+        self, created_time_from: datetime, created_time_to: datetime, instance_id_prefix: str | None
+    ) -> list[DurableOrchestrationStatus]:
+        def effect(_: float) -> list[dict[str, object]]:
+            known, _token = self._engine().query(
+                created_from=created_time_from,
+                created_to=created_time_to,
+                prefix=instance_id_prefix,
+                top=10_000,
+            )
+            return [one for one in known if one["name"] == "rotation"]
+
+        page = effect(0.0) if self._calls is None else self._calls.read("client", "list", effect)
+        return [DurableOrchestrationStatus.from_json(one) for one in page]
 
     async def start_new(
         self, name: str, instance_id: str | None = None, client_input: object = None

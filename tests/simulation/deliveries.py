@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from rotation.front import triggers
+from rotation.front import keeping, triggers
 from rotation.model.world import other
 from tests.simulation.client import Client, driven
 from tests.simulation.fibers import CutOff
@@ -68,6 +68,14 @@ class Deliveries:
 
     def _sweep(self) -> None:
         driven(triggers.sweep_all(self._machine.edges, self._client))
+
+    def catch_up(self) -> None:
+        """What the sweep does at its end, and starts no rotation."""
+
+        def take() -> None:
+            driven(keeping.catch_up(self._machine.edges, self._client))
+
+        self._deliver(0.0, take, "catch-up", SWEEP_DELAYS)
 
     def _deliver(
         self, when: float, take: Callable[[], None], name: str, delays: tuple[float, ...]

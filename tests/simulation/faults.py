@@ -46,7 +46,7 @@ class Fault:
 
 @dataclass(frozen=True)
 class Call:
-    """A call that may fail. `target`: vault, database, cluster, topic, or client."""
+    """A call that may fail. `target`: vault, database, cluster, topic, storage, or client."""
 
     number: int
     target: str

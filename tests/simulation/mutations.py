@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -18,8 +19,9 @@ from rotation.decisions import plan as planned
 from rotation.decisions.rollout import unready
 from rotation.edges.cluster import client
 from rotation.edges.database import connecting
-from rotation.front import api, rotations, triggers
+from rotation.front import api, archive, rotations, triggers
 from rotation.model import activities as known
+from rotation.model import wire
 from rotation.model.activities import Moved, Retry, Staged, Watched
 from rotation.model.catalogue import Outcome, Progress, Stage, StepName
 from rotation.model.errors import Failure, Invalid, StepFailed
@@ -52,12 +54,13 @@ if TYPE_CHECKING:
 
     from rotation.config import Workload
     from rotation.contracts.edges import Readers
+    from rotation.contracts.store import Store
     from rotation.decisions.verdict import Identity
     from rotation.formats import Held, Shape
     from rotation.model.activities import Policy, Reference
     from rotation.model.errors import EdgeError
     from rotation.model.reasons import Reason
-    from rotation.model.record import Approval, Request
+    from rotation.model.record import Approval, Request, ShownRecord
     from rotation.model.wire import JsonObject
     from rotation.model.world import Claim, Deployment, Slot
     from rotation.story.progress import Run
@@ -94,6 +97,11 @@ class Mutation:
 
 def nothing(*_: object, **__: object) -> None:
     """Does nothing, instead of a check."""
+
+
+def keeps_in_no_list(store: Store, record: ShownRecord) -> bool:
+    content = {"format": archive.FORMAT, "record": wire.value_of(record)}
+    return store.create(f"by-id/{record.rotation}.json", json.dumps(content).encode())
 
 
 def done(_: Step) -> Watched:
@@ -620,5 +628,10 @@ MUTATIONS = (
         "a decision that never arrives",
         _of(9),
         replaced=((approval, "_next_event", waits_for_a_name_nobody_knows),),
+    ),
+    Mutation(
+        "a record that is kept is in no list",
+        _of(14),
+        replaced=((archive, "write", keeps_in_no_list),),
     ),
 )

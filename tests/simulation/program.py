@@ -17,6 +17,7 @@ from azure.functions import meta
 from azure.functions.durable_functions import ActivityTriggerConverter
 
 from rotation import app
+from rotation.front import keeping
 from rotation.steps.catalogue import ACTIVITIES as CATALOGUE
 from rotation.steps.running import run
 from tests.simulation.client import Client, driven
@@ -69,7 +70,7 @@ class Program:
     def known(self, kind: Literal["orchestrator", "activity"], name: str) -> bool:
         if kind == "orchestrator":
             return name in self.orchestrators
-        return name in self.activities or name == "notify"
+        return name in self.activities or name in {"notify", "keep_record"}
 
     def orchestrator(self, name: str, context: str) -> str:
         return self.orchestrators[name](context)
@@ -95,4 +96,7 @@ class Program:
                 app.notify_and_publish(self._edges, self._client, reference)
             )
             return told
+        if name == "keep_record":
+            kept: dict[str, Any] = driven(keeping.keep(self._edges, self._client, reference))
+            return kept
         return run(self.activities[name], self._edges, reference)

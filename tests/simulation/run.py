@@ -12,7 +12,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
-from rotation.front import triggers
+from rotation.front import keeping, triggers
 from rotation.model.catalogue import Origin
 from rotation.model.record import Request
 from rotation.steps import doctor
@@ -27,7 +27,7 @@ from tests.simulation.others import Others
 from tests.simulation.people import People
 from tests.simulation.program import hasten
 from tests.simulation.troubles import Struck, troubled
-from tests.simulation.verdict import judge_first, judge_ready, judge_second
+from tests.simulation.verdict import judge_first, judge_kept, judge_ready, judge_second
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -86,6 +86,7 @@ class Run:
             judge_first(self)
             if not (self.others.touched or self.others.damaging or self.others.edited):
                 judge_ready(self, ready)
+            judge_kept(self, all_of_them=not self.machine.calls.struck & {"storage", "client"})
 
     def second(self) -> None:
         machine = self.machine
@@ -108,6 +109,9 @@ class Run:
         if self._until_idle("second"):
             judge_second(self)
             judge_ready(self, ready, second=True)
+            self.deliveries.catch_up()
+            if self._until_idle("catch-up"):
+                judge_kept(self, all_of_them=True)
 
     def _until_idle(self, which: str) -> bool:
         machine = self.machine
@@ -224,7 +228,8 @@ class Inline:
 @contextmanager
 def surrounded(checker: Checker) -> Iterator[None]:
     """The app runs in fibers, and every line that it logs goes to the checker, and nowhere else."""
-    with mock.patch.object(triggers, "asyncio", Inline), _logs_to(checker):
+    patched = [mock.patch.object(module, "asyncio", Inline) for module in (triggers, keeping)]
+    with patched[0], patched[1], _logs_to(checker):
         yield
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ from rotation.decisions.plan import EVENT_SLACK
 from rotation.model.world import SLOTS, Slot, other
 from tests.memory.clock import START
 from tests.memory.owner import Owner
+from tests.memory.store import StoreModel
 from tests.memory.world import LEFT
 from tests.simulation.troubles import CODES, unfounded, waives
 
@@ -361,6 +363,25 @@ def judge_second(run: Run) -> None:
             machine.checker.fail(
                 9, f"the second rotation is {outcome}: {status['outcomeReason']} after {damaged}"
             )
+
+
+def judge_kept(run: Run, *, all_of_them: bool) -> None:
+    """Checks that finished rotations are kept once, as they ended, with nothing secret."""
+    checker, stores = run.machine.checker, run.machine.world.stores or {}
+    records = stores.get("records", StoreModel())
+    for name, times in records.writes.items():
+        checker.crossed(f"the store's {name}", records.kept[name].content.decode())
+        if times != 1:
+            checker.fail(14, f"{name} was written {times} times")
+    for rotation in run.machine.credentials:
+        status = run.status(rotation)
+        content = records.kept.get(f"by-id/{rotation}.json")
+        found = None if content is None else json.loads(content.content)["record"]["outcome"]
+        places = [name for name in records.kept if f".{rotation}." in name and "by-id" not in name]
+        if found is None and not all_of_them:
+            continue
+        if found != status["outcome"] or (len(places) != 2 and all_of_them):
+            checker.fail(14, f"{rotation} is {status['outcome']}, and kept as {found}: {places}")
 
 
 def _whole(run: Run, status: dict[str, Any]) -> None:

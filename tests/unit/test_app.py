@@ -65,7 +65,7 @@ def test_a_generic_alias_would_be_found(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_every_activity_says_what_it_takes_and_gives() -> None:
     """Without an annotation the worker would take a guess."""
-    names = [NOTIFY.name, *(activity.name for activity in ACTIVITIES)]
+    names = [NOTIFY.name, activities.KEEP.name, *(activity.name for activity in ACTIVITIES)]
     hints = {
         function.get_function_name(): get_type_hints(function.get_user_function())
         for function in FUNCTIONS
@@ -90,7 +90,8 @@ def test_the_catalogue_of_activities_is_implemented_and_each_name_is_there_once(
         for function in FUNCTIONS
         if kind(function) == "activityTrigger"
     }
-    assert triggered == known == {activity.name for activity in (NOTIFY, *ACTIVITIES)}
+    implemented = {activity.name for activity in (NOTIFY, activities.KEEP, *ACTIVITIES)}
+    assert triggered == known == implemented
     assert len(names) == len(set(names))
 
 

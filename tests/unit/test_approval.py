@@ -11,7 +11,17 @@ import pytest
 
 from local.engine import InstanceFinished, Timer, Turn
 from rotation.model import wire
-from tests.unit.virtual import DAY, EVIDENCE, HOUR, Story, denied, pytestmark, sequence
+from tests.unit.virtual import (
+    DAY,
+    EVIDENCE,
+    HOUR,
+    PAST_USER,
+    USAGE,
+    Story,
+    denied,
+    pytestmark,
+    sequence,
+)
 
 if TYPE_CHECKING:
     from rotation.model.record import Approval, Decision
@@ -327,6 +337,8 @@ UNSAFE: list[dict[str, Any]] = [
     {"passed": False},
     {"complete": False},
     {"stillInUse": [STRANGER]},
+    {"usage": USAGE},
+    {"usage": {**USAGE, "users": [{**PAST_USER, "others": True}]}},
 ]
 
 
@@ -343,6 +355,75 @@ def test_overdue_approves_nothing_that_is_not_proved(
     story.script["evidence"] = EVIDENCE
     story.wait(days=1)
     assert story.run().outcome == "completed"
+
+
+MOVED = {**PAST_USER, "moved": "2027-03-03T02:10:20.000Z"}
+SAFE: list[dict[str, Any] | None] = [
+    None,
+    {**USAGE, "users": []},
+    {**USAGE, "users": [MOVED]},
+    # What is not known holds nobody up: the ledger may be off, or its storage away.
+    {**USAGE, "users": [], "samples": 0, "problem": "the account did not answer"},
+]
+
+
+@pytest.mark.parametrize("usage", SAFE)
+def test_a_policy_waits_for_nobody_who_has_moved_and_for_no_ledger(
+    story: Story, usage: dict[str, Any] | None
+) -> None:
+    story.approval |= {"onDeadline": "approve", "deadline": DAY, "soak": 0}
+    story.script["evidence"] = {**EVIDENCE, "usage": usage}
+    story.to_approval()
+    story.wait(days=1, minutes=1)
+    assert story.run().outcome == "completed"
+
+
+def test_a_policy_waits_for_who_used_the_login_before_until_they_are_seen_on_the_other(
+    story: Story,
+) -> None:
+    """Overdue, told each day, and a person may decide all the same."""
+    story.approval |= {"onDeadline": "approve", "deadline": DAY, "soak": 0}
+    story.script["evidence"] = {**EVIDENCE, "usage": USAGE}
+    story.to_approval()
+    story.wait(days=4)
+    assert asked(story).overdue
+    first, *later = story.notices("Reminder")
+    assert "evidence" not in first  # the policy has not looked yet
+    assert len(later) >= 2
+    assert all(notice["evidence"]["usage"]["users"] == [PAST_USER] for notice in later)
+    story.script["evidence"] = {**EVIDENCE, "usage": {**USAGE, "users": [MOVED]}}
+    story.wait(days=1)
+    assert decided(story).channel == "policy onDeadline: approve"
+
+
+def test_a_person_may_approve_what_a_policy_waits_for(story: Story) -> None:
+    story.approval |= {"onDeadline": "approve", "deadline": DAY, "soak": 0}
+    story.script["evidence"] = {**EVIDENCE, "usage": USAGE}
+    story.to_approval()
+    story.wait(days=2)
+    story.decide("approve")
+    output = story.run()
+    assert (output.outcome, decided(story).by) == ("completed", "grace@contoso.example")
+    assert output.evidence.decided
+    assert wire.value_of(output.evidence.decided)["usage"] == USAGE
+
+
+def test_a_story_of_1_1_goes_on_as_its_release_would(story: Story) -> None:
+    story.world.version = "1.1"
+    story.world.restart()
+    story.approval |= {"onDeadline": "approve", "deadline": DAY, "soak": 0}
+    story.script["evidence"] = {**EVIDENCE, "usage": USAGE}
+    story.to_approval()
+    story.wait(days=1, minutes=1)
+    assert story.run().outcome == "completed"
+
+
+def test_evidence_is_collected_with_the_time_of_the_swap(waiting: Story) -> None:
+    waiting.decide("approve")
+    swapped = [step.until for step in waiting.run().steps if step.step == "swap"]
+    collected = [reference for _, name, reference in waiting.calls if name == "evidence"]
+    assert len(collected) == 2
+    assert [reference["swapped"] for reference in collected] == swapped * 2
 
 
 @pytest.mark.parametrize("decision", ["approve", "reject"])

@@ -20,14 +20,14 @@ from rotation.model import wire
 from rotation.model.activities import Notice, Planned
 from rotation.model.catalogue import PREFIX, Announcement, Outcome
 from rotation.model.reasons import Code, reason
-from rotation.model.record import SessionCount
+from rotation.model.record import EvidenceSummary, SessionCount
 from rotation.settings import Settings
 from rotation.telling.messages import announcement, log_event, log_fields, words
 from rotation.telling.recipients import with_recipients
 from tests.memory import MemoryEdges
 from tests.unit.people import STRONG_KEY
 from tests.unit.test_config import CREDENTIAL, changed
-from tests.unit.virtual import DAY, EVIDENCE, Story, denied, pytestmark
+from tests.unit.virtual import DAY, EVIDENCE, PAST_USER, USAGE, Story, denied, pytestmark
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -113,6 +113,12 @@ def by_policy(story: Story) -> None:
     story.to_approval().wait(days=8)
 
 
+def held_by_those_before(story: Story) -> None:
+    story.script["evidence"] = {**EVIDENCE, "usage": USAGE}
+    story.approval |= {"onDeadline": "approve", "deadline": DAY, "soak": 0}
+    story.to_approval().wait(days=3)
+
+
 def back_by_policy(story: Story) -> None:
     story.approval |= {"onDeadline": "roll-back"}
     story.to_approval().wait(days=8)
@@ -135,6 +141,7 @@ STORIES = (
     unproved,
     overdue,
     by_policy,
+    held_by_those_before,
     back_by_policy,
     back_on_a_login_that_fails,
 )
@@ -266,6 +273,35 @@ def test_strangers_on_the_old_login_are_named_and_told_of_once() -> None:
     assert kinds(told).count("StillInUse") == 1
     text = next(e["data"]["text"] for e in told if e["eventType"].endswith("StillInUse"))
     assert "psql at 10.0.0.9, unnamed at local" in text
+
+
+def test_who_used_the_login_before_is_named_to_whoever_decides() -> None:
+    words = (
+        "In the last 31 days others used the blue login: etl-nightly from 10.1.2.3, last seen "
+        "Tue 2 Mar, 02:10 UTC, in no workload. The policy waits for them."
+    )
+    told = [(kind, event["data"]["text"]) for kind, event in _asking(held_by_those_before)]
+    assert told[0][0] == "AwaitingApproval"
+    # The first reminder is told before the policy has looked.
+    assert [words in text for _, text in told] == [True, False, *([True] * (len(told) - 2))]
+    assert len(told) >= 4
+
+
+def _asking(tell: Callable[[Story], None]) -> list[tuple[str, dict[str, Any]]]:
+    found = events(tell)
+    kinds_ = zip(kinds(found), found, strict=True)
+    return [(kind, event) for kind, event in kinds_ if kind in {"AwaitingApproval", "Reminder"}]
+
+
+def test_five_of_those_before_are_named_and_no_policy_that_there_is_not() -> None:
+    (notice,) = (n for n in notices(completed) if n.kind is Announcement.AWAITING_APPROVAL)
+    users = [{**PAST_USER, "client": f"10.1.2.{number}"} for number in range(7)]
+    gone = {**PAST_USER, "client": "10.9.9.9", "moved": "2027-03-03T02:10:20.000Z"}
+    usage = {**USAGE, "users": [*users, gone], "more": 3}
+    seen = wire.read(EvidenceSummary, {**EVIDENCE, "usage": usage})
+    _, text = words(Announcement.AWAITING_APPROVAL, msgspec.structs.replace(notice, evidence=seen))
+    assert text.endswith("10.1.2.4, last seen Tue 2 Mar, 02:10 UTC, in no workload; and 5 more.")
+    assert "10.9.9.9" not in text
 
 
 def session(client: str, workload: str | None) -> SessionCount:

@@ -12,7 +12,9 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from rotation.front import archive
 from rotation.links import SignedLinks
+from rotation.model import wire
 from rotation.model.errors import Denied
 from rotation.model.reasons import Code
 from rotation.model.world import Session
@@ -33,6 +35,7 @@ from tests.unit.people import (
     handlers,
     record,
     request,
+    shown,
     signed_in,
 )
 
@@ -410,12 +413,14 @@ def test_the_entra_page_needs_no_key_and_the_key_page_one() -> None:
     assert levels("entra") == {
         "credential_page": "ANONYMOUS",
         "overview_page": "ANONYMOUS",
+        "history_page": "ANONYMOUS",
         "rotation_page": "ANONYMOUS",
         "decision_page": "ANONYMOUS",
     }
     assert levels("key") == {
         "credential_page": "FUNCTION",
         "overview_page": "FUNCTION",
+        "history_page": "FUNCTION",
         "rotation_page": "FUNCTION",
         "decision_page": "ANONYMOUS",
     }
@@ -785,3 +790,84 @@ def test_nothing_is_tried_while_a_rotation_is_under_way() -> None:
 
 def test_a_page_of_no_credential() -> None:
     assert examined(Site("entra"), "no-such").status_code == 404
+
+
+# -- the history
+
+
+def past(site: Site, **params: str) -> func.HttpResponse:
+    req = request(headers=site.headers, params={**site.params, **params})
+    return site.call("history_page", req)
+
+
+def kept_by_the_store(site: Site, number: int) -> list[str]:
+    """Rotations that the hub has forgotten, one a day."""
+    names = [f"orders-db-{one}-a" for one in range(number)]
+    for age, name in enumerate(names, start=40):
+        one = shown(outcome="completed", stage="done", approval=None)
+        one.rotation = name
+        one.created = wire.moment(NOW - timedelta(days=age))
+        one.runtime_status = "Completed"
+        archive.write(site.edges.store("records"), one)
+    return names
+
+
+@pytest.mark.parametrize("way", ["entra", "key"])
+def test_the_history_has_what_the_hub_has_forgotten_in_pages(way: str) -> None:
+    site = Site(way)
+    names = kept_by_the_store(site, 30)
+    answer = past(site)
+    listed = re.findall(r"/api/pages/rotations/([\w-]+)", text(answer))
+    assert listed == [ROTATION, *names[:24]]
+    older = html.unescape(re.findall(r'href="([^"]+)" rel="next"', text(answer))[0])
+    query = {key: found[0] for key, found in parse_qs(urlsplit(older).query).items()}
+    assert ("code" in query) is (way == "key")
+    answer = past(site, **query)
+    assert re.findall(r"/api/pages/rotations/([\w-]+)", text(answer)) == names[24:]
+    assert 'rel="next"' not in text(answer)
+    assert site.ask(rotation=names[29]).status_code == 200
+    assert "History of orders-db" in visible(overview(site))
+
+
+def test_the_history_is_searched_by_credential_and_time() -> None:
+    site = Site("entra")
+    kept_by_the_store(site, 3)
+    assert "None." in visible(past(site, credential="other"))
+    day = (NOW - timedelta(days=41)).date()
+    answer = past(site, credential="orders-db", since=f"{day}", until=f"{day + timedelta(days=1)}")
+    assert re.findall(r"/api/pages/rotations/([\w-]+)", text(answer)) == ["orders-db-1-a"]
+    assert f'value="{day}"' in text(answer)
+    assert past(site, since="yesterday").status_code == 400
+    assert past(site, after="x").status_code == 400
+    hostile = '"><script>alert(1)</script>'
+    assert hostile not in text(past(site, credential=hostile))
+
+
+def test_the_history_says_what_is_missing_in_it() -> None:
+    site = Site("entra")
+    kept_by_the_store(site, 1)
+    site.edges.calls.failing["storage"] = Denied(Code.STORAGE_DENIED, "the account refuses us")
+    answer = past(site)
+    assert "Not all can be shown: the account refuses us" in visible(answer)
+    assert ROTATION in text(answer)
+    site.edges.world.stores = None
+    assert "no storage account of its own" in visible(past(site))
+    answer = site.ask(rotation="orders-db-0-a")
+    assert answer.status_code == 404
+    assert "keeps finished ones for 30 days" in visible(answer)
+
+
+def test_a_record_that_was_kept_and_cannot_be_read_has_a_page() -> None:
+    site = Site("entra")
+    site.edges.store("records").create("by-id/orders-db-0-a.json", b"of another time")
+    answer = site.ask(rotation="orders-db-0-a")
+    assert answer.status_code == 200
+    assert "cannot be read by this release" in visible(answer)
+
+
+def test_nobody_decides_about_a_rotation_that_was_kept() -> None:
+    site = Site("entra")
+    kept_by_the_store(site, 1)
+    answer = site.ask("POST", rotation="orders-db-0-a", form={"decision": "approve", "token": "x"})
+    assert answer.status_code == 409
+    assert site.client.raised == []

@@ -15,6 +15,7 @@ from rotation.model.record import Evidence
 from rotation.model.world import SLOTS, Slot
 from rotation.pages import timeline, views, wording
 from tests.unit.people import NOW, record, shown
+from tests.unit.virtual import PAST_USER, USAGE
 
 if TYPE_CHECKING:
     from rotation.model.record import ShownRecord
@@ -191,6 +192,37 @@ def test_strangers_are_counted_and_named() -> None:
     ]
     text = "The blue login is still in use by an unnamed program at c and 1 more: 4 sessions"
     assert (False, f"{text}, ended on approval") in said(sessions=rows, stillInUse=rows)
+
+
+NOBODY = "Nobody else was seen on the blue login in the last 31 days"
+OTHERS = "Others used the blue login in the last 31 days"
+LEFT = "All others who used the blue login in the last 31 days were seen on the new one since"
+UNKNOWN = "Who used the blue login before is not all known"
+ETL = "etl-nightly from 10.1.2.3, last seen Tue 2 Mar, 02:10 UTC, in no workload"
+SINCE = "on the login that serves since Wed 3 Mar, 02:10 UTC"
+GAPS = "no sample could be taken in full; the log says why"
+MOVED = {**PAST_USER, "moved": "2027-03-03T02:10:20.000Z"}
+
+
+@pytest.mark.parametrize(
+    ("usage", "points"),
+    [
+        (None, []),
+        ({"samples": 0, "gaps": 0, "users": []}, []),
+        ({"users": []}, [(True, f"{NOBODY}, in 43000 samples since 2027-02-01", [])]),
+        ({"more": 2}, [(False, OTHERS, [ETL, "and 2 more"])]),
+        ({"users": [MOVED]}, [(True, LEFT, [f"{ETL}; {SINCE}"])]),
+        ({"users": [], "samples": 0, "problem": "no answer"}, [(False, UNKNOWN, ["no answer"])]),
+        ({"problem": "no answer"}, [(False, OTHERS, [ETL]), (False, UNKNOWN, ["no answer"])]),
+        ({"users": [], "samples": 0, "gaps": 9}, [(False, UNKNOWN, [GAPS])]),
+    ],
+)
+def test_who_used_the_login_before_is_a_point(
+    usage: dict[str, Any] | None, points: list[tuple[bool, str, list[str]]]
+) -> None:
+    given = None if usage is None else {**USAGE, **usage}
+    found = views.points(wire.read(Evidence, {**EVIDENCE, "usage": given}), "blue", "b")[3:]
+    assert [(point.good, point.text, point.more) for point in found] == points
 
 
 def test_what_could_not_be_looked_at_is_no_good_news() -> None:

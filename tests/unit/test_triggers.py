@@ -76,3 +76,15 @@ def test_an_event_whose_data_is_no_json_is_ignored(caplog: pytest.LogCaptureFixt
         called(edges(orders_blue=20), "on_secret_event", broken, client)
     assert accounted(caplog) == ["event.ignored"]
     assert client.started == []
+
+
+def test_the_other_timer_samples_who_uses_the_logins() -> None:
+    memory = edges(orders_blue=80)
+    (function,) = (
+        builder._function.get_user_function()  # noqa: SLF001 - as above
+        for builder in triggers.blueprint(memory)._function_builders  # noqa: SLF001 - as above
+        if builder._function.get_function_name() == "sample_usage"  # noqa: SLF001 - as above
+    )
+    asyncio.run(function(None))
+    assert any(what.startswith("database sessions") for what in memory.calls.reads)
+    assert memory.store("notes").names("usage/")

@@ -133,6 +133,7 @@ def test_activities_are_told_names_and_no_more(story: Story) -> None:
                 "workload",
                 "through",
                 "level",
+                "swapped",
             }, name
 
 

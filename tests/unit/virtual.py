@@ -61,6 +61,26 @@ EVIDENCE = {
     "passed": True,
     "problems": [],
     "stillInUse": [],
+    "usage": None,
+}
+# Who used the replaced login before, and is in no workload.
+PAST_USER: dict[str, Any] = {
+    "application": "etl-nightly",
+    "client": "10.1.2.3",
+    "first": "2027-02-01T02:10:20.000Z",
+    "last": "2027-03-02T02:10:20.000Z",
+    "days": 30,
+    "moved": None,
+    "others": False,
+}
+USAGE: dict[str, Any] = {
+    "days": 31,
+    "since": "2027-02-01",
+    "samples": 43000,
+    "gaps": 2,
+    "users": [PAST_USER],
+    "more": 0,
+    "problem": None,
 }
 DONE = {"done": True, "observed": "nothing left"}
 # Of those that answer with more than that they are done; `plan` is `Story.plan`.

@@ -18,6 +18,7 @@ import psycopg
 
 from rotation.model.errors import Denied, EdgeError, Invalid, Missing, Unavailable
 from rotation.model.reasons import Code
+from rotation.model.world import OWN_APPLICATION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from rotation.model.targets import ServerTarget
     from rotation.secrecy import Secret
 
-APPLICATION = "credential-rotation"
 CONNECT_TIMEOUT = 10  # seconds
 STATEMENT_TIMEOUT = 20  # seconds
 LONGEST = 30.0  # seconds that a connection may be used, whatever the other side does
@@ -175,7 +175,7 @@ def connected(
                 sslmode=server.sslmode,
                 sslrootcert=login.sslrootcert or _authorities(server.sslmode),
                 require_auth=login.require_auth,
-                application_name=APPLICATION,
+                application_name=OWN_APPLICATION,
                 connect_timeout=CONNECT_TIMEOUT,
                 options=OPTIONS if options is None else options,
                 # A database or role may have SQL_ASCII, under which texts would come as bytes.

@@ -6,12 +6,12 @@ triggers, would run with the rights of the login that rotates.
 
 from __future__ import annotations
 
-import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from psycopg import errors, sql
 
+from rotation.decisions.sessions import printable
 from rotation.edges.database import login, scram
 from rotation.edges.database.connecting import Login, connected
 from rotation.model.errors import Denied, Invalid, Missing
@@ -100,13 +100,6 @@ PROBE = (
     r"(select[[:space:]]+(1|true|now\(\)|version\(\))([[:space:]]+as[[:space:]]+[a-z_]+)?)?"
     r"[[:space:];]*$"
 )
-APPLICATION = re.compile(r"(?!.*//)[\w .:/@()+-]{0,63}", re.ASCII)
-
-
-def _printable(application: str) -> str:
-    """The name that a client gave itself, or words in its place: no link and no markup becomes
-    evidence."""
-    return application if APPLICATION.fullmatch(application) else "a name that is not shown"
 
 
 @contextmanager
@@ -194,7 +187,7 @@ class PostgreSQL:
         return [
             Session(
                 role=role,
-                application=_printable(application or ""),
+                application=printable(application or ""),
                 client=client or "local",
                 state=state if state in STATES else "unknown",
                 since=since,

@@ -1,4 +1,4 @@
-// Paused, locked, and with logs in a workspace of the platform team as well.
+// Paused, locked, records that nobody can change for a year, and with logs in a workspace of the platform team as well.
 using '../../../infra/main.bicep'
 
 param environmentName = 'prod'
@@ -34,3 +34,7 @@ param diagnosticSettings = [
     metricCategories: []
   }
 ]
+
+param recordDays = 3650
+
+param recordImmutableDays = 365

@@ -1,0 +1,169 @@
+"""Rotations as they are known for good: those that the task hub has, and those that were kept.
+
+The hub's word counts for as long as it has one; most back ends forget after 30 days.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from rotation.front import archive, rotations
+from rotation.front.problems import Problem
+from rotation.model.errors import RotationError, Unavailable
+from rotation.model.reasons import Code, Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from azure.durable_functions import DurableOrchestrationClient as Client
+
+    from rotation.contracts.edges import Readers
+    from rotation.front.archive import Span
+    from rotation.model.record import ShownRecord
+
+READ_WITHIN = 20.0  # seconds, for the records of one page
+
+
+async def find(edges: Readers, client: Client, rotation: str) -> ShownRecord | None:
+    """A rotation's record, from the hub or else from what was kept; None if there is none.
+
+    Raises `Unavailable` where either does not answer: what cannot be looked up is not absent.
+    """
+    record = await rotations.find(client, rotation)
+    if record is not None or not rotations.ID.fullmatch(rotation):
+        return record
+    store = archive.opened(edges)
+    return None if store is None else await asyncio.to_thread(archive.read, store, rotation)
+
+
+@dataclass(frozen=True)
+class Page:
+    """A part of a list, the newest first; `next` is where the next part begins, None at the end.
+
+    `incomplete` says why what was kept is missing in it.
+    """
+
+    records: list[ShownRecord]
+    next: str | None
+    incomplete: Reason | None = None
+
+
+async def page(
+    edges: Readers, client: Client, span: Span, credential: str | None, limit: int
+) -> Page:
+    """The newest rotations of a span, at most `limit` of them, each once.
+
+    The same place is the same rotation, however many begin meanwhile: those come before it. Raises
+    `Unavailable` where the hub does not answer.
+    """
+    if credential is not None and not rotations.ID.fullmatch(credential):
+        return Page([], None)
+    hub, (kept, incomplete) = await asyncio.gather(
+        _in_hub(client, span, credential, limit + 1), _kept(edges, span, credential, limit + 1)
+    )
+    known = {archive.key(record): record for record in hub}
+    ids = {record.rotation for record in hub}
+    there = {*known, *(key for key in kept if archive.rotation_of(key) not in ids)}
+    keys = sorted(there)[:limit]
+    missing = [key for key in keys if key not in known]
+    if missing:
+        try:
+            known |= await asyncio.to_thread(_read, edges, missing)
+        except RotationError as error:
+            keys, there, incomplete = sorted(known)[:limit], set(known), error.reason
+    shown = [known[key] for key in keys if key in known]
+    last = keys[-1] if len(there) > limit else None
+    return Page(shown, last and encoded(last), incomplete)
+
+
+async def _in_hub(
+    client: Client, span: Span, credential: str | None, most: int
+) -> list[ShownRecord]:
+    """The newest rotations of a span that the hub has, at most `most`."""
+    until = span.until
+    if span.after:
+        until = min(until, archive.created(span.after) + archive.MILLISECOND)
+    since = min(max(span.since, archive.EPOCH), until)
+    found = await rotations.newest(
+        client, since, until, credential, lambda record: span.has(archive.key(record)), most
+    )
+    return sorted(found, key=archive.key)[:most]
+
+
+async def _kept(
+    edges: Readers, span: Span, credential: str | None, most: int
+) -> tuple[list[str], Reason | None]:
+    """The keys of the newest rotations of a span that were kept, or why they cannot be had."""
+    try:
+        store = archive.opened(edges)
+        if store is None:
+            return [], None
+        return await asyncio.to_thread(archive.listed, store, span, credential, most), None
+    except RotationError as error:
+        return [], error.reason
+
+
+def _read(edges: Readers, keys: list[str]) -> dict[str, ShownRecord]:
+    """The records of these keys that are kept. Raises what the store does, and `Unavailable` where
+    it takes too long."""
+    store = edges.store("records")
+
+    def reading(key: str) -> Callable[[], tuple[ShownRecord | None]]:
+        return lambda: (archive.read(store, archive.rotation_of(key)),)
+
+    calls = [reading(key) for key in keys]
+    found = edges.side_by_side(calls, READ_WITHIN)
+    if None in found:
+        text = f"{len(keys)} records could not be read within {READ_WITHIN:g} s"
+        raise Unavailable(Code.STORAGE_UNAVAILABLE, text)
+    records = {key: one[0] for key, one in zip(keys, found, strict=True) if one is not None}
+    return {key: record for key, record in records.items() if record is not None}
+
+
+def asked(query: Mapping[str, str], now: datetime, back: timedelta) -> Span:
+    """The span that a query is about, from its cursor on: since `back` ago unless it says since
+    when. Raises `Problem`."""
+    span = archive.Span(
+        _moment(query, "since", now - back), _moment(query, "until", now + timedelta(minutes=5))
+    )
+    if span.since >= span.until:
+        raise Problem(400, Code.BAD_REQUEST, "'since' must be before 'until'", field="since")
+    cursor = query.get("after")
+    begins = beginning(span, cursor) if cursor else span
+    if begins is None:
+        detail = "'after' is not what 'next' of another page was"
+        raise Problem(400, Code.BAD_REQUEST, detail, field="after")
+    return begins
+
+
+def _moment(query: Mapping[str, str], field: str, default: datetime) -> datetime:
+    """The time in a field of the query, in UTC, or the default. Raises `Problem`."""
+    given = query.get(field)
+    if not given:
+        return default
+    try:
+        moment = datetime.fromisoformat(given)
+        # The durable client writes it as UTC without looking at its zone.
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        detail = f"{field!r} is not an ISO 8601 time"
+        raise Problem(400, Code.BAD_REQUEST, detail, field=field) from None
+
+
+def encoded(key: str) -> str:
+    """A key as a cursor, which means nothing to whoever gets it."""
+    return base64.urlsafe_b64encode(key.encode()).decode().rstrip("=")
+
+
+def beginning(span: Span, cursor: str) -> Span | None:
+    """The span from behind a cursor on; None for what is no cursor."""
+    try:
+        key = base64.urlsafe_b64decode(f"{cursor}{'=' * (-len(cursor) % 4)}").decode()
+    except (binascii.Error, ValueError):
+        return None
+    return replace(span, after=key) if archive.KEY.fullmatch(key) else None
