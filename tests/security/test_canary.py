@@ -27,6 +27,10 @@ LEAKS = {
     "standard error": "sys.stderr.write(password.reveal())",
     "an exception": "raise ValueError(f'bad value {password.reveal()}')",
     "a file": "(tmp_path / 'journal.db').write_text('{\"p\": \"' + password.reveal() + '\"}')",
+    "a record in the storage account": (
+        "(tmp_path / 'blobs').mkdir();"
+        " (tmp_path / 'blobs' / 'blobs.db').write_bytes(password.reveal().encode())"
+    ),
     "a file, encoded": (
         "(tmp_path / 'a').write_bytes(base64.b64encode(b'x:' + password.reveal().encode()))"
     ),

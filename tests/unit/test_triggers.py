@@ -32,7 +32,7 @@ def test_the_timer_sweeps(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level("INFO", "rotation"):
         called(edges(orders_blue=1), "sweep", timer, client)
     assert [one["origin"] for one in client.started] == ["sweep"]
-    assert accounted(caplog) == ["event.started", "sweep.done"]
+    assert accounted(caplog) == ["event.started", "sweep.done", "records.kept"]
 
 
 def event(data: Any) -> func.EventGridEvent:
