@@ -419,6 +419,7 @@ class Recorded:
         return found + ["an event"] * (len(published(self.stack)) - self._events)
 
 
+@pytest.mark.long
 @pytest.mark.timeout(400)
 def test_each_of_twenty_defects_is_named_with_its_cure_and_nothing_is_written(
     stack: Stack,
