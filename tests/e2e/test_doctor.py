@@ -419,14 +419,13 @@ class Recorded:
         return found + ["an event"] * (len(published(self.stack)) - self._events)
 
 
+@pytest.mark.long
 @pytest.mark.timeout(400)
 def test_each_of_twenty_defects_is_named_with_its_cure_and_nothing_is_written(
     stack: Stack,
 ) -> None:
     stack.owner.sql("ALTER SYSTEM SET log_statement = 'mod'")
     stack.owner.sql("SELECT pg_reload_conf()")
-    # The app's process loads its clients with the first look.
-    assert stack.client.api("GET", "/credentials?fresh=true").status == 200
     whole = Recorded(stack)
     first = dry_run(stack)
     assert (first["would"], first["active"], first["standby"]) == ("rotate", "blue", "green")

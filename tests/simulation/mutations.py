@@ -32,6 +32,7 @@ from rotation.model.world import Drift, other
 from rotation.secrecy import Secret, new_password
 from rotation.steps import (
     cron_jobs,
+    doctor,
     guards,
     in_place,
     jobs,
@@ -381,6 +382,12 @@ MUTATIONS = (
         steps=(("verify", nothing),),
         replaced=((traffic, "verify", nothing),),
         first_seed=134,
+    ),
+    Mutation(
+        "a dry run that finds nothing in the way",
+        _of(9),
+        replaced=((doctor, "_would", lambda _: "rotate"),),
+        first_seed=4,
     ),
     Mutation(
         "no proof of the way back",
