@@ -166,7 +166,8 @@ class FakeClient:
         )
 
     async def get_status(self, instance_id: str, **_: Any) -> Instance | None:
-        return self.instance if instance_id == self.shown["rotation"] else None
+        under_way = self.shown["outcome"] is None and instance_id == self.shown["credential"]
+        return self.instance if under_way or instance_id == self.shown["rotation"] else None
 
     async def get_status_by(self, **_: Any) -> list[Instance]:
         return [self.instance]

@@ -549,7 +549,8 @@ def test_the_sweep_asks_for_what_is_due_once_a_day(caplog: pytest.LogCaptureFixt
     with caplog.at_level("INFO", "rotation"):
         for _ in range(2):
             assert swept(client, found) == ["orders-db-sweep-20270301"]
-    assert accounted(caplog) == ["event.started", "sweep.done", "event.duplicate", "sweep.done"]
+    first = ["event.started", "sweep.done", "records.kept"]
+    assert accounted(caplog) == [*first, "event.duplicate", "sweep.done", "records.kept"]
 
 
 def test_the_sweep_passes_over_what_was_disabled_or_never_written(
@@ -559,7 +560,7 @@ def test_the_sweep_passes_over_what_was_disabled_or_never_written(
     found.world.vault_at(VAULT).secrets["orders-blue"][0].disabled = NOW
     with caplog.at_level("INFO", "rotation"):
         assert swept(Client(), found) == []
-    assert accounted(caplog) == ["sweep.done"]  # an alert waits for its absence
+    assert accounted(caplog) == ["sweep.done", "records.kept"]  # an alert waits for its absence
 
 
 def test_the_sweep_goes_on_after_one_that_cannot_be_seen(
@@ -571,7 +572,7 @@ def test_the_sweep_goes_on_after_one_that_cannot_be_seen(
         memory.calls.failing["vault current orders-blue"] = away
         found = swept(Client(), memory)
     assert found == ["second-sweep-20270301"]
-    assert accounted(caplog) == ["event.failed", "event.started", "sweep.done"]
+    assert accounted(caplog) == ["event.failed", "event.started", "sweep.done", "records.kept"]
 
 
 def test_the_sweep_goes_on_after_one_that_cannot_be_started(
@@ -587,7 +588,7 @@ def test_the_sweep_goes_on_after_one_that_cannot_be_started(
     with caplog.at_level("INFO", "rotation"):
         found = swept(client, edges(orders_blue=1, second_green=3))
     assert found == ["second-sweep-20270301"]
-    assert accounted(caplog) == ["event.failed", "event.started", "sweep.done"]
+    assert accounted(caplog) == ["event.failed", "event.started", "sweep.done", "records.kept"]
 
 
 def test_the_retention_is_what_a_back_end_keeps() -> None:
