@@ -11,6 +11,8 @@ from local.engine.core import ask
 from local.engine.events import Event
 from local.engine.replay import Replay, ReplayError
 from local.process import ROOT
+from rotation.model import wire
+from rotation.model.activities import Reference, Watched
 from rotation.story.version import VERSION
 from tests.unit.virtual import DAY, EVIDENCE, HEALTHY, Story, cut_off, denied, sequence, unavailable
 
@@ -212,6 +214,15 @@ def published(story: Story) -> None:
     story.world.finish("r-1.1")
 
 
+def kept(story: Story) -> None:
+    reference = Reference(rotation="r-1", credential="orders-db")
+    ended = wire.value_of(Watched(done=True, observed=""))
+    going_on = wire.value_of(Watched(done=False, observed="it has not ended"))
+    story.script["keep_record"] = sequence(going_on, unavailable, cut_off, ended)
+    story.world.engine.start("keep", "r-1.keep", json.dumps(wire.value_of(reference)))
+    story.world.finish("r-1.keep")
+
+
 STORIES = (
     completed,
     waits,
@@ -227,6 +238,7 @@ STORIES = (
     left_behind,
     stopped,
     published,
+    kept,
 )
 
 
