@@ -121,7 +121,7 @@ screenshots: $(VENV)/ready ## takes the pictures of the pages anew; needs chromi
 	$(BIN)/python -m tests.browser.screenshots docs/images
 
 # Each begins with --require-hashes, so that pip takes nothing else for it, on Azure neither.
-LOCKED = requirements requirements-dev requirements-checkov $(addprefix bench/frameworks/python/,gunicorn gunicorn-23 uvicorn)
+LOCKED = requirements requirements-rotctl requirements-dev requirements-checkov $(addprefix bench/frameworks/python/,gunicorn gunicorn-23 uvicorn)
 
 .PHONY: lock
 lock: $(VENV)/ready ## resolves requirements*.in into requirements*.txt, with hashes
@@ -170,4 +170,7 @@ $(VENV)/ready: requirements-dev.txt
 	@echo "installing what is pinned in requirements-dev.txt (once, about a minute)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
 	  --require-hashes -r requirements-dev.txt
+	@# The command line, from here; what it needs is there already.
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-index --no-deps \
+	  --no-build-isolation --editable .
 	@touch $@

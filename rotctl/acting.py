@@ -1,0 +1,245 @@
+"""The commands that act: start, retry, approve, reject, cancel."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from rotctl import drawing
+from rotctl.command import (
+    Span,
+    app_of,
+    ask,
+    by_option,
+    cli,
+    common,
+    credential_completion,
+    looked_up,
+    name_of,
+    print_json,
+    rotation_argument,
+    screen,
+)
+from rotctl.exits import ClientError, Exit
+from rotctl.following import follow
+from rotctl.words import decision_text, points, waits_for_decision
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rotctl.client import App
+    from rotctl.words import Record
+
+RIGHT_AWAY = 30.0  # seconds in which a decision that was handed over is recorded
+
+
+def follow_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Gives a command that starts a rotation what it takes to follow it."""
+    for option in (
+        click.option("--timeout", type=Span(), help="With --watch: stop after this time."),
+        click.option("--watch", is_flag=True, help="Watch it until it ends."),
+    ):
+        command = option(command)
+    return command
+
+
+@cli.command()
+@click.argument("credential", shell_complete=credential_completion)
+@click.option("--reason", default="", help="Why, for the record.")
+@click.option(
+    "--waive", multiple=True, metavar="CODE", help="A problem that may stand; repeatable."
+)
+@by_option
+@follow_options
+@common
+def start(  # noqa: PLR0913 - its options
+    *,
+    credential: str,
+    reason: str,
+    waive: tuple[str, ...],
+    by: str | None,
+    watch: bool,
+    timeout: float | None,
+    profile: str | None,
+    as_json: bool,
+) -> Exit | None:
+    """Start a rotation of a credential."""
+    app = app_of(profile)
+    body = {"credential": credential, "reason": reason, "waive": list(waive)}
+    answer = app.start(**body, by=name_of(app, by))
+    return _started(app, answer, watch, timeout, as_json)
+
+
+@cli.command()
+@rotation_argument
+@click.option("--reason", default="", help="Why, for the record.")
+@by_option
+@follow_options
+@common
+def retry(  # noqa: PLR0913 - its options
+    *,
+    rotation: str,
+    reason: str,
+    by: str | None,
+    watch: bool,
+    timeout: float | None,
+    profile: str | None,
+    as_json: bool,
+) -> Exit | None:
+    """Start a rotation again that was aborted, refused or rolled back."""
+    app = app_of(profile)
+    record = looked_up(app, rotation)
+    answer = app.retry(record["rotation"], reason=reason, by=name_of(app, by))
+    return _started(app, answer, watch, timeout, as_json)
+
+
+def _started(
+    app: App, answer: dict[str, Any], watch: bool, timeout: float | None, as_json: bool
+) -> Exit | None:
+    rotation = answer["rotation"]
+    if as_json and not watch:
+        print_json(answer)
+        return None
+    if not as_json:
+        click.echo(f"started {rotation}")
+        click.echo(app.page(rotation))
+    if watch:
+        return follow(app, rotation, timeout=timeout, as_json=as_json)
+    return None
+
+
+yes_option = click.option("--yes", is_flag=True, help="Do not ask: it is meant.")
+comment_option = click.option("--comment", default="", help="A comment, for the record.")
+
+
+@cli.command()
+@rotation_argument
+@comment_option
+@by_option
+@yes_option
+@click.option(
+    "--despite-evidence", is_flag=True, help="Approve although not all evidence speaks for it."
+)
+@common
+def approve(  # noqa: PLR0913 - its options
+    *,
+    rotation: str,
+    comment: str,
+    by: str | None,
+    yes: bool,
+    despite_evidence: bool,
+    profile: str | None,
+    as_json: bool,
+) -> None:
+    """Approve: take the replaced login away, which cannot be undone."""
+    app = app_of(profile)
+    record = looked_up(app, rotation, running=True)
+    _weigh(app, record, despite_evidence, as_json)
+    active, standby = record["active"], record["standby"]
+    question = (
+        f"{record['rotation']}: approve, and take the {active} login away? Its pods end, its "
+        f"password and its secret's versions go; only {standby} is left. It cannot be undone."
+    )
+    ask(question, yes=yes, as_json=as_json)
+    _decide(app, record, "approve", comment=comment, by=name_of(app, by), as_json=as_json)
+
+
+def _weigh(app: App, record: Record, despite: bool, as_json: bool) -> None:
+    """Shows the evidence. Raises `ClientError` where some is missing or speaks against it, unless
+    that is acknowledged: by the option, or by the credential's name at the terminal."""
+    if not waits_for_decision(record):
+        return  # the app says what is the matter
+    found = app.evidence(record["rotation"])
+    against = [one.text for one in points(found, record["active"]) if not one.good]
+    if not as_json:
+        screen().print(drawing.evidence_tree(record, found))
+    if not against or despite:
+        return
+    text = f"not all evidence speaks for it: {'; '.join(against)}"
+    if as_json or not sys.stdin.isatty():
+        cure = "look at `rotctl evidence`; --despite-evidence approves all the same"
+        raise ClientError(text, cure, Exit.PROBLEM)
+    click.echo(text, err=True)
+    typed = click.prompt(f"type {record['credential']} to approve all the same", err=True)
+    if typed != record["credential"]:
+        raise click.Abort
+
+
+@cli.command()
+@rotation_argument
+@comment_option
+@by_option
+@yes_option
+@common
+def reject(
+    *,
+    rotation: str,
+    comment: str,
+    by: str | None,
+    yes: bool,
+    profile: str | None,
+    as_json: bool,
+) -> None:
+    """Reject: go back to the slot that served before."""
+    app = app_of(profile)
+    record = looked_up(app, rotation, running=True)
+    question = f"{record['rotation']}: reject, and go back to {record['active']}?"
+    ask(question, yes=yes, as_json=as_json)
+    _decide(app, record, "reject", comment=comment, by=name_of(app, by), as_json=as_json)
+
+
+def _decide(
+    app: App, record: Record, decision: str, *, comment: str, by: str, as_json: bool
+) -> None:
+    rotation = record["rotation"]
+    body = {"decision": decision, "comment": comment, "channel": "rotctl"}
+    answer = app.decide(rotation, **body, by=by)
+    _recorded(app, rotation, answer, as_json)
+
+
+@cli.command()
+@rotation_argument
+@comment_option
+@by_option
+@yes_option
+@common
+def cancel(
+    *,
+    rotation: str,
+    comment: str,
+    by: str | None,
+    yes: bool,
+    profile: str | None,
+    as_json: bool,
+) -> None:
+    """Cancel a rotation before its swap: what it has made is cleaned up."""
+    app = app_of(profile)
+    record = looked_up(app, rotation, running=True)
+    ask(f"{record['rotation']}: cancel it?", yes=yes, as_json=as_json)
+    answer = app.cancel(record["rotation"], comment=comment, by=name_of(app, by))
+    _recorded(app, record["rotation"], answer, as_json)
+
+
+def _recorded(app: App, rotation: str, answer: dict[str, Any], as_json: bool) -> None:
+    """Says that it counts, once the record has it. Raises `ClientError` if that takes too long."""
+    decided = answer.get("decision")
+    until = time.monotonic() + RIGHT_AWAY
+    while decided is None and time.monotonic() < until:
+        record = app.rotation(rotation)
+        decided = record.get("decision") or ({} if record.get("outcome") else None)
+        if decided is None:
+            time.sleep(1.0)
+    if decided is None:
+        text = (
+            f"it was handed over to {rotation}, which has not recorded it within {RIGHT_AWAY:.0f} s"
+        )
+        raise ClientError(
+            text, "look at `rotctl show`: whether it counts stands there", Exit.TIMEOUT
+        )
+    if as_json:
+        return print_json({"rotation": rotation, "decision": decided})
+    said = decision_text({"decision": decided}) if "by" in decided else "handed over"
+    return click.echo(f"{rotation}: {said}")
