@@ -137,12 +137,14 @@ class App:
             case urllib3.exceptions.ReadTimeoutError():
                 text = f"{url} did not answer within {READ:.0f} s"
                 cure = "try again: what was asked for may have been done all the same"
-            case urllib3.exceptions.ConnectTimeoutError():
-                text = f"{url} could not be reached within {CONNECT:.0f} s"
-                cure = "is it reachable from here only by VPN, or from a private network?"
             case urllib3.exceptions.NameResolutionError():
                 text = f"there is no host {urlsplit(url).hostname}"
                 cure = "is the address right, and the network there?"
+            case urllib3.exceptions.ConnectTimeoutError() if not isinstance(
+                error, urllib3.exceptions.NewConnectionError
+            ):
+                text = f"{url} could not be reached within {CONNECT:.0f} s"
+                cure = "is it reachable from here only by VPN, or from a private network?"
             case _:
                 text = f"{url} cannot be reached: {_reason(error)}"
                 cure = "is the address right, and is it running?"
