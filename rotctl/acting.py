@@ -22,6 +22,7 @@ from rotctl.command import (
     print_json,
     rotation_argument,
     screen,
+    waive_option,
 )
 from rotctl.exits import ClientError, Exit
 from rotctl.following import follow
@@ -49,9 +50,7 @@ def follow_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @cli.command()
 @click.argument("credential", shell_complete=credential_completion)
 @click.option("--reason", default="", help="Why, for the record.")
-@click.option(
-    "--waive", multiple=True, metavar="CODE", help="A problem that may stand; repeatable."
-)
+@waive_option
 @by_option
 @follow_options
 @common

@@ -16,7 +16,7 @@ from rotctl.exits import ClientError, Exit
 if TYPE_CHECKING:
     from rotctl.profiles import Profile
 
-CONNECT, READ = 10.0, 60.0  # seconds; evidence and a dry run may take the app half a minute
+CONNECT, READ = 10.0, 90.0  # seconds; a dry run may take the app a minute
 LONGEST = 16 * 1024 * 1024  # bytes of an answer
 PROBLEM = "application/problem+json"
 NO_KEY = (
@@ -70,9 +70,10 @@ class App:
     def start(self, **body: Any) -> dict[str, Any]:
         return self._call("POST", "/rotations", _given(body))
 
-    def dry_run(self, credential: str) -> dict[str, Any]:
-        body = {"credential": credential, "dryRun": True}
-        return self._call("POST", "/rotations", body)
+    def dry_run(self, credential: str, **body: Any) -> dict[str, Any]:
+        """What a rotation that is asked for would do; nothing is started."""
+        asked = {"credential": credential, "dryRun": True, **_given(body)}
+        return {"credential": credential, **self._call("POST", "/rotations", asked)}
 
     def decide(self, rotation: str, **body: Any) -> dict[str, Any]:
         return self._call("POST", f"/rotations/{_part(rotation)}/approval", _given(body))

@@ -111,6 +111,9 @@ rotation_argument = click.argument(
     "rotation", metavar="ROTATION|CREDENTIAL", shell_complete=completing(_rotations)
 )
 credential_completion = completing(_credentials)
+waive_option = click.option(
+    "--waive", multiple=True, metavar="CODE", help="A problem that may stand; repeatable."
+)
 by_option = click.option("--by", help="Who does it, where nobody signs in: a mail address.")
 
 

@@ -33,7 +33,15 @@ if TYPE_CHECKING:
 
 TONES = {"calm": "", "busy": "cyan", "ask": "bold yellow", "good": "bold green", "bad": "bold red"}
 GOOD, BAD, BUSY = ("✓", "green"), ("✗", "red"), ("…", "cyan")
-SEVERITIES = {"refuses": "bold red", "waits": "yellow", "waived": "yellow", "tells": ""}
+SEVERITIES = {
+    "refuses": "bold red",
+    "aborts": "bold red",
+    "waits": "yellow",
+    "unknown": "yellow",
+    "waived": "yellow",
+    "tells": "",
+}
+STOPPING = {"refuses", "aborts", "waits"}
 QUIET = "dim"
 
 
@@ -173,7 +181,7 @@ def _until(text: str | None, now: datetime) -> str:
 
 
 def _hindrance(credential: dict[str, Any]) -> Text:
-    stopping = [one for one in findings(credential) if one["severity"] in {"refuses", "waits"}]
+    stopping = [one for one in findings(credential) if one["severity"] in STOPPING]
     if not stopping:
         return Text("-")
     more = f" (and {len(stopping) - 1} more)" if len(stopping) > 1 else ""
@@ -192,22 +200,28 @@ def findings(answer: dict[str, Any]) -> list[dict[str, Any]]:
     return [{"object": "", "remedy": "", "command": "", **one} for one in found]
 
 
-def finding_tree(credential: str, found: list[dict[str, Any]]) -> Tree:
+def ready(answer: dict[str, Any]) -> bool:
+    """Whether a dry run says that a rotation would go on."""
+    stopping = any(one["severity"] == "refuses" for one in findings(answer))
+    return bool(answer.get("ready", not stopping))
+
+
+def dry_run(answer: dict[str, Any]) -> Tree:
     """What a dry run found, the worst first, each with its cure."""
-    ready = not any(one["severity"] == "refuses" for one in found)
-    sign, style = GOOD if ready else BAD
-    says = "would be rotated now" if ready else "would not be rotated now"
-    drawn = Tree(line((sign, style), f" {plain(credential)} {says}"), guide_style=QUIET)
+    sign, style = GOOD if ready(answer) else BAD
+    says = "would be rotated now" if ready(answer) else "would not be rotated now"
+    if ready(answer) and answer.get("active") and answer.get("standby"):
+        says += f", from {plain(answer['active'])} to {plain(answer['standby'])}"
+    name = plain(answer["credential"])
+    drawn = Tree(line((sign, style), f" {name} {says}"), guide_style=QUIET)
+    unknown = [{**one, "severity": "unknown"} for one in answer.get("unknown", [])]
     order = list(SEVERITIES)
-    for one in sorted(found, key=lambda each: _place(order, each["severity"])):
+    listed = findings({**answer, "findings": [*findings(answer), *unknown]})
+    for one in sorted(listed, key=lambda each: _place(order, each["severity"])):
         severity = plain(one["severity"])
         about = f"{plain(one['object'])}: " if one["object"] else ""
-        part = drawn.add(
-            line(
-                (severity, SEVERITIES.get(severity, "")),
-                f" {plain(one['code'])}  {about}{plain(one['text'])}",
-            )
-        )
+        what = f" {plain(one['code'])}  {about}{plain(one['text'])}"
+        part = drawn.add(line((severity, SEVERITIES.get(severity, "")), what))
         if one["remedy"] and one["remedy"] != "nothing":
             part.add(Text(plain(one["remedy"])))
         if one["command"]:

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import click
 
 from rotctl import drawing
 from rotctl.command import (
     Span,
     app_of,
+    by_option,
     cli,
     common,
     credential_completion,
     looked_up,
+    name_of,
     now,
     print_json,
     rotation_argument,
     screen,
+    waive_option,
 )
-from rotctl.exits import Exit
+from rotctl.exits import ClientError, Exit
 from rotctl.following import follow
 from rotctl.words import evidence_of
+
+if TYPE_CHECKING:
+    from rotctl.client import App
 
 
 @cli.command("list")
@@ -104,18 +112,42 @@ def evidence(rotation: str, profile: str | None, as_json: bool) -> None:
 
 @cli.command()
 @click.argument("credential", required=False, shell_complete=credential_completion)
+@waive_option
+@by_option
 @common
-def doctor(credential: str | None, profile: str | None, as_json: bool) -> Exit:
+def doctor(
+    *,
+    credential: str | None,
+    waive: tuple[str, ...],
+    by: str | None,
+    profile: str | None,
+    as_json: bool,
+) -> Exit:
     """Try whether a credential would rotate now, changing nothing; of all unless one is named."""
     app = app_of(profile)
-    names = [credential] if credential else [one["credential"] for one in app.credentials()]
-    answers = [{"credential": name, **app.dry_run(name)} for name in names]
-    found = {one["credential"]: drawing.findings(one) for one in answers}
+    asked = {"waive": list(waive), "by": name_of(app, by)}
+    if credential:
+        answers = [app.dry_run(credential, **asked)]
+    else:
+        answers = [_dry_run(app, one["credential"], asked) for one in app.credentials()]
     if as_json:
         print_json({"credentials": answers})
     else:
-        console = screen()
-        for name, listed in found.items():
-            console.print(drawing.finding_tree(name, listed))
-    refused = any(one["severity"] == "refuses" for listed in found.values() for one in listed)
-    return Exit.REFUSED if refused else Exit.DONE
+        for answer in answers:
+            screen().print(drawing.dry_run(answer))
+    return Exit.DONE if all(drawing.ready(one) for one in answers) else Exit.REFUSED
+
+
+def _dry_run(app: App, credential: str, asked: dict[str, Any]) -> dict[str, Any]:
+    """One dry run of many: what keeps one from being tried hides no other."""
+    try:
+        return app.dry_run(credential, **asked)
+    except ClientError as error:
+        if error.exit_code is not Exit.PROBLEM:
+            raise
+        found = {"severity": "waits", "code": error.more.get("code", ""), "text": error.text}
+        return {
+            "credential": credential,
+            "ready": False,
+            "findings": [{**found, "remedy": error.cure}],
+        }

@@ -217,13 +217,23 @@ FINDING = {
 
 
 def test_doctor_ends_with_whether_it_would_be_refused(app: Told, typed: Typed) -> None:
-    app.says("POST", "/rotations", {"credential": "orders-db", "findings": []})
-    assert "orders-db would be rotated now" in typed("doctor", "orders-db")
-    assert decisions(app) == [{"credential": "orders-db", "dryRun": True}]
-    app.says("POST", "/rotations", {"findings": [FINDING]})
+    app.says("POST", "/rotations", {"credential": "orders-db", "findings": [], "ready": True})
+    assert "orders-db would be rotated now" in typed("doctor", "orders-db", "--by", "a@b")
+    assert decisions(app) == [{"credential": "orders-db", "dryRun": True, "by": "a@b"}]
+    app.says("POST", "/rotations", {"findings": [FINDING], "ready": False})
     app.says("GET", "/credentials", {"credentials": [{"credential": "orders-db"}]})
     found = typed("doctor", "--json", exits=Exit.REFUSED)
     assert json.loads(found)["credentials"][0]["findings"] == [FINDING]
+
+
+def test_of_many_one_that_cannot_be_tried_hides_no_other(app: Told, typed: Typed) -> None:
+    names = [{"credential": "orders-db"}, {"credential": "bills-db"}]
+    app.says("GET", "/credentials", {"credentials": names})
+    busy = problem(409, "busy", "orders-db has a rotation under way", "wait for it")
+    app.says("POST", "/rotations", busy, {"findings": [], "ready": True})
+    said = typed("doctor", exits=Exit.REFUSED)
+    assert "waits busy  orders-db has a rotation under way" in said
+    assert "bills-db would be rotated now" in said
 
 
 # -- what goes wrong

@@ -230,6 +230,7 @@ OLD = {
     "reason": {"code": "role-nologin", "text": "role orders_blue may not log in", "remedy": "x"},
     "doubts": [{"code": "secret-newline", "text": "ends in a newline", "remedy": "y"}],
 }
+UNKNOWN = {"severity": "tells", "code": "quota-unknown", "text": "the quota cannot be read"}
 FINDINGS = [
     {
         "severity": "tells",
@@ -261,15 +262,23 @@ def test_credentials_are_a_table_with_what_stands_in_the_way() -> None:
 
 
 def test_findings_come_worst_first_with_their_cure() -> None:
-    lines = drawn(drawing.finding_tree("orders-db", FINDINGS), width=200).splitlines()
+    answer = {"credential": "orders-db", "findings": FINDINGS, "unknown": [UNKNOWN]}
+    lines = drawn(drawing.dry_run(answer), width=200).splitlines()
     assert lines[0] == "✗ orders-db would not be rotated now"
     assert lines[1].endswith("refuses role-nologin  role orders_blue: may not log in")
     assert lines[2].endswith("let it log in")
     assert lines[3].endswith("ALTER ROLE orders_blue LOGIN")
-    assert "secret-newline" in lines[4]
-    assert drawn(drawing.finding_tree("orders-db", FINDINGS[:1])).startswith(
-        "✓ orders-db would be rotated now"
+    assert lines[4].endswith("unknown quota-unknown  the quota cannot be read")
+    assert "secret-newline" in lines[5]
+
+
+def test_a_dry_run_that_would_rotate_says_where_to() -> None:
+    slots = {"active": "blue", "standby": "green"}
+    answer = {"credential": "orders-db", "ready": True, "findings": FINDINGS[:1], **slots}
+    assert drawn(drawing.dry_run(answer)).startswith(
+        "✓ orders-db would be rotated now, from blue to green\n"
     )
+    assert not drawing.ready(answer | {"ready": False})
 
 
 def test_rotations_are_a_table() -> None:
