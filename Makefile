@@ -117,8 +117,9 @@ generated: $(VENV)/ready ## writes what must agree with the code: schemas, OpenA
 	@$(BIN)/python -m generate $(ARGS)
 
 .PHONY: screenshots
-screenshots: $(VENV)/ready ## takes the pictures of the pages anew; needs chromium
+screenshots: $(VENV)/ready ## takes the pictures of pages and command line anew; needs chromium
 	$(BIN)/python -m tests.browser.screenshots docs/images
+	$(BIN)/python -m tests.rotctl.recording docs/images/rotctl.svg
 
 # Each begins with --require-hashes, so that pip takes nothing else for it, on Azure neither.
 LOCKED = requirements requirements-rotctl requirements-dev requirements-checkov $(addprefix bench/frameworks/python/,gunicorn gunicorn-23 uvicorn)

@@ -14,7 +14,7 @@ import sys
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rich.console import Console
 from rich.text import Text
@@ -34,8 +34,16 @@ SECONDS = 2.2  # that a frame is shown; the last one twice as long
 MOST = 9  # frames
 WARM_UP = 3.0  # seconds that pods of one workload take, so that there is something to see
 WATCHED = "$ rotctl watch orders-db"
-DECIDED = "$ rotctl approve orders-db --comment 'all on green'"
+DECIDED = "$ rotctl approve orders-db --yes && rotctl watch orders-db"
 FONT_FACE = re.compile(r"@font-face \{.*?\}", re.DOTALL)
+
+
+class Frame(NamedTuple):
+    """The command, what it drew, and whether somebody has evidence before them, and is asked."""
+
+    command: str
+    tree: Any
+    asks: bool
 
 
 class Recorded:
@@ -43,7 +51,7 @@ class Recorded:
 
     def __init__(self) -> None:
         self.command = WATCHED
-        self.frames: list[tuple[str, Any]] = []
+        self.frames: list[Frame] = []
         self._last: object = None
 
     def __enter__(self) -> Recorded:
@@ -63,7 +71,8 @@ class Recorded:
         )
         if stands != self._last:
             self._last = stands
-            self.frames.append((self.command, drawing.tree(record, evidence, datetime.now(UTC))))
+            tree = drawing.tree(record, evidence, datetime.now(UTC))
+            self.frames.append(Frame(self.command, tree, evidence is not None))
 
 
 def recorded(stack: Stack) -> Recorded:
@@ -80,18 +89,18 @@ def recorded(stack: Stack) -> Recorded:
     return screen
 
 
-def chosen(frames: Sequence[Any]) -> list[Any]:
-    """At most `MOST` frames, evenly, with the first and the last."""
-    if len(frames) <= MOST:
-        return list(frames)
-    step = (len(frames) - 1) / (MOST - 1)
-    return [frames[round(step * number)] for number in range(MOST)]
+def chosen(frames: Sequence[Frame]) -> list[Frame]:
+    """At most `MOST` frames and one, evenly, with the first, the last, and what asks somebody."""
+    step = max(1.0, (len(frames) - 1) / (MOST - 1))
+    evenly = {round(step * number) for number in range(MOST)}
+    asking = [number for number, frame in enumerate(frames) if frame.asks][-1:]
+    return [frame for number, frame in enumerate(frames) if number in {*evenly, *asking}]
 
 
-def drawn(frames: Sequence[tuple[str, Any]]) -> str:
+def drawn(frames: Sequence[Frame]) -> str:
     """The frames as one SVG, each as high as the highest."""
-    height = max(_lines(command, tree) for command, tree in frames)
-    made = [_svg(n, command, tree, height) for n, (command, tree) in enumerate(frames)]
+    height = max(_lines(one.command, one.tree) for one in frames)
+    made = [_svg(n, one.command, one.tree, height) for n, one in enumerate(frames)]
     opening = re.match(r"<svg[^>]*>", made[0])
     if opening is None:
         raise ValueError("rich has made no SVG")
@@ -112,17 +121,13 @@ def drawn(frames: Sequence[tuple[str, Any]]) -> str:
 
 
 def _rule(number: int, begin: float, end: float, whole: float) -> str:
-    """When a frame is seen, as parts of the whole."""
-    seen = f"{100 * begin:.2f}%, {100 * end - 0.01:.2f}% {{ visibility: visible }}"
-    before = "0%, " if begin else ""
-    hidden = f"{before}{100 * begin - 0.01:.2f}%, " if begin else ""
-    after = f"{100 * end:.2f}%, 100%" if end < 1 else ""
-    hides = f"{hidden}{after}".rstrip(", ")
-    frames = f"{f'{hides} {{ visibility: hidden }} ' if hides else ''}{seen}"
-    name = f"play-{number}"
+    """When a frame is seen, as parts of the whole: each value holds until the next one."""
+    hidden, seen = "{ visibility: hidden }", "{ visibility: visible }"
+    before = f"0% {hidden} " if begin else ""
+    after = f" {100 * end:.2f}% {hidden}" if end < 1 else ""
     return (
-        f"@keyframes {name} {{ {frames} }}\n"
-        f"#frame-{number} {{ animation: {name} {whole:.1f}s step-end infinite }}\n"
+        f"@keyframes play-{number} {{ {before}{100 * begin:.2f}% {seen}{after} }}\n"
+        f"#frame-{number} {{ animation: play-{number} {whole:.1f}s step-end infinite }}\n"
     )
 
 
