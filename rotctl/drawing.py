@@ -79,14 +79,23 @@ def _slots(branch: Tree, record: Record) -> None:
             continue
         if slot == serves:
             branch.add(line((f"{slot:6}", slot), ("serves", "bold")))
-        elif serves is None and not ended:
-            branch.add(line((f"{slot:6}", slot), "is being moved to or from"))
+        elif serves is None:
+            branch.add(line((f"{slot:6}", slot), _moving(record, slot)))
         elif slot == record["standby"] and not ended:
             branch.add(line((f"{slot:6}", slot), "is being brought up", (_version(record), QUIET)))
         elif ended == "completed":
             branch.add(line((f"{slot:6}", slot), ("retired", QUIET)))
         else:
             branch.add(line((f"{slot:6}", slot), ("does not serve", QUIET)))
+
+
+def _moving(record: Record, slot: str) -> str:
+    """What is known of a slot while, or after, workloads stand between the two."""
+    if record.get("outcome"):
+        return "may serve: its workloads were left between the slots"
+    back = any(step["step"] == "swap-back" for step in record["steps"])
+    to = record["active" if back else "standby"]
+    return "traffic moves here" if slot == to else "traffic moves away"
 
 
 def _version(record: Record) -> str:

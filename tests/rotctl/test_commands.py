@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import importlib
+import io
 import json
 import subprocess
 import sys
 import time
+import tomllib
 from typing import TYPE_CHECKING, Any
 
 import click
 import pytest
 from click.testing import CliRunner
+from rich.console import Console
 
 from local.process import ROOT, free_port
 from rotation.model import wire
@@ -353,6 +357,21 @@ class Clock:
         self.now += seconds
 
 
+def test_on_a_terminal_the_tree_is_redrawn_and_stays() -> None:
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=True, width=120, height=60, color_system=None)
+    with watching.Redrawn(console, "https://rotation.example/page") as screen:
+        screen.show(record(), None, "")
+        first = out.getvalue()
+        screen.show(ended("completed"), None, "cannot answer now; trying again")
+    assert first.count("Preparing green, while blue serves") == 1
+    after = out.getvalue()[len(first) :]
+    assert after.startswith("\r\x1b[2K\x1b[1A")  # over what was there
+    assert "Done: green serves" in after
+    assert "trying again" in after
+    assert "https://rotation.example/page" in after
+
+
 def test_watch_bears_with_an_app_that_is_away_for_a_while(app: Told) -> None:
     away = (503, TEXT, b"")
     app.says("GET", PATH, record(), away, away, ended("completed"))
@@ -460,6 +479,14 @@ def test_as_a_plugin_it_calls_itself_what_people_type(
     monkeypatch.setattr(sys, "argv", ["/usr/bin/kubectl-rotation"])
     assert main(["--help"]) == 0
     assert capsys.readouterr().out.startswith("Usage: kubectl rotation")
+
+
+def test_both_programs_that_are_installed_are_this_one() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert project["scripts"].keys() == {"rotctl", "kubectl-rotation"}
+    for where in project["scripts"].values():
+        module, _, name = where.partition(":")
+        assert getattr(importlib.import_module(module), name) is main
 
 
 def test_commands_say_one_line_each_in_the_list(capsys: pytest.CaptureFixture[str]) -> None:

@@ -58,7 +58,7 @@ def test_the_commands_that_guides_have_people_type_are_taken(name: str) -> None:
     text = (ROOT / name).read_text(encoding="utf-8")
     blocks = "\n".join(re.findall(r"```\n(.*?)```", text, re.DOTALL))
     lines = re.findall(r"(?:^|\()rotctl ([a-z][^\n|)#>]*)", blocks, re.MULTILINE)
-    lines += re.findall(r"`rotctl ([a-z]+ --[^`]*)`", text)
+    lines += re.findall(r"`rotctl ([a-z]+ (?:--|[a-z])[^`]*)`", text)
     assert lines or name == "docs/configuration.md"
     for line in lines:
         command, *rest = line.replace('"', "").split()

@@ -100,6 +100,22 @@ def test_who_serves_is_read_from_the_steps(found: dict[str, Any], slot: str | No
     assert words.serving(found) == slot
 
 
+@pytest.mark.parametrize(
+    ("stage", "last", "arriving", "leaving"),
+    [
+        (Stage.SWAP, SWAPPED[:5], "green", "blue"),
+        (Stage.SWAP_BACK, (*SWAPPED, StepName.SWAP_BACK), "blue", "green"),
+    ],
+)
+def test_while_traffic_moves_it_is_said_which_way(
+    stage: Stage, last: tuple[StepName, ...], arriving: str, leaving: str
+) -> None:
+    running = StepName.SWAP if stage is Stage.SWAP else StepName.SWAP_BACK
+    text = " ".join(tree(record(stage, steps=steps(*last, running=running))).split())
+    assert f"{arriving} traffic moves here" in text
+    assert f"{leaving} traffic moves away" in text
+
+
 def test_a_running_rotation_is_one_tree() -> None:
     found = record(waits={"web": "1 of 2 pods ready: web-green-x CrashLoopBackOff, 3 restarts"})
     found["steps"][-1]["waits"] = "the vault did not answer"
