@@ -26,7 +26,7 @@ from rotctl.command import (
 )
 from rotctl.exits import ClientError, Exit
 from rotctl.following import follow
-from rotctl.words import decision_text, points, waits_for_decision
+from rotctl.words import cancelled_text, decision_text, points, waits_for_decision
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from rotctl.client import App
     from rotctl.words import Record
 
+CHANNEL = "rotctl"
 RIGHT_AWAY = 30.0  # seconds in which a decision that was handed over is recorded
 
 
@@ -75,6 +76,7 @@ def start(  # noqa: PLR0913 - its options
 @cli.command()
 @rotation_argument
 @click.option("--reason", default="", help="Why, for the record.")
+@waive_option
 @by_option
 @follow_options
 @common
@@ -82,6 +84,7 @@ def retry(  # noqa: PLR0913 - its options
     *,
     rotation: str,
     reason: str,
+    waive: tuple[str, ...],
     by: str | None,
     watch: bool,
     timeout: float | None,
@@ -91,7 +94,8 @@ def retry(  # noqa: PLR0913 - its options
     """Start a rotation again that was aborted, refused or rolled back."""
     app = app_of(profile)
     record = looked_up(app, rotation)
-    answer = app.retry(record["rotation"], reason=reason, by=name_of(app, by))
+    body = {"reason": reason, "waive": list(waive), "by": name_of(app, by)}
+    answer = app.retry(record["rotation"], **body)
     return _started(app, answer, watch, timeout, as_json)
 
 
@@ -194,9 +198,9 @@ def _decide(
     app: App, record: Record, decision: str, *, comment: str, by: str, as_json: bool
 ) -> None:
     rotation = record["rotation"]
-    body = {"decision": decision, "comment": comment, "channel": "rotctl"}
+    body = {"decision": decision, "comment": comment, "channel": CHANNEL}
     answer = app.decide(rotation, **body, by=by)
-    _recorded(app, rotation, answer, as_json)
+    _recorded(app, rotation, answer, "decision", as_json=as_json)
 
 
 @cli.command()
@@ -218,27 +222,25 @@ def cancel(
     app = app_of(profile)
     record = looked_up(app, rotation, running=True)
     ask(f"{record['rotation']}: cancel it?", yes=yes, as_json=as_json)
-    answer = app.cancel(record["rotation"], comment=comment, by=name_of(app, by))
-    _recorded(app, record["rotation"], answer, as_json)
+    said = {"comment": comment, "by": name_of(app, by), "channel": CHANNEL}
+    answer = app.cancel(record["rotation"], **said)
+    _recorded(app, record["rotation"], answer, "cancelled", as_json=as_json)
 
 
-def _recorded(app: App, rotation: str, answer: dict[str, Any], as_json: bool) -> None:
-    """Says that it counts, once the record has it. Raises `ClientError` if that takes too long."""
-    decided = answer.get("decision")
-    until = time.monotonic() + RIGHT_AWAY
-    while decided is None and time.monotonic() < until:
+def _recorded(app: App, rotation: str, answer: dict[str, Any], key: str, *, as_json: bool) -> None:
+    """Says that it counts, once the record has it under the key. Raises `ClientError` if that takes
+    too long, or if the rotation has ended without it."""
+    found, ended, until = answer.get(key), False, time.monotonic() + RIGHT_AWAY
+    while not found and not ended and time.monotonic() < until:
         record = app.rotation(rotation)
-        decided = record.get("decision") or ({} if record.get("outcome") else None)
-        if decided is None:
+        found, ended = record.get(key), bool(record.get("outcome"))
+        if not found and not ended:
             time.sleep(1.0)
-    if decided is None:
-        text = (
-            f"it was handed over to {rotation}, which has not recorded it within {RIGHT_AWAY:.0f} s"
-        )
-        raise ClientError(
-            text, "look at `rotctl show`: whether it counts stands there", Exit.TIMEOUT
-        )
+    if not found:
+        text = f"it was handed over to {rotation}, which has not recorded it"
+        cure = "look at `rotctl show`: whether it counts stands there"
+        raise ClientError(text, cure, Exit.PROBLEM if ended else Exit.TIMEOUT)
     if as_json:
-        return print_json({"rotation": rotation, "decision": decided})
-    said = decision_text({"decision": decided}) if "by" in decided else "handed over"
-    return click.echo(f"{rotation}: {said}")
+        print_json({"rotation": rotation, key: found})
+    else:
+        click.echo(f"{rotation}: {decision_text({key: found}) or cancelled_text({key: found})}")

@@ -13,6 +13,7 @@ from rich.tree import Tree
 
 from rotctl.client import plain
 from rotctl.words import (
+    cancelled_text,
     decision_text,
     evidence_of,
     headline,
@@ -23,6 +24,7 @@ from rotctl.words import (
     sessions_text,
     step_text,
     took,
+    tries_text,
 )
 
 if TYPE_CHECKING:
@@ -59,11 +61,11 @@ def tree(record: Record, evidence: dict[str, Any] | None, now: datetime) -> Tree
     _slots(drawn.add(line(("slots", "bold"))), record)
     evidence = evidence or evidence_of(record)
     if record["workloads"]:
-        _workloads(drawn.add(line(("workloads", "bold"))), record, evidence)
+        _workloads(drawn.add(line(("workloads", "bold"))), record, evidence, now)
     _steps(drawn.add(line(("steps", "bold"))), record, now)
     if evidence is not None:
         _evidence(drawn.add(line(("evidence", "bold"))), record, evidence)
-    decided = decision_text(record)
+    decided = decision_text(record) or (cancelled_text(record) if record.get("outcome") else "")
     if decided:
         drawn.add(decided)
     elif standing.asks:
@@ -103,14 +105,18 @@ def _version(record: Record) -> str:
     return f"  secret version {plain(version)[:8]}" if version else ""
 
 
-def _workloads(branch: Tree, record: Record, evidence: dict[str, Any] | None) -> None:
+def _workloads(
+    branch: Tree, record: Record, evidence: dict[str, Any] | None, now: datetime
+) -> None:
     pods = (evidence or {}).get("pods", {})
     for name, progress in record["workloads"].items():
         style = "red" if progress == "failed" else ""
         part = branch.add(line(f"{plain(name):12} ", (progress_text(progress), style)))
         waits = (record.get("waits") or {}).get(name)
         if waits:
-            part.add(Text(f"waits: {plain(waits)}", style="yellow"))
+            again = tries_text((record.get("tried") or {}).get(name), now) or "waits: "
+            said = plain(waits) if progress == "failed" else f"{again}{plain(waits)}"
+            part.add(Text(said, style=style or "yellow"))
         for slot, named in pods.get(name, {}).items():
             if named:
                 part.add(line((f"{plain(slot):6}", slot), ", ".join(map(plain, named))))
@@ -125,7 +131,7 @@ def _steps(branch: Tree, record: Record, now: datetime) -> None:
         part = branch.add(line((sign, style), f" {name:10} {what}", (f"  {time}", QUIET)))
         problem = step.get("failure") or step.get("waits")
         if problem:
-            again = "" if step.get("failure") else "tries again: "
+            again = "" if step.get("failure") else tries_text(step, now) or "waits: "
             part.add(Text(f"{again}{plain(problem)}", style="red" if not again else "yellow"))
 
 

@@ -6,7 +6,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from rotctl.client import plain
-from rotctl.words import decision_text, headline, progress_text, step_text, took, waits_for_decision
+from rotctl.words import (
+    cancelled_text,
+    decision_text,
+    headline,
+    progress_text,
+    step_text,
+    took,
+    waits_for_decision,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,7 +46,7 @@ class Narration:
             yield standing.text
         for step in record["steps"]:
             if step.get("until") is None and step.get("waits"):
-                yield f"     {step_text(record, step)[0]} tries again: {plain(step['waits'])}"
+                yield f"     {step_text(record, step)[0]} waits: {plain(step['waits'])}"
         for name, progress in record["workloads"].items():
             yield f"     {plain(name)}: {progress_text(progress)}"
         for name, waits in (record.get("waits") or {}).items():
@@ -52,9 +60,9 @@ class Narration:
             yield f"a decision did not count: {plain(why)}"
         if waits_for_decision(record):
             yield f"{standing.text}. {standing.asks}"
-        decided = decision_text(record)
-        if decided:
-            yield decided
+        for decided in (decision_text(record), cancelled_text(record)):
+            if decided:
+                yield decided
         if record.get("outcome"):
             yield standing.text
             if standing.asks:

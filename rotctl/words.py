@@ -46,9 +46,35 @@ def headline(record: Record) -> Headline:
         return Headline(
             "A decision is overdue" if overdue else "Waiting for a decision", "ask", asks
         )
+    if record.get("cancelled"):
+        text = f"Stopping: {plain(record['active'] or 'the active slot')} goes on serving"
+        return Headline(text, "busy", f"It was {cancelled_text(record)}")
     known = words()["stages"].get(record["stage"], {})
     text = _filled(known.get("headline", record["stage"]), record)
-    return Headline(text, "busy", known.get("asks", ""))
+    return Headline(text, "busy", _wrong(record) or known.get("asks", ""))
+
+
+def _wrong(record: Record) -> str:
+    """What is asked where something is wrong; empty where nothing is."""
+    failed = [plain(name) for name, at in record["workloads"].items() if at == "failed"]
+    running = [step for step in record["steps"][-1:] if step.get("until") is None]
+    if failed:
+        return f"Failed: {', '.join(failed)}. Once the others have ended it goes back by itself."
+    if record.get("tried") or any(step.get("nextTry") for step in running):
+        return "Something did not work, and is tried again by itself; it may be yours to mend."
+    if record.get("waits") or any(step.get("waits") for step in running):
+        return "It waits for what is said above; if that does not come, it may be yours to mend."
+    return ""
+
+
+def tries_text(tried: dict[str, Any] | None, now: datetime) -> str:
+    """How often something has failed, and when it is tried again; empty if it is not."""
+    at = moment((tried or {}).get("nextTry"))
+    if tried is None or at is None:
+        return ""
+    left = (at - now).total_seconds()
+    times = "once" if tried.get("attempt") == 1 else f"{tried.get('attempt')} times"
+    return f"failed {times}, tries again {'in ' + span(left) if left > 0 else 'now'}: "
 
 
 def _filled(text: str, record: Record) -> str:
@@ -175,11 +201,21 @@ def evidence_of(record: Record) -> dict[str, Any] | None:
     return found
 
 
+def cancelled_text(record: Record) -> str:
+    """Who has cancelled it, and why; empty if nobody has."""
+    cancelled = record.get("cancelled")
+    return f"cancelled {_by_whom(cancelled)}" if cancelled else ""
+
+
+def _by_whom(decided: dict[str, Any]) -> str:
+    said = f": {plain(decided['comment'])}" if decided.get("comment") else ""
+    return f"by {plain(decided['by'])} ({plain(decided['channel'])}){said}"
+
+
 def decision_text(record: Record) -> str:
     """Who decided what and how; empty if nobody has."""
     decision = record.get("decision")
     if not decision:
         return ""
     what = {"approve": "approved", "reject": "rejected"}.get(decision["decision"], "decided")
-    said = f": {plain(decision['comment'])}" if decision.get("comment") else ""
-    return f"{what} by {plain(decision['by'])} ({plain(decision['channel'])}){said}"
+    return f"{what} {_by_whom(decision)}"

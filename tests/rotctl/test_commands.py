@@ -191,6 +191,12 @@ def test_a_decision_that_is_handed_over_is_waited_for(app: Told, typed: Typed) -
     assert "approved by ada@contoso.example" in typed("reject", ROTATION, "--yes")
 
 
+def test_one_that_came_too_late_is_said(app: Told, typed: Typed) -> None:
+    app.says("GET", PATH, record(), ended("aborted"))
+    app.says("POST", f"{PATH}/cancel", document({"rotation": ROTATION, "cancelled": None}, 202))
+    assert "has not recorded it" in typed("cancel", ROTATION, "--yes", exits=Exit.PROBLEM)
+
+
 def test_one_that_is_never_recorded_is_said(
     app: Told, typed: Typed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -202,12 +208,14 @@ def test_one_that_is_never_recorded_is_said(
 
 def test_cancel_and_retry_say_who_and_why(app: Told, typed: Typed) -> None:
     app.says("GET", PATH, record())
-    app.says("POST", f"{PATH}/cancel", DECIDED)
+    wish = {"by": "a@b", "channel": "rotctl", "comment": "wrong day", "id": "1"}
+    app.says("POST", f"{PATH}/cancel", document({"rotation": ROTATION, "cancelled": wish}))
     app.says("POST", f"{PATH}/retry", STARTED)
-    typed("cancel", ROTATION, "--yes", "--by", "a@b", "--comment", "wrong day")
+    said = typed("cancel", ROTATION, "--yes", "--by", "a@b", "--comment", "wrong day")
+    assert said == f"{ROTATION}: cancelled by a@b (rotctl): wrong day\n"
     assert f"started {ROTATION}" in typed("retry", ROTATION, "--by", "a@b", "--reason", "mended")
     assert decisions(app) == [
-        {"by": "a@b", "comment": "wrong day"},
+        {"by": "a@b", "comment": "wrong day", "channel": "rotctl"},
         {"by": "a@b", "reason": "mended"},
     ]
 

@@ -133,9 +133,37 @@ def test_a_running_rotation_is_one_tree() -> None:
         "│ ├── ✓ Plan look at every workload, role and secret, and decide 2.0 s",
         "│ ├── ✓ Stage write a new password as a version of the green secret 2.0 s",
         "│ └── … Prepare bring the green slot up in each workload, and run its tests 56 s",
-        "│ └── tries again: the vault did not answer",
-        "└── Nothing is asked of you. Clients notice nothing of it.",
+        "│ └── waits: the vault did not answer",
+        "└── It waits for what is said above; if that does not come, it may be yours to mend.",
     ]
+
+
+def test_what_is_tried_again_says_how_often_and_when() -> None:
+    found = record(waits={"web": "the API server did not answer"})
+    found["tried"] = {"web": {"attempt": 3, "nextTry": at(72)}}
+    found["steps"][-1] |= {"waits": "no answer", "attempt": 1, "nextTry": at(50)}
+    text = tree(found)
+    assert "failed 3 times, tries again in 12 s: the API server did not answer" in text
+    assert "failed once, tries again now: no answer" in text
+    assert "Something did not work, and is tried again by itself" in text
+    assert "Nothing is asked of you" not in text
+
+
+def test_a_workload_that_failed_while_others_go_on() -> None:
+    found = record(workloads={"api": "failed", "web": "test"}, waits={"api": "test: HTTP 500"})
+    text = tree(found)
+    assert "── test: HTTP 500" in text
+    assert "Failed: api. Once the others have ended it goes back by itself." in text
+
+
+def test_a_cancelled_rotation_says_by_whom() -> None:
+    cancelled = {"by": "a@b", "channel": "rotctl", "comment": "wrong day"}
+    running = record() | {"cancelled": cancelled}
+    assert tree(running).startswith("Stopping: blue goes on serving")
+    assert "It was cancelled by a@b (rotctl): wrong day" in tree(running)
+    over = ended("aborted", "cancelled") | {"cancelled": cancelled}
+    assert "cancelled by a@b (rotctl): wrong day" in tree(over)
+    assert "cancelled by a@b (rotctl): wrong day" in Narration().new(over)
 
 
 def test_a_wait_for_a_decision_has_evidence_pods_and_what_is_asked() -> None:
