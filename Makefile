@@ -117,11 +117,12 @@ generated: $(VENV)/ready ## writes what must agree with the code: schemas, OpenA
 	@$(BIN)/python -m generate $(ARGS)
 
 .PHONY: screenshots
-screenshots: $(VENV)/ready ## takes the pictures of the pages anew; needs chromium
+screenshots: $(VENV)/ready ## takes the pictures of pages and command line anew; needs chromium
 	$(BIN)/python -m tests.browser.screenshots docs/images
+	$(BIN)/python -m tests.rotctl.recording docs/images/rotctl.svg
 
 # Each begins with --require-hashes, so that pip takes nothing else for it, on Azure neither.
-LOCKED = requirements requirements-dev requirements-checkov $(addprefix bench/frameworks/python/,gunicorn gunicorn-23 uvicorn)
+LOCKED = requirements requirements-rotctl requirements-dev requirements-checkov $(addprefix bench/frameworks/python/,gunicorn gunicorn-23 uvicorn)
 
 .PHONY: lock
 lock: $(VENV)/ready ## resolves requirements*.in into requirements*.txt, with hashes
@@ -170,4 +171,7 @@ $(VENV)/ready: requirements-dev.txt
 	@echo "installing what is pinned in requirements-dev.txt (once, about a minute)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
 	  --require-hashes -r requirements-dev.txt
+	@# The command line, from here; what it needs is there already.
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-index --no-deps \
+	  --no-build-isolation --editable .
 	@touch $@

@@ -5,7 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from generate import bicep, clouds, events, guarantees, openapi, parity, recipes, recovery
+from generate import (
+    bicep,
+    clouds,
+    configuration,
+    events,
+    guarantees,
+    openapi,
+    parity,
+    recipes,
+    recovery,
+    words,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,6 +43,9 @@ def made() -> dict[Path, str]:
     Raises `LookupError` for a file without the place for its part.
     """
     texts = {path: make(path.read_text(encoding="utf-8")) for path, make in MADE.items()}
+    guide = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
+    texts[ROOT / "rotation" / "config" / "credentials.schema.json"] = configuration.made(guide)
+    texts[ROOT / "rotctl" / "words.json"] = words.made()
     return texts | {EVENTS / name: text for name, text in events.made().items()}
 
 

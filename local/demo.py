@@ -14,6 +14,7 @@ import signal
 import sys
 import tempfile
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, assert_never
@@ -22,8 +23,9 @@ from local import engines, proof, world
 from local.load import Load
 from local.process import StartError
 from local.stack import Options, Stack
-from local.up import usage
+from local.up import usage, write_profile
 from rotation.model.catalogue import Outcome, ending
+from rotctl.narration import Narration
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,14 +37,8 @@ RATE = 60.0  # requests a second, over both workloads
 # up to fifteen seconds: tests/e2e have them.
 WORKERS, FRESH, POOLED = 12, 4, 1
 PERSON = world.APPROVERS[0]
-# The stages with a part for each workload, and what a workload is called before its part begins.
-WORKLOAD_STATES = {
-    "prepare": {"planned"},
-    "swap": {"prepared"},
-    "observe": {"swap"},
-    "swap-back": {"prepared", "swap", "observed", "failed"},
-    "retire": {"planned", "prepared", "swap", "observed", "swap-back", "failed"},
-}
+ROTCTL = Path(sys.executable).with_name("rotctl")
+LOAD_EVERY = 5.0  # seconds between two lines on the load
 
 
 @dataclass
@@ -50,7 +46,9 @@ class Screen:
     """Lines with the seconds since the start; nothing is overwritten, so a log reads as well."""
 
     began: float = field(default_factory=time.monotonic)
-    shown: set[str] = field(default_factory=set)
+    narration: Narration = field(default_factory=Narration)
+    load: Load | None = None
+    told: tuple[float, dict[str, int]] = (0.0, {})
     colours: bool = field(default_factory=sys.stdout.isatty)
 
     def say(self, text: str = "", colour: str = "") -> None:
@@ -60,23 +58,31 @@ class Screen:
         sys.stdout.write(f"{stamp}{text}\n")
         sys.stdout.flush()
 
-    def once(self, text: str) -> None:
-        if text not in self.shown:
-            self.shown.add(text)
-            self.say(text)
-
     def record(self, record: dict[str, Any]) -> None:
-        """A rotation's progress: each step as it ends, each workload as it moves on."""
-        for number, step in enumerate(record["steps"]):
-            if step["until"] is not None:
-                problem = f"  {step['failure']}" if step.get("failure") else ""
-                self.once(f"  {number + 1:2} {step['step']}{problem}")
-        came_from = WORKLOAD_STATES.get(record["stage"])
-        for name, waits in record["waits"].items():
-            self.once(f"     {record['stage']}: workload {name} waits: {waits}")
-        for name, state in record["workloads"].items():
-            if came_from and state not in came_from:
-                self.once(f"     {record['stage']}: workload {name} {state}")
+        """A rotation's progress in the words of `rotctl watch`, and the load so far."""
+        for line in self.narration.new(record):
+            self.say(line)
+        self.answered()
+
+    def answered(self) -> None:
+        """How many requests each role has answered: now and then, and when another one begins to.
+
+        After the swap the load goes on as it was, and the roles change.
+        """
+        if self.load is None:
+            return
+        report = self.load.report()
+        roles: Counter[str] = Counter()
+        for counted in report.roles.values():
+            roles.update(counted)
+        at, before = self.told
+        if roles.keys() == before.keys() and time.monotonic() - at < LOAD_EVERY:
+            return
+        self.told = time.monotonic(), dict(roles)
+        by_role = ", ".join(f"{count} by {role}" for role, count in sorted(roles.items()))
+        self.say(
+            f"load: {report.requests} requests, {report.failed} failed; answered: {by_role}", "2"
+        )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -118,6 +124,7 @@ def run(stack: Stack, given: argparse.Namespace) -> int:
     passwords = [proof.Passwords.read(stack)]
     urls = [stack.owner.service_url(space, name) for name, space in world.WORKLOADS.items()]
     load = Load(urls, rate=RATE, workers=WORKERS, fresh=FRESH, pooled=POOLED).start()
+    screen.load = load
     try:
         screen.say(f"{RATE:.0f} requests a second to {' and '.join(urls)}")
         began = time.monotonic()
@@ -202,7 +209,10 @@ def announce(stack: Stack, screen: Screen) -> str:
     while time.monotonic() < deadline:
         found = [record["rotation"] for record in stack.client.rotations()]
         if found:
-            screen.say(f"rotation {found[0]}")
+            screen.say(f"rotation {found[0]}: its page, and how to watch it in another terminal")
+            sys.stdout.write(f"{page(stack, found[0])}\n")
+            sys.stdout.write(f"ROTCTL_CONFIG={write_profile(stack)} {ROTCTL} watch {found[0]}\n")
+            sys.stdout.flush()
             return str(found[0])
         time.sleep(0.1)
     raise SystemExit("the event started no rotation; see the host's log with --keep")
@@ -236,11 +246,17 @@ def decide(stack: Stack, screen: Screen, record: dict[str, Any], given: argparse
     screen.say(f"{choice} over HTTP as {PERSON}: HTTP {decided.status}")
 
 
+def page(stack: Stack, rotation: str) -> str:
+    """The address of a rotation's page, with the key of this run."""
+    url = f"{stack.components['host'].url}/api/pages/rotations/{rotation}"
+    return f"{url}?code={stack.keys['function']}"
+
+
 def ask(stack: Stack, screen: Screen, record: dict[str, Any]) -> str | None:
     """The answer in the terminal; None if somebody decided elsewhere meanwhile."""
-    page = f"{stack.components['host'].url}/api/pages/rotations/{record['rotation']}"
-    screen.say(f"decide on the page {page}?code={stack.keys['function']}", "1")
-    screen.say("or here: [a]pprove or [r]eject, then Enter", "1")
+    screen.say("decide on its page, with rotctl, or here: [a]pprove or [r]eject, then Enter", "1")
+    sys.stdout.write(f"{page(stack, record['rotation'])}\n")
+    sys.stdout.flush()
     while (
         waits_or_ended(found := stack.client.rotation(record["rotation"])) and not found["decision"]
     ):

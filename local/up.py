@@ -47,6 +47,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
+def write_profile(stack: Stack) -> Path:
+    """The path of a file by which `rotctl` finds the app of this run. It has the key."""
+    path = stack.directory / "rotctl.toml"
+    path.touch(mode=0o600)
+    url, key = stack.components["host"].url, stack.keys["function"]
+    person = world.APPROVERS[0]
+    path.write_text(
+        f'[profiles.local]\nurl = "{url}"\nkey = "{key}"\nby = "{person}"\n', encoding="utf-8"
+    )
+    return path
+
+
 def say(text: str) -> None:
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
@@ -56,6 +68,7 @@ def usage(stack: Stack) -> str:
     """URLs, keys of this run, and commands to try."""
     host, key = stack.components["host"].url, stack.keys["function"]
     asked = json.dumps({"credential": world.CREDENTIAL, "by": "me@contoso.example"})
+    rotctl = Path(sys.executable).with_name("rotctl")
     decided = json.dumps({"decision": "approve", "by": world.APPROVERS[0]})
     workloads = [stack.owner.service_url(space, name) for name, space in world.WORKLOADS.items()]
     return f"""
@@ -73,7 +86,14 @@ curl -sS '{host}{stack.client.webhook_path}' \\
   -H 'aeg-event-type: Notification' -H 'Content-Type: application/json' \\
   -d '{json.dumps([stack.client.near_expiry("blue")])}'
 
-Or ask for a rotation, look at it, and decide:
+Or look at what there is, ask for a rotation, watch it, and decide:
+
+export ROTCTL_CONFIG={write_profile(stack)}
+{rotctl} list
+{rotctl} start {world.CREDENTIAL} --by me@contoso.example --watch
+{rotctl} approve {world.CREDENTIAL}
+
+The same over HTTP:
 
 curl -sS {host}/api/rotations -H 'x-functions-key: {key}' --json '{asked}'
 curl -sS {host}/api/rotations -H 'x-functions-key: {key}'

@@ -1,4 +1,4 @@
-"""`python -m rotation check FILE` validates a configuration file."""
+"""`python -m rotation check FILE` validates a configuration file, or a folder of them."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from rotation import config
-from rotation.config.doubts import doubts
-from rotation.model.errors import ConfigurationError
+from rotation.config.check import FORMATS, check, report
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,23 +17,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     a wrong command line."""
     parser = argparse.ArgumentParser(prog="python -m rotation", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    check = commands.add_parser("check", help="validate a configuration file; changes nothing")
-    check.add_argument(
-        "file", metavar="FILE", help="path of the file, for example credentials.yaml"
+    checking = commands.add_parser("check", help="validate a configuration file; changes nothing")
+    checking.add_argument(
+        "file", metavar="FILE", help="path of the file, for example credentials.yaml, or a folder"
+    )
+    checking.add_argument(
+        "--format", choices=FORMATS, default="text", help="text unless given; line is for editors"
+    )
+    checking.add_argument(
+        "--no-files", action="store_true", help="leave out the certificates and kubeconfigs"
     )
     given = parser.parse_args(arguments)
-    try:
-        configuration = config.load(given.file, given.file)
-    except ConfigurationError as error:
-        sys.stderr.write(f"{error.code}: {error}\n")
-        return 1
-    for name, credential in configuration.credentials.items():
-        workloads = ", ".join(workload.name for workload in credential.workloads)
-        sys.stdout.write(f"{name}: {credential.vault}, workloads {workloads}\n")
-    for path, text in doubts(configuration):
-        sys.stderr.write(f"warning: {path}: {text}\n")
-    sys.stdout.write(f"{given.file} is valid\n")
-    return 0
+    checked = check(given.file, files=not given.no_files)
+    out, err = report(checked, given.format)
+    sys.stdout.write(out)
+    sys.stderr.write(err)
+    return 0 if checked.valid else 1
 
 
 if __name__ == "__main__":

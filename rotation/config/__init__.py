@@ -14,7 +14,7 @@ from difflib import get_close_matches
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, assert_never
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Self, assert_never
 
 from pydantic import (
     BaseModel,
@@ -28,8 +28,8 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
-from rotation.config import crosscheck, document
-from rotation.config.document import Document, dotted
+from rotation.config import crosscheck, document, rules
+from rotation.config.document import Place, UnreadableError, Written, dotted, value_at
 from rotation.config.fields import (
     LONGEST,
     Addresses,
@@ -858,19 +858,12 @@ def parse(text: str, source: str = "credentials.yaml") -> Configuration:
     Raises `ConfigurationError` with every problem, its path and its line in the file.
     """
     try:
-        written = document.read(text)
-    except ValueError as error:
+        written = document.one(text)
+    except UnreadableError as error:
         raise ConfigurationError(source, [str(error)]) from None
-    if not isinstance(written.value, dict):
-        raise ConfigurationError(source, ["the file must be a mapping of clusters and credentials"])
-    problems = crosscheck.problems(written.value)
-    configuration = None
-    try:
-        configuration = Configuration.model_validate(written.value)
-    except ValidationError as error:
-        problems = [*_invalid(error), *problems]
-    if configuration is None or problems:
-        raise ConfigurationError(source, _listed(problems, written))
+    configuration, found = examine(written)
+    if configuration is None or found:
+        raise ConfigurationError(source, [str(problem) for problem in found])
     return configuration
 
 
@@ -879,22 +872,68 @@ Problem = tuple[document.Path, str]
 ALIKE = 0.75  # of 1: how much a key has to be like the one that was written to be proposed
 
 
-def problem_lines(error: ValidationError) -> list[str]:
-    """A line for each problem that pydantic found, with its path."""
-    return [f"{dotted(path) or 'file'}: {text}" for path, text in _invalid(error)]
+class Found(NamedTuple):
+    """Something that is wrong or doubtful in a file: its path there, and what it is."""
+
+    path: str
+    text: str
+    place: Place
+
+    def __str__(self) -> str:
+        where = f"{self.place.file}, " if self.place.file else ""
+        return f"{self.path or 'file'}: {self.text} ({where}line {self.place.line})"
 
 
-def _listed(problems: list[Problem], written: Document) -> list[str]:
-    """A line for each problem, in the order of the file."""
-    lines = sorted((written.line(path), dotted(path), text) for path, text in problems)
-    return [f"{path or 'file'}: {text} (line {line})" for line, path, text in lines]
+def examine(written: Written) -> tuple[Configuration | None, list[Found]]:
+    """The configuration, None where there is none, and every problem in the order of the files."""
+    problems = [*crosscheck.problems(written.value)]
+    configuration = None
+    try:
+        configuration = Configuration.model_validate(written.value)
+    except ValidationError as error:
+        problems = [*_invalid(error, written.value), *problems]
+    problems += rules.problems(written.value)
+    found = [found_at(path, text, written) for path, text in problems]
+    found += [Found(dotted(path), text, place) for place, path, text in written.repeated]
+    return configuration, sorted(found, key=lambda one: (*written.order(one.place), *one[:2]))
 
 
-def _invalid(error: ValidationError) -> Iterator[Problem]:
+def found_at(path: document.Path, text: str, written: Written) -> Found:
+    """What was found at a path, with its place."""
+    return Found(dotted(path, written.value), text, written.place(path))
+
+
+def problem_lines(error: ValidationError, written: Any) -> list[str]:
+    """A line for each problem that pydantic found, with its path in what was written."""
+    return [f"{dotted(path, written) or 'file'}: {text}" for path, text in _invalid(error, written)]
+
+
+def _invalid(error: ValidationError, written: Any) -> Iterator[Problem]:
     """The problems that pydantic found, in words of ours."""
     for problem in error.errors(include_url=False, include_input=False):
         path = tuple(part for part in problem["loc"] if part != "[key]")
+        unquoted = _unquoted(written, path)
+        if unquoted is not None:
+            yield path[:unquoted], BRACES
+            continue
         yield path, _text(problem["type"], str(path[-1]) if path else "", problem["msg"])
+
+
+BRACES = (
+    'quote it, as "{role}" or "{slot}": without quotes YAML takes what is in braces for a mapping'
+)
+
+
+def _unquoted(written: Any, path: document.Path) -> int | None:
+    """The number of parts of a path that lead to what stands there for `{role}` without quotes."""
+    for length in range(1, len(path) + 1):
+        value = value_at(written, path[:length])
+        if isinstance(value, dict) and len(value) == 1 and next(iter(value.items())) in UNQUOTED:
+            return length
+    return None
+
+
+UNQUOTED = (("role", None), ("slot", None))
 
 
 def _text(kind: str, key: str, message: str) -> str:
@@ -902,8 +941,9 @@ def _text(kind: str, key: str, message: str) -> str:
         case "missing":
             return "is missing"
         case "extra_forbidden":
-            close = get_close_matches(key, _keys() - {key}, 1, ALIKE)
-            return f"there is no such key here{f'; is it `{close[0]}`?' if close else ''}"
+            close = [_own_word(key), *get_close_matches(key, _keys() - {key}, 1, ALIKE)]
+            proposed = next((name for name in close if name), None)
+            return f"there is no such key here{f'; is it `{proposed}`?' if proposed else ''}"
         case "dict_type" | "model_type":
             return "must be a mapping, of keys and their values"
         case "list_type":
@@ -912,21 +952,66 @@ def _text(kind: str, key: str, message: str) -> str:
             return message.removeprefix("Value error, ")
 
 
+def _own_word(key: str) -> str | None:
+    """The file's word for what the code calls a key, which is often how it is misspelt."""
+    names = {name: str(field.alias) for model in _models() for name, field in _fields(model)}
+    return names.get(key) if names.get(key) != key else None
+
+
+def _fields(model: type[BaseModel]) -> list[tuple[str, Any]]:
+    return list(model.model_fields.items())
+
+
+def _models() -> list[type[BaseModel]]:
+    return [Configuration, *Section.__subclasses__()]
+
+
 def _keys() -> set[str]:
-    models: list[type[BaseModel]] = [Configuration, *Section.__subclasses__()]
-    return {str(field.alias) for model in models for field in model.model_fields.values()}
+    return {str(field.alias) for model in _models() for _, field in _fields(model)}
 
 
 @lru_cache(maxsize=4)
 def load(path: str, source: str = "the file of ROTATION_CONFIG") -> Configuration:
-    """The configuration in a file, which is read once per process: a new one is a new deployment.
+    """The configuration in a file, or in the files of a folder, which are read once per process: a
+    new one is a new deployment.
 
     Problems name `source`. A path is not quoted: it is a setting's value, and nobody knows what may
     have been written there by mistake.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        written = read(Path(path))
+    except UnreadableError as error:
+        raise ConfigurationError(source, [str(error)]) from None
+    configuration, found = examine(written)
+    if configuration is None or found:
+        raise ConfigurationError(source, [str(problem) for problem in found])
+    return configuration
+
+
+def read(path: Path) -> Written:
+    """A file, or the files of a folder. Raises `UnreadableError`."""
+    if not path.is_dir():
+        return document.one(_content(path))
+    files = sorted(each for each in path.iterdir() if each.suffix in SUFFIXES and each.is_file())
+    if not files:
+        raise UnreadableError(f"the folder has no file whose name ends in {' or '.join(SUFFIXES)}")
+    return document.merged((each.name, _document(each)) for each in files)
+
+
+SUFFIXES = (".yaml", ".yml")
+
+
+def _document(path: Path) -> document.Document:
+    """The document in a file of a folder. Raises `UnreadableError`, which names the file."""
+    try:
+        return document.read(_content(path))
+    except UnreadableError as error:
+        raise UnreadableError(f"{path.name}: {error}", error.line, path.name) from None
+
+
+def _content(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise ConfigurationError(source, [f"cannot be read: {why}"]) from None
-    return parse(text, source)
+        raise UnreadableError(f"cannot be read: {why}") from None

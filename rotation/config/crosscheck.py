@@ -131,7 +131,7 @@ def _repeats(file: document.Mapping) -> Iterator[Problem]:
     for thing in _owned(file):
         first = seen.setdefault((thing.kind, *thing.identity), thing)
         if first.owner != thing.owner:
-            yield thing.path, f"is the same as {dotted(first.path)}{_advice(thing, first)}"
+            yield thing.path, f"is the same as {dotted(first.path, file)}{_advice(thing, first)}"
 
 
 def _left_alone(file: document.Mapping) -> Iterator[Problem]:
@@ -145,7 +145,7 @@ def _left_alone(file: document.Mapping) -> Iterator[Problem]:
                 first = moved.get((kind, *thing.identity)) if thing.whole else None
                 if first is not None:
                     text = "which a rotation points at a slot"
-                    yield where, f"is the same as {dotted(first)}, {text}"
+                    yield where, f"is the same as {dotted(first, file)}, {text}"
 
 
 def _made_from(file: document.Mapping) -> Iterator[Problem]:
@@ -158,7 +158,7 @@ def _made_from(file: document.Mapping) -> Iterator[Problem]:
                 thing = Owned(where, "cron job", (*space, name), where)
                 first = scheduled.get(thing.identity) if thing.whole else None
                 if first is not None:
-                    text = f"{shown(name)} is {dotted(first)}, which runs by schedule"
+                    text = f"{shown(name)} is {dotted(first, file)}, which runs by schedule"
                     yield where, f"{text}: a test takes a CronJob that is suspended for good"
 
 
@@ -176,7 +176,7 @@ def _exchanged(file: document.Mapping) -> Iterator[Problem]:
     for thing in _owned(file):
         first = delivered.get(thing.identity) if thing.kind == EXCHANGED else None
         if first is not None:
-            yield thing.path, f"is the same as {dotted(first.path)}"
+            yield thing.path, f"is the same as {dotted(first.path, file)}"
 
 
 def _advice(thing: Owned, first: Owned) -> str:

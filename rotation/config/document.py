@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 Path = tuple[str | int, ...]
 Mapping = dict[Any, Any]  # as it stands in a file: nobody has looked at its keys yet
 
 MERGE = "tag:yaml.org,2002:merge"  # the key <<, which takes over another mapping's keys
+NAME = re.compile(r"[a-z][a-z0-9-]{0,30}[a-z0-9]")  # as `fields.Name`: no other is shown
+PARTS = ("clusters", "credentials")  # of which a folder's files may each have some
+ANCHORS = "x-"  # what keys at the top begin with that hold nothing but anchors of YAML
+PLACEHOLDER = re.compile(r"\{(?:role|slot)\}")
+
+
+class UnreadableError(ValueError):
+    """A text is no YAML, or none of ours. The message says what is wrong; `line` where, from 1,
+    and `file` in which file of a folder."""
+
+    def __init__(self, text: str, line: int = 1, file: str = "") -> None:
+        super().__init__(text)
+        self.line = line
+        self.file = file
 
 
 @dataclass(frozen=True)
@@ -46,7 +61,7 @@ def _child(node: yaml.Node | None, part: str | int) -> tuple[yaml.Node, int] | N
 
 
 def read(text: str) -> Document:
-    """The document in a YAML text. Raises `ValueError`, whose text says what is wrong and where."""
+    """The document in a YAML text. Raises `UnreadableError`."""
     try:
         loader = _Loader(text)
         try:
@@ -56,12 +71,22 @@ def read(text: str) -> Document:
             loader.dispose()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        where = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
-        raise ValueError(f"it is not valid YAML: {error.problem or error.context}{where}") from None
+        line = mark.line + 1 if mark else 1
+        where = f" (line {line}, column {mark.column + 1})" if mark else ""
+        problem = f"it is not valid YAML: {error.problem or error.context}{where}"
+        raise UnreadableError(f"{problem}{_unquoted(text, line)}", line) from None
     except yaml.YAMLError as error:
-        raise ValueError(f"it is not valid YAML: {' '.join(str(error).split())}") from None
+        raise UnreadableError(f"it is not valid YAML: {' '.join(str(error).split())}") from None
     except RecursionError:
-        raise ValueError("it is nested too deeply") from None
+        raise UnreadableError("it is nested too deeply") from None
+
+
+def _unquoted(text: str, line: int) -> str:
+    """What to do about a text that begins with a brace, which YAML takes for a mapping."""
+    lines = text.splitlines()
+    written = lines[line - 1] if line <= len(lines) else ""
+    found = PLACEHOLDER.search(written)
+    return f"; quote a text with {found[0]} in it" if found else ""
 
 
 class _Loader(yaml.SafeLoader):
@@ -114,6 +139,132 @@ def at(node: Any, *steps: str, path: Path = ()) -> Iterator[tuple[Path, Any]]:
             yield from at(child, *steps[1:], path=(*path, key))
 
 
-def dotted(path: Sequence[str | int]) -> str:
-    """A path as text, its parts joined by dots."""
-    return ".".join(str(part) for part in path)
+def dotted(path: Sequence[str | int], file: Any = None) -> str:
+    """A path as text, its parts joined by dots.
+
+    Of a list in the file whose mappings have names, such as workloads, an index is shown as the
+    name, unless others there have it too.
+    """
+    parts: list[str] = []
+    node = file
+    for part in path:
+        parts.append(_name(node, part))
+        node = _value(node, part)
+    return ".".join(parts)
+
+
+def _name(node: Any, part: str | int) -> str:
+    """What a part of a path is called below a node."""
+    if isinstance(node, list) and isinstance(part, int):
+        names = [each.get("name") if isinstance(each, dict) else None for each in node]
+        name = names[part] if 0 <= part < len(names) else None
+        if isinstance(name, str) and NAME.fullmatch(name) and names.count(name) == 1:
+            return name
+    return str(part)
+
+
+def _value(node: Any, part: str | int) -> Any:
+    """The value under a key or an index; None if there is none."""
+    if isinstance(node, dict):
+        return node.get(part)
+    if isinstance(node, list) and isinstance(part, int) and 0 <= part < len(node):
+        return node[part]
+    return None
+
+
+def value_at(node: Any, path: Sequence[str | int]) -> Any:
+    """The value at a path, or None."""
+    for part in path:
+        node = _value(node, part)
+    return node
+
+
+@dataclass(frozen=True)
+class Place:
+    """A line, and the file that it is in; no file where there is one only."""
+
+    file: str
+    line: int
+
+
+@dataclass
+class Written:
+    """One file, or the files of a folder as if they were one: the value of all, and where each
+    part of it stands. `repeated` are the names that two files have, each with its place."""
+
+    value: Mapping
+    files: list[tuple[str, Document]]
+    owners: dict[tuple[str, Any], int] = field(default_factory=dict)
+    repeated: list[tuple[Place, Path, str]] = field(default_factory=list)
+
+    def place(self, path: Sequence[str | int]) -> Place:
+        """Where the value at a path stands, or the last part of the path that there is."""
+        owner = self.owners.get((str(path[0]), path[1])) if len(path) > 1 else None
+        if owner is None:
+            owner = next((n for n, (_, each) in enumerate(self.files) if _has(each, path)), 0)
+        name, document = self.files[owner]
+        return Place(name, document.line(path))
+
+    def order(self, place: Place) -> tuple[int, int]:
+        """What places are sorted by."""
+        names = [name for name, _ in self.files]
+        return names.index(place.file), place.line
+
+
+def _has(document: Document, path: Sequence[str | int]) -> bool:
+    return bool(path) and isinstance(document.value, dict) and path[0] in document.value
+
+
+def one(text: str) -> Written:
+    """A file that stands alone. Raises `UnreadableError`."""
+    document = read(text)
+    return Written(_sections(document), [("", document)])
+
+
+def merged(files: Iterable[tuple[str, Document]]) -> Written:
+    """The files of a folder, by name. A cluster or a credential may be in one of them only.
+
+    Raises `UnreadableError` for a file that is no mapping, with its name in front.
+    """
+    listed = list(files)
+    found = Written({}, listed)
+    for number, (name, document) in enumerate(listed):
+        try:
+            sections = _sections(document)
+        except UnreadableError as error:
+            raise UnreadableError(f"{name}: {error}", error.line, name) from None
+        for key, inner in sections.items():
+            _take_over(found, number, key, inner)
+    return found
+
+
+def _take_over(found: Written, number: int, key: Any, inner: Any) -> None:
+    """Adds what one of the files has under a key at its top."""
+    before = found.value.get(key)
+    if key not in PARTS or not isinstance(inner, dict) or not isinstance(before, dict | None):
+        found.value.setdefault(key, inner)  # what is wrong with it is said once
+        return
+    together = found.value.setdefault(key, {})
+    file, document = found.files[number]
+    for name, value in inner.items():
+        if name in together:
+            first = found.place((key, name))
+            text = f"is in {first.file} too (line {first.line}): keep it in one file"
+            found.repeated.append((Place(file, document.line((key, name))), (key, name), text))
+            continue
+        together[name] = value
+        found.owners[key, name] = number
+
+
+def _sections(document: Document) -> Mapping:
+    """A file without the keys at its top that are there for anchors alone.
+
+    Raises `UnreadableError` for a file that is no mapping.
+    """
+    if not isinstance(document.value, dict):
+        raise UnreadableError("the file must be a mapping of clusters and credentials")
+    return {
+        key: value
+        for key, value in document.value.items()
+        if not (isinstance(key, str) and key.startswith(ANCHORS))
+    }

@@ -6,23 +6,35 @@ Each check answers with the value as it is used, or raises `ValueError` with wha
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from datetime import timedelta
 from ipaddress import ip_network
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import unquote, urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    PlainValidator,
+    WithJsonSchema,
+)
+from pydantic_core.core_schema import no_info_after_validator_function
 
 from rotation.decisions import templates
 from rotation.model.reasons import why_not_waived
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from pydantic.json_schema import JsonSchemaValue
+    from pydantic_core import CoreSchema
 
 DURATION = re.compile(
     r"(?:([0-9]{1,9})\s*d)?\s*(?:([0-9]{1,9})\s*h)?\s*(?:([0-9]{1,9})\s*m)?\s*(?:([0-9]{1,9})\s*s)?"
 )
 UNITS = ("days", "hours", "minutes", "seconds")
+SECONDS = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
 # https://kubernetes.io/docs/concepts/overview/working-with-objects/names/: Services, their ports
 # and namespaces have labels for names, Deployments and Secrets have subdomains.
 LABEL = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
@@ -61,6 +73,15 @@ def shown(value: object) -> str:
         return f"a {type(value).__name__}"
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def duration_text(value: timedelta) -> str:
+    """A duration as the file would have it."""
+    left, parts = int(value.total_seconds()), ""
+    for unit, seconds in SECONDS:
+        count, left = divmod(left, seconds)
+        parts += f"{count}{unit}" if count else ""
+    return parts or "0s"
 
 
 def _url(value: object, *schemes: str) -> str:
@@ -212,15 +233,29 @@ def _range(value: object) -> str:
     return str(network)
 
 
-def matching(pattern: str, meaning: str) -> Callable[[str], str]:
-    """A check that a text matches the whole pattern; `meaning` completes "must be"."""
+@dataclass(frozen=True)
+class Matching:
+    """That a text matches the whole `pattern`; `meaning` completes "must be"."""
 
-    def check(value: str) -> str:
-        if not re.fullmatch(pattern, value):
-            raise ValueError(f"{shown(value)} must be {meaning}")
+    pattern: str
+    meaning: str
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        return no_info_after_validator_function(self.check, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, core: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        # Editors match as JavaScript does, which has no \Z.
+        pattern = f"^(?:{self.pattern})$".replace(r"\Z", "$")
+        return {**handler(core), "pattern": pattern, "description": f"Must be {self.meaning}."}
+
+    def check(self, value: str) -> str:
+        if not re.fullmatch(self.pattern, value):
+            raise ValueError(f"{shown(value)} must be {self.meaning}")
         return value
-
-    return check
 
 
 def waivable_code(value: str) -> str:
@@ -248,70 +283,60 @@ def role_name(value: str) -> str:
 # characters without / \ # ? on the Durable Task Scheduler.
 Name = Annotated[
     str,
-    AfterValidator(
-        matching(
-            r"[a-z][a-z0-9-]{0,30}[a-z0-9]",
-            "2 to 32 lower-case letters, digits and hyphens, starting with a letter",
-        )
+    Matching(
+        r"[a-z][a-z0-9-]{0,30}[a-z0-9]",
+        "2 to 32 lower-case letters, digits and hyphens, starting with a letter",
     ),
 ]
 DnsLabel = Annotated[
     str,
-    AfterValidator(
-        matching(LABEL, "a Kubernetes name: 1 to 63 lower-case letters, digits and hyphens")
-    ),
+    Matching(LABEL, "a Kubernetes name: 1 to 63 lower-case letters, digits and hyphens"),
 ]
 CronJobName = Annotated[
     str,
-    AfterValidator(
-        matching(
-            SHORT_SUBDOMAIN,
-            "a CronJob's name: 1 to 52 lower-case letters, digits, hyphens and dots",
-        )
+    Matching(
+        SHORT_SUBDOMAIN,
+        "a CronJob's name: 1 to 52 lower-case letters, digits, hyphens and dots",
     ),
 ]
 DnsSubdomain = Annotated[
     str,
-    AfterValidator(
-        matching(
-            SUBDOMAIN,
-            "a Kubernetes name: 1 to 253 lower-case letters, digits, hyphens and dots",
-        )
+    Matching(
+        SUBDOMAIN,
+        "a Kubernetes name: 1 to 253 lower-case letters, digits, hyphens and dots",
     ),
 ]
 SecretName = Annotated[
     str,
-    AfterValidator(
-        matching(r"[0-9a-zA-Z-]{1,127}", "a Key Vault name: 1 to 127 letters, digits and hyphens")
-    ),
+    Matching(r"[0-9a-zA-Z-]{1,127}", "a Key Vault name: 1 to 127 letters, digits and hyphens"),
 ]
-DataKey = Annotated[
-    str, AfterValidator(matching(r"[-._a-zA-Z0-9]{1,253}", "a key of a Kubernetes Secret"))
-]
+DataKey = Annotated[str, Matching(r"[-._a-zA-Z0-9]{1,253}", "a key of a Kubernetes Secret")]
 LabelKey = Annotated[
     str,
-    AfterValidator(
-        matching(
-            r"([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?",
-            "a label's key",
-        )
+    Matching(
+        r"([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?",
+        "a label's key",
     ),
 ]
-Host = Annotated[
-    str, AfterValidator(matching(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?", "a host name"))
-]
-Text = Annotated[str, AfterValidator(matching(r"[^\x00-\x1f\x7f]{1,255}", "a text of one line"))]
-DatabaseName = Annotated[
-    str, AfterValidator(matching(r"[^\x00-\x1f\x7f]{1,63}", "a database's name"))
-]
+Host = Annotated[str, Matching(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?", "a host name")]
+Text = Annotated[str, Matching(r"[^\x00-\x1f\x7f]{1,255}", "a text of one line")]
+DatabaseName = Annotated[str, Matching(r"[^\x00-\x1f\x7f]{1,63}", "a database's name")]
 RoleName = Annotated[str, AfterValidator(role_name)]
 MailAddress = Annotated[
     str,
-    AfterValidator(
-        matching(r"[^@\s\x00-\x1f\x7f]{1,200}@[^@\s\x00-\x1f\x7f]{1,200}", "a mail address")
+    Matching(r"[^@\s\x00-\x1f\x7f]{1,200}@[^@\s\x00-\x1f\x7f]{1,200}", "a mail address"),
+]
+Duration = Annotated[
+    timedelta,
+    BeforeValidator(duration),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "pattern": r"^\s*(\d{1,9}\s*d)?\s*(\d{1,9}\s*h)?\s*(\d{1,9}\s*m)?\s*(\d{1,9}\s*s)?\s*$",
+            "description": "A duration: 90d, 24h, 10m, 20s, or together as in 1d12h.",
+        }
     ),
 ]
-Duration = Annotated[timedelta, BeforeValidator(duration)]
 PositiveDuration = Annotated[Duration, AfterValidator(positive)]
 HttpsUrl = Annotated[str, BeforeValidator(https_url)]
 VaultUrl = Annotated[str, BeforeValidator(vault_url)]
@@ -322,13 +347,22 @@ ServicePort = Annotated[str | int | None, BeforeValidator(port_of_service)]
 Addresses = Annotated[
     Literal["pods", "nodes"] | tuple[str, ...],
     PlainValidator(addresses),
+    WithJsonSchema(
+        {
+            "description": "pods, nodes, or a list of ranges of addresses.",
+            "anyOf": [
+                {"enum": ["pods", "nodes"]},
+                {"type": "array", "items": {"type": "string"}, "minItems": 1},
+            ],
+        }
+    ),
 ]
 TemplatePath = Annotated[str, AfterValidator(template_path)]
 WaivableCode = Annotated[str, AfterValidator(waivable_code)]
 HeaderName = Annotated[str, AfterValidator(header_name)]
 HeaderValue = Annotated[
     str,
-    AfterValidator(matching(r"[\x21-\x7e]([\x20-\x7e]{0,998}[\x21-\x7e])?", "one line of ASCII")),
+    Matching(r"[\x21-\x7e]([\x20-\x7e]{0,998}[\x21-\x7e])?", "one line of ASCII"),
 ]
 Statement = Annotated[str, AfterValidator(statement)]
 JsonScalar = Annotated[str | int | bool | None, BeforeValidator(json_scalar)]

@@ -22,7 +22,7 @@ from pydantic_core import PydanticUndefined
 
 from rotation.config import Approver, Configuration, crosscheck, problem_lines
 from rotation.config.document import dotted
-from rotation.config.fields import shown
+from rotation.config.fields import duration_text, shown
 from rotation.model.errors import ConfigurationError
 from rotation.model.reasons import Code
 
@@ -37,7 +37,6 @@ PEM, KEY = "-----BEGIN", "PRIVATE KEY"
 LONGEST_AUTHORITY = 16 * 1024  # characters; that is some ten certificates
 MOST_CHANGES = 10  # that are listed
 LONGEST_CHANGE = 160  # characters
-UNITS = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
 
 
 def keep(configuration: Configuration, name: str) -> str:
@@ -66,9 +65,11 @@ def read(text: str) -> Configuration:
     try:
         configuration = Configuration.model_validate(written)
     except ValidationError as error:
-        problems = problem_lines(error)
+        problems = problem_lines(error, written)
     else:
-        problems = [f"{dotted(path)}: {what}" for path, what in crosscheck.problems(written)]
+        problems = [
+            f"{dotted(path, written)}: {what}" for path, what in crosscheck.problems(written)
+        ]
         if not problems:
             return configuration
     raise ConfigurationError(SOURCE, problems, Code.ENTRY_INVALID)
@@ -92,13 +93,21 @@ def changes(kept: Configuration, today: Configuration) -> list[str]:
     if name not in today.credentials:
         return [f"credentials.{name}: is gone"]
     before, now = _entry(kept, name), _entry(today, name)
-    lines = [f"{dotted(path)}: {what}" for path, what in _differences(before, now, ())]
+    lines = [
+        f"{_called(path, before, now)}: {what}" for path, what in _differences(before, now, ())
+    ]
     listed = [
         line if len(line) <= LONGEST_CHANGE else f"{line[: LONGEST_CHANGE - 3]}..."
         for line in lines[:MOST_CHANGES]
     ]
     more = len(lines) - len(listed)
     return [*listed, f"and {more} more"] if more else listed
+
+
+def _called(path: Place, before: Any, now: Any) -> str:
+    """A path as text, with a workload's index where its name is what has changed."""
+    names = {dotted(path, before), dotted(path, now)}
+    return names.pop() if len(names) == 1 else dotted(path)
 
 
 def _entry(configuration: Configuration, name: str) -> dict[str, Any]:
@@ -142,7 +151,7 @@ def _plain(value: Any) -> Any:
                 if (setting := getattr(value, name)) != _default(field)
             }
         case timedelta():
-            return _duration(value)
+            return duration_text(value)
         case dict():
             return {key: _plain(item) for key, item in value.items()}
         case list() | tuple():
@@ -161,15 +170,6 @@ def _setting(name: str, value: Any) -> Any:
 def _default(field: Any) -> Any:
     """A field's default; a value that nothing equals where it has none."""
     return object() if field.default is PydanticUndefined else field.default
-
-
-def _duration(value: timedelta) -> str:
-    """A duration as the file would have it."""
-    left, parts = int(value.total_seconds()), ""
-    for unit, seconds in UNITS:
-        count, left = divmod(left, seconds)
-        parts += f"{count}{unit}" if count else ""
-    return parts or "0s"
 
 
 def _differences(before: Any, now: Any, path: Place) -> Iterator[tuple[Place, str]]:

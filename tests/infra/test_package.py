@@ -18,7 +18,12 @@ import pytest
 
 shows_passwords = pytest.mark.shows_passwords("a copy of the tests has their made-up keys")
 ROOT = Path(__file__).parents[2]
-NAMED = ["credentials.yaml", "certificates/prod-weu.pem", "kubeconfig/edge-site.yaml"]
+NAMED = [
+    "credentials.yaml",
+    "credentials/orders.yaml",
+    "certificates/prod-weu.pem",
+    "kubeconfig/edge-site.yaml",
+]
 # Below a folder that goes along: what is let in stays in, by the rules of Core Tools.
 INSIDE = ["rotation/.env", "rotation/admin.password", "certificates/tls.key", "kubeconfig/own.pfx"]
 LEFT_LYING = [

@@ -29,7 +29,7 @@ OPTIONS = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist"]
 # What was imported before the fork cannot be rewritten, and need not be.
 OPTIONS += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
 COLD = 10.0  # seconds that it takes to import everything, on a slow machine
-OWN = {"rotation", "local", "tests", "bench", "generate", "function_app"}
+OWN = {"rotation", "rotctl", "local", "tests", "bench", "generate", "function_app"}
 
 
 class Finder(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):

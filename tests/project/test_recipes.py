@@ -20,7 +20,7 @@ import pytest
 from local.process import ROOT
 from tests.project.files import text
 
-COPIED = ("rotation", "local", "bench", "generate", "tests", "docs", "infra")
+COPIED = ("rotation", "rotctl", "local", "bench", "generate", "tests", "docs", "infra")
 LEFT_OUT = shutil.ignore_patterns("__pycache__", "images")
 CATALOGUE = "rotation/model/catalogue.py"
 RECORD = "rotation/model/record.py"

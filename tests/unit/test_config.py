@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,6 +52,7 @@ VALID: dict[str, Any] = {
 }
 CREDENTIAL = "credentials.orders-db"
 WORKLOAD = f"{CREDENTIAL}.workloads.0"
+NAMED = f"{CREDENTIAL}.workloads.api"  # as messages call it
 TEST = f"{WORKLOAD}.tests.0"
 
 
@@ -87,11 +89,26 @@ def test_a_header_that_names_no_secret_is_sent() -> None:
 
 
 def problems(file: object) -> list[str]:
-    """Without their lines, which depend on how the file is written."""
+    """Without their lines, which depend on how the file is written; and with the paths by which
+    `changed` knows workloads, by number."""
     text = file if isinstance(file, str) else yaml.safe_dump(file, sort_keys=False)
     with pytest.raises(ConfigurationError) as caught:
         parse(text)
-    return [problem.rpartition(" (line")[0] for problem in caught.value.problems]
+    return [
+        numbered(problem.rpartition(" (line")[0], yaml.safe_load(text))
+        for problem in caught.value.problems
+    ]
+
+
+def numbered(problem: str, file: Any) -> str:
+    """A problem with workloads' numbers in the place of their names."""
+
+    def number(found: re.Match[str]) -> str:
+        workloads = file["credentials"][found[1]]["workloads"]
+        (index,) = [n for n, one in enumerate(workloads) if one.get("name") == found[2]]
+        return f"credentials.{found[1]}.workloads.{index}"
+
+    return re.sub(r"credentials\.([\w-]+)\.workloads\.([a-z][a-z0-9-]*)", number, problem)
 
 
 def credential(*changes: tuple[str, Any]) -> Credential:
@@ -550,7 +567,7 @@ def test_accepted_bad(path: str, value: Any, expected: str) -> None:
 def test_sync_needs_names_that_can_be_replaced(path: str, name: str) -> None:
     """A role `orders` could be any word of a pod template."""
     slot = "green" if "green" in path else "blue"
-    text = f"{WORKLOAD}.template: sync replaces names of slots: '{name}' has no {slot} in it"
+    text = f"{NAMED}.template: sync replaces names of slots: '{name}' has no {slot} in it"
     parse(yaml.safe_dump(changed((path, name))))
     with pytest.raises(ConfigurationError) as caught:
         parse(yaml.safe_dump(changed((path, name), (f"{WORKLOAD}.template", "sync"))))

@@ -35,7 +35,7 @@ from rotation.steps.catalogue import ACTIVITIES
 from rotation.steps.running import Step
 from tests.memory import MemoryEdges
 from tests.unit.people import ROTATION, SERVING, FakeClient, Instance, configuration, record
-from tests.unit.test_config import CREDENTIAL, EXAMPLE, REMOVED, VALID, WORKLOAD, changed
+from tests.unit.test_config import CREDENTIAL, EXAMPLE, NAMED, REMOVED, VALID, WORKLOAD, changed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -166,9 +166,9 @@ def test_it_is_validated_like_the_file(path: str, value: Any, problem: str) -> N
         ([(f"{CREDENTIAL}.database.port", 5432)], []),  # the default
         (
             [(f"{WORKLOAD}.deployments.green", "api-v2")],
-            [f"{WORKLOAD}.deployments.green: was 'api-green', is 'api-v2'"],
+            [f"{NAMED}.deployments.green: was 'api-green', is 'api-v2'"],
         ),
-        ([(f"{WORKLOAD}.ready", "15m")], [f"{WORKLOAD}.ready: is new: '15m'"]),
+        ([(f"{WORKLOAD}.ready", "15m")], [f"{NAMED}.ready: is new: '15m'"]),
         (
             [("clusters.aks.server", "https://other.example")],
             ["clusters.aks.server: was 'https://aks.example', is 'https://other.example'"],
@@ -180,7 +180,7 @@ def test_it_is_validated_like_the_file(path: str, value: Any, problem: str) -> N
         ),
         (
             [(f"{WORKLOAD}.tests.1", {"path": "/healthz"})],
-            [f"{WORKLOAD}.tests.1: is new: a dict"],
+            [f"{NAMED}.tests.1: is new: a dict"],
         ),
     ],
 )
@@ -500,7 +500,7 @@ def test_the_page_says_what_has_changed_and_shows_what_was_planned() -> None:
     entry = moved.credentials["orders-db"].model_copy(update={"workloads": [renamed]})
     text = page(moved.model_copy(update={"credentials": {"orders-db": entry}}))
     assert "Changed in credentials.yaml since" in text
-    assert f"{CREDENTIAL}.workloads.0.deployments.green: was &#39;api-green&#39;" in text
+    assert f"{CREDENTIAL}.workloads.api.deployments.green: was &#39;api-green&#39;" in text
     assert "2 tests passed" not in text
     assert "1 test passed through production" in text
     assert "deployment/api-green" in text

@@ -24,7 +24,7 @@ from rotation.steps.running import Step
 from rotation.steps.world import proved_by_sessions
 from tests.memory import MemoryEdges
 from tests.memory.cluster import NODE
-from tests.unit.test_config import CREDENTIAL, REMOVED, WORKLOAD, changed
+from tests.unit.test_config import CREDENTIAL, NAMED, REMOVED, WORKLOAD, changed
 
 NOW = datetime(2027, 3, 1, 12, tzinfo=UTC)
 NEW, OLD = "orders_green", "orders_blue"
@@ -214,7 +214,7 @@ def test_whoever_plans_is_told_which_proof_it_is(addresses: object, from_where: 
     (doubt,) = proved_by_sessions(found.configuration.credential("orders-db"))
     assert doubt.code == Code.PROOF_BY_SESSIONS
     assert doubt.text == f"workload api: sessions from {from_where} prove which role serves"
-    assert [path for path, _ in doubts(found.configuration)][-1] == f"{WORKLOAD}.tests"
+    assert [path for path, _ in doubts(found.configuration)][-1] == f"{NAMED}.tests"
 
 
 @pytest.mark.parametrize(

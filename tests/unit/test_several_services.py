@@ -26,7 +26,7 @@ from rotation.steps.running import Step
 from rotation.steps.traffic import confirm, swap, swap_back
 from tests.memory import MemoryEdges
 from tests.memory.cluster import ServiceState
-from tests.unit.test_config import VALID, WORKLOAD, changed
+from tests.unit.test_config import NAMED, VALID, WORKLOAD, changed
 from tests.unit.test_plan import decision, workload, world
 from tests.unit.test_selectors import labelled
 
@@ -221,21 +221,21 @@ def test_each_of_them_selects_a_slots_pods_and_no_others() -> None:
 
 
 REFUSED: list[tuple[dict[str, object], str]] = [
-    ({"services": ["api"]}, f"{WORKLOAD}.services.0: is the same as {WORKLOAD}.service"),
+    ({"services": ["api"]}, f"{NAMED}.services.0: is the same as {NAMED}.service"),
     (
         {"services": ["api-preview"]},
-        f"{WORKLOAD}.services.0: is the same as {WORKLOAD}.preview",
+        f"{NAMED}.services.0: is the same as {NAMED}.preview",
     ),
-    ({"services": ["a", "a"]}, f"{WORKLOAD}.services.1: is the same as {WORKLOAD}.services.0"),
-    ({"services": ["A"]}, f"{WORKLOAD}.services.0: 'A' must be"),
-    ({"services": [f"s{n}" for n in range(21)]}, f"{WORKLOAD}.services: List should have at most"),
+    ({"services": ["a", "a"]}, f"{NAMED}.services.1: is the same as {NAMED}.services.0"),
+    ({"services": ["A"]}, f"{NAMED}.services.0: 'A' must be"),
+    ({"services": [f"s{n}" for n in range(21)]}, f"{NAMED}.services: List should have at most"),
     (
         {"services": ["a"], "otherServices": ["b", "a"]},
-        f"{WORKLOAD}.otherServices.1: is the same as {WORKLOAD}.services.0, which a rotation",
+        f"{NAMED}.otherServices.1: is the same as {NAMED}.services.0, which a rotation",
     ),
     (
         {"otherServices": ["api-preview"]},
-        f"{WORKLOAD}.otherServices.0: is the same as {WORKLOAD}.preview, which a rotation points",
+        f"{NAMED}.otherServices.0: is the same as {NAMED}.preview, which a rotation points",
     ),
 ]
 
@@ -262,7 +262,7 @@ def test_no_service_stands_in_two_workloads_of_a_namespace() -> None:
     with pytest.raises(ConfigurationError) as caught:
         parse(yaml.safe_dump(changed(services, (where, second))))
     assert [one.partition(" (")[0] for one in caught.value.problems] == [
-        f"{where}.services.0: is the same as {WORKLOAD}.services.0"
+        f"credentials.orders-db.workloads.web.services.0: is the same as {NAMED}.services.0"
     ]
     elsewhere = {**second, "namespace": "shop"}
     parse(yaml.safe_dump(changed(services, (where, elsewhere))))
