@@ -308,7 +308,7 @@ class Recorded:
 
 @dataclass(frozen=True)
 class Accepted:
-    """The answer to a decision that was handed over, and is not recorded yet."""
+    """The answer to a decision or a cancel that was handed over, and is not recorded yet."""
 
     record: ShownRecord
 
@@ -323,7 +323,7 @@ class TooLate:
 
 @dataclass(frozen=True)
 class NotAllowed:
-    """The answer to somebody who may not decide this; nothing was changed."""
+    """The answer to somebody who may not decide or cancel this; nothing was changed."""
 
     reason: str
 
@@ -375,29 +375,29 @@ async def submit(
         raise
     except Exception as error:
         # The SDK raises bare exceptions: that it has ended meanwhile is seen by looking.
-        ended = await _seen(client, rotation)
+        ended = await seen(client, rotation)
         if ended is None or ended.outcome is None:
             raise unavailable(f"{rotation} may not have got the decision") from error
         return NotWaiting(ended)
     deadline = asyncio.get_running_loop().time() + grace
     while True:
-        seen = await _seen(client, rotation)
-        if seen is None:
+        found = await seen(client, rotation)
+        if found is None:
             return Accepted(record)  # the hub has taken it; what becomes of it is seen later
-        if seen.decision is not None:
-            won = seen.decision.id == decision.id
-            return Recorded(seen, seen.decision) if won else TooLate(seen, seen.decision)
-        if awaited(seen) != event:
-            return NotWaiting(seen)  # it was looked at and did not count: `ignored` says why
+        if found.decision is not None:
+            won = found.decision.id == decision.id
+            return Recorded(found, found.decision) if won else TooLate(found, found.decision)
+        if awaited(found) != event:
+            return NotWaiting(found)  # it was looked at and did not count: `ignored` says why
         if asyncio.get_running_loop().time() > deadline:
-            return Accepted(seen)
+            return Accepted(found)
         await asyncio.sleep(0.2)
 
 
-async def _seen(client: Client, rotation: str) -> ShownRecord | None:
+async def seen(client: Client, rotation: str) -> ShownRecord | None:
     """The record as it is now; None where a look shows nothing, for whatever reason.
 
-    The decision is on its way: a look that fails must not say otherwise.
+    What was raised is on its way: a look that fails must not say otherwise.
     """
     try:
         return await find(client, rotation)

@@ -78,6 +78,8 @@ def story(run: Run) -> Steps[End]:  # noqa: PLR0911 - one line for each way a ro
     try:
         plan = yield from run.plan()
     except StepFailed as failure:
+        if run.record.cancelled is not None:
+            return (yield from never_begun(run, failure))
         return Outcome.REFUSED, failure.message, list(failure.reasons)
     run.record.waivers = plan.waivers
     if plan.active is None or plan.policy is None:
@@ -85,11 +87,18 @@ def story(run: Run) -> Steps[End]:  # noqa: PLR0911 - one line for each way a ro
         return plan.outcome or Outcome.REFUSED, text, plan.reasons
     run.record.doubts = plan.doubts
     run.begin(plan.active, plan.policy, plan.entry)
+    try:
+        run.heed()
+    except StepFailed as failure:
+        return (yield from never_begun(run, failure))
     yield from run.tell(run.notice(Announcement.STARTED))
     try:
         yield from bring_up(run)
+        run.heed()  # for the last time: from the swap on only a rejection goes back
     except StepFailed as failure:
-        return (yield from abort(run, failure.message, list(failure.reasons)))
+        text = failure.text if run.record.cancelled else failure.message
+        return (yield from abort(run, text, list(failure.reasons)))
+    run.too_late()
     try:
         yield from swap(run)
         yield from stop(run)
@@ -220,7 +229,10 @@ def retire(run: Run, slot: Slot) -> Steps[None]:
 
 
 def abort(run: Run, why: str, reasons: list[Reason]) -> Steps[End]:
-    """Takes the standby slot down again, before the swap: traffic never left the active one."""
+    """Takes the standby slot down again, before the swap: traffic never left the active one. All
+    parts have ended by now: nothing starts what is being taken down."""
+    run.too_late()
+    yield from tell_of_cancel(run)
     try:
         yield from retire(run, run.standby)
     except StepFailed as failure:
@@ -230,6 +242,19 @@ def abort(run: Run, why: str, reasons: list[Reason]) -> Steps[End]:
         text = f"{why}; {failed.text}"
         return Outcome.NEEDS_ATTENTION, text, [failed, *failure.reasons, *reasons]
     return Outcome.ABORTED, why, reasons
+
+
+def never_begun(run: Run, cancelled: StepFailed) -> Steps[End]:
+    """How a rotation ends that was cancelled while it was planned: nothing was brought up."""
+    yield from tell_of_cancel(run)
+    return Outcome.ABORTED, cancelled.text, list(cancelled.reasons)
+
+
+def tell_of_cancel(run: Run) -> Steps[None]:
+    """Announces that somebody has cancelled, if they have."""
+    if run.record.cancelled is not None:
+        notice = run.notice(Announcement.CANCELLED)
+        yield from run.tell(msgspec.structs.replace(notice, cancelled=run.record.cancelled))
 
 
 def roll_back(run: Run, why: str, reasons: list[Reason]) -> Steps[End]:
@@ -271,6 +296,7 @@ def check_login(run: Run) -> Steps[None]:
 
 def finish(run: Run, outcome: Outcome, why: str, reasons: list[Reason]) -> Steps[JsonObject]:
     """Announces how the rotation ended, and answers with its record."""
+    run.too_late()
     notice = msgspec.structs.replace(
         run.notice(ending(outcome).announcement),
         outcome=outcome,
