@@ -144,7 +144,7 @@ def blueprint(edges: Readers) -> df.Blueprint:
 def _ends_and_begins(edges: Readers, routes: df.Blueprint) -> None:
     """Adds the functions that end a rotation under way, and begin an ended one again."""
 
-    @routes.function_name("cancel")
+    @routes.function_name("cancel_rotation")
     @routes.route("rotations/{id}/cancel", methods=["POST"])
     @routes.durable_client_input("client")
     @answering
@@ -156,7 +156,7 @@ def _ends_and_begins(edges: Readers, routes: df.Blueprint) -> None:
         record = await existing(TaskHub(client), req.route_params["id"])
         return await cancel(edges, TaskHub(client), record, document, caller)
 
-    @routes.function_name("retry")
+    @routes.function_name("retry_rotation")
     @routes.route("rotations/{id}/retry", methods=["POST"])
     @routes.durable_client_input("client")
     @answering
