@@ -160,6 +160,9 @@ FIELDS: dict[type, dict[str, str]] = {
         "reasons": "What that sentence is made of.",
         "evidence": "Once it has ended: what there was when the decision was requested, and with "
         "the decision.",
+        "attempt": "How many times it has begun to bring the standby slot up.",
+        "waits": "By workload: what it waits for, or why it failed while others go on.",
+        "tried": "By workload: of those that wait for a failure to pass.",
         "untold": "Announcements that could not be handed over.",
         "changed": "What credentials.yaml says by now, and did not when the rotation was planned: "
         "lines of a path and what happened there. The rotation goes on with what was planned.",

@@ -20,11 +20,12 @@ from rotation.front.approvers import identity
 from rotation.front.hub import unavailable
 from rotation.front.planned import standing
 from rotation.model import wire
-from rotation.model.activities import PartStatus
-from rotation.model.catalogue import Outcome, Stage
+from rotation.model.activities import PartEnded, PartStatus
+from rotation.model.catalogue import DONE, Outcome, Progress, Stage
 from rotation.model.errors import Unavailable
 from rotation.model.reasons import Code, reason
-from rotation.model.record import Decision, Request, ShownRecord, new_record
+from rotation.model.record import Decision, Request, ShownRecord, Tried, new_record
+from rotation.story.progress import part_id
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -176,14 +177,42 @@ async def _add_progress(client: Client, record: ShownRecord) -> None:
     names = list(record.workloads)
     # A stage may have several steps that have parts, and is called as the first of these.
     step = next((str(one.step) for one in record.steps[-1:] if one.until is None), record.stage)
-    parts = await asyncio.gather(
-        *(client.get_status(f"{record.rotation}.{step}.{name}") for name in names)
-    )
+    ids = [part_id(record.rotation, step, name, record.attempt) for name in names]
+    parts = await asyncio.gather(*map(client.get_status, ids))
     for name, part in zip(names, parts, strict=True):
-        if part and part.runtime_status in RUNNING and (shown := _shown(part.custom_status)):
-            record.workloads[name] = shown.progress
-            if shown.waits is not None:
-                record.waits[name] = shown.waits
+        if part and part.runtime_status in RUNNING:
+            _add_running(record, name, _shown(part.custom_status))
+        elif part and part.runtime_status is Status.Completed:
+            _add_ended(record, name, step, _ended(part.output))
+
+
+def _add_running(record: ShownRecord, name: str, shown: PartStatus | None) -> None:
+    """Adds what a workload's part shows that is under way."""
+    if shown is None:
+        return
+    record.workloads[name] = shown.progress
+    if shown.waits is not None:
+        record.waits[name] = shown.waits
+    if shown.next_try is not None:
+        record.tried[name] = Tried(attempt=shown.attempt, next_try=shown.next_try)
+
+
+def _add_ended(record: ShownRecord, name: str, step: str, ended: PartEnded | None) -> None:
+    """Adds how a workload's part has ended, which its rotation tells when all have."""
+    done = next((done for of, done in DONE.items() if of == step), None)
+    if ended is None or done is None:
+        return
+    record.workloads[name] = Progress.FAILED if ended.reasons else done
+    if ended.reasons:
+        record.waits[name] = "; ".join(why.text for why in ended.reasons)
+
+
+def _ended(output: object) -> PartEnded | None:
+    """How a part ended; None for what cannot be read."""
+    try:
+        return wire.read(PartEnded, output)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _shown(status: object) -> PartStatus | None:

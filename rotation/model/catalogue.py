@@ -368,6 +368,17 @@ class Progress(StrEnum):
     FAILED = "failed"
 
 
+# How far a workload is once its part of a step has ended well, of those that have parts.
+DONE = {
+    StepName.PREPARE: Progress.PREPARED,
+    StepName.SWAP: Progress.SWAP,
+    StepName.STOP: Progress.STOPPED,
+    StepName.SWAP_BACK: Progress.SWAP_BACK,
+    StepName.OBSERVE: Progress.OBSERVED,
+    StepName.RETIRE: Progress.RETIRED,
+}
+
+
 def progress_words(progress: Progress) -> str:
     match progress:
         case Progress.PLANNED:

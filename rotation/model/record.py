@@ -239,7 +239,8 @@ class Record(Struct, kw_only=True, rename="camel"):
     the plan, and stood in no way. `outcome_reason` is a sentence, `reasons` what it is made of.
     `changed` is what the file says by now, and did not when the rotation was planned; `releases`
     are those of others that it met, and what became of them. `cancelling` is None in those that
-    cannot be cancelled at all, `cancelled` is what has counted.
+    cannot be cancelled at all, `cancelled` is what has counted. `attempt` is how many times it has
+    begun to bring the standby slot up.
     Evidence is too large for a custom status: it is there once the rotation has ended.
     """
 
@@ -257,6 +258,7 @@ class Record(Struct, kw_only=True, rename="camel"):
     waivers: list[Waiver]
     cancelling: Cancelling | None
     cancelled: Cancel | None
+    attempt: int
     approval: Approval | None
     decision: Decision | None
     outcome: Outcome | None
@@ -286,6 +288,7 @@ def new_record(request: Request, stage: Stage, at: Moment | None) -> Record:
         waivers=[],
         cancelling=None,
         cancelled=None,
+        attempt=1,
         approval=None,
         decision=None,
         outcome=None,
@@ -295,13 +298,23 @@ def new_record(request: Request, stage: Stage, at: Moment | None) -> Record:
     )
 
 
+class Tried(Struct, frozen=True, kw_only=True, rename="camel"):
+    """A failure of a workload's part that is waited for: how many there were, and when it is tried
+    again."""
+
+    attempt: int
+    next_try: Moment
+
+
 class ShownRecord(Record, kw_only=True, rename="camel"):
     """A record with what the durable engine says of its instance.
 
-    `waits` is, of each workload of a running rotation, what its part of the step waits for.
+    `waits` is, of each workload of a running rotation, what its part of the step waits for, or why
+    it has failed while others go on; `tried` is of those that wait for a failure to pass.
     """
 
     runtime_status: str
     created: Moment | None
     updated: Moment | None
     waits: dict[str, str] = field(default_factory=dict)
+    tried: dict[str, Tried] = field(default_factory=dict)

@@ -310,7 +310,7 @@ async def show(
         record=record,
         headline=views.headline(record, yours=form is not None and not form.barred),
         timeline=timeline.timeline(record, now),
-        workloads=timeline.workloads(record),
+        workloads=timeline.workloads(record, now),
         evidence=evidence,
         points=_points(planned, record, evidence) if evidence else [],
         logs=_logs(planned, record),

@@ -9,7 +9,7 @@ import msgspec
 from rotation.decisions.verdict import cancel
 from rotation.model import activities, wire
 from rotation.model.activities import Notice, Part, PartEnded, Reference, Retry
-from rotation.model.catalogue import Progress, Stage, StepName
+from rotation.model.catalogue import DONE, Progress, Stage, StepName
 from rotation.model.errors import StepFailed
 from rotation.model.reasons import Code, Reason, reason
 from rotation.model.record import Cancelling, Evidence, Request, StepRecord, new_record
@@ -47,7 +47,7 @@ IGNORED_KEPT = 5
 RELEASES_KEPT = 20
 
 
-def part_id(rotation: str, name: StepName, workload: str, attempt: int) -> str:
+def part_id(rotation: str, name: str, workload: str, attempt: int) -> str:
     """The id of a workload's sub-orchestration, of at most a hundred characters: the Durable Task
     Scheduler takes no more."""
     again = f".{attempt}" if attempt > 1 else ""
@@ -83,7 +83,6 @@ class Run:
         self.active: Slot
         self.standby: Slot
         self.notified = 0
-        self.attempt = 1
         self._ears = Ears(context)
         if since(context, "1.2"):
             self.record.cancelling = Cancelling(event="cancel-1", gate=1)
@@ -146,7 +145,7 @@ class Run:
 
     def begin_anew(self) -> None:
         """From now on sub-orchestrations have ids of another attempt."""
-        self.attempt += 1
+        self.record.attempt += 1
 
     def reference(
         self,
@@ -212,7 +211,6 @@ class Run:
         part: Orchestrator,
         reference: Reference,
         *,
-        done: Progress,
         workloads: Mapping[str, WorkloadTimes] | None = None,
     ) -> Steps[None]:
         """Runs one sub-orchestration per workload, or for each of some, all at once, recorded as a
@@ -222,17 +220,18 @@ class Run:
         """
         self.heed()
         chosen = self.policy.workloads if workloads is None else workloads
-        yield from self._recorded(name, self._fan_out(name, part, reference, done, chosen))
+        yield from self._recorded(name, self._fan_out(name, part, reference, chosen))
 
     def _fan_out(
         self,
         name: StepName,
         part: Orchestrator,
         reference: Reference,
-        done: Progress,
         workloads: Mapping[str, WorkloadTimes],
     ) -> Steps[None]:
-        ids = [part_id(self.request.rotation, name, each, self.attempt) for each in workloads]
+        ids = [
+            part_id(self.request.rotation, name, each, self.record.attempt) for each in workloads
+        ]
         tasks = [
             self.context.call_sub_orchestrator(
                 part.__name__,
@@ -254,7 +253,7 @@ class Run:
         for workload, answer in zip(workloads, answers, strict=True):
             stopped = any(why.code == Code.CANCELLED for why in answer.reasons)
             if not stopped:
-                self.record.workloads[workload] = Progress.FAILED if answer.reasons else done
+                self.record.workloads[workload] = Progress.FAILED if answer.reasons else DONE[name]
             failures += [_of_workload(workload, why) for why in answer.reasons]
             met = [_of_workload(workload, why) for why in answer.releases]
             self.record.releases = [*self.record.releases, *met][-RELEASES_KEPT:]

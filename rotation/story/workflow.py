@@ -16,7 +16,7 @@ import msgspec
 
 from rotation.model import activities, wire
 from rotation.model.activities import Reference, Retry
-from rotation.model.catalogue import Announcement, Outcome, Progress, Stage, StepName, ending
+from rotation.model.catalogue import Announcement, Outcome, Stage, StepName, ending
 from rotation.model.errors import Failure, StepFailed
 from rotation.model.reasons import Code, Reason, reason
 from rotation.model.record import Request
@@ -147,7 +147,6 @@ def _bring_up(run: Run) -> Steps[None]:
         StepName.PREPARE,
         prepare_workload,
         run.reference(slot, version=version),
-        done=Progress.PREPARED,
     )
     # Minutes may have passed: what traffic will depend on is proved once more before the swap.
     yield from run.step(StepName.VERIFY, activities.VERIFY, slot, version=version)
@@ -185,7 +184,7 @@ def swap(run: Run) -> Steps[None]:
     """Every workload's traffic goes to the standby slot, all at once."""
     run.stage(Stage.SWAP)
     reference = run.reference(run.standby)
-    yield from run.each(StepName.SWAP, swap_workload, reference, done=Progress.SWAP)
+    yield from run.each(StepName.SWAP, swap_workload, reference)
 
 
 def stop(run: Run) -> Steps[None]:
@@ -195,23 +194,21 @@ def stop(run: Run) -> Steps[None]:
     stopping = {name: times for name, times in run.policy.workloads.items() if times.stops}
     if stopping and since(run.context, "1.2"):
         reference = msgspec.structs.replace(run.reference(run.active), early=True)
-        yield from run.each(
-            StepName.STOP, retire_workload, reference, done=Progress.STOPPED, workloads=stopping
-        )
+        yield from run.each(StepName.STOP, retire_workload, reference, workloads=stopping)
 
 
 def swap_back(run: Run) -> Steps[None]:
     """Every workload's traffic goes to the slot that served before."""
     run.stage(Stage.SWAP_BACK)
     reference = run.reference(run.active)
-    yield from run.each(StepName.SWAP_BACK, swap_back_workload, reference, done=Progress.SWAP_BACK)
+    yield from run.each(StepName.SWAP_BACK, swap_back_workload, reference)
 
 
 def observe(run: Run) -> Steps[None]:
     """Tests every workload through its production Service, as clients reach it since the swap."""
     run.stage(Stage.OBSERVE)
     reference = run.reference(run.standby)
-    yield from run.each(StepName.OBSERVE, observe_workload, reference, done=Progress.OBSERVED)
+    yield from run.each(StepName.OBSERVE, observe_workload, reference)
 
 
 def retire(run: Run, slot: Slot) -> Steps[None]:
@@ -219,9 +216,7 @@ def retire(run: Run, slot: Slot) -> Steps[None]:
     run.retry_longer()
     run.stage(Stage.RETIRE)
     yield from run.step(StepName.CONFIRM, activities.CONFIRM, other(slot))
-    yield from run.each(
-        StepName.RETIRE, retire_workload, run.reference(slot), done=Progress.RETIRED
-    )
+    yield from run.each(StepName.RETIRE, retire_workload, run.reference(slot))
     # Sessions that are still there after this are ended by `deactivate`.
     yield from run.wait(StepName.AWAIT_SESSIONS, activities.AWAIT_SESSIONS, slot, run.policy.drain)
     yield from run.step(StepName.DEACTIVATE, activities.DEACTIVATE, slot)
