@@ -44,7 +44,7 @@ class People:
         machine.on_begin = self.on_begin
 
     def on_begin(self, rotation: str) -> None:
-        """Somebody may cancel the rotation, soon or much later; also twice, or in a way that does not
+        """Somebody may cancel the rotation, soon or much later; or twice, or in a way that does not
         count."""
         rng, agenda = self.cancels, self._machine.agenda
         if rng is None or not self.busy or rng.random() >= CANCELLED:

@@ -165,7 +165,8 @@ class Story:
 
     def to_approval(self) -> Story:
         """Everything up to the wait for a decision."""
-        self.start()
+        if self.world.engine.status("orders-db") is None:
+            self.start()
         self.world.settle()
         while not (self.shown["customStatus"] and self.gate):
             assert not self.ended, self.output
