@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rotation.decisions.verdict import MOST_NAMES
 from rotation.front import rotations
 from rotation.front.problems import Problem
-from rotation.model.catalogue import Origin, Outcome
+from rotation.model.catalogue import Origin, ending
 from rotation.model.reasons import Code
 from rotation.model.record import Request
 
@@ -16,9 +16,6 @@ if TYPE_CHECKING:
     from rotation.contracts.edges import Readers
     from rotation.decisions.verdict import Identity
     from rotation.model.record import ShownRecord
-
-# The ends after which the world is as it was before: the same wish can be asked for once more.
-AGAIN = frozenset({Outcome.ABORTED, Outcome.REFUSED, Outcome.ROLLED_BACK})
 
 
 def approval_of(edges: Readers, name: str) -> Approval:
@@ -81,18 +78,12 @@ def demand_comparable(edges: Readers, who: Identity) -> None:
 
 def why_not_again(record: ShownRecord) -> str | None:
     """Why a rotation is not started again by its id; None if it can be."""
-    match record.outcome:
-        case None:
-            return f"it has not ended: its stage is {record.stage}"
-        case outcome if outcome in AGAIN:
-            return None
-        case Outcome.NEEDS_ATTENTION:
-            return (
-                "it needs attention: see to what it left, as docs/recovery.md says, and then ask "
-                "for another one"
-            )
-        case outcome:
-            return f"it is {outcome}: there is nothing to do again"
+    if record.outcome is None:
+        return f"it has not ended: its stage is {record.stage}"
+    end = ending(record.outcome)
+    if end.again:
+        return None
+    return f"it is {record.outcome}. {end.asks or 'There is nothing to do again'}".rstrip(".")
 
 
 def demand_ended(record: ShownRecord) -> None:

@@ -144,6 +144,7 @@ class Ending:
     to_do: str
     alarm: Literal["now", "soon"] | None = None
     asks: str = ""  # of whoever reads the page
+    again: bool = False  # it can be started again by its id: the world is as it was before
 
 
 def ending(outcome: Outcome) -> Ending:
@@ -172,6 +173,7 @@ def ending(outcome: Outcome) -> Ending:
                 to_do="read the reason. The credential still expires: start again once the cause "
                 "is gone",
                 alarm="soon",
+                again=True,
             )
         case Outcome.ABORTED:
             return Ending(
@@ -184,6 +186,7 @@ def ending(outcome: Outcome) -> Ending:
                 left="the standby slot taken down",
                 to_do="the same",
                 alarm="soon",
+                again=True,
             )
         case Outcome.SKIPPED:
             return Ending(
@@ -207,6 +210,7 @@ def ending(outcome: Outcome) -> Ending:
                 left="nothing: `plan` reads only",
                 to_do="correct what the reason lists, start again",
                 alarm="soon",
+                again=True,
             )
         case Outcome.NEEDS_ATTENTION:
             return Ending(

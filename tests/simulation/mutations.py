@@ -333,6 +333,15 @@ def stops_nobody(_: Run) -> Steps[None]:
     yield from ()
 
 
+def hears_for_ever(run: Run) -> None:
+    """Takes a cancel whenever it comes, until one has."""
+    if run.record.cancelled is not None:
+        too_late(run)
+
+
+too_late = progress.Run.too_late
+
+
 begun = progress.Run.begin
 
 
@@ -353,6 +362,11 @@ def _of(*invariants: int) -> frozenset[int]:
 FIRST = {"Standby.preview": 206}
 
 MUTATIONS = (
+    Mutation(
+        "a cancel that counts after the swap",
+        _of(9),
+        replaced=((progress.Run, "too_late", hears_for_ever),),
+    ),
     Mutation(
         "CronJobs are exchanged at once",
         _of(13),

@@ -177,9 +177,12 @@ def test_an_ended_one_is_started_again_with_its_id(outcome: str) -> None:
 
 NOT_AGAIN: list[tuple[dict[str, Any], str]] = [
     ({}, "it has not ended: its stage is prepare"),
-    ({**ENDED, "outcome": "completed", "outcomeReason": "approved"}, "it is completed"),
+    ({**ENDED, "outcome": "completed", "outcomeReason": "x"}, "it is completed. There is nothing"),
     ({**ENDED, "outcome": "skipped", "outcomeReason": "not due"}, "it is skipped"),
-    ({**ENDED, "outcome": "needs-attention", "outcomeReason": "x"}, "it needs attention"),
+    (
+        {**ENDED, "outcome": "needs-attention", "outcomeReason": "x"},
+        "it is needs-attention. Both slots were left alive",
+    ),
 ]
 
 
