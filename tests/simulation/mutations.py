@@ -366,6 +366,7 @@ MUTATIONS = (
         "a cancel that counts after the swap",
         _of(9),
         replaced=((progress.Run, "too_late", hears_for_ever),),
+        first_seed=58,
     ),
     Mutation(
         "CronJobs are exchanged at once",
