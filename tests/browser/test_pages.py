@@ -131,8 +131,7 @@ def test_who_signs_in_with_a_key_cancels_by_form_and_starts_again(app: Stack, vi
         answer = app.client.api("POST", "/rotations", {"credential": world.CREDENTIAL, "by": GRACE})
         rotation = answer.json["rotation"]
         page = visit(with_key(app, f"/rotations/{rotation}"))
-        expect(page.get_by_text("FailedCreate").first).to_be_visible(timeout=LATER)
-        page.get_by_role("link", name="Cancel this rotation").click()
+        page.get_by_role("link", name="Cancel this rotation").click(timeout=SOON)
         assert page.evaluate(FAINT) == []
         assert page.evaluate(NAMELESS) == []
         page.get_by_label("Your mail address").fill(ADA)
