@@ -10,6 +10,7 @@ from playwright.sync_api import expect
 
 from local import world
 from tests.e2e import site
+from tests.e2e.test_cancel import no_more_pods
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -133,6 +134,38 @@ def test_a_link_rejects_with_a_comment_by_keyboard_and_without_javascript(
     expect(headline(page)).to_contain_text("Rolled back")
 
 
+@pytest.mark.long
+def test_who_signs_in_with_a_key_cancels_by_form_and_starts_again(app: Stack, visit: Open) -> None:
+    with no_more_pods(app):
+        answer = app.client.api("POST", "/rotations", {"credential": world.CREDENTIAL, "by": GRACE})
+        rotation = answer.json["rotation"]
+        page = visit(with_key(app, f"/rotations/{rotation}"))
+        page.get_by_role("link", name="Cancel this rotation").click(timeout=SOON)
+        assert page.evaluate(FAINT) == []
+        assert page.evaluate(NAMELESS) == []
+        page.get_by_label("Your mail address").fill(ADA)
+        page.get_by_label("Why").fill("the sale")
+        page.keyboard.press("Enter")  # a line of the text: Enter alone sends nothing
+        button = page.get_by_role("button", name="Cancel the rotation")
+        button.click()
+        expect(button).to_be_visible()  # until the box is ticked
+        page.get_by_label("Stop it and take down what was prepared").check()
+        button.click()
+        cancelled = page.get_by_role("region", name="Cancelled")
+        expect(cancelled).to_contain_text(f"Cancelled by {ADA}", timeout=SOON)
+        expect(headline(page)).to_contain_text("Aborted before the swap", timeout=LATER)
+    page.get_by_role("link", name="Start again").click()
+    page.get_by_label("Your mail address").fill(GRACE)
+    page.get_by_label("Why").fill("it is over")
+    page.get_by_label("Start it again").check()
+    page.get_by_role("button", name="Start again").click()
+    expect(page.get_by_text("Started again from")).to_be_visible(timeout=SOON)
+    expect(page.get_by_role("link", name=rotation)).to_be_visible()
+    again = page.url.partition("/rotations/")[2].partition("?")[0]
+    leave(page)
+    app.client.reject(again)
+
+
 @pytest.fixture(scope="module")
 def asked(app: Stack) -> str:
     """One rotation that waits, for the tests that only look."""
@@ -150,6 +183,19 @@ def test_a_typed_comment_survives_while_the_page_lives(app: Stack, visit: Open, 
         pass
     expect(page.get_by_label("Comment")).to_have_value("half a sent")
     expect(page.get_by_role("button", name="Approve")).to_be_enabled()
+
+
+def test_a_page_that_cannot_reach_the_app_says_so_until_it_can(
+    app: Stack, visit: Open, asked: str
+) -> None:
+    page = visit(site.mailed(app, asked), refused=True)
+    lost = page.get_by_text("This page cannot reach the app")
+    expect(lost).to_be_hidden()
+    page.route("**/*", lambda route: route.abort())
+    expect(lost).to_be_visible(timeout=SOON)
+    page.unroute_all()
+    expect(lost).to_be_hidden(timeout=SOON)
+    leave(page)
 
 
 @pytest.mark.parametrize(("recipient", "life"), [(ADA, -1), (ADA, -10_000)])

@@ -56,12 +56,12 @@ def case(file: str, matched: str, lines: str) -> Edit:
 
 
 ENDING = """\
-case Outcome.CANCELLED:
+case Outcome.POSTPONED:
     return Ending(
-        announcement=Announcement.CANCELLED,
+        announcement=Announcement.POSTPONED,
         level=logging.ERROR,
         tone="bad",
-        headline="Cancelled",
+        headline="Postponed",
         listed="recent",
         production="unchanged",
         left="nothing",
@@ -70,15 +70,15 @@ case Outcome.CANCELLED:
     )
 """
 FACTS = """\
-case Announcement.CANCELLED:
-    return AnnouncementFacts("It was cancelled.", "rotation.finished", mailed=True)
+case Announcement.POSTPONED:
+    return AnnouncementFacts("It was postponed.", "rotation.finished", mailed=True)
 """
 WORDS = """\
-case Announcement.CANCELLED:
-    return "rotation cancelled", notice.outcome_reason or ""
+case Announcement.POSTPONED:
+    return "rotation postponed", notice.outcome_reason or ""
 """
 ADDED = """\
-case Announcement.CANCELLED:
+case Announcement.POSTPONED:
     return _ended(kind)
 """
 STAGE_WORDS = """\
@@ -87,15 +87,15 @@ case Stage.WARM_UP:
 """
 OUTCOME, ANNOUNCEMENT = 'ATTENTION = "needs-attention"\n', 'ATTENTION = "NeedsAttention"\n'
 SAID = """\
-case Outcome.CANCELLED:
-    moved = "cancelled"
+case Outcome.POSTPONED:
+    moved = "postponed"
 """
 CHANGES = (
     Change(
         "An outcome",
         (
-            Edit(CATALOGUE, OUTCOME, f'{OUTCOME}    CANCELLED = "cancelled"\n'),
-            Edit(CATALOGUE, ANNOUNCEMENT, f'{ANNOUNCEMENT}    CANCELLED = "Cancelled"\n'),
+            Edit(CATALOGUE, OUTCOME, f'{OUTCOME}    POSTPONED = "postponed"\n'),
+            Edit(CATALOGUE, ANNOUNCEMENT, f'{ANNOUNCEMENT}    POSTPONED = "Postponed"\n'),
         ),
         (
             case(CATALOGUE, "outcome", ENDING),

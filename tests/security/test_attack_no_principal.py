@@ -38,7 +38,8 @@ READS = (
     "list_credentials",
     "get_credential",
 )
-CHANGES = ("start_rotation", "decide")
+ENDS_AND_BEGINS = ("cancel_rotation", "retry_rotation")
+CHANGES = ("start_rotation", "decide", *ENDS_AND_BEGINS)
 OPEN = ("health", "openapi")  # which say nothing of rotations
 
 
@@ -63,6 +64,17 @@ def test_nobody_decides(app: App, headers: dict[str, str]) -> None:
         found = app.decide(rotation, headers, decision=choice, by=GRACE)
         assert (found.status, found.json["code"]) == (403, "not-signed-in")
     assert app.client.events == []
+
+
+@pytest.mark.parametrize("headers", NOBODIES.values(), ids=list(NOBODIES))
+@pytest.mark.parametrize("name", ENDS_AND_BEGINS)
+def test_nobody_cancels_or_starts_again(app: App, name: str, headers: dict[str, str]) -> None:
+    rotation = app.start(person(ADA_ID, ADA))
+    before = dict(app.client.instances)
+    found = app.ask(name, body={"by": GRACE}, headers=headers, id=rotation)
+    assert (found.status, found.json["code"]) == (403, "not-signed-in")
+    assert app.client.events == []
+    assert app.client.instances == before
 
 
 @pytest.mark.parametrize("headers", NOBODIES.values(), ids=list(NOBODIES))

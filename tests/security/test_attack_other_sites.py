@@ -78,6 +78,19 @@ def test_a_start_from_another_site(app: App, headers: dict[str, str]) -> None:
     assert app.client.instances == {}
 
 
+@pytest.mark.parametrize("name", ["cancel_rotation", "retry_rotation"])
+@pytest.mark.parametrize("headers", FOREIGN.values(), ids=list(FOREIGN))
+def test_a_cancel_or_a_retry_from_another_site(
+    app: App, headers: dict[str, str], name: str
+) -> None:
+    rotation = app.start(person(ADA_ID, ADA))
+    before = dict(app.client.instances)
+    found = app.ask(name, body={}, headers={**GRACE_SIGNED_IN, **headers}, id=rotation)
+    assert (found.status, found.json["code"]) == (403, "form-foreign")
+    assert app.client.events == []
+    assert app.client.instances == before
+
+
 @pytest.mark.guarantee(6)
 @pytest.mark.parametrize("headers", FOREIGN.values(), ids=list(FOREIGN))
 def test_a_form_from_another_site(headers: dict[str, str]) -> None:

@@ -14,7 +14,7 @@ from kubernetes.client.exceptions import ApiException
 
 from rotation.decisions.answers import Expectation, judge
 from rotation.decisions.sessions import printable
-from rotation.decisions.verdict import identity_of, verdict
+from rotation.decisions.verdict import cancel, identity_of, verdict
 from rotation.edges.cluster.client import refusal_in, words
 from rotation.edges.cluster.services import _raise_own_status
 from rotation.edges.database import login, scram
@@ -24,12 +24,12 @@ from rotation.front.principals import Principal, principal
 from rotation.front.problems import Problem
 from rotation.front.rotations import ID
 from rotation.model.errors import ConfigurationError, EdgeError, RotationError
-from rotation.model.record import Decision
+from rotation.model.record import Cancel, Decision
 from rotation.pages import forms
 from rotation.pages.routes import _page_number
 from rotation.secrecy import Secret
 from rotation.settings import parse
-from rotation.story.approval import _document
+from rotation.story.progress import document
 
 JSON: Any = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
@@ -97,8 +97,9 @@ def test_what_the_platform_says_of_a_visitor(header: str) -> None:
 
 @fuzzed
 @given(JSON | st.sampled_from([d.decode("latin1") for d in DEEP]))
-def test_what_is_raised_as_a_decision(event: object) -> None:
-    assert isinstance(verdict(_document(event), ASKED), Decision | str)
+def test_what_is_raised_as_a_decision_or_a_cancel(event: object) -> None:
+    assert isinstance(verdict(document(event), ASKED), Decision | str)
+    assert isinstance(cancel(document(event)), Cancel | str)
 
 
 @fuzzed

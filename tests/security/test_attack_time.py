@@ -35,7 +35,7 @@ from rotation.model.targets import SecretTarget, ServerTarget, ServiceTarget
 from rotation.secrecy import Secret
 from rotation.settings import LONGEST_WATCH
 from rotation.steps import asking, deadline
-from rotation.steps.catalogue import ACTIVITIES, NOTIFY
+from rotation.steps.catalogue import ACTIVITIES, NOTIFY, STOP_PARTS
 from rotation.steps.deadline import in_time
 from rotation.steps.running import Implementation, run
 from tests.security.attacked import EVENT, AnyToken
@@ -328,7 +328,7 @@ def test_no_deadline_is_beyond_that_of_the_activity() -> None:
 
 
 def test_each_activity_runs_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """But the one that asks nobody outside, which the durable client's own timeout ends."""
+    """But those that ask nobody outside, which the durable client's own timeout ends."""
     ran: list[str] = []
 
     def in_time_(activity: Implementation, execute: Callable[[], JsonObject]) -> JsonObject:
@@ -342,14 +342,14 @@ def test_each_activity_runs_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
         for function in app.build(people.edges()).get_functions()
         if str(function.get_trigger().type) == "activityTrigger"
     }
-    del activities[NOTIFY.name]
+    del activities[NOTIFY.name], activities[STOP_PARTS.name]
     for activity in activities.values():
         assert activity({}) == {}
     assert ran == list(activities)
     assert set(ran) == {activity.name for activity in ACTIVITIES}
 
 
-def test_the_activity_that_does_not_asks_nobody_outside() -> None:
+def test_those_that_do_not_ask_nobody_outside() -> None:
     class Alone:
         """Edges of which nothing but settings and configuration can be had."""
 
@@ -365,6 +365,8 @@ def test_the_activity_that_does_not_asks_nobody_outside() -> None:
     reference = Reference(rotation="r-1", credential=name, notice=notice)
     answer = run(NOTIFY, Alone(), wire.value_of(reference))  # type: ignore[arg-type]
     assert answer["event"]["id"]
+    parts = Reference(rotation="r-1", credential=name, parts=["r-1.prepare.api"])
+    assert run(STOP_PARTS, Alone(), wire.value_of(parts)) == {}  # type: ignore[arg-type]
 
 
 def test_an_activity_in_time_answers_as_it_is() -> None:

@@ -23,7 +23,7 @@ from rotation.front import api, archive, rotations, triggers
 from rotation.model import activities as known
 from rotation.model import wire
 from rotation.model.activities import Moved, Retry, Staged, Watched
-from rotation.model.catalogue import Outcome, Progress, Stage, StepName
+from rotation.model.catalogue import Outcome, Stage, StepName
 from rotation.model.errors import Failure, Invalid, StepFailed
 from rotation.model.reasons import Code
 from rotation.model.record import Decision
@@ -241,9 +241,7 @@ def approves_itself(run: Run) -> Steps[Decision]:
 
 def retires_without_proof(run: Run, slot: Slot) -> Steps[None]:
     run.stage(Stage.RETIRE)
-    yield from run.each(
-        StepName.RETIRE, workload.retire_workload, run.reference(slot), done=Progress.RETIRED
-    )
+    yield from run.each(StepName.RETIRE, workload.retire_workload, run.reference(slot))
     yield from run.step(StepName.DEACTIVATE, known.DEACTIVATE, slot)
     yield from run.step(StepName.DISABLE, known.DISABLE, slot)
 
@@ -344,6 +342,15 @@ def stops_nobody(_: Run) -> Steps[None]:
     yield from ()
 
 
+def hears_for_ever(run: Run) -> None:
+    """Takes a cancel whenever it comes, until one has."""
+    if run.record.cancelled is not None:
+        too_late(run)
+
+
+too_late = progress.Run.too_late
+
+
 begun = progress.Run.begin
 
 
@@ -364,6 +371,12 @@ def _of(*invariants: int) -> frozenset[int]:
 FIRST = {"Standby.preview": 206}
 
 MUTATIONS = (
+    Mutation(
+        "a cancel that counts after the swap",
+        _of(9),
+        replaced=((progress.Run, "too_late", hears_for_ever),),
+        first_seed=58,
+    ),
     Mutation(
         "CronJobs are exchanged at once",
         _of(13),

@@ -36,6 +36,12 @@ ORCHESTRATORS: dict[str, Callable[[str], str]] = {
     function.__name__: Orchestrator.create(function) for function in app.ORCHESTRATORS
 }
 ACTIVITIES: dict[str, Implementation] = {activity.name: activity for activity in CATALOGUE}
+# Those that need the durable client.
+CLIENTS: dict[str, Callable[..., Any]] = {
+    "notify": app.notify_and_publish,
+    "stop_parts": app.stop_each_part,
+    "keep_record": keeping.keep,
+}
 
 
 @lru_cache(maxsize=4096)
@@ -70,7 +76,7 @@ class Program:
     def known(self, kind: Literal["orchestrator", "activity"], name: str) -> bool:
         if kind == "orchestrator":
             return name in self.orchestrators
-        return name in self.activities or name in {"notify", "keep_record"}
+        return name in self.activities or name in CLIENTS
 
     def orchestrator(self, name: str, context: str) -> str:
         return self.orchestrators[name](context)
@@ -91,12 +97,7 @@ class Program:
             fiber.rotation, fiber.activity = known["rotation"], name
 
     def _run(self, name: str, reference: Any) -> dict[str, Any]:
-        if name == "notify":
-            told: dict[str, Any] = driven(
-                app.notify_and_publish(self._edges, self._client, reference)
-            )
+        if name in CLIENTS:
+            told: dict[str, Any] = driven(CLIENTS[name](self._edges, self._client, reference))
             return told
-        if name == "keep_record":
-            kept: dict[str, Any] = driven(keeping.keep(self._edges, self._client, reference))
-            return kept
         return run(self.activities[name], self._edges, reference)

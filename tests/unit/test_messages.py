@@ -27,7 +27,16 @@ from rotation.telling.recipients import with_recipients
 from tests.memory import MemoryEdges
 from tests.unit.people import STRONG_KEY
 from tests.unit.test_config import CREDENTIAL, changed
-from tests.unit.virtual import DAY, EVIDENCE, PAST_USER, USAGE, Story, denied, pytestmark
+from tests.unit.virtual import (
+    DAY,
+    EVIDENCE,
+    PAST_USER,
+    USAGE,
+    Story,
+    denied,
+    pytestmark,
+    unavailable,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -131,6 +140,14 @@ def back_on_a_login_that_fails(story: Story) -> None:
     story.run()
 
 
+def cancelled(story: Story) -> None:
+    story.script["start"] = unavailable
+    story.start()
+    story.wait(seconds=5)
+    story.cancel(id="7")
+    story.run()
+
+
 STORIES = (
     completed,
     rejected,
@@ -144,6 +161,7 @@ STORIES = (
     held_by_those_before,
     back_by_policy,
     back_on_a_login_that_fails,
+    cancelled,
 )
 
 
@@ -230,6 +248,8 @@ def test_validate_bad(spoil: Callable[[dict[str, Any]], None]) -> None:
         (rejected, "Rejected", lambda data: data["decision"].pop("at")),
         (rejected, "Rejected", lambda data: data["decision"].update(knownAs="grace")),
         (rejected, "RolledBack", lambda data: data["reasons"].clear()),
+        (cancelled, "Cancelled", lambda data: data["cancelled"].pop("at")),
+        (cancelled, "Cancelled", lambda data: data["cancelled"].update(decision="reject")),
         (overdue, "Reminder", lambda data: data.pop("overdue")),
         (used_by_strangers, "StillInUse", lambda data: data["sessions"].clear()),
         (used_by_strangers, "StillInUse", lambda data: data["sessions"][0].update(sessions=0)),
