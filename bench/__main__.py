@@ -19,7 +19,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench import fleet, history, intake, machine, methods, report, simulating, soak, startup
+from bench import (
+    dry_run,
+    fleet,
+    history,
+    intake,
+    machine,
+    methods,
+    report,
+    simulating,
+    soak,
+    startup,
+)
 from bench.frameworks import command
 from bench.screen import elapsed, say
 from local.stack import Options, Stack
@@ -40,6 +51,7 @@ class Scope:
     fleet_start: int  # seconds until a pod is ready
     histories: tuple[int, ...]  # workloads; two at least, for a slope
     listed: tuple[int, ...]  # rotations; more than those before
+    dry_runs: int
     events: int
     batches: int
     processes: int
@@ -55,6 +67,7 @@ FULL = Scope(
     fleet_start=3,
     histories=(1, 10, 50, 100),
     listed=(20, 100, 300),
+    dry_runs=5,
     events=200,
     batches=5,
     processes=7,
@@ -69,6 +82,7 @@ QUICK = Scope(
     fleet_start=1,
     histories=(1, 4),
     listed=(8,),
+    dry_runs=1,
     events=20,
     batches=2,
     processes=1,
@@ -141,6 +155,7 @@ def on_the_stack(scope: Scope) -> dict[str, Any]:
             return {
                 "machine": machine.describe(stack),
                 "demo": demo,
+                "dryRun": dry_run.measure(stack, count=scope.dry_runs),
                 "left": history.left_behind(stack, demo["last"]),
                 "methods": methods.compare(stack, scope.pace),
                 "listing": history.listing(stack, counts=scope.listed),

@@ -25,6 +25,7 @@ class Table:
 def tables(found: dict[str, Any]) -> Iterator[Table]:
     yield _methods(found["methods"])
     yield _steps(found["demo"], found["scaling"])
+    yield _dry_run(found["dryRun"])
     yield _startup(found["startup"])
     yield _engine(found)
     yield _intake(found)
@@ -72,6 +73,18 @@ def _steps(demo: dict[str, Any], scaling: dict[str, Any]) -> Table:
 
 def _ms(seconds: float) -> str:
     return f"{seconds * 1e3:.0f}"
+
+
+def _dry_run(found: dict[str, Any]) -> Table:
+    others = found["others"]
+    row = (
+        str(found["workloads"]),
+        f"{found['first']:.1f} s",
+        f"{others[len(others) // 2]:.1f} s",
+        f"{others[-1]:.1f} s",
+    )
+    head = ("workloads", "the first", "median of those after it", "longest of them")
+    return Table("A dry run: every precondition, tried", head, [row])
 
 
 def _startup(startup: dict[str, Any]) -> Table:

@@ -8,13 +8,14 @@ import re
 from generate.schemas import components
 from generate.text import document
 from rotation.front.credentials import SeenCredential
+from rotation.front.doctor import DryRun
 from rotation.front.problems import Details
 from rotation.model.reasons import WAIVABLE
 from rotation.model.record import ShownRecord
 from rotation.telling.messages import Links
 
 ROOT = "#/components/schemas/"
-STRUCTURES = (ShownRecord, SeenCredential, Details, Links)
+STRUCTURES = (ShownRecord, SeenCredential, DryRun, Details, Links)
 
 
 def made(text: str) -> str:

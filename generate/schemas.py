@@ -13,7 +13,9 @@ import msgspec
 from azure.durable_functions import OrchestrationRuntimeStatus
 
 from rotation.front.credentials import SeenCredential, SeenSlot
+from rotation.front.doctor import DryRun
 from rotation.front.problems import Details
+from rotation.model.findings import Finding
 from rotation.model.reasons import Code, Reason
 from rotation.model.record import (
     Approval,
@@ -54,6 +56,7 @@ DESCRIBED: dict[type, str] = {
     Event: "An event in the Event Grid schema, as the app publishes it. Event Grid adds topic and "
     "metadataVersion.",
     EventData: "What every event says.",
+    Finding: "One thing that was found in a credential's world.",
     Reason: "Why something happened or did not.",
     Request: "A request for a rotation: who asked, and why. `secret` and `version` are set for "
     "events; `waive` are the codes that whoever asked by hand has waived. Of a person who asked, "
@@ -61,7 +64,8 @@ DESCRIBED: dict[type, str] = {
     "them in. Four eyes compares these.",
     Recipient: "A link of their own for an approver with a mail address. Whoever holds it can "
     "decide until it expires: send each to its approver alone.",
-    SeenCredential: "A credential as it is now.",
+    DryRun: "What a rotation would do that is asked for now. Nothing was started or changed.",
+    SeenCredential: "A credential as it was when it was looked at.",
     SeenSlot: "A slot's role and the current version of its secret; null for what is not there.",
     ShownRecord: "A rotation's record.",
     StepRecord: "One step with its times.",
@@ -117,17 +121,42 @@ FIELDS: dict[type, dict[str, str]] = {
         "code": "One of those in docs/recovery.md, or of another release.",
         "text": "What failed, and the value.",
         "remedy": "What to do about it.",
+        "object": "The kind and name of what it is about.",
+        "command": "What mends it; a place in <...> is to be filled in.",
+    },
+    Finding: {
+        "severity": "What a rotation that is due does about it: is refused, waits until it has "
+        "passed, begins and is taken back before traffic moves, goes on since it is waived, or "
+        "goes on and tells.",
+        "code": "One of those in docs/recovery.md.",
+        "object": "The kind and name of what it is about; empty where it is no single one.",
+        "text": "What was found, and the value.",
+        "remedy": "What to do about it.",
+        "command": "What mends it, empty where no one command does; a place in <...> is to be "
+        "filled in.",
+        "waivable": "Whether who may approve may waive it.",
     },
     Request: {
         "secret": "For events: the secret that they are about.",
         "version": "For events: the version that they are about.",
     },
+    DryRun: {
+        "ready": "Whether it would rotate, from `active` to `standby`.",
+        "would": "`abort`: begin, and be taken back before traffic moves.",
+        "active": "The slot that serves; null where not all of it could be seen, or workloads "
+        "disagree.",
+        "findings": "What was found, first that for which it would be refused.",
+        "unknown": "What could not be found out without trying it.",
+        "milliseconds": "How long it took.",
+    },
     SeenCredential: {
         "active": "Null when the workloads disagree, or when they cannot be looked at.",
+        "at": "When it was looked at.",
         "rotation": "The rotation under way.",
-        "problem": "Why it cannot be looked at, or all that a rotation would be refused for.",
-        "reason": "The same with its code and remedy.",
+        "slots": "None where not all could be looked at: the findings say why.",
+        "findings": "What a rotation would be refused for, wait for, or tell of.",
     },
+    SeenSlot: {"serves": "Whether traffic of some workload goes there."},
     SessionCount: {
         "client": "Address, or local.",
         "workload": "The workload of the credential that they belong to, if they do.",
@@ -181,7 +210,7 @@ NARROWER: dict[type, dict[str, Schema]] = {
     Recipient: {"approver": {"format": "email"}, "link": {"format": "uri-reference"}},
 }
 # They have a value wherever they are shown, although they had none at first.
-SET: dict[type, set[str]] = {Decision: {"at"}}
+SET: dict[type, set[str]] = {Decision: {"at"}, Reason: {"remedy"}}
 # Others add to them, and say themselves that there is no more.
 OPEN = {EventData, ShownRecord}
 

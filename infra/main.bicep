@@ -53,6 +53,9 @@ param instanceMemory int = 2048
 @description('Optional. When the sweep looks for secrets whose event was lost: six fields of a cron expression, UTC.')
 param sweepSchedule string = '0 0 6 * * *'
 
+@description('Optional. When each credential is looked at, for what would stand in a rotation\'s way: six fields of a cron expression, UTC.')
+param sampleSchedule string = '0 */10 * * * *'
+
 @description('Optional. Further app settings: ROTATION_CA_BUNDLE, ROTATION_DATABASE_HOSTS, ROTATION_WATCH_SECONDS, ROTATION_PUBLIC_URL.')
 param extraSettings texts = {}
 
@@ -253,6 +256,7 @@ module app 'modules/app.bicep' = {
     taskHub: onScheduler ? durable!.outputs.hub : 'rotation'
     topicEndpoint: topic.outputs.endpoint
     sweepSchedule: sweepSchedule
+    sampleSchedule: sampleSchedule
     linkKeyUrl: linkKeyUrl
     signIn: signIn
     workflowClientId: identities.outputs.workflowClientId

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from aiohttp.typedefs import Handler, Middleware
 
-    ErrorBody = Callable[[int, str | None], dict[str, Any] | str]
+    ErrorBody = Callable[[int, str | None], dict[str, Any] | str | web.Response]
 
 KEY_VARIABLE = "LOCAL_ADMIN_KEY"
 KEY_HEADER = "x-local-admin-key"
@@ -97,8 +97,9 @@ def check_cause(cause: str | None, known: Iterable[str] = ()) -> None:
 class Faults:
     """The orders of one server: install with `faults.install(app)`, the middleware innermost.
 
-    `error_body` gives the JSON of an answer in the words of the service that is stood in for, or
-    the HTML of one that is no such service's, for a status and a cause. It raises `FaultError` for
+    `error_body` gives the JSON of an answer in the words of the service that is stood in for, a
+    whole answer of one that speaks no JSON, or the HTML of one that is no such service's, for a
+    status and a cause. It raises `FaultError` for
     a cause that it does not know.
     """
 
@@ -150,6 +151,9 @@ class Faults:
     def _answer(self, fault: Fault, status: int) -> web.Response:
         headers = {} if fault.retry_after is None else {"Retry-After": str(fault.retry_after)}
         body = self._error_body(status, fault.cause)
+        if isinstance(body, web.Response):
+            body.headers.update(headers)
+            return body
         if isinstance(body, str):
             return web.Response(text=body, status=status, headers=headers, content_type="text/html")
         return web.json_response(body, status=status, headers=headers)

@@ -141,7 +141,7 @@ def localised(
             manifest["spec"]["parameters"] |= {"clientID": pods, "keyvaultUrl": addresses.vault}
         case "Gateway":
             manifest["spec"]["gatewayClassName"] = "local"
-        case "RoleBinding":
+        case "RoleBinding" | "ClusterRoleBinding":
             manifest["subjects"][0]["name"] = app
     return manifest
 

@@ -28,6 +28,11 @@ STEP_SECONDS = _meter.create_histogram(
 EVENTS = _meter.create_counter(
     "rotation.events", unit="{event}", description="Received events by what became of them."
 )
+FINDINGS = _meter.create_gauge(
+    "rotation.credential.findings",
+    unit="{finding}",
+    description="Findings of a credential's last look by severity.",
+)
 EXPIRY_DAYS = _meter.create_gauge(
     "rotation.secret.expiry", unit="d", description="Days until the secret that serves expires."
 )

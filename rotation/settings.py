@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from rotation.clouds import CLOUDS, PUBLIC, named
 from rotation.model.errors import ConfigurationError
+from rotation.secrecy import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,6 +26,15 @@ if TYPE_CHECKING:
 SignIn = Literal["entra", "links"]
 
 LONGEST_WATCH = 30  # seconds: a watch must end before the answer's deadline, and the activity's
+
+
+@dataclass(frozen=True)
+class Storage:
+    """A storage account: `url` of its blobs, which the app's identity opens, or a connection string
+    with a key in it."""
+
+    url: str | None = None
+    connection: Secret | None = None
 
 
 @dataclass(frozen=True)
@@ -43,6 +53,8 @@ class Settings:
     ca_bundle: str | None = None  # ROTATION_CA_BUNDLE: PEM file of a private authority
     # ROTATION_DATABASE_HOSTS: servers that get the app's Entra token, beside the cloud's own
     database_hosts: frozenset[str] = frozenset()
+    # ROTATION_STORAGE: blobs of the account that keeps records; the Functions host's unless given
+    storage: Storage | None = None
     paused: bool = False  # ROTATION_PAUSED: the sweep looks and starts nothing
     watch_seconds: int = 20  # ROTATION_WATCH_SECONDS: how long one activity waits for a change
 
@@ -63,6 +75,7 @@ def parse(environment: Mapping[str, str]) -> Settings:
         topic=_url(environment, "ROTATION_TOPIC_ENDPOINT", problems, "https"),
         ca_bundle=environment.get("ROTATION_CA_BUNDLE") or None,
         database_hosts=_database_hosts(environment),
+        storage=_storage(environment, problems),
         paused=_flag(environment, "ROTATION_PAUSED", problems),
         watch_seconds=_watch_seconds(environment, problems),
     )
@@ -139,6 +152,22 @@ def _database_hosts(environment: Mapping[str, str]) -> frozenset[str]:
     """The listed servers that get the app's Entra token, lower case; commas separate them."""
     listed = environment.get("ROTATION_DATABASE_HOSTS", "").split(",")
     return frozenset(host.strip().lower() for host in listed if host.strip())
+
+
+def _storage(environment: Mapping[str, str], problems: list[str]) -> Storage | None:
+    """The storage account of the app; None where it has none, or where it adds a problem.
+
+    The host's own settings add none: the host complains of them itself.
+    https://learn.microsoft.com/azure/azure-functions/functions-reference#configure-an-identity-based-connection
+    """
+    if environment.get("ROTATION_STORAGE"):
+        given = _url(environment, "ROTATION_STORAGE", problems, "https")
+        return Storage(url=given.rstrip("/")) if given else None
+    hosts = environment.get("AzureWebJobsStorage__blobServiceUri", "")
+    if _is_url(hosts, ("https",)):
+        return Storage(url=hosts.rstrip("/"))
+    connection = environment.get("AzureWebJobsStorage")
+    return Storage(connection=Secret(connection)) if connection else None
 
 
 def _flag(environment: Mapping[str, str], key: str, problems: list[str]) -> bool:

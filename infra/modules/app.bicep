@@ -56,6 +56,9 @@ param topicEndpoint string
 @description('Required. When the sweep runs: six fields, UTC.')
 param sweepSchedule string
 
+@description('Required. When each credential is looked at: six fields, UTC.')
+param sampleSchedule string
+
 @description('Required. URL of the secret whose value signs approval links; empty for none.')
 param linkKeyUrl string
 
@@ -113,6 +116,7 @@ var schedulerSettings = {
 var rotationSettings = {
   ROTATION_CLOUD: environment().name
   ROTATION_SWEEP_SCHEDULE: sweepSchedule
+  ROTATION_SAMPLE_SCHEDULE: sampleSchedule
   ROTATION_TOPIC_ENDPOINT: topicEndpoint
   ROTATION_SIGN_IN: signIn == null ? 'links' : 'entra'
 }

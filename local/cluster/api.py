@@ -80,7 +80,7 @@ class Api:
         path = request.rel_url.raw_path
         if path in OPEN_PATHS:
             return web.Response(text="ok")
-        if path == "/version":
+        if path.rstrip("/") == "/version":
             return web.json_response(VERSION)
         real = self._authenticator.user(request.headers.get("Authorization"))
         user = self._authorizer.acting(real, request.headers)

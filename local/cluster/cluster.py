@@ -28,6 +28,7 @@ from local.cluster.jobs import JobController
 from local.cluster.node import Node
 from local.cluster.ports import Ports
 from local.cluster.proxy import Proxy
+from local.cluster.quotas import QuotaController
 from local.cluster.rbac import Authorizer
 from local.cluster.registry import Registry
 from local.cluster.replicasets import ReplicaSetController
@@ -180,6 +181,7 @@ def _controllers(registry: Registry, record: Recorder) -> list[Controller]:
         CronJobController(registry),
         EndpointsController(registry),
         BudgetController(registry),
+        QuotaController(registry),
         NamespaceController(registry),
         *(OwnerController(registry, kind) for kind in OWNED),
     ]

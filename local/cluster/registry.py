@@ -11,7 +11,7 @@ import uuid
 from datetime import timedelta
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from local.cluster import kinds, times
+from local.cluster import kinds, quotas, times
 from local.cluster.defaults import with_defaults
 from local.cluster.errors import (
     already_exists,
@@ -78,7 +78,7 @@ class Registry:
         with decoding(kind):
             new = self._completed(kind, new, None)
         if kind is kinds.POD:
-            self._check_quotas(metadata)
+            self._check_quotas(new)
         if admit:
             admit("CREATE", new, None)
         return new if dry_run else self.store.put(kind, new)
@@ -92,16 +92,11 @@ class Registry:
             )
             raise forbidden(kind, metadata.get("name", ""), why)
 
-    def _check_quotas(self, metadata: Object) -> None:
-        """Raises 403 where one more pod is more than a ResourceQuota has room for."""
-        for quota in self.store.items(kinds.QUOTA, metadata["namespace"]):
-            hard = (quota["spec"].get("hard") or {}).get("pods")
-            pods = self.store.items(kinds.POD, metadata["namespace"])
-            used = sum(not is_finished(pod) for pod in pods)
-            if hard is not None and used + 1 > int(hard):
-                counts = f"requested: pods=1, used: pods={used}, limited: pods={hard}"
-                why = f"exceeded quota: {quota['metadata']['name']}, {counts}"
-                raise forbidden(kinds.POD, metadata["name"], why)
+    def _check_quotas(self, pod: Object) -> None:
+        """Raises 403 where a pod needs more than a ResourceQuota has room for."""
+        why = quotas.refusal(self.store, pod)
+        if why is not None:
+            raise forbidden(kinds.POD, pod["metadata"]["name"], why)
 
     def _completed(self, kind: Kind, obj: Object, old: Object | None) -> Object:
         completed = with_defaults(kind, obj)

@@ -12,6 +12,9 @@ BINARY, AZURITE = "DURABLE_HOST", "AZURITE"
 INSTALLED = ROOT / ".azurite" / "node_modules" / ".bin" / "azurite"
 
 
+NO_AZURITE = f"Azurite is not here: `make azurite` installs it with npm, or set {AZURITE} to it"
+
+
 def missing() -> list[str]:
     """What this machine lacks, a sentence each."""
     sentences = []
@@ -21,9 +24,7 @@ def missing() -> list[str]:
             f" `dotnet publish {Path(__file__).parent.relative_to(ROOT) / 'src'}` makes"
         )
     if _azurite() is None:
-        sentences.append(
-            f"Azurite is not here: `make azurite` installs it with npm, or set {AZURITE} to it"
-        )
+        sentences.append(NO_AZURITE)
     return sentences
 
 
@@ -33,6 +34,14 @@ def demand() -> tuple[Path, Path]:
     if binary is None or azurite is None:
         raise StartError(f"the engine `azure` cannot run here: {'; '.join(missing())}")
     return binary, azurite
+
+
+def azurite() -> Path:
+    """Azurite alone. Raises `StartError` that says what is missing."""
+    found = _azurite()
+    if found is None:
+        raise StartError(NO_AZURITE)
+    return found
 
 
 def _binary() -> Path | None:

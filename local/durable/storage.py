@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run(state: Path, ports: dict[str, int]) -> int:
-    _, azurite = parts.demand()
+    azurite = parts.azurite()
     state.mkdir(mode=0o700, parents=True, exist_ok=True)
     key = account_key(state / "key")
     process = subprocess.Popen(  # noqa: S603 - the program that the developer named

@@ -25,6 +25,7 @@ NAME = re.compile(r"[0-9a-zA-Z-]{1,127}")
 LARGEST_VALUE = 25 * 1024  # bytes
 MOST_TAGS = 15
 LONGEST_TAG = 256
+LONGEST_CONTENT_TYPE = 255
 PAGE = 25
 
 
@@ -56,6 +57,8 @@ def properties_of(body: dict[str, Any]) -> Properties:
     content_type = body.get("contentType")
     if not isinstance(content_type, str | None):
         raise bad_parameter("The property contentType must be a string.")
+    if len(content_type or "") > LONGEST_CONTENT_TYPE:
+        raise bad_parameter("Property  has invalid value\r\n")  # as Key Vault says it
     return Properties(
         content_type=content_type,
         tags=_tags(body.get("tags")),

@@ -75,7 +75,7 @@ class FaultDesk:
             if not component.alive:
                 component.start()
         own = ("host",) if self._parts.engine == engines.LOCAL else ()
-        for name in ("keyvault", "cluster", "topic", *own):
+        for name in ("keyvault", "cluster", "topic", "blobs", *own):
             self.admin(name, "DELETE", "/local/faults")
         for record in self._client.rotations():
             if record["outcome"] is None:

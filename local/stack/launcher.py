@@ -19,6 +19,7 @@ from local.stack.owner import APP, Owner
 from local.stack.parts import Parts
 from local.stack.provisioner import PODS, Provisioner
 from rotation import config
+from rotation.contracts.store import CONTAINERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -87,7 +88,7 @@ class Stack(Parts):
         return self
 
     def _start(self, progress: Callable[[str], None]) -> None:
-        progress("identity endpoint, Key Vault, PostgreSQL, event topic")
+        progress("identity endpoint, Key Vault, PostgreSQL, event topic, storage account")
         self._component("identity", *("--identity", APP.name, "--identity", PODS.name))
         access = self._write(
             "access.json",
@@ -96,6 +97,8 @@ class Stack(Parts):
         self._component("keyvault", *self._shared(), "--name", "kv-orders", "--access", access)
         self._component("postgres", *(["--replicated"] if self.options.reads_from else []))
         self._component("topic", *self._shared())
+        containers = self._write("containers.json", {APP.principal_id: list(CONTAINERS.values())})
+        self._component("blobs", *self._shared(), "--access", containers)
         progress("database with two login roles, secret of the active one")
         self.provisioner.login(self._credential())
         progress("cluster with two workloads on the blue slot")
@@ -205,6 +208,8 @@ class Stack(Parts):
             "ROTATION_CONFIG": self._path("credentials.yaml"),
             "ROTATION_CA_BUNDLE": str(self.addresses.authority),
             "ROTATION_SWEEP_SCHEDULE": "0 0 6 * * *",
+            "ROTATION_SAMPLE_SCHEDULE": "0 */10 * * * *",
+            "AzureWebJobsStorage__blobServiceUri": self.components["blobs"].url,
             "ROTATION_TOPIC_ENDPOINT": self.components["topic"].url,
             "PYTHON_THREADPOOL_THREAD_COUNT": "32",  # as infra/ sets it
             "ROTATION_WATCH_SECONDS": str(self.options.watch_seconds),

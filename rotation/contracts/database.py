@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from rotation.model.preconditions import ServerStanding
     from rotation.model.world import Differences, Found, Query, Role, Session
     from rotation.secrecy import Secret
 
@@ -43,6 +44,9 @@ class DatabaseReader(Entrance, Protocol):
 
         Raises what `login` raises, and what the server has against the query.
         """
+
+    def standing(self, roles: list[str]) -> ServerStanding:
+        """What the server lets the login that rotates do with the roles, and its room for them."""
 
     def sessions(self, roles: list[str]) -> list[Session]:
         """The server's client sessions that belong to the roles."""

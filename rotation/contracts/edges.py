@@ -11,10 +11,12 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from rotation.config import Configuration, Credential
+    from rotation.contracts.access import AccessReader
     from rotation.contracts.cron_jobs import CronJobs, CronJobsReader
     from rotation.contracts.database import Database, DatabaseReader, Entrance, Replica
     from rotation.contracts.jobs import Jobs, JobsReader
     from rotation.contracts.pods import Pods, PodsReader
+    from rotation.contracts.store import Container, Store
     from rotation.contracts.topic import Topic
     from rotation.contracts.traffic import Traffic, TrafficReader
     from rotation.contracts.vault import Vault, VaultReader
@@ -58,6 +60,12 @@ class Readers(Protocol):
 
     def cron_jobs(self, cluster: str) -> CronJobsReader: ...
     def jobs(self, cluster: str) -> JobsReader: ...
+
+    def access(self, cluster: str) -> AccessReader: ...
+
+    def store(self, container: Container) -> Store:
+        """The app's own memory, which readers may write. Raises `Missing` for an app without a
+        storage account."""
 
     def fetch(
         self, url: str, timeout: float, manner: Manner = PLAIN, authority: str | None = None

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from rotation.model.preconditions import VaultStanding
     from rotation.model.targets import SecretTarget
     from rotation.model.world import SecretVersion
     from rotation.secrecy import Secret
@@ -24,6 +25,10 @@ class VaultReader(Protocol):
 
     def value(self, secret: SecretTarget) -> Secret:
         """The value of the version. Raises `Missing`, and `Conflict` if it is disabled."""
+
+    def standing(self, secret: SecretTarget) -> VaultStanding:
+        """What the vault says of a version that it could never write: a right that is missing is
+        known then, and nothing is changed. Raises what is not about rights."""
 
 
 class Vault(VaultReader, Protocol):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from rotation.decisions.ownership import named
 from rotation.decisions.templates import beyond_containers, listed
+from rotation.model.commands import Problem, Thing
 from rotation.model.reasons import Code
 from rotation.model.targets import CronJobTarget
 from rotation.model.words import few
@@ -71,49 +72,57 @@ def deadline_problem(cron_job: CronJob) -> str | None:
     return f"{at}: {target_of(cron_job).patch('startingDeadlineSeconds', str(ADVISED))}"
 
 
-def problems(workload: WorkloadState, active: Slot) -> Iterator[tuple[Code, str]]:
-    """The problems of a workload's switch and CronJobs, each a code and a text."""
+def problems(workload: WorkloadState, active: Slot) -> Iterator[Problem]:
+    """The problems of a workload's switch and CronJobs."""
     for name, route in workload.productions.items():
         if route is not None and not route.headless:
             text = f"its Service {name} is not headless and without ports"
-            yield Code.SERVICE_CALLED, f"{text}: that of CronJobs is called by nobody"
+            text = f"{text}: that of CronJobs is called by nobody"
+            yield Problem(Code.SERVICE_CALLED, text, Thing.at("Service", name))
     for slot in SLOTS:
         if workload.cron_jobs.get(slot) is None:
-            yield Code.CRON_JOB_MISSING, f"its {slot} CronJob does not exist"
+            thing = Thing.at("CronJob", workload.names.slots.get(slot, slot))
+            yield Problem(Code.CRON_JOB_MISSING, f"its {slot} CronJob does not exist", thing)
     for slot, makers in workload.makers.items():
         text = f"its Service finds pods with {slot} that are of {named(makers)}"
-        yield Code.OTHER_KIND, f"{text}, and not of its CronJobs"
+        thing = Thing.at("Service", workload.at)
+        yield Problem(Code.OTHER_KIND, f"{text}, and not of its CronJobs", thing)
     serving, standby = workload.cron_jobs.get(active), workload.cron_jobs.get(other(active))
     if serving is not None and standby is not None:
         yield from _of_both(workload, serving, standby)
 
 
-def _of_both(
-    workload: WorkloadState, serving: CronJob, standby: CronJob
-) -> Iterator[tuple[Code, str]]:
+def _thing(cron_job: CronJob) -> Thing:
+    return Thing("CronJob", cron_job.name, cron_job.namespace, {"advised": str(ADVISED)})
+
+
+def _of_both(workload: WorkloadState, serving: CronJob, standby: CronJob) -> Iterator[Problem]:
+    at_work, aside = _thing(serving), _thing(standby)
     if serving.suspended:
         text = f"its active CronJob {serving.name} is suspended"
         command = target_of(serving).patch("suspend", "false")
-        yield Code.ACTIVE_SUSPENDED, f"{text}; to resume it: {command}"
+        yield Problem(Code.ACTIVE_SUSPENDED, f"{text}; to resume it: {command}", at_work)
     if not standby.suspended:
         text = f"its standby CronJob {standby.name} is not suspended"
         command = target_of(standby).patch("suspend", "true")
-        yield Code.STANDBY_RUNS, f"{text}; to suspend it: {command}"
+        yield Problem(Code.STANDBY_RUNS, f"{text}; to suspend it: {command}", aside)
     for cron_job in (serving, standby):
         problem = deadline_problem(cron_job)
         if problem is not None:
-            yield Code.STARTING_DEADLINE, problem
+            yield Problem(Code.STARTING_DEADLINE, problem, _thing(cron_job))
     at = f"CronJobs {serving.name} and {standby.name}"
     differing = differing_settings(serving, standby)
     if differing:
-        yield Code.SCHEDULES_DIFFER, f"{at} differ in {', '.join(differing)}"
+        text = f"{at} differ in {', '.join(differing)}"
+        yield Problem(Code.SCHEDULES_DIFFER, text, aside)
     lone = (serving.images.keys() ^ standby.images.keys()) - workload.drift.own
     if lone:
         text = f"{at} do not have the same containers: {', '.join(sorted(lone))}"
-        yield Code.CONTAINERS_DIFFER, text
+        yield Problem(Code.CONTAINERS_DIFFER, text, aside)
     paths = beyond_containers(workload.drift.paths)
     if paths and workload.drift.policy == "refuse":
-        yield Code.TEMPLATES_DIFFER, f"the pod templates of {at} differ at {listed(paths)}"
+        text = f"the pod templates of {at} differ at {listed(paths)}"
+        yield Problem(Code.TEMPLATES_DIFFER, text, aside)
 
 
 def differing_settings(serving: CronJob, standby: CronJob) -> list[str]:

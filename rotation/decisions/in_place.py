@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from rotation.decisions.proof import missing_sessions, wrong_login
+from rotation.model.commands import Problem, Thing
 from rotation.model.reasons import Code
 from rotation.model.world import SLOTS, shown_slot
 
@@ -26,23 +27,26 @@ if TYPE_CHECKING:
     )
 
 
-def problems(workload: WorkloadState, active: Slot) -> Iterator[tuple[Code, str]]:
-    """What forbids to exchange a workload's login until somebody mends it, each a code and a
-    text."""
+def problems(workload: WorkloadState, active: Slot) -> Iterator[Problem]:
+    """What forbids to exchange a workload's login until somebody mends it."""
     state, serving = workload.in_place, workload.deployments[active]
     if state is None:
         return
     if state.found is not None:
         yield from _of_secret(state, active)
     if serving is None:
-        yield Code.DEPLOYMENT_MISSING, f"{workload.at} does not exist"
+        kind, _, path = workload.at.partition(" ")
+        thing = Thing.at(kind, path)
+        yield Problem(Code.DEPLOYMENT_MISSING, f"{workload.at} does not exist", thing)
         return
-    yield from _of_readings(state, serving)
+    thing = Thing(serving.kind, serving.name, serving.namespace)
+    yield from _of_readings(state, serving, thing)
     if serving.replicas == 0:
-        yield Code.ACTIVE_AT_ZERO, f"{serving.kind} {serving.name} has no pods"
+        text = f"{serving.kind} {serving.name} has no pods"
+        yield Problem(Code.ACTIVE_AT_ZERO, text, thing)
     if state.then == "restart" and serving.stays is not None:
         text = f"{serving.kind} {serving.name} would not replace all of its pods"
-        yield Code.NEVER_RESTARTED, f"{text}: {serving.stays}"
+        yield Problem(Code.NEVER_RESTARTED, f"{text}: {serving.stays}", thing)
 
 
 def unnamed(state: InPlaceState) -> tuple[Code, str] | None:
@@ -55,31 +59,36 @@ def unnamed(state: InPlaceState) -> tuple[Code, str] | None:
     return Code.EXCHANGED_UNNAMED, f"{text}: {state.label}"
 
 
-def _of_secret(state: InPlaceState, active: Slot) -> Iterator[tuple[Code, str]]:
+def _secret(state: InPlaceState) -> Thing:
+    return Thing.at("Secret", state.secret, label=state.label)
+
+
+def _of_secret(state: InPlaceState, active: Slot) -> Iterator[Problem]:
     """What is wrong with the Secret, whose values are never quoted."""
+    thing = _secret(state)
     if state.found is not None and state.found.immutable:
         text = f"its Secret {state.secret} is immutable"
-        yield Code.EXCHANGED_IMMUTABLE, f"{text}: nothing can be written there"
+        yield Problem(Code.EXCHANGED_IMMUTABLE, f"{text}: nothing can be written there", thing)
     if not state.readable:
         text = f"its Secret {state.secret} has no value that can be read under its key"
-        yield Code.EXCHANGED_LOGIN, text
+        yield Problem(Code.EXCHANGED_LOGIN, text, thing)
     elif state.holds != active:
         named = f"the other role, that of {state.holds}" if state.holds else "neither slot's role"
         text = f"its Secret {state.secret} says that it holds the login of {active}, and has"
-        yield Code.EXCHANGED_LOGIN, f"{text} {named}"
+        yield Problem(Code.EXCHANGED_LOGIN, f"{text} {named}", thing)
 
 
-def _of_readings(state: InPlaceState, serving: Deployment) -> Iterator[tuple[Code, str]]:
+def _of_readings(state: InPlaceState, serving: Deployment, thing: Thing) -> Iterator[Problem]:
     what = f"the pods of {serving.kind} {serving.name}"
     if not state.readings:
         text = f"{what} read Secret {state.secret} neither as a volume nor as a variable"
-        yield Code.LOGIN_NEVER_READ, text
+        yield Problem(Code.LOGIN_NEVER_READ, text, thing)
     elif state.then == "reload" and state.readings != {"volume"}:
         how = " and ".join(
             words for reading, words in NEVER_RENEWED.items() if reading in state.readings
         )
         text = f"{what} read Secret {state.secret} {how}, which no pod reads again"
-        yield Code.LOGIN_NEVER_READ, text
+        yield Problem(Code.LOGIN_NEVER_READ, text, thing)
 
 
 NEVER_RENEWED: dict[Reading, str] = {"env": "as a variable", "subPath": "by a subPath"}
@@ -151,13 +160,14 @@ def exchange_of(rotation: str, slot: Slot) -> str:
     return f"{rotation}.{slot}"
 
 
-def named(workload: WorkloadState) -> Iterator[tuple[Code, str]]:
-    """What a workload's Secret says of the slot whose login it holds, each a code and a text."""
+def named(workload: WorkloadState) -> Iterator[Problem]:
+    """What a workload's Secret says of the slot whose login it holds."""
     if workload.in_place is None:
         return
-    why = unnamed(workload.in_place)
+    thing, why = _secret(workload.in_place), unnamed(workload.in_place)
     if why is not None:
-        yield why
+        yield Problem(*why, thing)
     elif workload.in_place.found is not None:
         held = shown_slot(workload.in_place.found.slot)
-        yield Code.SLOTS_DISAGREE, f"Secret {workload.in_place.secret} holds the login of {held}"
+        text = f"Secret {workload.in_place.secret} holds the login of {held}"
+        yield Problem(Code.SLOTS_DISAGREE, text, thing)

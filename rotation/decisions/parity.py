@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from rotation.model.reasons import Code, Reason, reason
+from rotation.model.commands import Thing, told
+from rotation.model.reasons import Code, Reason
 from rotation.model.words import few
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from rotation.model.world import Difference, Differences
 
 SHOWN = 3  # differences that a reason names
 LONGEST = 120  # characters of a name or statement
 # Of both roles: who has it alone is the one that it takes something from, or gives another value.
+NOWHERE: dict[str, str] = {}
 EITHER_WAY = {"restrictive policy", "setting"}
 # A rotation takes an expiry off the role that it activates.
 MENDED = {"expiry"}
 
 
-def problems(standby: str, active: str, found: Differences) -> tuple[Reason, ...]:
+def compared(having: str, lacking: str, server: Mapping[str, str]) -> Thing:
+    """The role that lacks what the other one has, on its server."""
+    return Thing("role", lacking, more={**server, "having": having, "lacking": lacking})
+
+
+def problems(
+    standby: str, active: str, found: Differences, server: Mapping[str, str] = NOWHERE
+) -> tuple[Reason, ...]:
     """Why the standby's role is too weak, if it is."""
     lacks = [one for one in found.lacks if one.kind not in MENDED | {"restrictive policy"}]
     alone = [one for one in found.has_more if one.kind in EITHER_WAY]
@@ -29,17 +39,21 @@ def problems(standby: str, active: str, found: Differences) -> tuple[Reason, ...
         texts.append(f"role {standby} lacks of what {active} has: {_named(lacks)}")
     if alone:
         texts.append(f"role {standby} alone has: {_named(alone, sql=False)}")
-    return (reason(Code.ROLE_WEAKER, "; ".join(texts)),) if texts else ()
+    thing = compared(having=active, lacking=standby, server=server)
+    return (told(Code.ROLE_WEAKER, "; ".join(texts), thing),) if texts else ()
 
 
-def doubts(standby: str, active: str, found: Differences) -> tuple[Reason, ...]:
+def doubts(
+    standby: str, active: str, found: Differences, server: Mapping[str, str] = NOWHERE
+) -> tuple[Reason, ...]:
     """What the standby's role has beyond the active one's, to be told."""
     beyond = [one for one in found.has_more if one.kind not in MENDED | EITHER_WAY]
     beyond += [one for one in found.lacks if one.kind == "restrictive policy"]
     if not beyond:
         return ()
     text = f"role {standby} may do more than {active}: {_named(beyond, sql=False)}"
-    return (reason(Code.ROLE_STRONGER, text),)
+    thing = compared(having=standby, lacking=active, server=server)
+    return (told(Code.ROLE_STRONGER, text, replace(thing, name=standby)),)
 
 
 def _named(found: Sequence[Difference], *, sql: bool = True) -> str:

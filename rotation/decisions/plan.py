@@ -13,6 +13,7 @@ from rotation.decisions.rollout import unready
 from rotation.decisions.selectors import refusals
 from rotation.decisions.templates import beyond_containers, has_probe, listed, takes_all_down
 from rotation.model.catalogue import Origin
+from rotation.model.commands import Problem, Thing, told
 from rotation.model.reasons import WAIVABLE, Code, Reason, reason
 from rotation.model.world import (
     SLOTS,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from rotation.model.record import Request
+    from rotation.model.world import SlotState
 
 
 @dataclass(frozen=True)
@@ -71,14 +73,18 @@ class Unhealthy:
     """A workload whose active Deployment is not ready, and why."""
 
     workload: str
-    deployment: str  # its kind and name
+    slot: Slot
+    serving: Deployment
     why: str
     code: Code
 
+    def text(self, why: str) -> str:
+        at = f"{self.serving.kind} {self.serving.name}"
+        return f"workload {self.workload}: its active {at} is not healthy: {why}"
+
     @property
     def reason(self) -> Reason:
-        text = f"its active {self.deployment} is not healthy: {self.why}"
-        return reason(self.code, f"workload {self.workload}: {text}")
+        return told(self.code, self.text(self.why), _thing(self.serving))
 
 
 # Key Vault announces at 30 days; its clock and ours, and the time of a delivery, may differ.
@@ -108,11 +114,11 @@ def plan(
     problems, waived = apart(_problems(world, active), waive)
     if problems:
         return Refuse(problems, waived)
-    unhealthy = tuple(_unhealthy(world, active))
-    passing = [one for one in unhealthy if one.code not in _effective(waive)]
+    waiting = tuple(unhealthy(world, active))
+    passing = [one for one in waiting if one.code not in _effective(waive)]
     if passing:
         return Wait({one.workload: one.why for one in passing}, passing[0].code)
-    return Rotate(active, waived + tuple(one.reason for one in unhealthy))
+    return Rotate(active, waived + tuple(one.reason for one in waiting))
 
 
 def apart(
@@ -143,26 +149,42 @@ def active_slot(world: Snapshot) -> Slot | None:
     return None
 
 
+def serving(world: Snapshot) -> set[Slot]:
+    """The slots that any traffic goes to, or whose login a Secret in place holds: both where the
+    workloads disagree."""
+    return {
+        slot
+        for workload in world.workloads
+        for slot in SLOTS
+        if slot in workload.selected
+        or any(route.share(slot) for route in workload.productions.values() if route)
+    }
+
+
 def _slots_disagree(world: Snapshot) -> Iterator[Reason]:
     """Why there is no active slot, with what each workload's Service selects."""
-    yield reason(
+    yield told(
         Code.SLOTS_DISAGREE,
         "the workloads do not agree on the active slot; point every production Service's "
         "selector at the slot that is to serve",
+        Thing("credential", world.credential),
     )
     for workload in world.workloads:
-        for code, text in in_place.named(workload):
-            yield reason(code, f"workload {workload.name}: {text}")
-        for name, route in workload.productions.items():
-            if route is None:
-                text = f"workload {workload.name}: its {workload.kind} {name} does not exist"
-                service = workload.kind == "Service"
-                yield reason(Code.SERVICE_MISSING if service else Code.ROUTE_MISSING, text)
-            else:
-                text = f"workload {workload.name}: {workload.kind} {name} {route.goes}"
-                yield reason(Code.SLOTS_DISAGREE, text)
-                for code, why in _unmovable(workload.kind, name, route):
-                    yield reason(code, f"workload {workload.name}: {why}")
+        for problem in chain(in_place.named(workload), _pointing(workload)):
+            yield problem.of(f"workload {workload.name}")
+
+
+def _pointing(workload: WorkloadState) -> Iterator[Problem]:
+    """Where the traffic of a workload goes, or why that is nowhere."""
+    for name, route in workload.productions.items():
+        thing = Thing.at(workload.kind, name, label=workload.names.label)
+        if route is None:
+            service = workload.kind == "Service"
+            code = Code.SERVICE_MISSING if service else Code.ROUTE_MISSING
+            yield Problem(code, f"its {workload.kind} {name} does not exist", thing)
+        else:
+            yield Problem(Code.SLOTS_DISAGREE, f"{workload.kind} {name} {route.goes}", thing)
+            yield from _unmovable(workload.kind, name, route)
 
 
 def _not_due(
@@ -226,9 +248,7 @@ def _problems(world: Snapshot, active: Slot) -> Iterator[Reason]:
     yield from _slot_problems(world, active)
     for workload in world.workloads:
         if workload.in_place is not None:
-            obstacles: tuple[Iterable[tuple[Code, str]], ...] = (
-                in_place.problems(workload, active),
-            )
+            obstacles: tuple[Iterable[Problem], ...] = (in_place.problems(workload, active),)
         elif workload.cron_jobs:
             obstacles = (cron_jobs.problems(workload, active),)
         else:
@@ -238,8 +258,22 @@ def _problems(world: Snapshot, active: Slot) -> Iterator[Reason]:
                 _shared(workload),
                 refusals(workload, world.workloads),
             )
-        for code, text in chain(*obstacles):
-            yield reason(code, f"workload {workload.name}: {text}")
+        for problem in chain(*obstacles):
+            yield problem.of(f"workload {workload.name}")
+
+
+def secret_of(state: SlotState) -> Thing:
+    """A slot's secret, with the version that it has now."""
+    version = state.secret.version if state.secret else ""
+    name = state.secret.secret if state.secret else state.names.secret
+    more = {"vault": state.names.vault, "version": version}
+    return Thing("secret", name, more={key: value for key, value in more.items() if value})
+
+
+def role_of(state: SlotState) -> Thing:
+    """A slot's role, on its server."""
+    name = state.role.name if state.role else state.names.role
+    return Thing("role", name, more=state.names.server)
 
 
 def _slot_problems(world: Snapshot, active: Slot) -> Iterator[Reason]:
@@ -247,90 +281,101 @@ def _slot_problems(world: Snapshot, active: Slot) -> Iterator[Reason]:
     serving = world.slots[active]
     if serving.secret is None:
         text = f"the {active} slot serves and its secret does not exist"
-        yield reason(Code.SECRET_MISSING, text)
+        yield told(Code.SECRET_MISSING, text, secret_of(serving))
     elif not serving.secret.enabled:
-        yield reason(
+        yield told(
             Code.VERSION_DISABLED,
             f"the {active} slot serves and the current version of its secret "
             f"{serving.secret.secret} is disabled; enable it first",
+            secret_of(serving),
         )
     if serving.role is not None and not serving.role.login:
         text = f"the {active} slot serves and its role {serving.role.name} has NOLOGIN"
-        yield reason(Code.ROLE_NOLOGIN, text)
+        yield told(Code.ROLE_NOLOGIN, text, role_of(serving))
     for slot in SLOTS:
         if world.slots[slot].role is None:
             text = f"the {slot} slot's role does not exist in the database; create it first"
-            yield reason(Code.ROLE_MISSING, text)
+            yield told(Code.ROLE_MISSING, text, role_of(world.slots[slot]))
 
 
-def _workload_problems(workload: WorkloadState, active: Slot) -> Iterator[tuple[Code, str]]:
-    """The problems of a workload's Services and Deployments, each a code and a text."""
+def _workload_problems(workload: WorkloadState, active: Slot) -> Iterator[Problem]:
+    """The problems of a workload's Services and Deployments."""
     if workload.preview is None and workload.kind == "Service" and not workload.uncalled:
-        yield Code.SERVICE_MISSING, "its preview Service does not exist"
+        thing = Thing.at("Service", workload.names.preview)
+        yield Problem(Code.SERVICE_MISSING, "its preview Service does not exist", thing)
     for slot in SLOTS:
         if workload.deployments[slot] is None:
             text = f"its {slot} Deployment does not exist"
-            yield _made_otherwise(workload, slot, Code.DEPLOYMENT_MISSING, text)
+            thing = Thing.at("Deployment", workload.names.slots.get(slot, slot))
+            yield _made_otherwise(workload, slot, Problem(Code.DEPLOYMENT_MISSING, text, thing))
     serving, standby = workload.deployments[active], workload.deployments[other(active)]
     if serving is None or standby is None:
         return
+    at_work, aside = _thing(serving), _thing(standby)
     drift = workload.drift
     lone = (set(serving.images) ^ set(standby.images)) - drift.own
     # Images go by the names of containers: what a sync brings under another one gets none.
     if lone & drift.named if drift.policy == "sync" else lone:
-        yield (
-            Code.CONTAINERS_DIFFER,
-            (
-                f"Deployments {serving.name} and {standby.name} do not have the same containers: "
-                f"{_container_names(serving)} and {_container_names(standby)}"
-            ),
+        text = (
+            f"Deployments {serving.name} and {standby.name} do not have the same containers: "
+            f"{_container_names(serving)} and {_container_names(standby)}"
         )
+        yield Problem(Code.CONTAINERS_DIFFER, text, aside)
     paths = beyond_containers(drift.paths)
     if paths and drift.policy == "refuse":
-        yield Code.TEMPLATES_DIFFER, _drifted(serving, standby, paths)
+        yield Problem(Code.TEMPLATES_DIFFER, _drifted(serving, standby, paths), aside)
     if serving.replicas == 0:
         text = f"its active Deployment {serving.name} is scaled to zero"
-        yield _made_otherwise(workload, active, Code.ACTIVE_AT_ZERO, text)
+        yield _made_otherwise(workload, active, Problem(Code.ACTIVE_AT_ZERO, text, at_work))
     if standby.paused:
         text = f"its standby Deployment {standby.name} is paused: it would start no new pods"
-        yield Code.DEPLOYMENT_PAUSED, text
+        yield Problem(Code.DEPLOYMENT_PAUSED, text, aside)
 
 
-def _made_otherwise(workload: WorkloadState, slot: Slot, code: Code, text: str) -> tuple[Code, str]:
-    """A code and a text for a Deployment without pods, with what makes those of the slot instead.
+def _thing(deployment: Deployment) -> Thing:
+    return Thing(deployment.kind, deployment.name, deployment.namespace)
+
+
+def _made_otherwise(workload: WorkloadState, slot: Slot, problem: Problem) -> Problem:
+    """The problem of a Deployment without pods, with what makes those of the slot instead.
 
     A kind that cannot be scaled has a code of its own, which says what to do.
     """
     makers = workload.makers.get(slot, ())
     if not makers:
-        return code, text
-    text = f"{text}; the pods that its Service finds with {slot} are of {named(makers)}"
-    return Code.OTHER_KIND if unscaled(makers) else code, text
+        return problem
+    text = f"{problem.text}; the pods that its Service finds with {slot} are of {named(makers)}"
+    code = Code.OTHER_KIND if unscaled(makers) else problem.code
+    return problem._replace(code=code, text=text)
 
 
-def _called(workload: WorkloadState) -> Iterator[tuple[Code, str]]:
+def _called(workload: WorkloadState) -> Iterator[Problem]:
     """The Services through which clients may call pods that are to end at the swap."""
     for name, route in workload.productions.items() if workload.stops else ():
         if route is not None and not route.headless:
             text = f"its Service {name} is not headless and without ports"
-            yield Code.SERVICE_CALLED, f"{text}: clients may call the pods that end at the swap"
+            text = f"{text}: clients may call the pods that end at the swap"
+            yield Problem(Code.SERVICE_CALLED, text, Thing.at("Service", name))
 
 
-def _shared(workload: WorkloadState) -> Iterator[tuple[Code, str]]:
+def _shared(workload: WorkloadState) -> Iterator[Problem]:
     """Why the weights of the workload's HTTPRoutes cannot be moved, or would have no effect."""
     for slot, route in workload.backends.items():
         if route is None:
-            yield Code.SERVICE_MISSING, f"the {slot} slot's own Service does not exist"
+            thing = Thing.at("Service", workload.names.backends.get(slot, slot))
+            text = f"the {slot} slot's own Service does not exist"
+            yield Problem(Code.SERVICE_MISSING, text, thing)
     for name, route in workload.productions.items():
         if route is not None:
             yield from _unmovable(workload.kind, name, route)
 
 
-def _unmovable(kind: str, name: str, route: Route) -> Iterator[tuple[Code, str]]:
+def _unmovable(kind: str, name: str, route: Route) -> Iterator[Problem]:
+    thing = Thing.at(kind, name)
     for lack in route.lacks:
-        yield Code.ROUTE_BACKENDS, f"{kind} {name}: {lack}"
+        yield Problem(Code.ROUTE_BACKENDS, f"{kind} {name}: {lack}", thing)
     if route.refused:
-        yield Code.ROUTE_REFUSED, f"{kind} {name}: {route.pending}"
+        yield Problem(Code.ROUTE_REFUSED, f"{kind} {name}: {route.pending}", thing)
 
 
 def _drifted(serving: Deployment, standby: Deployment, paths: tuple[str, ...]) -> str:
@@ -343,37 +388,29 @@ def problems(world: Snapshot, active: Slot | None) -> Iterator[Reason]:
     return _slots_disagree(world) if active is None else _problems(world, active)
 
 
-def not_serving(world: Snapshot, active: Slot | None) -> Iterator[Reason]:
-    """The workloads that serve without any ready pod, for which a plan waits."""
-    for one in _unhealthy(world, active) if active else ():
-        if one.code is Code.ACTIVE_DOWN:
-            yield one.reason
-
-
 def doubts(world: Snapshot, active: Slot) -> Iterator[Reason]:
     """What stands in no rotation's way and should be known: of pod templates that differ where the
     owner is told of it only, and of Deployments that give less than they could."""
     for workload in world.workloads:
-        for code, text in _workload_doubts(workload, active):
-            yield reason(code, f"workload {workload.name}: {text}")
+        for doubt in _workload_doubts(workload, active):
+            yield doubt.of(f"workload {workload.name}")
 
 
-def _workload_doubts(workload: WorkloadState, active: Slot) -> Iterator[tuple[Code, str]]:
+def _workload_doubts(workload: WorkloadState, active: Slot) -> Iterator[Problem]:
     serving, standby = workload.deployments[active], workload.deployments[other(active)]
     paths = beyond_containers(workload.drift.paths)
     if serving and standby and paths and workload.drift.policy == "warn":
-        yield Code.TEMPLATES_DIFFER, _drifted(serving, standby, paths)
+        yield Problem(Code.TEMPLATES_DIFFER, _drifted(serving, standby, paths), _thing(standby))
     if serving and serving.paused:
-        yield Code.ACTIVE_PAUSED, f"its active {serving.kind} {serving.name} is paused"
+        text = f"its active {serving.kind} {serving.name} is paused"
+        yield Problem(Code.ACTIVE_PAUSED, text, _thing(serving))
     for slot in SLOTS:
         deployment = workload.deployments[slot]
         if deployment is None or deployment.template is None:
             continue
         if not has_probe(deployment.template.document):
-            yield (
-                Code.NO_PROBE,
-                f"no container of {deployment.kind} {deployment.name} has a readiness probe",
-            )
+            text = f"no container of {deployment.kind} {deployment.name} has a readiness probe"
+            yield Problem(Code.NO_PROBE, text, _thing(deployment))
         reloads = workload.in_place is not None and workload.in_place.then == "reload"
         at_once = 0 if deployment.kind == "Deployment" else 1
         strategy = deployment.template.strategy
@@ -381,11 +418,11 @@ def _workload_doubts(workload: WorkloadState, active: Slot) -> Iterator[tuple[Co
             text = (
                 f"{deployment.kind} {deployment.name} ends all its pods before new ones are ready"
             )
-            yield Code.TAKES_ALL_DOWN, text
+            yield Problem(Code.TAKES_ALL_DOWN, text, _thing(deployment))
 
 
-def _unhealthy(world: Snapshot, active: Slot) -> Iterator[Unhealthy]:
-    """The workloads whose active Deployment is not ready.
+def unhealthy(world: Snapshot, active: Slot) -> Iterator[Unhealthy]:
+    """The workloads whose active Deployment is not ready, for which a plan waits.
 
     A deployment under way, a node being drained: it may be over in a minute.
     """
@@ -395,7 +432,7 @@ def _unhealthy(world: Snapshot, active: Slot) -> Iterator[Unhealthy]:
         if serving and waiting:
             # Without any pod that is ready there is nothing to go back to.
             code = Code.ACTIVE_UNHEALTHY if serving.ready else Code.ACTIVE_DOWN
-            yield Unhealthy(workload.name, f"{serving.kind} {serving.name}", waiting, code)
+            yield Unhealthy(workload.name, active, serving, waiting, code)
 
 
 def _container_names(deployment: Deployment) -> str:

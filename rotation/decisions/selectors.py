@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from itertools import chain
 from typing import TYPE_CHECKING
 
+from rotation.model.commands import Problem, Thing
 from rotation.model.reasons import Code
 from rotation.model.world import SLOTS, other
 
@@ -36,21 +36,22 @@ def _holds(requirement: Requirement, labels: Mapping[str, str]) -> bool:
     raise ValueError(f"the operator {requirement.operator} is none that can be decided")
 
 
-def overlapping(workload: WorkloadState) -> Iterator[str]:
-    """Each Deployment of the workload that selects the other slot's pods, in words."""
+def overlapping(workload: WorkloadState) -> Iterator[Problem]:
+    """Each Deployment of the workload that selects the other slot's pods."""
     for slot in SLOTS:
         own, foreign = workload.deployments[slot], workload.deployments[other(slot)]
         if own is None or foreign is None or own.selector is None or foreign.labels is None:
             continue
         if matches(own.selector, foreign.labels):
-            yield f"Deployment {own.name} selects pods like those of {foreign.name} too"
+            text = f"Deployment {own.name} selects pods like those of {foreign.name} too"
+            thing = Thing(own.kind, own.name, own.namespace)
+            yield Problem(Code.SELECTORS_OVERLAP, text, thing)
 
 
-def astray(workload: WorkloadState, all_of_them: tuple[WorkloadState, ...]) -> Iterator[str]:
-    """Each way in which a Service of the workload selects other pods than a slot's, in words."""
-    further = {f"its Service {name}": route for name, route in workload.further.items()}
-    routes = {"its Service": workload.production, **further, "its preview": workload.preview}
-    for what, route in routes.items():
+def astray(workload: WorkloadState, all_of_them: tuple[WorkloadState, ...]) -> Iterator[Problem]:
+    """Each way in which a Service of the workload selects other pods than a slot's."""
+    for what, at, route in _routes(workload):
+        thing = Thing.at("Service", at)
         if route is None or route.weights is not None:
             continue
         for slot in SLOTS:
@@ -58,26 +59,39 @@ def astray(workload: WorkloadState, all_of_them: tuple[WorkloadState, ...]) -> I
             if own is None:
                 continue
             if not _selects(route, slot, own, otherwise=True):
-                yield f"with {slot}, {what} would select no pod of Deployment {own.name}"
+                text = f"with {slot}, {what} would select no pod of Deployment {own.name}"
+                yield Problem(Code.SERVICE_PODS, text, thing)
             for foreign in _others(own, workload, all_of_them):
                 if _selects(route, slot, foreign, otherwise=False):
-                    yield f"with {slot}, {what} would select the pods of {foreign.name} as well"
+                    text = f"with {slot}, {what} would select the pods of {foreign.name} as well"
+                    yield Problem(Code.SERVICE_PODS, text, thing)
 
 
 def astray_backends(
     workload: WorkloadState, all_of_them: tuple[WorkloadState, ...]
-) -> Iterator[str]:
-    """Each way in which a slot's own Service selects other pods than the slot's, in words."""
+) -> Iterator[Problem]:
+    """Each way in which a slot's own Service selects other pods than the slot's."""
     for slot, route in workload.backends.items():
         own = workload.deployments[slot]
         if route is None or own is None:
             continue
         what = f"the {slot} slot's own Service"
+        thing = Thing.at("Service", workload.names.backends.get(slot, slot))
         if not _finds(route.selects, own, otherwise=True):
-            yield f"{what} selects no pod of Deployment {own.name}"
+            text = f"{what} selects no pod of Deployment {own.name}"
+            yield Problem(Code.SERVICE_PODS, text, thing)
         for foreign in _others(own, workload, all_of_them):
             if _finds(route.selects, foreign, otherwise=False):
-                yield f"{what} selects the pods of {foreign.name} as well"
+                text = f"{what} selects the pods of {foreign.name} as well"
+                yield Problem(Code.SERVICE_PODS, text, thing)
+
+
+def _routes(workload: WorkloadState) -> Iterator[tuple[str, str, Route | None]]:
+    """The Services whose selectors have a slot: in words, by namespace and name, and as seen."""
+    yield "its Service", workload.at, workload.production
+    for name, route in workload.further.items():
+        yield f"its Service {name}", name, route
+    yield "its preview", workload.names.preview, workload.preview
 
 
 def _selects(route: Route, slot: str, deployment: Deployment, *, otherwise: bool) -> bool:
@@ -106,11 +120,8 @@ def _others(
                     yield deployment
 
 
-def refusals(
-    workload: WorkloadState, all_of_them: tuple[WorkloadState, ...]
-) -> Iterator[tuple[Code, str]]:
-    """The problems of a workload's selectors, each a code and a text."""
-    for text in overlapping(workload):
-        yield Code.SELECTORS_OVERLAP, text
-    for text in chain(astray(workload, all_of_them), astray_backends(workload, all_of_them)):
-        yield Code.SERVICE_PODS, text
+def refusals(workload: WorkloadState, all_of_them: tuple[WorkloadState, ...]) -> Iterator[Problem]:
+    """The problems of a workload's selectors."""
+    yield from overlapping(workload)
+    yield from astray(workload, all_of_them)
+    yield from astray_backends(workload, all_of_them)

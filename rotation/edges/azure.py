@@ -18,7 +18,7 @@ from rotation import log
 from rotation import settings as app_settings
 from rotation.clouds import named
 from rotation.edges import threads
-from rotation.model.errors import ConfigurationError, Invalid
+from rotation.model.errors import ConfigurationError, Invalid, Missing
 from rotation.model.reasons import Code
 from rotation.model.targets import SecretTarget
 from rotation.model.world import PLAIN
@@ -27,10 +27,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from rotation import config
+    from rotation.contracts.access import AccessReader
     from rotation.contracts.cron_jobs import CronJobs
     from rotation.contracts.database import Database, Entrance
     from rotation.contracts.jobs import Jobs
     from rotation.contracts.pods import Pods
+    from rotation.contracts.store import Container, Store
     from rotation.contracts.topic import Topic
     from rotation.contracts.traffic import Traffic
     from rotation.contracts.vault import Vault
@@ -57,6 +59,7 @@ class AzureEdges:
         self._databases: dict[str, Database] = {}
         self._apis: dict[str, Api] = {}
         self._topics: dict[str, Topic] = {}
+        self._stores: dict[Container, Store] = {}
         self._read: config.Configuration | None = None
         self.file = self  # the edges that read the file, where these go on with what was kept
         self.kept: config.Configuration | None = None
@@ -221,6 +224,11 @@ class AzureEdges:
 
         return KubernetesJobs(self._api(cluster))
 
+    def access(self, cluster: str) -> AccessReader:
+        from rotation.edges.cluster.access import Access
+
+        return Access(self._api(cluster))
+
     def _api(self, cluster: str) -> Api:
         """The client of a cluster's API server."""
         from rotation.edges.cluster.client import Api
@@ -252,6 +260,23 @@ class AzureEdges:
                 self.identity.forget,
             )
         return self._topics[endpoint]
+
+    def store(self, container: Container) -> Store:
+        at = self.settings.storage
+        if at is None:
+            code = Code.STORAGE_UNSET
+            raise Missing(code, f"the app has no storage account of its own: {code.remedy}")
+        if container not in self._stores:
+            from rotation.edges.store import BlobStore
+
+            self._stores[container] = BlobStore(
+                at,
+                container,
+                self.identity.credential,
+                self.settings.ca_bundle,
+                self.identity.forget,
+            )
+        return self._stores[container]
 
     def fetch(
         self, url: str, timeout: float, manner: Manner = PLAIN, authority: str | None = None

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
 from rotation.model.errors import Conflict, Denied, EdgeError, Invalid, Missing, Unavailable
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from rotation.model.reasons import Code
 
 # https://www.rfc-editor.org/rfc/rfc9110#section-15.5: of the client's errors those that a repeat
@@ -64,3 +67,11 @@ def pause(header: str | None) -> float | None:
     except (ValueError, OverflowError):
         return None
     return min(max(at - time.time(), 0.0), LONGEST_PAUSE)
+
+
+def clock(header: str | None) -> datetime | None:
+    """The time in a Date header, which has whole seconds; None without one, or if it is none."""
+    try:
+        return None if header is None else parsedate_to_datetime(header).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None

@@ -18,11 +18,13 @@ from azure.core.exceptions import (
     HttpResponseError,
     ResourceNotFoundError,
 )
+from azure.core.rest import HttpRequest
 from azure.keyvault.secrets import SecretClient, SecretProperties
 
 from rotation.edges import bounded, http_status
 from rotation.edges.bounded import transport, within
-from rotation.model.errors import Conflict, Denied, EdgeError, Missing, Unavailable
+from rotation.model.errors import Conflict, Denied, EdgeError, Invalid, Missing, Unavailable
+from rotation.model.preconditions import VaultStanding
 from rotation.model.reasons import Code
 from rotation.model.world import SecretVersion
 from rotation.secrecy import Secret
@@ -59,6 +61,13 @@ KNOWN = {
     "ObjectIsBeingDeleted", "ObjectIsBeingRecovered", "ObjectIsDeletedButRecoverable",
     "SecretDisabled", "SecretNotFound", "Throttled", "Unauthorized", "VaultNotFound",
 }  # fmt: skip
+
+
+# Of a 403 those that are about the caller's rights, and not about where the call comes from.
+RIGHTS = {"AccessDenied", "ForbiddenByPolicy", "ForbiddenByRbac"}
+# Without a value, and with a content type longer than the 255 characters that Key Vault takes: a
+# body that can make no version, for two reasons.
+UNACCEPTABLE = {"contentType": "x" * 256, "attributes": {"enabled": False}}
 
 
 # What is final is http_status.FINAL, but for conflicts that end by themselves.
@@ -116,6 +125,29 @@ class KeyVault:
     def value(self, secret: SecretTarget) -> Secret:
         with self._translated("read", secret):
             return Secret(self._client.get_secret(secret.name, secret.version or "").value or "")
+
+    def standing(self, secret: SecretTarget) -> VaultStanding:
+        """Puts what can never be accepted: 403 is about the right to put, and 400 about the body.
+
+        That Key Vault looks at rights first is what its answers suggest, and is documented nowhere:
+        a 400 is no proof of the right, a 403 is one of its absence.
+        """
+        request = HttpRequest("PUT", f"{self.url}/secrets/{secret.name}", json=UNACCEPTABLE)
+        with self._translated("be asked about writing", secret):
+            answer = self._client.send_request(request)
+            clock = http_status.clock(answer.headers.get("Date"))
+            error = HttpResponseError(response=answer)
+            code = _inner_code(error)
+            if answer.status_code == 403 and code in RIGHTS:
+                return VaultStanding(may_set=False, clock=clock)
+            if answer.status_code == 400:
+                return VaultStanding(may_set=True if code == "BadParameter" else None, clock=clock)
+            if answer.status_code == 401:
+                raise ClientAuthenticationError(response=answer)
+            if answer.status_code >= 400:
+                raise error
+        text = f"Key Vault {self.url} took a secret {secret} without a value"
+        raise Invalid(Code.VAULT_ERROR, f"{text}; what answers is no Key Vault")
 
     def put(
         self,

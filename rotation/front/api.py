@@ -13,9 +13,10 @@ import azure.functions as func
 
 from rotation import __version__
 from rotation.decisions.verdict import MOST_NAMES, identity_of
-from rotation.front import approvers, rotations, sites
+from rotation.front import approvers, rotations, samples, sites
 from rotation.front.approvers import POLICY, Decider, entra, keyed
-from rotation.front.credentials import fresh_evidence, look_at_all
+from rotation.front.credentials import fresh_evidence
+from rotation.front.doctor import DryRun, dry_run
 from rotation.front.hub import TaskHub
 from rotation.front.planned import planned_edges, standing
 from rotation.front.principals import Principal, signed_in
@@ -106,17 +107,7 @@ def blueprint(edges: Readers) -> df.Blueprint:
         record = await existing(TaskHub(client), req.route_params["id"])
         return await decision(edges, TaskHub(client), record, document, caller)
 
-    @routes.function_name("list_credentials")
-    @routes.route("credentials", methods=["GET"])
-    @routes.durable_client_input("client")
-    @answering
-    async def list_credentials(
-        req: func.HttpRequest, client: df.DurableOrchestrationClient
-    ) -> func.HttpResponse:
-        _caller(edges, req)
-        names = sorted(edges.configuration.credentials)
-        seen = await look_at_all(edges, TaskHub(client), names)
-        return answer({"credentials": [wire.value_of(one) for one in seen]})
+    _credentials(routes, edges)
 
     @routes.function_name("health")
     @routes.route("health", methods=["GET"])
@@ -142,12 +133,52 @@ def blueprint(edges: Readers) -> df.Blueprint:
     return routes
 
 
+def _credentials(routes: df.Blueprint, edges: Readers) -> None:
+    """Adds the functions that tell how credentials are."""
+
+    @routes.function_name("list_credentials")
+    @routes.route("credentials", methods=["GET"])
+    @routes.durable_client_input("client")
+    @answering
+    async def list_credentials(
+        req: func.HttpRequest, client: df.DurableOrchestrationClient
+    ) -> func.HttpResponse:
+        _caller(edges, req)
+        names, fresh = sorted(edges.configuration.credentials), _fresh(req)
+        seen = await samples.listed(edges, TaskHub(client), names, fresh=fresh)
+        return answer({"credentials": [wire.value_of(one) for one in seen]})
+
+    @routes.function_name("get_credential")
+    @routes.route("credentials/{name}", methods=["GET"])
+    @routes.durable_client_input("client")
+    @answering
+    async def get_credential(
+        req: func.HttpRequest, client: df.DurableOrchestrationClient
+    ) -> func.HttpResponse:
+        _caller(edges, req)
+        name, fresh = req.route_params["name"], _fresh(req)
+        if name not in edges.configuration.credentials:
+            detail = f"there is no credential {name!r}"
+            raise Problem(404, Code.UNKNOWN_CREDENTIAL, detail)
+        seen = await samples.one(edges, TaskHub(client), name, fresh=fresh)
+        return answer(wire.value_of(seen))
+
+
 @cache
 def description() -> JsonObject:
     """The OpenAPI 3.1 document of these routes and of the pages."""
     text = Path(__file__).with_name("openapi.json").read_text(encoding="utf-8")
     document: JsonObject = json.loads(text)
     return document
+
+
+def _fresh(req: func.HttpRequest) -> bool:
+    """Whether a fresh look is asked for. Raises `Problem`."""
+    given: str = req.params.get("fresh", "false")
+    if given not in {"true", "false"}:
+        detail = "'fresh' must be true or false"
+        raise Problem(400, Code.BAD_REQUEST, detail, field="fresh")
+    return given == "true"
 
 
 def _links(edges: Readers, rotation: str) -> dict[str, str]:
@@ -225,8 +256,11 @@ async def start(
     document: JsonObject,
     caller: Principal | None = None,
 ) -> func.HttpResponse:
-    """Starts a rotation, and answers with its id and links. Raises `Problem`."""
-    only(document, "credential", "reason", "by", "waive")
+    """Starts a rotation, and answers with its id and links; of a dry run, with what it would do.
+
+    Raises `Problem`.
+    """
+    only(document, "credential", "reason", "by", "waive", "dryRun")
     name = text(document, "credential", required=True)
     if name not in edges.configuration.credentials:
         detail = f"there is no credential {name!r}"
@@ -245,10 +279,11 @@ async def start(
         signed_in=who.signed_in,
         waive=waive,
     )
+    if _dry(document):
+        return answer(wire.value_of(await _dry_run(edges, client, request)))
     match await rotations.start(client, request):
         case rotations.Busy(rotation):
-            message = f"credential {name} has rotation {rotation} under way"
-            raise Problem(409, Code.BUSY, message, rotation=rotation)
+            raise _busy(name, rotation)
         case rotations.Started(rotation) | rotations.Known(rotation):
             paths = _links(edges, rotation)
             return answer(
@@ -256,6 +291,29 @@ async def start(
                 202,
                 Location=paths["status"],
             )
+
+
+def _busy(credential: str, rotation: str) -> Problem:
+    message = f"credential {credential} has rotation {rotation} under way"
+    return Problem(409, Code.BUSY, message, rotation=rotation)
+
+
+def _dry(document: JsonObject) -> bool:
+    """Whether nothing is to be started. Raises `Problem`."""
+    given = document.get("dryRun", False)
+    if not isinstance(given, bool):
+        raise Problem(400, Code.BAD_REQUEST, "'dryRun' must be true or false", field="dryRun")
+    return given
+
+
+async def _dry_run(
+    edges: Readers, client: df.DurableOrchestrationClient, request: Request
+) -> DryRun:
+    """What the rotation would do that is asked for. Raises `Problem` as its start would."""
+    running = await rotations.current(client, request.credential)
+    if running is not None:
+        raise _busy(request.credential, running)
+    return await dry_run(edges, request)
 
 
 def _waived(approval: Approval, document: JsonObject, caller: Principal | None) -> list[str]:

@@ -6,46 +6,41 @@ import asyncio
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from msgspec import Struct, field
 
-from rotation.decisions.plan import active_slot, not_serving
-from rotation.decisions.plan import doubts as plan_doubts
-from rotation.decisions.plan import problems as plan_problems
-from rotation.front import rotations
+from rotation.decisions.plan import serving
 from rotation.front.problems import Problem
 from rotation.model import wire
-from rotation.model.errors import RotationError, Unavailable
-from rotation.model.reasons import Code, Reason
+from rotation.model.errors import Unavailable
+from rotation.model.findings import Finding
+from rotation.model.reasons import Code
 from rotation.model.wire import Moment
 from rotation.model.world import SLOTS, Slot, SlotState
-from rotation.steps import wayback
-from rotation.steps.planning import obstacles, proved_by_sessions, snapshot
+from rotation.steps import wayback, world
 from rotation.steps.proving import collect
-from rotation.steps.wayback import WayBack
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from azure.durable_functions import DurableOrchestrationClient
 
     from rotation.config import Credential
     from rotation.contracts.edges import Readers
     from rotation.model.record import Evidence, ShownRecord
     from rotation.model.world import Snapshot
+    from rotation.steps.wayback import WayBack
 
 # Seconds: whoever asks is told before the platform gives up on the request. The look goes on, and
 # who asks again shares it.
 EVIDENCE_TIMEOUT = 25.0
 RETRY_AFTER = 10.0  # seconds
-AT_ONCE = 8  # credentials that are looked at at the same time
 
 
 class SeenSlot(Struct, frozen=True, kw_only=True, rename="camel"):
-    """A slot's role and the current version of its secret; None for what is not there."""
+    """A slot's role and the current version of its secret; None for what is not there. `serves`:
+    traffic of some workload goes there."""
 
+    serves: bool
     role: str | None
     login: bool | None
     secret: str | None
@@ -55,99 +50,39 @@ class SeenSlot(Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class SeenCredential(Struct, frozen=True, kw_only=True, rename="camel"):
-    """What a credential looks like now.
+    """What a credential looked like at a time, and whether a rotation would have gone well.
 
-    `active` is None when the workloads disagree, `rotation` the one that is under way.
-
-    `problem` says why it cannot be looked at, or else all that a rotation would be refused for, or
-    what serves without a ready pod; `reason` is the first of it with its code and remedy. While
-    one is under way, workloads between two slots are none. There are no `slots` where it cannot be
-    looked at. `doubts` stand in no rotation's way.
+    `active` is None when the workloads disagree, `rotation` the one that is under way. There are no
+    `slots` where not all could be looked at: `findings` say why. While a rotation is under way,
+    workloads between two slots are none.
     """
 
     credential: str
+    at: Moment
     active: Slot | None
     rotation: str | None
     slots: dict[Slot, SeenSlot] = field(default_factory=dict)
-    problem: str | None = None
-    reason: Reason | None = None
-    doubts: list[Reason] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
 
 
-async def look_at_all(
-    edges: Readers, client: DurableOrchestrationClient, names: list[str]
-) -> list[SeenCredential]:
-    """What each of the credentials looks like now.
-
-    Each is looked at in a thread of its own, a few at a time: their servers are not ours.
-    """
-    free = asyncio.Semaphore(AT_ONCE)
-
-    async def one_of_them(name: str) -> SeenCredential:
-        async with free:
-            return await look(edges, client, name)
-
-    return list(await asyncio.gather(*(one_of_them(name) for name in names)))
-
-
-async def look(edges: Readers, client: DurableOrchestrationClient, name: str) -> SeenCredential:
-    """What one credential looks like now."""
-    running = await rotations.current(client, name)
-    configured = edges.configuration.credential(name)
-    try:
-        world = await asyncio.to_thread(snapshot, edges, name, configured)
-    except RotationError as error:
-        return SeenCredential(
-            credential=name,
-            active=None,
-            rotation=running,
-            problem=error.message,
-            reason=error.reason,
-        )
-    active = active_slot(world)
-    way = await asyncio.to_thread(_way_back, edges, configured, world, active)
-    moving = active is None and running is not None
-    problems = [*(() if moving else plan_problems(world, active)), *way.problems]
-    problems = problems or list(not_serving(world, active))  # of which those may be the cause
+def look(edges: Readers, name: str, rotation: str | None) -> SeenCredential:
+    """What one credential looks like now; `rotation` is the one that is under way."""
+    at = wire.moment(edges.now())
+    found = world.show(edges, name, edges.configuration.credential(name), WAYS.prove)
+    moving = found.seen is not None and found.active is None and rotation is not None
     return SeenCredential(
         credential=name,
-        active=active,
-        rotation=running,
-        slots={slot: _slot(world.slots[slot]) for slot in SLOTS},
-        problem="; ".join(problem.text for problem in problems) or None,
-        reason=next(iter(problems), None),
-        doubts=[
-            *way.doubts,
-            *proved_by_sessions(configured),
-            *(plan_doubts(world, active) if active else ()),
-        ],
+        at=at,
+        active=found.active,
+        rotation=rotation,
+        slots=_slots(found.seen) if found.seen else {},
+        findings=[] if moving else list(found.findings),
     )
-
-
-def _way_back(
-    edges: Readers, configured: Credential, world: Snapshot, active: Slot | None
-) -> WayBack:
-    """The way back to the active slot, and what else leads to its pods. What the edges raise
-    becomes its problem."""
-    if active is None:
-        return WayBack()
-    state = world.slots[active]
-    version = state.secret.version if state.secret else None
-    key = (id(edges), world.credential, active, version, state.role)
-
-    def look() -> WayBack:
-        way = wayback.look(edges, configured, active, state)
-        return replace(way, problems=(*way.problems, *obstacles(edges, configured)))
-
-    try:
-        return WAYS.kept(key, edges, look)
-    except RotationError as error:
-        return WayBack((error.reason,))
 
 
 class Ways:
     """Keeps what was found of ways back for `fresh` seconds: each look logs in, and a server may
-    shut out who is refused too often."""
+    shut out who is refused too often. What raises is looked at again."""
 
     def __init__(self, fresh: float = 30.0, clock: Callable[[], float] = time.monotonic) -> None:
         self._fresh = fresh
@@ -156,15 +91,19 @@ class Ways:
         self._known: dict[object, tuple[float, Readers, WayBack]] = {}
         self._lock = threading.Lock()
 
-    def kept(self, key: object, edges: Readers, look: Callable[[], WayBack]) -> WayBack:
+    def prove(
+        self, edges: Readers, credential: Credential, slot: Slot, state: SlotState
+    ) -> WayBack:
         """What was found lately, or else what a new look finds. Raises what that does."""
+        version = state.secret.version if state.secret else None
+        key = (id(edges), credential.vault, credential.slots[slot].secret, version, state.role)
         with self._lock:
             now = self._clock()
             self._known = {k: v for k, v in self._known.items() if now - v[0] < self._fresh}
             known = self._known.get(key)
         if known is not None:
             return known[2]
-        way = look()
+        way = wayback.look(edges, credential, slot, state)
         with self._lock:
             self._known[key] = now, edges, way
         return way
@@ -173,9 +112,15 @@ class Ways:
 WAYS = Ways()
 
 
-def _slot(state: SlotState) -> SeenSlot:
+def _slots(seen: Snapshot) -> dict[Slot, SeenSlot]:
+    serves = serving(seen)
+    return {slot: _slot(seen.slots[slot], serves=slot in serves) for slot in SLOTS}
+
+
+def _slot(state: SlotState, *, serves: bool) -> SeenSlot:
     role, secret = state.role, state.secret
     return SeenSlot(
+        serves=serves,
         role=role.name if role else None,
         login=role.login if role else None,
         secret=secret.secret if secret else None,

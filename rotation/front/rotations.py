@@ -11,7 +11,7 @@ import hashlib
 import re
 import secrets
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, timedelta
 from typing import TYPE_CHECKING, Any
 
 from azure.durable_functions import OrchestrationRuntimeStatus as Status
@@ -123,13 +123,42 @@ async def current(client: Client, credential: str) -> str | None:
     It is the credential's name where the request cannot be read: whatever runs there keeps others
     out.
     """
-    status = await client.get_status(credential, show_input=True)
+    return _under_way(await client.get_status(credential, show_input=True), credential)
+
+
+def _under_way(status: Any, credential: str) -> str | None:
+    """The rotation of a credential's orchestration, as `current` has it."""
     if not status or status.runtime_status not in RUNNING:
         return None
     try:
         return wire.read(Request, status.input_).rotation
     except (ValueError, RecursionError):
         return credential
+
+
+@dataclass(frozen=True)
+class Lately:
+    """What a credential's rotations did last: the one that is under way, and when any of them last
+    went on; None where there was none that is known."""
+
+    rotation: str | None
+    changed: datetime | None
+
+
+async def lately(client: Client, credential: str) -> Lately:
+    """What the credential's rotations did last. Raises `Unavailable`."""
+    status = await client.get_status(credential, show_input=True)
+    if not status:
+        return Lately(None, None)
+    rotation = _under_way(status, credential)
+    # What has begun says of its own how it goes on.
+    own = await client.get_status(rotation) if rotation and ID.fullmatch(rotation) else None
+    times = [one.last_updated_time for one in (status, own) if one and one.last_updated_time]
+    return Lately(rotation, max(map(_utc, times), default=None))
+
+
+def _utc(moment: datetime) -> datetime:
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 async def find(client: Client, rotation: str) -> ShownRecord | None:

@@ -1,4 +1,5 @@
-"""Starts rotations on Key Vault's events, and in a daily sweep for those that got lost.
+"""Starts rotations on Key Vault's events, and in a daily sweep for those that got lost; samples
+what would stand in their way.
 
 The triggers only start orchestrations: Event Grid waits 30 seconds and delivers at least once.
 """
@@ -17,7 +18,7 @@ import azure.functions as func
 
 from rotation import log
 from rotation.decisions.plan import EVENT_SLACK, not_soon
-from rotation.front import expiry, rotations
+from rotation.front import expiry, rotations, samples
 from rotation.front.hub import TaskHub
 from rotation.model.catalogue import Origin
 from rotation.model.errors import RotationError, Unavailable
@@ -125,6 +126,15 @@ def blueprint(edges: Readers) -> df.Blueprint:
         client: df.DurableOrchestrationClient,
     ) -> None:
         await sweep_all(edges, TaskHub(client))
+
+    @triggers.function_name("sample")
+    @triggers.timer_trigger("timer", "%ROTATION_SAMPLE_SCHEDULE%")
+    @triggers.durable_client_input("client")
+    async def sample(
+        timer: func.TimerRequest,  # noqa: ARG001 - the binding's name
+        client: df.DurableOrchestrationClient,
+    ) -> None:
+        await samples.sample_all(edges, TaskHub(client))
 
     return triggers
 

@@ -508,6 +508,123 @@ class Code(StrEnum):
         "scale it up",
         NEVER,
     )
+    RIGHT_MISSING = (
+        "right-missing",
+        Area.WORLD,
+        (
+            "the API server says that the app may not do something that a rotation does: the Role "
+            "or its binding is missing in the namespace, or names other objects"
+        ),
+        (
+            "apply infra/kubernetes/rbac.yaml in the namespace, with the names of the workload's "
+            "objects: [onboarding.md](onboarding.md), step 6"
+        ),
+        NEVER,
+    )
+    ROLE_NOT_OURS = (
+        "role-not-administered",
+        Area.WORLD,
+        (
+            "the login that rotates may not alter a slot's role: it lacks CREATEROLE, or, from "
+            "PostgreSQL 16 on, ADMIN over the role"
+        ),
+        (
+            "run infra/database/rotator.sql, and rotator-slot.sql for each slot: "
+            "[onboarding.md](onboarding.md), step 3"
+        ),
+        NEVER,
+    )
+    SERVER_RIGHT = (
+        "server-right-missing",
+        Area.WORLD,
+        (
+            "the login that rotates may not end the slots' sessions (`pg_signal_backend`), or does "
+            "not see all of them (`pg_read_all_stats`)"
+        ),
+        "run infra/database/rotator.sql: [onboarding.md](onboarding.md), step 3",
+        NEVER,
+    )
+    SERVER_MD5 = (
+        "server-makes-md5",
+        Area.WORLD,
+        (
+            "the server makes an MD5 hash of a password that it is given in clear text; rotations "
+            "send it SCRAM verifiers, and whoever sets a slot's password by hand may not"
+        ),
+        "set `password_encryption` to scram-sha-256",
+        NEVER,
+    )
+    QUOTA_SHORT = (
+        "quota-too-small",
+        Area.WORLD,
+        (
+            "a ResourceQuota of the namespace has no room for the standby's pods beside the active "
+            "ones; a rotation would be taken back before traffic moves"
+        ),
+        "both slots run side by side: raise the quota, or end what else uses it",
+        NEVER,
+    )
+    CONNECTIONS_SHORT = (
+        "connections-too-few",
+        Area.WORLD,
+        (
+            "the server, the database or the role has too few connections left for the standby's "
+            "pods beside the active ones; a rotation would be taken back before traffic moves"
+        ),
+        (
+            "both slots run side by side: raise `max_connections` or the limit in the text, make "
+            "the workloads' pools smaller, or end what else is connected"
+        ),
+        NEVER,
+    )
+    NO_EVENT = (
+        "active-without-expiry",
+        Area.WORLD,
+        (
+            "the version that serves has no expiry date: Key Vault announces nothing, and the "
+            "sweep leaves it out; it is rotated only when somebody asks"
+        ),
+        "give it an expiry date",
+        NEVER,
+    )
+    EXPIRED = (
+        "active-expired",
+        Area.WORLD,
+        (
+            "the version that serves has expired: it can still be read, and applications that look "
+            "at its date may refuse it"
+        ),
+        "rotate it now",
+        NEVER,
+    )
+    GUARD_MISSING = (
+        "guard-missing",
+        Area.WORLD,
+        (
+            "a policy of infra/kubernetes/guard.yaml is not in the cluster, not bound, or does not "
+            "concern the namespace: nothing holds others back from a slot's Services, or the app "
+            "from other changes"
+        ),
+        "apply infra/kubernetes/guard.yaml, and label the namespace: [deploy.md](deploy.md)",
+        NEVER,
+    )
+    CLOCK_DIFFERS = (
+        "clock-differs",
+        Area.WORLD,
+        (
+            "another system's time is more than a minute from the app's: expiry dates, tokens and "
+            "waits are off by as much"
+        ),
+        "synchronise the clock that is wrong: of a managed service it is hardly that one",
+        NEVER,
+    )
+    NOT_KNOWN = (
+        "not-known",
+        Area.WORLD,
+        "something could not be found out without trying it; the text says what and why",
+        "nothing; what is optional can be granted: [operations.md](operations.md#doctor)",
+        NEVER,
+    )
     CRON_JOB_MISSING = (
         "cron-job-missing",
         Area.WORLD,
@@ -1765,6 +1882,77 @@ class Code(StrEnum):
         NEVER,
     )
 
+    STORAGE_UNSET = (
+        "storage-not-set",
+        Area.SERVERS,
+        (
+            "the app knows no storage account of its own: finished rotations are known for as long "
+            "as the task hub keeps them"
+        ),
+        (
+            "set ROTATION_STORAGE to the blob endpoint of an account, or "
+            "AzureWebJobsStorage__blobServiceUri as the Functions host has it"
+        ),
+        NEVER,
+    )
+    STORAGE_DENIED = (
+        "storage-denied",
+        Area.SERVERS,
+        (
+            "the app's storage account refuses: a grant is missing, or its condition leaves a "
+            "container out"
+        ),
+        (
+            "grant the app's identity Storage Blob Data Owner on the account, with the containers "
+            "in the condition: `infra/modules/grants.bicep`"
+        ),
+        NEVER,
+    )
+    STORAGE_FIREWALL = (
+        "storage-firewall",
+        Area.SERVERS,
+        (
+            "the storage account's firewall does not know the address that the app comes from; no "
+            "grant is missing"
+        ),
+        (
+            "allow the app's subnet in the account's network rules, or give the account a private "
+            "endpoint"
+        ),
+        NEVER,
+    )
+    STORAGE_TOKEN = (
+        "storage-token-refused",
+        Area.SERVERS,
+        (
+            "the storage account does not accept the app's token or key: it is of another tenant, "
+            "or the key was rotated"
+        ),
+        "correct ROTATION_STORAGE, or the AzureWebJobsStorage settings",
+        NEVER,
+    )
+    STORAGE_MISSING = (
+        "storage-missing",
+        Area.SERVERS,
+        "there is no such storage account, or its container is being deleted",
+        "check ROTATION_STORAGE, or the AzureWebJobsStorage settings",
+        NEVER,
+    )
+    STORAGE_UNAVAILABLE = (
+        "storage-unavailable",
+        Area.SERVERS,
+        "the app's storage account did not answer",
+        "rotations go on without it, and the next sweep keeps what is not kept yet",
+        NEVER,
+    )
+    STORAGE_ERROR = (
+        "storage-error",
+        Area.SERVERS,
+        "the storage account did not accept the request; its status and code follow",
+        "look the code up in Blob Storage's list of error codes",
+        NEVER,
+    )
+
     CUT_OFF = (
         "cut-off",
         Area.APP,
@@ -1930,16 +2118,19 @@ class Code(StrEnum):
     )
 
 
-class Reason(Struct, frozen=True):
+class Reason(Struct, frozen=True, omit_defaults=True):
     """Why something failed or was not done.
 
     `text` says so for people, with the non-secret value, and `remedy` what to do about it.
-    `code` is a `Code`, or a text that another release had.
+    `code` is a `Code`, or a text that another release had. Where it is about one object, `object`
+    is its kind and name, and `command` mends it if one does: see `commands`.
     """
 
     code: str
     text: str
     remedy: str = ""
+    object: str = ""
+    command: str = ""
 
 
 CODES = {str(code): code for code in Code}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
 
@@ -92,7 +93,7 @@ class CronJobTarget(Namespaced):
     def patch(self, field: str, value: str) -> str:
         """The command that sets a field of it, whose value is JSON."""
         body = f'{{"spec": {{"{field}": {value}}}}}'
-        at = f"--namespace {self.namespace} cronjob/{self.name}"
+        at = f"--namespace {shlex.join([self.namespace, f'cronjob/{self.name}'])}"
         return f"kubectl patch {at} --type merge --patch '{body}'"
 
 

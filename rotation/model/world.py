@@ -493,6 +493,17 @@ class InPlaceState:
 
 
 @dataclass(frozen=True)
+class WorkloadNames:
+    """How the file calls a workload's objects, by namespace and name: its preview Service, and each
+    slot's Deployment or CronJob and own Service. `label` is a selector's that has the slot."""
+
+    preview: str = ""
+    slots: dict[Slot, str] = field(default_factory=dict)
+    backends: dict[Slot, str] = field(default_factory=dict)
+    label: str = "slot"
+
+
+@dataclass(frozen=True)
 class WorkloadState:
     """A workload's Services and Deployments; None for one that does not exist.
 
@@ -500,6 +511,7 @@ class WorkloadState:
     those that move with it, by theirs, and `cluster` is where all of them are. `uncalled`: it has
     no preview Service; `stops`: the pods of the slot that is replaced end at the swap. With `kind`
     HTTPRoute those are what `at` and `further` name, and `backends` the slots' own Services.
+    `names` is how the file calls them all, whether or not they are there.
     """
 
     name: str
@@ -519,6 +531,7 @@ class WorkloadState:
     cron_jobs: dict[Slot, CronJob | None] = field(default_factory=dict)
     kind: str = "Service"
     backends: dict[Slot, Route | None] = field(default_factory=dict)
+    names: WorkloadNames = field(default_factory=WorkloadNames)
 
     @property
     def productions(self) -> dict[str, Route | None]:
@@ -537,11 +550,24 @@ class WorkloadState:
 
 
 @dataclass(frozen=True)
+class LoginNames:
+    """How the file calls a slot's role and secret, and where they are: `vault` is its URL, `server`
+    the host, port and database by the options of `psql`."""
+
+    role: str = ""
+    secret: str = ""
+    vault: str = ""
+    server: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class SlotState:
-    """A slot's role and secret; None for one that does not exist."""
+    """A slot's role and secret; None for one that does not exist. `names` is how the file calls
+    them."""
 
     role: Role | None
     secret: SecretVersion | None  # the current version
+    names: LoginNames = field(default_factory=LoginNames)
 
 
 @dataclass(frozen=True)

@@ -13,17 +13,19 @@ from typing import TYPE_CHECKING, Literal, assert_never
 import azure.durable_functions as df
 import azure.functions as func
 
-from rotation.front import rotations, sites
+from rotation.front import rotations, samples, sites
 from rotation.front.approvers import POLICY, keyed
-from rotation.front.credentials import fresh_evidence, look_at_all
+from rotation.front.credentials import fresh_evidence
+from rotation.front.doctor import dry_run
 from rotation.front.hub import TaskHub
 from rotation.front.planned import standing
 from rotation.front.problems import TITLES, Problem, guarded, text
 from rotation.links import SignedLinks
 from rotation.model import wire
+from rotation.model.catalogue import Origin
 from rotation.model.errors import RotationError
 from rotation.model.reasons import Code
-from rotation.model.record import no_evidence
+from rotation.model.record import Request, no_evidence
 from rotation.pages import forms, rendering, timeline, views, wording
 from rotation.pages.visitors import Visitor, addressee, page_auth_level, visitor
 
@@ -56,9 +58,17 @@ def blueprint(edges: Readers) -> df.Blueprint:
         req: func.HttpRequest, client: df.DurableOrchestrationClient
     ) -> func.HttpResponse:
         live = LIVE in req.headers
-        return await overview(
-            edges, TaskHub(client), visitor(edges, req), _page_number(req), live=live
-        )
+        return await overview(edges, TaskHub(client), visitor(edges, req), _look(req), live=live)
+
+    @pages.function_name("credential_page")
+    @pages.route("pages/credentials/{name}", methods=["GET"], auth_level=level)
+    @pages.durable_client_input("client")
+    @showing
+    async def credential_page(
+        req: func.HttpRequest, client: df.DurableOrchestrationClient
+    ) -> func.HttpResponse:
+        who = visitor(edges, req)
+        return await examine(edges, TaskHub(client), who, req.route_params["name"])
 
     @pages.function_name("rotation_page")
     @pages.route("pages/rotations/{id}", methods=["GET", "POST"], auth_level=level)
@@ -114,11 +124,27 @@ def _page_number(req: func.HttpRequest) -> int:
     return int(given)
 
 
+@dataclass(frozen=True)
+class Look:
+    """A look at the overview: the number of its page, and whether credentials are looked at anew.
+
+    It changes nothing, so that a link may ask for it.
+    """
+
+    number: int
+    fresh: bool
+
+
+def _look(req: func.HttpRequest) -> Look:
+    """The look that is asked for. Raises `Problem`."""
+    return Look(_page_number(req), req.params.get("fresh") == "true")
+
+
 async def overview(
     edges: Readers,
     client: df.DurableOrchestrationClient,
     who: Visitor,
-    number: int,
+    look: Look,
     *,
     live: bool = False,
 ) -> func.HttpResponse:
@@ -127,7 +153,7 @@ async def overview(
     A live look asks no vault, database or cluster: the page is fetched anew when the phase says
     that rotations began, ended, or wait.
     """
-    now = edges.now()
+    now, number = edges.now(), look.number
     names = sorted(edges.configuration.credentials)
     last = max(1, -(-len(names) // PAGE_SIZE))
     if number > last:
@@ -135,7 +161,7 @@ async def overview(
         raise Problem(404, Code.UNKNOWN_PAGE, detail)
     shown = names[(number - 1) * PAGE_SIZE : number * PAGE_SIZE]
     records = await rotations.listing(client, now - rotations.RETENTION, now + rotations.RETENTION)
-    seen = [] if live else await look_at_all(edges, client, shown)
+    seen = [] if live else await samples.listed(edges, client, shown, fresh=look.fresh)
     running = {record.credential: record for record in records if record.outcome is None}
     needing = views.needing(records)
     return rendering.page(
@@ -145,14 +171,53 @@ async def overview(
         set_cookie=who.set_cookie,
         visitor=who,
         credentials=[(credential, views.slots(credential, now)) for credential in seen],
+        ages=views.ages(seen, now),
         running=running,
         needing=needing,
         phase=" ".join(sorted(record.rotation for record in [*running.values(), *needing])),
         recent=[record for record in records if views.where(record) != "nowhere"][:RECENT],
         headline=views.headline,
+        standing=views.standing,
+        severities=views.SEVERITIES,
         number=number,
         last=last,
         total=len(names),
+    )
+
+
+# -- one credential
+
+
+async def examine(
+    edges: Readers, client: df.DurableOrchestrationClient, who: Visitor, name: str
+) -> func.HttpResponse:
+    """The page of a credential: every precondition of a rotation, tried now. Raises `Problem`."""
+    if name not in edges.configuration.credentials:
+        detail = f"there is no credential {name!r}"
+        raise Problem(404, Code.UNKNOWN_CREDENTIAL, detail)
+    running = await rotations.current(client, name)
+    dry = None
+    if running is None:
+        request = Request(
+            rotation=rotations.manual_id(name, edges.now()),
+            credential=name,
+            origin=Origin.MANUAL,
+            requested_by=who.subject,
+            reason="",
+        )
+        dry = await dry_run(edges, request)
+    return rendering.page(
+        "credential.html",
+        200,
+        edges.now(),
+        set_cookie=who.set_cookie,
+        visitor=who,
+        name=name,
+        rotation=running,
+        dry=dry,
+        headline=views.examined(dry) if dry else views.under_way(),
+        lists=[("What was found", dry.findings), ("Not known", dry.unknown)] if dry else [],
+        severities=views.SEVERITIES,
     )
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 from rotation.front.rotations import waits
 from rotation.model.catalogue import ending, on_deadline_words, stage_words
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from rotation.front.credentials import SeenCredential
+    from rotation.front.doctor import DryRun
     from rotation.model.catalogue import Listed, OnDeadline, Outcome, Tone
+    from rotation.model.findings import Severity
     from rotation.model.record import Evidence, KnownBy, Record, SessionCount, ShownRecord
     from rotation.model.wire import Moment
     from rotation.model.world import Slot
@@ -235,12 +237,75 @@ def where(record: Record) -> Listed:
 
 
 @dataclass(frozen=True)
+class Chip:
+    """A few words and their tone."""
+
+    tone: Tone
+    title: str
+
+
+# What a finding means for a rotation.
+SEVERITIES: dict[Severity, Chip] = {
+    "refuses": Chip("bad", "refuses"),
+    "waits": Chip("ask", "waits"),
+    "aborts": Chip("bad", "would be taken back"),
+    "waived": Chip("calm", "waived"),
+    "tells": Chip("calm", "to know"),
+}
+
+
+def ages(credentials: Iterable[SeenCredential], now: datetime) -> dict[str, str]:
+    """How long ago each of the credentials was looked at, in words."""
+    return {one.credential: f"{span(now - instant(one.at))} ago" for one in credentials}
+
+
+def standing(credential: SeenCredential) -> Chip:
+    """How a credential without a rotation stands, by what was found."""
+    severities = {finding.severity for finding in credential.findings}
+    if not credential.slots:
+        return Chip("bad", "cannot be looked at")
+    if credential.active is None:
+        serving = sum(slot.serves for slot in credential.slots.values())
+        return Chip("bad", "both slots serve" if serving == len(SLOTS) else "no slot serves all")
+    if "refuses" in severities:
+        return Chip("bad", "a rotation would be refused")
+    if "waits" in severities:
+        return Chip("ask", "a rotation would wait")
+    return Chip("calm", "at rest")
+
+
+def examined(dry: DryRun) -> Headline:
+    """The headline of a dry run."""
+    match dry.would:
+        case "rotate":
+            text = f"It would move from {dry.active} to {dry.standby}, and ask before it retires."
+            return Headline("good", "It would rotate now", text)
+        case "skip":
+            return Headline("calm", "Nothing would be done", "It is not due, or was done already.")
+        case "refuse":
+            return Headline("bad", "A rotation would be refused", "Mend what refuses it.")
+        case "wait":
+            text = "It goes on by itself once what is below has passed."
+            return Headline("ask", "A rotation would wait", text)
+        case "abort":
+            text = "It would begin, and be taken back before traffic moves."
+            return Headline("bad", "A rotation would not succeed", text)
+        case _:
+            assert_never(dry.would)
+
+
+def under_way() -> Headline:
+    """The headline of a credential that is being rotated: nothing is tried meanwhile."""
+    return Headline("busy", "A rotation is under way", "Its page shows how far it is.")
+
+
+@dataclass(frozen=True)
 class ShownSlot:
     """A slot in the overview; `expiry` only where its secret has a version."""
 
     slot: Slot
     role: str | None
-    active: bool
+    serves: bool
     enabled: bool | None
     version: str | None
     expiry: Expiry | None
@@ -252,7 +317,7 @@ def slots(credential: SeenCredential, now: datetime) -> list[ShownSlot]:
         ShownSlot(
             slot=slot,
             role=seen.role,
-            active=slot == credential.active,
+            serves=seen.serves,
             enabled=seen.enabled,
             version=seen.version,
             expiry=expiry(seen.expires, now) if seen.version else None,

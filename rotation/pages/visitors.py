@@ -52,6 +52,10 @@ class Visitor:
         own = self.address or f"{PAGES}/rotations/{quote(rotation, safe='')}"
         return f"{own}?{urlencode(self.query)}" if self.query else own
 
+    def credential_path(self, credential: str) -> str:
+        """The path of a credential's page, without what lets this visitor in."""
+        return f"{PAGES}/credentials/{quote(credential, safe='')}"
+
 
 def page_auth_level(edges: Readers) -> func.AuthLevel:
     """Whether the host asks for a function key before it shows a page.

@@ -24,7 +24,15 @@ from rotation.decisions.templates import MOST, beyond_containers, listed
 from rotation.model.activities import Moved, Watched
 from rotation.model.errors import Conflict, Unavailable
 from rotation.model.reasons import Code
-from rotation.model.world import SLOTS, CronJob, Drift, Route, WorkloadState, other
+from rotation.model.world import (
+    SLOTS,
+    CronJob,
+    Drift,
+    Route,
+    WorkloadNames,
+    WorkloadState,
+    other,
+)
 from rotation.steps.drift import drift, own_containers
 from rotation.steps.login import verify
 
@@ -278,6 +286,7 @@ def state(edges: Readers, credential: Credential, workload: Workload) -> Workloa
         uncalled=True,
         makers=_beside(edges, workload, production),
         cron_jobs=found,
+        names=WorkloadNames(slots={slot: str(workload.cron_job(slot)) for slot in SLOTS}),
     )
 
 

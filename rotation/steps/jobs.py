@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from rotation.decisions.jobs import SLACK, name_of, problem, run_of, unfit, waits
 from rotation.model import wire
 from rotation.model.activities import Watched
+from rotation.model.commands import Thing, told
 from rotation.model.errors import Conflict, Invalid, Missing
 from rotation.model.reasons import Code, reason
 from rotation.model.record import JobRun, TestResult
@@ -109,7 +110,9 @@ def problems(edges: Readers, credential: Credential) -> Iterator[Reason]:
             for slot in SLOTS:
                 against = list(_unfit(edges, workload, test, slot, routing))
                 for code, text in against:
-                    yield reason(code, f"workload {workload.name}: {text}")
+                    name = _cron_job(test, slot)
+                    thing = Thing("CronJob", name, workload.namespace)
+                    yield told(code, f"workload {workload.name}: {text}", thing)
                 if not against:
                     _attempt(edges, credential, workload, test, slot)
 

@@ -11,8 +11,9 @@ from rotation.decisions.proof import missing_sessions, wrong_login
 from rotation.decisions.sessions import Origin, counted, networks
 from rotation.decisions.templates import MOST
 from rotation.model import wire
+from rotation.model.commands import Thing, told
 from rotation.model.errors import Denied, EdgeError, Invalid, Unavailable
-from rotation.model.reasons import Code, Reason, reason
+from rotation.model.reasons import Code, Reason
 from rotation.model.record import Evidence, SessionCount, TestResult
 from rotation.model.words import few
 from rotation.model.world import SLOTS, other
@@ -95,7 +96,7 @@ def problems(edges: Readers, credential: Credential) -> Iterator[Reason]:
                 edges.trusts(test.certificate_authority)
             except Invalid as error:
                 text = f"workload {workload.name}: test {title(test)}: {error.message}"
-                yield reason(error.code, text)
+                yield told(error.code, text, Thing("workload", workload.name))
 
 
 def in_use(edges: Readers, credential: Credential) -> Iterator[Reason]:
@@ -109,7 +110,9 @@ def in_use(edges: Readers, credential: Credential) -> Iterator[Reason]:
         clients = using(edges, credential, workload, slot, role)
         if clients:
             text = f"workload {workload.name}: role {role}, which would get another password, has"
-            yield reason(Code.LOGIN_IN_USE, f"{text} sessions from {clients}")
+            at = workload.deployment(slot)
+            thing = Thing(at.kind, at.name, at.namespace)
+            yield told(Code.LOGIN_IN_USE, f"{text} sessions from {clients}", thing)
 
 
 def using(edges: Readers, credential: Credential, workload: Workload, slot: Slot, role: str) -> str:

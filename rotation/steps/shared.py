@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rotation.decisions.rollout import named
+from rotation.model.commands import Thing, told
 from rotation.model.errors import Conflict, Unavailable
-from rotation.model.reasons import Code, reason
+from rotation.model.reasons import Code
 from rotation.model.targets import RouteTarget
 from rotation.model.words import few
 from rotation.model.world import other
@@ -91,4 +92,5 @@ def problems(edges: Readers, workload: Workload) -> Iterator[Reason]:
     found = others(edges, workload)
     if found:
         text = f"workload {workload.name}: requests go to its slots' own Services by HTTPRoute"
-        yield reason(Code.OTHER_ROUTE, f"{text} {few(found)}, which the file does not name")
+        thing = Thing("HTTPRoute", few(found), workload.namespace)
+        yield told(Code.OTHER_ROUTE, f"{text} {few(found)}, which the file does not name", thing)

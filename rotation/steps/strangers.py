@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rotation.decisions import ownership, reaching
+from rotation.model.commands import Problem, Thing
 from rotation.model.errors import Conflict
-from rotation.model.reasons import Code, reason
+from rotation.model.reasons import Code
 from rotation.model.words import few
 from rotation.model.world import SLOTS
 from rotation.steps import shared
@@ -46,8 +47,8 @@ def problems(edges: Readers, credential: Credential) -> Iterator[Reason]:
         if not reaching.behind(seen[at], _own(workload)) <= known:
             yield from _of_another_kind(edges, workload)
         for code, names in reaching.named(strangers):
-            text = f"workload {workload.name}: pods of a slot are found by {names}, which"
-            yield reason(code, f"{text} the file does not name")
+            text = f"pods of a slot are found by {names}, which the file does not name"
+            yield _problem(workload, code, text, strangers)
         yield from shared.problems(edges, workload)
 
 
@@ -66,6 +67,16 @@ def refuse(edges: Readers, workload: Workload, slot: Slot) -> None:
         raise Conflict(code, f"{text} the file does not name: what may serve is not scaled down")
 
 
+def _problem(workload: Workload, code: Code, text: str, strangers: set[Stranger]) -> Reason:
+    kind = "Service" if code is Code.OTHER_SERVICE else "EndpointSlice"
+    found = few(sorted(one.name for one in strangers if one.kind == kind))
+    return Problem(code, text, Thing(kind, found, workload.namespace)).of(_whose(workload))
+
+
+def _whose(workload: Workload) -> str:
+    return f"workload {workload.name}"
+
+
 def _routing(edges: Readers, workload: Workload) -> Routing:
     """All that leads traffic to pods of the workload's namespace."""
     return edges.traffic(workload.cluster).routing(workload.namespace)
@@ -81,9 +92,10 @@ def _of_another_kind(edges: Readers, workload: Workload) -> Iterator[Reason]:
         makers = edges.pods(workload.cluster).makers(workload.namespace, selector)
         foreign = ownership.unscaled(makers)
         if foreign:
-            text = f"workload {workload.name}: its Service finds pods with {slot} that are of"
+            text = f"its Service finds pods with {slot} that are of {ownership.named(foreign)}"
             beside = f"besides those of Deployment {workload.deployments[slot]}"
-            yield reason(Code.OTHER_KIND, f"{text} {ownership.named(foreign)}, {beside}")
+            thing = Thing.at(workload.production.kind, str(workload.production))
+            yield Problem(Code.OTHER_KIND, f"{text}, {beside}", thing).of(_whose(workload))
 
 
 def _own(workload: Workload) -> set[str]:

@@ -9,10 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from rotation.decisions import parity
+from rotation.decisions.plan import role_of, secret_of
 from rotation.formats import changed, read
+from rotation.model.commands import command, told
 from rotation.model.errors import Denied, Invalid
-from rotation.model.reasons import Code, Reason, reason
+from rotation.model.reasons import Code, Reason
 from rotation.model.targets import SecretTarget
 from rotation.model.world import other
 from rotation.secrecy import new_password
@@ -47,46 +51,52 @@ def look(edges: Readers, credential: Credential, slot: Slot, state: SlotState) -
     current, role = state.secret, state.role
     if current is None or not current.enabled or role is None or not role.login:
         return WayBack()  # the plan has a refusal for each of these
-    secret = SecretTarget(current.secret, current.version)
+    secret, thing = SecretTarget(current.secret, current.version), secret_of(state)
     value = edges.vault(credential.vault).value(secret)
     try:
         held = read(credential.shape, value, str(secret))
         changed(credential.shape, value, (role.name, new_password()), str(secret))
     except Invalid as error:
         code = Code.LIVE_UNREADABLE if error.code is Code.FORMAT else error.code
-        return WayBack((reason(code, f"the {slot} slot serves, and {error.message}"),))
-    named = tuple(_named(credential, slot, secret, held))
+        text = f"the {slot} slot serves, and {error.message}"
+        return WayBack((told(code, text, thing),))
+    named = tuple(told(*each, thing) for each in _named(credential, slot, secret, held))
     if any(problem.code in {Code.LIVE_ROLE, Code.LIVE_UNREADABLE} for problem in named):
         return WayBack(named)
-    refused = tuple(_logins(edges, credential, role, current, held))
+    refused = tuple(_logins(edges, credential, state, current, held))
     if refused:
         return WayBack((*named, *refused))
-    weaker, told = _compared(edges, credential, slot, held.password)
-    return WayBack((*named, *weaker), (*_doubts(slot, secret, held), *told))
+    weaker, known = _compared(edges, credential, slot, state, held.password)
+    doubts = (told(*each, thing) for each in _doubts(slot, secret, held))
+    return WayBack((*named, *weaker), (*doubts, *known))
 
 
 def _compared(
-    edges: Readers, credential: Credential, slot: Slot, password: Secret
+    edges: Readers, credential: Credential, slot: Slot, state: SlotState, password: Secret
 ) -> tuple[tuple[Reason, ...], tuple[Reason, ...]]:
     """What forbids to move from the slot's role to the other one, and what is only to be told."""
     role, standby = credential.slots[slot].role, credential.slots[other(slot)].role
+    server = state.names.server
     try:
         found = edges.database(credential).differences(role, password, standby)
     except (Denied, Invalid) as error:
-        return (), (reason(Code.ROLES_NOT_COMPARED, error.message),)
-    return parity.problems(standby, role, found), parity.doubts(standby, role, found)
+        thing = parity.compared(having=role, lacking=standby, server=server)
+        return (), (told(Code.ROLES_NOT_COMPARED, error.message, thing),)
+    problems = parity.problems(standby, role, found, server)
+    return problems, parity.doubts(standby, role, found, server)
 
 
 def _named(
     credential: Credential, slot: Slot, secret: SecretTarget, held: Held
-) -> Iterator[Reason]:
-    """What a value names that is not what the file has. It is never quoted: see `Held`."""
+) -> Iterator[tuple[Code, str]]:
+    """What a value names that is not what the file has, each a code and a text. It is never quoted:
+    see `Held`."""
     role, database = credential.slots[slot].role, credential.database
     begins = f"the {slot} slot serves, and its secret {secret} names"
     if credential.format != "password" and held.role is None:
-        yield reason(Code.LIVE_UNREADABLE, f"{begins} no role: it must name {role}")
+        yield Code.LIVE_UNREADABLE, f"{begins} no role: it must name {role}"
     elif held.role not in {None, role}:
-        yield reason(Code.LIVE_ROLE, f"{begins} another role than {role}")
+        yield Code.LIVE_ROLE, f"{begins} another role than {role}"
     at = ((database.host, database.port), database.serves_at, *database.reads_from)
     known = {(host.lower().rstrip("."), port) for host, port in at}
     named = {
@@ -94,18 +104,21 @@ def _named(
     }
     if not named <= known:
         shown = " or ".join(sorted(f"{host}:{port}" for host, port in known))
-        yield reason(Code.LIVE_HOST, f"{begins} another host or port than {shown}")
+        yield Code.LIVE_HOST, f"{begins} another host or port than {shown}"
     if held.database not in {None, database.name}:
-        yield reason(Code.LIVE_DATABASE, f"{begins} another database than {database.name}")
+        yield Code.LIVE_DATABASE, f"{begins} another database than {database.name}"
 
 
 def _logins(
-    edges: Readers, credential: Credential, role: Role, current: SecretVersion, held: Held
+    edges: Readers, credential: Credential, state: SlotState, current: SecretVersion, held: Held
 ) -> Iterator[Reason]:
     """Why the server, or a replica, does not let the role in with what the secret holds.
 
     A replica must also answer the login that rotates: it is asked when the slot is retired.
     """
+    role, thing = state.role, role_of(state)
+    if role is None:
+        return
     for replica in edges.replicas(credential):
         replica.roles([role.name])
     for server in (edges.database(credential), *edges.replicas(credential)):
@@ -115,7 +128,8 @@ def _logins(
             code = CAUSES.get(error.code, Code.LIVE_LOGIN)
             text = f"secret {current.secret}/{current.version} gives no login: {error.message}"
             cure = f"; {error.code}: {error.code.remedy}" if code is Code.LIVE_LOGIN else ""
-            yield reason(code, text + cure + _expired(role, edges.now()))
+            why = told(code, text + cure + _expired(role, edges.now()), thing)
+            yield replace(why, command=why.command or command(error.code, thing))
 
 
 def _expired(role: Role, now: datetime) -> str:
@@ -124,10 +138,10 @@ def _expired(role: Role, now: datetime) -> str:
     return f"; its VALID UNTIL, {role.valid_until:%F %T}, has passed"
 
 
-def _doubts(slot: Slot, secret: SecretTarget, held: Held) -> Iterator[Reason]:
+def _doubts(slot: Slot, secret: SecretTarget, held: Held) -> Iterator[tuple[Code, str]]:
     if held.newline:
         text = (
             f"secret {secret} of the {slot} slot, which serves, ends in a line break; it is taken "
             "to be no part of the value, and new versions have none"
         )
-        yield reason(Code.SECRET_NEWLINE, text)
+        yield Code.SECRET_NEWLINE, text

@@ -10,7 +10,6 @@ from rotation.model import activities, wire
 from rotation.model.activities import Notice, Part, PartEnded, Reference, Retry
 from rotation.model.catalogue import Progress, Stage, StepName
 from rotation.model.errors import Failure, StepFailed
-from rotation.model.reasons import Reason
 from rotation.model.record import Evidence, Request, StepRecord, new_record
 from rotation.model.world import Slot, other
 from rotation.story.retrying import Steps, call, wait
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
         WorkloadTimes,
     )
     from rotation.model.catalogue import Announcement
+    from rotation.model.reasons import Reason
     from rotation.model.wire import Moment
     from rotation.story.workload import Orchestrator
 
@@ -252,4 +252,4 @@ class Run:
 
 
 def _of_workload(workload: str, why: Reason) -> Reason:
-    return Reason(why.code, f"workload {workload}: {why.text}", why.remedy)
+    return msgspec.structs.replace(why, text=f"workload {workload}: {why.text}")

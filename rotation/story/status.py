@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 V = TypeVar("V")
 
 LIMIT = 8000  # characters of JSON, all of it ASCII
-# Tried in this order: how long a text may be, how many of the last steps, and of the reasons and
-# waivers each, are shown.
-TIGHTER = ((1000, 50, 20), (300, 50, 10), (110, 50, 2), (110, 8, 1), (110, 4, 1))
+# Tried in this order: how long a text may be, how many of the last steps, and of the reasons,
+# waivers and doubts each, are shown.
+TIGHTER = ((1000, 50, 20), (300, 50, 10), (110, 50, 2), (110, 8, 1), (110, 4, 1), (110, 2, 1))
 
 
 def truncated_status(status: JsonObject) -> JsonObject:
@@ -33,7 +33,7 @@ def truncated_status(status: JsonObject) -> JsonObject:
         if len(json.dumps(shown)) <= LIMIT:
             break
         kept = {"steps": status["steps"][-steps:], "reasons": status["reasons"][:reasons]}
-        kept |= {key: status[key][:reasons] for key in ("changed", "releases", "waivers")}
+        kept |= {key: status[key][:reasons] for key in ("changed", "releases", "waivers", "doubts")}
         shown = _cut({**status, **kept}, longest)
     return shown
 

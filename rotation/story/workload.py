@@ -127,7 +127,7 @@ def workload(part: Callable[[Task], Steps[None]]) -> Orchestrator:
         except StepFailed as failure:
             # By the time that a person reads it, which activity it was is known nowhere else.
             reasons = [
-                Reason(why.code, f"{failure.step}: {why.text}", why.remedy)
+                msgspec.structs.replace(why, text=f"{failure.step}: {why.text}")
                 for why in failure.reasons
             ]
             return wire.value_of(PartEnded(reasons, task.releases))

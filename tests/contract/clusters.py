@@ -20,6 +20,7 @@ import pytest
 from local.cluster.client import apply, connect
 from local.process import Component, wait_until
 from rotation.config import Cluster
+from rotation.edges.cluster.access import Access
 from rotation.edges.cluster.client import Api
 from rotation.edges.cluster.deployments import Deployments
 from rotation.edges.cluster.patches import VERSION
@@ -155,10 +156,11 @@ def asked(api: Any, method: str, path: str, body: object = None) -> tuple[int, d
 
 @dataclass(frozen=True)
 class Edge:
-    """Both edges of one cluster."""
+    """The edges of one cluster."""
 
     traffic: Services
     pods: Deployments
+    access: Access
 
 
 def edge_of(
@@ -167,7 +169,7 @@ def edge_of(
     refused: Callable[[], None] = lambda: None,
 ) -> Edge:
     api = Api("contract", settings, authenticate, refused)
-    return Edge(Services(api), Deployments(api))
+    return Edge(Services(api), Deployments(api), Access(api))
 
 
 @pytest.fixture

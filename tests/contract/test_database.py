@@ -326,6 +326,74 @@ def test_roles_shows_an_expiry_date(place: Place) -> None:
 
 
 @everywhere
+def test_standing_says_what_may_be_done_with_each_role_that_exists(place: Place) -> None:
+    database, password = place.database(), new_password()
+    database.activate(place.green, password)
+    with place.open(place.green, password):
+        found = database.standing([place.blue, place.green, place.nobody])
+    assert set(found.roles) == {place.blue, place.green}
+    assert all(role.alterable and role.connects for role in found.roles.values())
+    assert {name: role.sessions for name, role in found.roles.items()} == {
+        place.blue: 0,
+        place.green: 1,
+    }
+    assert (found.creates, found.ends, found.sees) == (True, True, True)
+    assert 0 < found.free < found.most
+    assert (found.database_free, found.hashes) == (None, "scram-sha-256")
+
+
+def test_standing_tells_the_time_there(world: World) -> None:
+    clock = world.edge().standing([world.blue]).clock
+    assert abs(clock - datetime.now(UTC)) < timedelta(seconds=60)
+
+
+def test_standing_sees_a_role_that_is_not_ours(world: World, stranger: str) -> None:
+    found = world.edge().standing([world.blue, stranger]).roles
+    assert (found[world.blue].alterable, found[stranger].alterable) == (True, False)
+
+
+def test_standing_sees_what_was_taken_away(world: World) -> None:
+    edge, server = world.edge(), world.server
+    with psycopg.connect(server.admin) as connection:
+        newer = connection.info.server_version >= ADMIN_OPTION
+    if newer:
+        server.execute("REVOKE ADMIN OPTION FOR {} FROM {}", world.green, world.rotator)
+        found = edge.standing([world.blue, world.green]).roles
+        assert (found[world.blue].alterable, found[world.green].alterable) == (True, False)
+    server.execute("REVOKE pg_signal_backend, pg_read_all_stats FROM {}", world.rotator)
+    found_all = edge.standing([world.blue])
+    assert (found_all.ends, found_all.sees) == (False, False)
+    server.execute("ALTER ROLE {} NOCREATEROLE", world.rotator)
+    found_all = edge.standing([world.blue])
+    assert (found_all.creates, found_all.roles[world.blue].alterable) == (False, False)
+
+
+def test_standing_sees_who_may_not_connect_and_every_limit(world: World) -> None:
+    server = world.server
+    server.execute("ALTER ROLE {} CONNECTION LIMIT 7", world.green)
+    server.execute("REVOKE CONNECT ON DATABASE {} FROM PUBLIC", server.orders)
+    server.execute("GRANT CONNECT ON DATABASE {} TO {}", server.orders, world.blue)
+    server.execute("ALTER DATABASE {} CONNECTION LIMIT 9", server.orders)
+    try:
+        found = world.edge().standing([world.blue, world.green])
+    finally:
+        server.execute("ALTER DATABASE {} CONNECTION LIMIT -1", server.orders)
+        server.execute("REVOKE CONNECT ON DATABASE {} FROM {}", server.orders, world.blue)
+        server.execute("GRANT CONNECT ON DATABASE {} TO PUBLIC", server.orders)
+    assert {name: (role.connects, role.limit) for name, role in found.roles.items()} == {
+        world.blue: (True, None),
+        world.green: (False, 7),
+    }
+    assert found.database_free == 9
+
+
+@everywhere
+def test_standing_of_no_role_at_all(place: Place) -> None:
+    with pytest.raises(Missing):
+        place.database().standing([place.nobody])
+
+
+@everywhere
 def test_activate_lets_the_role_log_in(place: Place) -> None:
     database, password = place.database(), new_password()
     database.activate(place.green, password)

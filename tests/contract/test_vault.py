@@ -500,6 +500,55 @@ def test_an_identity_without_the_right(
     assert reader.value(SecretTarget(name, version)).reveal()
 
 
+def test_what_it_says_of_writing_changes_nothing(vault: Vault, name: str) -> None:
+    version = put(vault, name)
+    standing = vault.standing(SecretTarget(name))
+    assert standing.may_set is True
+    assert standing.clock is not None
+    assert [found.version for found in vault.versions(SecretTarget(name))] == [version]
+
+
+def test_the_time_there(key_vault: KeyVault, name: str) -> None:
+    clock = key_vault.standing(SecretTarget(name)).clock
+    assert clock is not None
+    assert abs(clock - datetime.now(UTC)) < timedelta(seconds=30)
+
+
+def test_it_says_so_of_a_secret_that_is_not_there(vault: Vault, name: str) -> None:
+    assert vault.standing(SecretTarget(name)).may_set is True
+    assert vault.versions(SecretTarget(name)) == []
+
+
+def test_a_right_to_write_that_is_missing_is_told(
+    place: Place, state: Path, name: str, admin: Admin
+) -> None:
+    put(place.edge(), name)
+    reader = place.edge(credential=Tokens(state, READER))
+    assert reader.standing(SecretTarget(name)).may_set is False
+
+
+@pytest.mark.parametrize(
+    ("order", "code"),
+    [
+        ({"status": 403, "cause": "ForbiddenByFirewall"}, Code.VAULT_FIREWALL),
+        ({"status": 401}, Code.VAULT_TOKEN),
+        ({"status": 503}, Code.VAULT_UNAVAILABLE),
+    ],
+)
+def test_what_is_not_about_rights_is_no_word_on_them(
+    key_vault: KeyVault, name: str, admin: Admin, order: dict[str, Any], code: Code
+) -> None:
+    admin.fault(match={"method": "PUT"}, times=5, **order)
+    with pytest.raises(EdgeError) as caught:
+        key_vault.standing(SecretTarget(name))
+    assert caught.value.code is code
+
+
+def test_another_400_is_no_word_on_rights(key_vault: KeyVault, name: str, admin: Admin) -> None:
+    admin.fault(match={"method": "PUT"}, times=5, status=400)
+    assert key_vault.standing(SecretTarget(name)).may_set is None
+
+
 class Failing:
     """A credential that cannot sign in; its text quotes what it should not."""
 

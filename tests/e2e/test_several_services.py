@@ -124,9 +124,12 @@ def test_a_service_that_nobody_named_is_refused_by_name(several: Stack) -> None:
         record = ended(several, started(several))
         assert (record["outcome"], codes(record)) == ("refused", {"other-service"})
         assert f"Service {NOBODYS}, which the file does not name" in record["outcomeReason"]
-        (seen,) = several.client.api("GET", "/credentials").json["credentials"]
-        assert NOBODYS in seen["problem"]
-        assert seen["reason"]["code"] == "other-service"
+        (seen,) = several.client.api("GET", "/credentials?fresh=true").json["credentials"]
+        (finding,) = (one for one in seen["findings"] if one["severity"] == "refuses")
+        assert (finding["code"], finding["object"]) == (
+            "other-service",
+            f"Service orders/{NOBODYS}",
+        )
     finally:
         deleted(several, NOBODYS)
 

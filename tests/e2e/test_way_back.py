@@ -56,8 +56,8 @@ def live_secret(stack: Stack, slot: Slot, ending: str) -> Iterator[None]:
 
 
 def problem(stack: Stack) -> Any:
-    (seen,) = stack.client.api("GET", "/credentials").json["credentials"]
-    return seen["problem"] and seen["reason"]["code"]
+    (seen,) = stack.client.api("GET", "/credentials?fresh=true").json["credentials"]
+    return next((one["code"] for one in seen["findings"] if one["severity"] == "refuses"), None)
 
 
 @pytest.mark.guarantee(1, 7)

@@ -107,6 +107,7 @@ def calls(edge: PostgreSQL, password: Secret) -> dict[str, Callable[[], bool]]:
 
     return {
         "roles": lambda: set(edge.roles(["orders_blue", "orders_green"])) == BOTH,
+        "standing": lambda: set(edge.standing(["orders_blue", "orders_green"]).roles) == BOTH,
         "activate": did(edge.activate, "orders_green", password),
         "login": did(edge.login, "orders_green", password),
         "differences": lambda: edge.differences("orders_green", password, "orders_blue") == ALIKE,

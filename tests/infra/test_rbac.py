@@ -38,6 +38,9 @@ UNNAMED = {
 }
 
 
+REVIEWS = {"selfsubjectaccessreviews"}
+
+
 class Use(NamedTuple):
     """One thing that is asked for or granted. `name` is empty where none is given."""
 
@@ -73,7 +76,13 @@ def audit_log(stack: Stack) -> Path:
 def requests_of_the_app(stack: Stack, since: int) -> list[dict[str, Any]]:
     lines = audit_log(stack).read_text(encoding="utf-8")[since:].splitlines()
     events = [json.loads(line) for line in lines]
-    return [event for event in events if event["user"]["username"] == APP.principal_id]
+    return by_roles([event for event in events if event["user"]["username"] == APP.principal_id])
+
+
+def by_roles(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Those of the requests that a Role has to allow. What it may do, anybody may ask about
+    themselves, by the default role `system:basic-user`; nothing is stored."""
+    return [event for event in events if event["objectRef"]["resource"] not in REVIEWS]
 
 
 def used(event: dict[str, Any]) -> Use:

@@ -92,7 +92,7 @@ def test_the_stand_in_is_believed_in_nothing_that_is_not_so(
     api.close()
 
 
-PARTS = ("access", "asking", "pods", "traffic")
+PARTS = ("access", "asking", "pods", "preconditions", "traffic")
 CLUSTER = [f"tests/contract/test_cluster_{part}.py" for part in PARTS]
 REAL_ALONE = ("-k", "not memory")
 

@@ -11,7 +11,7 @@ from local import world
 from local.stack import APP, Options, Stack
 from tests.conftest import QUICK
 from tests.e2e.troubles import refused, rotate_through
-from tests.infra.test_rbac import documented, granted, rotate, used, verbs
+from tests.infra.test_rbac import by_roles, documented, granted, rotate, used, verbs
 from tests.kubernetes.conftest import BINARIES, needs_binaries
 from tests.kubernetes.control import ADMIN, ControlPlane, kubelet
 
@@ -102,7 +102,7 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealStack]:
 def test_three_rotations_use_every_right_and_are_refused_nothing(real: RealStack) -> None:
     outcomes = [rotate(real, decision) for decision in ("approve", "reject", "approve")]
     assert outcomes == ["completed", "rolled-back", "completed"]
-    asked = [e for e in real.plane.events() if e["user"]["username"] == APP.principal_id]
+    asked = by_roles([e for e in real.plane.events() if e["user"]["username"] == APP.principal_id])
     decisions = {event["annotations"]["authorization.k8s.io/decision"] for event in asked}
     assert decisions == {"allow"}
     denied = [e for e in asked if any("validation_failure" in key for key in e["annotations"])]

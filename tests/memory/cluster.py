@@ -4,12 +4,14 @@ once, Services whose routes settle a moment after their selector."""
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from rotation.decisions import ownership, selectors
 from rotation.model import world
+from rotation.model.errors import Denied
+from rotation.model.reasons import Code
 from rotation.model.targets import RouteTarget
 from rotation.model.world import (
     SLOTS,
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from datetime import datetime
 
+    from rotation.model.preconditions import Limit, Right
     from rotation.model.targets import DeploymentTarget, TrafficTarget
     from tests.memory.clock import Agenda, Clock
 
@@ -220,6 +223,28 @@ class SecretState:
     revision: int = 1
 
 
+@dataclass
+class AccessModel:
+    """What a cluster lets the app do: everything but `missing`, of which an empty name stands for
+    all of them. `looks` are namespaces and policies that it may look at besides; its clock is
+    `ahead`."""
+
+    missing: set[Right] = field(default_factory=set)
+    looks: set[str] = field(default_factory=set)
+    limits: dict[str, list[Limit]] = field(default_factory=dict)  # by namespace
+    labels: dict[str, dict[str, str]] = field(default_factory=dict)
+    policies: set[str] = field(default_factory=set)
+    ahead: timedelta = timedelta()
+
+    def lacks(self, right: Right) -> bool:
+        return bool({right, replace(right, name="")} & self.missing)
+
+    def look(self, what: str) -> None:
+        """Raises `Denied` for what the app may not look at."""
+        if what not in self.looks:
+            raise Denied(Code.CLUSTER_DENIED, f"{what} could not be looked at")
+
+
 class ClusterModel:
     """A cluster; `accepts` and `full` ask the database: a pod that cannot log in is not ready."""
 
@@ -245,6 +270,7 @@ class ClusterModel:
         self.slices: dict[str, list[SliceSeen]] = {}  # of others, by namespace
         self.made: dict[str, list[tuple[dict[str, str], Maker]]] = {}  # pods of others' kinds
         self.jobs = JobsModel(clock, agenda)
+        self.access = AccessModel()
         self.full_until: datetime | None = None  # the quota of pods
         self.cordoned: set[str] = set()  # nodes
         # Hears of a Deployment that a drain leaves without a ready pod.

@@ -34,6 +34,9 @@ class DatabaseModel:
 
     `lacking`: what a role has not, and others have.
 
+    `foreign` are roles that the login that rotates may not alter, `barred` those that may not
+    connect to the application's database.
+
     `answers`: what queries of tests find in the first column of their first row, by statement; an
     error that they get, or None for no row. Others find what is expected of them.
 
@@ -50,6 +53,8 @@ class DatabaseModel:
     most: int | None = None
     used: Callable[[], int] = lambda: 0
     lacking: dict[str, tuple[Difference, ...]] = field(default_factory=dict)
+    foreign: set[str] = field(default_factory=set)
+    barred: set[str] = field(default_factory=set)
     answers: dict[str, Exception | str | int | bool | None] = field(default_factory=dict)
     _log: list[tuple[datetime, Roles]] = field(default_factory=list)
 

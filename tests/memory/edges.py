@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import copy
 import json
+from collections import Counter
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import unquote
 
 from rotation.contracts.pods import Exchanged
 from rotation.model.errors import Conflict, Denied, Invalid, Missing, Unavailable
+from rotation.model.preconditions import RoleStanding, ServerStanding, VaultStanding
 from rotation.model.reasons import Code
 from rotation.model.targets import RouteTarget
 from rotation.model.world import (
@@ -32,6 +34,7 @@ from tests.memory.clock import START, Agenda, Clock
 from tests.memory.cluster import HttpRouteState
 from tests.memory.database import accepts
 from tests.memory.jobs import MemoryJobs
+from tests.memory.store import MemoryStore, StoreModel
 from tests.memory.world import World
 
 if TYPE_CHECKING:
@@ -40,6 +43,8 @@ if TYPE_CHECKING:
     from typing import Literal
 
     from rotation.config import Configuration, Credential
+    from rotation.contracts.store import Container
+    from rotation.model.preconditions import Limit, Right
     from rotation.model.targets import (
         CronJobTarget,
         DeploymentTarget,
@@ -72,6 +77,7 @@ if TYPE_CHECKING:
     from tests.memory.database import Roles
 
 T = TypeVar("T")
+PLENTY = 1000  # connections of a server without a limit
 
 
 class WorldEdges:
@@ -121,6 +127,9 @@ class WorldEdges:
         model = self.world.clusters[self._named(cluster)].jobs
         return MemoryJobs(model, self._calls, self.clock)
 
+    def access(self, cluster: str) -> MemoryAccess:
+        return MemoryAccess(self.world, self._calls, self.clock, self._named(cluster))
+
     def _named(self, cluster: str) -> str:
         """The world's name for a cluster: what the configuration calls so may be another one now.
 
@@ -135,6 +144,12 @@ class WorldEdges:
 
     def topic(self, endpoint: str) -> MemoryTopic:  # noqa: ARG002 - there is one
         return MemoryTopic(self.world, self._calls)
+
+    def store(self, container: Container) -> MemoryStore:
+        if self.world.stores is None:
+            raise Missing(Code.STORAGE_UNSET, "the app has no storage account of its own")
+        model = self.world.stores.setdefault(container, StoreModel())
+        return MemoryStore(model, self._calls, container)
 
     def fetch(
         self, url: str, timeout: float, manner: Manner = PLAIN, authority: str | None = None
@@ -215,6 +230,12 @@ class MemoryVault:
 
         return self._calls.read("vault", f"value {secret}", effect)
 
+    def standing(self, secret: SecretTarget) -> VaultStanding:
+        def effect(_: float) -> VaultStanding:
+            return VaultStanding(self._model.may_set, self._clock.now + self._model.ahead)
+
+        return self._calls.read("vault", f"standing {secret}", effect)
+
     def put(
         self,
         secret: SecretTarget,
@@ -292,11 +313,36 @@ class MemoryReplica:
         what = f"terminate {role}{self._verb}"
         return self._calls.write("database", what, effect, _change(self._world, role, "destroys"))
 
+    def standing(self, roles: list[str]) -> ServerStanding:
+        def effect(_: float) -> ServerStanding:
+            self._connect()
+            model, counts = self._model, Counter(one.role for one in self._all())
+            most = PLENTY if model.most is None else model.most
+            found = {
+                name: RoleStanding(
+                    alterable=name not in model.foreign,
+                    connects=name not in model.barred,
+                    limit=None,
+                    sessions=counts[name],
+                )
+                for name in roles
+                if name in self._roles
+            }
+            if not found:
+                raise _no_role(" and ".join(roles))
+            free, now = most - len(self._all()), model.clock.now
+            return ServerStanding(found, True, True, True, most, free, None, "scram-sha-256", now)
+
+        return self._calls.read("database", f"standing {' '.join(roles)}{self._verb}", effect)
+
     def sessions(self, roles: list[str]) -> list[Session]:
         def effect(_: float) -> list[Session]:
-            return [session for session in self._model.readers if session.role in roles]
+            return [session for session in self._all() if session.role in roles]
 
         return self._calls.read("database", f"sessions {' '.join(roles)}{self._verb}", effect)
+
+    def _all(self) -> list[Session]:
+        return self._model.readers
 
     def login(self, role: str, password: Secret) -> None:
         what = f"login {role}{self._verb}"
@@ -404,23 +450,20 @@ class MemoryDatabase(MemoryReplica):
         change = _change(self._world, role, "destroys")
         return self._calls.write("database", f"terminate {role}", effect, change)
 
-    def sessions(self, roles: list[str]) -> list[Session]:
-        def effect(_: float) -> list[Session]:
-            self._connect()
-            pods = [
-                Session(role, deployment.name.rpartition("-")[0], pod.address, "idle", None)
-                for cluster in self._world.clusters.values()
-                for role, deployment, pod in cluster.sessions()
+    def _all(self) -> list[Session]:
+        self._connect()
+        pods = [
+            Session(role, deployment.name.rpartition("-")[0], pod.address, "idle", None)
+            for cluster in self._world.clusters.values()
+            for role, deployment, pod in cluster.sessions()
+        ]
+        for cluster in self._world.clusters.values():
+            cluster.schedules.advance()
+            pods += [
+                Session(role, cron_job.name.rpartition("-")[0], job.address, "idle", None)
+                for role, cron_job, job in cluster.schedules.sessions()
             ]
-            for cluster in self._world.clusters.values():
-                cluster.schedules.advance()
-                pods += [
-                    Session(role, cron_job.name.rpartition("-")[0], job.address, "idle", None)
-                    for role, cron_job, job in cluster.schedules.sessions()
-                ]
-            return [session for session in pods + self._model.jobs if session.role in roles]
-
-        return self._calls.read("database", f"sessions {' '.join(roles)}", effect)
+        return pods + self._model.jobs
 
     def _connect(self) -> None:
         if self._model.full():
@@ -880,6 +923,42 @@ class MemoryCronJobs:
 
 def _gone(target: DeploymentTarget) -> Missing:
     return Missing(Code.CLUSTER_MISSING, f"Deployment {target} is not there")
+
+
+class MemoryAccess:
+    """Implements `contracts.access.AccessReader`."""
+
+    def __init__(self, world: World, calls: Calls, clock: Clock, cluster: str) -> None:
+        self._calls, self._clock = calls, clock
+        self._model = world.clusters[cluster].access
+
+    def may(self, right: Right) -> bool:
+        what = f"may {right} in {right.namespace}"
+        return self._calls.read("cluster", what, lambda _: not self._model.lacks(right))
+
+    def limits(self, namespace: str) -> tuple[Limit, ...]:
+        def effect(_: float) -> tuple[Limit, ...]:
+            self._model.look(namespace)
+            return tuple(self._model.limits.get(namespace, ()))
+
+        return self._calls.read("cluster", f"limits {namespace}", effect)
+
+    def labels(self, namespace: str) -> dict[str, str]:
+        def effect(_: float) -> dict[str, str]:
+            self._model.look(namespace)
+            return dict(self._model.labels.get(namespace, {}))
+
+        return self._calls.read("cluster", f"labels {namespace}", effect)
+
+    def enforced(self, policy: str) -> bool:
+        def effect(_: float) -> bool:
+            self._model.look(policy)
+            return policy in self._model.policies
+
+        return self._calls.read("cluster", f"enforced {policy}", effect)
+
+    def clock(self) -> datetime | None:
+        return self._calls.read("cluster", "clock", lambda _: self._clock.now + self._model.ahead)
 
 
 class MemoryTopic:

@@ -43,10 +43,15 @@ class Version:
 
 @dataclass
 class VaultModel:
-    """A vault; `secrets` by their names in lower case, since names ignore case."""
+    """A vault; `secrets` by their names in lower case, since names ignore case.
+
+    `may_set`: whether the app may write; `ahead`: how far its clock is ahead.
+    """
 
     clock: Clock
     secrets: dict[str, list[Version]] = field(default_factory=dict)  # the newest last
+    may_set: bool | None = True
+    ahead: timedelta = timedelta()
 
     def put(
         self,

@@ -28,10 +28,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from rotation.config import Configuration, Credential, Workload
+    from rotation.contracts.store import Container
     from rotation.model.targets import DeploymentTarget
     from rotation.model.wire import JsonObject
     from tests.memory.clock import Agenda, Clock
     from tests.memory.cluster import Times
+    from tests.memory.store import StoreModel
 
     class Runs(Protocol):
         """How CronJobs run: see `tests.simulation.scenario`."""
@@ -83,6 +85,7 @@ class World:
         self.database = DatabaseModel(clock)
         self.vaults: dict[str, VaultModel] = {}
         self.published: list[JsonObject] = []
+        self.stores: dict[Container, StoreModel] | None = {}  # None: the app has no account
         self.owners: dict[str, Owner] = {}  # of roles, secrets, and namespace/name of the rest
         self.clusters = {
             name: ClusterModel(clock, agenda, times, self._accepts, self.database.full)

@@ -31,7 +31,13 @@ NOBODIES = {
     "two object ids": principal(("oid", "a"), ("oid", "b")),
     "too long": {HEADER: "A" * 70_000},
 }
-READS = ("list_rotations", "get_rotation", "get_evidence", "list_credentials")
+READS = (
+    "list_rotations",
+    "get_rotation",
+    "get_evidence",
+    "list_credentials",
+    "get_credential",
+)
 CHANGES = ("start_rotation", "decide")
 OPEN = ("health", "openapi")  # which say nothing of rotations
 

@@ -29,6 +29,7 @@ CODES = {
     "cluster": (Code.CLUSTER_UNAVAILABLE, Code.CLUSTER_DENIED),
     "topic": (Code.TOPIC_UNAVAILABLE, Code.TOPIC_DENIED),
     "client": (Code.UNEXPECTED, Code.UNEXPECTED),
+    "storage": (Code.STORAGE_UNAVAILABLE, Code.STORAGE_DENIED),
 }
 NONE = Fault("slow")  # held up for no time at all
 

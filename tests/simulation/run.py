@@ -13,6 +13,11 @@ from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 from rotation.front import triggers
+from rotation.model.catalogue import Origin
+from rotation.model.record import Request
+from rotation.steps import doctor
+from tests.memory.calls import Direct
+from tests.memory.edges import WorldEdges
 from tests.simulation import scenario as scenarios
 from tests.simulation.calls import Unforeseen
 from tests.simulation.deliveries import Deliveries
@@ -22,7 +27,7 @@ from tests.simulation.others import Others
 from tests.simulation.people import People
 from tests.simulation.program import hasten
 from tests.simulation.troubles import Struck, troubled
-from tests.simulation.verdict import judge_first, judge_second
+from tests.simulation.verdict import judge_first, judge_ready, judge_second
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -74,10 +79,13 @@ class Run:
         if self.struck is not None and self.struck.trouble.asked is not None:
             by, codes = self.struck.trouble.asked
             self.people.waive(self.struck.trouble.credential, by, codes)
+        ready = ready_now(self.machine)
         for credential in self.machine.world.configuration.credentials:
             self.deliveries.announce(credential, confused=confused)
         if self._until_idle("first"):
             judge_first(self)
+            if not (self.others.touched or self.others.damaging or self.others.edited):
+                judge_ready(self, ready)
 
     def second(self) -> None:
         machine = self.machine
@@ -94,10 +102,12 @@ class Run:
         machine.run(lambda: bool(waited), DAYS)
         if machine.checker.violations:
             return
+        ready = ready_now(machine)
         for credential in machine.world.configuration.credentials:
             self.people.ask(credential, f"{credential}-second", scenarios.REQUESTER)
         if self._until_idle("second"):
             judge_second(self)
+            judge_ready(self, ready, second=True)
 
     def _until_idle(self, which: str) -> bool:
         machine = self.machine
@@ -126,6 +136,27 @@ class Run:
 
     def outcomes(self) -> list[str]:
         return [str(self.status(key).get("outcome")) for key in self.machine.credentials]
+
+
+def ready_now(machine: Machine) -> set[str]:
+    """The credentials of which a dry run says that they would rotate, without any fault."""
+    world = machine.world
+    calls = Direct(machine.clock, machine.agenda)
+    edges = WorldEdges(world, calls, machine.clock, machine.edges.settings)
+    ready = set()
+    for name, credential in world.configuration.credentials.items():
+        request = Request(
+            rotation=f"{name}-dry",
+            credential=name,
+            origin=Origin.MANUAL,
+            requested_by=scenarios.REQUESTER,
+            reason="",
+        )
+        if doctor.examine(edges, name, credential, request).ready:
+            ready.add(name)
+    if calls.writes:
+        machine.checker.fail(9, f"a dry run has written: {calls.writes}")
+    return ready
 
 
 def simulate(seed: int, options: Options) -> Result:

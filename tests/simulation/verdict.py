@@ -48,6 +48,23 @@ def judge_first(run: Run) -> None:
             _cleared(run, rotation, status)
 
 
+def judge_ready(run: Run, ready: set[str], *, second: bool = False) -> None:
+    """Checks that no rotation is refused where a dry run said that it would go on, and where nobody
+    has changed anything since: the first one of a half, of each credential."""
+    machine = run.machine
+    if machine.calls.stale and not second:
+        return
+    for credential in ready:
+        rotations = [key for key, of in machine.credentials.items() if of == credential]
+        rotations = [key for key in rotations if key.endswith("-second") is second]
+        status = run.status(rotations[0]) if rotations else {}
+        # What a system did not answer, or refused for a while, is a fault and no finding.
+        failed = str(status.get("outcomeReason")).startswith("plan: ")
+        if status.get("outcome") == "refused" and not failed:
+            text = f"{rotations[0]} is refused, and a dry run said that it would rotate"
+            machine.checker.fail(9, text)
+
+
 def _spoiled(run: Run, credential: str) -> list[str]:
     """What was wrong with the live secret before anything began, and forbids a rotation."""
     how = run.machine.world.spoiled.get(credential)

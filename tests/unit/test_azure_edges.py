@@ -15,7 +15,7 @@ from azure.identity import CredentialUnavailableError
 from rotation.config import Endpoint
 from rotation.edges.azure import AzureEdges
 from rotation.edges.identity import Heard, Renewable, Telling
-from rotation.model.errors import Denied, EdgeError, Invalid, Unavailable
+from rotation.model.errors import Denied, EdgeError, Invalid, Missing, Unavailable
 from rotation.model.reasons import Code
 from rotation.secrecy import Secret
 from tests.unit.test_config import VALID
@@ -27,8 +27,11 @@ if TYPE_CHECKING:
 @pytest.fixture
 def edges(tmp_path: Path) -> AzureEdges:
     (tmp_path / "credentials.yaml").write_text(yaml.safe_dump(VALID), encoding="utf-8")
-    hosts = {"ROTATION_DATABASE_HOSTS": "pg.contoso.example"}
-    return AzureEdges({"ROTATION_CONFIG": str(tmp_path / "credentials.yaml"), **hosts})
+    more = {
+        "ROTATION_DATABASE_HOSTS": "pg.contoso.example",
+        "AzureWebJobsStorage__blobServiceUri": "https://strotation.blob.core.windows.net/",
+    }
+    return AzureEdges({"ROTATION_CONFIG": str(tmp_path / "credentials.yaml"), **more})
 
 
 def test_each_edge_is_opened_once(edges: AzureEdges) -> None:
@@ -38,12 +41,19 @@ def test_each_edge_is_opened_once(edges: AzureEdges) -> None:
         lambda: edges.vault("https://kv.vault.azure.net"),
         lambda: edges.database(credential),
         lambda: edges.topic("https://t.westeurope-1.eventgrid.azure.net/api/events"),
+        lambda: edges.store("records"),
         lambda: getattr(edges.traffic("aks"), "_api"),  # noqa: B009 - the API's client is what is shared
     ):
         assert once() is not None
         assert once() is once()
     other = edges.vault("https://other.vault.azure.net")
     assert other is not edges.vault("https://kv.vault.azure.net")
+
+
+def test_an_app_without_a_storage_account_says_so() -> None:
+    with pytest.raises(Missing) as caught:
+        AzureEdges({}).store("records")
+    assert caught.value.code is Code.STORAGE_UNSET
 
 
 class Signed:

@@ -54,6 +54,7 @@ FOUND = {
     "startup": {"programs": {"the app": {"ms": 300, "mb": 44.3}}},
     "turns": {"rotations": [{"workloads": 10, "events": 154, "last_ms": 8.5}], "event_us": 50.1},
     "left": {"instances": 13, "events_in_all": 71, "history": 44775, "custom_status": 2361},
+    "dryRun": {"workloads": 2, "first": 3.21, "others": [0.4, 0.5, 0.9]},
     "events": {"duplicate": {"best": 365, "worst": 210}},
     "listing": {"20": 14.8},
     "simulation": {"said": "50 runs, 0 violations", "runs_a_second": 20.0},

@@ -126,7 +126,7 @@ def test_looks_that_are_held_up_keep_nobody_from_the_overview(collecting: Collec
             assert collecting.begun.acquire(timeout=LONG)
         client: Any = FakeClient()
         visitor = Visitor(None, "key", "key", {})
-        overview = pages.overview(site, client, visitor, 1)
+        overview = pages.overview(site, client, visitor, pages.Look(1, fresh=False))
         answer = await asyncio.wait_for(overview, LONG)
         assert not any(task.done() for task in asked)
         collecting.go.set()

@@ -21,9 +21,10 @@ from rotation.model.errors import Conflict, Unavailable
 from rotation.model.reasons import Code
 from rotation.model.world import SLOTS, CronJob, Drift, Maker, Route, Slot, StartedJob, other
 from rotation.pages.views import points
-from rotation.steps import planning, pods, proving
+from rotation.steps import pods, proving
 from rotation.steps.running import Step
 from rotation.steps.traffic import confirm, swap, swap_back
+from rotation.steps.world import look, proved_by_sessions, snapshot
 from tests.memory import MemoryEdges
 from tests.unit.test_config import VALID, WORKLOAD, changed, credential, problems
 from tests.unit.test_plan import decision, workload, world
@@ -547,7 +548,7 @@ def test_one_that_is_suspended_does_not_serve(found: World) -> None:
 
 def test_the_plan_looks_at_both_and_at_what_the_switch_finds(found: World) -> None:
     found.schedules.begin(found.at("report-blue"), "report-blue-1")
-    state = planning.snapshot(found.edges, "orders-db", found.credential).workloads[1]
+    state = snapshot(found.edges, "orders-db", found.credential).workloads[1]
     assert state.makers == {}
     assert {slot: one and one.suspended for slot, one in state.cron_jobs.items()} == {
         "blue": False,
@@ -555,8 +556,10 @@ def test_the_plan_looks_at_both_and_at_what_the_switch_finds(found: World) -> No
     }
     labels = {"app": "report", "slot": "green"}
     found.edges.world.clusters["aks"].made["orders"] = [(labels, Maker("Job", "bare"))]
-    state = planning.snapshot(found.edges, "orders-db", found.credential).workloads[1]
+    state = snapshot(found.edges, "orders-db", found.credential).workloads[1]
     assert state.makers == {"green": (Maker("Job", "bare"),)}
-    (doubt,) = planning.proved_by_sessions(found.credential)
+    (doubt,) = proved_by_sessions(found.credential)
     assert doubt.text.endswith("before the swap none of its Jobs runs")
-    assert list(planning.obstacles(found.edges, found.credential)) == []
+    found.edges.world.clusters["aks"].made.clear()
+    seen = snapshot(found.edges, "orders-db", found.credential)
+    assert look(found.edges, found.credential, seen).reasons("refuses") == []

@@ -17,11 +17,11 @@ from rotation.model.activities import Moved, Reference
 from rotation.model.errors import Conflict
 from rotation.model.reasons import Code
 from rotation.model.world import SLOTS, Drift, Template
-from rotation.steps.planning import snapshot
 from rotation.steps.pods import level, start
 from rotation.steps.proving import collect
 from rotation.steps.running import Step
 from rotation.steps.traffic import swap, swap_back
+from rotation.steps.world import snapshot
 from tests.memory import MemoryEdges
 from tests.unit.test_config import WORKLOAD, changed
 from tests.unit.test_plan import MONTH, NOW, deployment, request, workload, world

@@ -20,15 +20,17 @@ from rotation.model.errors import Conflict, Denied, Missing, Unavailable
 from rotation.model.reasons import Code
 from rotation.model.world import SLOTS, Session, Slot, other
 from rotation.pages.views import points
-from rotation.steps import exchanging, in_place, login, planning, pods, proving
+from rotation.steps import exchanging, in_place, login, pods, proving
 from rotation.steps.running import Step
 from rotation.steps.traffic import confirm, swap, swap_back
+from rotation.steps.world import look, snapshot
 from tests.memory import MemoryEdges
 from tests.unit.test_config import REMOVED, WORKLOAD, changed, credential, problems
 from tests.unit.test_plan import decision
 from tests.unit.virtual import Story, denied, pytestmark
 
 if TYPE_CHECKING:
+    from rotation.model.reasons import Reason
     from tests.memory.cluster import DeploymentState, SecretState
 
 __all__ = ["pytestmark"]
@@ -186,7 +188,7 @@ class World:
         return [what.removeprefix("cluster ").split(" ")[0] for what in self.edges.calls.writes]
 
     def problems(self) -> list[tuple[str, str]]:
-        seen = planning.snapshot(self.edges, "orders-db", self.credential)
+        seen = snapshot(self.edges, "orders-db", self.credential)
         found = decision(replace(seen, workloads=seen.workloads[1:]))
         assert isinstance(found, Refuse), found
         return [(one.code, one.text) for one in found.problems]
@@ -201,14 +203,14 @@ def found(request: pytest.FixtureRequest) -> World:
 
 
 def test_a_healthy_one_rotates(found: World) -> None:
-    seen = planning.snapshot(found.edges, "orders-db", found.credential)
+    seen = snapshot(found.edges, "orders-db", found.credential)
     assert decision(seen) == Rotate("blue")
     again = exchanging.state(found.edges, found.credential, found.credential.workloads[1])
     assert again == seen.workloads[1]
 
 
 def test_the_slot_is_read_from_the_secret(found: World) -> None:
-    state = planning.snapshot(found.edges, "orders-db", found.credential).workloads[1]
+    state = snapshot(found.edges, "orders-db", found.credential).workloads[1]
     assert (state.selected, state.productions) == ({"blue"}, {})
     assert expiry.look(found.edges, "orders-db").slot == "blue"
     found.secret.slot = "green"
@@ -291,7 +293,7 @@ def test_one_that_would_not_restart_its_pods_is_refused() -> None:
     assert text.endswith("would not replace all of its pods: its updateStrategy is OnDelete")
     found = World("reload")
     found.workload.stays = "its updateStrategy is OnDelete"
-    seen = planning.snapshot(found.edges, "orders-db", found.credential)
+    seen = snapshot(found.edges, "orders-db", found.credential)
     assert not isinstance(decision(seen), Refuse)
 
 
@@ -299,17 +301,22 @@ def test_one_that_restarts_its_only_pod_is_told_of() -> None:
     found = World()
     for replicas, told in ((1, True), (2, False)):
         found.workload.replicas = replicas
-        seen = planning.snapshot(found.edges, "orders-db", found.credential)
+        seen = snapshot(found.edges, "orders-db", found.credential)
         codes = {one.code for one in doubts(seen, "blue")}
         assert (Code.TAKES_ALL_DOWN in codes) == told
 
 
+def refused(found: World) -> list[Reason]:
+    seen = snapshot(found.edges, "orders-db", found.credential)
+    return look(found.edges, found.credential, seen).reasons("refuses")
+
+
 def test_a_standby_role_that_its_pods_use_is_refused(found: World) -> None:
     """It would get another password: an earlier rotation could not be brought to its end."""
-    assert list(planning.obstacles(found.edges, found.credential)) == []
+    assert refused(found) == []
     pod = found.workload.pods[0]
     found.edges.world.database.jobs = [Session("orders_green", "x", pod.address, "idle", None)]
-    (problem,) = planning.obstacles(found.edges, found.credential)
+    (problem,) = refused(found)
     assert problem.code == Code.LOGIN_IN_USE
     assert f"role orders_green, which would get another password, has sessions from {pod.name}" in (
         problem.text
@@ -357,10 +364,10 @@ def test_how_pods_read_the_secret(
 )
 def test_pods_that_would_never_read_it_are_refused(readings: Any, then: str, said: str) -> None:
     found = World(then)
-    seen = planning.snapshot(found.edges, "orders-db", found.credential).workloads[1]
+    seen = snapshot(found.edges, "orders-db", found.credential).workloads[1]
     assert seen.in_place is not None
     state = replace(seen, in_place=replace(seen.in_place, readings=frozenset(readings)))
-    codes = dict(decided.problems(state, "blue"))
+    codes = {each.code: each.text for each in decided.problems(state, "blue")}
     assert list(codes) == ([Code.LOGIN_NEVER_READ] if said else [])
     assert said in "".join(codes.values())
 

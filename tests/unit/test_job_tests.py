@@ -18,8 +18,8 @@ from rotation.model.errors import ConfigurationError, Conflict, Invalid, Missing
 from rotation.model.reasons import Code
 from rotation.model.world import Job, JobTemplate, Routing, ServiceSeen, Template
 from rotation.steps import jobs, proving
-from rotation.steps.planning import obstacles
 from rotation.steps.running import Step
+from rotation.steps.world import look, snapshot
 from tests.memory import MemoryEdges
 from tests.memory.jobs import HANGS, Made
 from tests.unit.people import ROTATION
@@ -29,6 +29,7 @@ from tests.unit.virtual import Story, pytestmark, sequence, unavailable
 
 if TYPE_CHECKING:
     from rotation.config import Credential, WorkloadTest
+    from rotation.model.reasons import Reason
 
 __all__ = ["pytestmark"]
 
@@ -173,9 +174,14 @@ def test_one_that_runs_by_itself_or_has_several_pods_is_refused() -> None:
     assert codes(replace(template(), pods=0), routing()) == ["job-template"]
 
 
+def refused(found: MemoryEdges) -> list[Reason]:
+    seen = snapshot(found, "orders-db", credential(found))
+    return look(found, credential(found), seen).reasons("refuses")
+
+
 def test_the_plan_has_the_api_server_try_each_of_them() -> None:
     found = edges(CHECK, {"path": "/"})
-    assert list(obstacles(found, credential(found))) == []
+    assert refused(found) == []
     tries = [what for what in found.calls.reads if what.startswith("cluster attempt orders/web-")]
     assert len(tries) == 2
     assert found.calls.writes == []
@@ -189,7 +195,7 @@ def test_the_plan_names_what_is_missing_and_what_serves_would_find() -> None:
     document = {"metadata": {"labels": labels}}
     key = "orders", "web-check-green"
     model.templates[key] = replace(model.templates[key], template=Template(document))
-    why = list(obstacles(found, credential(found)))
+    why = refused(found)
     assert [each.code for each in why] == ["job-template-missing", "job-called"]
     assert why[0].text == "workload api: CronJob orders/web-check-blue is not there"
     for phase in ("prepare", "observe"):

@@ -129,6 +129,11 @@ APPROVE = {"decision": "approve", "by": "anna@contoso.example"}
     [
         ("health", {}, 200),
         ("list_credentials", {}, 200),
+        ("list_credentials", {"params": {"fresh": "true"}}, 200),
+        ("list_credentials", {"params": {"fresh": "now"}}, 400),
+        ("get_credential", {"name": "orders-db"}, 200),
+        ("get_credential", {"name": "orders-db", "params": {"fresh": "1"}}, 400),
+        ("get_credential", {"name": "none"}, 404),
         ("list_rotations", {}, 200),
         ("list_rotations", {"params": {"since": "yesterday"}}, 400),
         ("list_rotations", {"params": {"since": NOW.isoformat(), "until": "2020-01-01"}}, 400),

@@ -618,6 +618,38 @@ def test_a_credential_that_cannot_be_looked_at_hides_no_other() -> None:
     assert "the database refuses us" in visible(answer)
 
 
+def test_what_stands_in_the_way_is_shown_with_the_command_that_mends_it() -> None:
+    site = Site("entra", FakeClient(record(outcome="completed", approval=None, stage="done")))
+    site.edges.world.database.roles["orders_green"].login = False
+    shown = visible(overview(site))
+    assert "a rotation would be refused looked at 0 ms ago" in shown
+    assert "refuses role orders_green active-role-nologin" in shown
+    assert "the green slot serves and its role orders_green has NOLOGIN" in shown
+    assert "ALTER ROLE ... LOGIN" in shown
+    command = (
+        "psql --host=pg --port=5432 --dbname=orders '--command=ALTER ROLE \"orders_green\" LOGIN'"
+    )
+    assert command in shown
+
+
+def test_the_overview_says_how_old_its_look_is_and_has_a_link_for_a_new_one() -> None:
+    ended = record(outcome="completed", approval=None, stage="done")
+    site = Site("key", FakeClient(ended))
+    overview(site)
+    site.edges.clock.now += timedelta(minutes=4)
+    site.edges.world.database.roles["orders_green"].login = False
+    assert "at rest looked at 4 min 0 s ago" in visible(overview(site))
+    link = re.search(r'href="(/api/pages[?][^"]*fresh=true)"', text(overview(site)))
+    assert link is not None
+    asked = {key: one for key, (one,) in parse_qs(urlsplit(html.unescape(link[1])).query).items()}
+    assert asked == {"code": "the-function-key", "page": "1", "fresh": "true"}
+    fresh = overview(site, fresh="true")
+    assert "a rotation would be refused looked at 0 ms ago" in visible(fresh)
+    again = re.search(r'http-equiv="refresh" content="30; url=([^"]*)"', text(fresh))
+    assert again is not None
+    assert "fresh" not in again[1]
+
+
 def test_links_carry_the_key_on_only_where_it_came_in_the_query() -> None:
     site = Site("key")
     assert f"/api/pages/rotations/{ROTATION}?code=the-function-key" in text(overview(site))

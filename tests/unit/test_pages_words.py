@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import pytest
 
+from rotation.front.credentials import SeenCredential, SeenSlot
 from rotation.model import wire
+from rotation.model.findings import Severity, found
+from rotation.model.reasons import Code, reason
 from rotation.model.record import Evidence
+from rotation.model.world import SLOTS, Slot
 from rotation.pages import timeline, views, wording
 from tests.unit.people import NOW, record, shown
 
@@ -245,6 +249,52 @@ def test_expiry(left: timedelta, text: str, tone: str) -> None:
 
 def test_a_version_without_expiry_is_said_to_have_none() -> None:
     assert views.expiry(None, NOW).text == "no expiry"
+
+
+def slot(serves: bool) -> SeenSlot:
+    return SeenSlot(
+        serves=serves, role="r", login=True, secret="s", version="v", enabled=True, expires=None
+    )
+
+
+def seen(active: Slot | None, *severities: Severity, **serves: bool) -> SeenCredential:
+    why = reason(Code.SLOTS_DISAGREE, "x")
+    return SeenCredential(
+        credential="orders-db",
+        at=wire.moment(NOW - timedelta(minutes=4)),
+        active=active,
+        rotation=None,
+        slots={each: slot(serves.get(each, False)) for each in SLOTS} if serves else {},
+        findings=[found(one, why) for one in severities],
+    )
+
+
+@pytest.mark.parametrize(
+    ("credential", "tone", "title"),
+    [
+        (seen("blue", blue=True), "calm", "at rest"),
+        (seen("blue", "tells", "waived", blue=True), "calm", "at rest"),
+        (seen("blue", "tells", "waits", blue=True), "ask", "a rotation would wait"),
+        (seen("blue", "waits", "refuses", blue=True), "bad", "a rotation would be refused"),
+        (seen(None, "refuses", blue=True, green=True), "bad", "both slots serve"),
+        (seen(None, "refuses", blue=True), "bad", "no slot serves all"),
+        (seen(None, "refuses"), "bad", "cannot be looked at"),
+    ],
+)
+def test_how_a_credential_stands_is_said_in_a_few_words(
+    credential: SeenCredential, tone: str, title: str
+) -> None:
+    assert views.standing(credential) == views.Chip(tone, title)  # type: ignore[arg-type]
+    assert views.ages([credential], NOW) == {"orders-db": "4 min 0 s ago"}
+
+
+def test_of_two_slots_that_serve_none_is_called_standby() -> None:
+    both = views.slots(seen(None, blue=True, green=True), NOW)
+    assert [one.serves for one in both] == [True, True]
+
+
+def test_each_severity_has_words() -> None:
+    assert views.SEVERITIES.keys() == set(get_args(Severity))
 
 
 def of(credential: str, outcome: str | None, **changes: Any) -> ShownRecord:

@@ -11,7 +11,7 @@ from msgspec.structs import replace as changed
 
 from rotation.decisions.plan import Refuse, Rotate, Skip, Wait, active_slot, plan
 from rotation.model.catalogue import Origin
-from rotation.model.reasons import Code, reason
+from rotation.model.reasons import Code
 from rotation.model.record import Request
 from rotation.model.world import (
     Deployment,
@@ -241,7 +241,8 @@ def test_what_may_be_over_in_a_minute_is_waited_for() -> None:
 def test_what_is_wrong_for_good_is_not_waited_for() -> None:
     refused = decision(world(replace(UNHEALTHY, preview=None)))
     text = "workload api: its preview Service does not exist"
-    assert refused == Refuse((reason(Code.SERVICE_MISSING, text),))
+    assert isinstance(refused, Refuse)
+    assert [(one.code, one.text) for one in refused.problems] == [(Code.SERVICE_MISSING, text)]
 
 
 def test_nothing_is_waited_for_that_would_be_skipped() -> None:

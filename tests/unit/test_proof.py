@@ -19,9 +19,9 @@ from rotation.model.record import KnownBy
 from rotation.model.record import TestResult as Result
 from rotation.model.world import Pod, Session
 from rotation.steps import proving
-from rotation.steps.planning import proved_by_sessions
 from rotation.steps.proving import collect
 from rotation.steps.running import Step
+from rotation.steps.world import proved_by_sessions
 from tests.memory import MemoryEdges
 from tests.memory.cluster import NODE
 from tests.unit.test_config import CREDENTIAL, NAMED, REMOVED, WORKLOAD, changed

@@ -17,6 +17,9 @@ NAMES = (
     "ROTATION_TOPIC_ENDPOINT",
     "ROTATION_CA_BUNDLE",
     "ROTATION_PAUSED",
+    "ROTATION_STORAGE",
+    "AzureWebJobsStorage",
+    "AzureWebJobsStorage__blobServiceUri",
     "ROTATION_WATCH_SECONDS",
     "WEBSITE_AUTH_ENABLED",
     "WEBSITE_HOSTNAME",
@@ -60,6 +63,34 @@ def test_all_settings() -> None:
     )
 
 
+URI = "AzureWebJobsStorage__blobServiceUri"
+STORAGE = [
+    ({URI: "https://st.blob.example/"}, "https://st.blob.example"),
+    ({URI: "https://st.blob.example/", "AzureWebJobsStorage": "a=b"}, "https://st.blob.example"),
+    ({URI: "https://st/", "ROTATION_STORAGE": "https://mine.example/"}, "https://mine.example"),
+    ({"ROTATION_STORAGE": "https://127.0.0.1:10000/account"}, "https://127.0.0.1:10000/account"),
+    ({URI: "http://st.blob.example/"}, None),  # the host complains of it itself
+    ({URI: "no address"}, None),
+]
+
+
+@pytest.mark.parametrize(("given", "url"), STORAGE)
+def test_the_storage_account_is_the_host_s_unless_another_is_named(
+    given: dict[str, str], url: str | None
+) -> None:
+    found = parse(given).storage
+    assert (found.url if found else None) == url
+
+
+def test_a_connection_string_is_kept_as_a_secret() -> None:
+    text = "AccountName=st;AccountKey=c2VjcmV0"
+    found = parse({"AzureWebJobsStorage": text})
+    assert found.storage is not None
+    assert found.storage.connection is not None
+    assert found.storage.connection.reveal() == text
+    assert "c2VjcmV0" not in repr(found)
+
+
 def test_the_platform_tells_the_public_url() -> None:
     assert parse({"WEBSITE_HOSTNAME": "app.azurewebsites.net"}).public_url == (
         "https://app.azurewebsites.net"
@@ -76,6 +107,8 @@ BAD = [
     ("ROTATION_PUBLIC_URL", "https://[x", "is not an https:// or http:// address"),
     ("ROTATION_SIGN_IN", "Entra", "is neither 'entra' nor 'links'"),
     ("ROTATION_LINK_KEY", "http://kv/secrets/x", "is not an https:// address"),
+    ("ROTATION_STORAGE", "http://st.blob.example", "is not an https:// address"),
+    ("ROTATION_STORAGE", "https://st.example/?sv=1&sig=x", "is not an https:// address"),
     ("ROTATION_LINK_KEY", "https://kv/secrets/x/v1", "is not https://<vault>/secrets/<name>"),
     ("ROTATION_LINK_KEY", "https://kv", "is not https://<vault>/secrets/<name>"),
     ("ROTATION_TOPIC_ENDPOINT", "https://", "is not an https:// address"),
@@ -101,7 +134,7 @@ def test_all_settings_bad(name: str, value: str, problem: str) -> None:
 
 def test_all_problems_at_once() -> None:
     wrong = {name: value for name, value, _ in BAD}
-    with pytest.raises(ConfigurationError, match=r"^app settings has 6 problem\(s\)") as caught:
+    with pytest.raises(ConfigurationError, match=r"^app settings has 7 problem\(s\)") as caught:
         parse(wrong)
     assert {problem.partition(":")[0] for problem in caught.value.problems} == set(wrong)
 

@@ -73,9 +73,20 @@ def status(text: str, workloads: int = 50, steps: int = 20, reasons: int = 200) 
         },
         "outcome": "needs-attention",
         "outcomeReason": text,
-        "reasons": [{"code": "test-status", "text": text, "remedy": text}] * reasons,
+        "reasons": [{"code": "test-status", "text": text, "remedy": text, "command": text}]
+        * reasons,
         "waivers": [
             {"code": "active-not-healthy", "text": text, "by": text[:500], "via": "request"}
+        ]
+        * reasons,
+        "doubts": [
+            {
+                "code": "no-readiness-probe",
+                "text": text,
+                "remedy": text,
+                "object": text[:100],
+                "command": text,
+            }
         ]
         * reasons,
         "untold": [text] * 5,

@@ -18,9 +18,10 @@ from rotation.model.activities import Planned, Reference, WorkloadTimes
 from rotation.model.errors import Conflict, Denied, Invalid, Unavailable
 from rotation.model.reasons import Code
 from rotation.model.world import Route, Slot, other
-from rotation.steps import guards, planning, pods, proving
+from rotation.steps import guards, pods, proving
 from rotation.steps.running import Step
 from rotation.steps.traffic import confirm, swap, swap_back
+from rotation.steps.world import snapshot
 from tests.memory import MemoryEdges
 from tests.unit.test_config import REMOVED, VALID, WORKLOAD, changed, credential, problems
 from tests.unit.test_plan import decision, workload, world
@@ -119,7 +120,7 @@ def test_the_plan_looks_at_the_service(headless: bool) -> None:
     found = World(FILE)
     found.service.headless = headless
     configured = found.edges.configuration.credential("orders-db")
-    state = planning.snapshot(found.edges, "orders-db", configured).workloads[1]
+    state = snapshot(found.edges, "orders-db", configured).workloads[1]
     assert (state.uncalled, state.stops, state.preview) == (True, True, None)
     assert state.production == Route("blue", "http")
     assert state.production is not None

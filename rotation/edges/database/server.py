@@ -14,7 +14,8 @@ from psycopg import errors, sql
 
 from rotation.edges.database import login, scram
 from rotation.edges.database.connecting import Login, connected
-from rotation.model.errors import Denied, Invalid
+from rotation.model.errors import Denied, Invalid, Missing
+from rotation.model.preconditions import RoleStanding, ServerStanding
 from rotation.model.reasons import Code
 from rotation.model.targets import ServerTarget
 from rotation.model.world import Role, Session
@@ -38,6 +39,50 @@ IN_FORCE = (
     " pg_catalog.current_setting('scram_iterations', true)"
 )
 
+
+# What the login that rotates may do with roles, and how much room there is. Before PostgreSQL 16
+# CREATEROLE covers each role that is no superuser and does not replicate; from then on those that
+# it has ADMIN over: https://www.postgresql.org/docs/16/role-attributes.html
+STANDING = """
+WITH me AS (
+    SELECT oid, rolsuper, rolcreaterole FROM pg_catalog.pg_roles WHERE rolname = current_user
+),
+database AS (
+    SELECT oid, datconnlimit FROM pg_catalog.pg_database
+    WHERE datname = %(database)s::pg_catalog.name
+),
+clients AS (
+    SELECT usename, datid FROM pg_catalog.pg_stat_activity
+    WHERE backend_type IS NULL OR backend_type = 'client backend'
+),
+server AS (
+    SELECT pg_catalog.current_setting('max_connections')::int
+           - pg_catalog.current_setting('superuser_reserved_connections')::int
+           - coalesce(pg_catalog.current_setting('reserved_connections', true)::int, 0) AS most
+)
+SELECT r.rolname,
+       me.rolsuper OR (
+           me.rolcreaterole AND NOT r.rolsuper
+           AND CASE WHEN pg_catalog.current_setting('server_version_num')::int >= 160000
+                    THEN pg_catalog.pg_has_role(me.oid, r.oid, 'USAGE WITH ADMIN OPTION')
+                    ELSE NOT (r.rolreplication OR r.rolbypassrls) END
+       ),
+       coalesce(pg_catalog.has_database_privilege(r.oid, d.oid, 'CONNECT'), false),
+       nullif(r.rolconnlimit, -1),
+       (SELECT pg_catalog.count(*) FROM clients WHERE usename = r.rolname),
+       me.rolsuper OR me.rolcreaterole,
+       pg_catalog.pg_has_role(me.oid, 'pg_signal_backend', 'USAGE')
+           OR pg_catalog.pg_has_role(me.oid, r.oid, 'USAGE'),
+       pg_catalog.pg_has_role(me.oid, 'pg_read_all_stats', 'USAGE'),
+       server.most,
+       server.most - (SELECT pg_catalog.count(*) FROM clients)::int,
+       nullif(d.datconnlimit, -1)
+           - (SELECT pg_catalog.count(*) FROM clients WHERE datid = d.oid)::int,
+       pg_catalog.current_setting('password_encryption'),
+       pg_catalog.clock_timestamp()
+FROM me, server, pg_catalog.pg_roles r LEFT JOIN database d ON true
+WHERE r.rolname = ANY (%(roles)s::pg_catalog.name[])
+"""
 
 # https://www.postgresql.org/docs/current/monitoring-stats.html, pg_stat_activity.state
 STATES = {
@@ -160,6 +205,27 @@ class PostgreSQL:
             )
         ]
 
+    def standing(self, roles: list[str]) -> ServerStanding:
+        values: dict[str, object] = {"roles": roles, "database": self._database.name}
+        rows = self._query("say what may be done with its roles", STANDING, values)
+        if not rows:
+            raise Missing(Code.DATABASE_MISSING, f"{self._what('find the roles')}: none exists")
+        creates, _, sees, most, free, left, hashes, clock = rows[0][5:]
+        return ServerStanding(
+            roles={
+                name: RoleStanding(alterable, connects, limit, sessions)
+                for name, alterable, connects, limit, sessions, *_ in rows
+            },
+            creates=creates,
+            ends=all(row[6] for row in rows),
+            sees=sees,
+            most=most,
+            free=free,
+            database_free=left,
+            hashes=hashes,
+            clock=clock,
+        )
+
     def login(self, role: str, password: Secret) -> None:
         """To the application's database, as the slot's own role: that proves CONNECT too."""
         login.prove(self._what(f"log in as role {role}"), self._as(role, password))
@@ -182,7 +248,9 @@ class PostgreSQL:
             sslrootcert=self._database.sslrootcert,
         )
 
-    def _query(self, verb: str, query: str, values: list[object]) -> list[tuple[Any, ...]]:
+    def _query(
+        self, verb: str, query: str, values: list[object] | dict[str, object]
+    ) -> list[tuple[Any, ...]]:
         with self._admin(verb) as (connection, _):
             return connection.execute(query.encode(), values).fetchall()
 

@@ -1,0 +1,1 @@
+"""Blob Storage, as far as the app asks for it."""

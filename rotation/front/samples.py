@@ -1,0 +1,229 @@
+"""What was last found of each credential, so that lists of many are quick.
+
+A timer looks at each world, a few at a time; whoever asks for a fresh look adds to it. A sample is
+kept in the app's own storage, one file for each credential, and in this process where that cannot
+be. It is no longer shown once a rotation has moved on since, or once it is old: the credential is
+looked at then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import threading
+from collections import Counter
+from datetime import timedelta
+from typing import TYPE_CHECKING, get_args
+from weakref import WeakKeyDictionary
+
+from msgspec.structs import replace
+
+from rotation import log
+from rotation.front import rotations
+from rotation.front.credentials import SeenCredential, look
+from rotation.model import wire
+from rotation.model.errors import RotationError
+from rotation.model.findings import Severity
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from azure.durable_functions import DurableOrchestrationClient as Client
+
+    from rotation.contracts.edges import Readers
+    from rotation.contracts.store import Kept, Store
+    from rotation.front.rotations import Lately
+    from rotation.model.findings import Finding
+
+AT_ONCE = 8  # credentials that somebody waits for
+BY_TIMER = 4  # credentials that nobody waits for
+BUDGET = 240.0  # seconds that a timer's look at all may take: the next one goes on with the oldest
+OLDEST = timedelta(hours=1)  # a timer that does not run is noticed by then
+CLOCKS = timedelta(seconds=30)  # the task hub's clock and ours may differ
+# Each process remembers what it saw, by the edges that it asked.
+_SEEN: WeakKeyDictionary[Readers, dict[str, SeenCredential]] = WeakKeyDictionary()
+_LOCK = threading.Lock()
+_NONE: SeenCredential | None = None
+
+
+async def listed(
+    edges: Readers, client: Client, names: Iterable[str], *, fresh: bool = False
+) -> list[SeenCredential]:
+    """What each of the credentials looked like lately; `fresh`: what it looks like now."""
+    free = asyncio.Semaphore(AT_ONCE)
+
+    async def one_of_them(name: str) -> SeenCredential:
+        async with free:
+            return await one(edges, client, name, fresh=fresh)
+
+    return list(await asyncio.gather(*(one_of_them(name) for name in names)))
+
+
+async def one(edges: Readers, client: Client, name: str, *, fresh: bool = False) -> SeenCredential:
+    """What one credential looked like lately, with the rotation that is under way now."""
+    lately = await rotations.lately(client, name)
+    if not fresh:
+        kept = await asyncio.to_thread(read, edges, name)
+        if kept is not None and _counts(edges, kept, lately):
+            return replace(kept, rotation=lately.rotation)
+    return await anew(edges, name, lately)
+
+
+async def anew(edges: Readers, name: str, lately: Lately) -> SeenCredential:
+    """What a credential looks like now, which is kept."""
+    seen = await asyncio.to_thread(look, edges, name, lately.rotation)
+    await asyncio.to_thread(keep, edges, seen)
+    return seen
+
+
+def _counts(edges: Readers, kept: SeenCredential, lately: Lately) -> bool:
+    """Whether a sample still says how it is, as far as is known."""
+    at = wire.instant(kept.at)
+    if edges.now() - at > OLDEST:
+        return False
+    return lately.changed is None or lately.changed + CLOCKS < at
+
+
+# What is kept
+
+
+def read(edges: Readers, name: str) -> SeenCredential | None:
+    """The sample of a credential; None if there is none that this release can read."""
+    try:
+        kept = _read(edges.store("notes"), name)
+    except RotationError:
+        kept = None  # told when it is written
+    return _newer(kept[0] if kept else None, _remembered(edges).get(name))
+
+
+def keep(edges: Readers, seen: SeenCredential) -> RotationError | None:
+    """Keeps a sample, unless there is a newer one, and tells what changed since the one before.
+
+    Returns why it could be kept in this process only; None if it was.
+    """
+    name, memory, failure = seen.credential, _remembered(edges), None
+    with _LOCK:
+        before = memory.get(name)
+        won = _newer(seen, before) is seen
+        memory[name] = seen if won or before is None else before
+    try:
+        kept, won = _replaced(edges.store("notes"), seen)
+    except RotationError as error:
+        kept, failure = None, error
+    if won:
+        _tell(seen, _newer(kept, before))
+    return failure
+
+
+def _path(name: str) -> str:
+    return f"samples/{name}.json"
+
+
+def _read(store: Store, name: str) -> tuple[SeenCredential | None, Kept] | None:
+    """The sample that is kept, None if it cannot be read, and what it was read from."""
+    kept = store.read(_path(name))
+    if kept is None:
+        return None
+    try:
+        return wire.read(SeenCredential, json.loads(kept.content)), kept
+    except (ValueError, RecursionError):
+        return _NONE, kept  # another release's, or nobody's
+
+
+def _replaced(store: Store, seen: SeenCredential) -> tuple[SeenCredential | None, bool]:
+    """The sample of before, and whether this one took its place; not if somebody was first."""
+    content = json.dumps(wire.value_of(seen)).encode()
+    found = _read(store, seen.credential)
+    if found is None:
+        return None, store.create(_path(seen.credential), content)
+    before, kept = found
+    if before is not None and before.at > seen.at:
+        return before, False
+    return before, store.replace(_path(seen.credential), content, kept.tag)
+
+
+def _remembered(edges: Readers) -> dict[str, SeenCredential]:
+    with _LOCK:
+        return _SEEN.setdefault(edges, {})
+
+
+def _newer(one: SeenCredential | None, other: SeenCredential | None) -> SeenCredential | None:
+    if one is None or other is None:
+        return one or other
+    return one if one.at >= other.at else other
+
+
+# What is told
+
+
+def _tell(seen: SeenCredential, before: SeenCredential | None) -> None:
+    """Sets the metrics, and logs what appeared and what is gone since the sample before."""
+    numbers = Counter(finding.severity for finding in seen.findings)
+    for severity in get_args(Severity):
+        labels = {"credential": seen.credential, "severity": severity}
+        log.FINDINGS.set(numbers[severity], labels)
+    now, then = _by_key(seen), _by_key(before)
+    for key in now.keys() - then.keys():
+        _log("appeared", seen.credential, now[key])
+    for key in then.keys() - now.keys():
+        _log("gone", seen.credential, then[key])
+
+
+def _by_key(seen: SeenCredential | None) -> dict[tuple[str, str, str], Finding]:
+    """Findings by what makes them the same. Numbers of pods come and go in a text."""
+    findings = seen.findings if seen else ()
+    return {(one.severity, one.code, one.object): one for one in findings}
+
+
+def _log(change: str, credential: str, finding: Finding) -> None:
+    bad = change == "appeared" and finding.severity in {"refuses", "waits"}
+    log.event(
+        "credential.finding",
+        level=logging.WARNING if bad else logging.INFO,
+        credential=credential,
+        change=change,
+        severity=finding.severity,
+        codes=[finding.code],
+        object=finding.object,
+        reason=finding.text,
+        command=finding.command,
+    )
+
+
+async def sample_all(edges: Readers, client: Client) -> None:
+    """Looks at each credential, the one that was longest not looked at first, and keeps what it
+    finds. One whose rotations cannot be looked up keeps no other waiting."""
+    names = sorted(edges.configuration.credentials)
+    kept = [await asyncio.to_thread(read, edges, name) for name in names]
+    ages = {name: seen.at if seen else "" for name, seen in zip(names, kept, strict=True)}
+    begun, free = edges.now(), asyncio.Semaphore(BY_TIMER)
+    looked: list[SeenCredential] = []
+    unkept: set[str] = set()
+
+    async def sample(name: str) -> None:
+        async with free:
+            if (edges.now() - begun).total_seconds() > BUDGET:
+                return
+            try:
+                lately = await rotations.lately(client, name)
+                seen = await asyncio.to_thread(look, edges, name, lately.rotation)
+            except RotationError as error:
+                unkept.add(error.code)
+                return
+            failure = await asyncio.to_thread(keep, edges, seen)
+            unkept.update([failure.code] if failure else [])
+            looked.append(seen)
+
+    await asyncio.gather(*(sample(name) for name in sorted(names, key=lambda name: ages[name])))
+    severities = Counter(
+        severity for seen in looked for severity in {one.severity for one in seen.findings}
+    )
+    # On quiet runs too: that it is missing says that the timer does not run.
+    log.event(
+        "sample.done",
+        credentials=len(names),
+        looked=len(looked),
+        **{severity: severities[severity] for severity in get_args(Severity)},
+        codes=sorted(unkept),
+    )
