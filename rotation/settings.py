@@ -41,7 +41,7 @@ class Storage:
 class Settings:
     """Every setting is optional; what depends on an absent one says so when it is used."""
 
-    config: str = "credentials.yaml"  # ROTATION_CONFIG: path below the app's root
+    config: str = "credentials.yaml"  # ROTATION_CONFIG: a file or folder below the app's root
     public_url: str | None = None  # ROTATION_PUBLIC_URL: links in events; https://WEBSITE_HOSTNAME
     sign_in: SignIn = (
         "links"  # ROTATION_SIGN_IN: who may decide is known from Entra, or signed links

@@ -15,7 +15,7 @@ Path = tuple[str | int, ...]
 Mapping = dict[Any, Any]  # as it stands in a file: nobody has looked at its keys yet
 
 MERGE = "tag:yaml.org,2002:merge"  # the key <<, which takes over another mapping's keys
-NAME = re.compile(r"[a-z][a-z0-9-]*")
+NAME = re.compile(r"[a-z][a-z0-9-]{0,30}[a-z0-9]")  # as `fields.Name`: no other is shown
 PARTS = ("clusters", "credentials")  # of which a folder's files may each have some
 ANCHORS = "x-"  # what keys at the top begin with that hold nothing but anchors of YAML
 PLACEHOLDER = re.compile(r"\{(?:role|slot)\}")

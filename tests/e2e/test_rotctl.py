@@ -30,7 +30,7 @@ class Typed:
         out, err = self._capsys.readouterr()
         assert code == exits, (line, code, out, err)
         assert self.key not in out + err
-        return out if exits in {Exit.DONE, Exit.WAITING} else err
+        return out or err
 
     def json(self, line: str) -> Any:
         return json.loads(self(f"{line} --json"))
