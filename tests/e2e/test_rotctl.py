@@ -51,12 +51,20 @@ def test_a_rotation_is_started_watched_and_approved(stack: Stack, typed: Typed) 
     (before,) = typed.json("list")["credentials"]
     active = before["active"]
     assert typed("list").splitlines()[1].split()[:2] == [name, active]
+    ready = typed(f"doctor {name} --by {ASKER}")
+    assert (
+        ready.splitlines()[0]
+        == f"✓ {name} would be rotated now, from {active} to {world_other(active)}"
+    )
     said = typed(f"start {name} --by {ASKER} --reason practice").splitlines()
     rotation = said[0].removeprefix("started ")
     assert said[1] == f"{stack.components['host'].url}/api/pages/rotations/{rotation}"
 
     busy = typed(f"start {name} --by {ASKER}", Exit.PROBLEM)
     assert f"credential {name} has rotation {rotation} under way" in busy
+    assert f"waits busy  credential {name} has rotation" in typed(
+        f"doctor --by {ASKER}", Exit.REFUSED
+    )
     watched = typed(f"watch {name} --until decision --timeout 90s", Exit.WAITING)
     assert "Swap: move every workload to" in watched
     assert "Waiting for a decision" in watched
