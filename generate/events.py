@@ -47,6 +47,8 @@ def added(kind: Announcement) -> Added:
             return Added((*TERMS, "decision"), {"decision": _decided("approve")})
         case Announcement.REJECTED:
             return Added((*TERMS, "decision"), {"decision": _decided("reject")})
+        case Announcement.CANCELLED:
+            return Added(("cancelled",))
         case Announcement.LOGIN_FAILS:
             return Added(("reasons",), {"reasons": {"minItems": 1}})
         case (

@@ -17,6 +17,8 @@ from rotation.front.problems import Details
 from rotation.model.reasons import Code, Reason
 from rotation.model.record import (
     Approval,
+    Cancel,
+    Cancelling,
     Decision,
     Evidence,
     EvidenceSummary,
@@ -47,6 +49,8 @@ NAMES: dict[type, str] = {
 
 DESCRIBED: dict[type, str] = {
     Approval: "The wait for a decision.",
+    Cancel: "Who stopped it before the swap, and why.",
+    Cancelling: "Whether it can be cancelled, which it can until its swap begins.",
     Code: "Why something did not happen. docs/recovery.md explains each.",
     Decision: "What a person, or the policy, decided.",
     Details: "A problem as RFC 9457 has it. What comes after `remedy` is there where it applies.",
@@ -78,6 +82,16 @@ FIELDS: dict[type, dict[str, str]] = {
     Approval: {
         "event": "Set while a decision is due.",
         "ignored": "Why decisions did not count.",
+    },
+    Cancel: {
+        "channel": "How it reached us, as a decision's.",
+        "comment": "Why; may be empty.",
+        "id": "The caller's own, by which they can see whether theirs counted.",
+        "knownAs": "All names and ids of whoever cancelled.",
+    },
+    Cancelling: {
+        "event": "Set for as long as it can be cancelled.",
+        "ignored": "Why cancels did not count.",
     },
     Decision: {
         "channel": "How it reached us: page, page with function key, link, policy..., or what a "
@@ -121,6 +135,7 @@ FIELDS: dict[type, dict[str, str]] = {
     Request: {
         "secret": "For events: the secret that they are about.",
         "version": "For events: the version that they are about.",
+        "retries": "The rotation that this one was started again from.",
     },
     SeenCredential: {
         "active": "Null when the workloads disagree, or when they cannot be looked at.",
@@ -138,10 +153,16 @@ FIELDS: dict[type, dict[str, str]] = {
         "version": "The new secret version.",
         "workloads": "How far each is.",
         "waivers": "What would have forbidden it, and was waived.",
+        "cancelling": "Null where it cannot be cancelled at all: it has yet to begin, or began "
+        "under an earlier release.",
+        "cancelled": "The cancel that counted.",
         "outcomeReason": "Why it ended so, in a sentence.",
         "reasons": "What that sentence is made of.",
         "evidence": "Once it has ended: what there was when the decision was requested, and with "
         "the decision.",
+        "attempt": "How many times it has begun to bring the standby slot up.",
+        "waits": "By workload: what it waits for, or why it failed while others go on.",
+        "tried": "By workload: of those that wait for a failure to pass.",
         "untold": "Announcements that could not be handed over.",
         "changed": "What credentials.yaml says by now, and did not when the rotation was planned: "
         "lines of a path and what happened there. The rotation goes on with what was planned.",
@@ -151,6 +172,9 @@ FIELDS: dict[type, dict[str, str]] = {
     },
     StepRecord: {
         "failure": "Why it gave up.",
+        "waits": "What it failed with last and is tried again for, or what it waits for.",
+        "attempt": "How many attempts have failed so far.",
+        "nextTry": "When it is tried again.",
         "code": "The code of the first reason of that.",
     },
     Waiver: {
@@ -181,7 +205,7 @@ NARROWER: dict[type, dict[str, Schema]] = {
     Recipient: {"approver": {"format": "email"}, "link": {"format": "uri-reference"}},
 }
 # They have a value wherever they are shown, although they had none at first.
-SET: dict[type, set[str]] = {Decision: {"at"}}
+SET: dict[type, set[str]] = {Decision: {"at"}, Cancel: {"at"}}
 # Others add to them, and say themselves that there is no more.
 OPEN = {EventData, ShownRecord}
 

@@ -10,11 +10,12 @@ import azure.functions as func
 from rotation import log
 from rotation.front import api, triggers
 from rotation.front.hub import TaskHub
+from rotation.front.parts import tell_to_stop
 from rotation.model import wire
 from rotation.model.activities import Reference
 from rotation.model.errors import RotationError
 from rotation.pages import routes as pages
-from rotation.steps.catalogue import ACTIVITIES, NOTIFY
+from rotation.steps.catalogue import ACTIVITIES, NOTIFY, STOP_PARTS
 from rotation.steps.deadline import in_time
 from rotation.steps.running import run
 from rotation.story import workflow, workload
@@ -65,7 +66,25 @@ def _durable_functions(edges: Edges) -> df.Blueprint:
     async def notify(reference: dict, client: df.DurableOrchestrationClient) -> dict:  # type: ignore[type-arg]
         return await notify_and_publish(edges, TaskHub(client), reference)
 
+    @functions.function_name(STOP_PARTS.name)
+    @functions.activity_trigger("reference")
+    @functions.durable_client_input("client")
+    async def stop_parts(reference: dict, client: df.DurableOrchestrationClient) -> dict:  # type: ignore[type-arg]
+        return await stop_each_part(edges, TaskHub(client), reference)
+
     return functions
+
+
+async def stop_each_part(
+    edges: Edges, client: df.DurableOrchestrationClient, reference: object
+) -> JsonObject:
+    """Runs the activity `stop_parts`, and raises the event by which its parts stop."""
+    answer = run(STOP_PARTS, edges, reference)  # which asks nobody outside
+    try:
+        await tell_to_stop(client, wire.read(Reference, reference).parts)
+    except RotationError as error:
+        return {"error": wire.value_of(error.as_failure())}
+    return answer
 
 
 async def notify_and_publish(

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from rotation.model.catalogue import Origin
-from rotation.model.record import Decision
+from rotation.model.record import Cancel, Decision
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -88,29 +90,49 @@ def verdict(event: object, asked: Identity | None) -> Decision | str:
     """
     if not isinstance(event, dict):
         return "it is not a JSON object"
-    choice, by = event.get("decision"), event.get("by")
+    choice = event.get("decision")
     if choice not in ("approve", "reject"):  # a tuple: an event may hold what has no hash
         return "its decision is neither approve nor reject"
-    if not isinstance(by, str) or not by.strip() or len(by) > LONGEST_NAME:
+    said = cancel(event)
+    if isinstance(said, str):
         return "it does not say who decided"
-    given, own, identity = event.get("knownAs"), event.get("objectId"), event.get("id")
-    names = [str(name) for name in given] if isinstance(given, list) else []
-    object_id = own if isinstance(own, str) and own.strip() else None
-    decider = identity_of([by, *names], object_id, signed_in=event.get("signedIn") is True)
     if choice == "approve" and asked is not None:
+        # All names are looked at, also those that are not kept.
+        decider = identity_of(
+            [said.by, *_names(event)], _object_id(event), signed_in=said.signed_in
+        )
         apart = are_different_people(asked, decider)
         if not apart:
-            return _not_theirs(by, apart)
-    return Decision(
-        decision=choice,
+            return _not_theirs(said.by, apart)
+    return Decision(decision=choice, **msgspec.structs.asdict(said))
+
+
+def cancel(event: object) -> Cancel | str:
+    """The cancel in an event, checked again where it counts; or why it does not count."""
+    if not isinstance(event, dict):
+        return "it is not a JSON object"
+    by, identity, object_id = event.get("by"), event.get("id"), _object_id(event)
+    if not isinstance(by, str) or not by.strip() or len(by) > LONGEST_NAME:
+        return "it does not say who wants it"
+    return Cancel(
         by=by,
         channel=str(event.get("channel") or "unknown")[:LONGEST_NAME],
         comment=str(event.get("comment") or "")[:LONGEST_COMMENT],
         id=None if identity is None else str(identity)[:LONGEST_ID],
-        known_as=[name[:LONGEST_NAME] for name in names[:MOST_NAMES]],
+        known_as=[name[:LONGEST_NAME] for name in _names(event)[:MOST_NAMES]],
         object_id=object_id[:LONGEST_ID] if object_id else None,
-        signed_in=decider.signed_in,
+        signed_in=event.get("signedIn") is True,
     )
+
+
+def _names(event: dict[str, Any]) -> list[str]:
+    given = event.get("knownAs")
+    return [str(name) for name in given] if isinstance(given, list) else []
+
+
+def _object_id(event: dict[str, Any]) -> str | None:
+    own = event.get("objectId")
+    return own if isinstance(own, str) and own.strip() else None
 
 
 def _not_theirs(by: str, apart: bool | None) -> str:

@@ -12,8 +12,8 @@ import azure.durable_functions as df
 import azure.functions as func
 
 from rotation import __version__
-from rotation.decisions.verdict import MOST_NAMES, identity_of
-from rotation.front import approvers, rotations, sites
+from rotation.decisions.verdict import identity_of
+from rotation.front import approvers, cancelling, rotations, sites, starting
 from rotation.front.approvers import POLICY, Decider, entra, keyed
 from rotation.front.credentials import fresh_evidence, look_at_all
 from rotation.front.hub import TaskHub
@@ -30,15 +30,13 @@ from rotation.front.problems import (
 )
 from rotation.links import links
 from rotation.model import wire
-from rotation.model.catalogue import Origin
 from rotation.model.reasons import CODES, Code, why_not_waived
-from rotation.model.record import Request
 
 if TYPE_CHECKING:
     from rotation.config import Approval
     from rotation.contracts.edges import Readers
     from rotation.decisions.verdict import Identity
-    from rotation.model.record import ShownRecord
+    from rotation.model.record import Request, ShownRecord
     from rotation.model.wire import JsonObject
 
 LONGEST_SPAN = timedelta(days=90)
@@ -139,7 +137,36 @@ def blueprint(edges: Readers) -> df.Blueprint:
     async def openapi(req: func.HttpRequest) -> func.HttpResponse:  # noqa: ARG001 - the binding's name
         return answer(description())
 
+    _ends_and_begins(edges, routes)
     return routes
+
+
+def _ends_and_begins(edges: Readers, routes: df.Blueprint) -> None:
+    """Adds the functions that end a rotation under way, and begin an ended one again."""
+
+    @routes.function_name("cancel_rotation")
+    @routes.route("rotations/{id}/cancel", methods=["POST"])
+    @routes.durable_client_input("client")
+    @answering
+    async def cancel_rotation(
+        req: func.HttpRequest, client: df.DurableOrchestrationClient
+    ) -> func.HttpResponse:
+        sites.demand_own(req, edges.settings.public_url)
+        caller, document = _caller(edges, req), json_object(req)
+        record = await existing(TaskHub(client), req.route_params["id"])
+        return await cancel(edges, TaskHub(client), record, document, caller)
+
+    @routes.function_name("retry_rotation")
+    @routes.route("rotations/{id}/retry", methods=["POST"])
+    @routes.durable_client_input("client")
+    @answering
+    async def retry_rotation(
+        req: func.HttpRequest, client: df.DurableOrchestrationClient
+    ) -> func.HttpResponse:
+        sites.demand_own(req, edges.settings.public_url)
+        caller, document = _caller(edges, req), json_object(req)
+        record = await existing(TaskHub(client), req.route_params["id"])
+        return await retry(edges, TaskHub(client), record, document, caller)
 
 
 @cache
@@ -181,11 +208,11 @@ def _named_by(document: JsonObject, caller: Principal | None) -> str:
 
 
 def _asker(
-    edges: Readers, approval: Approval, document: JsonObject, caller: Principal | None
+    approval: Approval, document: JsonObject, caller: Principal | None
 ) -> tuple[str, Identity]:
     """The name, for people, and the identity, for four eyes, of whoever asks for a rotation.
 
-    Raises `Problem` for a name that nobody could be compared with.
+    Raises `Problem` for a person who has signed in, and names somebody.
     """
     by = _named_by(document, caller)
     if caller is not None and not by:
@@ -194,29 +221,7 @@ def _asker(
         by, who = NAMELESS, identity_of([])
     else:
         who = approvers.with_object_id(approvers.claimed_identity(by), by, approval)
-    if not approval.allow_requester:
-        _demand_comparable(edges, who)
     return by, who
-
-
-def _demand_comparable(edges: Readers, who: Identity) -> None:
-    """Raises `Problem` for whom no approver could be compared with.
-
-    It is found out now, rather than by those who are to approve the rotation.
-    """
-    if edges.settings.sign_in == "entra":
-        if who.object_id is None:
-            detail = (
-                "'by' must be the object id of whoever asks, or the address of an approver who is "
-                "written as {id, address}: nobody could approve the rotation otherwise"
-            )
-            raise Problem(400, Code.BAD_REQUEST, detail, field="by")
-    elif who.object_id is None and not who.has_address:
-        detail = (
-            "'by' must be the mail address or object id of whoever asks: nobody could approve the "
-            "rotation otherwise, unless the credential has allowRequester"
-        )
-        raise Problem(400, Code.BAD_REQUEST, detail, field="by")
 
 
 async def start(
@@ -228,23 +233,43 @@ async def start(
     """Starts a rotation, and answers with its id and links. Raises `Problem`."""
     only(document, "credential", "reason", "by", "waive")
     name = text(document, "credential", required=True)
-    if name not in edges.configuration.credentials:
-        detail = f"there is no credential {name!r}"
-        raise Problem(404, Code.UNKNOWN_CREDENTIAL, detail, field="credential")
-    approval = edges.configuration.credential(name).approval
+    return await _started(edges, client, _asked(edges, name, document, caller))
+
+
+async def retry(
+    edges: Readers,
+    client: df.DurableOrchestrationClient,
+    record: ShownRecord,
+    document: JsonObject,
+    caller: Principal | None = None,
+) -> func.HttpResponse:
+    """Starts a rotation again that has ended, and answers as `start` does. Raises `Problem`."""
+    only(document, "reason", "by", "waive")
+    starting.demand_ended(record)
+    request = _asked(edges, record.credential, document, caller, retries=record.rotation)
+    return await _started(edges, client, request)
+
+
+def _asked(
+    edges: Readers,
+    credential: str,
+    document: JsonObject,
+    caller: Principal | None,
+    retries: str | None = None,
+) -> Request:
+    """The request that a document holds. Raises `Problem`."""
+    approval = starting.approval_of(edges, credential)
     waive = _waived(approval, document, caller)
-    by, who = _asker(edges, approval, document, caller)
-    request = Request(
-        rotation=rotations.manual_id(name, edges.now()),
-        credential=name,
-        origin=Origin.MANUAL,
-        requested_by=by,
-        reason=text(document, "reason"),
-        known_as=sorted(who.names)[:MOST_NAMES],
-        object_id=who.object_id,
-        signed_in=who.signed_in,
-        waive=waive,
-    )
+    by, who = _asker(approval, document, caller)
+    reason = text(document, "reason")
+    return starting.asked(edges, credential, by, who, reason, waive=waive, retries=retries)
+
+
+async def _started(
+    edges: Readers, client: df.DurableOrchestrationClient, request: Request
+) -> func.HttpResponse:
+    """Starts what is asked for, and answers with its id and links. Raises `Problem`."""
+    name = request.credential
     match await rotations.start(client, request):
         case rotations.Busy(rotation):
             message = f"credential {name} has rotation {rotation} under way"
@@ -372,8 +397,35 @@ async def decision(
             assert_never(result)
 
 
+async def cancel(
+    edges: Readers,
+    client: df.DurableOrchestrationClient,
+    record: ShownRecord,
+    document: JsonObject,
+    caller: Principal | None = None,
+) -> func.HttpResponse:
+    """Hands a cancel over, and answers with what became of it. Raises `Problem`."""
+    only(document, "comment", "by", "channel")
+    comment = text(document, "comment", longest=2000)
+    who = _decider(document, caller)
+    result = await cancelling.cancel(edges, client, record, who, comment)
+    match result:
+        case rotations.NotAllowed(reason):
+            raise Problem(403, Code.NOT_ALLOWED, reason)
+        case cancelling.Cancelled(record, wish):
+            return answer({"rotation": record.rotation, "cancelled": wire.value_of(wish)})
+        case rotations.Accepted(record):
+            return answer({"rotation": record.rotation, "cancelled": None}, 202)
+        case cancelling.NotCancellable(record):
+            detail = cancelling.why_not(record)
+            raise Problem(409, Code.NOT_CANCELLABLE, detail, stage=record.stage)
+        case _:
+            assert_never(result)
+
+
 def _decider(document: JsonObject, caller: Principal | None) -> Decider:
-    """Whoever decides: the person who has signed in, or whom a program names. Raises `Problem`."""
+    """Whoever decides or cancels: the person who has signed in, or whom a program names. Raises
+    `Problem`."""
     channel = text(document, "channel", longest=40) or "http"
     if channel.lower().startswith(OWN_CHANNELS):
         detail = f"'channel' may not be {channel!r}: the app itself uses it"

@@ -75,7 +75,8 @@ class TaskHub:
     async def raise_event(self, instance_id: str, event_name: str, event_data: object) -> None:
         """Hands an event to an orchestration. Raises as `start_new` does."""
         call = self._client.raise_event(instance_id, event_name, event_data)
-        await self._change(call, f"{instance_id} may not have got the decision")
+        kind = event_name.partition("-")[0]  # decision, cancel or stop
+        await self._change(call, f"{instance_id} may not have got the {kind}")
 
     async def _read(self, call: Awaitable[T], what: str) -> T:
         """The answer to a call that only reads; all that it raises becomes `Unavailable`."""

@@ -15,6 +15,7 @@ from rotation.front import approvers
 from rotation.model import wire
 from rotation.model.activities import Part
 from rotation.model.catalogue import StepName
+from rotation.story.progress import part_id
 
 if TYPE_CHECKING:
     from azure.durable_functions import DurableOrchestrationClient as Client
@@ -83,8 +84,10 @@ async def _entry(client: Client, record: Record) -> str | None:
     It is too large for the custom status. The parts that prepare workloads were started with it.
     """
     name = next(iter(record.workloads), None)
-    part = f"{record.rotation}.{StepName.PREPARE}.{name}"
-    status = await client.get_status(part, show_input=True) if name else None
-    if not status or status.input_ is None:
-        return None
-    return wire.read(Part, status.input_).reference.entry
+    # The first attempts may have ended before there were parts, and the last may have none yet.
+    for attempt in range(record.attempt, 0, -1) if name else ():
+        part = part_id(record.rotation, StepName.PREPARE, str(name), attempt)
+        status = await client.get_status(part, show_input=True)
+        if status and status.input_ is not None:
+            return wire.read(Part, status.input_).reference.entry
+    return None

@@ -20,11 +20,12 @@ from rotation.front.approvers import identity
 from rotation.front.hub import unavailable
 from rotation.front.planned import standing
 from rotation.model import wire
-from rotation.model.activities import PartStatus
-from rotation.model.catalogue import Outcome, Stage
+from rotation.model.activities import PartEnded, PartStatus
+from rotation.model.catalogue import DONE, Outcome, Progress, Stage
 from rotation.model.errors import Unavailable
 from rotation.model.reasons import Code, reason
-from rotation.model.record import Decision, Request, ShownRecord, new_record
+from rotation.model.record import Decision, Request, ShownRecord, Tried, new_record
+from rotation.story.progress import part_id
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -176,14 +177,42 @@ async def _add_progress(client: Client, record: ShownRecord) -> None:
     names = list(record.workloads)
     # A stage may have several steps that have parts, and is called as the first of these.
     step = next((str(one.step) for one in record.steps[-1:] if one.until is None), record.stage)
-    parts = await asyncio.gather(
-        *(client.get_status(f"{record.rotation}.{step}.{name}") for name in names)
-    )
+    ids = [part_id(record.rotation, step, name, record.attempt) for name in names]
+    parts = await asyncio.gather(*map(client.get_status, ids))
     for name, part in zip(names, parts, strict=True):
-        if part and part.runtime_status in RUNNING and (shown := _shown(part.custom_status)):
-            record.workloads[name] = shown.progress
-            if shown.waits is not None:
-                record.waits[name] = shown.waits
+        if part and part.runtime_status in RUNNING:
+            _add_running(record, name, _shown(part.custom_status))
+        elif part and part.runtime_status is Status.Completed:
+            _add_ended(record, name, step, _ended(part.output))
+
+
+def _add_running(record: ShownRecord, name: str, shown: PartStatus | None) -> None:
+    """Adds what a workload's part shows that is under way."""
+    if shown is None:
+        return
+    record.workloads[name] = shown.progress
+    if shown.waits is not None:
+        record.waits[name] = shown.waits
+    if shown.next_try is not None:
+        record.tried[name] = Tried(attempt=shown.attempt, next_try=shown.next_try)
+
+
+def _add_ended(record: ShownRecord, name: str, step: str, ended: PartEnded | None) -> None:
+    """Adds how a workload's part has ended, which its rotation tells when all have."""
+    done = next((done for of, done in DONE.items() if of == step), None)
+    if ended is None or done is None:
+        return
+    record.workloads[name] = Progress.FAILED if ended.reasons else done
+    if ended.reasons:
+        record.waits[name] = "; ".join(why.text for why in ended.reasons)
+
+
+def _ended(output: object) -> PartEnded | None:
+    """How a part ended; None for what cannot be read."""
+    try:
+        return wire.read(PartEnded, output)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _shown(status: object) -> PartStatus | None:
@@ -308,7 +337,7 @@ class Recorded:
 
 @dataclass(frozen=True)
 class Accepted:
-    """The answer to a decision that was handed over, and is not recorded yet."""
+    """The answer to a decision or a cancel that was handed over, and is not recorded yet."""
 
     record: ShownRecord
 
@@ -323,7 +352,7 @@ class TooLate:
 
 @dataclass(frozen=True)
 class NotAllowed:
-    """The answer to somebody who may not decide this; nothing was changed."""
+    """The answer to somebody who may not decide or cancel this; nothing was changed."""
 
     reason: str
 
@@ -375,29 +404,29 @@ async def submit(
         raise
     except Exception as error:
         # The SDK raises bare exceptions: that it has ended meanwhile is seen by looking.
-        ended = await _seen(client, rotation)
+        ended = await seen(client, rotation)
         if ended is None or ended.outcome is None:
             raise unavailable(f"{rotation} may not have got the decision") from error
         return NotWaiting(ended)
     deadline = asyncio.get_running_loop().time() + grace
     while True:
-        seen = await _seen(client, rotation)
-        if seen is None:
+        found = await seen(client, rotation)
+        if found is None:
             return Accepted(record)  # the hub has taken it; what becomes of it is seen later
-        if seen.decision is not None:
-            won = seen.decision.id == decision.id
-            return Recorded(seen, seen.decision) if won else TooLate(seen, seen.decision)
-        if awaited(seen) != event:
-            return NotWaiting(seen)  # it was looked at and did not count: `ignored` says why
+        if found.decision is not None:
+            won = found.decision.id == decision.id
+            return Recorded(found, found.decision) if won else TooLate(found, found.decision)
+        if awaited(found) != event:
+            return NotWaiting(found)  # it was looked at and did not count: `ignored` says why
         if asyncio.get_running_loop().time() > deadline:
-            return Accepted(seen)
+            return Accepted(found)
         await asyncio.sleep(0.2)
 
 
-async def _seen(client: Client, rotation: str) -> ShownRecord | None:
+async def seen(client: Client, rotation: str) -> ShownRecord | None:
     """The record as it is now; None where a look shows nothing, for whatever reason.
 
-    The decision is on its way: a look that fails must not say otherwise.
+    What was raised is on its way: a look that fails must not say otherwise.
     """
     try:
         return await find(client, rotation)

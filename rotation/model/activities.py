@@ -14,6 +14,7 @@ from msgspec import Struct, field
 from rotation.model.catalogue import Announcement, OnDeadline, Outcome, Progress
 from rotation.model.reasons import Reason
 from rotation.model.record import (
+    Cancel,
     Decision,
     Evidence,
     EvidenceSummary,
@@ -108,6 +109,7 @@ class Notice(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=Tr
     sessions: list[SessionCount] | None = None
     overdue: bool | None = None
     decision: Decision | None = None
+    cancelled: Cancel | None = None
     outcome: Outcome | None = None
     outcome_reason: str | None = None
     reasons: list[Reason] = field(default_factory=list)
@@ -139,6 +141,7 @@ class Reference(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults
     share: int = 100  # percent of what HTTPRoutes share that the slot gets at a swap
     early: bool = False  # pods end at the swap, before anybody has approved: nothing calls them
     back: bool = False  # the slot's login is the one that served before
+    parts: list[str] = field(default_factory=list)  # instances that are to stop
 
 
 class Nothing(Struct, frozen=True):
@@ -238,6 +241,7 @@ DEACTIVATE = Activity("deactivate", Nothing)
 DISABLE = Activity("disable", Nothing)
 EVIDENCE = Activity("evidence", Evidence)
 NOTIFY = Activity("notify", Ready)
+STOP_PARTS = Activity("stop_parts", Nothing)
 PUBLISH_EVENT = Activity("publish_event", Nothing)
 
 
@@ -249,12 +253,18 @@ class Part(Struct, frozen=True, rename="camel"):
     times: WorkloadTimes
 
 
-class PartStatus(Struct, frozen=True, omit_defaults=True):
+STOP = "stop"  # the event by which a part that prepares a workload is told to
+
+
+class PartStatus(Struct, frozen=True, omit_defaults=True, rename="camel"):
     """What a part shows while it runs, as its custom status; before the story's version 1.2 the
-    progress alone. `waits` is what it is waiting for, or how far it is."""
+    progress alone. `waits` is what it is waiting for, or how far it is. Where that is a failure,
+    `attempt` is how many there were so far, and `next_try` when it is tried again."""
 
     progress: Progress
     waits: str | None = None
+    attempt: int = 0
+    next_try: Moment | None = None
 
 
 class PartEnded(Struct, frozen=True, omit_defaults=True):

@@ -37,6 +37,7 @@ class Announcement(StrEnum):
     STILL_IN_USE = "StillInUse"
     APPROVED = "Approved"
     REJECTED = "Rejected"
+    CANCELLED = "Cancelled"
     LOGIN_FAILS = "LoginFails"
     COMPLETED = "Completed"
     ROLLED_BACK = "RolledBack"
@@ -84,6 +85,9 @@ def announcement_facts(announcement: Announcement) -> AnnouncementFacts:
             )
         case Announcement.REJECTED:
             return AnnouncementFacts("The decision was to go back.", "approval.decided")
+        case Announcement.CANCELLED:
+            meaning = "Somebody stopped it before the swap; the active slot goes on serving."
+            return AnnouncementFacts(meaning, "rotation.cancelled")
         case Announcement.LOGIN_FAILS:
             meaning = "Traffic is back where it was, and a new connection as that login fails."
             return AnnouncementFacts(meaning, "rotation.login-fails", mailed=True)
@@ -362,6 +366,17 @@ class Progress(StrEnum):
     AWAIT_GONE = "await_gone"
     RETIRED = "retired"
     FAILED = "failed"
+
+
+# How far a workload is once its part of a step has ended well, of those that have parts.
+DONE = {
+    StepName.PREPARE: Progress.PREPARED,
+    StepName.SWAP: Progress.SWAP,
+    StepName.STOP: Progress.STOPPED,
+    StepName.SWAP_BACK: Progress.SWAP_BACK,
+    StepName.OBSERVE: Progress.OBSERVED,
+    StepName.RETIRE: Progress.RETIRED,
+}
 
 
 def progress_words(progress: Progress) -> str:

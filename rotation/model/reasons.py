@@ -99,6 +99,13 @@ class Code(StrEnum):
         "the comment of the decision says why; start again once the cause is gone",
         NEVER,
     )
+    CANCELLED = (
+        "cancelled",
+        Area.DECIDED,
+        "somebody cancelled it before its swap",
+        "`cancelled` in the record says who and why; start again when it may go on",
+        NEVER,
+    )
 
     SLOTS_DISAGREE = (
         "workloads-disagree",
@@ -1877,6 +1884,23 @@ class Code(StrEnum):
         Area.REQUESTS,
         "somebody else's decision was first: one counts",
         "read `decision`",
+        NEVER,
+    )
+    NOT_CANCELLABLE = (
+        "not-cancellable",
+        Area.REQUESTS,
+        (
+            "it has ended, is being aborted, or its swap has begun; or it began under a release "
+            "that could not be told to stop"
+        ),
+        "after the swap an approver can reject it, which goes back",
+        NEVER,
+    )
+    NOT_RETRIED = (
+        "not-retried",
+        Area.REQUESTS,
+        "only what ended aborted, refused or rolled back is started again by its id",
+        "wait for its end; or `POST /api/rotations`, which asks for another one",
         NEVER,
     )
     NOT_ALLOWED = (

@@ -25,7 +25,7 @@ class Request(Struct, frozen=True, kw_only=True, rename="camel"):
 
     `waive` are the codes that whoever asked by hand has waived. Of a person who asked, `known_as`
     are all names and ids, `object_id` is Entra's; `signed_in`: the platform has signed them in.
-    Four eyes compares these.
+    Four eyes compares these. `retries` is the rotation that this one was started again from.
     """
 
     rotation: str
@@ -39,6 +39,7 @@ class Request(Struct, frozen=True, kw_only=True, rename="camel"):
     object_id: str | None = None
     signed_in: bool = False
     waive: list[str] = field(default_factory=list)
+    retries: str | None = None
 
 
 class Waiver(Struct, frozen=True, kw_only=True, rename="camel"):
@@ -56,7 +57,8 @@ class Waiver(Struct, frozen=True, kw_only=True, rename="camel"):
 class StepRecord(Struct, kw_only=True, rename="camel", omit_defaults=True):
     """One step with its times; `failure` and `code` if it gave up.
 
-    `waits` is what it failed with last, for as long as it tries again.
+    `waits` is what it failed with last, for as long as it tries again, which is at `next_try`; or
+    what it waits for. `attempt` is how many attempts have failed so far.
     """
 
     step: StepName
@@ -65,6 +67,8 @@ class StepRecord(Struct, kw_only=True, rename="camel", omit_defaults=True):
     failure: str | None = None
     code: str | None = None
     waits: str | None = None
+    attempt: int = 0
+    next_try: Moment | None = None
 
 
 class Decision(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
@@ -85,6 +89,34 @@ class Decision(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=
     known_as: list[str] = field(default_factory=list)
     object_id: str | None = None
     signed_in: bool = False
+
+
+class Cancel(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """A person's wish that a rotation stops before the swap; `comment` says why.
+
+    It crosses and is kept as a `Decision` is, and its fields are those.
+    """
+
+    by: str
+    channel: str
+    comment: str
+    id: str | None
+    at: Moment | None = None
+    known_as: list[str] = field(default_factory=list)
+    object_id: str | None = None
+    signed_in: bool = False
+
+
+class Cancelling(Struct, kw_only=True, rename="camel"):
+    """Whether a rotation can be cancelled, which it can until its swap begins.
+
+    `event` is the name of the event that a cancel is raised as, None where it cannot (any more);
+    `gate` is its number. `ignored` says why cancels did not count.
+    """
+
+    event: str | None
+    gate: int = 0
+    ignored: list[str] = field(default_factory=list)
 
 
 class Approval(Struct, kw_only=True, rename="camel"):
@@ -206,7 +238,9 @@ class Record(Struct, kw_only=True, rename="camel"):
     that could not be handed over. `waivers` are what it began in spite of; `doubts` were found by
     the plan, and stood in no way. `outcome_reason` is a sentence, `reasons` what it is made of.
     `changed` is what the file says by now, and did not when the rotation was planned; `releases`
-    are those of others that it met, and what became of them.
+    are those of others that it met, and what became of them. `cancelling` is None in those that
+    cannot be cancelled at all, `cancelled` is what has counted. `attempt` is how many times it has
+    begun to bring the standby slot up.
     Evidence is too large for a custom status: it is there once the rotation has ended.
     """
 
@@ -222,6 +256,9 @@ class Record(Struct, kw_only=True, rename="camel"):
     workloads: dict[str, Progress]
     steps: list[StepRecord]
     waivers: list[Waiver]
+    cancelling: Cancelling | None
+    cancelled: Cancel | None
+    attempt: int
     approval: Approval | None
     decision: Decision | None
     outcome: Outcome | None
@@ -249,6 +286,9 @@ def new_record(request: Request, stage: Stage, at: Moment | None) -> Record:
         workloads={},
         steps=[],
         waivers=[],
+        cancelling=None,
+        cancelled=None,
+        attempt=1,
         approval=None,
         decision=None,
         outcome=None,
@@ -258,13 +298,23 @@ def new_record(request: Request, stage: Stage, at: Moment | None) -> Record:
     )
 
 
+class Tried(Struct, frozen=True, kw_only=True, rename="camel"):
+    """A failure of a workload's part that is waited for: how many there were, and when it is tried
+    again."""
+
+    attempt: int
+    next_try: Moment
+
+
 class ShownRecord(Record, kw_only=True, rename="camel"):
     """A record with what the durable engine says of its instance.
 
-    `waits` is, of each workload of a running rotation, what its part of the step waits for.
+    `waits` is, of each workload of a running rotation, what its part of the step waits for, or why
+    it has failed while others go on; `tried` is of those that wait for a failure to pass.
     """
 
     runtime_status: str
     created: Moment | None
     updated: Moment | None
     waits: dict[str, str] = field(default_factory=dict)
+    tried: dict[str, Tried] = field(default_factory=dict)

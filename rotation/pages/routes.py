@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Literal, assert_never
 import azure.durable_functions as df
 import azure.functions as func
 
-from rotation.front import rotations, sites
-from rotation.front.approvers import POLICY, keyed
+from rotation.front import cancelling, rotations, sites
 from rotation.front.credentials import fresh_evidence, look_at_all
 from rotation.front.hub import TaskHub
 from rotation.front.planned import standing
@@ -24,7 +23,7 @@ from rotation.model import wire
 from rotation.model.errors import RotationError
 from rotation.model.reasons import Code
 from rotation.model.record import no_evidence
-from rotation.pages import forms, rendering, timeline, views, wording
+from rotation.pages import acting, forms, rendering, timeline, views, wording
 from rotation.pages.visitors import Visitor, addressee, page_auth_level, visitor
 
 if TYPE_CHECKING:
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
 
     from rotation.config import Configuration
     from rotation.contracts.edges import Readers
-    from rotation.front.approvers import Decider
     from rotation.front.planned import Standing
     from rotation.model.record import Evidence, Record, ShownRecord
 
@@ -172,23 +170,66 @@ async def one(
         detail = f"there is no rotation {rotation!r}; finished ones are kept for 30 days"
         raise Problem(404, Code.UNKNOWN_ROTATION, detail)
     if req.method == "POST":
-        return await decide(edges, client, req, who, record)
-    return await show(Site(edges, client), who, record, live=LIVE in req.headers)
+        return await posted(edges, client, req, who, record)
+    deed, live = acting.deed_of(req.params), LIVE in req.headers
+    return await show(Site(edges, client, deed, live), who, record)
 
 
-async def decide(
+async def posted(
     edges: Readers,
     client: df.DurableOrchestrationClient,
     req: func.HttpRequest,
     who: Visitor,
     record: ShownRecord,
 ) -> func.HttpResponse:
-    """Takes the decision of a posted form, and answers with the rotation's page.
+    """Does what a posted form says, and answers with the rotation's page. Raises `Problem`.
 
     Every refusal shows the page as it is now, with the reason on top.
     """
     sites.demand_own(req, edges.settings.public_url)
     given = forms.read(req)
+    deed = acting.deed_of(given)
+    if deed is None:
+        return await decide(edges, client, given, who, record)
+    stale = acting.demand_fresh(deed, who, record, given)
+    if stale is not None:
+        notice = cancelling.why_not(record) if deed == "cancel" else stale
+        late = deed == "cancel" and cancelling.awaited(record) is None
+        status, notice = (409, notice) if late else (403, stale)
+        return await show(Site(edges, client), who, record, status, notice=notice)
+    if deed == "again":
+        return rendering.see_other(who.path(await acting.again(edges, client, who, record, given)))
+    result = await acting.cancel(edges, client, who, record, given)
+    return await _cancelled(edges, client, who, result)
+
+
+async def _cancelled(
+    edges: Readers, client: df.DurableOrchestrationClient, who: Visitor, result: cancelling.Result
+) -> func.HttpResponse:
+    """The page that shows what became of a cancel. Raises `Problem` if it was not allowed."""
+    match result:
+        case cancelling.Cancelled(record):
+            return rendering.see_other(who.path(record.rotation))
+        case rotations.Accepted(record):
+            notice = "it was handed over; reload in a moment to see it recorded"
+            return await show(Site(edges, client), who, record, 202, notice=notice)
+        case cancelling.NotCancellable(record):
+            notice = cancelling.why_not(record)
+            return await show(Site(edges, client), who, record, 409, notice=notice)
+        case rotations.NotAllowed(reason):
+            raise Problem(403, Code.NOT_ALLOWED, reason)
+        case _:
+            assert_never(result)
+
+
+async def decide(
+    edges: Readers,
+    client: df.DurableOrchestrationClient,
+    given: Mapping[str, str],
+    who: Visitor,
+    record: ShownRecord,
+) -> func.HttpResponse:
+    """Takes the decision of a posted form, and answers with the rotation's page."""
     if not rotations.waits(record):
         return await show(Site(edges, client), who, record, 409, notice=rotations.why_not(record))
     if not forms.matches(given.get("token", ""), who.secret, *_bound_to(who, record)):
@@ -199,7 +240,7 @@ async def decide(
         detail = "the form has no decision: press Approve or Reject"
         raise Problem(400, Code.BAD_REQUEST, detail)
     comment = text({"comment": " ".join(given.get("comment", "").split())}, "comment", longest=2000)
-    decider = who.decider or _named_decider(given)
+    decider = who.decider or acting.named(given)
     result = await rotations.decide(edges, client, record, decider, choice, comment)
     return await _answer(edges, client, who, result)
 
@@ -210,15 +251,6 @@ def _bound_to(who: Visitor, record: ShownRecord) -> tuple[str, str, str]:
     A form whose wait is over counts no more.
     """
     return who.subject, record.rotation, rotations.awaited(record) or ""
-
-
-def _named_decider(given: Mapping[str, str]) -> Decider:
-    """The decider whom the form of a visitor with a function key names. Raises `Problem`."""
-    by = text(dict(given), "by", required=True)
-    if by.casefold() == POLICY:
-        detail = f"nobody is called {by!r} here: the app itself uses that name"
-        raise Problem(400, Code.BAD_REQUEST, detail)
-    return keyed(by, "page with function key")
 
 
 async def _answer(
@@ -243,10 +275,13 @@ async def _answer(
 
 @dataclass(frozen=True)
 class Site:
-    """Where a page gets what it shows."""
+    """Where a page gets what it shows, and what it was asked to show: the form of a deed, if any;
+    a live look collects no evidence."""
 
     edges: Readers
     client: df.DurableOrchestrationClient
+    deed: acting.Deed | None = None
+    live: bool = False
 
 
 async def show(
@@ -256,14 +291,14 @@ async def show(
     status: int = 200,
     *,
     notice: str | None = None,
-    live: bool = False,
 ) -> func.HttpResponse:
-    """The page of a rotation, with the notice on top; a live look collects no evidence."""
+    """The page of a rotation, with the notice on top."""
     edges, waiting = site.edges, rotations.waits(record)
     rules = await standing(edges, site.client, record) if waiting else None
-    evidence = None if live else await _evidence(edges, record, rules)
+    evidence = None if site.live else await _evidence(edges, record, rules)
     now, form = edges.now(), _form(rules, who, record, edges.now())
     planned = rules.edges.configuration if rules else edges.configuration
+    offer = acting.offer(edges, who, record)
     if rules is not None and rules.changed is not None:
         record.changed = rules.changed
     return rendering.page(
@@ -275,14 +310,18 @@ async def show(
         record=record,
         headline=views.headline(record, yours=form is not None and not form.barred),
         timeline=timeline.timeline(record, now),
-        workloads=timeline.workloads(record),
+        workloads=timeline.workloads(record, now),
         evidence=evidence,
         points=_points(planned, record, evidence) if evidence else [],
         logs=_logs(planned, record),
         form=form,
+        offer=offer,
+        opened=offer is not None and offer.deed == site.deed,
+        former=record.request.retries,
         notice=notice,
         # The page is fetched anew, rather than updated, when this changes.
-        phase=f"{rotations.awaited(record)}.{record.decision is not None}.{record.outcome}",
+        phase=f"{rotations.awaited(record)}.{record.decision is not None}.{record.outcome}"
+        f".{cancelling.awaited(record)}",
     )
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Literal, assert_never
 
 from rotation.model.catalogue import Progress, Stage, StepName, progress_words, step_words
 from rotation.model.record import StepRecord
-from rotation.pages.wording import moment, span
+from rotation.pages.wording import count, moment, span
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -26,6 +27,7 @@ class Entry:
     took: str | None = None
     failure: str | None = None
     waits: str | None = None
+    tries: str | None = None
 
 
 def timeline(record: Record, now: datetime) -> list[Entry]:
@@ -62,7 +64,15 @@ def _entry(record: Record, step: StepRecord, now: datetime) -> Entry:
         took=span(took),
         failure=step.failure,
         waits=step.waits,
+        tries=tries(step.attempt, step.next_try, now) if step.next_try else None,
     )
+
+
+def tries(attempt: int, at: str, now: datetime) -> str:
+    """In words that a failure was the so many-th, and when it is tried again."""
+    left = moment(at) - now
+    when = f"in {span(left)}" if left > timedelta() else "now"
+    return f"{count(attempt, 'attempt')} failed so far; the next is {when}"
 
 
 def _slot_of(record: Record, step: StepRecord) -> str:
@@ -110,19 +120,28 @@ def _ahead(record: Record, done: set[StepName]) -> list[Entry]:
 
 @dataclass(frozen=True)
 class Part:
-    """A workload's name, how far it is in words, whether it has failed, and what it waits for."""
+    """A workload's name, how far it is in words, whether it has failed, what it waits for, and when
+    it tries again."""
 
     workload: str
     state: str
     failed: bool
     waits: str | None
+    tries: str | None
 
 
-def workloads(record: ShownRecord) -> list[Part]:
+def workloads(record: ShownRecord, now: datetime) -> list[Part]:
     """Each workload's part of the rotation."""
     return [
-        Part(name, progress_words(progress), progress is Progress.FAILED, record.waits.get(name))
+        Part(
+            workload=name,
+            state=progress_words(progress),
+            failed=progress is Progress.FAILED,
+            waits=record.waits.get(name),
+            tries=tries(tried.attempt, tried.next_try, now) if tried else None,
+        )
         for name, progress in record.workloads.items()
+        for tried in (record.tried.get(name),)
     ]
 
 

@@ -10,8 +10,9 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from rotation.front.rotations import waits
-from rotation.model.catalogue import ending, on_deadline_words, stage_words
+from rotation.model.catalogue import Progress, ending, on_deadline_words, stage_words
 from rotation.model.wire import instant
+from rotation.model.words import few
 from rotation.model.world import SLOTS
 from rotation.pages.timeline import retiring
 from rotation.pages.wording import clock, count, moment, span
@@ -43,7 +44,28 @@ def headline(record: ShownRecord, *, yours: bool = False) -> Headline:
     if waits(record):
         return _asked(record, "your" if yours else "a")
     now = stage_words(record.stage)
-    return Headline("busy", _filled(now.headline, record), now.asks)
+    if record.cancelled is not None:
+        asks = f"It was cancelled by {record.cancelled.by}. {now.asks}"
+        return Headline("busy", _filled("Stopping: {active} goes on serving", record), asks)
+    return Headline("busy", _filled(now.headline, record), _wrong(record) or now.asks)
+
+
+def _wrong(record: ShownRecord) -> str | None:
+    """What to say instead of that nothing is asked of anybody; None where nothing is wrong."""
+    failed = [name for name, at in record.workloads.items() if at is Progress.FAILED]
+    if failed:
+        return (
+            f"{count(len(failed), 'workload')} failed ({few(failed)}). Once the others have ended "
+            "it goes back by itself."
+        )
+    if record.tried or any(step.next_try for step in record.steps[-1:]):
+        return (
+            "Something did not work, and is tried again by itself. What it says below may be yours "
+            "to mend."
+        )
+    if record.waits or any(step.waits for step in record.steps[-1:]):
+        return "It waits for what is said below. If that does not come, it may be yours to mend."
+    return None
 
 
 def _filled(text: str, record: Record) -> str:

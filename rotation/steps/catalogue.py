@@ -6,8 +6,9 @@ from rotation.model import activities as known
 from rotation.steps import in_place, jobs, login, planning, pods, proving, telling, traffic
 from rotation.steps.running import implements
 
-# Its answer needs the durable client: see `rotation.app`.
+# What follows them needs the durable client: see `rotation.app`.
 NOTIFY = implements(known.NOTIFY, telling.notify)
+STOP_PARTS = implements(known.STOP_PARTS, telling.stop_parts)
 
 ACTIVITIES = (
     implements(known.PLAN, planning.plan),

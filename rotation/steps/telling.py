@@ -36,6 +36,12 @@ def notify(step: Step) -> Ready:
     return Ready(event, step.changed)
 
 
+def stop_parts(step: Step) -> None:
+    """Nothing but the log line that parts of a rotation are told to stop, which the app does."""
+    if not step.reference.parts:
+        raise LookupError("the reference of stop_parts has no parts")
+
+
 def publish_event(step: Step) -> None:
     """Publishes an event, with its signed links.
 

@@ -13,15 +13,13 @@ from rotation.model.activities import Terms
 from rotation.model.catalogue import Announcement, Stage
 from rotation.model.errors import StepFailed
 from rotation.model.record import Approval, Choice, Decision, Evidence, no_evidence
-from rotation.story.progress import IGNORED_KEPT
+from rotation.story.hearing import LONGEST_TIMER
+from rotation.story.progress import IGNORED_KEPT, document
 from rotation.story.version import since
 
 if TYPE_CHECKING:
     from rotation.story.progress import Run
     from rotation.story.retrying import Steps
-
-# Timers of at most a day: longer ones have not always been safe on every durable back end.
-LONGEST_TIMER = timedelta(days=1)
 
 
 class Waiting:
@@ -116,7 +114,7 @@ def _next_event(run: Run, asked: Approval) -> Any:
 def _decision_from(run: Run, asked: Approval, event: object) -> Steps[Decision | None]:
     """The decision that an event carries, recorded; None if it does not count."""
     asked_by = requester(run.request) if run.policy.approval.four_eyes else None
-    decision = verdict(_document(event), asked_by)
+    decision = verdict(document(event), asked_by)
     if isinstance(decision, str):
         asked.ignored = [*asked.ignored[1 - IGNORED_KEPT :], decision]
         return None
@@ -124,17 +122,6 @@ def _decision_from(run: Run, asked: Approval, event: object) -> Steps[Decision |
         # A rejection waits for nothing: what is asked for here may be what is wrong.
         run.record.evidence.decided = yield from _collect(run)
     return (yield from _record(run, asked, decision))
-
-
-def _document(event: object) -> object:
-    """What an event carries, decoded; None for what is no JSON.
-
-    Anybody with a key of the task hub can raise an event.
-    """
-    try:
-        return wire.decoded(event)
-    except (ValueError, RecursionError):
-        return None
 
 
 def _record(run: Run, asked: Approval, decision: Decision) -> Steps[Decision]:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
+from rotation.decisions.verdict import cancel
 from rotation.model import activities, wire
 from rotation.model.activities import Notice, Part, PartEnded, Reference, Retry
-from rotation.model.catalogue import Progress, Stage, StepName
-from rotation.model.errors import Failure, StepFailed
-from rotation.model.reasons import Reason
-from rotation.model.record import Evidence, Request, StepRecord, new_record
+from rotation.model.catalogue import DONE, Progress, Stage, StepName
+from rotation.model.errors import StepFailed
+from rotation.model.reasons import Code, Reason, reason
+from rotation.model.record import Cancelling, Evidence, Request, StepRecord, new_record
 from rotation.model.world import Slot, other
-from rotation.story.retrying import Steps, call, wait
+from rotation.story.hearing import Ears, Listening
+from rotation.story.retrying import Again, Steps, call, wait
 from rotation.story.status import truncated_status
 from rotation.story.version import inherited, since
 
@@ -45,17 +47,29 @@ IGNORED_KEPT = 5
 RELEASES_KEPT = 20
 
 
-def part_id(rotation: str, name: StepName, workload: str, attempt: int) -> str:
+def part_id(rotation: str, name: str, workload: str, attempt: int) -> str:
     """The id of a workload's sub-orchestration, of at most a hundred characters: the Durable Task
     Scheduler takes no more."""
     again = f".{attempt}" if attempt > 1 else ""
     return f"{rotation}.{name}.{workload}{again}"
 
 
+def document(event: object) -> object:
+    """What an event carries, decoded; None for what is no JSON.
+
+    Anybody with a key of the task hub can raise an event.
+    """
+    try:
+        return wire.decoded(event)
+    except (ValueError, RecursionError):
+        return None
+
+
 class Run:
     """A rotation under way. `record` is its custom status and, at the end, its output.
 
-    `retry` is the policy's `forward` until `retry_longer` makes it `undo`.
+    `retry` is the policy's `forward` until `retry_longer` makes it `undo`. It hears of a cancel
+    until `too_late`.
     """
 
     def __init__(self, context: df.DurableOrchestrationContext) -> None:
@@ -69,7 +83,10 @@ class Run:
         self.active: Slot
         self.standby: Slot
         self.notified = 0
-        self.attempt = 1
+        self._ears = Ears(context)
+        if since(context, "1.2"):
+            self.record.cancelling = Cancelling(event="cancel-1", gate=1)
+            self._ears = Listening(context, self._next_cancel, self._cancels, self._cancelled)
 
     @property
     def now(self) -> Moment:
@@ -87,9 +104,48 @@ class Run:
         """From now on retries faults for longer, and refusals too: there is no way but on."""
         self.retry = self.policy.undo
 
+    def heed(self) -> None:
+        """Raises `StepFailed` if somebody has cancelled, as every step does before it begins."""
+        self._ears.heed()
+
+    def too_late(self) -> None:
+        """From now on hears of no cancel: what is shown next says so."""
+        self._ears = Ears(self.context)
+        if self.record.cancelling is not None:
+            self.record.cancelling.event = None
+
+    def _next_cancel(self) -> Any:
+        """The task that ends with the next cancel, whose name the record shows."""
+        cancelling = self.record.cancelling
+        if cancelling is None or cancelling.event is None:
+            raise LookupError("no cancel is waited for")
+        return self.context.wait_for_external_event(cancelling.event)
+
+    def _cancels(self, event: object) -> bool:
+        """Records the cancel that an event carries; False if it does not count."""
+        cancelling, found = self.record.cancelling, cancel(document(event))
+        if cancelling is None:
+            raise LookupError("no cancel is waited for")
+        if isinstance(found, str):
+            # Under a new name: see `approval`.
+            cancelling.gate += 1
+            cancelling.event = f"cancel-{cancelling.gate}"
+            cancelling.ignored = [*cancelling.ignored[1 - IGNORED_KEPT :], found]
+            self.show()
+            return False
+        cancelling.event = None
+        self.record.cancelled = msgspec.structs.replace(found, at=self.now)
+        self.show()
+        return True
+
+    def _cancelled(self) -> StepFailed:
+        """The error that a step ends with which has heard of a cancel."""
+        by = self.record.cancelled.by if self.record.cancelled else "somebody"
+        return StepFailed("cancel", [reason(Code.CANCELLED, f"cancelled by {by}")])
+
     def begin_anew(self) -> None:
         """From now on sub-orchestrations have ids of another attempt."""
-        self.attempt += 1
+        self.record.attempt += 1
 
     def reference(
         self,
@@ -123,7 +179,7 @@ class Run:
     def plan(self) -> Steps[Planned]:
         """The answer of `plan`, recorded as a step. Raises `StepFailed`."""
         reference = msgspec.structs.replace(self.reference(), request=self.request)
-        steps = call(self.context, activities.PLAN, reference, self.retry, self._waits)
+        steps = call(self.context, activities.PLAN, reference, self.retry, self._waits, self._ears)
         return (yield from self._recorded(StepName.PLAN, steps))
 
     def step(
@@ -136,15 +192,17 @@ class Run:
         retry: Retry | None = None,
     ) -> Steps[A]:
         """The activity's answer, recorded with its times. Raises `StepFailed`."""
-        reference = self.reference(slot, version=version)
-        steps = call(self.context, activity, reference, retry or self.retry, self._waits)
+        self.heed()
+        reference, retry = self.reference(slot, version=version), retry or self.retry
+        steps = call(self.context, activity, reference, retry, self._waits, self._ears)
         return (yield from self._recorded(name, steps))
 
     def wait(
         self, name: StepName, activity: Activity[Watched], slot: Slot, seconds: float
     ) -> Steps[Watched]:
         """The last answer of a repeated watch, recorded like a step. Raises `StepFailed`."""
-        steps = wait(self.context, activity, self.reference(slot), seconds, self.retry)
+        reference = self.reference(slot)
+        steps = wait(self._ears, activity, reference, seconds, self.retry, self._waits)
         return (yield from self._recorded(name, steps))
 
     def each(
@@ -153,7 +211,6 @@ class Run:
         part: Orchestrator,
         reference: Reference,
         *,
-        done: Progress,
         workloads: Mapping[str, WorkloadTimes] | None = None,
     ) -> Steps[None]:
         """Runs one sub-orchestration per workload, or for each of some, all at once, recorded as a
@@ -161,17 +218,20 @@ class Run:
 
         Raises `StepFailed` with every workload's failure, after all have ended.
         """
+        self.heed()
         chosen = self.policy.workloads if workloads is None else workloads
-        yield from self._recorded(name, self._fan_out(name, part, reference, done, chosen))
+        yield from self._recorded(name, self._fan_out(name, part, reference, chosen))
 
     def _fan_out(
         self,
         name: StepName,
         part: Orchestrator,
         reference: Reference,
-        done: Progress,
         workloads: Mapping[str, WorkloadTimes],
     ) -> Steps[None]:
+        ids = [
+            part_id(self.request.rotation, name, each, self.record.attempt) for each in workloads
+        ]
         tasks = [
             self.context.call_sub_orchestrator(
                 part.__name__,
@@ -182,20 +242,34 @@ class Run:
                         times,
                     )
                 ),
-                part_id(self.request.rotation, name, workload, self.attempt),
+                id_,
                 version=inherited(self.context),
             )
-            for workload, times in workloads.items()
+            for id_, (workload, times) in zip(ids, workloads.items(), strict=True)
         ]
-        answers = [wire.read(PartEnded, value) for value in (yield self.context.task_all(tasks))]
+        together = self._ears.long(self.context.task_all(tasks), lambda: self._stop(ids))
+        answers = [wire.read(PartEnded, value) for value in (yield from together)]
         failures = []
         for workload, answer in zip(workloads, answers, strict=True):
-            self.record.workloads[workload] = Progress.FAILED if answer.reasons else done
+            stopped = any(why.code == Code.CANCELLED for why in answer.reasons)
+            if not stopped:
+                self.record.workloads[workload] = Progress.FAILED if answer.reasons else DONE[name]
             failures += [_of_workload(workload, why) for why in answer.reasons]
             met = [_of_workload(workload, why) for why in answer.releases]
             self.record.releases = [*self.record.releases, *met][-RELEASES_KEPT:]
+        self.heed()
         if failures:
             raise StepFailed(name, failures)
+
+    def _stop(self, parts: list[str]) -> Steps[None]:
+        """Tells the parts of a step to stop, so that they end soon."""
+        reference = msgspec.structs.replace(self.reference(), parts=parts)
+        try:
+            yield from call(self.context, activities.STOP_PARTS, reference, self.telling)
+        except StepFailed as failure:
+            # They are waited for all the same, and end by themselves: it only takes longer.
+            self.record.untold = [*self.record.untold[1 - IGNORED_KEPT :], str(failure)]
+            self.show()
 
     def collect(self) -> Steps[Evidence]:
         """Evidence of this moment, recorded as a step. Raises `StepFailed`."""
@@ -236,18 +310,23 @@ class Run:
         try:
             answer = yield from steps
         except StepFailed as failure:
-            entry.until, entry.waits = self.now, None
+            entry.until, entry.waits, entry.next_try = self.now, None, None
             entry.failure = wire.truncated(failure.text, LONGEST_MESSAGE)
             entry.code = failure.reasons[0].code
             self.show()
             raise
-        entry.until, entry.waits = self.now, None
+        entry.until, entry.waits, entry.next_try = self.now, None, None
         self.show()
         return answer
 
-    def _waits(self, failure: Failure) -> None:
+    def _waits(self, seen: str | Again) -> None:
         """Shows what the step under way waits for: it may be something for a person to mend."""
-        self.record.steps[-1].waits = wire.truncated(failure.message, LONGEST_MESSAGE)
+        entry = self.record.steps[-1]
+        if isinstance(seen, Again):
+            entry.waits = wire.truncated(seen.failure.message, LONGEST_MESSAGE)
+            entry.attempt, entry.next_try = seen.attempt, wire.moment(seen.at)
+        else:
+            entry.waits, entry.next_try = wire.truncated(seen, LONGEST_MESSAGE), None
         self.show()
 
 

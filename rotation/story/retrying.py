@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Generator
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from rotation.model import wire
 from rotation.model.errors import Failure, StepFailed
 from rotation.model.reasons import Code, reason
+from rotation.story.hearing import Ears
 from rotation.story.version import since
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from datetime import datetime
 
     import azure.durable_functions as df
     from msgspec import Struct
@@ -32,6 +33,15 @@ Steps = Generator[Any, Any, T]
 
 FIRST_DELAY = timedelta(seconds=1)
 LONGEST_DELAY = timedelta(minutes=1)
+
+
+@dataclass(frozen=True)
+class Again:
+    """A failure that is waited for: of which attempt, and when the next one begins."""
+
+    failure: Failure
+    attempt: int
+    at: datetime
 
 
 def delay(number: int, retry_after: float | None) -> timedelta:
@@ -48,22 +58,27 @@ def call(
     activity: Activity[A],
     reference: Reference,
     retry: Retry,
-    waits: Callable[[Failure], None] = lambda _: None,
+    waits: Callable[[Again], None] = lambda _: None,
+    ears: Ears | None = None,
 ) -> Steps[A]:
-    """The activity's answer, asked for again as long as `retry` allows. Raises `StepFailed`.
+    """The activity's answer, asked for again as long as `retry` allows, and as long as `ears` hear
+    of nothing to stop for. Raises `StepFailed`.
 
     `waits` hears of each failure that is waited for.
     """
-    left = TimeLeft(context, retry)
+    left, ears = TimeLeft(context, retry), ears or Ears(context)
     for number in itertools.count():
-        answer = yield from attempt(context, activity, reference)
+        answer = yield from attempt(context, activity, reference, ears)
         if not isinstance(answer, Failure):
             return answer
+        ears.heed()
         pause = left.pause(answer, delay(number, answer.retry_after))
         if pause is None:
             raise StepFailed(activity.name, [answer.reason])
-        waits(answer)
-        yield context.create_timer(context.current_utc_datetime + pause)
+        at = context.current_utc_datetime + pause
+        waits(Again(answer, number + 1, at))
+        yield from ears.pause(at)
+        ears.heed()
     raise AssertionError("unreachable")
 
 
@@ -101,12 +116,15 @@ class TimeLeft:
 
 
 def attempt(
-    context: df.DurableOrchestrationContext, activity: Activity[A], reference: Reference
+    context: df.DurableOrchestrationContext,
+    activity: Activity[A],
+    reference: Reference,
+    ears: Ears | None = None,
 ) -> Steps[A | Failure]:
     """The answer to one call of the activity, or the failure that it ended with."""
     try:
-        given = wire.value_of(reference)
-        value = wire.decoded((yield context.call_activity(activity.name, given)))
+        task = context.call_activity(activity.name, wire.value_of(reference))
+        value = wire.decoded((yield from (ears or Ears(context)).beside(task)))
     except Exception:  # noqa: BLE001 - its type differs between 1.x and 2.x
         # Activities answer with their failures: this one was cut off before it could answer.
         text = f"{activity.name} was cut off (timeout, crash or scale-in); see its log"
@@ -117,25 +135,29 @@ def attempt(
 
 
 def wait(
-    context: df.DurableOrchestrationContext,
+    ears: Ears,
     activity: Activity[Watched],
     reference: Reference,
     seconds: float,
     retry: Retry,
-    shows: Callable[[str], None] = lambda _: None,
+    shows: Callable[[str | Again], None] = lambda _: None,
 ) -> Steps[Watched]:
     """The last answer of a bounded watch, repeated until it is `done` or `seconds` are over.
 
-    `shows` hears of what each watch has seen that is not the last.
+    `shows` hears of what each watch has seen that is not the last, and of each failure that is
+    waited for. Raises `StepFailed`, also where `ears` hear of something to stop for.
     """
+    context = ears.context
     deadline = context.current_utc_datetime + timedelta(seconds=seconds)
     while True:
-        watched = yield from call(context, activity, reference, retry)
+        watched = yield from call(context, activity, reference, retry, shows, ears)
         if watched.done or context.current_utc_datetime >= deadline:
             return watched
+        ears.heed()
         shows(watched.observed)
         # The watch itself lasts; the pause only keeps one that returns early from spinning.
-        yield context.create_timer(context.current_utc_datetime + FIRST_DELAY)
+        yield from ears.pause(context.current_utc_datetime + FIRST_DELAY)
+        ears.heed()
 
 
 def overdue(

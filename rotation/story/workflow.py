@@ -16,7 +16,7 @@ import msgspec
 
 from rotation.model import activities, wire
 from rotation.model.activities import Reference, Retry
-from rotation.model.catalogue import Announcement, Outcome, Progress, Stage, StepName, ending
+from rotation.model.catalogue import Announcement, Outcome, Stage, StepName, ending
 from rotation.model.errors import Failure, StepFailed
 from rotation.model.reasons import Code, Reason, reason
 from rotation.model.record import Request
@@ -78,6 +78,8 @@ def story(run: Run) -> Steps[End]:  # noqa: PLR0911 - one line for each way a ro
     try:
         plan = yield from run.plan()
     except StepFailed as failure:
+        if run.record.cancelled is not None:
+            return (yield from never_begun(run, failure))
         return Outcome.REFUSED, failure.message, list(failure.reasons)
     run.record.waivers = plan.waivers
     if plan.active is None or plan.policy is None:
@@ -85,11 +87,18 @@ def story(run: Run) -> Steps[End]:  # noqa: PLR0911 - one line for each way a ro
         return plan.outcome or Outcome.REFUSED, text, plan.reasons
     run.record.doubts = plan.doubts
     run.begin(plan.active, plan.policy, plan.entry)
+    try:
+        run.heed()
+    except StepFailed as failure:
+        return (yield from never_begun(run, failure))
     yield from run.tell(run.notice(Announcement.STARTED))
     try:
         yield from bring_up(run)
+        run.heed()  # for the last time: from the swap on only a rejection goes back
     except StepFailed as failure:
-        return (yield from abort(run, failure.message, list(failure.reasons)))
+        text = failure.text if run.record.cancelled else failure.message
+        return (yield from abort(run, text, list(failure.reasons)))
+    run.too_late()
     try:
         yield from swap(run)
         yield from stop(run)
@@ -138,7 +147,6 @@ def _bring_up(run: Run) -> Steps[None]:
         StepName.PREPARE,
         prepare_workload,
         run.reference(slot, version=version),
-        done=Progress.PREPARED,
     )
     # Minutes may have passed: what traffic will depend on is proved once more before the swap.
     yield from run.step(StepName.VERIFY, activities.VERIFY, slot, version=version)
@@ -176,7 +184,7 @@ def swap(run: Run) -> Steps[None]:
     """Every workload's traffic goes to the standby slot, all at once."""
     run.stage(Stage.SWAP)
     reference = run.reference(run.standby)
-    yield from run.each(StepName.SWAP, swap_workload, reference, done=Progress.SWAP)
+    yield from run.each(StepName.SWAP, swap_workload, reference)
 
 
 def stop(run: Run) -> Steps[None]:
@@ -186,23 +194,21 @@ def stop(run: Run) -> Steps[None]:
     stopping = {name: times for name, times in run.policy.workloads.items() if times.stops}
     if stopping and since(run.context, "1.2"):
         reference = msgspec.structs.replace(run.reference(run.active), early=True)
-        yield from run.each(
-            StepName.STOP, retire_workload, reference, done=Progress.STOPPED, workloads=stopping
-        )
+        yield from run.each(StepName.STOP, retire_workload, reference, workloads=stopping)
 
 
 def swap_back(run: Run) -> Steps[None]:
     """Every workload's traffic goes to the slot that served before."""
     run.stage(Stage.SWAP_BACK)
     reference = run.reference(run.active)
-    yield from run.each(StepName.SWAP_BACK, swap_back_workload, reference, done=Progress.SWAP_BACK)
+    yield from run.each(StepName.SWAP_BACK, swap_back_workload, reference)
 
 
 def observe(run: Run) -> Steps[None]:
     """Tests every workload through its production Service, as clients reach it since the swap."""
     run.stage(Stage.OBSERVE)
     reference = run.reference(run.standby)
-    yield from run.each(StepName.OBSERVE, observe_workload, reference, done=Progress.OBSERVED)
+    yield from run.each(StepName.OBSERVE, observe_workload, reference)
 
 
 def retire(run: Run, slot: Slot) -> Steps[None]:
@@ -210,9 +216,7 @@ def retire(run: Run, slot: Slot) -> Steps[None]:
     run.retry_longer()
     run.stage(Stage.RETIRE)
     yield from run.step(StepName.CONFIRM, activities.CONFIRM, other(slot))
-    yield from run.each(
-        StepName.RETIRE, retire_workload, run.reference(slot), done=Progress.RETIRED
-    )
+    yield from run.each(StepName.RETIRE, retire_workload, run.reference(slot))
     # Sessions that are still there after this are ended by `deactivate`.
     yield from run.wait(StepName.AWAIT_SESSIONS, activities.AWAIT_SESSIONS, slot, run.policy.drain)
     yield from run.step(StepName.DEACTIVATE, activities.DEACTIVATE, slot)
@@ -220,7 +224,10 @@ def retire(run: Run, slot: Slot) -> Steps[None]:
 
 
 def abort(run: Run, why: str, reasons: list[Reason]) -> Steps[End]:
-    """Takes the standby slot down again, before the swap: traffic never left the active one."""
+    """Takes the standby slot down again, before the swap: traffic never left the active one. All
+    parts have ended by now: nothing starts what is being taken down."""
+    run.too_late()
+    yield from tell_of_cancel(run)
     try:
         yield from retire(run, run.standby)
     except StepFailed as failure:
@@ -230,6 +237,19 @@ def abort(run: Run, why: str, reasons: list[Reason]) -> Steps[End]:
         text = f"{why}; {failed.text}"
         return Outcome.NEEDS_ATTENTION, text, [failed, *failure.reasons, *reasons]
     return Outcome.ABORTED, why, reasons
+
+
+def never_begun(run: Run, cancelled: StepFailed) -> Steps[End]:
+    """How a rotation ends that was cancelled while it was planned: nothing was brought up."""
+    yield from tell_of_cancel(run)
+    return Outcome.ABORTED, cancelled.text, list(cancelled.reasons)
+
+
+def tell_of_cancel(run: Run) -> Steps[None]:
+    """Announces that somebody has cancelled, if they have."""
+    if run.record.cancelled is not None:
+        notice = run.notice(Announcement.CANCELLED)
+        yield from run.tell(msgspec.structs.replace(notice, cancelled=run.record.cancelled))
 
 
 def roll_back(run: Run, why: str, reasons: list[Reason]) -> Steps[End]:
@@ -271,6 +291,7 @@ def check_login(run: Run) -> Steps[None]:
 
 def finish(run: Run, outcome: Outcome, why: str, reasons: list[Reason]) -> Steps[JsonObject]:
     """Announces how the rotation ended, and answers with its record."""
+    run.too_late()
     notice = msgspec.structs.replace(
         run.notice(ending(outcome).announcement),
         outcome=outcome,

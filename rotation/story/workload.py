@@ -14,10 +14,11 @@ import msgspec
 
 from rotation.decisions.rollout import named
 from rotation.model import activities, wire
-from rotation.model.activities import Part, PartEnded, PartStatus, Retry
-from rotation.model.errors import Failure, StepFailed
+from rotation.model.activities import STOP, Part, PartEnded, PartStatus, Retry
+from rotation.model.errors import StepFailed
 from rotation.model.reasons import Code, Reason, reason
-from rotation.story.retrying import Steps, call, overdue, wait
+from rotation.story.hearing import Ears, Listening
+from rotation.story.retrying import Again, Steps, call, overdue, wait
 from rotation.story.version import since
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ class Task:
         self.times = part.times
         self.releases: list[Reason] = []  # of others, that it met
         self.share = ALL  # percent of the requests that the slot gets, or has got
+        self.ears = Ears(context)
 
     def step(
         self,
@@ -61,6 +63,7 @@ class Task:
         retry: Retry | None = None,
     ) -> Steps[A]:
         """The activity's answer. Raises `StepFailed`."""
+        self.ears.heed()
         self._show(activity)
         reference = msgspec.structs.replace(
             self.reference,
@@ -71,10 +74,11 @@ class Task:
             share=self.share,
         )
 
-        def shows(failure: Failure) -> None:
-            self._show(activity, failure.message)
+        def shows(seen: Again) -> None:
+            self._show(activity, seen)
 
-        return (yield from call(self.context, activity, reference, retry or self.retry, shows))
+        retry = retry or self.retry
+        return (yield from call(self.context, activity, reference, retry, shows, self.ears))
 
     def note_release(self, code: Code, text: str) -> None:
         """Adds to the record what became of somebody else's release."""
@@ -93,27 +97,45 @@ class Task:
 
     def wait(self, activity: Activity[Watched], seconds: float, late: Code) -> Steps[None]:
         """Repeats a bounded watch until done. Raises `StepFailed` after `seconds`, with `late`."""
+        self.ears.heed()
         self._show(activity)
 
-        def shows(observed: str) -> None:
-            self._show(activity, observed)
+        def shows(seen: str | Again) -> None:
+            self._show(activity, seen)
 
-        watched = yield from wait(
-            self.context, activity, self.reference, seconds, self.retry, shows
-        )
+        watched = yield from wait(self.ears, activity, self.reference, seconds, self.retry, shows)
         if not watched.done:
             raise overdue(activity, late, seconds, watched)
 
-    def _show(self, activity: Activity[A], waits: str | None = None) -> None:
+    def stoppable(self) -> None:
+        """From now on stops where it is told to: nothing is served by what it brings up."""
+
+        def stops() -> StepFailed:
+            text = "it was told to stop, since its rotation is cancelled"
+            return StepFailed(STOP, [reason(Code.CANCELLED, text)])
+
+        context = self.context
+        if since(context, "1.2"):
+            # Whatever it carries: whoever can raise it could end the instance as well.
+            self.ears = Listening(
+                context, lambda: context.wait_for_external_event(STOP), lambda _: True, stops
+            )
+
+    def _show(self, activity: Activity[A], seen: str | Again | None = None) -> None:
         """Shows what runs, and what it waits for: that may be something for a person to mend."""
         if activity.progress is None or not since(self.context, "1.2"):
             self.context.set_custom_status(activity.progress)
             return
+        again = seen if isinstance(seen, Again) else None
+        waits = seen.failure.message if isinstance(seen, Again) else seen
         shown = None if waits is None else wire.truncated(waits, LONGEST_WAIT)
         if self.share < ALL:
             part = f"{self.share} % of the requests are for {_slot(self)}"
             shown = part if shown is None else f"{part}; {shown}"
-        self.context.set_custom_status(wire.value_of(PartStatus(activity.progress, shown)))
+        status = PartStatus(activity.progress, shown)
+        if again:
+            status = PartStatus(activity.progress, shown, again.attempt, wire.moment(again.at))
+        self.context.set_custom_status(wire.value_of(status))
 
 
 def workload(part: Callable[[Task], Steps[None]]) -> Orchestrator:
@@ -140,6 +162,7 @@ def workload(part: Callable[[Task], Steps[None]]) -> Orchestrator:
 def prepare_workload(task: Task) -> Steps[None]:
     """Brings the standby Deployment up on the staged version, and tests it. Of a workload in place
     there is nothing to bring up: what can be tested is the login."""
+    task.stoppable()
     if not task.times.in_place:
         yield from task.step(activities.DELIVER)
         yield from task.step(activities.START)

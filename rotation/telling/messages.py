@@ -26,7 +26,7 @@ from rotation.model.catalogue import (
     on_deadline_words,
 )
 from rotation.model.reasons import Reason
-from rotation.model.record import Decision, EvidenceSummary, SessionCount, Waiver
+from rotation.model.record import Cancel, Decision, EvidenceSummary, SessionCount, Waiver
 from rotation.model.wire import Moment
 from rotation.model.words import few
 from rotation.model.world import Slot
@@ -76,6 +76,7 @@ class EventData(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults
     sessions: list[SessionCount] | None = None
     overdue: bool | None = None
     decision: Decision | None = None
+    cancelled: Cancel | None = None
     outcome: Outcome | None = None
     outcome_reason: str | None = None
     reasons: list[Reason] = field(default_factory=list)
@@ -148,6 +149,7 @@ def announcement(notice: Notice, approvers: list[str], public_url: str | None) -
         sessions=notice.sessions,
         overdue=notice.overdue,
         decision=notice.decision,
+        cancelled=notice.cancelled,
         outcome=notice.outcome,
         outcome_reason=notice.outcome_reason,
         reasons=notice.reasons,
@@ -182,6 +184,8 @@ def words(kind: Announcement, notice: Notice) -> tuple[str, str]:  # noqa: PLR09
             return f"the {replaced} login is still in use", _still_in_use(notice.sessions or [])
         case Announcement.APPROVED | Announcement.REJECTED:
             return f"rotation {kind.lower()}", _decided(notice.decision)
+        case Announcement.CANCELLED:
+            return "rotation cancelled", _cancelled(notice.cancelled)
         case Announcement.LOGIN_FAILS:
             return "the login that serves fails", _login_fails(notice.reasons)
         case (
@@ -224,6 +228,17 @@ def _decided(decision: Decision | None) -> str:
         return ""
     said = f" Comment: {decision.comment}" if decision.comment else ""
     return f"{decision.by} decided through {decision.channel}.{said}"
+
+
+def _cancelled(cancel: Cancel | None) -> str:
+    """Sentences that say who cancelled, and how."""
+    if cancel is None:
+        return ""
+    said = f" Comment: {cancel.comment}" if cancel.comment else ""
+    return (
+        f"{cancel.by} cancelled it through {cancel.channel}, before the swap. The active slot goes "
+        f"on serving; what was prepared is taken down.{said}"
+    )
 
 
 def _login_fails(reasons: list[Reason]) -> str:

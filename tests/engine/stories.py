@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import azure.durable_functions as df
 import azure.functions as func
+
+from rotation.model.errors import StepFailed
+from rotation.story.hearing import Listening
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -43,6 +47,14 @@ def double(number: int) -> int:
 @app.activity_trigger(input_name="why")
 def boom(why: str) -> None:
     raise ValueError(why)
+
+
+@app.activity_trigger(input_name="children")
+@app.durable_client_input(client_name="client")
+async def send_home(children: list, client: df.DurableOrchestrationClient) -> int:  # type: ignore[type-arg]
+    for child in children:
+        await client.raise_event(child, "go", None)
+    return len(children)
 
 
 # -- stories
@@ -113,6 +125,46 @@ def race(context: Context) -> Steps:
     if given["cancel"]:
         timer.cancel()
     return word.result
+
+
+@story
+def listens(context: Context) -> Steps:
+    """Steps, pauses and children, beside which a cancel is heard as the product hears it. Words
+    other than `stop` do not count. On a stop it sends the children home, and waits for them."""
+    gates = count(1)
+    children = [f"{context.instance_id}.{number}" for number in range(2)]
+
+    def stops() -> StepFailed:
+        return StepFailed("cancel", [])
+
+    ears = Listening(
+        context,
+        lambda: context.wait_for_external_event(f"cancel-{next(gates)}"),
+        lambda word: bool(json.loads(str(word)) == "stop"),
+        stops,
+    )
+    heard = []
+    try:
+        yield from ears.beside(context.call_activity("double", 1))
+        ears.heed()
+        context.set_custom_status("pause")
+        if context.get_input()["pause"]:
+            at = context.current_utc_datetime + timedelta(seconds=context.get_input()["pause"])
+            yield from ears.pause(at)
+            ears.heed()
+        tasks = [context.call_sub_orchestrator("collects", 0, child) for child in children]
+        context.set_custom_status("children")
+        send = context.call_activity
+        heard = yield from ears.long(
+            context.task_all(tasks), lambda: (yield send("send_home", children))
+        )
+        ears.heed()
+        yield from ears.beside(send("double", 2))
+        ears.heed()
+    except StepFailed:
+        doubled = yield context.call_activity("double", 21)
+        return ["stopped", heard, doubled]
+    return ["done", heard]
 
 
 @story

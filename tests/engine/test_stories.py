@@ -173,6 +173,59 @@ class TestTimers:
         assert engine.ended(instance)["runtimeStatus"] == "Terminated"
 
 
+class TestBesideAnEvent:
+    """What the story of a rotation does while it can be cancelled: `rotation.story.hearing`."""
+
+    def status(self, engine: Engine, instance: str, shown: str) -> None:
+        engine.until(instance, lambda found: found["customStatus"] == shown)
+
+    def children(self, engine: Engine, instance: str) -> list[str]:
+        """Once they are under way: an instance that has not begun takes no event."""
+        self.status(engine, instance, "children")
+        names = [f"{instance}.{number}" for number in range(2)]
+        for name in names:
+            wait_until(lambda name=name: started(engine, name), TIMEOUT, f"{name} to begin")  # type: ignore[misc]
+        return names
+
+    def home(self, engine: Engine, instance: str) -> None:
+        for name in self.children(engine, instance):
+            engine.send(name, "go")
+
+    def test_it_goes_on_where_nothing_comes(self, engine: Engine) -> None:
+        instance = engine.start("listens", {"pause": 1})
+        self.home(engine, instance)
+        assert engine.ended(instance)["output"] == ["done", [[], []]]
+
+    def test_what_does_not_count_holds_nothing_up(self, engine: Engine) -> None:
+        instance = engine.start("listens", {"pause": 3})
+        self.status(engine, instance, "pause")
+        engine.send(instance, "cancel-1", "what")
+        engine.handled(instance, "cancel-1", 1)
+        self.children(engine, instance)
+        engine.send(instance, "cancel-2", "what")
+        engine.handled(instance, "cancel-2", 1)
+        self.home(engine, instance)
+        assert engine.ended(instance)["output"] == ["done", [[], []]]
+
+    def test_it_stops_in_a_pause(self, engine: Engine) -> None:
+        instance = engine.start("listens", {"pause": 3600})
+        self.status(engine, instance, "pause")
+        engine.send(instance, "cancel-1", "what")
+        engine.handled(instance, "cancel-1", 1)
+        engine.send(instance, "cancel-2", "stop")
+        assert engine.ended(instance)["output"] == ["stopped", [], 42]
+
+    @pytest.mark.parametrize("before", [0, 1])
+    def test_it_stops_once_its_children_have_ended(self, engine: Engine, before: int) -> None:
+        instance = engine.start("listens", {"pause": 0})
+        self.children(engine, instance)
+        for gate in range(1, before + 1):
+            engine.send(instance, f"cancel-{gate}", "what")
+            engine.handled(instance, f"cancel-{gate}", 1)
+        engine.send(instance, f"cancel-{before + 1}", "stop")
+        assert engine.ended(instance)["output"] == ["stopped", [[], []], 42]
+
+
 class TestCustomStatus:
     def test_it_is_told_cleared_and_kept_at_the_end(self, engine: Engine) -> None:
         instance = engine.start("tells", ["a", None, {"b": 1}])

@@ -205,6 +205,40 @@ def stopped(story: Story) -> None:
     story.run()
 
 
+def never_ready(story: Story) -> None:
+    story.script["await_ready"] = {"done": False, "observed": "0 of 2 pods"}
+
+
+def cancelled(story: Story) -> None:
+    """While the pods come up; what came before did not count."""
+    never_ready(story)
+    story.start()
+    story.wait(seconds=5)
+    story.cancel(by="")
+    story.wait(seconds=5)
+    story.cancel()
+    story.run()
+
+
+def cancelled_in_a_pause(story: Story) -> None:
+    """Between the attempts of a step, with one before that did not count."""
+    story.script["activate"] = unavailable
+    story.start()
+    story.wait(seconds=5)
+    story.cancel(by="")
+    story.wait(seconds=5)
+    story.cancel()
+    story.run()
+
+
+def cancelled_in_the_plan(story: Story) -> None:
+    story.script["plan"] = unavailable
+    story.start()
+    story.wait(seconds=5)
+    story.cancel()
+    story.run()
+
+
 def published(story: Story) -> None:
     data = {"rotation": "r-1", "credential": "orders-db"}
     story.script["publish_event"] = sequence(unavailable, cut_off, {})
@@ -226,6 +260,9 @@ STORIES = (
     released,
     left_behind,
     stopped,
+    cancelled,
+    cancelled_in_a_pause,
+    cancelled_in_the_plan,
     published,
 )
 

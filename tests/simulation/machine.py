@@ -54,7 +54,7 @@ class Journal(MemoryJournal):
 
 class Machine:
     """A host on virtual time; `on_gate` hears of each approval event that opens: rotation, name,
-    status."""
+    status; `on_begin` of each rotation that shows for the first time how it stands."""
 
     def __init__(self, scenario: Scenario, rng: Random, plan: Plan, *, story: bool = False) -> None:
         self.rng = rng
@@ -96,6 +96,7 @@ class Machine:
         self.program = Program(self.edges, lambda: self.engine, self.calls, self.fibers)
         self.journal = Journal(self)
         self.on_gate: Callable[[str, str, dict[str, Any]], None] = lambda *_: None
+        self.on_begin: Callable[[str], None] = lambda _: None
         self.credentials: dict[str, str] = {}  # by rotation
         self.steps = 0
         self._gates: set[tuple[str, str]] = set()
@@ -257,7 +258,10 @@ class Machine:
         if len(same) > 1:
             self.checker.fail(5, f"{credential} has rotations {', '.join(same)}")
         if summary.custom and summary.custom != self.checker.statuses.get(summary.id):
+            begins = summary.id not in self.checker.statuses
             self.checker.statuses[summary.id] = summary.custom
+            if begins:
+                self.on_begin(summary.id)
             status = json.loads(summary.custom)
             self._told(summary.id, status)
 

@@ -21,7 +21,7 @@ from rotation.edges.database import connecting
 from rotation.front import api, rotations, triggers
 from rotation.model import activities as known
 from rotation.model.activities import Moved, Retry, Staged, Watched
-from rotation.model.catalogue import Outcome, Progress, Stage, StepName
+from rotation.model.catalogue import Outcome, Stage, StepName
 from rotation.model.errors import Failure, Invalid, StepFailed
 from rotation.model.reasons import Code
 from rotation.model.record import Decision
@@ -232,9 +232,7 @@ def approves_itself(run: Run) -> Steps[Decision]:
 
 def retires_without_proof(run: Run, slot: Slot) -> Steps[None]:
     run.stage(Stage.RETIRE)
-    yield from run.each(
-        StepName.RETIRE, workload.retire_workload, run.reference(slot), done=Progress.RETIRED
-    )
+    yield from run.each(StepName.RETIRE, workload.retire_workload, run.reference(slot))
     yield from run.step(StepName.DEACTIVATE, known.DEACTIVATE, slot)
     yield from run.step(StepName.DISABLE, known.DISABLE, slot)
 

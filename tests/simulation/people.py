@@ -1,4 +1,5 @@
-"""Those who decide: in time, late, twice, both ways at once, without the right to, or never."""
+"""Those who decide: in time, late, twice, both ways at once, without the right to, or never. And
+those who cancel, at any moment."""
 
 from __future__ import annotations
 
@@ -7,11 +8,11 @@ import json
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
-from rotation.front import api, approvers, rotations
+from rotation.front import api, approvers, cancelling, rotations
 from rotation.front.planned import standing
 from rotation.front.problems import Problem
 from rotation.model.catalogue import Origin
-from rotation.model.record import Decision, Request
+from rotation.model.record import Cancel, Decision, Request
 from rotation.model.wire import instant
 from tests.simulation.client import Client
 from tests.simulation.scenario import APPROVERS, REQUESTER
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from tests.simulation.machine import Machine
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
+CANCELLED = 0.15  # of the rotations, where anybody cancels
 
 
 class People:
@@ -36,8 +38,39 @@ class People:
         self._client: Any = Client(lambda: machine.engine, None)
         self._numbers = itertools.count(1)
         self.busy = True
+        self.cancels: Random | None = None  # by which somebody cancels some rotations
         self.answer: Choice = "approve"  # of those who are not busy
         machine.on_gate = self.on_gate
+        machine.on_begin = self.on_begin
+
+    def on_begin(self, rotation: str) -> None:
+        """Somebody may cancel the rotation, soon or much later; or twice, or in a way that does not
+        count."""
+        rng, agenda = self.cancels, self._machine.agenda
+        if rng is None or not self.busy or rng.random() >= CANCELLED:
+            return
+        when = rng.choice([0.0, rng.uniform(0, 10), rng.uniform(0, MINUTE), rng.uniform(0, HOUR)])
+        if rng.random() < 0.3:
+            agenda.add(when / 2, lambda: self._raise(rotation, "cancel-1", {"by": ""}))
+        by = rng.choice([REQUESTER, *APPROVERS])
+        agenda.add(when, lambda: self.cancel(rotation, by))
+        if rng.random() < 0.3:
+            agenda.add(when + rng.choice([0.0, 1.0, MINUTE]), lambda: self.cancel(rotation, by))
+
+    def cancel(self, rotation: str, by: str) -> None:
+        """Cancels as the HTTP API does, on what the record said when they looked."""
+        self._loop.run_until_complete(self._cancel(rotation, by))
+
+    async def _cancel(self, rotation: str, by: str) -> None:
+        machine = self._machine
+        record = await rotations.find(self._client, rotation)
+        event = cancelling.awaited(record) if record is not None else None
+        if record is None or event is None:
+            machine.story.tell(by, "finds nothing to cancel in %s", rotation)
+            return
+        machine.story.tell(by, "cancels %s", rotation)
+        wish = Cancel(by=by, channel="http", comment="", id=None, known_as=[by])
+        await cancelling.submit(self._client, record, event, wish, grace=-1.0)
 
     def on_gate(self, rotation: str, gate: str, status: dict[str, Any]) -> None:
         machine, rng = self._machine, self._rng

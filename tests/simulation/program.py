@@ -35,6 +35,11 @@ ORCHESTRATORS: dict[str, Callable[[str], str]] = {
     function.__name__: Orchestrator.create(function) for function in app.ORCHESTRATORS
 }
 ACTIVITIES: dict[str, Implementation] = {activity.name: activity for activity in CATALOGUE}
+# Those that need the durable client.
+CLIENTS: dict[str, Callable[..., Any]] = {
+    "notify": app.notify_and_publish,
+    "stop_parts": app.stop_each_part,
+}
 
 
 @lru_cache(maxsize=4096)
@@ -69,7 +74,7 @@ class Program:
     def known(self, kind: Literal["orchestrator", "activity"], name: str) -> bool:
         if kind == "orchestrator":
             return name in self.orchestrators
-        return name in self.activities or name == "notify"
+        return name in self.activities or name in CLIENTS
 
     def orchestrator(self, name: str, context: str) -> str:
         return self.orchestrators[name](context)
@@ -90,9 +95,7 @@ class Program:
             fiber.rotation, fiber.activity = known["rotation"], name
 
     def _run(self, name: str, reference: Any) -> dict[str, Any]:
-        if name == "notify":
-            told: dict[str, Any] = driven(
-                app.notify_and_publish(self._edges, self._client, reference)
-            )
+        if name in CLIENTS:
+            told: dict[str, Any] = driven(CLIENTS[name](self._edges, self._client, reference))
             return told
         return run(self.activities[name], self._edges, reference)

@@ -51,6 +51,7 @@ class Options:
     others: bool = True
     flaws: bool = True  # of the workloads, their selectors and live secrets
     troubles: bool = True  # from the start
+    cancels: bool = True  # by people
     story: bool = False
 
 
@@ -138,6 +139,8 @@ def simulate(seed: int, options: Options) -> Result:
     if not options.flaws:
         scenario = replace(scenario, flaw="", live={}, shared=False)
     run = Run(scenario, rng, plan, story=options.story)
+    if options.cancels:
+        run.people.cancels = Random(f"cancel {seed}")  # noqa: S311 - as above
     if options.others:
         run.others.schedule()
     with surrounded(run.machine.checker):

@@ -6,6 +6,7 @@ import io
 import os
 import subprocess
 import sys
+from collections import Counter
 from functools import cache
 from random import Random
 from typing import TYPE_CHECKING, TextIO
@@ -99,9 +100,18 @@ def test_runs_end_in_every_way() -> None:
 
 
 def test_without_faults_and_others_every_rotation_goes_as_decided() -> None:
-    calm = Options(kinds=(), others=False, flaws=False, troubles=False)
+    calm = Options(kinds=(), others=False, flaws=False, troubles=False, cancels=False)
     ends = {outcome for seed in range(25) for outcome in simulate(seed, calm).outcomes}
     assert ends == {"completed", "rolled-back", "skipped"}
+
+
+def test_without_faults_and_others_every_cancel_ends_in_an_abort() -> None:
+    calm = Options(kinds=(), others=False, flaws=False, troubles=False)
+    results = [simulate(seed, calm) for seed in range(60)]
+    assert [found for result in results for found in result.violations] == []
+    ends = Counter(outcome for result in results for outcome in result.outcomes)
+    assert ends.keys() == {"completed", "rolled-back", "skipped", "aborted"}
+    assert ends["aborted"] > 2
 
 
 def test_trouble_is_refused_unless_whoever_may_waives_it() -> None:

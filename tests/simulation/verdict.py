@@ -44,6 +44,7 @@ def judge_first(run: Run) -> None:
         _due(run, rotation, status)
         _waived(run, rotation, status)
         _tested(run, rotation, status)
+        _cancelled(run, rotation, status)
         if not damaged and not machine.checker.late and not machine.calls.stale:
             _cleared(run, rotation, status)
 
@@ -145,6 +146,21 @@ def _tested(run: Run, rotation: str, status: dict[str, Any]) -> None:
                 run.machine.checker.fail(9, text)
 
 
+def _cancelled(run: Run, rotation: str, status: dict[str, Any]) -> None:
+    """Checks that a cancel which counted has stopped the rotation before its swap, and that the
+    record says who it was."""
+    wish, steps = status["cancelled"], {step["step"] for step in status["steps"]}
+    if wish is None:
+        if "cancelled" in _codes(status):
+            run.machine.checker.fail(9, f"{rotation} is cancelled, and nobody wanted that")
+        return
+    if not wish["by"] or not wish["at"]:
+        run.machine.checker.fail(9, f"{rotation} is cancelled, and does not say by whom")
+    if steps & {"swap", "swap-back"} or status["outcome"] in {"completed", "rolled-back"}:
+        text = f"{rotation} was cancelled, and its traffic moved: it is {status['outcome']}"
+        run.machine.checker.fail(9, text)
+
+
 def _codes(status: dict[str, Any]) -> set[str]:
     """The codes of the reasons that made it end as it did."""
     return {why["code"] for why in status["reasons"]}
@@ -214,7 +230,9 @@ def _excused(run: Run) -> bool:
 
 def _stopped(status: dict[str, Any]) -> bool:
     """Whether something other than a person's decision kept it from its goal."""
-    decided = status["outcome"] == "rolled-back" and status["decision"]
+    decided = (status["outcome"] == "rolled-back" and status["decision"]) or (
+        status["outcome"] == "aborted" and status["cancelled"]
+    )
     return status["outcome"] not in {"completed", "skipped"} and not decided
 
 
@@ -232,6 +250,8 @@ def _turned(status: dict[str, Any]) -> datetime:
     moments = [_time(step["since"]) for step in status["steps"] if "failure" in step]
     if status["decision"]:
         moments.append(_time(status["decision"]["at"]))
+    if status["cancelled"]:
+        moments.append(_time(status["cancelled"]["at"]))
     return min(moments)
 
 

@@ -15,7 +15,7 @@ import azure.functions as func
 from azure.durable_functions import OrchestrationRuntimeStatus as Status
 
 from rotation import config
-from rotation.decisions.verdict import requester, verdict
+from rotation.decisions.verdict import cancel, requester, verdict
 from rotation.front.rotations import describe
 from rotation.model import wire
 from rotation.model.record import Request
@@ -125,6 +125,23 @@ def record(**changes: Any) -> dict[str, Any]:
     }
 
 
+def preparing(**changes: Any) -> dict[str, Any]:
+    """The custom status of a rotation that brings its standby slot up, and can be cancelled."""
+    began = "2026-11-24T02:50:02.000Z"
+    step = {"step": "prepare", "since": began, "until": None}
+    cancelling = {"event": "cancel-1", "gate": 1, "ignored": []}
+    return record(
+        **{
+            "stage": "prepare",
+            "approval": None,
+            "workloads": {"api": "planned"},
+            "steps": [step],
+            "cancelling": cancelling,
+            **changes,
+        }
+    )
+
+
 def shown(**changes: Any) -> ShownRecord:
     """The same as `rotations.find` returns it."""
     return describe(FakeClient(record(**changes)).instance)
@@ -145,13 +162,16 @@ class Instance:
 
 
 class FakeClient:
-    """One rotation; a decision is taken as the orchestrator takes it, by `verdict`."""
+    """One rotation; a decision is taken as the orchestrator takes it, by `verdict`, and a cancel by
+    `cancel`. `started` is what was asked for."""
 
     def __init__(self, shown: dict[str, Any] | None = None, four_eyes: bool = True) -> None:
         self.shown = shown or record()
         self.raised: list[tuple[str, Any]] = []
         self.four_eyes = four_eyes
         self.deaf = False  # takes events and does nothing about them
+        self.started: list[dict[str, Any]] = []
+        self.busy: Instance | None = None  # the credential's orchestration
 
     @property
     def instance(self) -> Instance:
@@ -166,7 +186,14 @@ class FakeClient:
         )
 
     async def get_status(self, instance_id: str, **_: Any) -> Instance | None:
+        if self.busy is not None and instance_id == self.busy.instance_id:
+            return self.busy
         return self.instance if instance_id == self.shown["rotation"] else None
+
+    async def start_new(self, name: str, instance_id: str, value: Any) -> str:
+        self.started.append(value)
+        self.busy = Instance(instance_id, name, None, json.dumps(value))
+        return instance_id
 
     async def get_status_by(self, **_: Any) -> list[Instance]:
         return [self.instance]
@@ -175,6 +202,9 @@ class FakeClient:
         # What crosses is JSON.
         event_data = json.loads(json.dumps(event_data))
         self.raised.append((event_name, event_data))
+        if event_name.startswith("cancel"):
+            self._cancel(event_name, event_data)
+            return
         approval = self.shown["approval"]
         if self.deaf or event_name != approval["event"]:
             return
@@ -192,6 +222,16 @@ class FakeClient:
                 "at": "2026-11-24T03:00:00.000Z",
             },
         }
+
+    def _cancel(self, event_name: str, event_data: Any) -> None:
+        cancelling, wish = self.shown["cancelling"], cancel(event_data)
+        if self.deaf or event_name != cancelling["event"]:
+            return
+        if isinstance(wish, str):
+            cancelling |= {"event": "cancel-2", "gate": 2, "ignored": [wish]}
+            return
+        cancelling["event"] = None
+        self.shown |= {"cancelled": {**event_data, "at": "2026-11-24T03:00:00.000Z"}}
 
 
 def request(

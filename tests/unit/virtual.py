@@ -43,6 +43,7 @@ REQUEST: dict[str, Any] = {
     "objectId": None,
     "signedIn": False,
     "waive": [],
+    "retries": None,
     "reason": "because",
     "secret": None,
     "version": None,
@@ -132,6 +133,7 @@ class Story:
                 f"{name} of {self.serving}"
             )
             healthy = self.plan() if name == "plan" else HEALTHY[name]
+            healthy = self.stop_parts if name == "stop_parts" else healthy
             answer: Any = self.script.get(name, healthy)
             answer = answer(reference) if callable(answer) else answer
             if name in {"swap", "swap_back"} and "error" not in answer:
@@ -150,13 +152,21 @@ class Story:
         )
         return wire.value_of(Planned(active="blue", policy=policy))
 
+    def stop_parts(self, reference: Reference) -> dict[str, Any]:
+        """Does what the app does: see `rotation.front.parts`."""
+        for part in reference["parts"]:
+            if self.world.show(part)["runtimeStatus"] == "Running":
+                self.world.engine.raise_event(part, activities.STOP, json.dumps({}))
+        return {}
+
     def start(self, **request: Any) -> Story:
         self.world.engine.start("credential", "orders-db", json.dumps({**REQUEST, **request}))
         return self
 
     def to_approval(self) -> Story:
         """Everything up to the wait for a decision."""
-        self.start()
+        if self.world.engine.status("orders-db") is None:
+            self.start()
         self.world.settle()
         while not (self.shown["customStatus"] and self.gate):
             assert not self.ended, self.output
@@ -185,6 +195,14 @@ class Story:
         assert name is not None, self.shown
         self.world.engine.raise_event("r-1", name, json.dumps(event))
         self.world.settle()
+
+    def cancel(self, by: Any = "ada@contoso.example", **more: Any) -> None:
+        """Cancels as somebody does who reads the record."""
+        cancelling = self.status.cancelling
+        assert cancelling is not None
+        assert cancelling.event is not None, self.shown
+        said = {"by": by, "channel": "http", "comment": "not today", **more}
+        self.raise_event(said, cancelling.event)
 
     def wait(self, **time: float) -> None:
         """Lets time pass, timer by timer."""

@@ -5,6 +5,10 @@
   const main = document.querySelector("main[data-live]");
   if (!main) return;
   const PAUSE = Number(main.dataset.live);
+  const PATIENCE = 20_000; // milliseconds for an answer
+  const RESTART = 2; // looks that may fail without a word: the app may be starting again
+  const lost = document.getElementById("lost");
+  let failed = 0;
 
   const takeOver = (fresh) => {
     for (const part of document.querySelectorAll("[data-part]")) {
@@ -21,7 +25,9 @@
   const look = async () => {
     if (!document.hidden) {
       try {
-        const answer = await fetch(location.href, { headers: { "X-Live": "1" } });
+        const signal = AbortSignal.timeout(PATIENCE);
+        const answer = await fetch(location.href, { headers: { "X-Live": "1" }, signal });
+        failed = answer.ok ? 0 : failed + 1;
         if (answer.ok) {
           const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
           const next = fresh.querySelector("main");
@@ -32,8 +38,9 @@
           takeOver(fresh);
         }
       } catch {
-        // The app may be starting again; the next look will tell.
+        failed += 1; // the next look will tell
       }
+      if (lost) lost.hidden = failed <= RESTART;
     }
     setTimeout(look, PAUSE);
   };

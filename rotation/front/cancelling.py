@@ -1,0 +1,152 @@
+"""Cancels rotations, for the HTTP API and the pages: until the swap begins, which the story tells.
+
+Whoever may start a rotation may stop it: nothing is lost by it, and production never notices.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rotation.front.approvers import not_entitled, with_object_id
+from rotation.front.hub import unavailable
+from rotation.front.rotations import GRACE, Accepted, NotAllowed, seen
+from rotation.model import wire
+from rotation.model.catalogue import Stage, StepName
+from rotation.model.errors import Unavailable
+from rotation.model.record import Cancel
+
+if TYPE_CHECKING:
+    from azure.durable_functions import DurableOrchestrationClient as Client
+
+    from rotation.contracts.edges import Readers
+    from rotation.front.approvers import Decider
+    from rotation.model.record import ShownRecord
+
+BEFORE_ITS_BEGINNING = {Stage.QUEUED}
+SWAPPED = {StepName.SWAP, StepName.SWAP_BACK}
+
+
+@dataclass(frozen=True)
+class Cancelled:
+    """The answer to a cancel where one has counted, `cancel`: this one, or one before it."""
+
+    record: ShownRecord
+    cancel: Cancel
+
+
+@dataclass(frozen=True)
+class NotCancellable:
+    """The answer to a cancel that did not count: it was too late, or too early."""
+
+    record: ShownRecord
+
+
+Result = Cancelled | Accepted | NotCancellable | NotAllowed
+
+
+def awaited(record: ShownRecord) -> str | None:
+    """The name of the event that a cancel is raised as; None where it is too late or too early."""
+    if record.outcome is not None or record.cancelling is None:
+        return None
+    return record.cancelling.event
+
+
+def refusal(edges: Readers, decider: Decider, record: ShownRecord) -> str | None:
+    """Why somebody may not cancel, or None if they may: who holds a function key or has signed in
+    may start rotations, and the holder of a link is to be an approver."""
+    if decider.address is None or decider.keyed:
+        return None
+    configured = edges.configuration.credentials.get(record.credential)
+    if configured is None:
+        return f"credentials.yaml has no credential {record.credential} any more"
+    return not_entitled(decider, configured.approval)
+
+
+async def cancel(
+    edges: Readers, client: Client, record: ShownRecord, decider: Decider, comment: str
+) -> Result:
+    """Hands a cancel to the rotation if it may count, and returns what became of it."""
+    why_not = refusal(edges, decider, record)
+    if why_not is not None:
+        return NotAllowed(why_not)
+    event = awaited(record)
+    if record.cancelled is not None:
+        return Cancelled(record, record.cancelled)
+    if event is None:
+        return NotCancellable(record)
+    configured = edges.configuration.credentials.get(record.credential)
+    who = decider.identity
+    if configured is not None:
+        who = with_object_id(who, decider.address, configured.approval)
+    wish = Cancel(
+        by=decider.by,
+        channel=decider.channel,
+        comment=comment,
+        id=secrets.token_hex(8),
+        known_as=sorted(who.names),
+        object_id=who.object_id,
+        signed_in=who.signed_in,
+    )
+    return await submit(client, record, event, wish)
+
+
+async def submit(
+    client: Client, record: ShownRecord, event: str, wish: Cancel, grace: float = GRACE
+) -> Result:
+    """Hands a cancel to the rotation, and returns what became of it within `grace` seconds.
+
+    Raises `Unavailable`, after which it may have got there: a repeat finds out.
+    """
+    rotation = record.rotation
+    try:
+        await client.raise_event(rotation, event, wire.value_of(wish))
+    except Unavailable:
+        raise
+    except Exception as error:
+        # The SDK raises bare exceptions: that it has ended meanwhile is seen by looking.
+        ended = await seen(client, rotation)
+        if ended is None or ended.outcome is None:
+            raise unavailable(f"{rotation} may not have got the cancel") from error
+        return _ended(ended)
+    deadline = asyncio.get_running_loop().time() + grace
+    while True:
+        found = await seen(client, rotation)
+        if found is None:
+            return Accepted(record)  # the hub has taken it; what becomes of it is seen later
+        if found.cancelled is not None or awaited(found) != event:
+            return _ended(found)
+        if asyncio.get_running_loop().time() > deadline:
+            return Accepted(found)
+        await asyncio.sleep(0.2)
+
+
+def _ended(record: ShownRecord) -> Cancelled | NotCancellable:
+    """What became of a cancel that is not waited for any more."""
+    if record.cancelled is not None:
+        return Cancelled(record, record.cancelled)
+    return NotCancellable(record)
+
+
+def why_not(record: ShownRecord) -> str:
+    """Why a cancel did not count."""
+    if record.outcome is not None:
+        return f"it has ended already: {record.outcome}"
+    if record.stage in BEFORE_ITS_BEGINNING:
+        return "it has yet to begin: cancel it again in a moment"
+    if any(step.step in SWAPPED for step in record.steps):
+        return (
+            "its swap has begun, and a cancel comes too late: from there only a rejection by an "
+            "approver goes back, once a decision is due"
+        )
+    if record.cancelling is None:
+        return (
+            "it began under an earlier release, which cannot be told to stop: wait for its end, or "
+            "reject it when a decision is due"
+        )
+    if record.cancelling.event is not None:
+        said = record.cancelling.ignored[-1:] or ["it was not understood"]
+        return f"the cancel did not count: {said[0]}"
+    return "it is being aborted already"

@@ -1,0 +1,49 @@
+"""The parts of a rotation, which are instances of their own: tells those under way to stop."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from azure.durable_functions import OrchestrationRuntimeStatus as Status
+
+from rotation.front.hub import unavailable
+from rotation.model.activities import STOP
+from rotation.model.errors import Unavailable
+from rotation.model.reasons import Code
+
+if TYPE_CHECKING:
+    from azure.durable_functions import DurableOrchestrationClient as Client
+
+SOON = 1.0  # seconds, until an instance that was just asked for has begun
+TO_COME = {None, Status.Pending}
+
+
+async def tell_to_stop(client: Client, parts: list[str]) -> None:
+    """Raises the event by which parts stop, at all that are under way. A repeat does no harm.
+
+    Raises `Unavailable` where that is to be done again: one has yet to begin, or the task hub did
+    not answer. What is raised before an instance has begun may be lost.
+    """
+    waiting = [part for part in parts if not await _told(client, part)]
+    if waiting:
+        text = f"{', '.join(waiting)} cannot be told to stop before they have begun"
+        raise Unavailable(Code.HUB_UNAVAILABLE, text, retry_after=SOON)
+
+
+async def _told(client: Client, part: str) -> bool:
+    """Whether the part has been told, or has ended. Raises `Unavailable`."""
+    status = await client.get_status(part)
+    runs = status.runtime_status if status else None
+    if runs in TO_COME:
+        return False
+    if runs is Status.Running:
+        try:
+            await client.raise_event(part, STOP, {})
+        except Unavailable:
+            raise
+        except Exception as error:
+            # The SDK raises bare exceptions: that it has ended meanwhile is seen by looking.
+            found = await client.get_status(part)
+            if found and found.runtime_status is Status.Running:
+                raise unavailable(f"{part} may not have got the stop") from error
+    return True
