@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from local.stack import Stack
 
 ASKER = "me@contoso.example"
+ERRORS = {Exit.PROBLEM, Exit.USAGE, Exit.NOT_ALLOWED, Exit.UNREACHABLE}
 
 
 class Typed:
@@ -30,7 +31,7 @@ class Typed:
         out, err = self._capsys.readouterr()
         assert code == exits, (line, code, out, err)
         assert self.key not in out + err
-        return out or err
+        return err if exits in ERRORS else out
 
     def json(self, line: str) -> Any:
         return json.loads(self(f"{line} --json"))
