@@ -108,3 +108,21 @@ def test_what_the_app_refuses_is_a_sentence_with_its_cure(
     assert "(401)" in denied
     assert "ROTCTL_KEY" in denied
     assert "not-the-key" not in denied
+
+
+@pytest.mark.long
+@pytest.mark.timeout(300)
+def test_a_rotation_is_cancelled_and_started_again(stack: Stack, typed: Typed) -> None:
+    name, person = world.CREDENTIAL, world.APPROVERS[0]
+    rotation = typed(f"start {name} --by {ASKER}").splitlines()[0].removeprefix("started ")
+    stack.client.follow(rotation, lambda r: (r["cancelling"] or {}).get("event"))
+    said = typed(f"cancel {name} --yes --by {ASKER} --comment tomorrow")
+    assert said == f"{rotation}: cancelled by {ASKER} (rotctl): tomorrow\n"
+    assert "cancelled by" in typed(f"watch {rotation} --timeout 90s", Exit.ABORTED)
+
+    again = typed(f"retry {rotation} --by {ASKER}").splitlines()[0].removeprefix("started ")
+    assert typed.json(f"show {again}")["request"]["retries"] == rotation
+    typed(f"watch {again} --until decision --timeout 90s", Exit.WAITING)
+    assert typed(f"cancel {again} --yes --by {ASKER}", Exit.PROBLEM).startswith("rotctl: ")
+    typed(f"reject {again} --yes --by {person}")
+    typed(f"watch {again} --timeout 90s", Exit.ROLLED_BACK)
