@@ -187,7 +187,8 @@ def _codes(status: dict[str, Any]) -> set[str]:
 
 def _refused(run: Run, rotation: str, status: dict[str, Any]) -> None:
     """Checks that nothing was begun with selectors that do not tell one slot from the other."""
-    if status.get("active") is not None or status["outcome"] not in {"refused", "skipped"}:
+    ends = {"refused", "skipped", *(["aborted"] if status["cancelled"] else [])}
+    if status.get("active") is not None or status["outcome"] not in ends:
         run.machine.checker.fail(9, f"{rotation} went past its plan with selectors that overlap")
 
 
