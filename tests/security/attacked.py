@@ -179,6 +179,7 @@ class App:
     def ask(
         self,
         name: str,
+        /,
         method: str = "POST",
         body: object = None,
         *,

@@ -107,6 +107,18 @@ def test_a_dry_run_beside_a_rotation_is_refused_as_a_start_is() -> None:
     assert rotation in refused(site.ask("start_rotation", body=body), 409, Code.BUSY)
 
 
+def test_a_credentials_page_tries_nothing_while_a_rotation_is_under_way() -> None:
+    site = app()
+    rotation = site.start(by=GRACE)
+    made = len(site.edges.calls.made)
+    page = site.ask(
+        "credential_page", "GET", b"", headers={"x-functions-key": "k"}, name=CREDENTIAL
+    )
+    assert "A rotation is under way" in page.text
+    assert f"/api/pages/rotations/{rotation}" in page.text
+    assert len(site.edges.calls.made) == made
+
+
 def test_who_may_not_waive_may_not_in_a_dry_run() -> None:
     site = app()
     body = {
@@ -210,7 +222,9 @@ def test_with_sign_in_a_key_alone_opens_nothing(route: Callable[[App], Answer]) 
 @pytest.mark.parametrize("route", [ROUTES[0], ROUTES[4]], ids=["start", "decide"])
 def test_another_site_starts_and_decides_nothing(route: Callable[[App], Answer]) -> None:
     class Elsewhere(App):
-        def ask(self, name: str, method: str = "POST", body: object = None, **more: Any) -> Answer:
+        def ask(
+            self, name: str, /, method: str = "POST", body: object = None, **more: Any
+        ) -> Answer:
             headers = {**(more.pop("headers", None) or {}), "Origin": "https://evil.example"}
             return super().ask(name, method, body, headers=headers, **more)
 

@@ -781,13 +781,6 @@ def test_a_credentials_page_has_what_refuses_with_its_command() -> None:
     assert "WITH ADMIN TRUE" in shown
 
 
-def test_nothing_is_tried_while_a_rotation_is_under_way() -> None:
-    site = Site("entra")
-    shown = visible(examined(site))
-    assert "A rotation is under way" in shown
-    assert site.edges.calls.made == []
-
-
 def test_a_page_of_no_credential() -> None:
     assert examined(Site("entra"), "no-such").status_code == 404
 
