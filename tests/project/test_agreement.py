@@ -39,6 +39,8 @@ def test_the_changelog_has_its_form() -> None:
     assert len(releases) == len(sections) - 1, "each other section is `## [X.Y.Z] - YYYY-MM-DD`"
     assert releases == sorted(set(releases), reverse=True)
     assert set(re.findall(r"^### (.+)$", changelog, re.MULTILINE)) <= CHANGES
+    changes = re.findall(r"^- .+(?:\n  .+)*", changelog, re.MULTILINE)
+    assert len(changes) == len(set(changes)), "a change is told twice"
 
 
 def test_the_license_is_the_one_that_is_declared() -> None:

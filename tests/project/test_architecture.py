@@ -49,8 +49,9 @@ def test_the_trees_top_is_there() -> None:
 
 
 def test_each_room_of_the_product_has_its_row() -> None:
-    told = {name for folders, _ in rows() for name in folders}
-    assert told | {"links.py"} == entries(PRODUCT)
+    told = [name for folders, _ in rows() for name in folders]
+    assert {*told, "links.py"} == entries(PRODUCT)
+    assert len(told) == len(set(told)), "a room has two rows"
 
 
 @pytest.mark.parametrize(("folders", "named"), rows())
