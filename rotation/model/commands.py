@@ -203,6 +203,9 @@ COMMANDS: Final[dict[Code, Callable[[Thing], str] | None]] = {
     Code.NO_EVENT: lambda thing: _secret(
         "set-attributes", thing, "secrets", "--expires", thing.more["advised"]
     ),
+    Code.EXPIRES_LATE: lambda thing: _secret(
+        "set-attributes", thing, "secrets", "--expires", thing.more["advised"]
+    ),
     Code.EXPIRED: NONE,  # a rotation
     # What the app is let do
     Code.RIGHT_MISSING: lambda thing: (

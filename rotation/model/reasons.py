@@ -604,6 +604,16 @@ class Code(StrEnum):
         "rotate it now",
         NEVER,
     )
+    EXPIRES_LATE = (
+        "active-expires-late",
+        Area.WORLD,
+        (
+            "the version that serves expires later than one that a rotation makes now: until "
+            "then Key Vault announces nothing, and the sweep leaves it out"
+        ),
+        "give it an expiry date within `validity`, or raise `validity` if the date is meant",
+        NEVER,
+    )
     GUARD_MISSING = (
         "guard-missing",
         Area.WORLD,

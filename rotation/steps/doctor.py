@@ -185,13 +185,15 @@ def _expiry(
     current = seen.slots[active].secret
     if current is None:
         return  # there is a refusal for that
-    thing = plan.secret_of(seen.slots[active])
+    latest, thing = now + credential.validity, plan.secret_of(seen.slots[active])
+    dated = Thing("secret", thing.name, more={**thing.more, "advised": f"{latest:%FT%TZ}"})
     what = f"the {active} slot serves, and the current version of its secret {current.secret}"
     if current.expires is None:
-        advised = f"{now + credential.validity:%FT%TZ}"
-        more = {**thing.more, "advised": advised}
-        text = f"{what} has no expiry date"
-        yield found("tells", told(Code.NO_EVENT, text, Thing("secret", thing.name, more=more)))
+        yield found("tells", told(Code.NO_EVENT, f"{what} has no expiry date", dated))
+    elif current.expires > latest + LARGEST_SKEW:
+        days = credential.validity / timedelta(days=1)
+        text = f"{what} expires at {current.expires:%F %T}, later than `validity`: {days:g} days"
+        yield found("tells", told(Code.EXPIRES_LATE, text, dated))
     elif current.expires <= now:
         text = f"{what} has expired at {current.expires:%F %T}"
         yield found("tells", told(Code.EXPIRED, text, thing))

@@ -37,6 +37,7 @@ MET = {
     Code.CONNECTIONS_SHORT,
     Code.NO_EVENT,
     Code.EXPIRED,
+    Code.EXPIRES_LATE,
     Code.GUARD_MISSING,
     Code.CLOCK_DIFFERS,
     Code.NOT_KNOWN,
@@ -190,7 +191,13 @@ def test_clocks_that_are_wrong_by_more_than_a_minute() -> None:
 
 @pytest.mark.parametrize(
     ("expires", "code"),
-    [(None, Code.NO_EVENT), (timedelta(seconds=-1), Code.EXPIRED), (timedelta(days=1), None)],
+    [
+        (None, Code.NO_EVENT),
+        (timedelta(seconds=-1), Code.EXPIRED),
+        (timedelta(days=1), None),
+        (timedelta(days=90), None),  # made this very moment
+        (timedelta(days=91), Code.EXPIRES_LATE),
+    ],
 )
 def test_the_expiry_of_what_serves(expires: timedelta | None, code: Code | None) -> None:
     found = edges()
@@ -198,8 +205,12 @@ def test_the_expiry_of_what_serves(expires: timedelta | None, code: Code | None)
     assert current is not None
     current.expires = None if expires is None else found.now() + expires
     examined = examine(found)
-    told = {one.code for one in examined.findings} & {Code.NO_EVENT, Code.EXPIRED}
-    assert told == (set() if code is None else {code})
+    of_expiry = {Code.NO_EVENT, Code.EXPIRED, Code.EXPIRES_LATE}
+    told = [one for one in examined.findings if one.code in of_expiry]
+    assert [one.code for one in told] == ([] if code is None else [code])
+    if code in {Code.NO_EVENT, Code.EXPIRES_LATE}:
+        by = f"{found.now() + timedelta(days=90):%FT%TZ}"
+        assert f"--expires {by}" in told[0].command
     assert examined.ready
 
 
