@@ -33,7 +33,8 @@ NAMES = sorted(set(re.findall(r"ROTATION_[A-Z_]+", inspect.getsource(rotation.se
 # Of these anything is taken as it is: a path and host names are wrong only where they lead.
 UNCHECKED = {"ROTATION_CONFIG", "ROTATION_CA_BUNDLE", "ROTATION_DATABASE_HOSTS"}
 # What is right in its place may be shown there, since it is no secret; the rest is refused.
-RIGHT = {(name, ADDRESS) for name in ("ROTATION_PUBLIC_URL", "ROTATION_TOPIC_ENDPOINT")}
+ADDRESSES = ("ROTATION_PUBLIC_URL", "ROTATION_STORAGE", "ROTATION_TOPIC_ENDPOINT")
+RIGHT = {(name, ADDRESS) for name in ADDRESSES}
 
 
 class Misconfigured(App):
