@@ -43,16 +43,30 @@ class App:
 
     # -- what there is
 
-    def credentials(self) -> list[dict[str, Any]]:
-        return self._list(self._call("GET", "/credentials"), "credentials")
+    def credentials(self, *, fresh: bool = False) -> list[dict[str, Any]]:
+        """What was found of each lately; `fresh`: what is found now."""
+        query = "?fresh=true" if fresh else ""
+        return self._list(self._call("GET", f"/credentials{query}"), "credentials")
 
-    def rotations(self, credential: str = "", since: str = "") -> list[dict[str, Any]]:
-        """The newest first."""
-        query = {"credential": credential, "since": since}
-        given = urlencode({key: value for key, value in query.items() if value})
-        return self._list(
-            self._call("GET", f"/rotations{f'?{given}' if given else ''}"), "rotations"
-        )
+    def rotations(self, credential: str = "") -> list[dict[str, Any]]:
+        """The newest ones, the newest first."""
+        return self._list(self._page(credential=credential), "rotations")
+
+    def history(self, credential: str = "", since: str = "") -> dict[str, Any]:
+        """All of them, the newest first, and in `incomplete` why older ones are missing."""
+        found: list[dict[str, Any]] = []
+        after, seen, incomplete = "", set[str](), None
+        while after not in seen:  # the last page has no next one
+            seen.add(after)
+            page = self._page(credential=credential, since=since, after=after)
+            found += self._list(page, "rotations")
+            incomplete = incomplete or page.get("incomplete")
+            after = str(page.get("next") or "")
+        return {"rotations": found, "incomplete": incomplete}
+
+    def _page(self, **query: str) -> dict[str, Any]:
+        given = urlencode(_given(query))
+        return self._call("GET", f"/rotations{f'?{given}' if given else ''}")
 
     def rotation(self, rotation: str) -> dict[str, Any]:
         return self._call("GET", f"/rotations/{_part(rotation)}")

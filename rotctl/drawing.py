@@ -22,6 +22,7 @@ from rotctl.words import (
     progress_text,
     serving,
     sessions_text,
+    span,
     step_text,
     took,
     tries_text,
@@ -176,15 +177,17 @@ def _table(*columns: str) -> Table:
 
 def credentials(found: Iterable[dict[str, Any]], now: datetime) -> Table:
     """Each credential: who serves, when its secret expires, whether a rotation would go well."""
-    drawn = _table("CREDENTIAL", "SERVES", "EXPIRES", "ROTATION", "STANDS IN THE WAY")
+    drawn = _table("CREDENTIAL", "SERVES", "EXPIRES", "ROTATION", "LOOKED AT", "STANDS IN THE WAY")
     for one in found:
-        active = one.get("active")
-        slot = one.get("slots", {}).get(active) or {}
+        active, slots = one.get("active"), one.get("slots", {})
+        slot, at = slots.get(active) or {}, moment(one.get("at"))
+        both = " and ".join(name for name, seen in slots.items() if seen.get("serves"))
         drawn.add_row(
             Text(plain(one["credential"])),
-            Text(plain(active or "?"), style=active or "red"),
+            Text(plain(active or both or "?"), style=active or "red"),
             Text(_until(slot.get("expires"), now)),
             Text(plain(one.get("rotation") or "-")),
+            Text("-" if at is None else f"{span((now - at).total_seconds())} ago"),
             _hindrance(one),
         )
     return drawn

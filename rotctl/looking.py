@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rotctl import drawing
+from rotctl.client import plain
 from rotctl.command import (
     Span,
     app_of,
@@ -33,16 +34,31 @@ if TYPE_CHECKING:
 @cli.command("list")
 @click.option("--rotations", is_flag=True, help="The rotations of the last 30 days, newest first.")
 @click.option("--credential", default="", help="Only this credential's rotations.")
+@click.option("--since", default="", metavar="DATE", help="Rotations since then: 2026-11-01.")
+@click.option("--fresh", is_flag=True, help="Look at the credentials now.")
 @common
-def list_(rotations: bool, credential: str, profile: str | None, as_json: bool) -> None:
+def list_(
+    *,
+    rotations: bool,
+    credential: str,
+    since: str,
+    fresh: bool,
+    profile: str | None,
+    as_json: bool,
+) -> None:
     """List credentials: who serves, when it expires, what stands in the way."""
     app = app_of(profile)
-    if rotations or credential:
-        listed = app.rotations(credential=credential)
+    if rotations or credential or since:
+        listed = app.history(credential, since)
         if as_json:
-            return print_json({"rotations": listed})
-        return screen().print(drawing.rotations(listed, now()))
-    found = app.credentials()
+            return print_json(listed)
+        screen().print(drawing.rotations(listed["rotations"], now()))
+        if listed["incomplete"]:
+            click.echo(
+                f"Older ones may be missing: {plain(listed['incomplete']['text'])}", err=True
+            )
+        return None
+    found = app.credentials(fresh=fresh)
     if as_json:
         return print_json({"credentials": found})
     return screen().print(drawing.credentials(found, now()))

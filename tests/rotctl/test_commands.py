@@ -120,6 +120,31 @@ def test_a_credentials_name_stands_for_its_rotation(app: Told, typed: Typed) -> 
     assert "nor a rotation under way of a credential of that name" in said
 
 
+def test_all_pages_of_a_history_are_listed(app: Told, typed: Typed) -> None:
+    query = "/rotations?credential=orders-db&since=2026-01-01"
+    older = ended("completed") | {"rotation": "older"}
+    gone = {"code": "storage-unavailable", "text": "the account does not answer"}
+    app.says("GET", query, {"rotations": [waiting()], "next": "a/1", "incomplete": None})
+    last = {"rotations": [older], "next": None, "incomplete": gone}
+    app.says("GET", f"{query}&after=a%2F1", last)
+    given = ("list", "--credential", "orders-db", "--since", "2026-01-01")
+    assert typed(*given) == "Older ones may be missing: the account does not answer\n"
+    app.says("GET", f"{query}&after=a%2F1", {**last, "incomplete": None})
+    assert [line.split()[0] for line in typed(*given).splitlines()[1:]] == [ROTATION, "older"]
+    app.says("GET", f"{query}&after=a%2F1", last)
+    found = json.loads(typed(*given, "--json"))
+    assert ([one["rotation"] for one in found["rotations"]], found["incomplete"]) == (
+        [ROTATION, "older"],
+        gone,
+    )
+
+
+def test_a_list_may_look_anew(app: Told, typed: Typed) -> None:
+    app.says("GET", "/credentials?fresh=true", {"credentials": []})
+    typed("list", "--fresh")
+    assert app.asked == [("GET", "/credentials?fresh=true", None)]
+
+
 def decisions(app: Told) -> list[Any]:
     return [body for method, path, body in app.asked if method == "POST"]
 

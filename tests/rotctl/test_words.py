@@ -305,6 +305,19 @@ def test_credentials_are_a_table_with_what_stands_in_the_way() -> None:
     assert second.rstrip().endswith("may not log in")
 
 
+def test_a_credential_says_when_it_was_looked_at_and_that_both_slots_serve() -> None:
+    slots = {"blue": {"serves": True}, "green": {"serves": True}}
+    at = "2027-03-01T12:00:00Z"
+    (_, row) = drawn(
+        drawing.credentials(
+            [{**OLD, "active": None, "slots": slots, "at": at, "problem": None}],
+            datetime.fromisoformat("2027-03-01T12:03:20Z"),
+        ),
+        width=200,
+    ).splitlines()
+    assert " ".join(row.split()) == "orders-db blue and green - - 3 min 20 s ago -"
+
+
 def test_findings_come_worst_first_with_their_cure() -> None:
     answer = {"credential": "orders-db", "findings": FINDINGS, "unknown": [UNKNOWN]}
     lines = drawn(drawing.dry_run(answer), width=200).splitlines()
