@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bench import history, methods, report, rotating, startup
+from bench import dry_run, history, methods, report, rotating, startup
 from bench.__main__ import arguments, publish
 from bench.machine import processor
 from tests.local.engine.support import sdk_warnings
@@ -169,3 +170,23 @@ def test_what_was_measured_is_printed_and_written(
     assert capsys.readouterr().out == report.text(FOUND)
     assert json.loads(measured.read_text(encoding="utf-8")) == FOUND
     assert tables.read_text(encoding="utf-8") == report.markdown(FOUND)
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        ({"ready": False, "milliseconds": 10}, dry_run.NotReadyError),
+        ({"ready": True, "milliseconds": 10_001}, dry_run.TooSlowError),
+    ],
+)
+def test_a_dry_run_that_is_slow_or_finds_something_fails_the_measurement(
+    answer: dict[str, Any], error: type[Exception]
+) -> None:
+    def api(*_: object) -> SimpleNamespace:
+        return SimpleNamespace(status=200, json=answer)
+
+    stack: Any = SimpleNamespace(client=SimpleNamespace(api=api))
+    with pytest.raises(error):
+        dry_run.measure(stack, count=1)
+    answer.update(ready=True, milliseconds=2000)
+    assert dry_run.measure(stack, count=1)["others"] == [2.0]
