@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rotctl.client import plain
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 Record = dict[str, Any]
 
@@ -173,6 +176,7 @@ def points(evidence: dict[str, Any], replaced: str) -> list[Point]:
         found.append(Point(True, f"served by role {', '.join(roles)}"))
     in_use = f"the {replaced} login is still in use"
     found += [Point(False, f"{in_use}: {_sessions(row)}") for row in evidence.get("stillInUse", [])]
+    found += [*_used_before(evidence, replaced), *_jobs(evidence, replaced)]
     for name, paths in evidence.get("templates", {}).items():
         found += [Point(False, f"pod templates of {plain(name)} differ: {plain(p)}") for p in paths]
     found += [Point(False, plain(problem)) for problem in evidence.get("problems", [])]
@@ -181,6 +185,44 @@ def points(evidence: dict[str, Any], replaced: str) -> list[Point]:
     if not evidence.get("passed") and all(point.good for point in found):
         found.append(Point(False, "the app says that it does not pass"))
     return found
+
+
+def _used_before(evidence: dict[str, Any], replaced: str) -> Iterator[Point]:
+    """Who used the replaced login in the last weeks, and is in no workload."""
+    usage = evidence.get("usage")
+    if not usage:
+        return
+    when = f"in the last {usage['days']} days"
+    staying = [user for user in usage["users"] if not user.get("moved")]
+    for user in staying:
+        yield Point(False, f"the {replaced} login was used by {_user(user)}")
+    if usage["users"] and not staying:
+        text = f"all others who used the {replaced} login {when} were seen on the new one since"
+        yield Point(True, text)
+    if usage["more"]:
+        yield Point(not staying, f"and {usage['more']} more who used it {when}")
+    if usage["problem"] or (usage["gaps"] and not usage["samples"]):
+        why = plain(usage["problem"] or "no sample could be taken in full; the log says why")
+        yield Point(False, f"who used the {replaced} login before is not all known: {why}")
+    elif not usage["users"] and usage["samples"]:
+        yield Point(True, f"nobody else was seen on the {replaced} login {when}")
+
+
+def _user(user: dict[str, Any]) -> str:
+    who = f"{plain(user['application']) or 'unnamed'} from {plain(user['client'])}"
+    last, seen = moment(user["last"]), plain(user["last"])
+    if last is not None:
+        last = last.astimezone(UTC)
+        seen = f"{last:%a} {last.day} {last:%b, %H:%M} UTC"
+    return f"{'others' if user.get('others') else who}, last seen {seen}, in no workload"
+
+
+def _jobs(evidence: dict[str, Any], replaced: str) -> Iterator[Point]:
+    """Jobs that still run on the replaced login: an approval waits for them."""
+    for name, jobs in evidence.get("jobs", {}).items():
+        for job in jobs:
+            text = f"Job {plain(job)} of {plain(name)} still runs on {replaced}: it is waited for"
+            yield Point(True, text)
 
 
 def _sessions(row: dict[str, Any]) -> str:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
+from msgspec.structs import replace
+
 from rotation.model import wire
 from rotation.model.catalogue import Origin, Stage, StepName
 from rotation.model.record import (
     Approval,
     Decision,
     Evidence,
+    PastUser,
     Request,
     SessionCount,
     ShownRecord,
     StepRecord,
+    Usage,
     new_record,
 )
 from rotation.model.record import TestResult as Result
@@ -117,6 +121,23 @@ def evidence(**changes: Any) -> dict[str, Any]:
     }
     value: dict[str, Any] = wire.value_of(Evidence(**fields | changes))
     return value
+
+
+NIGHTLY = PastUser(
+    application="etl-nightly",
+    client="10.1.2.3",
+    first=Moment("2027-02-02T02:10:20.000Z"),
+    last=Moment("2027-02-23T02:10:20.000Z"),
+    days=4,
+)
+OTHERS = replace(NIGHTLY, application="", client="", others=True)
+
+
+def used(*users: PastUser, more: int = 0, problem: str | None = None) -> Usage:
+    """What the usage ledger has of the replaced login."""
+    return Usage(
+        days=31, since="2027-01-29", samples=4000, users=[*users], more=more, problem=problem
+    )
 
 
 STRANGER = SessionCount(

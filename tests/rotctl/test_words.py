@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from rich.console import Console
 
 from rotation.model.catalogue import Outcome, Progress, Stage, StepName
@@ -17,6 +18,8 @@ from rotctl.exits import OF_OUTCOME, Exit
 from rotctl.narration import Narration
 from tests.rotctl.records import (
     APPROVED,
+    NIGHTLY,
+    OTHERS,
     ROTATION,
     STRANGER,
     SWAPPED,
@@ -25,10 +28,12 @@ from tests.rotctl.records import (
     evidence,
     record,
     steps,
+    used,
     waiting,
 )
 
 NOW = datetime.fromisoformat(at(60))
+LAST_SEEN = "last seen Tue 23 Feb, 02:10 UTC, in no workload"
 
 
 def drawn(thing: Any, *, terminal: bool = False, width: int = 120) -> str:
@@ -205,6 +210,21 @@ def test_an_ended_rotation_has_its_evidence_and_who_decided() -> None:
             {"templates": {"api": ["spec.containers[api].env"]}},
             ["pod templates of api differ: spec.containers[api].env"],
         ),
+        (
+            {"usage": used(NIGHTLY, OTHERS, more=2)},
+            [
+                f"the blue login was used by etl-nightly from 10.1.2.3, {LAST_SEEN}",
+                f"the blue login was used by others, {LAST_SEEN}",
+                "and 2 more who used it in the last 31 days",
+            ],
+        ),
+        ({"usage": used(replace(NIGHTLY, moved=at(30)), more=1)}, []),
+        ({"usage": used()}, []),
+        (
+            {"usage": used(problem="the account does not answer")},
+            ["who used the blue login before is not all known: the account does not answer"],
+        ),
+        ({"jobs": {"report": ["report-blue-1"]}}, []),
     ],
 )
 def test_evidence_says_what_speaks_against_an_approval(
@@ -212,6 +232,17 @@ def test_evidence_says_what_speaks_against_an_approval(
 ) -> None:
     found = words.points(evidence(**changes), "blue")
     assert [point.text for point in found if not point.good] == against
+
+
+def test_evidence_says_who_has_moved_and_which_jobs_are_waited_for() -> None:
+    usage, jobs = used(replace(NIGHTLY, moved=at(30))), {"report": ["report-blue-1"]}
+    found = [point.text for point in words.points(evidence(usage=usage, jobs=jobs), "blue")]
+    assert found[-2:] == [
+        "all others who used the blue login in the last 31 days were seen on the new one since",
+        "Job report-blue-1 of report still runs on blue: it is waited for",
+    ]
+    found = [point.text for point in words.points(evidence(usage=used()), "blue")]
+    assert found[-1] == "nobody else was seen on the blue login in the last 31 days"
 
 
 def test_lines_say_each_thing_once_and_in_its_order() -> None:
