@@ -11,7 +11,7 @@ from itertools import product
 from typing import TYPE_CHECKING
 
 from rotation.model.commands import Thing, told
-from rotation.model.errors import Denied
+from rotation.model.errors import EdgeError
 from rotation.model.findings import found
 from rotation.model.preconditions import Right
 from rotation.model.reasons import Code
@@ -44,7 +44,7 @@ EVENT = ("events", "create")  # without it rotations go on
 
 def problems(edges: Readers, credential: Credential, seen: Snapshot) -> Iterator[Reason | Finding]:
     """A reason for each right in a cluster that a rotation needs and the app has not, and a finding
-    for what the API server does not say. Raises what the edges raise."""
+    for what the API server does not say."""
     states = {state.name: state for state in seen.workloads}
     wanted: dict[tuple[str, Right], str] = {}  # the workload that needs it first
     for workload in credential.workloads:
@@ -64,10 +64,11 @@ def problems(edges: Readers, credential: Credential, seen: Snapshot) -> Iterator
 
 
 def _may(access: AccessReader, right: Right) -> Known:
-    """Whether the app has the right; None where it may not even ask."""
+    """Whether the app has the right; None where the API server does not say, for whatever reason:
+    what cannot be asked keeps no rotation from what it may do."""
     try:
         return access.may(right)
-    except Denied:
+    except EdgeError:
         return None
 
 
@@ -80,13 +81,21 @@ def _missing(workload: str, cluster: str, right: Right) -> Reason | Finding:
 
 
 def of_server(edges: Readers, credential: Credential) -> Iterator[Reason | Finding]:
-    """What the login that rotates lacks on the server, and a standby that may not connect. Raises
-    what the edge raises."""
+    """What the login that rotates lacks on the server, and a standby that may not connect; or that
+    the server does not say. Raises what the edge raises where it may by and by."""
     names = {slot: credential.slots[slot].role for slot in SLOTS}
     database, rotator = credential.database, credential.database.admin.role
-    standing = edges.database(credential).standing(list(names.values()))
     server = {"host": database.host, "port": str(database.port), "dbname": database.maintenance}
     login = Thing("login", rotator, more=server)
+    try:
+        standing = edges.database(credential).standing(list(names.values()))
+    except EdgeError as error:
+        if error.transient:
+            raise
+        # Its catalogue is closed to the login: what a rotation itself reads there it has read.
+        text = f"what login {rotator} may do: {error.message}"
+        yield found("tells", told(Code.NOT_KNOWN, text, login))
+        return
     if not standing.creates:
         text = f"login {rotator} lacks CREATEROLE: it may give and take no login"
         yield told(Code.ROLE_NOT_OURS, text, login)
