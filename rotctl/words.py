@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rotctl.client import plain
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 Record = dict[str, Any]
 
@@ -173,6 +176,7 @@ def points(evidence: dict[str, Any], replaced: str) -> list[Point]:
         found.append(Point(True, f"served by role {', '.join(roles)}"))
     in_use = f"the {replaced} login is still in use"
     found += [Point(False, f"{in_use}: {_sessions(row)}") for row in evidence.get("stillInUse", [])]
+    found += _used_before(evidence.get("usage") or {}, replaced)
     for name, paths in evidence.get("templates", {}).items():
         found += [Point(False, f"pod templates of {plain(name)} differ: {plain(p)}") for p in paths]
     found += [Point(False, plain(problem)) for problem in evidence.get("problems", [])]
@@ -181,6 +185,32 @@ def points(evidence: dict[str, Any], replaced: str) -> list[Point]:
     if not evidence.get("passed") and all(point.good for point in found):
         found.append(Point(False, "the app says that it does not pass"))
     return found
+
+
+def _used_before(usage: dict[str, Any], replaced: str) -> Iterator[Point]:
+    """Who in no workload used the replaced login in the last weeks, and is not seen to have
+    moved."""
+    users, when = usage.get("users", []), f"in the last {usage.get('days')} days"
+    staying = [user for user in users if not user.get("moved")]
+    for user in staying:
+        yield Point(False, f"others used the {replaced} login {when}: {_user(user)}")
+    if staying and usage.get("more"):
+        yield Point(False, f"and {usage['more']} more used it")
+    if users and not staying:
+        yield Point(True, f"all others who used the {replaced} login {when} have moved")
+    if usage.get("problem"):
+        text = f"who used the {replaced} login before is not all known"
+        yield Point(False, f"{text}: {plain(usage['problem'])}")
+    elif usage.get("gaps") and not usage.get("samples"):
+        yield Point(False, f"who used the {replaced} login before is not known")
+
+
+def _user(user: dict[str, Any]) -> str:
+    at = moment(user.get("last"))
+    last = f", last seen {at.astimezone(UTC):%F %R} UTC" if at else ""
+    if user.get("others"):
+        return f"several{last}"
+    return f"{plain(user['application']) or 'somebody'} at {plain(user['client'])}{last}"
 
 
 def _sessions(row: dict[str, Any]) -> str:

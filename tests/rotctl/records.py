@@ -10,10 +10,12 @@ from rotation.model.record import (
     Approval,
     Decision,
     Evidence,
+    PastUser,
     Request,
     SessionCount,
     ShownRecord,
     StepRecord,
+    Usage,
     new_record,
 )
 from rotation.model.record import TestResult as Result
@@ -122,3 +124,12 @@ def evidence(**changes: Any) -> dict[str, Any]:
 STRANGER = SessionCount(
     role="orders_blue", application="etl", client="10.9.9.9", sessions=1, workload=None
 )
+
+
+def used_before(moved: Moment | None = None, **changes: Any) -> Usage:
+    """Somebody used the replaced login before, and may have been seen on the other one since."""
+    user = PastUser(
+        application="etl", client="10.9.9.9", first=BEGAN, last=BEGAN, days=3, moved=moved
+    )
+    fields: dict[str, Any] = {"days": 31, "since": "2027-02-01", "samples": 9, "users": [user]}
+    return Usage(**fields | changes)

@@ -25,9 +25,14 @@ from tests.rotctl.records import (
     evidence,
     record,
     steps,
+    used_before,
     waiting,
 )
 
+BEFORE = (
+    "others used the blue login in the last 31 days: "
+    "etl at 10.9.9.9, last seen 2027-03-01 12:00 UTC"
+)
 NOW = datetime.fromisoformat(at(60))
 
 
@@ -197,6 +202,27 @@ def test_an_ended_rotation_has_its_evidence_and_who_decided() -> None:
         (
             {"still_in_use": [STRANGER], "passed": False},
             ["the blue login is still in use: etl at 10.9.9.9, 1 session"],
+        ),
+        (
+            {"usage": used_before()},
+            [BEFORE],
+        ),
+        (
+            {"usage": used_before(more=2)},
+            [
+                BEFORE,
+                "and 2 more used it",
+            ],
+        ),
+        ({"usage": used_before(moved=at(30))}, []),
+        ({"usage": used_before(users=[])}, []),
+        (
+            {"usage": used_before(users=[], problem="no answer")},
+            ["who used the blue login before is not all known: no answer"],
+        ),
+        (
+            {"usage": used_before(users=[], samples=0, gaps=4)},
+            ["who used the blue login before is not known"],
         ),
         ({"complete": False, "problems": ["no sessions"]}, ["no sessions"]),
         ({"complete": False}, ["not everything could be looked at"]),
