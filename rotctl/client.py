@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 CONNECT, READ = 10.0, 90.0  # seconds; a dry run may take the app a minute
 LONGEST = 16 * 1024 * 1024  # bytes of an answer
+MOST_PAGES = 1000  # of rotations
 PROBLEM = "application/problem+json"
 NO_KEY = (
     "set ROTCTL_KEY, or `key` or `keyCommand` of the profile: "
@@ -47,12 +48,24 @@ class App:
         return self._list(self._call("GET", "/credentials"), "credentials")
 
     def rotations(self, credential: str = "", since: str = "") -> list[dict[str, Any]]:
-        """The newest first."""
-        query = {"credential": credential, "since": since}
+        """The newest, the newest first."""
+        return self._list(self._rotations(credential=credential, since=since), "rotations")
+
+    def all_rotations(self, credential: str = "") -> list[dict[str, Any]]:
+        """Those of the last 30 days, the newest first, asked for page by page."""
+        found: list[dict[str, Any]] = []
+        after = ""
+        for _ in range(MOST_PAGES):
+            answer = self._rotations(credential=credential, after=after)
+            found += self._list(answer, "rotations")
+            after = str(answer.get("next") or "")
+            if not after:
+                break
+        return found
+
+    def _rotations(self, **query: str) -> dict[str, Any]:
         given = urlencode({key: value for key, value in query.items() if value})
-        return self._list(
-            self._call("GET", f"/rotations{f'?{given}' if given else ''}"), "rotations"
-        )
+        return self._call("GET", f"/rotations{f'?{given}' if given else ''}")
 
     def rotation(self, rotation: str) -> dict[str, Any]:
         return self._call("GET", f"/rotations/{_part(rotation)}")
@@ -206,7 +219,8 @@ def _pool(profile: Profile) -> urllib3.PoolManager:
         raise ClientError(text, "name the file of the app's authority", Exit.USAGE) from None
     parts = urlsplit(profile.url)
     proxy = urllib.request.getproxies().get(parts.scheme)
-    if proxy and not urllib.request.proxy_bypass(parts.hostname or ""):
+    # In clear text a key goes to this machine only, whatever the environment says.
+    if proxy and parts.scheme == "https" and not urllib.request.proxy_bypass(parts.hostname or ""):
         return urllib3.ProxyManager(proxy, ssl_context=context)
     return urllib3.PoolManager(ssl_context=context)
 

@@ -38,7 +38,7 @@ def list_(rotations: bool, credential: str, profile: str | None, as_json: bool) 
     """List credentials: who serves, when it expires, what stands in the way."""
     app = app_of(profile)
     if rotations or credential:
-        listed = app.rotations(credential=credential)
+        listed = app.all_rotations(credential)
         if as_json:
             return print_json({"rotations": listed})
         return screen().print(drawing.rotations(listed, now()))

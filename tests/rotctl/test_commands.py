@@ -48,6 +48,26 @@ def test_the_key_goes_into_a_header_and_nowhere_else(app: Told, typed: Typed) ->
     assert KEY not in str(app.asked)
 
 
+def test_a_key_in_clear_text_goes_to_no_proxy(
+    app: Told, typed: Typed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("http_proxy", "HTTP_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    app.says("GET", "/credentials", {"credentials": []})
+    typed("list")
+    assert app.asked == [("GET", "/credentials", None)]
+
+
+def test_a_list_of_rotations_has_all_pages(app: Told, typed: Typed) -> None:
+    first, second = {**waiting(), "rotation": "one"}, {**waiting(), "rotation": "two"}
+    app.says("GET", "/rotations", {"rotations": [first], "next": "a b"})
+    app.says("GET", "/rotations?after=a+b", {"rotations": [second], "next": None})
+    listed = json.loads(typed("list", "--rotations", "--json"))["rotations"]
+    assert [one["rotation"] for one in listed] == ["one", "two"]
+
+
 def test_start_says_the_rotation_and_its_page(app: Told, typed: Typed) -> None:
     app.says("POST", "/rotations", STARTED)
     said = typed(
