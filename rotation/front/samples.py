@@ -14,7 +14,7 @@ import logging
 import threading
 from collections import Counter
 from datetime import timedelta
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, TypeVar, get_args
 from weakref import WeakKeyDictionary
 
 from msgspec.structs import replace
@@ -23,11 +23,13 @@ from rotation import log
 from rotation.front import rotations
 from rotation.front.credentials import SeenCredential, look
 from rotation.model import wire
-from rotation.model.errors import RotationError
+from rotation.model.errors import RotationError, Unavailable
 from rotation.model.findings import Severity
+from rotation.model.reasons import Code
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
+    from datetime import datetime
 
     from azure.durable_functions import DurableOrchestrationClient as Client
 
@@ -44,6 +46,11 @@ CLOCKS = timedelta(seconds=30)  # the task hub's clock and ours may differ
 # Each process remembers what it saw, by the edges that it asked.
 _SEEN: WeakKeyDictionary[Readers, dict[str, SeenCredential]] = WeakKeyDictionary()
 _LOCK = threading.Lock()
+STORE_SECONDS = 5.0  # that a sample waits for the store
+LEFT_ALONE = timedelta(minutes=1)  # a store that did not answer
+_AWAY: WeakKeyDictionary[Readers, datetime] = WeakKeyDictionary()  # until when
+
+T = TypeVar("T")
 
 
 async def listed(
@@ -90,7 +97,7 @@ def _counts(edges: Readers, kept: SeenCredential, lately: Lately) -> bool:
 def read(edges: Readers, name: str) -> SeenCredential | None:
     """The sample of a credential; None if there is none that this release can read."""
     try:
-        kept = _read(edges.store("notes"), name)
+        kept = _asked(edges, lambda store: _read(store, name))
     except RotationError:
         kept = None  # told when it is written
     return _newer(kept[0] if kept else None, _remembered(edges).get(name))
@@ -107,12 +114,36 @@ def keep(edges: Readers, seen: SeenCredential) -> RotationError | None:
         won = _newer(seen, before) is seen
         memory[name] = seen if won or before is None else before
     try:
-        kept, won = _replaced(edges.store("notes"), seen)
+        kept, won = _asked(edges, lambda store: _replaced(store, seen))
     except RotationError as error:
         kept, failure = None, error
     if won:
         _tell(seen, _newer(kept, before))
     return failure
+
+
+def _asked(edges: Readers, ask: Callable[[Store], T]) -> T:
+    """What the store answers within seconds. Raises what it raises, and `Unavailable` where it does
+    not; and that once more for a while without asking: many are listed at once."""
+    with _LOCK:
+        until = _AWAY.get(edges)
+    if until is not None and edges.now() < until:
+        raise Unavailable(Code.STORAGE_UNAVAILABLE, "the app's storage was away a moment ago")
+    store = edges.store("notes")
+    try:
+        return _in_time(edges, lambda: ask(store))
+    except Unavailable:
+        with _LOCK:
+            _AWAY[edges] = edges.now() + LEFT_ALONE
+        raise
+
+
+def _in_time(edges: Readers, ask: Callable[[], T]) -> T:
+    (answer,) = edges.side_by_side([lambda: (ask(),)], STORE_SECONDS)
+    if answer is None:
+        text = f"the app's storage did not answer within {STORE_SECONDS:g} s"
+        raise Unavailable(Code.STORAGE_UNAVAILABLE, text)
+    return answer[0]
 
 
 def _path(name: str) -> str:
