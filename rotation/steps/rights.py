@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from rotation.model.targets import Kind, ServiceTarget
     from rotation.model.world import Snapshot, WorkloadState
 
-SECONDS = 20.0  # in which all questions are answered, or are not
+SECONDS = 10.0  # in which all questions are answered, or are not: a plan has 55 for everything
 # How the API server calls a method of its proxy.
 PROXIED = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 PLURAL: dict[Kind, str] = {
