@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from rotation.model.world import Snapshot, WorkloadState
 
 SECONDS = 10.0  # in which all questions are answered, or are not: a plan has 55 for everything
+MOST = 5  # rights of a workload that are told of each by itself
 # How the API server calls a method of its proxy.
 PROXIED = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 PLURAL: dict[Kind, str] = {
@@ -53,11 +54,16 @@ def problems(edges: Readers, credential: Credential, seen: Snapshot) -> Iterator
     asked = [partial(_may, edges.access(cluster), right) for cluster, right in wanted]
     answers = edges.side_by_side(asked, SECONDS)
     unsaid: dict[str, list[str]] = {}
+    missing: dict[tuple[str, str], list[Right]] = {}
     for ((cluster, right), whose), answer in zip(wanted.items(), answers, strict=True):
         if answer is None:
             unsaid.setdefault(cluster, []).append(f"{right} in {right.namespace}")
         elif not answer:
-            yield _missing(whose, cluster, right)
+            missing.setdefault((whose, cluster), []).append(right)
+    for (whose, cluster), lacking in missing.items():
+        yield from (_missing(whose, cluster, right) for right in lacking[:MOST])
+        if len(lacking) > MOST:
+            yield _more_missing(whose, cluster, lacking[MOST:])
     for cluster, rights in unsaid.items():
         text = f"cluster {cluster} does not say whether the app may: {few(rights)}"
         yield found("tells", told(Code.NOT_KNOWN, text, Thing("cluster", cluster)))
@@ -78,6 +84,14 @@ def _missing(workload: str, cluster: str, right: Right) -> Reason | Finding:
     why = told(Code.RIGHT_MISSING, f"{text} in namespace {right.namespace}: {right.command}", thing)
     optional = (right.resource, right.verb) == EVENT
     return found("tells", why) if optional else why
+
+
+def _more_missing(workload: str, cluster: str, rights: list[Right]) -> Reason:
+    """One reason for all that is missing besides: a whole Role has more than an event can hold for
+    many workloads."""
+    thing = Thing("Role", "(all)", rights[0].namespace)
+    text = f"workload {workload}: in cluster {cluster} the app may not"
+    return told(Code.RIGHT_MISSING, f"{text} {few([str(right) for right in rights])}", thing)
 
 
 def of_server(edges: Readers, credential: Credential) -> Iterator[Reason | Finding]:

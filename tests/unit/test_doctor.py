@@ -19,7 +19,7 @@ from rotation.model.preconditions import Limit, Right
 from rotation.model.reasons import Code
 from rotation.model.record import Request
 from rotation.model.world import Answer
-from rotation.steps import doctor
+from rotation.steps import doctor, rights, world
 from tests.memory import MemoryEdges
 from tests.unit.test_config import VALID, WORKLOAD, changed
 
@@ -111,6 +111,20 @@ def test_a_right_that_is_missing_is_refused_by_the_plan_as_well() -> None:
     assert finding.object == "deployments orders/api-green"
     ask = "kubectl auth can-i patch deployments.apps/api-green --namespace orders --as <object id"
     assert ask in finding.text
+
+
+def test_a_role_that_is_missing_as_a_whole_is_told_in_a_few_reasons() -> None:
+    found = edges()
+    workload = found.configuration.credential(NAME).workloads[0]
+    state = world.snapshot(found, NAME, found.configuration.credential(NAME)).workloads[0]
+    found.world.clusters["aks"].access.missing = set(rights.needed(workload, state))
+    examined = examine(found)
+    missing = [one for one in examined.findings if one.code == Code.RIGHT_MISSING]
+    refusing = [one for one in missing if one.severity == "refuses"]
+    assert len(refusing) == rights.MOST
+    assert refusing[-1].object == "Role orders/(all)"
+    assert " more" in refusing[-1].text
+    assert len({one.text for one in missing}) == len(missing)
 
 
 def test_events_are_optional() -> None:
