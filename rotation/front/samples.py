@@ -13,8 +13,10 @@ import json
 import logging
 import threading
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from typing import TYPE_CHECKING, TypeVar, get_args
+from functools import partial
+from typing import TYPE_CHECKING, ParamSpec, TypeVar, get_args
 from weakref import WeakKeyDictionary
 
 from msgspec.structs import replace
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
 
 AT_ONCE = 8  # credentials that somebody waits for
 BY_TIMER = 4  # credentials that nobody waits for
+THREADS = ThreadPoolExecutor(AT_ONCE + BY_TIMER, thread_name_prefix="sample")
 BUDGET = 240.0  # seconds that a timer's look at all may take: the next one goes on with the oldest
 OLDEST = timedelta(hours=1)  # a timer that does not run is noticed by then
 CLOCKS = timedelta(seconds=30)  # the task hub's clock and ours may differ
@@ -50,7 +53,14 @@ STORE_SECONDS = 5.0  # that a sample waits for the store
 LEFT_ALONE = timedelta(minutes=1)  # a store that did not answer
 _AWAY: WeakKeyDictionary[Readers, datetime] = WeakKeyDictionary()  # until when
 
+P = ParamSpec("P")
 T = TypeVar("T")
+
+
+async def _aside(call: Callable[P, T], *given: P.args, **named: P.kwargs) -> T:
+    """What a call returns, on a thread of samples' own: slow servers keep nobody from the few
+    threads that answers to events and pages need."""
+    return await asyncio.get_running_loop().run_in_executor(THREADS, partial(call, *given, **named))
 
 
 async def listed(
@@ -70,7 +80,7 @@ async def one(edges: Readers, client: Client, name: str, *, fresh: bool = False)
     """What one credential looked like lately, with the rotation that is under way now."""
     lately = await rotations.lately(client, name)
     if not fresh:
-        kept = await asyncio.to_thread(read, edges, name)
+        kept = await _aside(read, edges, name)
         if kept is not None and _counts(edges, kept, lately):
             return replace(kept, rotation=lately.rotation)
     return await anew(edges, name, lately)
@@ -78,8 +88,8 @@ async def one(edges: Readers, client: Client, name: str, *, fresh: bool = False)
 
 async def anew(edges: Readers, name: str, lately: Lately) -> SeenCredential:
     """What a credential looks like now, which is kept."""
-    seen = await asyncio.to_thread(look, edges, name, lately.rotation)
-    await asyncio.to_thread(keep, edges, seen)
+    seen = await _aside(look, edges, name, lately.rotation)
+    await _aside(keep, edges, seen)
     return seen
 
 
@@ -225,7 +235,7 @@ async def sample_all(edges: Readers, client: Client) -> None:
     """Looks at each credential, the one that was longest not looked at first, and keeps what it
     finds. One whose rotations cannot be looked up keeps no other waiting."""
     names = sorted(edges.configuration.credentials)
-    kept = [await asyncio.to_thread(read, edges, name) for name in names]
+    kept = [await _aside(read, edges, name) for name in names]
     ages = {name: seen.at if seen else "" for name, seen in zip(names, kept, strict=True)}
     begun, free = edges.now(), asyncio.Semaphore(BY_TIMER)
     looked: list[SeenCredential] = []
@@ -237,11 +247,11 @@ async def sample_all(edges: Readers, client: Client) -> None:
                 return
             try:
                 lately = await rotations.lately(client, name)
-                seen = await asyncio.to_thread(look, edges, name, lately.rotation)
+                seen = await _aside(look, edges, name, lately.rotation)
             except RotationError as error:
                 unkept.add(error.code)
                 return
-            failure = await asyncio.to_thread(keep, edges, seen)
+            failure = await _aside(keep, edges, seen)
             unkept.update([failure.code] if failure else [])
             looked.append(seen)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -198,6 +200,27 @@ def test_storage_that_does_not_answer_in_time_is_away(monkeypatch: pytest.Monkey
         failure = samples.keep(site.edges, seen)
     assert failure is not None
     assert "did not answer within 5 s" in failure.message
+
+
+def test_slow_looks_hold_up_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loop's own threads are few, and events and pages need them."""
+    site, slow, own = Site(), threading.Event(), ThreadPoolExecutor(1)
+
+    def look(*_: Any) -> Any:
+        assert slow.wait(20)
+        raise Denied(Code.DATABASE_RIGHT, "at last")
+
+    async def beside() -> str:
+        asyncio.get_running_loop().set_default_executor(own)
+        looking = asyncio.create_task(samples.sample_all(site.edges, site.client))
+        await asyncio.sleep(0.05)
+        answer = await asyncio.wait_for(asyncio.to_thread(str, "here"), 5)
+        slow.set()
+        await looking
+        return answer
+
+    monkeypatch.setattr(samples, "look", look)
+    assert asyncio.run(beside()) == "here"
 
 
 def test_the_newer_of_two_looks_stays() -> None:
