@@ -129,7 +129,7 @@ STRANGER = SessionCount(
 def used_before(moved: Moment | None = None, **changes: Any) -> Usage:
     """Somebody used the replaced login before, and may have been seen on the other one since."""
     user = PastUser(
-        application="etl", client="10.9.9.9", first=BEGAN, last=BEGAN, days=3, moved=moved
+        application="etl", client="10.9.9.9", first=at(0), last=at(0), days=3, moved=moved
     )
     fields: dict[str, Any] = {"days": 31, "since": "2027-02-01", "samples": 9, "users": [user]}
     return Usage(**fields | changes)

@@ -48,6 +48,18 @@ def test_the_key_goes_into_a_header_and_nowhere_else(app: Told, typed: Typed) ->
     assert KEY not in str(app.asked)
 
 
+@pytest.mark.parametrize("code", ["storage-denied", "storage-unavailable"])
+def test_a_credential_is_found_by_its_name_while_the_app_s_storage_is_away(
+    app: Told, typed: Typed, code: str
+) -> None:
+    app.says("GET", "/rotations/orders-db", problem(503, code, "it does not answer", "grant it"))
+    app.says("GET", "/rotations?credential=orders-db", {"rotations": [waiting()]})
+    app.says("GET", PATH, waiting())
+    assert json.loads(typed("show", "orders-db", "--json"))["rotation"] == ROTATION
+    app.says("GET", "/rotations?credential=orders-db", {"rotations": []})
+    assert "it does not answer" in typed("show", "orders-db", exits=Exit.UNREACHABLE)
+
+
 def test_a_key_in_clear_text_goes_to_no_proxy(
     app: Told, typed: Typed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
