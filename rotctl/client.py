@@ -220,7 +220,8 @@ def _pool(profile: Profile) -> urllib3.PoolManager:
         raise ClientError(text, "name the file of the app's authority", Exit.USAGE) from None
     parts = urlsplit(profile.url)
     proxy = urllib.request.getproxies().get(parts.scheme)
-    if proxy and not urllib.request.proxy_bypass(parts.hostname or ""):
+    # In clear text a key goes to this machine only, whatever the environment says.
+    if proxy and parts.scheme == "https" and not urllib.request.proxy_bypass(parts.hostname or ""):
         return urllib3.ProxyManager(proxy, ssl_context=context)
     return urllib3.PoolManager(ssl_context=context)
 

@@ -143,10 +143,14 @@ def looked_up(app: App, name: str, *, running: bool = False) -> Record:
     try:
         return app.rotation(name)
     except ClientError as error:
-        if error.more.get("code") != "unknown-rotation":
+        code, unknown = str(error.more.get("code")), error
+        # Where the app's storage is away, no id is known to be none.
+        if code != "unknown-rotation" and not code.startswith("storage-"):
             raise
     found = app.rotations(credential=name)
     wanted = [one for one in found if not one.get("outcome")] or ([] if running else found)
+    if not wanted and code != "unknown-rotation":
+        raise unknown
     if not wanted:
         what = "rotation under way" if running else "rotation"
         text = f"there is neither a rotation {name!r}, nor a {what} of a credential of that name"

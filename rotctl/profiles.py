@@ -53,10 +53,20 @@ class Profile:
         found = {}
         key = self.key or (_output(self.key_command, "keyCommand") if self.key_command else "")
         if key:
-            found["x-functions-key"] = key
+            found["x-functions-key"] = _sendable("key", key)
         if self.scope:
-            found["Authorization"] = f"Bearer {_token(self.scope)}"
+            found["Authorization"] = f"Bearer {_sendable('token', _token(self.scope))}"
         return found
+
+
+def _sendable(what: str, secret: str) -> str:
+    """The secret as a header may have it: whatever else is sent, http.client quotes in its error.
+    Raises `ClientError`."""
+    found = secret.strip()  # a file that was written on Windows leaves its \\r
+    if not found.isascii() or not found.isprintable():
+        text = f"the {what} of the app has characters that none has"
+        raise ClientError(text, "copy it once more, all of it and nothing else", Exit.USAGE)
+    return found
 
 
 def _token(scope: str) -> str:

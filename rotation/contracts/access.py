@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from rotation.model.preconditions import Limit, Right
+    from rotation.model.preconditions import Known, Limit, Right
 
 
 class AccessReader(Protocol):
     """Asks the API server about the app's own rights, and what else decides on its changes."""
 
-    def may(self, right: Right) -> bool:
-        """Whether the app has the right. Nothing is tried: the API server says so."""
+    def may(self, right: Right) -> Known:
+        """Whether the app has the right; None where the API server could not find out. Nothing is
+        tried: it says so."""
 
     def limits(self, namespace: str) -> tuple[Limit, ...]:
         """The limits of the namespace's ResourceQuotas that count all its pods. Raises `Denied`

@@ -105,6 +105,12 @@ def ended(record: ShownRecord) -> bool:
     return record.outcome is not None and record.runtime_status not in UNDER_WAY
 
 
+def understood(record: ShownRecord) -> bool:
+    """Whether it is the rotation's own record. What stands for one that this release cannot read is
+    never kept: it would stay in its place, and the release that can comes back."""
+    return record.credential != ""
+
+
 def write(store: Store, record: ShownRecord) -> bool:
     """Keeps a finished rotation's record, and completes what an earlier call has begun.
 

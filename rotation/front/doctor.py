@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 # Seconds: whoever asks is told before the platform gives up on the request.
 TIMEOUT = 50.0
 RETRY_AFTER = 10.0
+# Its own: one that is given up goes on, and must not hold up what events and pages wait for.
+THREADS = ThreadPoolExecutor(4, thread_name_prefix="dry-run")
 
 
 class DryRun(Struct, frozen=True, kw_only=True, rename="camel"):
@@ -57,7 +61,8 @@ async def dry_run(edges: Readers, request: Request) -> DryRun:
     for a credential that the file does not have."""
     began, name = time.monotonic(), request.credential
     configured = edges.configuration.credential(name)
-    look = asyncio.to_thread(doctor.examine, edges, name, configured, request)
+    examine = partial(doctor.examine, edges, name, configured, request)
+    look = asyncio.get_running_loop().run_in_executor(THREADS, examine)
     try:
         examined = await asyncio.wait_for(look, TIMEOUT)
     except TimeoutError:

@@ -55,6 +55,9 @@ async def keep(edges: Edges, client: Client, reference: object) -> JsonObject:
         seen = "it has not ended" if status else "it is not in the task hub"
         return wire.value_of(Watched(done=False, observed=seen))
     record = rotations.describe(status)
+    if not archive.understood(record):
+        seen = "this release cannot read it"
+        return wire.value_of(Watched(done=False, observed=seen))
 
     def implementation(step: Step) -> Watched:
         store = archive.opened(step.edges)
@@ -82,7 +85,8 @@ async def catch_up(edges: Readers, client: Client) -> None:
     except RotationError as error:
         _not_kept(None, error.message)
         return
-    left = [record for record in records if archive.ended(record) and record.rotation not in kept]
+    ended = [one for one in records if archive.ended(one) and archive.understood(one)]
+    left = [record for record in ended if record.rotation not in kept]
     added = 0
     for record in left:
         try:

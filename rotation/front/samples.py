@@ -13,8 +13,10 @@ import json
 import logging
 import threading
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from typing import TYPE_CHECKING, get_args
+from functools import partial
+from typing import TYPE_CHECKING, ParamSpec, TypeVar, get_args
 from weakref import WeakKeyDictionary
 
 from msgspec.structs import replace
@@ -23,11 +25,13 @@ from rotation import log
 from rotation.front import rotations
 from rotation.front.credentials import SeenCredential, look
 from rotation.model import wire
-from rotation.model.errors import RotationError
+from rotation.model.errors import RotationError, Unavailable
 from rotation.model.findings import Severity
+from rotation.model.reasons import Code
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
+    from datetime import datetime
 
     from azure.durable_functions import DurableOrchestrationClient as Client
 
@@ -38,12 +42,25 @@ if TYPE_CHECKING:
 
 AT_ONCE = 8  # credentials that somebody waits for
 BY_TIMER = 4  # credentials that nobody waits for
+THREADS = ThreadPoolExecutor(AT_ONCE + BY_TIMER, thread_name_prefix="sample")
 BUDGET = 240.0  # seconds that a timer's look at all may take: the next one goes on with the oldest
 OLDEST = timedelta(hours=1)  # a timer that does not run is noticed by then
 CLOCKS = timedelta(seconds=30)  # the task hub's clock and ours may differ
 # Each process remembers what it saw, by the edges that it asked.
 _SEEN: WeakKeyDictionary[Readers, dict[str, SeenCredential]] = WeakKeyDictionary()
 _LOCK = threading.Lock()
+STORE_SECONDS = 5.0  # that a sample waits for the store
+LEFT_ALONE = timedelta(minutes=1)  # a store that did not answer
+_AWAY: WeakKeyDictionary[Readers, datetime] = WeakKeyDictionary()  # until when
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+async def _aside(call: Callable[P, T], *given: P.args, **named: P.kwargs) -> T:
+    """What a call returns, on a thread of samples' own: slow servers keep nobody from the few
+    threads that answers to events and pages need."""
+    return await asyncio.get_running_loop().run_in_executor(THREADS, partial(call, *given, **named))
 
 
 async def listed(
@@ -63,7 +80,7 @@ async def one(edges: Readers, client: Client, name: str, *, fresh: bool = False)
     """What one credential looked like lately, with the rotation that is under way now."""
     lately = await rotations.lately(client, name)
     if not fresh:
-        kept = await asyncio.to_thread(read, edges, name)
+        kept = await _aside(read, edges, name)
         if kept is not None and _counts(edges, kept, lately):
             return replace(kept, rotation=lately.rotation)
     return await anew(edges, name, lately)
@@ -71,8 +88,8 @@ async def one(edges: Readers, client: Client, name: str, *, fresh: bool = False)
 
 async def anew(edges: Readers, name: str, lately: Lately) -> SeenCredential:
     """What a credential looks like now, which is kept."""
-    seen = await asyncio.to_thread(look, edges, name, lately.rotation)
-    await asyncio.to_thread(keep, edges, seen)
+    seen = await _aside(look, edges, name, lately.rotation)
+    await _aside(keep, edges, seen)
     return seen
 
 
@@ -90,7 +107,7 @@ def _counts(edges: Readers, kept: SeenCredential, lately: Lately) -> bool:
 def read(edges: Readers, name: str) -> SeenCredential | None:
     """The sample of a credential; None if there is none that this release can read."""
     try:
-        kept = _read(edges.store("notes"), name)
+        kept = _asked(edges, lambda store: _read(store, name))
     except RotationError:
         kept = None  # told when it is written
     return _newer(kept[0] if kept else None, _remembered(edges).get(name))
@@ -107,12 +124,36 @@ def keep(edges: Readers, seen: SeenCredential) -> RotationError | None:
         won = _newer(seen, before) is seen
         memory[name] = seen if won or before is None else before
     try:
-        kept, won = _replaced(edges.store("notes"), seen)
+        kept, won = _asked(edges, lambda store: _replaced(store, seen))
     except RotationError as error:
         kept, failure = None, error
     if won:
         _tell(seen, _newer(kept, before))
     return failure
+
+
+def _asked(edges: Readers, ask: Callable[[Store], T]) -> T:
+    """What the store answers within seconds. Raises what it raises, and `Unavailable` where it does
+    not; and that once more for a while without asking: many are listed at once."""
+    with _LOCK:
+        until = _AWAY.get(edges)
+    if until is not None and edges.now() < until:
+        raise Unavailable(Code.STORAGE_UNAVAILABLE, "the app's storage was away a moment ago")
+    store = edges.store("notes")
+    try:
+        return _in_time(edges, lambda: ask(store))
+    except Unavailable:
+        with _LOCK:
+            _AWAY[edges] = edges.now() + LEFT_ALONE
+        raise
+
+
+def _in_time(edges: Readers, ask: Callable[[], T]) -> T:
+    (answer,) = edges.side_by_side([lambda: (ask(),)], STORE_SECONDS)
+    if answer is None:
+        text = f"the app's storage did not answer within {STORE_SECONDS:g} s"
+        raise Unavailable(Code.STORAGE_UNAVAILABLE, text)
+    return answer[0]
 
 
 def _path(name: str) -> str:
@@ -194,7 +235,7 @@ async def sample_all(edges: Readers, client: Client) -> None:
     """Looks at each credential, the one that was longest not looked at first, and keeps what it
     finds. One whose rotations cannot be looked up keeps no other waiting."""
     names = sorted(edges.configuration.credentials)
-    kept = [await asyncio.to_thread(read, edges, name) for name in names]
+    kept = [await _aside(read, edges, name) for name in names]
     ages = {name: seen.at if seen else "" for name, seen in zip(names, kept, strict=True)}
     begun, free = edges.now(), asyncio.Semaphore(BY_TIMER)
     looked: list[SeenCredential] = []
@@ -206,11 +247,11 @@ async def sample_all(edges: Readers, client: Client) -> None:
                 return
             try:
                 lately = await rotations.lately(client, name)
-                seen = await asyncio.to_thread(look, edges, name, lately.rotation)
+                seen = await _aside(look, edges, name, lately.rotation)
             except RotationError as error:
                 unkept.add(error.code)
                 return
-            failure = await asyncio.to_thread(keep, edges, seen)
+            failure = await _aside(keep, edges, seen)
             unkept.update([failure.code] if failure else [])
             looked.append(seen)
 

@@ -11,7 +11,7 @@ from itertools import product
 from typing import TYPE_CHECKING
 
 from rotation.model.commands import Thing, told
-from rotation.model.errors import Denied
+from rotation.model.errors import EdgeError
 from rotation.model.findings import found
 from rotation.model.preconditions import Right
 from rotation.model.reasons import Code
@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from rotation.model.targets import Kind, ServiceTarget
     from rotation.model.world import Snapshot, WorkloadState
 
-SECONDS = 20.0  # in which all questions are answered, or are not
+SECONDS = 10.0  # in which all questions are answered, or are not: a plan has 55 for everything
+MOST = 5  # rights of a workload that are told of each by itself
 # How the API server calls a method of its proxy.
 PROXIED = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 PLURAL: dict[Kind, str] = {
@@ -44,7 +45,7 @@ EVENT = ("events", "create")  # without it rotations go on
 
 def problems(edges: Readers, credential: Credential, seen: Snapshot) -> Iterator[Reason | Finding]:
     """A reason for each right in a cluster that a rotation needs and the app has not, and a finding
-    for what the API server does not say. Raises what the edges raise."""
+    for what the API server does not say."""
     states = {state.name: state for state in seen.workloads}
     wanted: dict[tuple[str, Right], str] = {}  # the workload that needs it first
     for workload in credential.workloads:
@@ -53,21 +54,27 @@ def problems(edges: Readers, credential: Credential, seen: Snapshot) -> Iterator
     asked = [partial(_may, edges.access(cluster), right) for cluster, right in wanted]
     answers = edges.side_by_side(asked, SECONDS)
     unsaid: dict[str, list[str]] = {}
+    missing: dict[tuple[str, str], list[Right]] = {}
     for ((cluster, right), whose), answer in zip(wanted.items(), answers, strict=True):
         if answer is None:
             unsaid.setdefault(cluster, []).append(f"{right} in {right.namespace}")
         elif not answer:
-            yield _missing(whose, cluster, right)
+            missing.setdefault((whose, cluster), []).append(right)
+    for (whose, cluster), lacking in missing.items():
+        yield from (_missing(whose, cluster, right) for right in lacking[:MOST])
+        if len(lacking) > MOST:
+            yield _more_missing(whose, cluster, lacking[MOST:])
     for cluster, rights in unsaid.items():
         text = f"cluster {cluster} does not say whether the app may: {few(rights)}"
         yield found("tells", told(Code.NOT_KNOWN, text, Thing("cluster", cluster)))
 
 
 def _may(access: AccessReader, right: Right) -> Known:
-    """Whether the app has the right; None where it may not even ask."""
+    """Whether the app has the right; None where the API server does not say, for whatever reason:
+    what cannot be asked keeps no rotation from what it may do."""
     try:
         return access.may(right)
-    except Denied:
+    except EdgeError:
         return None
 
 
@@ -79,14 +86,30 @@ def _missing(workload: str, cluster: str, right: Right) -> Reason | Finding:
     return found("tells", why) if optional else why
 
 
+def _more_missing(workload: str, cluster: str, rights: list[Right]) -> Reason:
+    """One reason for all that is missing besides: a whole Role has more than an event can hold for
+    many workloads."""
+    thing = Thing("Role", "(all)", rights[0].namespace)
+    text = f"workload {workload}: in cluster {cluster} the app may not"
+    return told(Code.RIGHT_MISSING, f"{text} {few([str(right) for right in rights])}", thing)
+
+
 def of_server(edges: Readers, credential: Credential) -> Iterator[Reason | Finding]:
-    """What the login that rotates lacks on the server, and a standby that may not connect. Raises
-    what the edge raises."""
+    """What the login that rotates lacks on the server, and a standby that may not connect; or that
+    the server does not say. Raises what the edge raises where it may by and by."""
     names = {slot: credential.slots[slot].role for slot in SLOTS}
     database, rotator = credential.database, credential.database.admin.role
-    standing = edges.database(credential).standing(list(names.values()))
     server = {"host": database.host, "port": str(database.port), "dbname": database.maintenance}
     login = Thing("login", rotator, more=server)
+    try:
+        standing = edges.database(credential).standing(list(names.values()))
+    except EdgeError as error:
+        if error.transient:
+            raise
+        # Its catalogue is closed to the login: what a rotation itself reads there it has read.
+        text = f"what login {rotator} may do: {error.message}"
+        yield found("tells", told(Code.NOT_KNOWN, text, login))
+        return
     if not standing.creates:
         text = f"login {rotator} lacks CREATEROLE: it may give and take no login"
         yield told(Code.ROLE_NOT_OURS, text, login)

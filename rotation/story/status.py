@@ -18,8 +18,8 @@ V = TypeVar("V")
 
 LIMIT = 8000  # characters of JSON, all of it ASCII
 # Tried in this order: how long a text may be, how many of the last steps, and of the reasons,
-# waivers and doubts each, are shown.
-TIGHTER = ((1000, 50, 20), (300, 50, 10), (110, 50, 2), (110, 8, 1), (110, 4, 1), (110, 2, 1))
+# waivers, doubts and other texts each, are shown.
+TIGHTER = ((1000, 50, 20), (300, 50, 10), (110, 50, 2), (110, 8, 1), (110, 4, 1), (110, 2, 0))
 
 
 def truncated_status(status: JsonObject) -> JsonObject:
@@ -34,14 +34,16 @@ def truncated_status(status: JsonObject) -> JsonObject:
             break
         kept = {"steps": status["steps"][-steps:], "reasons": status["reasons"][:reasons]}
         kept |= {key: status[key][:reasons] for key in ("changed", "releases", "waivers", "doubts")}
-        shown = _cut({**status, **kept}, longest)
+        shown = _cut({**status, **kept}, longest, reasons)
     return shown
 
 
-def _cut(value: V, longest: int) -> V:
-    """The same value with each text in it truncated."""
+def _cut(value: V, longest: int, most: int) -> V:
+    """The same value with each text in it truncated, and the last `most` of each list of texts."""
     if isinstance(value, dict):
-        return {key: _cut(child, longest) for key, child in value.items()}  # type: ignore[return-value]
+        return {key: _cut(child, longest, most) for key, child in value.items()}  # type: ignore[return-value]
     if isinstance(value, list):
-        return [_cut(child, longest) for child in value]  # type: ignore[return-value]
+        texts = all(isinstance(child, str) for child in value)
+        listed = value[max(len(value) - most, 0) :] if texts else value
+        return [_cut(child, longest, most) for child in listed]  # type: ignore[return-value]
     return truncated(value, longest) if isinstance(value, str) else value  # type: ignore[return-value]

@@ -352,6 +352,17 @@ def test_standing_sees_a_role_that_is_not_ours(world: World, stranger: str) -> N
     assert (found[world.blue].alterable, found[stranger].alterable) == (True, False)
 
 
+def test_standing_knows_that_a_role_may_be_altered_that_no_row_security_holds(
+    world: World, database: PostgreSQL
+) -> None:
+    world.server.execute("ALTER ROLE {} BYPASSRLS", world.green)
+    try:
+        database.activate(world.green, new_password())
+        assert database.standing([world.green]).roles[world.green].alterable
+    finally:
+        world.server.execute("ALTER ROLE {} NOBYPASSRLS", world.green)
+
+
 def test_standing_sees_what_was_taken_away(world: World) -> None:
     edge, server = world.edge(), world.server
     with psycopg.connect(server.admin) as connection:

@@ -15,12 +15,14 @@ from kubernetes.client.exceptions import ApiException
 
 from rotation.config import Cluster
 from rotation.edges.cluster import patches
+from rotation.edges.cluster.access import Access
 from rotation.edges.cluster.client import Api, refusal, words
 from rotation.edges.cluster.cron_jobs import ScheduledJobs
 from rotation.edges.cluster.deployments import Deployments
 from rotation.edges.cluster.races import RACES
 from rotation.edges.cluster.services import LONGEST_BODY, Services
 from rotation.model.errors import Conflict, Denied, EdgeError, Invalid, Missing, Unavailable
+from rotation.model.preconditions import Right
 from rotation.model.reasons import Code
 from rotation.model.targets import CronJobTarget, DeploymentTarget, ServiceTarget
 from rotation.model.world import Manner
@@ -69,7 +71,7 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    do_GET = do_PATCH = answer  # noqa: N815
+    do_GET = do_PATCH = do_POST = answer  # noqa: N815
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
         """Says nothing."""
@@ -737,3 +739,21 @@ def test_what_is_no_cron_job_may_pass(server: Scripted, api: Api, answer: Any) -
         ScheduledJobs(api).cron_job(CronJobTarget("orders", "report-blue"))
     assert caught.value.code is Code.CLUSTER_ANSWER
     assert "hunter2" not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("said", "may"),
+    [
+        ({"allowed": True}, True),
+        ({"allowed": False}, False),
+        ({"allowed": False, "reason": "no role"}, False),
+        # https://kubernetes.io/docs/reference/kubernetes-api/authorization-resources/subject-access-review-v1/
+        ({"allowed": True, "evaluationError": "a role is missing"}, True),
+        ({"allowed": False, "evaluationError": "the webhook did not answer"}, None),
+    ],
+)
+def test_whether_the_app_may_and_when_nobody_knows(
+    server: Scripted, api: Api, said: dict[str, Any], may: bool | None
+) -> None:
+    server.script = [(201, [{"spec": {}, "status": said}])]
+    assert Access(api).may(Right("orders", "", "services", "get", "api")) is may

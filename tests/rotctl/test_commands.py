@@ -48,6 +48,38 @@ def test_the_key_goes_into_a_header_and_nowhere_else(app: Told, typed: Typed) ->
     assert KEY not in str(app.asked)
 
 
+@pytest.mark.parametrize("code", ["storage-denied", "storage-unavailable"])
+def test_a_credential_is_found_by_its_name_while_the_app_s_storage_is_away(
+    app: Told, typed: Typed, code: str
+) -> None:
+    app.says("GET", "/rotations/orders-db", problem(503, code, "it does not answer", "grant it"))
+    app.says("GET", "/rotations?credential=orders-db", {"rotations": [waiting()]})
+    app.says("GET", PATH, waiting())
+    assert json.loads(typed("show", "orders-db", "--json"))["rotation"] == ROTATION
+    app.says("GET", "/rotations?credential=orders-db", {"rotations": []})
+    assert "it does not answer" in typed("show", "orders-db", exits=Exit.UNREACHABLE)
+
+
+def test_a_key_in_clear_text_goes_to_no_proxy(
+    app: Told, typed: Typed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("http_proxy", "HTTP_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    app.says("GET", "/credentials", {"credentials": []})
+    typed("list")
+    assert app.asked == [("GET", "/credentials", None)]
+
+
+def test_a_list_of_rotations_has_all_pages(app: Told, typed: Typed) -> None:
+    first, second = {**waiting(), "rotation": "one"}, {**waiting(), "rotation": "two"}
+    app.says("GET", "/rotations", {"rotations": [first], "next": "a b"})
+    app.says("GET", "/rotations?after=a+b", {"rotations": [second], "next": None})
+    listed = json.loads(typed("list", "--rotations", "--json"))["rotations"]
+    assert [one["rotation"] for one in listed] == ["one", "two"]
+
+
 def test_start_says_the_rotation_and_its_page(app: Told, typed: Typed) -> None:
     app.says("POST", "/rotations", STARTED)
     said = typed(

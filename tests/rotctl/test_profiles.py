@@ -72,6 +72,19 @@ def test_a_key_does_not_print(tmp_path: Path) -> None:
     assert "secret-1" not in repr(profiles.profile(written(tmp_path, TWO)))
 
 
+def test_white_space_around_a_key_is_none_of_it() -> None:
+    found = profiles.profile({"ROTCTL_URL": "https://a.example", "ROTCTL_KEY": "secret\r\n"})
+    assert found.headers() == {"x-functions-key": "secret"}
+
+
+@pytest.mark.parametrize("key", ["sec\rret", "sec\nret", "\u201csecret\u201d", "sec\x00ret"])
+def test_a_key_that_cannot_be_sent_is_refused_and_not_quoted(key: str) -> None:
+    found = profiles.profile({"ROTCTL_URL": "https://a.example", "ROTCTL_KEY": key})
+    with pytest.raises(ClientError) as error:
+        found.headers()
+    assert key not in f"{error.value} {error.value.document}"
+
+
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o666])
 def test_a_key_that_others_may_read_is_refused(tmp_path: Path, mode: int) -> None:
     with pytest.raises(ClientError, match="others than you may read it") as caught:

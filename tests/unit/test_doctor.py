@@ -14,16 +14,17 @@ from local.cluster.client import read_manifests
 from local.world import MANIFESTS
 from rotation.config import parse
 from rotation.model.catalogue import Origin
-from rotation.model.errors import Denied, Unavailable
+from rotation.model.errors import Denied, Invalid, Unavailable
 from rotation.model.preconditions import Limit, Right
 from rotation.model.reasons import Code
 from rotation.model.record import Request
 from rotation.model.world import Answer
-from rotation.steps import doctor
+from rotation.steps import doctor, rights, world
 from tests.memory import MemoryEdges
 from tests.unit.test_config import VALID, WORKLOAD, changed
 
 if TYPE_CHECKING:
+    from rotation.model.errors import EdgeError
     from rotation.model.findings import Finding
     from rotation.steps.doctor import Examined
 
@@ -113,6 +114,20 @@ def test_a_right_that_is_missing_is_refused_by_the_plan_as_well() -> None:
     assert ask in finding.text
 
 
+def test_a_role_that_is_missing_as_a_whole_is_told_in_a_few_reasons() -> None:
+    found = edges()
+    workload = found.configuration.credential(NAME).workloads[0]
+    state = world.snapshot(found, NAME, found.configuration.credential(NAME)).workloads[0]
+    found.world.clusters["aks"].access.missing = set(rights.needed(workload, state))
+    examined = examine(found)
+    missing = [one for one in examined.findings if one.code == Code.RIGHT_MISSING]
+    refusing = [one for one in missing if one.severity == "refuses"]
+    assert len(refusing) == rights.MOST
+    assert refusing[-1].object == "Role orders/(all)"
+    assert " more" in refusing[-1].text
+    assert len({one.text for one in missing}) == len(missing)
+
+
 def test_events_are_optional() -> None:
     found = edges()
     found.world.clusters["aks"].access.missing = {Right(SPACE, "", "events", "create")}
@@ -121,9 +136,18 @@ def test_events_are_optional() -> None:
     assert of(examined, Code.RIGHT_MISSING).severity == "tells"
 
 
-def test_a_cluster_that_says_nothing_of_rights_refuses_nothing() -> None:
+@pytest.mark.parametrize(
+    "failure",
+    [
+        Denied(Code.CLUSTER_DENIED, "may not ask"),
+        Unavailable(Code.CLUSTER_UNAVAILABLE, "HTTP 404; is that kind installed there?"),
+        Unavailable(Code.CLUSTER_ANSWER, "what answers is no Kubernetes API"),
+        Invalid(Code.CLUSTER_ERROR, "HTTP 405 MethodNotAllowed"),
+    ],
+)
+def test_a_cluster_that_says_nothing_of_rights_refuses_nothing(failure: EdgeError) -> None:
     found = edges()
-    found.calls.failing["cluster may"] = Denied(Code.CLUSTER_DENIED, "may not ask")
+    found.calls.failing["cluster may"] = failure
     examined = examine(found)
     assert examined.ready
     assert any("does not say whether" in one.text for one in doctor.unknown(examined.findings))
@@ -165,6 +189,21 @@ def test_what_the_rotator_lacks_besides() -> None:
     assert "GRANT pg_signal_backend, pg_read_all_stats TO" in told[0].command
     weak = of(examined, Code.WEAK_HASHES)
     assert (weak.severity, weak.object) == ("tells", "server pg.example:5432")
+
+
+def test_a_server_that_does_not_say_what_the_rotator_may_refuses_nothing() -> None:
+    found = edges()
+    found.calls.failing["database standing"] = Denied(Code.DATABASE_RIGHT, "permission denied")
+    examined = examine(found)
+    assert examined.ready
+    texts = [one.text for one in doctor.unknown(examined.findings)]
+    assert "what login rotator may do: permission denied" in texts
+
+
+def test_a_server_that_may_say_it_by_and_by_is_waited_for() -> None:
+    found = edges()
+    found.calls.failing["database standing"] = Unavailable(Code.DATABASE_TIMEOUT, "too slow")
+    assert examine(found).would == "wait"
 
 
 def test_quotas_and_connections() -> None:

@@ -397,6 +397,20 @@ def test_the_sweep_keeps_what_nothing_else_has_kept(
     assert [one["added"] for one in said] == [0, 1, 1]
 
 
+@pytest.mark.parametrize("status", [Status.Completed, Status.Terminated])
+def test_what_this_release_cannot_read_is_left_to_one_that_can(
+    edges: MemoryEdges, status: Status
+) -> None:
+    """After a release was taken back: what were kept instead would stay for good."""
+    one = instance(status=status)
+    client = Client(replace(one, custom_status={"workloads": ["of a later release"]}))
+    assert keep(edges, client)["done"] is False
+    asyncio.run(sweep_all(edges, client))
+    assert files(edges) == {}
+    asyncio.run(sweep_all(edges, Client(one)))
+    assert f"by-id/{ROTATION}.json" in files(edges)
+
+
 def test_the_sweep_goes_on_though_the_list_cannot_be_had(
     edges: MemoryEdges, caplog: pytest.LogCaptureFixture
 ) -> None:

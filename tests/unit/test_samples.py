@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -68,6 +70,11 @@ class Site:
     @property
     def looks(self) -> int:
         return sum(what.startswith("database roles") for what in self.edges.calls.reads)
+
+    @property
+    def asked(self) -> int:
+        """How many times the store was asked for a sample."""
+        return sum(what.startswith("storage read") for what in self.edges.calls.reads)
 
     @property
     def notes(self) -> StoreModel:
@@ -165,6 +172,55 @@ def test_storage_that_is_away_stops_nobody() -> None:
     site.edges.calls.failing["storage"] = Unavailable(Code.STORAGE_UNAVAILABLE, "no answer")
     assert site.one() == site.one()
     assert site.looks == 1
+
+
+def test_storage_that_is_away_is_left_alone_for_a_minute() -> None:
+    """Each of many would wait for it twice, and so would whoever looks at the list."""
+    site = Site()
+    site.edges.calls.failing["storage"] = Unavailable(Code.STORAGE_UNAVAILABLE, "no answer")
+    site.one()
+    site.edges.calls.failing.clear()
+    site.one(fresh=True)
+    assert site.asked == 0
+    site.later(minutes=1)
+    assert site.one(fresh=True) == site.one()
+    assert site.asked > 0
+
+
+def test_storage_that_does_not_answer_in_time_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    site = Site()
+    seen = site.one()
+
+    def late(_: MemoryEdges, calls: list[object], seconds: float) -> list[None]:
+        assert seconds == samples.STORE_SECONDS
+        return [None for _ in calls]
+
+    with monkeypatch.context() as patched:
+        patched.setattr(MemoryEdges, "side_by_side", late)
+        failure = samples.keep(site.edges, seen)
+    assert failure is not None
+    assert "did not answer within 5 s" in failure.message
+
+
+def test_slow_looks_hold_up_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loop's own threads are few, and events and pages need them."""
+    site, slow, own = Site(), threading.Event(), ThreadPoolExecutor(1)
+
+    def look(*_: Any) -> Any:
+        assert slow.wait(20)
+        raise Denied(Code.DATABASE_RIGHT, "at last")
+
+    async def beside() -> str:
+        asyncio.get_running_loop().set_default_executor(own)
+        looking = asyncio.create_task(samples.sample_all(site.edges, site.client))
+        await asyncio.sleep(0.05)
+        answer = await asyncio.wait_for(asyncio.to_thread(str, "here"), 5)
+        slow.set()
+        await looking
+        return answer
+
+    monkeypatch.setattr(samples, "look", look)
+    assert asyncio.run(beside()) == "here"
 
 
 def test_the_newer_of_two_looks_stays() -> None:

@@ -50,8 +50,12 @@ def test_delay(number: int, asked: float | None, seconds: float) -> None:
 def status(text: str, workloads: int = 50, steps: int = 20, reasons: int = 200) -> dict[str, Any]:
     return {
         "rotation": "orders-db-near-expiry-0123456789ab",
-        "request": {"reason": text[:500], "requestedBy": text[:500]},
-        "workloads": {f"{'w' * 28}-{n:02}": "swap-back" for n in range(workloads)},
+        "request": {
+            "reason": text[:500],
+            "requestedBy": text[:500],
+            "knownAs": [text[:200]] * 10,
+        },
+        "workloads": {f"{'w' * 60}-{n:02}": "swap-back" for n in range(workloads)},
         "steps": [
             {
                 "step": f"step-{n}",
@@ -62,6 +66,14 @@ def status(text: str, workloads: int = 50, steps: int = 20, reasons: int = 200) 
             for n in range(steps)
         ],
         "approval": {"event": "decision-1", "ignored": [text] * 5},
+        "cancelling": {"event": None, "gate": 6, "ignored": [text[:500]] * 5},
+        "cancelled": {
+            "id": "0123456789abcdef",
+            "knownAs": [text[:200]] * 10,
+            "by": text[:200],
+            "channel": text[:200],
+            "comment": text[:2000],
+        },
         "changed": [text[:160]] * 11,
         "releases": [{"code": "release-left-behind", "text": text[:300], "remedy": text}]
         * min(reasons, 20),
@@ -102,18 +114,18 @@ def test_a_status_fits(text: str) -> None:
     assert found["rotation"] == "orders-db-near-expiry-0123456789ab"
     assert found["workloads"] == status(text)["workloads"]
     assert found["steps"][-1]["step"] == "step-299"
-    assert found["decision"]["id"] == "0123456789abcdef"
+    assert found["decision"]["id"] == found["cancelled"]["id"] == "0123456789abcdef"
     assert found["approval"]["event"] == "decision-1"
 
 
 def test_a_status_that_fits_is_shown_as_it_is() -> None:
-    given_ = status("x" * 50, workloads=3, reasons=3)
+    given_ = status("x" * 50, workloads=3, steps=5, reasons=3)
     assert truncated_status(given_) is given_
 
 
 @pytest.mark.parametrize(("more", "whole"), [(0, True), (1, False)])
 def test_a_status_may_be_as_long_as_it_may(more: int, whole: bool) -> None:
-    short = status("x" * 50, workloads=3, reasons=3)
+    short = status("x" * 50, workloads=3, steps=5, reasons=3)
     given_ = {**short, "outcomeReason": ""}
     given_["outcomeReason"] = "x" * (LIMIT + more - len(json.dumps(given_)))
     assert (truncated_status(given_) == given_) is whole

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from rotation.edges.cluster.client import Api
-    from rotation.model.preconditions import Right
+    from rotation.model.preconditions import Known, Right
 
 # Of a ResourceQuota's limits those that pods count for; the others are about other objects.
 # https://kubernetes.io/docs/concepts/policy/resource-quotas/
@@ -38,7 +38,7 @@ class Access:
     def __init__(self, api: Api) -> None:
         self._api = api
 
-    def may(self, right: Right) -> bool:
+    def may(self, right: Right) -> Known:
         resource, _, subresource = right.resource.partition("/")
         asked = client.V1ResourceAttributes(
             namespace=right.namespace,
@@ -57,6 +57,8 @@ class Access:
             )
             if answer.status is None:
                 raise ValueError("a review without a status")
+            if answer.status.allowed is not True and answer.status.evaluation_error:
+                return None  # Azure's webhook, for one, did not answer: that passes
             return answer.status.allowed is True
 
     def limits(self, namespace: str) -> tuple[Limit, ...]:

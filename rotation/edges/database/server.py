@@ -65,7 +65,7 @@ SELECT r.rolname,
            me.rolcreaterole AND NOT r.rolsuper
            AND CASE WHEN pg_catalog.current_setting('server_version_num')::int >= 160000
                     THEN pg_catalog.pg_has_role(me.oid, r.oid, 'USAGE WITH ADMIN OPTION')
-                    ELSE NOT (r.rolreplication OR r.rolbypassrls) END
+                    ELSE NOT r.rolreplication END
        ),
        coalesce(pg_catalog.has_database_privilege(r.oid, d.oid, 'CONNECT'), false),
        nullif(r.rolconnlimit, -1),
