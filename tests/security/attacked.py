@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import html
 import inspect
 import json
+import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -225,8 +227,15 @@ class App:
         token = page.text.partition('name="token" value="')[2].partition('"')[0]
         cookie = page.headers.get("Set-Cookie", "").partition(";")[0]
         kind = {"Content-Type": "application/x-www-form-urlencoded", "Cookie": cookie}
-        body = urlencode({"token": token, **fields}).encode()
-        return self.ask(name, "POST", body, headers={**(headers or {}), **kind}, **given)
+        fields = {"token": token, **fields}
+        while True:  # a form that chooses is answered with one that asks whether it is meant
+            body = urlencode(fields).encode()
+            answer = self.ask(name, "POST", body, headers={**(headers or {}), **kind}, **given)
+            if answer.status != 200 or "acknowledged" in fields:
+                return answer
+            hidden = re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)">', answer.text)
+            meant = {key: html.unescape(value) for key, value in hidden}
+            fields = {**meant, "acknowledged": "yes"}
 
 
 def edges(approvers: list[Any], environment: dict[str, str], **approval: Any) -> MemoryEdges:

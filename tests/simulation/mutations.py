@@ -375,7 +375,7 @@ MUTATIONS = (
         "a cancel that counts after the swap",
         _of(9),
         replaced=((progress.Run, "too_late", hears_for_ever),),
-        first_seed=58,
+        first_seed=91,
     ),
     Mutation(
         "CronJobs are exchanged at once",
@@ -394,7 +394,7 @@ MUTATIONS = (
         _of(1, 8),
         steps=(("verify", nothing),),
         replaced=((traffic, "verify", nothing),),
-        first_seed=134,
+        first_seed=340,
     ),
     Mutation(
         "a dry run that finds nothing in the way",
@@ -412,13 +412,13 @@ MUTATIONS = (
         "a line break is part of a password",
         _of(9),
         replaced=((wayback, "read", takes_the_line_break_for_a_part),),
-        first_seed=597,
+        first_seed=660,
     ),
     Mutation(
         "no proof of a new login on replicas",
         _of(9),
         replaced=((login, "_verify_replicas", nothing),),
-        first_seed=2108,
+        first_seed=2187,
     ),
     Mutation(
         "no proof of a new login through the endpoint",
@@ -438,7 +438,7 @@ MUTATIONS = (
         "a look that refuses nothing",
         _of(2),
         replaced=((guards, "_refuse_what_serves", looks_and_goes_on),),
-        first_seed=278,
+        first_seed=335,
     ),
     *(
         Mutation(
@@ -460,7 +460,7 @@ MUTATIONS = (
         "only the Service that tests go through is swapped",
         _of(9),
         steps=(("swap", swaps_one_of_them),),
-        first_seed=55,
+        first_seed=70,
     ),
     Mutation(
         "a way back that leaves the new slot some requests",
@@ -472,6 +472,7 @@ MUTATIONS = (
         "an exception's text is told",
         _of(3),
         replaced=((running, "_unexpected", quotes_what_was_raised),),
+        first_seed=6,
     ),
     Mutation("a value is returned", _of(3), steps=(("stage", answers_with_the_value),)),
     Mutation("no version is disabled", _of(4), steps=(("disable", nothing),)),
@@ -529,7 +530,7 @@ MUTATIONS = (
         "a changed file is not told of",
         _of(10),
         replaced=((kept, "changes", lambda *_: []),),
-        first_seed=130,
+        first_seed=223,
     ),
     Mutation(
         "a status about the past is a verdict",
@@ -618,6 +619,7 @@ MUTATIONS = (
         "replaced workers are not told",
         _of(12),
         replaced=((workflow, "stop", stops_nobody),),
+        first_seed=8,
     ),
     Mutation(
         "nobody waits for the pods of a workload in place",
@@ -630,7 +632,7 @@ MUTATIONS = (
         "nothing restarts on the way back",
         _of(8, 9),
         replaced=((decided, "exchange_of", one_exchange),),
-        first_seed=12,
+        first_seed=70,
     ),
     # Found by `unit/test_in_place`, where an exchange is held up.
     Mutation(

@@ -108,9 +108,8 @@ class Case:
 def calls() -> Iterator[Case]:
     """A case for each call of an edge and each way in which it can fail."""
     for answer in CHOICES:
-        count, _ = lengths(answer)
-        for number in range(1, count + 1):
-            yield from (Case(answer, number, kind) for kind in KINDS)
+        for call in met(answer):
+            yield from (Case(answer, call.number, kind) for kind in KINDS)
 
 
 def passing() -> Iterator[Case]:
@@ -139,9 +138,9 @@ def others() -> Iterator[Case]:
 def with_one(beside: str) -> Iterator[Case]:
     """The calls and commits of a rotation in which one workload is of this kind."""
     for answer in CHOICES:
-        made, stored = lengths(answer, beside)
-        for number in range(1, made + 1):
-            yield from (Case(answer, number, kind, beside) for kind in KINDS)
+        _, stored = lengths(answer, beside)
+        for call in met(answer, beside):
+            yield from (Case(answer, call.number, kind, beside) for kind in KINDS)
         for number in range(1, stored + 1):
             yield from (Case(answer, number, kind, beside) for kind in COMMIT_KINDS)
 
@@ -149,9 +148,8 @@ def with_one(beside: str) -> Iterator[Case]:
 def deeds() -> Iterator[Case]:
     """A case for each deed of others right before each call of an edge."""
     for answer in CHOICES:
-        count, _ = lengths(answer)
-        for number in range(1, count + 1):
-            yield from (Case(answer, number, kind) for kind in DEEDS)
+        for call in met(answer):
+            yield from (Case(answer, call.number, kind) for kind in DEEDS)
 
 
 @cache
@@ -165,13 +163,20 @@ def lengths(answer: Choice, beside: str = "") -> tuple[int, int]:
 
 
 @cache
-def met(answer: Choice) -> tuple[Call, ...]:
-    """The calls of a rotation without a fault."""
+def met(answer: Choice, beside: str = "") -> tuple[Call, ...]:
+    """The calls of a rotation without a fault; of the questions for rights, which a plan asks at
+    once and treats alike, the first two."""
     plan = Scripted()
-    run = _run(plan, answer)
+    run = _run(plan, answer, beside=beside)
     with surrounded(run.machine.checker):
         run.first(confused=False)
-    return tuple(plan.seen)
+    rights = [call for call in plan.seen if call.verb.startswith("may ")]
+    return tuple(call for call in plan.seen if call not in rights[2:])
+
+
+def after_the_plan(calls: int) -> int:
+    """The number of the call that so many others precede since a plan has looked at the server."""
+    return calls + next(call.number for call in met("approve") if call.verb.startswith("standing"))
 
 
 def problems(case: Case, *, again: bool = False) -> list[str]:

@@ -102,7 +102,11 @@ def test_the_sweep_finds_a_change_before_a_swap_without_a_look_at_what_serves(
 ) -> None:
     name = f"no look at what serves before Arriving.{verb}"
     mutation = next(mutation for mutation in MUTATIONS if mutation.name == name)
-    cases = (case for case in sweeps.deeds() if case.kind == deed and case.number > 45)
+    cases = (
+        case
+        for case in sweeps.deeds()
+        if case.kind == deed and case.number > sweeps.after_the_plan(14)
+    )
     with mutation.applied():
         assert any("without a look" in found for case in cases for found in sweeps.problems(case))
 
@@ -111,7 +115,8 @@ def test_the_sweep_finds_a_change_before_a_swap_without_a_look_at_what_serves(
 def test_the_sweep_finds_a_rotation_that_follows_the_file_of_the_day(deed: str) -> None:
     name = "a rotation follows the file of the day"
     mutation = next(mutation for mutation in MUTATIONS if mutation.name == name)
-    cases = [case for case in sweeps.deeds() if case.kind == deed and 45 < case.number < 60]
+    since, until = sweeps.after_the_plan(14), sweeps.after_the_plan(29)
+    cases = [c for c in sweeps.deeds() if c.kind == deed and since < c.number < until]
     with mutation.applied():
         found = [problem for case in cases[:3] for problem in sweeps.problems(case)]
     assert any("credentials.yaml" in problem or "ends as" in problem for problem in found)
@@ -121,7 +126,11 @@ def test_the_sweep_finds_a_swap_without_a_look_at_the_pods() -> None:
     """Which a drain may have taken since they were waited for."""
     name = "no look at the pods before a swap"
     mutation = next(mutation for mutation in MUTATIONS if mutation.name == name)
-    cases = (case for case in sweeps.deeds() if case.kind == sweeps.SINGLE and case.number > 50)
+    cases = (
+        case
+        for case in sweeps.deeds()
+        if case.kind == sweeps.SINGLE and case.number > sweeps.after_the_plan(19)
+    )
     with mutation.applied():
         assert any("invariant 8" in found for case in cases for found in sweeps.problems(case))
 
@@ -132,6 +141,10 @@ def test_the_sweep_finds_a_swap_without_a_look_at_the_pods() -> None:
 )
 def test_the_sweep_finds_a_release_that_is_overlooked(name: str, deed: str) -> None:
     mutation = next(mutation for mutation in MUTATIONS if mutation.name == name)
-    cases = [case for case in sweeps.deeds() if case.kind == deed and case.number > 45]
+    cases = [
+        case
+        for case in sweeps.deeds()
+        if case.kind == deed and case.number > sweeps.after_the_plan(14)
+    ]
     with mutation.applied():
         assert any("has undone" in found for case in cases for found in sweeps.problems(case))
