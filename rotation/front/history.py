@@ -10,7 +10,8 @@ import base64
 import binascii
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
 from rotation.front import archive, rotations
 from rotation.front.problems import Problem
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from rotation.model.record import ShownRecord
 
 READ_WITHIN = 20.0  # seconds, for the records of one page
+ANSWER_WITHIN = 10.0  # seconds, for one record, or the names of a page
+
+T = TypeVar("T")
 
 
 async def find(edges: Readers, client: Client, rotation: str) -> ShownRecord | None:
@@ -38,7 +42,9 @@ async def find(edges: Readers, client: Client, rotation: str) -> ShownRecord | N
     if record is not None or not rotations.ID.fullmatch(rotation):
         return record
     store = archive.opened(edges)
-    return None if store is None else await asyncio.to_thread(archive.read, store, rotation)
+    if store is None:
+        return None
+    return await asyncio.to_thread(_in_time, edges, lambda: archive.read(store, rotation))
 
 
 @dataclass(frozen=True)
@@ -103,9 +109,20 @@ async def _kept(
         store = archive.opened(edges)
         if store is None:
             return [], None
-        return await asyncio.to_thread(archive.listed, store, span, credential, most), None
+        look = partial(archive.listed, store, span, credential, most)
+        return await asyncio.to_thread(_in_time, edges, look), None
     except RotationError as error:
         return [], error.reason
+
+
+def _in_time(edges: Readers, look: Callable[[], T]) -> T:
+    """What one look into the store finds. Raises what that does, and `Unavailable` where it takes
+    too long: the threads on which pages wait are few."""
+    (found,) = edges.side_by_side([lambda: (look(),)], ANSWER_WITHIN)
+    if found is None:
+        text = f"the app's storage did not answer within {ANSWER_WITHIN:g} s"
+        raise Unavailable(Code.STORAGE_UNAVAILABLE, text)
+    return found[0]
 
 
 def _read(edges: Readers, keys: list[str]) -> dict[str, ShownRecord]:

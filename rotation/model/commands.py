@@ -140,6 +140,18 @@ def _identifier(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
+def _hash_by_scram(thing: Thing) -> str:
+    """Azure's servers let nobody alter the system by SQL."""
+    name, _, domain = thing.more.get("host", "").partition(".")
+    if not domain.startswith("postgres.database."):
+        alter = "ALTER SYSTEM SET password_encryption = 'scram-sha-256'"
+        return _psql(thing, alter, "SELECT pg_reload_conf()")
+    return (
+        "az postgres flexible-server parameter set --resource-group '<its resource group>' "
+        f"--server-name {shlex.quote(name)} --name password_encryption --value scram-sha-256"
+    )
+
+
 def _compare(thing: Thing) -> str:
     """Prints the SQL that gives a role what another one has."""
     variables = [f"--variable={key}={thing.more[key]}" for key in ("having", "lacking")]
@@ -196,9 +208,7 @@ COMMANDS: Final[dict[Code, Callable[[Thing], str] | None]] = {
     Code.SERVER_RIGHT: lambda thing: _psql(
         thing, f"GRANT pg_signal_backend, pg_read_all_stats TO {_identifier(thing.name)}"
     ),
-    Code.WEAK_HASHES: lambda thing: _psql(
-        thing, "ALTER SYSTEM SET password_encryption = 'scram-sha-256'", "SELECT pg_reload_conf()"
-    ),
+    Code.WEAK_HASHES: _hash_by_scram,
     Code.CONNECTIONS_SHORT: NONE,  # which of them, and whether it takes a restart
     Code.NO_EVENT: lambda thing: _secret(
         "set-attributes", thing, "secrets", "--expires", thing.more["advised"]

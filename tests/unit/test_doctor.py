@@ -14,6 +14,7 @@ from local.cluster.client import read_manifests
 from local.world import MANIFESTS
 from rotation.config import parse
 from rotation.model.catalogue import Origin
+from rotation.model.commands import Thing, command
 from rotation.model.errors import Denied, Invalid, Unavailable
 from rotation.model.preconditions import Limit, Right
 from rotation.model.reasons import Code
@@ -204,6 +205,19 @@ def test_a_server_that_may_say_it_by_and_by_is_waited_for() -> None:
     found = edges()
     found.calls.failing["database standing"] = Unavailable(Code.DATABASE_TIMEOUT, "too slow")
     assert examine(found).would == "wait"
+
+
+@pytest.mark.parametrize(
+    ("host", "begins"),
+    [
+        ("pg-1.postgres.database.azure.com", "az postgres flexible-server parameter set"),
+        ("pg-1.postgres.database.chinacloudapi.cn", "az postgres flexible-server parameter set"),
+        ("pg.example", "psql --host=pg.example '--command=ALTER SYSTEM"),
+    ],
+)
+def test_what_has_a_server_hash_by_scram_depends_on_who_runs_it(host: str, begins: str) -> None:
+    thing = Thing("server", f"{host}:5432", more={"host": host})
+    assert command(Code.WEAK_HASHES, thing).startswith(begins)
 
 
 def test_quotas_and_connections() -> None:

@@ -121,6 +121,22 @@ def test_what_is_kept_is_what_the_hub_said(edges: MemoryEdges) -> None:
     ]
 
 
+def test_a_store_that_hangs_is_waited_for_as_long_as_said(
+    edges: MemoryEdges, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def late(_: MemoryEdges, calls: list[object], seconds: float) -> list[None]:
+        assert seconds == history.ANSWER_WITHIN
+        return [None for _ in calls]
+
+    monkeypatch.setattr(MemoryEdges, "side_by_side", late)
+    found = page(edges, Client(instance()))
+    assert [record.rotation for record in found.records] == [ROTATION]
+    assert found.incomplete is not None
+    assert "did not answer within 10 s" in found.incomplete.text
+    with pytest.raises(Unavailable, match="did not answer"):
+        asyncio.run(history.find(edges, Client(), ROTATION))
+
+
 def test_a_repeat_changes_nothing_and_completes_what_is_missing(edges: MemoryEdges) -> None:
     for number in range(3):
         edges.calls.failing = {f"storage create records/{begins}": AWAY for begins in ("by-t",)}
