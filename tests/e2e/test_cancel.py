@@ -56,6 +56,7 @@ def assert_as_before(stack: Stack, serving: Slot) -> None:
 
 
 @pytest.mark.guarantee(2)
+@pytest.mark.long
 def test_a_rotation_is_cancelled_and_started_again_and_no_request_fails(stack: Stack) -> None:
     before = active(stack)
     urls = [stack.owner.service_url(space, name) for name, space in world.WORKLOADS.items()]

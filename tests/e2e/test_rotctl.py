@@ -46,6 +46,7 @@ def typed(
     return Typed(stack, capsys)
 
 
+@pytest.mark.long
 def test_a_rotation_is_started_watched_and_approved(stack: Stack, typed: Typed) -> None:
     name = world.CREDENTIAL
     (before,) = typed.json("list")["credentials"]

@@ -94,7 +94,7 @@ def decided(stack: Stack, rotation: str, decision: str) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("decision", "outcome"),
     [
-        ("approve", "completed"),
+        pytest.param("approve", "completed", marks=pytest.mark.long),
         pytest.param("reject", "rolled-back", marks=pytest.mark.long),
     ],
 )
