@@ -5,17 +5,13 @@ Whoever may start a rotation may stop it: nothing is lost by it, and production 
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rotation.front.approvers import not_entitled, with_object_id
-from rotation.front.hub import unavailable
-from rotation.front.rotations import GRACE, Accepted, NotAllowed, seen
-from rotation.model import wire
+from rotation.front.rotations import GRACE, Accepted, NotAllowed, hand_over
 from rotation.model.catalogue import Stage, StepName
-from rotation.model.errors import Unavailable
 from rotation.model.record import Cancel
 
 if TYPE_CHECKING:
@@ -100,27 +96,12 @@ async def submit(
 
     Raises `Unavailable`, after which it may have got there: a repeat finds out.
     """
-    rotation = record.rotation
-    try:
-        await client.raise_event(rotation, event, wire.value_of(wish))
-    except Unavailable:
-        raise
-    except Exception as error:
-        # The SDK raises bare exceptions: that it has ended meanwhile is seen by looking.
-        ended = await seen(client, rotation)
-        if ended is None or ended.outcome is None:
-            raise unavailable(f"{rotation} may not have got the cancel") from error
-        return _ended(ended)
-    deadline = asyncio.get_running_loop().time() + grace
-    while True:
-        found = await seen(client, rotation)
-        if found is None:
-            return Accepted(record)  # the hub has taken it; what becomes of it is seen later
-        if found.cancelled is not None or awaited(found) != event:
-            return _ended(found)
-        if asyncio.get_running_loop().time() > deadline:
-            return Accepted(found)
-        await asyncio.sleep(0.2)
+
+    def became(found: ShownRecord) -> Cancelled | NotCancellable | None:
+        gone = found.cancelled is not None or awaited(found) != event
+        return _ended(found) if gone or found.outcome is not None else None
+
+    return await hand_over(client, record, event, wish, became, grace)
 
 
 def _ended(record: ShownRecord) -> Cancelled | NotCancellable:

@@ -12,7 +12,7 @@ import re
 import secrets
 from dataclasses import dataclass
 from datetime import UTC, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from azure.durable_functions import OrchestrationRuntimeStatus as Status
 
@@ -32,12 +32,15 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from azure.durable_functions import DurableOrchestrationClient as Client
+    from msgspec import Struct
 
     from rotation.contracts.edges import Readers
     from rotation.front.approvers import Decider
     from rotation.model.catalogue import Origin
     from rotation.model.record import Choice
     from rotation.model.wire import JsonObject
+
+T = TypeVar("T")
 
 RUNNING = {Status.Running, Status.Pending, Status.ContinuedAsNew, Status.Suspended}
 PAGE = 100  # instances that a host answers with at once
@@ -470,27 +473,52 @@ async def submit(
 
     Raises `Unavailable`, after which it may have got there: a repeat finds out, and one counts.
     """
+
+    def became(found: ShownRecord) -> Decided | None:
+        if found.decision is not None:
+            won = found.decision.id == decision.id
+            return Recorded(found, found.decision) if won else TooLate(found, found.decision)
+        if awaited(found) != event or found.outcome is not None:
+            return NotWaiting(found)  # it was looked at and did not count: `ignored` says why
+        return None
+
+    return await hand_over(client, record, event, decision, became, grace)
+
+
+async def hand_over(
+    client: Client,
+    record: ShownRecord,
+    event: str,
+    value: Struct,
+    became: Callable[[ShownRecord], T | None],
+    grace: float,
+) -> T | Accepted:
+    """Raises an event of a rotation, and returns what `became` of it as soon as a look at the
+    rotation shows that, within `grace` seconds.
+
+    Raises `Unavailable`, after which it may have got there: a repeat finds out.
+    """
     rotation = record.rotation
     try:
-        await client.raise_event(rotation, event, wire.value_of(decision))
+        await client.raise_event(rotation, event, wire.value_of(value))
     except Unavailable:
         raise
     except Exception as error:
         # The SDK raises bare exceptions: that it has ended meanwhile is seen by looking.
         ended = await seen(client, rotation)
-        if ended is None or ended.outcome is None:
-            raise unavailable(f"{rotation} may not have got the decision") from error
-        return NotWaiting(ended)
+        known = became(ended) if ended is not None and ended.outcome is not None else None
+        if known is None:
+            what = type(value).__name__.lower()
+            raise unavailable(f"{rotation} may not have got the {what}") from error
+        return known
     deadline = asyncio.get_running_loop().time() + grace
     while True:
         found = await seen(client, rotation)
         if found is None:
             return Accepted(record)  # the hub has taken it; what becomes of it is seen later
-        if found.decision is not None:
-            won = found.decision.id == decision.id
-            return Recorded(found, found.decision) if won else TooLate(found, found.decision)
-        if awaited(found) != event:
-            return NotWaiting(found)  # it was looked at and did not count: `ignored` says why
+        known = became(found)
+        if known is not None:
+            return known
         if asyncio.get_running_loop().time() > deadline:
             return Accepted(found)
         await asyncio.sleep(0.2)
