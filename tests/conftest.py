@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -24,6 +25,9 @@ settings.load_profile("tests")
 full = pytest.mark.skipif(
     os.environ.get("LONG") != "full", reason="another one like it runs; LONG=full runs all"
 )
+
+# What has not begun after so many seconds is skipped, for whoever has no more time.
+BEGAN, SECONDS = time.monotonic(), float(os.environ.get("TESTS_SECONDS", "inf"))
 
 # Short enough for tests of what gives up, long enough for a busy machine.
 QUICK: dict[str, Any] = {
@@ -64,6 +68,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if extra and item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(120 + extra))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    if time.monotonic() - BEGAN > SECONDS:
+        pytest.skip(f"no time left: TESTS_SECONDS is {SECONDS:g}")
 
 
 @pytest.fixture(scope="session")

@@ -74,6 +74,7 @@ def leave(page: Page) -> None:
     page.goto("about:blank")
 
 
+@pytest.mark.long
 def test_progress_is_live_and_an_approval_by_form_is_carried_out(app: Stack, visit: Open) -> None:
     overview = visit(with_key(app, ""))
     expect(headline(overview)).to_have_text("Nothing needs you")

@@ -158,6 +158,7 @@ def test_whoever_asked_for_a_rotation_cannot_approve_it_by_link(linked: Stack) -
     assert site.ended(linked, rotation)["outcome"] == "rolled-back"
 
 
+@pytest.mark.long
 def test_a_signed_in_approver_decides_and_others_do_not(signed: Stack) -> None:
     rotation = site.asked(signed, by=site.OLGA)
     path = f"/api/pages/rotations/{rotation}"
@@ -182,6 +183,7 @@ def test_a_signed_in_approver_decides_and_others_do_not(signed: Stack) -> None:
 
 
 @pytest.mark.guarantee(6)
+@pytest.mark.long
 def test_without_the_platforms_sign_in_a_forged_principal_is_nobody(stack: Stack) -> None:
     principal = site.sign_in("anna@contoso.example", site.APP_ROLE)["X-Local-Sign-In"]
     with site.host_with(stack, {"ROTATION_SIGN_IN": "entra"}, [site.APP_ROLE]):
@@ -191,6 +193,7 @@ def test_without_the_platforms_sign_in_a_forged_principal_is_nobody(stack: Stack
         assert b"WEBSITE_AUTH_ENABLED" in answer.data
 
 
+@pytest.mark.long
 def test_the_overview_needs_a_key_and_is_locked_down(stack: Stack) -> None:
     assert Browser(stack).get("/api/pages").status == 401
     answer = Browser(stack, **{"x-functions-key": stack.keys["function"]}).get("/api/pages")

@@ -222,6 +222,7 @@ class TestOneAtATime:
         assert (answer.json["code"], bool(answer.json["remedy"])) == ("busy", True)
 
     @pytest.mark.guarantee(6)
+    @pytest.mark.long
     def test_a_decision_counts_once(self, stack: Stack) -> None:
         rotation = started(stack)
         stack.client.follow(rotation, waiting)

@@ -118,6 +118,7 @@ def replicas(stack: Stack, slot: Slot) -> int:
 
 
 @pytest.mark.guarantee(2)
+@pytest.mark.long
 def test_a_service_that_nobody_named_is_refused_by_name(several: Stack) -> None:
     apply(several.owner.kubernetes, [service(NOBODYS, active(several))])
     try:

@@ -63,6 +63,7 @@ RIGHT = {"status": 503, "Retry-After": "10", "sentence": True, "in time": True}
 
 
 @pytest.mark.guarantee(5, 6)
+@pytest.mark.long
 def test_storage_trouble_is_not_absence_and_decides_nothing(stack: Stack) -> None:
     before = active(stack)
     urls = [stack.owner.service_url(space, name) for name, space in world.WORKLOADS.items()]

@@ -39,6 +39,7 @@ def init(stack: Stack, name: str, container: dict[str, Any]) -> None:
 
 
 @pytest.mark.guarantee(6)
+@pytest.mark.long
 def test_what_an_approver_waives_does_not_stop_a_rotation(drifted: Stack) -> None:
     client = drifted.client
     assert ended(drifted, started(drifted))["reasons"][0]["code"] == DIFFER

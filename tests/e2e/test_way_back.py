@@ -61,6 +61,7 @@ def problem(stack: Stack) -> Any:
 
 
 @pytest.mark.guarantee(1, 7)
+@pytest.mark.long
 def test_a_password_that_is_not_the_roles_is_refused_before_anything_changed(stack: Stack) -> None:
     """It used to move traffic, and a rejection then ended in needs-attention."""
     serving = active(stack)

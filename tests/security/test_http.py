@@ -302,6 +302,7 @@ def test_a_form_of_another_rotation(stack: Stack) -> None:
 
 
 @pytest.mark.guarantee(6)
+@pytest.mark.long
 def test_many_decisions_at_once_are_one(stack: Stack) -> None:
     rotation = started(stack)
     stack.client.follow(rotation, waiting)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 pytestmark = sdk_warnings
 
-RUNS = 50
+RUNS = 30
 EVERY_TIME = 50  # the seeds below this; `make long` has the others
 
 

@@ -45,6 +45,7 @@ def alive(pid: int) -> bool:
         return False
 
 
+@pytest.mark.long
 def test_after_a_kill_objects_are_there_and_pods_start_anew(tmp_path: Path) -> None:
     component = cluster_component(tmp_path).start()
     kube = Kube(component, "default")
