@@ -150,12 +150,13 @@ def logs_in(stack: SingleSlot, role: str, secret: str) -> bool:
 
 
 def drill(reader: Reader) -> None:
-    """The commands of docs/operations.md: look, start, reject."""
+    """The commands of docs/operations.md: look, try, start, reject."""
     stack = reader.stack
-    look, _compare, start, reject = [
+    look, _compare, start, reject, dry_run = [
         step for step in guide.steps("operations.md") if isinstance(step, guide.Commands)
     ]
     reader.take(look)
+    reader.take(dry_run)
     reader.take(start)
     rotation = reader.rotation
     stack.client.follow(rotation, lambda r: r["outcome"] or (r["approval"] or {}).get("event"))
