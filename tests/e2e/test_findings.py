@@ -100,6 +100,7 @@ def test_each_defect_is_told_with_its_object_and_command_until_it_is_mended(stac
     assert refusals(seen(stack)) == {}
 
 
+@pytest.mark.long
 def test_lists_show_the_timers_sample_until_somebody_looks_anew(stack: Stack) -> None:
     slot = active(stack)
     headers = {"x-functions-key": stack.keys["master"]}
