@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import ssl
 import urllib.request
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -134,8 +135,8 @@ class App:
                 retries=False,
                 preload_content=False,
             )
-            content = answer.read(LONGEST + 1)
-            answer.release_conn()
+            with closing(answer):  # and with it the connection, unless all of it was read
+                content = answer.read(LONGEST + 1)
         except urllib3.exceptions.HTTPError as error:
             raise self._unreachable(error) from None
         if len(content) > LONGEST:

@@ -28,7 +28,7 @@ def follow(
     shown: watching.Screen
     if as_json:
         shown = watching.Documents(_write)
-    elif sys.stdout.isatty():
+    elif sys.stdout.isatty() and not screen().is_dumb_terminal:  # which cannot be redrawn
         shown = watching.Redrawn(screen(), app.page(rotation))
     else:
         shown = watching.Lines(_write)

@@ -424,7 +424,14 @@ class Clock:
 
 def test_on_a_terminal_the_tree_is_redrawn_and_stays() -> None:
     out = io.StringIO()
-    console = Console(file=out, force_terminal=True, width=120, height=60, color_system=None)
+    console = Console(
+        file=out,
+        force_terminal=True,
+        width=120,
+        height=60,
+        color_system=None,
+        _environ={"TERM": "xterm"},  # one of `dumb` is never redrawn
+    )
     with watching.Redrawn(console, "https://rotation.example/page") as screen:
         screen.show(record(), None, "")
         first = out.getvalue()

@@ -93,6 +93,8 @@ class Access:
             answer: Any = client.VersionApi(self._api.client).get_code(
                 _preload_content=False, _request_timeout=TIMEOUT
             )
+            answer.drain_conn()  # or the connection would never go back to the pool
+            answer.release_conn()
             return http_status.clock(answer.headers.get("Date"))
 
 
