@@ -90,9 +90,9 @@ audit: $(VENV)/ready ## known vulnerabilities of what is pinned; needs the netwo
 	@$(BIN)/python -m tests.infra.audit $(ARGS)
 
 .PHONY: sbom
-sbom: $(VENV)/ready .venv-app/ready ## what the deployed app is made of, as CycloneDX, and its licences
+sbom: $(VENV)/ready .venv-app/ready .venv-sbom/ready ## what the deployed app is made of, as CycloneDX, and its licences
 	@mkdir -p var
-	@$(BIN)/cyclonedx-py environment --output-reproducible --pyproject pyproject.toml \
+	@.venv-sbom/bin/cyclonedx-py environment --output-reproducible --pyproject pyproject.toml \
 	  --output-file var/sbom.cdx.json .venv-app
 	@$(BIN)/python -m tests.infra.licences var/sbom.cdx.json
 
@@ -122,7 +122,7 @@ screenshots: $(VENV)/ready ## takes the pictures of pages and command line anew;
 	$(BIN)/python -m tests.rotctl.recording docs/images/rotctl.svg
 
 # Each begins with --require-hashes, so that pip takes nothing else for it, on Azure neither.
-LOCKED = requirements requirements-rotctl requirements-dev requirements-checkov $(addprefix bench/frameworks/python/,gunicorn gunicorn-23 uvicorn)
+LOCKED = requirements requirements-rotctl requirements-dev requirements-checkov requirements-sbom $(addprefix bench/frameworks/python/,gunicorn gunicorn-23 uvicorn)
 
 .PHONY: lock
 lock: $(VENV)/ready ## resolves requirements*.in into requirements*.txt, with hashes
@@ -139,7 +139,7 @@ hooks: $(VENV)/ready ## make lint before each commit, by pre-commit
 
 .PHONY: clean
 clean: ## removes what make made
-	rm -rf $(VENV) .venv-checkov .venv-app .azurite .drivers .kusto .frameworks .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .venv-checkov .venv-app .venv-sbom .azurite .drivers .kusto .frameworks .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 
 # checkov pins what the app pins otherwise: it has an environment of its own.
 .venv-checkov/ready: requirements-checkov.txt
@@ -147,6 +147,13 @@ clean: ## removes what make made
 	@echo "installing checkov (once, about a minute)"
 	@.venv-checkov/bin/python -m pip install --quiet --disable-pip-version-check \
 	  --require-hashes -r requirements-checkov.txt
+	@touch $@
+
+.venv-sbom/ready: requirements-sbom.txt
+	@$(PYTHON) -m venv .venv-sbom
+	@echo "installing what lists the parts of the app (once)"
+	@.venv-sbom/bin/python -m pip install --quiet --disable-pip-version-check \
+	  --require-hashes -r requirements-sbom.txt
 	@touch $@
 
 # Just what Azure installs: nothing of the local stack, the tests or pip is in its list of parts.

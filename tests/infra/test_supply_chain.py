@@ -16,7 +16,13 @@ from tests.infra import audit, licences
 if TYPE_CHECKING:
     from pathlib import Path
 
-LOCKED = ("requirements", "requirements-rotctl", "requirements-dev", "requirements-checkov")
+LOCKED = (
+    "requirements",
+    "requirements-rotctl",
+    "requirements-dev",
+    "requirements-checkov",
+    "requirements-sbom",
+)
 
 
 def pins(name: str) -> dict[str, list[str]]:
@@ -37,9 +43,15 @@ def test_every_pin_has_hashes_and_pip_is_told_to_ask_for_them(name: str) -> None
     # In the file itself: the remote build on Azure runs pip with no option of ours.
     assert text.startswith("--require-hashes\n")
     found = pins(name)
-    assert len(found) > (10 if name == "requirements-rotctl" else 40)
+    assert len(found) > (10 if name in {"requirements-rotctl", "requirements-sbom"} else 40)
     assert [pin for pin in found if not re.match(r"^[\w.-]+==[\w.]+( ; .*)?$", pin)] == []
     assert [pin for pin, hashes in found.items() if not hashes] == []
+
+
+def test_no_process_of_the_local_stack_compiles_a_grammar_that_it_does_not_use() -> None:
+    """`kubernetes` imports what checks URIs by that grammar wherever it is installed, which cost
+    each process two seconds."""
+    assert "rfc3987-syntax" not in {pin.partition("==")[0] for pin in pins("requirements-dev")}
 
 
 def test_what_is_asked_for_is_what_is_locked() -> None:
