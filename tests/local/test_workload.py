@@ -416,7 +416,8 @@ def test_a_request_in_flight_is_answered(world: World, tmp_path: Path) -> None:
         process.terminate()
         wait_until(lambda: refuses(component), 5, "the end of listening")
         lock.rollback()
-        assert kept.getresponse().status == 200
+        with kept.getresponse() as answer:
+            assert answer.status == 200
         assert ended(process) == 0
 
 

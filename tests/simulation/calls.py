@@ -32,6 +32,7 @@ CODES = {
     "storage": (Code.STORAGE_UNAVAILABLE, Code.STORAGE_DENIED),
 }
 NONE = Fault("slow")  # held up for no time at all
+REFUSED = "HTTP 403"  # as a fault says it that lasts; nothing else here does
 
 
 class Unforeseen(Exception):  # noqa: N818 - what nobody thought of
@@ -163,7 +164,7 @@ class FaultyCalls:
         if fault.said is not None:
             raise SAID[fault.said].error(what)
         if fault.kind == "denied":
-            raise Denied(denied, f"{what}: HTTP 403")
+            raise Denied(denied, f"{what}: {REFUSED}")
         if fault.kind == "unexpected":
             # What the durable client says cannot hold a value: it never had one.
             values = [] if what.startswith("client") else self._world.values[-2:]

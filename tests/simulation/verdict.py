@@ -12,6 +12,7 @@ from tests.memory.clock import START
 from tests.memory.owner import Owner
 from tests.memory.store import StoreModel
 from tests.memory.world import LEFT
+from tests.simulation.calls import REFUSED
 from tests.simulation.troubles import CODES, unfounded, waives
 
 if TYPE_CHECKING:
@@ -62,7 +63,8 @@ def judge_ready(run: Run, ready: set[str], *, second: bool = False) -> None:
         rotations = [key for key in rotations if key.endswith("-second") is second]
         status = run.status(rotations[0]) if rotations else {}
         # What a system did not answer, or refused for a while, is a fault and no finding.
-        failed = str(status.get("outcomeReason")).startswith("plan: ")
+        reason = str(status.get("outcomeReason"))
+        failed = reason.startswith("plan: ") or reason.endswith(REFUSED)
         if status.get("outcome") == "refused" and not failed:
             text = f"{rotations[0]} is refused, and a dry run said that it would rotate"
             machine.checker.fail(9, text)

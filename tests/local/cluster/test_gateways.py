@@ -160,7 +160,8 @@ def test_a_route_that_leads_nowhere_says_so(kube: Kube) -> None:
 def status_of(url: str, path: str = "/") -> int:
     connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=10)
     connection.request("GET", path)
-    status = connection.getresponse().status
+    with connection.getresponse() as answer:
+        status = answer.status
     connection.close()
     return status
 
