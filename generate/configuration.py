@@ -14,7 +14,7 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from generate.text import document
 from rotation.config import Configuration, Section
-from rotation.config.document import ANCHORS
+from rotation.config.document import ANCHORS, FOR_ALL
 from rotation.config.fields import duration_text
 
 if TYPE_CHECKING:
@@ -27,9 +27,9 @@ Schema = dict[str, Any]
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 TEXT: Schema = {"type": "string"}
 # What may be written as a text instead of a mapping.
-AS_TEXT = {"Address", "Approver", "Endpoint", "JobTest"}
+AS_TEXT = {"Address", "Endpoint", "Listed", "JobTest"}
 # Whose keys have no table of their own.
-UNTABLED = {"Address", "Approver", "Endpoint"}
+UNTABLED = {"Address", "Endpoint", "Listed"}
 ROW = re.compile(r"^\| `(\w+)` \|(?: .*?)? \|(?: (.+))? \|$", re.MULTILINE)
 LINK = re.compile(r"\[([^\]]+)\]\([^)]*\)")
 
@@ -61,9 +61,19 @@ def schema(guide: str) -> Schema:
             section.clear()
             section["anyOf"] = [TEXT, mapping]
     made.pop("required")
+    _add_for_all(made, tables)
     _close(made)
     made["patternProperties"] = {f"^{ANCHORS}": {"description": "For anchors: not looked at."}}
     return {"$schema": DIALECT, "title": "credentials.yaml", **made}
+
+
+def _add_for_all(made: Schema, tables: list[dict[str, str]]) -> None:
+    """Adds the keys at the top that are for all credentials of a file."""
+    (meanings,) = (table for table in tables if FOR_ALL.keys() <= table.keys())
+    for key, (*between, last) in FOR_ALL.items():
+        section = made["$defs"]["Approval" if between else "Credential"]
+        own = {**section["properties"][last], "description": meanings[key]}
+        made["properties"][key] = own
 
 
 def _tables(guide: str) -> Iterator[dict[str, str]]:

@@ -80,7 +80,7 @@ from rotation.model.targets import (
 from rotation.model.world import SLOTS, Slot, TemplatePolicy
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 
 class Section(BaseModel):
@@ -638,8 +638,8 @@ def _both_slots(value: dict[Slot, Any]) -> dict[Slot, Any]:
     return value
 
 
-class Approver(Section):
-    """One who may decide: a person as `{id, address}`, or one of the two as a text.
+class Listed(Section):
+    """One who may see, start or decide: a person as `{id, address}`, or one of the two as a text.
 
     A text with an @ is an address: whoever gets its mail. Any other one is for whoever signs in: an
     Entra object id of a person or group, or an app role.
@@ -664,10 +664,37 @@ class Approver(Section):
         return self
 
 
+def addresses_of(listed: Iterable[Listed]) -> list[str]:
+    """The mail addresses: those that a function key's holder may name."""
+    return list(dict.fromkeys(one.address for one in listed if one.address))
+
+
+def ids_of(listed: Iterable[Listed]) -> list[str]:
+    """The object ids and app roles, of those who sign in."""
+    return list(dict.fromkeys(one.id for one in listed if one.id))
+
+
+def object_id_of(address: str, listed: Iterable[Listed]) -> str | None:
+    """The object id of the person with this address; None if the list does not say."""
+    wanted = address.strip().casefold()
+    ids = (one.id for one in listed if (one.address or "").casefold() == wanted)
+    return next((own for own in ids if own), None)
+
+
+def _one_person_each(listed: list[Listed]) -> list[Listed]:
+    ids: dict[str, str] = {}
+    for one in listed:
+        if one.id and one.address:
+            address, own = one.address.casefold(), one.id.casefold()
+            if ids.setdefault(address, own) != own:
+                raise ValueError(f"{shown(one.address)} stands there with two ids")
+    return listed
+
+
 class Approval(Section):
     """The rules of approval: who may decide, when they are reminded, what happens then."""
 
-    listed: list[Approver] = Field(default=[], alias="approvers")
+    listed: list[Listed] = Field(default=[], alias="approvers")
     allow_requester: bool = False  # four eyes unless true
     remind: Duration = timedelta(hours=24)
     deadline: PositiveDuration = timedelta(days=7)
@@ -676,14 +703,8 @@ class Approval(Section):
 
     @field_validator("listed")
     @classmethod
-    def _one_person_each(cls, value: list[Approver]) -> list[Approver]:
-        ids: dict[str, str] = {}
-        for one in value:
-            if one.id and one.address:
-                address, own = one.address.casefold(), one.id.casefold()
-                if ids.setdefault(address, own) != own:
-                    raise ValueError(f"{shown(one.address)} stands there with two ids")
-        return value
+    def _one_person_each(cls, value: list[Listed]) -> list[Listed]:
+        return _one_person_each(value)
 
     @property
     def approvers(self) -> list[str]:
@@ -693,18 +714,16 @@ class Approval(Section):
     @property
     def addresses(self) -> list[str]:
         """The mail addresses: those that get mails, and that a function key's holder may name."""
-        return list(dict.fromkeys(one.address for one in self.listed if one.address))
+        return addresses_of(self.listed)
 
     @property
     def ids(self) -> list[str]:
         """The object ids and app roles, of those who decide signed in."""
-        return list(dict.fromkeys(one.id for one in self.listed if one.id))
+        return ids_of(self.listed)
 
     def object_id(self, address: str) -> str | None:
         """The object id of the person with this address; None if the file does not say."""
-        wanted = address.strip().casefold()
-        ids = (one.id for one in self.listed if (one.address or "").casefold() == wanted)
-        return next((own for own in ids if own), None)
+        return object_id_of(address, self.listed)
 
     @field_validator("remind")
     @classmethod
@@ -742,6 +761,8 @@ class Credential(Section):
     database: Database
     slots: dict[Slot, SlotLogin]
     workloads: Annotated[list[Workload], Field(min_length=1, max_length=50)]
+    viewers: list[Listed] = []  # who sees it, signed in; whoever may sign in where nobody is listed
+    starters: list[Listed] = []  # who starts rotations by hand; whoever sees it, likewise
     approval: Approval = Approval()
     retry: Retry = Retry()
     drain: Duration = timedelta(minutes=1)  # for the replaced role's sessions, before their end
@@ -805,6 +826,18 @@ class Credential(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _one_person_each(self) -> Self:
+        """Refuses an address that stands in the lists with two object ids: nobody could say which
+        of them has asked for a rotation."""
+        _one_person_each([*self.approval.listed, *self.starters, *self.viewers])
+        return self
+
+    def object_id(self, address: str) -> str | None:
+        """The object id of the person with this address who may start or decide; None if the file
+        does not say."""
+        return object_id_of(address, [*self.approval.listed, *self.starters])
+
     @property
     def shape(self) -> Shape:
         """How the values of its secrets are written."""
@@ -833,8 +866,8 @@ class Configuration(Section):
         try:
             return self.credentials[name]
         except KeyError:
-            known = ", ".join(sorted(self.credentials))
-            problem = f"no credential {name!r}; there are: {known}"
+            # Not which there are: who reads this may not be one who sees them.
+            problem = f"no credential {name!r}"
             raise ConfigurationError("credentials.yaml", [problem], Code.NOT_CONFIGURED) from None
 
     def owner(self, vault: str, secret: str) -> tuple[str, Slot] | None:
@@ -893,14 +926,15 @@ def examine(written: Written) -> tuple[Configuration | None, list[Found]]:
     except ValidationError as error:
         problems = [*_invalid(error, written.value), *problems]
     problems += rules.problems(written.value)
-    found = [found_at(path, text, written) for path, text in problems]
+    # What is wrong at the top is wrong in each credential that has it from there.
+    found = list(dict.fromkeys(found_at(path, text, written) for path, text in problems))
     found += [Found(dotted(path), text, place) for place, path, text in written.repeated]
     return configuration, sorted(found, key=lambda one: (*written.order(one.place), *one[:2]))
 
 
 def found_at(path: document.Path, text: str, written: Written) -> Found:
     """What was found at a path, with its place."""
-    return Found(dotted(path, written.value), text, written.place(path))
+    return Found(dotted(written.written(path), written.value), text, written.place(path))
 
 
 def problem_lines(error: ValidationError, written: Any) -> list[str]:
@@ -915,6 +949,9 @@ def _invalid(error: ValidationError, written: Any) -> Iterator[Problem]:
         unquoted = _unquoted(written, path)
         if unquoted is not None:
             yield path[:unquoted], BRACES
+            continue
+        if len(path) == 1 and path[0] in document.FOR_ALL:
+            yield path, "is for all credentials of its file, which has none"
             continue
         yield path, _text(problem["type"], str(path[-1]) if path else "", problem["msg"])
 

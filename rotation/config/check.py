@@ -83,7 +83,7 @@ def check(source: str, *, files: bool = True, root: Path | None = None) -> Check
     if files:
         below = root or _root(path)
         found += [found_at(*each, written) for each in _unreadable(written.value, below)]
-    doubted = [found_at(*each, written) for each in _doubts(configuration)]
+    doubted = dict.fromkeys(found_at(*each, written) for each in _doubts(configuration))
     findings = [
         *(_finding("error", path, each) for each in found),
         *(_finding("warning", path, each) for each in doubted),

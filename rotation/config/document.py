@@ -18,6 +18,12 @@ MERGE = "tag:yaml.org,2002:merge"  # the key <<, which takes over another mappin
 NAME = re.compile(r"[a-z][a-z0-9-]{0,30}[a-z0-9]")  # as `fields.Name`: no other is shown
 PARTS = ("clusters", "credentials")  # of which a folder's files may each have some
 ANCHORS = "x-"  # what keys at the top begin with that hold nothing but anchors of YAML
+# Keys at the top of a file, and where in each of its credentials they stand that have none there.
+FOR_ALL: dict[str, tuple[str, ...]] = {
+    "viewers": ("viewers",),
+    "starters": ("starters",),
+    "approvers": ("approval", "approvers"),
+}
 PLACEHOLDER = re.compile(r"\{(?:role|slot)\}")
 
 
@@ -190,20 +196,31 @@ class Place:
 @dataclass
 class Written:
     """One file, or the files of a folder as if they were one: the value of all, and where each
-    part of it stands. `repeated` are the names that two files have, each with its place."""
+    part of it stands. `repeated` are the names that two files have, each with its place; `given`
+    are what credentials have from the top of their file, as a credential's name and such a key."""
 
     value: Mapping
     files: list[tuple[str, Document]]
     owners: dict[tuple[str, Any], int] = field(default_factory=dict)
     repeated: list[tuple[Place, Path, str]] = field(default_factory=list)
+    given: set[tuple[Any, str]] = field(default_factory=set)
 
-    def place(self, path: Sequence[str | int]) -> Place:
+    def place(self, path: Path) -> Place:
         """Where the value at a path stands, or the last part of the path that there is."""
         owner = self.owners.get((str(path[0]), path[1])) if len(path) > 1 else None
         if owner is None:
             owner = next((n for n, (_, each) in enumerate(self.files) if _has(each, path)), 0)
         name, document = self.files[owner]
-        return Place(name, document.line(path))
+        return Place(name, document.line(self.written(path)))
+
+    def written(self, path: Path) -> Path:
+        """The path in its file: that at the top, of what a credential has from there."""
+        for key, inner in FOR_ALL.items():
+            end = 2 + len(inner)
+            at_it = path[:1] == ("credentials",) and path[2:end] == inner
+            if at_it and (path[1], key) in self.given:
+                return (key, *path[end:])
+        return path
 
     def order(self, place: Place) -> tuple[int, int]:
         """What places are sorted by."""
@@ -218,7 +235,8 @@ def _has(document: Document, path: Sequence[str | int]) -> bool:
 def one(text: str) -> Written:
     """A file that stands alone. Raises `UnreadableError`."""
     document = read(text)
-    return Written(_sections(document), [("", document)])
+    sections, given = _sections(document)
+    return Written(sections, [("", document)], given=given)
 
 
 def merged(files: Iterable[tuple[str, Document]]) -> Written:
@@ -230,11 +248,14 @@ def merged(files: Iterable[tuple[str, Document]]) -> Written:
     found = Written({}, listed)
     for number, (name, document) in enumerate(listed):
         try:
-            sections = _sections(document)
+            sections, given = _sections(document)
         except UnreadableError as error:
             raise UnreadableError(f"{name}: {error}", error.line, name) from None
         for key, inner in sections.items():
             _take_over(found, number, key, inner)
+        found.given |= {
+            (name, key) for name, key in given if found.owners.get(("credentials", name)) == number
+        }
     return found
 
 
@@ -256,15 +277,43 @@ def _take_over(found: Written, number: int, key: Any, inner: Any) -> None:
         found.owners[key, name] = number
 
 
-def _sections(document: Document) -> Mapping:
-    """A file without the keys at its top that are there for anchors alone.
+def _sections(document: Document) -> tuple[Mapping, set[tuple[Any, str]]]:
+    """A file without the keys at its top that are there for anchors alone, and with those that are
+    for all of its credentials in each; and which credentials have which of these from there.
 
     Raises `UnreadableError` for a file that is no mapping.
     """
     if not isinstance(document.value, dict):
         raise UnreadableError("the file must be a mapping of clusters and credentials")
-    return {
+    sections = {
         key: value
         for key, value in document.value.items()
         if not (isinstance(key, str) and key.startswith(ANCHORS))
     }
+    credentials = sections.get("credentials")
+    given: set[tuple[Any, str]] = set()
+    if not isinstance(credentials, dict) or not credentials:
+        return sections, given  # whoever validates it says that they are for nobody
+    for key, (*between, last) in FOR_ALL.items():
+        if key not in sections:
+            continue
+        value = sections.pop(key)
+        for name, credential in credentials.items():
+            changed = _with(credential, between, last, value)
+            if changed is not None:
+                credentials = {**credentials, name: changed}
+                given.add((name, key))
+    sections["credentials"] = credentials
+    return sections, given
+
+
+def _with(mapping: Any, between: Sequence[str], key: str, value: Any) -> Any:
+    """A copy of a mapping that has a value under a key, of an inner one too; None where it has one
+    already, or is no mapping."""
+    if not isinstance(mapping, dict):
+        return None
+    if not between:
+        return None if key in mapping else {**mapping, key: value}
+    first, *rest = between
+    inner = _with(mapping.get(first, {}), rest, key, value)
+    return None if inner is None else {**mapping, first: inner}

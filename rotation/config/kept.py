@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticUndefined
 
-from rotation.config import Approver, Configuration, crosscheck, problem_lines
+from rotation.config import Configuration, Listed, crosscheck, problem_lines
 from rotation.config.document import dotted
 from rotation.config.fields import duration_text, shown
 from rotation.model.errors import ConfigurationError
@@ -137,7 +137,7 @@ def _authority(authority: str) -> str:
 def _plain(value: Any) -> Any:
     """A value of the configuration as the file would have it."""
     match value:
-        case Approver():
+        case Listed():
             return (
                 {"id": value.id, "address": value.address}
                 if value.id and value.address

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from rotation.config.document import at
+from rotation.config.document import FOR_ALL, at
 from rotation.config.fields import duration, shown
 from rotation.decisions.verdict import is_object_id
 
@@ -26,9 +26,9 @@ LIKE_AN_OBJECT_ID = re.compile(r"[0-9A-Fa-f-]{30,40}")
 
 
 def problems(file: document.Mapping) -> list[Problem]:
-    """Reminders that would come after the deadline, and approvers that nobody can be; each with its
-    path."""
-    return [*_never_reminded(file), *_nobody(file)]
+    """Reminders that would come after the deadline, lists of people that nobody can be on, and
+    entries in them that nobody can be; each with its path."""
+    return [*_never_reminded(file), *_empty(file), *_nobody(file)]
 
 
 def _never_reminded(file: document.Mapping) -> Iterator[Problem]:
@@ -54,15 +54,31 @@ def _seconds(approval: Any, key: str) -> float | None:
         return None  # it is reported as what it is
 
 
+def _empty(file: document.Mapping) -> Iterator[Problem]:
+    """A problem for each list that is written down and has nobody: what looks shut is open."""
+    for key in ("viewers", "starters"):
+        for path, listed in at(file, "credentials", "*", key):
+            if listed == []:
+                yield path, "names nobody: list somebody, or leave it out, which is for everybody"
+
+
 def _nobody(file: document.Mapping) -> Iterator[Problem]:
-    """A problem for each approver that is neither an address, an object id nor an app role."""
-    for path, approver in at(file, "credentials", "*", "approval", "approvers", "*"):
-        written = approver.strip() if isinstance(approver, str) else ""
-        if not written or "@" in written or is_object_id(written):
-            continue
-        if LIKE_AN_OBJECT_ID.fullmatch(written):
-            text = f"{shown(written)} is like an object id, and none: 36 characters, 8-4-4-4-12"
-            yield path, text
-        elif not APP_ROLE.fullmatch(written):
-            text = f"{shown(written)} is neither a mail address, an object id nor an app role"
-            yield path, f"{text}, such as Rotation.Approve"
+    """A problem for each entry that is neither an address, an object id nor an app role."""
+    for keys in FOR_ALL.values():
+        for path, entry in at(file, "credentials", "*", *keys, "*"):
+            text = _nobody_is(entry)
+            if text is not None:
+                yield path, text
+
+
+def _nobody_is(entry: object) -> str | None:
+    """Why nobody can be what an entry says; None where somebody can, and of what is no text."""
+    written = entry.strip() if isinstance(entry, str) else ""
+    if not written or "@" in written or is_object_id(written):
+        return None
+    if LIKE_AN_OBJECT_ID.fullmatch(written):
+        return f"{shown(written)} is like an object id, and none: 36 characters, 8-4-4-4-12"
+    if not APP_ROLE.fullmatch(written):
+        text = f"{shown(written)} is neither a mail address, an object id nor an app role"
+        return f"{text}, such as Rotation.Approve"
+    return None

@@ -16,7 +16,7 @@ from rotation.decisions.verdict import (
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from rotation.config import Approval, Approver
+    from rotation.config import Approval, Listed
     from rotation.front.principals import Principal
     from rotation.model.record import Choice, Request
 
@@ -161,7 +161,7 @@ def _who_may(asked: Identity, approval: Approval) -> str:
     )
 
 
-def _can_be_compared(asked: Identity, one: Approver) -> bool:
+def _can_be_compared(asked: Identity, one: Listed) -> bool:
     """Whether an approver, other than whoever asked, can be told apart from them.
 
     An id without an address is for whoever signs in with it: of a person, a group, a role.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -421,8 +422,112 @@ def test_the_schema_explains_keys_in_the_guides_words() -> None:
     unexplained = [
         f"{name}.{key}"
         for name, section in SCHEMA["$defs"].items()
-        if name not in {"Address", "Approver", "Endpoint", "JobTest"}
+        if name not in {"Address", "Endpoint", "Listed", "JobTest"}
         for key, value in section.get("properties", {}).items()
         if "description" not in value
     ]
     assert unexplained == ["Database.port"]  # whose name says it
+
+
+# -- for all credentials of a file
+
+PEOPLE = {
+    "viewers": ["Orders.See", {"id": "6f1d0c54-3c70-4a8e-9d3e-2b1f0a7c9e11", "address": "a@b"}],
+    "starters": ["Orders.Start"],
+    "approvers": ["Orders.Approve"],
+}
+
+
+def lists(name: str, configuration: config.Configuration) -> list[list[str | None]]:
+    """The ids of a credential's viewers, starters and approvers."""
+    credential = configuration.credentials[name]
+    found = (credential.viewers, credential.starters, credential.approval.listed)
+    return [[one.id for one in each] for each in found]
+
+
+def test_what_stands_at_the_top_is_for_all_that_have_none() -> None:
+    own = {"viewers": ["Ledger.See"], "approval": {"approvers": [], "remind": "2h"}}
+    both = {**VALID["credentials"], "ledger-db": {**second(), **own}}
+    both["orders-db"] = {**both["orders-db"], "approval": {"remind": "3h"}}
+    found = parse(yaml.safe_dump({**VALID, **PEOPLE, "credentials": both}))
+    own_id = "6f1d0c54-3c70-4a8e-9d3e-2b1f0a7c9e11"
+    assert lists("orders-db", found) == [
+        ["Orders.See", own_id],
+        ["Orders.Start"],
+        ["Orders.Approve"],
+    ]
+    assert lists("ledger-db", found) == [["Ledger.See"], ["Orders.Start"], []]
+    assert found.credentials["orders-db"].approval.remind == timedelta(hours=3)
+    kept_with = kept.read(kept.keep(found, "orders-db"))
+    assert lists("orders-db", kept_with) == lists("orders-db", found)
+
+
+def test_in_a_folder_they_are_for_their_own_file(tmp_path: Path) -> None:
+    teams = {
+        "orders": {**PEOPLE, "credentials": VALID["credentials"]},
+        "bills": {"viewers": ["Bills.See"], "credentials": {"bills-db": second()}},
+    }
+    source = folder(tmp_path, clusters={"clusters": VALID["clusters"]}, **teams)
+    found = config.load(source)
+    assert lists("orders-db", found)[1:] == [["Orders.Start"], ["Orders.Approve"]]
+    assert lists("bills-db", found) == [["Bills.See"], [], []]
+
+
+def test_what_is_wrong_at_the_top_is_said_once_and_there(tmp_path: Path) -> None:
+    both = {**VALID["credentials"], "ledger-db": second()}
+    file = {"viewers": ["Ada Lovelace"], **VALID, "credentials": both}
+    (found,) = check(written(tmp_path, file)).errors
+    text = (tmp_path / "credentials.yaml").read_text(encoding="utf-8").splitlines()
+    assert (found.path, text[found.line - 1].strip()) == ("viewers.0", "- Ada Lovelace")
+    assert "is neither a mail address, an object id nor an app role" in found.text
+    source = folder(
+        tmp_path,
+        clusters={"clusters": VALID["clusters"], "starters": ["x@y"]},
+        orders={"viewers": 7, "credentials": VALID["credentials"]},
+    )
+    said_of = [f"{Path(one.file).name} {one.path}: {one.text}" for one in check(source).errors]
+    assert said_of == [
+        "clusters.yaml starters: is for all credentials of its file, which has none",
+        "orders.yaml viewers: must be a list, as [a, b]",
+    ]
+
+
+@pytest.mark.parametrize("key", ["viewers", "starters"])
+def test_a_list_that_is_written_down_names_somebody(key: str, tmp_path: Path) -> None:
+    (found,) = said(written(tmp_path, changed((f"{CREDENTIAL}.{key}", []))))
+    assert found.startswith(f"{CREDENTIAL}.{key}: names nobody")
+
+
+def test_an_address_has_one_object_id_in_all_lists(tmp_path: Path) -> None:
+    one, other = (f"{n}0000000-0000-4000-8000-000000000000" for n in (1, 2))
+    both = changed(
+        (f"{CREDENTIAL}.starters", [{"id": one, "address": "a@b"}]),
+        (f"{CREDENTIAL}.approval", {"approvers": [{"id": other, "address": "A@B"}]}),
+    )
+    assert any("stands there with two ids" in each for each in said(written(tmp_path, both)))
+
+
+def test_people_whom_nobody_can_be_are_warned_of(tmp_path: Path) -> None:
+    both = {**VALID["credentials"], "ledger-db": second()}
+    both["orders-db"] = {
+        **both["orders-db"],
+        "viewers": ["Orders.See", "a@b"],
+        "starters": ["a@b"],
+        "approval": {"approvers": ["x@y"]},
+    }
+    checked = check(written(tmp_path, {**VALID, "credentials": both}))
+    warned = {one.path: one.text for one in checked.findings if one.path.count("ers")}
+    assert warned.keys() == {
+        f"{CREDENTIAL}.viewers.1",
+        f"{CREDENTIAL}.starters",
+        "credentials.ledger-db.approval.approvers",
+        "credentials.ledger-db.viewers",
+    }
+    assert "an address alone is nobody who has signed in" in warned[f"{CREDENTIAL}.viewers.1"]
+    assert "whoever may sign in sees this one" in warned["credentials.ledger-db.viewers"]
+
+
+def test_the_schema_knows_what_may_stand_at_the_top() -> None:
+    assert wrong({**PEOPLE, "credentials": VALID["credentials"]}) == []
+    assert wrong({"viewers": "x", "credentials": VALID["credentials"]}) != []
+    assert "for all credentials of this file" in SCHEMA["properties"]["viewers"]["description"]

@@ -967,7 +967,7 @@ def test_owner_ignores_case_and_the_last_slash() -> None:
 
 def test_what_is_no_longer_in_the_file() -> None:
     found = parse(yaml.safe_dump(VALID))
-    with pytest.raises(ConfigurationError, match="no credential 'x'; there are: orders-db"):
+    with pytest.raises(ConfigurationError, match=r"no credential 'x'\Z"):
         found.credential("x")
     with pytest.raises(ConfigurationError, match="workload 'x' is no longer there"):
         found.credential("orders-db").workload("x")
