@@ -67,7 +67,7 @@ DESCRIBED: dict[type, str] = {
     Request: "A request for a rotation: who asked, and why. `secret` and `version` are set for "
     "events; `waive` are the codes that whoever asked by hand has waived. Of a person who asked, "
     "`knownAs` are all names and ids, `objectId` is Entra's; `signedIn`: the platform has signed "
-    "them in. Four eyes compares these.",
+    "them in. Four eyes compares these. `restricted`: its credential had viewers then.",
     Recipient: "A link of their own for an approver with a mail address. Whoever holds it can "
     "decide until it expires: send each to its approver alone.",
     DryRun: "What a rotation would do that is asked for now. Nothing was started or changed.",

@@ -13,12 +13,14 @@ import azure.durable_functions as df
 import azure.functions as func
 
 from rotation import __version__
+from rotation.decisions.rights import Action
 from rotation.decisions.verdict import identity_of
 from rotation.front import (
     approvers,
     archive,
     cancelling,
     history,
+    rights,
     rotations,
     samples,
     sites,
@@ -44,7 +46,7 @@ from rotation.model import wire
 from rotation.model.reasons import CODES, Code, why_not_waived
 
 if TYPE_CHECKING:
-    from rotation.config import Approval
+    from rotation.config import Approval, Credential
     from rotation.contracts.edges import Readers
     from rotation.decisions.verdict import Identity
     from rotation.model.record import Request, ShownRecord
@@ -77,8 +79,8 @@ def blueprint(edges: Readers) -> df.Blueprint:
     async def list_rotations(
         req: func.HttpRequest, client: df.DurableOrchestrationClient
     ) -> func.HttpResponse:
-        _caller(edges, req)
-        return await listing(edges, TaskHub(client), dict(req.params))
+        who = _onlooker(edges, req)
+        return await listing(edges, TaskHub(client), dict(req.params), who)
 
     @routes.function_name("get_rotation")
     @routes.route("rotations/{id}", methods=["GET"])
@@ -87,8 +89,8 @@ def blueprint(edges: Readers) -> df.Blueprint:
     async def get_rotation(
         req: func.HttpRequest, client: df.DurableOrchestrationClient
     ) -> func.HttpResponse:
-        _caller(edges, req)
-        record = await _compared(edges, TaskHub(client), req.route_params["id"])
+        who = _onlooker(edges, req)
+        record = await _compared(edges, TaskHub(client), who, req.route_params["id"])
         return answer({**wire.value_of(record), "links": _links(edges, record.rotation)})
 
     @routes.function_name("get_evidence")
@@ -98,8 +100,8 @@ def blueprint(edges: Readers) -> df.Blueprint:
     async def get_evidence(
         req: func.HttpRequest, client: df.DurableOrchestrationClient
     ) -> func.HttpResponse:
-        _caller(edges, req)
-        record = await existing(edges, TaskHub(client), req.route_params["id"])
+        who = _onlooker(edges, req)
+        record = await existing(edges, TaskHub(client), who, req.route_params["id"])
         planned = await planned_edges(edges, TaskHub(client), record)
         return answer(wire.value_of(await fresh_evidence(edges, record, planned)))
 
@@ -112,7 +114,8 @@ def blueprint(edges: Readers) -> df.Blueprint:
     ) -> func.HttpResponse:
         sites.demand_own(req, edges.settings.public_url)
         caller, document = _caller(edges, req), json_object(req)
-        record = await existing(edges, TaskHub(client), req.route_params["id"])
+        who = rights.onlooker(caller)
+        record = await existing(edges, TaskHub(client), who, req.route_params["id"])
         return await decision(edges, TaskHub(client), record, document, caller)
 
     _credentials(routes, edges)
@@ -153,8 +156,7 @@ def _credentials(routes: df.Blueprint, edges: Readers) -> None:
     async def list_credentials(
         req: func.HttpRequest, client: df.DurableOrchestrationClient
     ) -> func.HttpResponse:
-        _caller(edges, req)
-        names, fresh = sorted(edges.configuration.credentials), _fresh(req)
+        names, fresh = rights.visible(edges, _onlooker(edges, req)), _fresh(req)
         seen = await samples.listed(edges, TaskHub(client), names, fresh=fresh)
         return answer({"credentials": [wire.value_of(one) for one in seen]})
 
@@ -165,11 +167,9 @@ def _credentials(routes: df.Blueprint, edges: Readers) -> None:
     async def get_credential(
         req: func.HttpRequest, client: df.DurableOrchestrationClient
     ) -> func.HttpResponse:
-        _caller(edges, req)
+        who = _onlooker(edges, req)
         name, fresh = req.route_params["name"], _fresh(req)
-        if name not in edges.configuration.credentials:
-            detail = f"there is no credential {name!r}"
-            raise Problem(404, Code.UNKNOWN_CREDENTIAL, detail)
+        rights.demand_seen(edges, who, name)
         seen = await samples.one(edges, TaskHub(client), name, fresh=fresh)
         return answer(wire.value_of(seen))
 
@@ -186,7 +186,8 @@ def _ends_and_begins(edges: Readers, routes: df.Blueprint) -> None:
     ) -> func.HttpResponse:
         sites.demand_own(req, edges.settings.public_url)
         caller, document = _caller(edges, req), json_object(req)
-        record = await existing(edges, TaskHub(client), req.route_params["id"])
+        who = rights.onlooker(caller)
+        record = await existing(edges, TaskHub(client), who, req.route_params["id"])
         return await cancel(edges, TaskHub(client), record, document, caller)
 
     @routes.function_name("retry_rotation")
@@ -198,7 +199,8 @@ def _ends_and_begins(edges: Readers, routes: df.Blueprint) -> None:
     ) -> func.HttpResponse:
         sites.demand_own(req, edges.settings.public_url)
         caller, document = _caller(edges, req), json_object(req)
-        record = await existing(edges, TaskHub(client), req.route_params["id"])
+        who = rights.onlooker(caller)
+        record = await existing(edges, TaskHub(client), who, req.route_params["id"])
         return await retry(edges, TaskHub(client), record, document, caller)
 
 
@@ -234,7 +236,14 @@ def _caller(edges: Readers, req: func.HttpRequest) -> Principal | None:
     principal = signed_in(edges.settings, req.headers)
     if isinstance(principal, str):
         raise Problem(403, Code.NOT_SIGNED_IN, principal)
+    if principal.person:
+        rights.demand_readable(edges)
     return principal
+
+
+def _onlooker(edges: Readers, req: func.HttpRequest) -> Decider | None:
+    """Whoever reads; None where a function key is all that can be asked for. Raises `Problem`."""
+    return rights.onlooker(_caller(edges, req))
 
 
 def _named_by(document: JsonObject, caller: Principal | None) -> str:
@@ -250,20 +259,21 @@ def _named_by(document: JsonObject, caller: Principal | None) -> str:
 
 
 def _asker(
-    approval: Approval, document: JsonObject, caller: Principal | None
-) -> tuple[str, Identity]:
-    """The name, for people, and the identity, for four eyes, of whoever asks for a rotation.
+    credential: Credential, document: JsonObject, caller: Principal | None
+) -> tuple[Decider | None, str, Identity]:
+    """Whoever asks for a rotation: for their rights, None where they do not say who they are; by
+    name, for people; and by identity, for four eyes.
 
     Raises `Problem` for a person who has signed in, and names somebody.
     """
     by = _named_by(document, caller)
     if caller is not None and not by:
-        return caller.name, identity_of({*caller.names, caller.name}, caller.id, signed_in=True)
+        known = identity_of({*caller.names, caller.name}, caller.id, signed_in=True)
+        return entra(caller, "http"), caller.name, known
     if not by:
-        by, who = NAMELESS, identity_of([])
-    else:
-        who = approvers.with_object_id(approvers.claimed_identity(by), by, approval)
-    return by, who
+        return None, NAMELESS, identity_of([])
+    known = approvers.with_object_id(approvers.claimed_identity(by), by, credential)
+    return keyed(by, "http"), by, known
 
 
 async def start(
@@ -278,8 +288,9 @@ async def start(
     """
     only(document, "credential", "reason", "by", "waive", "dryRun")
     name = text(document, "credential", required=True)
-    request = _asked(edges, name, document, caller)
-    if _dry(document):
+    action = Action.DRY_RUN if _dry(document) else Action.START
+    request = _asked(edges, action, name, document, caller)
+    if action is Action.DRY_RUN:
         return answer(wire.value_of(await _dry_run(edges, client, request)))
     return await _started(edges, client, request)
 
@@ -294,23 +305,27 @@ async def retry(
     """Starts a rotation again that has ended, and answers as `start` does. Raises `Problem`."""
     only(document, "reason", "by", "waive")
     starting.demand_ended(record)
-    request = _asked(edges, record.credential, document, caller, retries=record.rotation)
+    asked = record.rotation
+    request = _asked(edges, Action.RETRY, record.credential, document, caller, retries=asked)
     return await _started(edges, client, request)
 
 
 def _asked(
     edges: Readers,
-    credential: str,
+    action: Action,
+    name: str,
     document: JsonObject,
     caller: Principal | None,
     retries: str | None = None,
 ) -> Request:
     """The request that a document holds. Raises `Problem`."""
-    approval = starting.approval_of(edges, credential)
-    waive = _waived(approval, document, caller)
-    by, who = _asker(approval, document, caller)
+    credential = starting.credential_of(edges, rights.onlooker(caller), name)
+    who, by, known = _asker(credential, document, caller)
+    if action is not Action.DRY_RUN:  # that is for whoever sees the credential
+        starting.demand_starter(action, who, credential)
+    waive = _waived(credential.approval, document, caller)
     reason = text(document, "reason")
-    return starting.asked(edges, credential, by, who, reason, waive=waive, retries=retries)
+    return starting.asked(edges, name, by, known, reason, waive=waive, retries=retries)
 
 
 async def _started(
@@ -370,7 +385,7 @@ def _waived(approval: Approval, document: JsonObject, caller: Principal | None) 
             kind = Code.NOT_WAIVABLE if code in CODES else Code.BAD_REQUEST
             raise Problem(400, kind, why_not, field="waive")
     if given:
-        barred = approvers.not_entitled(_speaker(document, caller, "http"), approval)
+        barred = approvers.not_entitled(_speaker(document, caller, "http"), approval, Action.WAIVE)
         if barred is not None:
             detail = f"only who may approve may waive: {barred}"
             raise Problem(403, Code.NOT_ALLOWED, detail, field="waive")
@@ -378,14 +393,19 @@ def _waived(approval: Approval, document: JsonObject, caller: Principal | None) 
 
 
 async def listing(
-    edges: Readers, client: df.DurableOrchestrationClient, query: dict[str, str]
+    edges: Readers,
+    client: df.DurableOrchestrationClient,
+    query: dict[str, str],
+    who: Decider | None,
 ) -> func.HttpResponse:
-    """A page of the rotations created in the span of time that the query names, the newest first.
+    """A page of the rotations that somebody sees, created in the span of time that the query names,
+    the newest first.
 
     Raises `Problem`.
     """
     span, limit = history.asked(query, edges.now(), rotations.RETENTION), _limit(query)
-    found = await history.page(edges, client, span, query.get("credential"), limit)
+    search = history.Search(span, query.get("credential"), who, limit)
+    found = await history.page(edges, client, search)
     more: dict[str, str] = {}
     if found.next is not None:
         asked = {**query, "since": wire.moment(span.since), "until": wire.moment(span.until)}
@@ -414,20 +434,21 @@ def _limit(query: dict[str, str]) -> int:
 
 
 async def existing(
-    edges: Readers, client: df.DurableOrchestrationClient, rotation: str
+    edges: Readers, client: df.DurableOrchestrationClient, who: Decider | None, rotation: str
 ) -> ShownRecord:
-    """The record of a rotation. Raises `Problem` if there is none."""
-    record = await history.find(edges, client, rotation)
+    """The record of a rotation that somebody sees. Raises `Problem` if there is none."""
+    record = await history.shown(edges, client, who, rotation)
     if record is None:
         raise Problem(404, Code.UNKNOWN_ROTATION, f"there is no rotation {rotation!r}")
     return record
 
 
 async def _compared(
-    edges: Readers, client: df.DurableOrchestrationClient, rotation: str
+    edges: Readers, client: df.DurableOrchestrationClient, who: Decider | None, rotation: str
 ) -> ShownRecord:
-    """The record of a rotation; of one that waits with what the file says by now."""
-    record = await existing(edges, client, rotation)
+    """The record of a rotation that somebody sees; of one that waits with what the file says by
+    now."""
+    record = await existing(edges, client, who, rotation)
     if rotations.waits(record):
         rules = await standing(edges, client, record)
         record.changed = record.changed if rules.changed is None else rules.changed

@@ -1,10 +1,11 @@
-"""Who may decide: what `approvers` allows, and four eyes."""
+"""Who somebody is, whether a list has them, and who may decide: `approvers`, and four eyes."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from rotation.decisions.rights import Action, People, Way, may
 from rotation.decisions.verdict import (
     Identity,
     are_different_people,
@@ -16,7 +17,7 @@ from rotation.decisions.verdict import (
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from rotation.config import Approval, Listed
+    from rotation.config import Approval, Credential, Listed
     from rotation.front.principals import Principal
     from rotation.model.record import Choice, Request
 
@@ -25,10 +26,10 @@ POLICY = "policy"  # how the record names the owner's own rule: nobody may call 
 
 @dataclass(frozen=True)
 class Decider:
-    """Somebody who wants to decide.
+    """Somebody who wants to decide, or to do anything else.
 
-    `by` is how the record names them. `ids` are the object ids and app roles that `approvers` may
-    have for them, `address` the mailbox that they answer from. `identity` is what four eyes looks
+    `by` is how the record names them. `ids` are the object ids and app roles that a list may have
+    for them, `address` the mailbox that they answer from. `identity` is what four eyes looks
     at. `keyed`: they hold a function key and named themselves.
     """
 
@@ -39,6 +40,13 @@ class Decider:
     address: str | None = None
     keyed: bool = False
     groups_cut: bool = False
+
+
+def way_of(who: Decider | None) -> Way:
+    """How somebody came in; None holds a function key and has not said who they are."""
+    if who is None or who.keyed:
+        return Way.KEY
+    return Way.SIGN_IN if who.address is None else Way.LINK
 
 
 def entra(principal: Principal, channel: str) -> Decider:
@@ -81,11 +89,11 @@ def identity(decider: Decider, approval: Approval) -> Identity:
     return with_object_id(decider.identity, decider.address, approval)
 
 
-def with_object_id(known: Identity, address: str | None, approval: Approval) -> Identity:
-    """The identity, with the object id that `approvers` has next to the address, if it has none."""
+def with_object_id(known: Identity, address: str | None, of: Approval | Credential) -> Identity:
+    """The identity, with the object id that the file has next to the address, if it has none."""
     if address is None or known.object_id:
         return known
-    return identity_of(known.names, approval.object_id(address), signed_in=known.signed_in)
+    return identity_of(known.names, of.object_id(address), signed_in=known.signed_in)
 
 
 def refusal(decider: Decider, approval: Approval, request: Request, choice: Choice) -> str | None:
@@ -94,7 +102,8 @@ def refusal(decider: Decider, approval: Approval, request: Request, choice: Choi
     Without any approvers a function key is enough, since there is nobody to compare with; nobody
     can decide by sign-in or link.
     """
-    barred = not_entitled(decider, approval)
+    action = Action.APPROVE if choice == "approve" else Action.REJECT
+    barred = not_entitled(decider, approval, action)
     if barred is not None:
         return barred
     asked = requester(request)
@@ -109,30 +118,36 @@ def refusal(decider: Decider, approval: Approval, request: Request, choice: Choi
     return None if apart else f"somebody else must approve it: {decider.by} asked for this rotation"
 
 
-def not_entitled(decider: Decider, approval: Approval) -> str | None:
+def not_entitled(decider: Decider, approval: Approval, action: Action) -> str | None:
     """Why the decider is none of the credential's approvers, or None if they are one.
 
     It is all that a waiver is asked; four eyes is about the approval of one rotation.
     """
-    if not approval.listed and not decider.keyed:
+    listed = {People.APPROVERS} if approval.listed else set[People]()
+    on = {People.APPROVERS} if is_listed(decider, approval.listed) else set[People]()
+    if may(action, way_of(decider), listed, on):
+        return None
+    if not approval.listed:
         return "this credential has no approvers: nobody may decide until credentials.yaml has some"
-    if approval.listed and not _is_listed(decider, approval):
-        return (
-            f"the approvers of this credential do not include {decider.by}"
-            f"{_by_key(decider)}{_cut(decider)}"
-        )
-    return None
+    return f"the approvers of this credential do not include {whom_instead(decider)}"
 
 
-def _is_listed(decider: Decider, approval: Approval) -> bool:
-    """Whether `approvers` has the decider's address, or one of their ids if they have none."""
+def is_listed(decider: Decider, listed: list[Listed]) -> bool:
+    """Whether a list has the decider's address, or one of their ids if they have none."""
     if decider.address is not None:
-        return bool(_folded(approval.addresses) & _folded([decider.address]))
-    return bool(_folded(approval.ids) & _folded(decider.ids))
+        return bool(_folded(one.address for one in listed) & _folded([decider.address]))
+    return bool(_folded(one.id for one in listed) & _folded(decider.ids))
 
 
-def _folded(names: Iterable[str]) -> set[str]:
-    return {name.strip().casefold() for name in names}
+def whom_instead(who: Decider | None) -> str:
+    """Whom a list does not include, with what there is to know about them."""
+    if who is None:
+        return "whoever holds a function key and does not say in 'by' who they are"
+    return f"{who.by}{_by_key(who)}{_cut(who)}"
+
+
+def _folded(names: Iterable[str | None]) -> set[str]:
+    return {name.strip().casefold() for name in names if name}
 
 
 def _by_key(decider: Decider) -> str:

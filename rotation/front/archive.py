@@ -26,6 +26,8 @@ from rotation.model.reasons import Code
 from rotation.model.record import Request, ShownRecord, new_record
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rotation.contracts.edges import Readers
     from rotation.contracts.store import Store
     from rotation.model.wire import Moment
@@ -38,6 +40,7 @@ MILLISECOND = timedelta(milliseconds=1)
 KEY = re.compile(rf"([0-9]{{13}})\.({ID.pattern})\.")
 BEHIND = "~"  # sorts after each outcome
 TIME = "by-time/"
+PART = 1000  # names that are asked for at once where not all of them are looked for
 UNDER_WAY = {status.name for status in RUNNING}
 
 
@@ -136,13 +139,29 @@ def read(store: Store, rotation: str) -> ShownRecord | None:
     return None if found is None else _record(rotation, found.content)
 
 
-def listed(store: Store, span: Span, credential: str | None, most: int) -> list[str]:
-    """The keys of at most `most` rotations, the newest first. Raises what the store does."""
+def listed(
+    store: Store,
+    span: Span,
+    credential: str | None,
+    most: int,
+    wanted: Callable[[str], bool] | None = None,
+) -> list[str]:
+    """The keys of at most `most` rotations, the newest first; `wanted` says by a rotation's id
+    whether it is looked for. Raises what the store does."""
     prefix = TIME if credential is None else _of(credential)
     behind = f"{span.after}{BEHIND}" if span.after else ""
-    names = store.names(prefix, f"{prefix}{max(span.begins, behind)}", most)
-    keys = (KEY.match(name.removeprefix(prefix)) for name in names)
-    return [found[0] for found in keys if found is not None and span.has(found[0])]
+    after, size = f"{prefix}{max(span.begins, behind)}", most if wanted is None else PART
+    found: list[str] = []
+    while True:
+        names = store.names(prefix, after, size)
+        keys = [key[0] for name in names if (key := KEY.match(name.removeprefix(prefix)))]
+        found += [
+            key for key in keys if span.has(key) and (wanted is None or wanted(rotation_of(key)))
+        ]
+        ended = len(names) < size or names[-1] > f"{prefix}{span.ends}"
+        if wanted is None or ended or len(found) >= most:
+            return found[:most]
+        after = names[-1]
 
 
 def rotation_of(of: str) -> str:

@@ -1,6 +1,7 @@
 """Cancels rotations, for the HTTP API and the pages: until the swap begins, which the story tells.
 
-Whoever may start a rotation may stop it: nothing is lost by it, and production never notices.
+Whoever may start a rotation may stop it, and so may who approves it: nothing is lost by it, and
+production never notices.
 """
 
 from __future__ import annotations
@@ -9,7 +10,9 @@ import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rotation.front.approvers import not_entitled, with_object_id
+from rotation.decisions.rights import Action, Way
+from rotation.front import planned, rights
+from rotation.front.approvers import way_of, with_object_id
 from rotation.front.rotations import GRACE, Accepted, NotAllowed, hand_over
 from rotation.model.catalogue import Stage, StepName
 from rotation.model.record import Cancel
@@ -17,6 +20,7 @@ from rotation.model.record import Cancel
 if TYPE_CHECKING:
     from azure.durable_functions import DurableOrchestrationClient as Client
 
+    from rotation.config import Credential
     from rotation.contracts.edges import Readers
     from rotation.front.approvers import Decider
     from rotation.model.record import ShownRecord
@@ -50,22 +54,22 @@ def awaited(record: ShownRecord) -> str | None:
     return record.cancelling.event
 
 
-def refusal(edges: Readers, decider: Decider, record: ShownRecord) -> str | None:
-    """Why somebody may not cancel, or None if they may: who holds a function key or has signed in
-    may start rotations, and the holder of a link is to be an approver."""
-    if decider.address is None or decider.keyed:
-        return None
-    configured = edges.configuration.credentials.get(record.credential)
-    if configured is None:
+def refusal(decider: Decider, record: ShownRecord, entry: Credential | None) -> str | None:
+    """Why somebody may not cancel a rotation that they see, or None if they may; `entry` is its
+    credential's, where that is known."""
+    if entry is not None:
+        return rights.refusal(Action.CANCEL, decider, entry)
+    if way_of(decider) is Way.LINK:
         return f"credentials.yaml has no credential {record.credential} any more"
-    return not_entitled(decider, configured.approval)
+    return None
 
 
 async def cancel(
     edges: Readers, client: Client, record: ShownRecord, decider: Decider, comment: str
 ) -> Result:
     """Hands a cancel to the rotation if it may count, and returns what became of it."""
-    why_not = refusal(edges, decider, record)
+    entry = await planned.entry(edges, client, record)
+    why_not = refusal(decider, record, entry)
     if why_not is not None:
         return NotAllowed(why_not)
     event = awaited(record)
@@ -73,10 +77,9 @@ async def cancel(
         return Cancelled(record, record.cancelled)
     if event is None:
         return NotCancellable(record)
-    configured = edges.configuration.credentials.get(record.credential)
     who = decider.identity
-    if configured is not None:
-        who = with_object_id(who, decider.address, configured.approval)
+    if entry is not None:
+        who = with_object_id(who, decider.address, entry)
     wish = Cancel(
         by=decider.by,
         channel=decider.channel,

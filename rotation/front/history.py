@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from rotation.front import archive, rotations
+from rotation.front import archive, rights, rotations
 from rotation.front.problems import Problem
 from rotation.model.errors import RotationError, Unavailable
 from rotation.model.reasons import Code, Reason
@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from azure.durable_functions import DurableOrchestrationClient as Client
 
     from rotation.contracts.edges import Readers
+    from rotation.front.approvers import Decider
     from rotation.front.archive import Span
+    from rotation.front.rights import Sieve
     from rotation.model.record import ShownRecord
 
 READ_WITHIN = 20.0  # seconds, for the records of one page
@@ -47,6 +49,20 @@ async def find(edges: Readers, client: Client, rotation: str) -> ShownRecord | N
     return await asyncio.to_thread(_in_time, edges, lambda: archive.read(store, rotation))
 
 
+async def shown(
+    edges: Readers, client: Client, who: Decider | None, rotation: str
+) -> ShownRecord | None:
+    """The record of a rotation that somebody sees, as `find` has it; None as well where they do not
+    see it, after the same looks as for one that is not there."""
+    record = await find(edges, client, rotation)
+    if record is None or await rights.sees_rotation(edges, client, who, record):
+        return record
+    store = archive.opened(edges)
+    if store is not None:
+        await asyncio.to_thread(_in_time, edges, lambda: archive.read(store, rotation))
+    return None
+
+
 @dataclass(frozen=True)
 class Page:
     """A part of a list, the newest first; `next` is where the next part begins, None at the end.
@@ -59,18 +75,50 @@ class Page:
     incomplete: Reason | None = None
 
 
-async def page(
-    edges: Readers, client: Client, span: Span, credential: str | None, limit: int
-) -> Page:
-    """The newest rotations of a span, at most `limit` of them, each once.
+@dataclass(frozen=True)
+class Search:
+    """What a list is of: the rotations of a span, of one credential if it is given, that somebody
+    sees, at most `limit` of them."""
 
-    The same place is the same rotation, however many begin meanwhile: those come before it. Raises
-    `Unavailable` where the hub does not answer.
+    span: Span
+    credential: str | None
+    who: Decider | None
+    limit: int
+
+
+async def page(edges: Readers, client: Client, search: Search) -> Page:
+    """The newest rotations that are searched for, each once.
+
+    The same place is the same rotation, however many begin meanwhile: those come before it. Neither
+    the length of a page nor its end tells of a rotation that is not seen. Raises `Unavailable`
+    where the hub does not answer.
     """
-    if credential is not None and not rotations.ID.fullmatch(credential):
+    if search.credential is not None and not rotations.ID.fullmatch(search.credential):
         return Page([], None)
+    if rights.sees_all(search.who):
+        return await _page(edges, client, search)
+    hidden = search.credential and not rights.may_be_seen(edges, search.who, search.credential)
+    span, limit, incomplete = search.span, search.limit, None
+    shown: list[ShownRecord] = []
+    while True:
+        # One more than is shown tells whether there are more.
+        found = await _page(edges, client, replace(search, span=span, limit=limit + 1))
+        shown += await rights.seen_of(edges, client, search.who, found.records)
+        incomplete = incomplete or found.incomplete
+        rest = beginning(span, found.next) if found.next and not hidden else None
+        if rest is None or len(shown) > limit:
+            break
+        span = rest
+    last = archive.key(shown[limit - 1]) if len(shown) > limit else None
+    return Page(shown[:limit], last and encoded(last), incomplete)
+
+
+async def _page(edges: Readers, client: Client, search: Search) -> Page:
+    """The same, with those in it of credentials that the file does not know, seen or not."""
+    limit, seen = search.limit, rights.Sieve(edges, search.who)
+    more = replace(search, limit=limit + 1)
     hub, (kept, incomplete) = await asyncio.gather(
-        _in_hub(client, span, credential, limit + 1), _kept(edges, span, credential, limit + 1)
+        _in_hub(client, more, seen), _kept(edges, more, seen)
     )
     known = {archive.key(record): record for record in hub}
     ids = {record.rotation for record in hub}
@@ -87,29 +135,30 @@ async def page(
     return Page(shown, last and encoded(last), incomplete)
 
 
-async def _in_hub(
-    client: Client, span: Span, credential: str | None, most: int
-) -> list[ShownRecord]:
-    """The newest rotations of a span that the hub has, at most `most`."""
+async def _in_hub(client: Client, search: Search, seen: Sieve) -> list[ShownRecord]:
+    """The newest rotations that are searched for and that the hub has."""
+    span, most = search.span, search.limit
     until = span.until
     if span.after:
         until = min(until, archive.created(span.after) + archive.MILLISECOND)
     since = min(max(span.since, archive.EPOCH), until)
-    found = await rotations.newest(
-        client, since, until, credential, lambda record: span.has(archive.key(record)), most
-    )
+
+    def wanted(record: ShownRecord) -> bool:
+        return span.has(archive.key(record)) and seen.may_be(record.credential)
+
+    found = await rotations.newest(client, since, until, search.credential, wanted, most)
     return sorted(found, key=archive.key)[:most]
 
 
-async def _kept(
-    edges: Readers, span: Span, credential: str | None, most: int
-) -> tuple[list[str], Reason | None]:
-    """The keys of the newest rotations of a span that were kept, or why they cannot be had."""
+async def _kept(edges: Readers, search: Search, seen: Sieve) -> tuple[list[str], Reason | None]:
+    """The keys of the newest rotations that are searched for and were kept, or why they cannot be
+    had."""
+    wanted = seen.may_be_of if seen.holds_back and search.credential is None else None
     try:
         store = archive.opened(edges)
         if store is None:
             return [], None
-        look = partial(archive.listed, store, span, credential, most)
+        look = partial(archive.listed, store, search.span, search.credential, search.limit, wanted)
         return await asyncio.to_thread(_in_time, edges, look), None
     except RotationError as error:
         return [], error.reason

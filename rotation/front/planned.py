@@ -15,12 +15,13 @@ from rotation.front import approvers
 from rotation.model import wire
 from rotation.model.activities import Part
 from rotation.model.catalogue import StepName
+from rotation.model.errors import ConfigurationError
 from rotation.story.progress import part_id
 
 if TYPE_CHECKING:
     from azure.durable_functions import DurableOrchestrationClient as Client
 
-    from rotation.config import Approval
+    from rotation.config import Approval, Credential
     from rotation.contracts.edges import Readers
     from rotation.front.approvers import Decider
     from rotation.model.record import Choice, Record, Request
@@ -74,6 +75,25 @@ async def planned_edges(edges: Readers, client: Client, record: Record) -> Reade
     if record.outcome is not None:
         return edges
     return (await standing(edges, client, record)).edges
+
+
+async def lost_entry(client: Client, record: Record) -> Credential | None:
+    """The entry of a credential that the file lost, as a rotation was planned with it; None where
+    there is none, or none that can be read. Raises `Unavailable`."""
+    from rotation.config import kept  # noqa: PLC0415 - a cold start is paid for
+
+    try:
+        text = await _entry(client, record)
+        return None if text is None else kept.read(text).credential(record.credential)
+    except (ConfigurationError, ValueError, RecursionError):
+        return None
+
+
+async def entry(edges: Readers, client: Client, record: Record) -> Credential | None:
+    """What the file says of a rotation's credential, or else what it said when it was planned; None
+    where neither is known. Raises `Unavailable`."""
+    listed = edges.configuration.credentials.get(record.credential)
+    return listed or await lost_entry(client, record)
 
 
 async def _entry(client: Client, record: Record) -> str | None:

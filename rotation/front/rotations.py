@@ -21,7 +21,7 @@ from rotation.front.hub import unavailable
 from rotation.front.planned import standing
 from rotation.model import wire
 from rotation.model.activities import PartEnded, PartStatus
-from rotation.model.catalogue import DONE, Outcome, Progress, Stage
+from rotation.model.catalogue import DONE, Origin, Outcome, Progress, Stage
 from rotation.model.errors import Unavailable
 from rotation.model.reasons import Code, reason
 from rotation.model.record import Decision, Request, ShownRecord, Tried, new_record
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
     from rotation.contracts.edges import Readers
     from rotation.front.approvers import Decider
-    from rotation.model.catalogue import Origin
     from rotation.model.record import Choice
     from rotation.model.wire import JsonObject
 
@@ -67,6 +66,18 @@ def sweep_id(credential: str, day: datetime) -> str:
 def manual_id(credential: str, now: datetime) -> str:
     """A new id for a rotation that somebody asked for."""
     return f"{credential}-{now:%Y%m%dT%H%M%S}-{secrets.token_hex(2)}"
+
+
+OWN_PART = re.compile(
+    rf"-(?:sweep-[0-9]{{8}}|[0-9]{{8}}T[0-9]{{6}}-[0-9a-f]{{4}}|(?:{'|'.join(Origin)})-[0-9a-f]{{12}})"
+)
+
+
+def owners(rotation: str) -> set[str]:
+    """The names of credentials that a rotation with this id may be of: as a rule one, and none
+    where the id is not one of those above."""
+    ends = (match.start() for match in OWN_PART.finditer(rotation) if match.end() == len(rotation))
+    return {rotation[:end] for end in ends}
 
 
 @dataclass(frozen=True)

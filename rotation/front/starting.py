@@ -5,25 +5,32 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rotation.decisions.verdict import MOST_NAMES
-from rotation.front import rotations
+from rotation.front import rights, rotations
 from rotation.front.problems import Problem
 from rotation.model.catalogue import Origin, ending
 from rotation.model.reasons import Code
 from rotation.model.record import Request
 
 if TYPE_CHECKING:
-    from rotation.config import Approval
+    from rotation.config import Credential
     from rotation.contracts.edges import Readers
+    from rotation.decisions.rights import Action
     from rotation.decisions.verdict import Identity
+    from rotation.front.approvers import Decider
     from rotation.model.record import ShownRecord
 
 
-def approval_of(edges: Readers, name: str) -> Approval:
-    """The rules of approval of a credential in the file. Raises `Problem` if there is none."""
-    if name not in edges.configuration.credentials:
-        detail = f"there is no credential {name!r}"
-        raise Problem(404, Code.UNKNOWN_CREDENTIAL, detail, field="credential")
-    return edges.configuration.credential(name).approval
+def credential_of(edges: Readers, who: Decider | None, name: str) -> Credential:
+    """A credential in the file that somebody sees. Raises `Problem` if there is none."""
+    rights.demand_seen(edges, who, name, "credential")
+    return edges.configuration.credential(name)
+
+
+def demand_starter(action: Action, who: Decider | None, credential: Credential) -> None:
+    """Raises `Problem` for somebody who may not start the credential's rotations."""
+    why_not = rights.refusal(action, who, credential)
+    if why_not is not None:
+        raise Problem(403, Code.NOT_ALLOWED, why_not)
 
 
 def asked(  # noqa: PLR0913 - what a request holds
@@ -38,9 +45,11 @@ def asked(  # noqa: PLR0913 - what a request holds
 ) -> Request:
     """A request by hand, under a new id.
 
-    Raises `Problem` for whom nobody could be compared with.
+    Raises `Problem` for whom nobody could be compared with, and `ConfigurationError` for a
+    credential that the file does not have.
     """
-    if not approval_of(edges, credential).allow_requester:
+    configured = edges.configuration.credential(credential)
+    if not configured.approval.allow_requester:
         demand_comparable(edges, who)
     return Request(
         rotation=rotations.manual_id(credential, edges.now()),
@@ -53,6 +62,7 @@ def asked(  # noqa: PLR0913 - what a request holds
         signed_in=who.signed_in,
         waive=waive or [],
         retries=retries,
+        restricted=bool(configured.viewers),
     )
 
 
@@ -64,8 +74,8 @@ def demand_comparable(edges: Readers, who: Identity) -> None:
     if edges.settings.sign_in == "entra":
         if who.object_id is None:
             detail = (
-                "'by' must be the object id of whoever asks, or the address of an approver who is "
-                "written as {id, address}: nobody could approve the rotation otherwise"
+                "'by' must be the object id of whoever asks, or the address of an approver or a "
+                "starter who is written as {id, address}: nobody could approve it otherwise"
             )
             raise Problem(400, Code.BAD_REQUEST, detail, field="by")
     elif who.object_id is None and not who.has_address:

@@ -175,8 +175,8 @@ async def take(
         text = f"version {announced.version} of secret {announced.secret} is not the current one"
         _account(event_id, "stale", text)
         return
-    before = edges.configuration.credential(credential).rotate_before + EVENT_SLACK
-    early = not_soon(current, edges.now(), before)
+    configured = edges.configuration.credential(credential)
+    early = not_soon(current, edges.now(), configured.rotate_before + EVENT_SLACK)
     if early is not None:
         _account(event_id, "early", early.text)
         return
@@ -190,6 +190,7 @@ async def take(
         reason=f"version {announced.version} of secret {announced.secret}: {announced.origin}",
         secret=announced.secret,
         version=announced.version,
+        restricted=bool(configured.viewers),
     )
     started = await rotations.start(client, request)
     _account_start(event_id, started)
@@ -231,6 +232,7 @@ async def sweep_all(edges: Readers, client: df.DurableOrchestrationClient) -> No
                 origin=Origin.SWEEP,
                 requested_by="daily sweep",
                 reason="expires soon",
+                restricted=bool(edges.configuration.credential(credential).viewers),
             )
             _account_start(rotation, await rotations.start(client, request))
         except RotationError as error:

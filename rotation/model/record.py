@@ -26,6 +26,7 @@ class Request(Struct, frozen=True, kw_only=True, rename="camel"):
     `waive` are the codes that whoever asked by hand has waived. Of a person who asked, `known_as`
     are all names and ids, `object_id` is Entra's; `signed_in`: the platform has signed them in.
     Four eyes compares these. `retries` is the rotation that this one was started again from.
+    `restricted`: the credential had viewers when it was asked for, and not everybody sees it.
     """
 
     rotation: str
@@ -40,6 +41,7 @@ class Request(Struct, frozen=True, kw_only=True, rename="camel"):
     signed_in: bool = False
     waive: list[str] = field(default_factory=list)
     retries: str | None = None
+    restricted: bool = False
 
 
 class Waiver(Struct, frozen=True, kw_only=True, rename="camel"):

@@ -9,17 +9,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from rotation.front import approvers, cancelling, rotations, starting
+from rotation.decisions.rights import Action
+from rotation.front import approvers, cancelling, rights, rotations, starting
 from rotation.front.approvers import POLICY, keyed
 from rotation.front.problems import Problem, text
 from rotation.model.reasons import Code
 from rotation.pages import forms
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from azure.durable_functions import DurableOrchestrationClient as Client
 
+    from rotation.config import Credential, Listed
     from rotation.contracts.edges import Readers
     from rotation.front.approvers import Decider
     from rotation.model.record import ShownRecord
@@ -49,23 +51,26 @@ def deed_of(given: Mapping[str, str]) -> Deed | None:
     return next((deed for deed in DEEDS if deed == given.get("do")), None)
 
 
-def offer(edges: Readers, who: Visitor, record: ShownRecord) -> Offer | None:
-    """What can be done with the rotation just now. A link lets in to decide its one rotation, and
-    starts no other."""
+def offer(
+    edges: Readers, who: Visitor, record: ShownRecord, entry: Credential | None
+) -> Offer | None:
+    """What can be done with the rotation just now; `entry` is its credential's, where that is
+    known. A link lets in to decide its one rotation, and starts no other."""
     if cancelling.awaited(record) is not None:
-        barred = cancelling.refusal(edges, who.decider, record) if who.decider else None
-        return _offered("cancel", edges, who, record, barred)
-    known = record.credential in edges.configuration.credentials
-    if starting.why_not_again(record) is None and known and who.way != "link":
-        return _offered("again", edges, who, record, None)
+        barred = cancelling.refusal(who.decider, record, entry) if who.decider else None
+        people = [*entry.starters, *entry.approval.listed] if entry else []
+        return _offered("cancel", who, record, barred, people)
+    known = edges.configuration.credentials.get(record.credential)
+    if known is not None and starting.why_not_again(record) is None and who.way != "link":
+        barred = rights.refusal(Action.RETRY, who.decider, known) if who.decider else None
+        return _offered("again", who, record, barred, known.starters or known.approval.listed)
     return None
 
 
 def _offered(
-    deed: Deed, edges: Readers, who: Visitor, record: ShownRecord, barred: str | None
+    deed: Deed, who: Visitor, record: ShownRecord, barred: str | None, people: Iterable[Listed]
 ) -> Offer:
     own = who.path(record.rotation)
-    configured = edges.configuration.credentials.get(record.credential)
     return Offer(
         deed=deed,
         token=forms.token(who.secret, *_bound_to(deed, who, record)),
@@ -73,7 +78,7 @@ def _offered(
         opens=f"{own}{'&' if '?' in own else '?'}do={deed}",
         shuts=own,
         barred=barred,
-        addresses=configured.approval.addresses if configured else [],
+        addresses=list(dict.fromkeys(one.address for one in people if one.address)),
     )
 
 
@@ -115,8 +120,9 @@ async def again(
         raise Problem(403, Code.NOT_ALLOWED, detail)
     starting.demand_ended(record)
     decider = who.decider or named(given)
-    rules = starting.approval_of(edges, record.credential)
-    known = approvers.with_object_id(decider.identity, decider.address, rules)
+    credential = starting.credential_of(edges, who.decider, record.credential)
+    starting.demand_starter(Action.RETRY, decider, credential)
+    known = approvers.with_object_id(decider.identity, decider.address, credential)
     reason = text({"reason": _line(given, "comment")}, "reason")
     request = starting.asked(
         edges, record.credential, decider.by, known, reason, retries=record.rotation

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Literal, assert_never, get_args
 import azure.durable_functions as df
 import azure.functions as func
 
-from rotation.front import archive, cancelling, history, rotations, samples, sites
+from rotation.front import archive, cancelling, history, rights, rotations, samples, sites
 from rotation.front.credentials import fresh_evidence
 from rotation.front.doctor import dry_run
 from rotation.front.hub import TaskHub
-from rotation.front.planned import standing
+from rotation.front.planned import entry, standing
 from rotation.front.problems import TITLES, Problem, guarded, text
 from rotation.links import SignedLinks
 from rotation.model import wire
@@ -167,13 +167,14 @@ async def overview(
     that rotations began, ended, or wait.
     """
     now, number = edges.now(), look.number
-    names = sorted(edges.configuration.credentials)
+    names = rights.visible(edges, who.decider)
     last = max(1, -(-len(names) // PAGE_SIZE))
     if number > last:
         detail = f"the overview has {wording.count(last, 'page')}"
         raise Problem(404, Code.UNKNOWN_PAGE, detail)
     shown = names[(number - 1) * PAGE_SIZE : number * PAGE_SIZE]
     records = await rotations.listing(client, now - rotations.RETENTION, now + rotations.RETENTION)
+    records = await rights.seen_of(edges, client, who.decider, records)
     seen = [] if live else await samples.listed(edges, client, shown, fresh=look.fresh)
     running = {record.credential: record for record in records if record.outcome is None}
     needing = views.needing(records)
@@ -205,9 +206,7 @@ async def examine(
     edges: Readers, client: df.DurableOrchestrationClient, who: Visitor, name: str
 ) -> func.HttpResponse:
     """The page of a credential: every precondition of a rotation, tried now. Raises `Problem`."""
-    if name not in edges.configuration.credentials:
-        detail = f"there is no credential {name!r}"
-        raise Problem(404, Code.UNKNOWN_CREDENTIAL, detail)
+    rights.demand_seen(edges, who.decider, name)
     running = await rotations.current(client, name)
     dry = None
     if running is None:
@@ -244,7 +243,8 @@ async def past(
     now = edges.now()
     span = history.asked(query, now, now - archive.EPOCH)
     credential = query.get("credential", "").strip() or None
-    found = await history.page(edges, client, span, credential, PAGE_SIZE)
+    search = history.Search(span, credential, who.decider, PAGE_SIZE)
+    found = await history.page(edges, client, search)
     asked = {key: query[key] for key in ("credential", "since", "until") if query.get(key)}
     return rendering.page(
         "history.html",
@@ -256,7 +256,7 @@ async def past(
         incomplete=found.incomplete,
         asked=asked,
         older=None if found.next is None else {**who.query, **asked, "after": found.next},
-        names=sorted(edges.configuration.credentials),
+        names=rights.visible(edges, who.decider),
         headline=views.headline,
         kept=archive.kept_at_all(edges),
     )
@@ -273,7 +273,7 @@ async def one(
     rotation: str,
 ) -> func.HttpResponse:
     """The page of a rotation, or, for a form that was posted, what it decides. Raises `Problem`."""
-    record = await history.find(edges, client, rotation)
+    record = await history.shown(edges, client, who.decider, rotation)
     if record is None:
         detail = f"there is no rotation {rotation!r}"
         if not archive.kept_at_all(edges):
@@ -516,7 +516,7 @@ async def show(
     against = not points or not all(point.good for point in points)
     asked = Asked(said.typed, said.chosen, doubtful=said.chosen == "approve" and against)
     now, form = edges.now(), _form(rules, who, record, edges.now(), asked)
-    offer = acting.offer(edges, who, record)
+    offer = acting.offer(edges, who, record, await entry(edges, site.client, record))
     if rules is not None and rules.changed is not None:
         record.changed = rules.changed
     return rendering.page(

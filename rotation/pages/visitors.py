@@ -10,7 +10,7 @@ from urllib.parse import quote, urlencode
 import azure.functions as func
 
 from rotation import log
-from rotation.front import approvers
+from rotation.front import approvers, rights
 from rotation.front.principals import signed_in
 from rotation.front.problems import Problem
 from rotation.links import Expired, Forged, Link, SignedLinks
@@ -75,6 +75,7 @@ def visitor(edges: Readers, req: func.HttpRequest) -> Visitor:
         principal = signed_in(edges.settings, req.headers)
         if isinstance(principal, str):
             raise Problem(403, Code.NOT_SIGNED_IN, principal)
+        rights.demand_readable(edges)
         secret, header = forms.cookie(req.headers), None
         if secret is None:
             secret, header = forms.fresh_cookie()
@@ -99,6 +100,7 @@ def addressee(edges: Readers, links: SignedLinks, req: func.HttpRequest) -> tupl
             detail = f"this link expired at {at:%F %T} UTC; the next reminder brings a new one"
             raise Problem(410, Code.LINK_EXPIRED, detail)
         case link:
+            rights.demand_readable(edges)
             who = approvers.recipient(link.recipient)
             query, address = {"link": token}, f"{PAGES}/decision"
             return Visitor(who, token, "link", query, address), link.rotation

@@ -58,6 +58,11 @@ class AnyToken:
 
 
 def configuration(approvers: list[Any], **approval: Any) -> Configuration:
+    return Configuration.model_validate(document(approvers, **approval))
+
+
+def document(approvers: list[Any], **approval: Any) -> dict[str, Any]:
+    """A file with one credential."""
     workload = {
         "name": "api",
         "cluster": "weu",
@@ -76,8 +81,7 @@ def configuration(approvers: list[Any], **approval: Any) -> Configuration:
         "approval": {"approvers": approvers, **approval},
     }
     clusters = {"weu": {"server": "https://weu.example"}}
-    file = {"clusters": clusters, "credentials": {CREDENTIAL: credential}}
-    return Configuration.model_validate(file)
+    return {"clusters": clusters, "credentials": {CREDENTIAL: credential}}
 
 
 @dataclass

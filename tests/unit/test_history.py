@@ -87,7 +87,8 @@ def files(edges: MemoryEdges) -> dict[str, bytes]:
 
 def page(edges: MemoryEdges, client: Any, limit: int = 100, **more: Any) -> history.Page:
     span, credential = more.get("span", SPAN), more.get("credential")
-    return asyncio.run(history.page(edges, client, span, credential, limit))
+    search = history.Search(span, credential, more.get("who"), limit)
+    return asyncio.run(history.page(edges, client, search))
 
 
 def walked(

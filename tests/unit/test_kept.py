@@ -475,7 +475,7 @@ def test_only_of_what_waits_the_answer_says_what_the_file_says_by_now(
     site.configuration = configuration(approvers=[ANN, BEN])
     hub: Any = Hub(kept.keep(PLANNED, "orders-db"))
     hub.shown |= shown
-    found = asyncio.run(_compared(site, hub, hub.instance.instance_id))
+    found = asyncio.run(_compared(site, hub, None, hub.instance.instance_id))
     assert len(found.changed or []) == changed
 
 
