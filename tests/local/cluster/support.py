@@ -6,6 +6,7 @@ import http.client
 import json
 import ssl
 import sys
+import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -123,8 +124,12 @@ class Kube:
 
 def get(url: str) -> Any:
     """JSON, or text, over a connection of its own."""
-    with urllib.request.urlopen(url, timeout=10) as response:  # noqa: S310 - an http URL
-        text = response.read().decode()
+    try:
+        with urllib.request.urlopen(url, timeout=10) as response:  # noqa: S310 - an http URL
+            text = response.read().decode()
+    except urllib.error.HTTPError as error:
+        error.close()
+        raise
     return json.loads(text) if text.startswith("{") else text
 
 
