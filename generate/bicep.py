@@ -9,9 +9,9 @@ RULES = {"now": "rotation-needs-attention", "soon": "rotation-failed"}
 
 
 def subscriptions(text: str) -> str:
-    """The text of infra/events.bicep with the types of events that the mail workflow takes."""
+    """The text of infra/events.bicep with the types of events that the workflows take."""
     mailed = [kind for kind in Announcement if announcement_facts(kind).mailed]
-    types = "".join(f"        '{PREFIX}{kind}'\n" for kind in mailed)
+    types = "".join(f"          '{PREFIX}{kind}'\n" for kind in mailed)
     return replaced(text, r"includedEventTypes: \[\n([^\]]*?) *\]", types)
 
 

@@ -84,6 +84,8 @@ _EVIDENCE = {
     "problems": "What could not be looked at.",
     "stillInUse": "Sessions of the replaced role that belong to no workload of the credential.",
     "usage": "Who used the replaced role in the last days; null where it is not sampled.",
+    "workloads": "How many passed all of their tests, and how many did not; null where nothing "
+    "could be collected.",
 }
 FIELDS: dict[type, dict[str, str]] = {
     Approval: {

@@ -26,6 +26,12 @@ param topicName string
 @description('Optional. Name of the workflow that sends mail (output MAIL_WORKFLOW_NAME); empty for none.')
 param mailWorkflowName string = ''
 
+@description('Optional. Name of the workflow that posts to Teams (output TEAMS_WORKFLOW_NAME); empty for none.')
+param teamsWorkflowName string = ''
+
+@description('Optional. Name of the workflow that posts to Slack (output SLACK_WORKFLOW_NAME); empty for none.')
+param slackWorkflowName string = ''
+
 @description('Required. Resource ids of the vaults (output VAULT_IDS, split at commas).')
 @minLength(1)
 param vaultIds string[]
@@ -37,6 +43,15 @@ param vaultTopics string[]
 @description('Required. Regions of the vaults, in the same order.')
 @minLength(1)
 param vaultLocations string[]
+
+var workflows = filter(
+  [
+    { name: 'mail', workflow: mailWorkflowName }
+    { name: 'teams', workflow: teamsWorkflowName }
+    { name: 'slack', workflow: slackWorkflowName }
+  ],
+  item => !empty(item.workflow)
+)
 
 resource app 'Microsoft.Web/sites@2025-03-01' existing = {
   name: functionAppName
@@ -93,51 +108,53 @@ module vaultEvents 'modules/vaultEvents.bicep' = [
   }
 ]
 
-// The workflow's address carries its signature. It goes from Azure to Azure: it is neither an output
+// A workflow's address carries its signature. It goes from Azure to Azure: it is neither an output
 // nor a parameter, and the deployment's history does not show it.
-resource mail 'Microsoft.EventGrid/topics/eventSubscriptions@2025-02-15' = if (!empty(mailWorkflowName)) {
-  parent: topic
-  name: 'mail'
-  properties: {
-    eventDeliverySchema: 'EventGridSchema'
-    destination: {
-      endpointType: 'WebHook'
-      properties: {
-        endpointUrl: listCallbackUrl(
-          resourceId('Microsoft.Logic/workflows/triggers', mailWorkflowName, 'event'),
-          '2019-05-01'
-        ).value
-        maxEventsPerBatch: 1
-        preferredBatchSizeInKilobytes: 64
-      }
-    }
-    filter: {
-      includedEventTypes: [
-        'CredentialRotation.AwaitingApproval'
-        'CredentialRotation.Reminder'
-        'CredentialRotation.StillInUse'
-        'CredentialRotation.LoginFails'
-        'CredentialRotation.Completed'
-        'CredentialRotation.RolledBack'
-        'CredentialRotation.Aborted'
-        'CredentialRotation.NeedsAttention'
-      ]
-    }
-    retryPolicy: {
-      eventTimeToLiveInMinutes: 1440
-      maxDeliveryAttempts: 30
-    }
-    deadLetterWithResourceIdentity: {
-      identity: {
-        type: 'SystemAssigned'
-      }
-      deadLetterDestination: {
-        endpointType: 'StorageBlob'
+resource told 'Microsoft.EventGrid/topics/eventSubscriptions@2025-02-15' = [
+  for item in workflows: {
+    parent: topic
+    name: item.name
+    properties: {
+      eventDeliverySchema: 'EventGridSchema'
+      destination: {
+        endpointType: 'WebHook'
         properties: {
-          resourceId: account.id
-          blobContainerName: deadLettersContainer
+          endpointUrl: listCallbackUrl(
+            resourceId('Microsoft.Logic/workflows/triggers', item.workflow, 'event'),
+            '2019-05-01'
+          ).value
+          maxEventsPerBatch: 1
+          preferredBatchSizeInKilobytes: 64
+        }
+      }
+      filter: {
+        includedEventTypes: [
+          'CredentialRotation.AwaitingApproval'
+          'CredentialRotation.Reminder'
+          'CredentialRotation.StillInUse'
+          'CredentialRotation.LoginFails'
+          'CredentialRotation.Completed'
+          'CredentialRotation.RolledBack'
+          'CredentialRotation.Aborted'
+          'CredentialRotation.NeedsAttention'
+        ]
+      }
+      retryPolicy: {
+        eventTimeToLiveInMinutes: 1440
+        maxDeliveryAttempts: 30
+      }
+      deadLetterWithResourceIdentity: {
+        identity: {
+          type: 'SystemAssigned'
+        }
+        deadLetterDestination: {
+          endpointType: 'StorageBlob'
+          properties: {
+            resourceId: account.id
+            blobContainerName: deadLettersContainer
+          }
         }
       }
     }
   }
-}
+]

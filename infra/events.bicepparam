@@ -15,6 +15,10 @@ param topicName = readEnvironmentVariable('TOPIC_NAME')
 
 param mailWorkflowName = readEnvironmentVariable('MAIL_WORKFLOW_NAME', '')
 
+param teamsWorkflowName = readEnvironmentVariable('TEAMS_WORKFLOW_NAME', '')
+
+param slackWorkflowName = readEnvironmentVariable('SLACK_WORKFLOW_NAME', '')
+
 param vaultIds = split(readEnvironmentVariable('VAULT_IDS'), ',')
 
 param vaultTopics = split(readEnvironmentVariable('VAULT_TOPICS', ''), ',')

@@ -89,6 +89,12 @@ param linkKey secret?
 @description('Optional. Secret that holds the function key for decisions, in a vault that is enabled for template deployment. With it the workflow that asks by mail is deployed.')
 param decisionKey secret?
 
+@description('Optional. Secret that holds the address of a Teams workflow that takes cards for a channel, in a vault that is enabled for template deployment. Needs `signIn` for people to get in by the card.')
+param teamsWebhook secret?
+
+@description('Optional. Secret that holds the address of an incoming webhook of Slack, in a vault that is enabled for template deployment. Needs `signIn` for people to get in by the card.')
+param slackWebhook secret?
+
 @description('Optional. A virtual network for the app. Without it everything is reached over public addresses.')
 param network networkType?
 
@@ -134,6 +140,8 @@ var linkVault = last(split(linkSecret.vaultId, '/'))
 var linkKeyUrl = linkKey == null ? '' : 'https://${linkVault}${vaultUrlEnd}/secrets/${linkSecret.name}'
 var decisionSecret = decisionKey ?? noSecret
 var decisionVault = last(split(decisionSecret.vaultId, '/'))
+var teamsSecret = teamsWebhook ?? noSecret
+var slackSecret = slackWebhook ?? noSecret
 
 var vaultIds = [for item in vaults: item.id]
 var vaultTopics = [for item in vaults: item.?systemTopic ?? '']
@@ -143,6 +151,16 @@ var vaultLocations = [for item in vaults: toLower(replace(item.location, ' ', ''
 resource decisionKeyVault 'Microsoft.KeyVault/vaults@2024-11-01' existing = {
   name: decisionVault
   scope: resourceGroup(split(decisionSecret.vaultId, '/')[2], split(decisionSecret.vaultId, '/')[4])
+}
+
+resource teamsVault 'Microsoft.KeyVault/vaults@2024-11-01' existing = {
+  name: last(split(teamsSecret.vaultId, '/'))
+  scope: resourceGroup(split(teamsSecret.vaultId, '/')[2], split(teamsSecret.vaultId, '/')[4])
+}
+
+resource slackVault 'Microsoft.KeyVault/vaults@2024-11-01' existing = {
+  name: last(split(slackSecret.vaultId, '/'))
+  scope: resourceGroup(split(slackSecret.vaultId, '/')[2], split(slackSecret.vaultId, '/')[4])
 }
 
 module identities 'modules/identities.bicep' = {
@@ -309,6 +327,32 @@ module mailWorkflow 'modules/mail.bicep' = if (mail) {
   }
 }
 
+module teamsWorkflow 'modules/chat.bicep' = if (teamsWebhook != null) {
+  name: 'teams-${suffix}'
+  params: {
+    location: region
+    tags: allTags
+    suffix: suffix
+    kind: 'teams'
+    appUrl: app.outputs.url
+    actionGroupId: alerts.outputs.actionGroupId
+    webhook: teamsVault.getSecret(teamsSecret.name)
+  }
+}
+
+module slackWorkflow 'modules/chat.bicep' = if (slackWebhook != null) {
+  name: 'slack-${suffix}'
+  params: {
+    location: region
+    tags: allTags
+    suffix: suffix
+    kind: 'slack'
+    appUrl: app.outputs.url
+    actionGroupId: alerts.outputs.actionGroupId
+    webhook: slackVault.getSecret(slackSecret.name)
+  }
+}
+
 module alerts 'modules/alerts.bicep' = {
   name: 'alerts-${suffix}'
   params: {
@@ -386,6 +430,12 @@ output MAIL_CONNECTION_NAME string = mail ? mailWorkflow!.outputs.connectionName
 
 @description('Object id of the mail workflow\'s identity, which needs the app role where assignment is required; empty without one.')
 output MAIL_IDENTITY_PRINCIPAL_ID string = identities.outputs.workflowPrincipalId
+
+@description('Name of the workflow that posts to Teams; empty without one.')
+output TEAMS_WORKFLOW_NAME string = teamsWebhook == null ? '' : teamsWorkflow!.outputs.name
+
+@description('Name of the workflow that posts to Slack; empty without one.')
+output SLACK_WORKFLOW_NAME string = slackWebhook == null ? '' : slackWorkflow!.outputs.name
 
 @description('Outgoing address of the app; empty without `network`.')
 output OUTGOING_ADDRESS string = private ? privateNetwork!.outputs.outgoingAddress : ''

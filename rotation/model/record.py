@@ -218,12 +218,26 @@ class Usage(Struct, frozen=True, kw_only=True, rename="camel"):
     problem: str | None = None
 
 
+class Tally(Struct, frozen=True, kw_only=True):
+    """How many workloads passed all of their tests, and how many did not."""
+
+    green: int
+    red: int
+
+    @classmethod
+    def of(cls, tests: dict[str, list[TestResult]]) -> Tally:
+        """By the results of each workload: one without any is red, its tests could not be run."""
+        passed = [bool(each) and all(result.passed for result in each) for each in tests.values()]
+        return cls(green=passed.count(True), red=passed.count(False))
+
+
 class EvidenceSummary(Struct, frozen=True, kw_only=True, rename="camel"):
     """The evidence in short. `complete` is false where something could not be looked at: `problems`
     says what.
 
     `still_in_use` are sessions of the replaced role that do not end with the pods of its slot.
-    `usage` is what was seen of them before; none where the credential is not sampled.
+    `usage` is what was seen of them before; none where the credential is not sampled. `workloads`
+    is None where nothing could be collected, and in evidence of releases before 1.2.
     """
 
     at: Moment
@@ -232,6 +246,7 @@ class EvidenceSummary(Struct, frozen=True, kw_only=True, rename="camel"):
     problems: list[str]
     still_in_use: list[SessionCount]
     usage: Usage | None = None
+    workloads: Tally | None = None
 
 
 class Evidence(EvidenceSummary, frozen=True, kw_only=True, rename="camel"):
@@ -256,6 +271,7 @@ class Evidence(EvidenceSummary, frozen=True, kw_only=True, rename="camel"):
             problems=self.problems,
             still_in_use=self.still_in_use,
             usage=self.usage,
+            workloads=self.workloads,
         )
 
 

@@ -14,7 +14,7 @@ from rotation.model import wire
 from rotation.model.commands import Thing, told
 from rotation.model.errors import Denied, EdgeError, Invalid, Unavailable
 from rotation.model.reasons import Code, Reason
-from rotation.model.record import Evidence, SessionCount, TestResult
+from rotation.model.record import Evidence, SessionCount, Tally, TestResult
 from rotation.model.words import few
 from rotation.model.world import SLOTS, other
 from rotation.steps import asking, cron_jobs, exchanging, jobs, ledger, strangers
@@ -276,6 +276,7 @@ def collect(
         templates=templates,
         jobs=still,
         usage=ledger.used(edges, credential, slot, before) if before else None,
+        workloads=Tally.of({one.name: tests.get(one.name, []) for one in credential.workloads}),
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from itertools import chain
 from typing import Any
 from urllib.parse import quote
 
@@ -17,19 +18,32 @@ KEYWORDS = {"true": True, "false": False, "null": None}
 
 Scope = dict[str, Callable[..., Any]]
 
+
+def flat(lists: tuple[list[Any], ...]) -> list[Any]:
+    return list(chain.from_iterable(lists))
+
+
 FUNCTIONS: Scope = {
     "coalesce": lambda *values: next((value for value in values if value is not None), None),
+    "concat": lambda *values: "".join(values),
     "contains": lambda collection, value: value in collection,
     "empty": lambda value: not value,
     "encodeURIComponent": lambda value: quote(value, safe="-_.!~*'()"),
     "equals": lambda left, right: left == right,
+    "greater": lambda left, right: left > right,
     "if": lambda condition, yes, no: yes if condition else no,
     "join": lambda values, between: between.join(values),
     "json": json.loads,
     "length": len,
+    "not": lambda value: not value,
     "replace": lambda value, old, new: value.replace(old, new),
     "startsWith": lambda value, start: value.lower().startswith(start.lower()),
+    "string": lambda value: value if isinstance(value, str) else json.dumps(value),
+    "take": lambda collection, count: collection[:count],
     "toLower": lambda value: value.lower(),
+    "union": lambda *lists: [
+        item for at, item in enumerate(flat(lists)) if item not in flat(lists)[:at]
+    ],
 }
 
 

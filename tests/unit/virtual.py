@@ -63,6 +63,7 @@ EVIDENCE = {
     "problems": [],
     "stillInUse": [],
     "usage": None,
+    "workloads": {"green": 2, "red": 0},
 }
 # Who used the replaced login before, and is in no workload.
 PAST_USER: dict[str, Any] = {

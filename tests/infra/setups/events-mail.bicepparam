@@ -1,4 +1,4 @@
-// Events of two vaults, one with a system topic that was there before, and the mail workflow.
+// Events of two vaults, one with a system topic that was there before, and the workflows for mail, Teams and Slack.
 using '../../../infra/events.bicep'
 
 param tags = {
@@ -16,6 +16,10 @@ param actionGroupId = '/subscriptions/00000000-0000-0000-0000-000000000000/resou
 param topicName = 'evgt-rotation-prod-abcdef'
 
 param mailWorkflowName = 'logic-rotation-prod-abcdef'
+
+param teamsWorkflowName = 'logic-rotation-teams-prod-abcdef'
+
+param slackWorkflowName = 'logic-rotation-slack-prod-abcdef'
 
 param vaultIds = [
   '/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/rg-orders/providers/Microsoft.KeyVault/vaults/kv-orders'

@@ -1,4 +1,4 @@
-// Approval by mail, with Entra sign-in and another program that calls the API.
+// Approval by mail and cards in Teams and Slack, with Entra sign-in and another program that calls the API.
 using '../../../infra/main.bicep'
 
 param environmentName = 'prod'
@@ -21,6 +21,16 @@ param vaults = [
 param decisionKey = {
   vaultId: '/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/rg-orders/providers/Microsoft.KeyVault/vaults/kv-orders'
   name: 'rotation-decision-key'
+}
+
+param teamsWebhook = {
+  vaultId: '/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/rg-orders/providers/Microsoft.KeyVault/vaults/kv-orders'
+  name: 'rotation-teams-webhook'
+}
+
+param slackWebhook = {
+  vaultId: '/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/rg-orders/providers/Microsoft.KeyVault/vaults/kv-orders'
+  name: 'rotation-slack-webhook'
 }
 
 param signIn = {
