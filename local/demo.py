@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import select
 import signal
 import sys
@@ -89,7 +90,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = arguments(argv)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix="rotation-") as directory:
-        stack = Stack(Path(directory), Options(engine=given.engine, warm_up=SLOW))
+        options = Options(engine=given.engine, warm_up=SLOW, signed_links=True)
+        stack = Stack(Path(directory), options)
         try:
             return run(stack, given)
         except KeyboardInterrupt:
@@ -113,9 +115,21 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     how.add_argument("--reject", action="store_true", help="reject over HTTP: shows the rollback")
     parser.add_argument("--crash", action="store_true", help="SIGKILL the host in the middle")
     engines.add_option(parser)
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write what was measured")
+    parser.add_argument("--json", type=written, metavar="FILE", help="write what was measured")
     parser.add_argument("--keep", action="store_true", help="leave the stack up until Ctrl-C")
     return parser.parse_args(argv)
+
+
+def written(text: str) -> Path:
+    """The path of a file that can be written, so that nobody waits for a run that is not kept."""
+    path = Path(text)
+    if path.is_dir():
+        raise argparse.ArgumentTypeError(f"{path} is a directory: name a file")
+    if not path.parent.is_dir():
+        raise argparse.ArgumentTypeError(f"{path.parent} is no directory: make it first")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise argparse.ArgumentTypeError(f"{path} cannot be written: it is closed to you")
+    return path
 
 
 def run(stack: Stack, given: argparse.Namespace) -> int:
@@ -146,11 +160,21 @@ def run(stack: Stack, given: argparse.Namespace) -> int:
         screen.say(f"failed request: {failure}", "31")
     if not good:
         screen.say(f"outcome {record['outcome']}: {record['outcomeReason']}", "31")
-    if given.keep:
-        screen.say(usage(stack))
-        signal.pause()
     sys.stdout.write(last_line(record, seconds, report.requests, report.failed) + "\n")
+    sys.stdout.flush()
+    if given.keep:
+        keep(stack)
     return 0 if good else 1
+
+
+def keep(stack: Stack) -> None:
+    """Says how to go on with what is left, and waits for Ctrl-C."""
+    sys.stdout.write(f"{usage(stack)}\n\nCtrl-C ends everything.\n")
+    sys.stdout.flush()
+    try:
+        signal.pause()
+    except KeyboardInterrupt:
+        return
 
 
 def decision_of(record: dict[str, Any]) -> str | None:

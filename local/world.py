@@ -26,6 +26,7 @@ WORKLOADS = {"api": "orders", "web": "shop"}  # name to namespace
 MANIFESTS = ROOT / "infra" / "kubernetes"
 IMAGES = {"registry.example/orders:1.0": ["python", "-m", "local.workload"]}
 APPROVERS = ["ada@contoso.example", "grace@contoso.example"]
+LINK_KEY = "link-key"  # the secret that signs links, where there are some
 OPERATOR = "olga@contoso.example"  # asks for rotations, and decides none
 
 

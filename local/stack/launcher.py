@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from datetime import timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 from urllib.parse import urlsplit
 
 import yaml
 
 from local import engines, world
 from local.identity import environment as identity_environment
-from local.process import ROOT, Component, free_port
+from local.process import ROOT, Component
 from local.stack.client import Client
 from local.stack.faults import FaultDesk
+from local.stack.kept import Kept
 from local.stack.owner import APP, Owner
 from local.stack.parts import Parts
 from local.stack.provisioner import PODS, Provisioner
 from rotation import config
 from rotation.contracts.store import CONTAINERS
+from rotation.secrecy import new_password
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,7 +37,9 @@ class Options:
 
     `warm_up` is how many seconds a pod of the second workload takes to be ready, besides its start.
     `credential` is merged over the demo's credential in credentials.yaml. `reads_from` is the port
-    of a read replica, which whoever started the stack starts as well.
+    of a read replica, which whoever started the stack starts as well. With `signed_links` approvers
+    are mailed links of their own, with a key that the vault has. `credentials` is somebody's own
+    credentials.yaml, in the place of the stack's, from this start on.
     """
 
     rbac: bool = True
@@ -47,10 +52,19 @@ class Options:
     environment: dict[str, str] = field(default_factory=dict)
     engine: str = field(default_factory=engines.selected)
     reads_from: int | None = None
+    signed_links: bool = False
+    credentials: Path | None = None
 
 
 class Stack(Parts):
-    """Starts the components, which end with the stack."""
+    """Starts the components, which end with the stack.
+
+    In a directory that has a stack already it goes on where that one ended. `world` is what a stack
+    begins with: one of another world cannot go on.
+    """
+
+    world: ClassVar[str] = "two slots"
+    kept: Kept
 
     def __init__(self, directory: Path, options: Options | None = None) -> None:
         self.options = options or Options()
@@ -79,13 +93,28 @@ class Stack(Parts):
         Raises `StartError`, `TimeoutError`.
         """
         engines.demand(self.engine)
-        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.kept = Kept.claim(self.directory, self.world, self.engine, self.keys)
+        self.keys |= self.kept.facts.keys
+        if self.options.credentials is not None:
+            self.use(self.options.credentials)
         try:
             self._start(progress)
+            self.kept.facts.ready = True
+            self.kept.save()
         except BaseException:
             self.stop()
             raise
         return self
+
+    @property
+    def resumes(self) -> bool:
+        """Whether the world is there from an earlier start."""
+        return self.kept.facts.ready
+
+    @property
+    def has_configuration(self) -> bool:
+        """Whether there is a credentials.yaml for the app to start with."""
+        return True
 
     def _start(self, progress: Callable[[str], None]) -> None:
         progress("identity endpoint, Key Vault, PostgreSQL, event topic, storage account")
@@ -96,25 +125,36 @@ class Stack(Parts):
         )
         self._component("keyvault", *self._shared(), "--name", "kv-orders", "--access", access)
         self._component("postgres", *(["--replicated"] if self.options.reads_from else []))
-        self._component("topic", *self._shared())
+        viewer = ("--viewer-port", str(self.kept.port("the inbox")))
+        self._component("topic", *self._shared(), *viewer)
         containers = self._write("containers.json", {APP.principal_id: list(CONTAINERS.values())})
         self._component("blobs", *self._shared(), "--access", containers)
-        progress("database with two login roles, secret of the active one")
-        self.provisioner.login(self._credential())
-        progress("cluster with two workloads on the blue slot")
+        if not self.resumes:
+            progress(self.provisioner.begins_with)
+            self.provisioner.login(self._credential())
+            if self.options.signed_links:
+                life = timedelta(days=365)
+                self.provisioner.put_secret(world.LINK_KEY, new_password(), life)
+        progress(
+            "cluster with its workloads, as they were"
+            if self.resumes
+            else "cluster with its workloads"
+        )
         self._start_cluster()
         if self.engine == engines.AZURE:
             progress("Azure Storage (Azurite), for Microsoft's durable extension")
-            ports = ("--queue-port", str(free_port()), "--table-port", str(free_port()))
+            queues, tables = (self.kept.port(f"storage {each}") for each in ("queues", "tables"))
+            ports = ("--queue-port", str(queues), "--table-port", str(tables))
             self._component("storage", *ports, module="durable.storage")
-        progress("Functions host with the app")
+        if self.has_configuration:
+            progress("Functions host with the app")
         self.start_host()
 
     def _component(self, name: str, *arguments: str, module: str = "") -> Component:
         """A component, which keeps its port, so that it can be stopped and started again."""
         component = Component.module(
             module or name,
-            *("--state", self._path(name), "--port", str(free_port())),
+            *("--state", self._path(name), "--port", str(self.kept.port(name))),
             *arguments,
             log=self.directory / "logs" / f"{name}.log",
             env=self._environment(),
@@ -149,13 +189,16 @@ class Stack(Parts):
             *("--vault-ca", str(self.addresses.authority)),
             *("--rbac", "on" if self.options.rbac else "off"),
         )
-        self.provisioner.workloads(self.options.replicas, self.options.warm_up)
+        if self.resumes:
+            self.provisioner.resume(moved=bool(self.kept.moved))
+        else:
+            self.provisioner.workloads(self.options.replicas, self.options.warm_up)
 
     def start_host(self) -> None:
         """Starts the Functions host, on a port that stays the same when it is started again."""
         if "host" not in self.components:
             self.write_configuration()
-            self.components["host"] = self._host(free_port())
+            self.components["host"] = self._host(self.kept.port("host"))
         self.components["host"].start()
 
     def _host(self, port: int) -> Component:
@@ -164,7 +207,7 @@ class Stack(Parts):
             *("--app", str(self.release / "function_app.py"), *self._carried_by()),
             *("--port", str(port), "--timers", "on" if self.options.timers else "off"),
             log=self.directory / "logs" / "host.log",
-            env=self._host_environment(),
+            env=self._host_environment(port),
         )
         engines.be_patient(host, self.engine)
         return host
@@ -182,6 +225,11 @@ class Stack(Parts):
         self.components["host"] = self._host(urlsplit(before.url).port or 0)
         self.start_host()
 
+    def use(self, credentials: Path) -> None:
+        """Takes a credentials.yaml for the app's, which reads it when it starts."""
+        self.kept.facts.credentials = str(credentials.absolute())
+        self.kept.save()
+
     def write_configuration(self) -> None:
         """Writes credentials.yaml, as JSON: that is YAML too. The host reads it when it starts."""
         self._write("credentials.yaml", self._configuration(self.components["cluster"].url))
@@ -198,14 +246,15 @@ class Stack(Parts):
         text = yaml.safe_dump(self._configuration("https://started.later"))
         return config.parse(text).credential(world.CREDENTIAL)
 
-    def _host_environment(self) -> dict[str, str]:
+    def _host_environment(self, port: int) -> dict[str, str]:
         return {
             **self._environment(),
+            **self._links(port),
             "LOCAL_FUNCTION_KEY": self.keys["function"],
             "LOCAL_MASTER_KEY": self.keys["master"],
             "LOCAL_SYSTEM_KEY": self.keys["system"],
             "AZURE_CLIENT_ID": APP.client_id,
-            "ROTATION_CONFIG": self._path("credentials.yaml"),
+            "ROTATION_CONFIG": self.kept.facts.credentials or self._path("credentials.yaml"),
             "ROTATION_CA_BUNDLE": str(self.addresses.authority),
             "ROTATION_SWEEP_SCHEDULE": "0 0 6 * * *",
             "ROTATION_SAMPLE_SCHEDULE": "0 */10 * * * *",
@@ -217,10 +266,18 @@ class Stack(Parts):
             **self.options.environment,
         }
 
+    def _links(self, port: int) -> dict[str, str]:
+        """Without a setting links are as on Azure, with https."""
+        key = f"{self.addresses.vault}/secrets/{world.LINK_KEY}"
+        signed = {"ROTATION_LINK_KEY": key} if self.options.signed_links else {}
+        return {"ROTATION_PUBLIC_URL": f"http://127.0.0.1:{port}", **signed}
+
     def stop(self) -> None:
         """Stops the components, in the reverse order of their start."""
         for component in reversed(self.components.values()):
             component.stop()
+        if hasattr(self, "kept"):
+            self.kept.release()
 
     def __enter__(self) -> Self:
         return self.start()

@@ -19,6 +19,7 @@ from local import world
 from local.cluster.client import connect
 from local.cluster.pods import PORT_ANNOTATION
 from local.identity import Identity, issue
+from local.storage import write_private
 from rotation.edges.vault import KeyVault
 from rotation.model.targets import SecretTarget
 
@@ -48,6 +49,14 @@ class Owner:
             password=password,
             dbname=database,
         )
+
+    def password_file(self) -> Path:
+        """The password of the server's administrator, as libpq reads it."""
+        facts = self._parts.components["postgres"].facts
+        password = Path(str(facts["passwordFile"])).read_text(encoding="utf-8").strip()
+        path = self._parts.directory / "pgpass"
+        write_private(path, f"127.0.0.1:{facts['port']}:*:postgres:{password}\n".encode())
+        return path
 
     def sql(self, statement: str, database: str = world.DATABASE) -> None:
         """Runs a statement as the server's administrator."""
@@ -93,6 +102,17 @@ class Owner:
         client = self.api_client(path.partition("/namespaces/")[2].partition("/")[0])
         parts = client.param_serialize("GET", path, auth_settings=["BearerToken"])
         return json.loads(client.call_api(*parts).response.data)
+
+    def kubernetes_merge(self, path: str, body: dict[str, Any]) -> None:
+        """A JSON merge patch of the object at a path, as its administrator. Raises RuntimeError."""
+        client = self.api_client(path.partition("/namespaces/")[2].partition("/")[0])
+        content = {"Content-Type": "application/merge-patch+json"}
+        method, url, headers, *_ = client.param_serialize(
+            "PATCH", path, header_params=content, auth_settings=["BearerToken"]
+        )
+        answer = client.call_api(method, url, headers, json.dumps(body))
+        if answer.status >= 300:
+            raise RuntimeError(f"{path} was not changed: HTTP {answer.status}")
 
     def deployment(self, namespace: str, name: str) -> dict[str, Any]:
         found: dict[str, Any] = self.kubernetes_get(

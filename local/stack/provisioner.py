@@ -21,10 +21,14 @@ if TYPE_CHECKING:
     from rotation.config import Credential
 
 PODS = Identity.named("orders-pods")
+PROVIDER_CLASSES = "secrets-store.csi.x-k8s.io/v1"
 
 
 class Provisioner:
     """The demo's world: two login roles, the secret of the active one, two workloads on it."""
+
+    begins_with = "database with two login roles, secret of the active one"
+    namespaces: tuple[str, ...] = tuple(world.WORKLOADS.values())
 
     def __init__(self, parts: Parts, owner: Owner) -> None:
         self.parts = parts
@@ -69,3 +73,33 @@ class Provisioner:
                 60,
                 f"Deployment {namespace}/{name}-blue being ready",
             )
+
+    def resume(self, *, moved: bool) -> None:
+        """Waits until the workloads of a cluster that was started again are as they were; `moved`:
+        tells them first where vault and database are now."""
+        if moved:
+            for namespace in self.namespaces:
+                self._readdress(namespace)
+        wait_until(self._all_ready, 90, "the workloads being as they were")
+
+    def _readdress(self, namespace: str) -> None:
+        """Pods read both when they start, and all of them start with the cluster."""
+        core = f"/api/v1/namespaces/{namespace}/configmaps"
+        classes = f"/apis/{PROVIDER_CLASSES}/namespaces/{namespace}/secretproviderclasses"
+        addresses = self.parts.addresses
+        for found in self.owner.kubernetes_get(core)["items"]:
+            if "DATABASE_PORT" in found.get("data", {}):
+                data = {"DATABASE_PORT": str(addresses.database_port)}
+                self.owner.kubernetes_merge(f"{core}/{found['metadata']['name']}", {"data": data})
+        for found in self.owner.kubernetes_get(classes)["items"]:
+            spec = {"parameters": {"keyvaultUrl": addresses.vault}}
+            self.owner.kubernetes_merge(f"{classes}/{found['metadata']['name']}", {"spec": spec})
+
+    def _all_ready(self) -> bool:
+        return all(
+            found.get("status", {}).get("readyReplicas", 0) == found["spec"]["replicas"]
+            for namespace in self.namespaces
+            for found in self.owner.kubernetes_get(
+                f"/apis/apps/v1/namespaces/{namespace}/deployments"
+            )["items"]
+        )

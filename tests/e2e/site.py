@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from local.stack import Stack
 
-LINK_KEY = "link-key"
 ANNA = "10000000-0000-4000-8000-00000000a00a"
 OLGA = "20000000-0000-4000-8000-00000000b00b"  # as an object id: with sign-in these are compared
 APP_ROLE = "Rotation.Approve"
@@ -69,7 +68,7 @@ def _again(stack: Stack, environment: dict[str, str]) -> None:
 def with_links(stack: Stack) -> Iterator[Stack]:
     """Approvers get signed links, with a key that the vault has."""
     new_link_key(stack)
-    settings = {"ROTATION_LINK_KEY": f"{stack.addresses.vault}/secrets/{LINK_KEY}"}
+    settings = {"ROTATION_LINK_KEY": f"{stack.addresses.vault}/secrets/{world.LINK_KEY}"}
     with host_with(stack, {**settings, "ROTATION_PUBLIC_URL": stack.components["host"].url}):
         yield stack
 
@@ -78,7 +77,7 @@ def new_link_key(stack: Stack) -> None:
     """A version of the key's secret."""
     alphabet = string.ascii_letters + string.digits
     value = Secret("".join(secrets.choice(alphabet) for _ in range(40)))
-    stack.provisioner.put_secret(LINK_KEY, value, timedelta(days=365))
+    stack.provisioner.put_secret(world.LINK_KEY, value, timedelta(days=365))
 
 
 @contextmanager
@@ -104,7 +103,7 @@ def minted(stack: Stack, rotation: str, recipient: str, life: timedelta) -> str:
     """A link as the app makes it, for a time of the test's choice; below the host's URL."""
     edges: Any = SimpleNamespace(
         settings=Settings(
-            link_key=f"{stack.addresses.vault}/secrets/{LINK_KEY}",
+            link_key=f"{stack.addresses.vault}/secrets/{world.LINK_KEY}",
             public_url=stack.components["host"].url,
         ),
         vault=lambda _: stack.owner.vault,

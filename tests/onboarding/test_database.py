@@ -10,10 +10,10 @@ from psycopg import sql
 
 from local.postgres import Postgres
 from local.postgres.provision import run_sql
+from local.practice.one_slot import OWNED
 from rotation.edges.database import parity
 from rotation.secrecy import new_password
 from tests import versions
-from tests.onboarding.single_slot import OWNED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,7 +11,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -19,13 +18,13 @@ import pytest
 import yaml
 
 from local.load import Load
+from local.practice import guide, place
+from local.practice.one_slot import OneSlot
 from local.process import ROOT
 from rotation import config
 from rotation.model.errors import Conflict
 from rotation.model.targets import SecretTarget
 from tests.infra.test_kubernetes_schemas import check
-from tests.onboarding import guide
-from tests.onboarding.single_slot import SingleSlot, localised
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,31 +36,28 @@ MISSING = sorted(name for name in REAL if shutil.which(name) is None)
 ADA, GRACE = "ada@contoso.example", "grace@contoso.example"
 
 
+def typed(commands: str, folder: Path | str) -> subprocess.Popen[bytes]:
+    """What a person types: the password that the guide has made, twice."""
+    made = re.search(r"\w+\.password", commands)
+    typing = "true"
+    if made and "\\password" in commands:
+        typing = f"until [ -s {made[0]} ]; do sleep 0.1; done; "
+        typing += f"for i in 1 2; do cat {made[0]}; echo; done"
+    return subprocess.Popen(  # noqa: S603 - the text is this function's own
+        [BASH, "-c", typing], stdout=subprocess.PIPE, cwd=folder
+    )
+
+
 class Reader:
     """Somebody who follows the guide in a directory of their own."""
 
-    def __init__(self, stack: SingleSlot, folder: Path, stand_ins: set[str]) -> None:
+    def __init__(self, stack: OneSlot, folder: Path, stand_ins: set[str]) -> None:
         self.stack = stack
         self.folder = folder
         self.said = ""
         self.more: dict[str, str] = {}  # variables that the reader has set meanwhile
-        folder.mkdir()
-        (folder / "infra").symlink_to(ROOT / "infra")
-        programs = folder / "bin"
-        programs.mkdir()
-        for name in {"az", *stand_ins}:
-            self._program(programs / name, f"{sys.executable} -m tests.onboarding.stand_ins {name}")
-        if "kubectl" not in stand_ins:
-            # The local API publishes no schemas to validate with.
-            only = 'if [ "$1" = apply ]; then set -- "$@" --validate=false; fi'
-            self._program(programs / "kubectl", str(shutil.which("kubectl")), only)
-        # No link: behind one, an interpreter may not find the packages of its environment.
-        self._program(programs / "python", sys.executable)
-        self._path = f"{programs}:{os.environ['PATH']}"
-
-    def _program(self, path: Path, call: str, before: str = "") -> None:
-        path.write_text(f'#!{BASH}\n{before}\nexec {call} "$@"\n', encoding="utf-8")
-        path.chmod(0o700)
+        place.lay(stack, folder, {"az", *stand_ins})
+        self._path = f"{folder / 'bin'}:{os.environ['PATH']}"
 
     def take(self, step: guide.File | guide.Commands) -> None:
         if isinstance(step, guide.File):
@@ -72,15 +68,12 @@ class Reader:
             self._run(step.text)
 
     def _write(self, file: guide.File) -> None:
+        (self.folder / file.name).write_text(place.text(self.stack, file), encoding="utf-8")
         if file.name == "credentials.yaml":
-            self.stack.credentials = self.stack.own_values(file.text)
-            found: Any = [self.stack.credentials]
-        else:
-            found = localised(self.stack, file.text)
-        (self.folder / file.name).write_text(yaml.safe_dump_all(found), encoding="utf-8")
+            self.stack.use(self.folder / file.name)
 
     def _run(self, commands: str) -> None:
-        with self._typed(commands) as stdin:
+        with typed(commands, self.folder) as stdin:
             ended = subprocess.run(  # noqa: S603 - the guide's own commands
                 [BASH, "-euo", "pipefail", "-c", commands],
                 check=False,
@@ -102,43 +95,28 @@ class Reader:
         """The one that the last commands have started."""
         return str(re.findall(r'"rotation": "([^"]+)"', self.said)[-1])
 
-    def _typed(self, commands: str) -> subprocess.Popen[bytes]:
-        """What a person types: the password that the guide has made, twice."""
-        made = re.search(r"\w+\.password", commands)
-        typing = "true"
-        if made and "\\password" in commands:
-            typing = f"until [ -s {made[0]} ]; do sleep 0.1; done; "
-            typing += f"for i in 1 2; do cat {made[0]}; echo; done"
-        return subprocess.Popen(  # noqa: S603 - the text is this function's own
-            [BASH, "-c", typing], stdout=subprocess.PIPE, cwd=self.folder
-        )
-
     def _environment(self) -> dict[str, str]:
-        host = self.stack.components.get("host")
-        app = {"APP_URL": host.url, "KEY": self.stack.keys["function"]} if host else {}
         return {
-            **self.stack.environment(),
-            **app,
+            **self.stack.variables(),
             **self.more,
             "PATH": self._path,
-            "PYTHONPATH": str(ROOT),
             "HOME": str(self.folder),
         }
 
 
 @pytest.fixture
-def stack(tmp_path: Path) -> Iterator[SingleSlot]:
-    with SingleSlot(tmp_path / "stack") as stack:
+def stack(tmp_path: Path) -> Iterator[OneSlot]:
+    with OneSlot(tmp_path / "stack") as stack:
         yield stack
 
 
-def rotated(stack: SingleSlot, rotation: str, by: str) -> dict[str, Any]:
+def rotated(stack: OneSlot, rotation: str, by: str) -> dict[str, Any]:
     stack.client.follow(rotation, lambda r: r["outcome"] or (r["approval"] or {}).get("event"))
     assert stack.client.decide(rotation, "approve", by).status == 200
     return stack.client.follow(rotation, lambda record: record["outcome"])
 
 
-def logs_in(stack: SingleSlot, role: str, secret: str) -> bool:
+def logs_in(stack: OneSlot, role: str, secret: str) -> bool:
     current = stack.owner.vault.current(SecretTarget(secret))
     assert current is not None
     try:
@@ -208,7 +186,7 @@ def by_hand(reader: Reader) -> None:
     ],
 )
 def test_a_single_slot_application_gets_two_slots_and_rotates(
-    stack: SingleSlot, tmp_path: Path, stand_ins: set[str]
+    stack: OneSlot, tmp_path: Path, stand_ins: set[str]
 ) -> None:
     reader = Reader(stack, tmp_path / "reader", stand_ins)
     with Load([stack.owner.service_url("orders", "api")], rate=40) as load:

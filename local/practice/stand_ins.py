@@ -1,6 +1,6 @@
 """Stand-ins for the programs that the guide's commands call, for machines without them.
 
-    python -m tests.onboarding.stand_ins az|kubectl|psql ARGUMENTS
+    python -m local.practice.stand_ins az|kubectl|psql ARGUMENTS
 
 They know the options that the guide uses, and end with an error for any other.
 """

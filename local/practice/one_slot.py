@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
+import secrets
 from datetime import timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import psycopg
 import yaml
@@ -15,11 +15,11 @@ from psycopg.conninfo import make_conninfo
 from local import world
 from local.cluster.auth import MASTERS
 from local.cluster.client import apply, read_manifests
+from local.practice import guide
 from local.process import wait_until
 from local.stack import APP, PODS, Provisioner, Stack
-from local.storage import write_private
+from local.storage import made_once, write_private
 from rotation.secrecy import Secret, new_password
-from tests.onboarding import guide
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from rotation.config import Credential
 
 ADMIN = "pgadmin"
+VAULT = "kv-orders"
 BREAK_GLASS = "44444444-4444-4444-4444-444444444444"  # of the guard, as the guide has it
 OWNED = """
 CREATE TABLE orders (
@@ -42,8 +43,11 @@ CREATE FUNCTION total() RETURNS bigint LANGUAGE sql AS 'SELECT sum(quantity) FRO
 """
 
 
-class OneSlot(Provisioner):
+class OneSlotProvisioner(Provisioner):
     """The database's administrator is no superuser: on Azure nobody is one."""
+
+    begins_with = "database with one login role, its secret"
+    namespaces = ("orders",)
 
     def __init__(self, parts: Parts, owner: Owner, password: Secret) -> None:
         super().__init__(parts, owner)
@@ -84,17 +88,20 @@ def localised(parts: Parts, manifests: str) -> list[dict[str, Any]]:
     ]
 
 
-class SingleSlot(Stack):
-    """The host starts when the guide has written credentials.yaml."""
+class OneSlot(Stack):
+    """The host starts once there is a credentials.yaml: the guide writes one in the end."""
 
-    def __init__(self, directory: Path) -> None:
-        super().__init__(directory)
-        self.admin_password = new_password()
-        self.credentials: dict[str, Any] | None = None
+    world: ClassVar[str] = "one slot"
 
     @cached_property
-    def provisioner(self) -> OneSlot:
-        return OneSlot(self, self.owner, self.admin_password)
+    def provisioner(self) -> OneSlotProvisioner:
+        return OneSlotProvisioner(self, self.owner, self.admin_password)
+
+    @cached_property
+    def admin_password(self) -> Secret:
+        """The database administrator's. Those of slots and their like are longer."""
+        made = made_once(self.directory / ADMIN, lambda: secrets.token_urlsafe(24).encode())
+        return Secret(made.decode())
 
     def own_values(self, credentials: str) -> dict[str, Any]:
         """A credentials.yaml with this machine's addresses where an environment has its own."""
@@ -108,33 +115,47 @@ class SingleSlot(Stack):
         credential["database"] |= local
         return found
 
+    @property
+    def has_configuration(self) -> bool:
+        return self.kept.facts.credentials is not None
+
     def start_host(self) -> None:
-        if self.credentials is not None and "host" not in self.components:
+        if self.has_configuration and "host" not in self.components:
             super().start_host()
 
     def write_configuration(self) -> None:
-        self._write("credentials.yaml", self.credentials)
+        """Nothing: whoever practises writes it."""
 
-    def environment(self) -> dict[str, str]:
-        """What the guide's commands find: the variables of psql, kubectl and the stand-ins."""
+    def variables(self) -> dict[str, str]:
+        """What the guide's commands find in their environment."""
         return {
-            "VAULT": "kv-orders",
+            "VAULT": VAULT,
+            "APP_URL": f"http://127.0.0.1:{self.kept.port('host')}",
+            "KEY": self.keys["function"],
             "APP_IDENTITY": APP.principal_id,
             "BREAK_GLASS": BREAK_GLASS,
             "PGHOST": "127.0.0.1",
             "PGPORT": str(self.addresses.database_port),
             "PGDATABASE": "orders",
             "PGUSER": ADMIN,
-            "PGPASSWORD": self.admin_password.reveal(),
+            "PGPASSFILE": str(self.password_file()),
             "PGSSLMODE": "disable",
             "KUBECONFIG": self._path("cluster", "kubeconfig"),
-            "STAND_IN_VAULT": json.dumps(
-                {
-                    "url": self.addresses.vault,
-                    "identity": self._path("identity"),
-                    "authority": str(self.addresses.authority),
-                }
-            ),
+        }
+
+    def password_file(self) -> Path:
+        """The administrator's password as libpq reads it."""
+        path = self.directory / "pgpass"
+        server = f"127.0.0.1:{self.addresses.database_port}:*"
+        write_private(path, f"{server}:{ADMIN}:{self.admin_password.reveal()}\n".encode())
+        return path
+
+    def vault_for_stand_ins(self) -> dict[str, str]:
+        """Where the stand-in of `az` finds the vault, and signs in to it."""
+        return {
+            "url": self.addresses.vault,
+            "identity": self._path("identity"),
+            "authority": str(self.addresses.authority),
         }
 
     def in_break_glass(self) -> Path:

@@ -1,0 +1,170 @@
+"""The guide, by hand, as `make local ARGS=--one-slot` says: by what it prints and nothing else."""
+
+from __future__ import annotations
+
+import html
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+import pytest
+import urllib3
+
+from local.practice import guide
+from local.process import ROOT, wait_until
+from tests.onboarding.test_guide import typed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+BASH = shutil.which("bash") or "bash"
+LAST = "Ctrl-C ends everything"
+HTTP = urllib3.PoolManager(retries=False, timeout=urllib3.Timeout(connect=5, read=60))
+
+
+class Terminal:
+    """What `make local` has printed, and a second terminal in which its lines are followed."""
+
+    def __init__(self, said: str) -> None:
+        self.said = said
+        lines = said.splitlines()
+        exports = [line for line in lines if line.startswith(("cd ", "export ", "unset "))]
+        self.exports = "\n".join(line for line in exports if "ROTCTL_CONFIG" not in line)
+
+    def value(self, name: str) -> str:
+        return self.run(f'printf %s "${name}"')
+
+    def at(self, what: str) -> str:
+        found = re.search(rf"^{what} +(.+)$", self.said, re.MULTILINE)
+        assert found is not None, self.said
+        return found[1]
+
+    def run(self, commands: str) -> str:
+        folder = re.search(r"^cd (.+)$", self.exports, re.MULTILINE)
+        assert folder is not None, self.said
+        with typed(commands, folder[1]) as stdin:
+            ended = subprocess.run(  # noqa: S603 - the guide's own commands
+                [BASH, "-euo", "pipefail", "-c", f"{self.exports}\n{commands}"],
+                check=False,
+                capture_output=True,
+                text=True,
+                timeout=120,
+                stdin=stdin.stdout,
+                cwd="/",
+                start_new_session=True,  # without a terminal, psql asks on standard input
+            )
+        assert ended.returncode == 0, f"{commands}\n{ended.stdout}{ended.stderr}"
+        return ended.stdout
+
+    def asked(self, path: str) -> Any:
+        url = f"{self.value('APP_URL')}/api{path}"
+        return HTTP.request("GET", url, headers={"x-functions-key": self.value("KEY")}).json()
+
+
+@contextmanager
+def up(*arguments: str) -> Iterator[Terminal]:
+    """`make local`, until it is ended as by Ctrl-C."""
+    command = [sys.executable, "-m", "local.up", *arguments]
+    with subprocess.Popen(  # noqa: S603 - our own arguments
+        command, cwd=ROOT, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        said = ""
+        try:
+            for line in process.stdout:
+                said += line
+                if line.startswith(LAST):
+                    break
+            else:
+                pytest.fail(f"it ended by itself: {said}")
+            yield Terminal(said)
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.wait(60)
+        assert process.returncode == 0
+
+
+def waits(terminal: Terminal, rotation: str) -> bool:
+    record = terminal.asked(f"/rotations/{rotation}")
+    assert record["outcome"] is None, record["outcomeReason"]
+    return bool((record["approval"] or {}).get("event"))
+
+
+def mailed(terminal: Terminal, rotation: str) -> list[str]:
+    """The links in the mail that asks, as the inbox shows them."""
+    mails = HTTP.request("GET", terminal.at("mails") + ".json").json()
+    return [
+        link["url"]
+        for one in mails
+        if "please approve" in one["mail"]["subject"]
+        for link in one["mail"]["links"]
+        if rotation in link["url"] or "decision?link=" in link["url"]
+    ]
+
+
+def decide(link: str) -> int:
+    """Clicks the mail's button, approves in the form, and confirms; the last answer's status."""
+    origin = "/".join(link.split("/")[:3])
+    page = HTTP.request("GET", link)
+    assert page.status == 200
+    token = re.search(rb'name="token" value="([0-9a-f]{64})"', page.data)
+    assert token is not None, page.data
+    headers = {"Content-Type": "application/x-www-form-urlencoded", "Origin": origin}
+    form = {"token": token[1].decode(), "decision": "approve"}
+    asked = HTTP.request("POST", link, body=urlencode(form), headers=headers)
+    assert asked.status == 200
+    hidden = r'<input type="hidden" name="(\w+)" value="([^"]*)">'
+    found = re.findall(hidden, asked.data.decode())
+    fields = {name: html.unescape(value) for name, value in found} | {"acknowledged": "yes"}
+    answer = HTTP.request("POST", link, body=urlencode(fields), headers=headers, redirect=False)
+    return answer.status
+
+
+@pytest.mark.long
+@pytest.mark.timeout(420)
+def test_the_guide_is_followed_to_its_end_and_a_stopped_stack_goes_on(tmp_path: Path) -> None:
+    directory = tmp_path / "place"
+    steps = list(guide.steps())
+    first_of_the_app = next(
+        at for at, step in enumerate(steps)
+        if isinstance(step, guide.Commands) and "curl" in step.text
+    )  # fmt: skip
+    with up("--one-slot", "--directory", str(directory)) as terminal:
+        assert "not started" in terminal.at("pages")
+        follow(terminal, steps[:first_of_the_app])
+    credentials = directory / "practice" / "credentials.yaml"
+    with up("--directory", str(directory), "--credentials", str(credentials)) as terminal:
+        said = follow(terminal, steps[first_of_the_app:])
+        rotation = str(re.findall(r'"rotation": "([^"]+)"', said)[-1])
+        wait_until(lambda: waits(terminal, rotation), 90, "the rotation waiting")
+        before = terminal.exports
+    with up("--directory", str(directory)) as terminal:
+        assert terminal.exports == before
+        assert waits(terminal, rotation)
+        links = mailed(terminal, rotation)
+        assert {link.partition("/api/")[0] for link in links} == {terminal.value("APP_URL")}
+        (signed, *_) = [link for link in links if "decision?link=" in link]
+        assert decide(signed) == 303
+        wait_until(
+            lambda: terminal.asked(f"/rotations/{rotation}")["outcome"], 90, "the rotation's end"
+        )
+        record = terminal.asked(f"/rotations/{rotation}")
+        assert (record["outcome"], record["decision"]["channel"]) == ("completed", "link")
+        assert "orders_green" in terminal.run(f"curl -sS {terminal.at('workload')}/whoami")
+
+
+def follow(terminal: Terminal, steps: list[guide.File | guide.Commands]) -> str:
+    """Each command, with the files that lie there; what the last one has printed."""
+    said = ""
+    for step in steps:
+        if isinstance(step, guide.File):
+            assert step.name in terminal.run("ls").split()
+        elif not step.text.startswith("export "):
+            said = terminal.run(step.text)
+    return said
