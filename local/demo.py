@@ -169,9 +169,9 @@ def run(stack: Stack, given: argparse.Namespace) -> int:
 
 def keep(stack: Stack) -> None:
     """Says how to go on with what is left, and waits for Ctrl-C."""
-    sys.stdout.write(f"{usage(stack)}\n\nCtrl-C ends everything.\n")
-    sys.stdout.flush()
     try:
+        sys.stdout.write(f"{usage(stack)}\n\nCtrl-C ends everything.\n")
+        sys.stdout.flush()
         signal.pause()
     except KeyboardInterrupt:
         return

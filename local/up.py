@@ -78,7 +78,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     engines.add_option(parser)
     given = parser.parse_args(argv)
     try:
-        known(given)
+        begun = begun_in(given)
     except StartError as error:
         parser.error(f"argument --directory: {error}")
     if given.one_slot and given.directory is None:
@@ -86,34 +86,35 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
             "argument --one-slot: goes with --directory, for the last steps of the guide want a "
             "second start there"
         )
-    if given.credentials is not None:
-        problem = refused(given)
-        if problem:
-            parser.error(f"argument --credentials: {problem}")
+    if given.credentials is not None and not begun:
+        parser.error(
+            "argument --credentials: goes with --directory of a stack that was started before: its "
+            "addresses are to be in the file"
+        )
+    if given.credentials is not None and (problem := refused(given.credentials)):
+        parser.error(f"argument --credentials: {problem}")
     return given
 
 
-def known(given: argparse.Namespace) -> kept.Facts | None:
-    """What the directory says of the stack that it has. Raises `StartError`."""
+def begun_in(given: argparse.Namespace) -> bool:
+    """Whether the directory has a stack that goes on; it decides about the world then.
+
+    Raises `StartError` where no such stack can be started there.
+    """
     if given.directory is None:
-        return None
-    found = kept.known(given.directory) if given.directory.is_dir() else None
-    # Without the option, the directory says which world it has.
-    given.one_slot = given.one_slot or (found is not None and found.world == OneSlot.world)
-    world_ = OneSlot.world if given.one_slot else Stack.world
-    return kept.refuse(given.directory, world_, given.engine)
+        return False
+    facts = kept.known(given.directory) if given.directory.is_dir() else None
+    given.one_slot = given.one_slot or (facts is not None and facts.world == OneSlot.world)
+    kind = OneSlot if given.one_slot else Stack
+    return kept.refuse(given.directory, kind.world, given.engine) is not None
 
 
-def refused(given: argparse.Namespace) -> str | None:
-    """Why the file cannot be used, if so."""
-    if given.directory is None or known(given) is None:
-        return (
-            "goes with --directory of a stack that was started before: its addresses are to be in "
-            "the file"
-        )
-    checked = check(str(given.credentials))
-    out, err = report(checked, "text")
-    return None if checked.valid else f"{given.credentials} is not valid\n{out}{err}"
+def refused(credentials: Path) -> str | None:
+    """Why the file cannot be used, if so, as `python -m rotation check` says it."""
+    checked = check(str(credentials))
+    return (
+        None if checked.valid else f"{credentials} is not valid\n{''.join(report(checked, 'text'))}"
+    )
 
 
 @contextmanager

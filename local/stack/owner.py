@@ -104,15 +104,22 @@ class Owner:
         return json.loads(client.call_api(*parts).response.data)
 
     def kubernetes_merge(self, path: str, body: dict[str, Any]) -> None:
-        """A JSON merge patch of the object at a path, as its administrator. Raises RuntimeError."""
+        """Sends a JSON merge patch of the object at a path. Raises RuntimeError."""
+        self._change("PATCH", path, "application/merge-patch+json", body)
+
+    def kubernetes_delete(self, path: str) -> None:
+        """Deletes the object at a path. Raises RuntimeError."""
+        self._change("DELETE", path, "application/json", {})
+
+    def _change(self, method: str, path: str, content: str, body: dict[str, Any]) -> None:
         client = self.api_client(path.partition("/namespaces/")[2].partition("/")[0])
-        content = {"Content-Type": "application/merge-patch+json"}
-        method, url, headers, *_ = client.param_serialize(
-            "PATCH", path, header_params=content, auth_settings=["BearerToken"]
+        headers = {"Content-Type": content}
+        parts = client.param_serialize(
+            method, path, header_params=headers, auth_settings=["BearerToken"]
         )
-        answer = client.call_api(method, url, headers, json.dumps(body))
-        if answer.status >= 300:
-            raise RuntimeError(f"{path} was not changed: HTTP {answer.status}")
+        status = client.call_api(*parts[:3], body).response.status
+        if status >= 300:
+            raise RuntimeError(f"{method} {path}: HTTP {status}")
 
     def deployment(self, namespace: str, name: str) -> dict[str, Any]:
         found: dict[str, Any] = self.kubernetes_get(

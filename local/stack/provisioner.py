@@ -83,7 +83,7 @@ class Provisioner:
         wait_until(self._all_ready, 90, "the workloads being as they were")
 
     def _readdress(self, namespace: str) -> None:
-        """Pods read both when they start, and all of them start with the cluster."""
+        """Pods read both when they start: those that started with the cluster begin anew."""
         core = f"/api/v1/namespaces/{namespace}/configmaps"
         classes = f"/apis/{PROVIDER_CLASSES}/namespaces/{namespace}/secretproviderclasses"
         addresses = self.parts.addresses
@@ -94,6 +94,9 @@ class Provisioner:
         for found in self.owner.kubernetes_get(classes)["items"]:
             spec = {"parameters": {"keyvaultUrl": addresses.vault}}
             self.owner.kubernetes_merge(f"{classes}/{found['metadata']['name']}", {"spec": spec})
+        pods = f"/api/v1/namespaces/{namespace}/pods"
+        for found in self.owner.kubernetes_get(pods)["items"]:
+            self.owner.kubernetes_delete(f"{pods}/{found['metadata']['name']}")
 
     def _all_ready(self) -> bool:
         return all(
