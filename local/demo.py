@@ -233,9 +233,10 @@ def announce(stack: Stack, screen: Screen) -> str:
     while time.monotonic() < deadline:
         found = [record["rotation"] for record in stack.client.rotations()]
         if found:
-            screen.say(f"rotation {found[0]}: its page, and how to watch it in another terminal")
+            screen.say(f"rotation {found[0]}: its page, how to watch it, and its mails")
             sys.stdout.write(f"{page(stack, found[0])}\n")
             sys.stdout.write(f"ROTCTL_CONFIG={write_profile(stack)} {ROTCTL} watch {found[0]}\n")
+            sys.stdout.write(f"{stack.components['topic'].facts['viewer']}/inbox\n")
             sys.stdout.flush()
             return str(found[0])
         time.sleep(0.1)
