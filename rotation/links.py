@@ -54,9 +54,12 @@ class Link:
 
 @dataclass(frozen=True)
 class Expired:
-    """The token was valid until `at`."""
+    """The token was valid until `at`: it shows nothing any more, and its recipient can ask for
+    another."""
 
     at: datetime
+    rotation: str
+    recipient: str
 
 
 @dataclass(frozen=True)
@@ -95,7 +98,7 @@ class SignedLinks:
             return Forged()
         expires = datetime.fromtimestamp(claims["exp"], UTC)
         if self._edges.now() >= expires:
-            return Expired(expires)
+            return Expired(expires, claims["rotation"], claims["to"])
         return Link(claims["rotation"], claims["to"], expires)
 
     def _claims(self, token: str, live: timedelta) -> dict[str, Any] | None:

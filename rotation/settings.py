@@ -56,6 +56,8 @@ class Settings:
     # ROTATION_STORAGE: blobs of the account that keeps records; the Functions host's unless given
     storage: Storage | None = None
     paused: bool = False  # ROTATION_PAUSED: the sweep looks and starts nothing
+    # ROTATION_SWEEP_SCHEDULE: when the host runs the sweep, which pages tell; None for no schedule
+    sweep_schedule: str | None = None
     watch_seconds: int = 20  # ROTATION_WATCH_SECONDS: how long one activity waits for a change
 
 
@@ -77,6 +79,7 @@ def parse(environment: Mapping[str, str]) -> Settings:
         database_hosts=_database_hosts(environment),
         storage=_storage(environment, problems),
         paused=_flag(environment, "ROTATION_PAUSED", problems),
+        sweep_schedule=_schedule(environment.get("ROTATION_SWEEP_SCHEDULE", "")),
         watch_seconds=_watch_seconds(environment, problems),
     )
     if problems:
@@ -176,6 +179,13 @@ def _flag(environment: Mapping[str, str], key: str, problems: list[str]) -> bool
     if value not in {"true", "false"}:
         problems.append(f"{key}: is neither true nor false")
     return value == "true"
+
+
+def _schedule(value: str) -> str | None:
+    """The six fields of a timer's schedule; None for anything else, of which the host complains."""
+    return (
+        value if re.fullmatch(r"[0-9A-Za-z*/,-]{1,20}( [0-9A-Za-z*/,-]{1,20}){5}", value) else None
+    )
 
 
 def _watch_seconds(environment: Mapping[str, str], problems: list[str]) -> int:

@@ -177,7 +177,8 @@ def _table(*columns: str) -> Table:
 
 def credentials(found: Iterable[dict[str, Any]], now: datetime) -> Table:
     """Each credential: who serves, when its secret expires, whether a rotation would go well."""
-    drawn = _table("CREDENTIAL", "SERVES", "EXPIRES", "ROTATION", "LOOKED AT", "STANDS IN THE WAY")
+    head = ("CREDENTIAL", "SERVES", "EXPIRES", "DUE", "ROTATION", "LOOKED AT", "STANDS IN THE WAY")
+    drawn = _table(*head)
     for one in found:
         active, slots = one.get("active"), one.get("slots", {})
         slot, at = slots.get(active) or {}, moment(one.get("at"))
@@ -186,6 +187,7 @@ def credentials(found: Iterable[dict[str, Any]], now: datetime) -> Table:
             Text(plain(one["credential"])),
             Text(plain(active or both or "?"), style=active or "red"),
             Text(_until(slot.get("expires"), now)),
+            Text(_until((one.get("due") or {}).get("at"), now)),
             Text(plain(one.get("rotation") or "-")),
             Text("-" if at is None else f"{span((now - at).total_seconds())} ago"),
             _hindrance(one),

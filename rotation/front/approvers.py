@@ -13,6 +13,7 @@ from rotation.decisions.verdict import (
     is_object_id,
     requester,
 )
+from rotation.model.words import few
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -129,7 +130,20 @@ def not_entitled(decider: Decider, approval: Approval, action: Action) -> str | 
         return None
     if not approval.listed:
         return "this credential has no approvers: nobody may decide until credentials.yaml has some"
-    return f"the approvers of this credential do not include {whom_instead(decider)}"
+    who = f"{whom_instead(decider)}{_others(decider, approval)}"
+    return f"the approvers of this credential do not include {who}"
+
+
+def _others(decider: Decider, approval: Approval) -> str:
+    """Who may, for whoever mistyped a name or has to ask somebody. Holders of links are not told:
+    theirs may be of another time."""
+    if decider.channel == "link":
+        return ""
+    if not decider.keyed:
+        return f"; they are {few([one.address or str(one.id) for one in approval.listed])}"
+    if not approval.addresses:
+        return "; none of them has an address, so that they must sign in"
+    return f"; those who can be named are {few(approval.addresses)}"
 
 
 def is_listed(decider: Decider, listed: list[Listed]) -> bool:

@@ -9,7 +9,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
+from rotation.decisions.due import Due, due
 from rotation.decisions.plan import serving
 from rotation.front.problems import Problem
 from rotation.model import wire
@@ -25,6 +27,7 @@ from rotation.steps.proving import collect
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
 
     from rotation.config import Credential
     from rotation.contracts.edges import Readers
@@ -56,7 +59,7 @@ class SeenCredential(Struct, frozen=True, kw_only=True, rename="camel"):
 
     `active` is None when the workloads disagree, `rotation` the one that is under way. There are no
     `slots` where not all could be looked at: `findings` say why. While a rotation is under way,
-    workloads between two slots are none.
+    workloads between two slots are none. `due` is worked out when it is shown: see `with_due`.
     """
 
     credential: str
@@ -65,6 +68,47 @@ class SeenCredential(Struct, frozen=True, kw_only=True, rename="camel"):
     rotation: str | None
     slots: dict[Slot, SeenSlot] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
+    due: Due = Due(at=None, text="")
+
+
+def with_due(edges: Readers, seen: SeenCredential) -> SeenCredential:
+    """The same, with when its next rotation is due: by what was seen, and by file and settings as
+    they are now."""
+    return replace(seen, due=_due(edges, seen))
+
+
+def _due(edges: Readers, seen: SeenCredential) -> Due:
+    if seen.rotation is not None:
+        return UNDER_WAY
+    slot = seen.slots.get(seen.active) if seen.active else None
+    if slot is None or slot.secret is None:
+        return not_due(served=slot is not None)
+    expires = wire.instant(slot.expires) if slot.expires else None
+    return due_from(edges, seen.credential, slot.secret, expires)
+
+
+UNDER_WAY = Due(
+    at=None, text="One is under way. The next is due when the secret that it writes nears its end."
+)
+
+
+def not_due(*, served: bool) -> Due:
+    """That it is not known when a rotation is due. `served`: a slot serves, without a secret."""
+    why = "the slot that serves has no secret" if served else "it was not seen which slot serves"
+    return Due(at=None, text=f"Not known: {why}.")
+
+
+def due_from(edges: Readers, name: str, secret: str, expires: datetime | None) -> Due:
+    """When the next rotation is due of a credential on whose secret something serves."""
+    settings, credential = edges.settings, edges.configuration.credential(name)
+    return due(
+        secret,
+        expires,
+        credential.rotate_before,
+        edges.now(),
+        paused=settings.paused,
+        schedule=settings.sweep_schedule,
+    )
 
 
 def look(edges: Readers, name: str, rotation: str | None) -> SeenCredential:

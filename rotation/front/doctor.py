@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from rotation.decisions.due import Due
+from rotation.front.credentials import due_from, not_due
 from rotation.model import wire
 from rotation.model.errors import Unavailable
 from rotation.model.findings import Finding
@@ -25,6 +27,7 @@ from rotation.steps.doctor import Would
 if TYPE_CHECKING:
     from rotation.contracts.edges import Readers
     from rotation.model.record import Request
+    from rotation.steps.world import World
 
 # Seconds: whoever asks is told before the platform gives up on the request.
 TIMEOUT = 50.0
@@ -38,8 +41,8 @@ class DryRun(Struct, frozen=True, kw_only=True, rename="camel"):
 
     `ready`: it would rotate, from the active slot to the standby; these are None where the
     workloads disagree, or not all could be seen. `findings` are all that was found, those first for
-    which a rotation would be refused; `unknown`, what could not be found out. It took
-    `milliseconds`.
+    which a rotation would be refused; `unknown`, what could not be found out. `due` is when one
+    begins by itself. It took `milliseconds`.
     """
 
     credential: str
@@ -50,6 +53,7 @@ class DryRun(Struct, frozen=True, kw_only=True, rename="camel"):
     standby: Slot | None
     findings: list[Finding]
     unknown: list[Finding]
+    due: Due
     milliseconds: int
 
 
@@ -79,5 +83,13 @@ async def dry_run(edges: Readers, request: Request) -> DryRun:
         standby=None if active is None else other(active),
         findings=sorted(findings, key=lambda one: ORDER.index(one.severity)),
         unknown=unknown,
+        due=_due(edges, examined.world),
         milliseconds=round((time.monotonic() - began) * 1000),
     )
+
+
+def _due(edges: Readers, world: World) -> Due:
+    state = world.seen.slots[world.active] if world.seen and world.active else None
+    if state is None or state.secret is None:
+        return not_due(served=state is not None)
+    return due_from(edges, world.credential, state.secret.secret, state.secret.expires)

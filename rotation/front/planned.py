@@ -57,7 +57,7 @@ async def standing(edges: Readers, client: Client, record: Record) -> Standing:
     """
     from rotation.config import kept  # noqa: PLC0415 - a cold start is paid for
 
-    today, text = edges.configuration, await _entry(client, record)
+    today, text = edges.configuration, await entry_of(client, record)
     if text is None:
         return Standing(edges, today.credential(record.credential).approval)
     entry = kept.read(text)
@@ -83,7 +83,7 @@ async def lost_entry(client: Client, record: Record) -> Credential | None:
     from rotation.config import kept  # noqa: PLC0415 - a cold start is paid for
 
     try:
-        text = await _entry(client, record)
+        text = await entry_of(client, record)
         return None if text is None else kept.read(text).credential(record.credential)
     except (ConfigurationError, ValueError, RecursionError):
         return None
@@ -96,7 +96,7 @@ async def entry(edges: Readers, client: Client, record: Record) -> Credential | 
     return listed or await lost_entry(client, record)
 
 
-async def _entry(client: Client, record: Record) -> str | None:
+async def entry_of(client: Client, record: Record) -> str | None:
     """The entry that a rotation was planned with.
 
     None before it is prepared, and for rotations that an earlier release planned.

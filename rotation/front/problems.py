@@ -31,7 +31,6 @@ TITLES = {
     403: "You may not do this",
     404: "There is no such thing",
     409: "It is not in a state for this",
-    410: "It has expired",
     413: "The request is too large",
     415: "The request is of another kind",
     500: "The app failed",

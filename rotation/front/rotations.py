@@ -45,6 +45,7 @@ RUNNING = {Status.Running, Status.Pending, Status.ContinuedAsNew, Status.Suspend
 PAGE = 100  # instances that a host answers with at once
 MOMENT = timedelta(milliseconds=2)  # a sweep of a fleet makes hundreds in one second
 RETENTION = timedelta(days=30)
+MOST_FOLLOWED = 20  # rotations of a list
 GRACE = 8.0  # seconds to look whether a decision counted, before answering `Accepted`
 
 # The durable client puts ids into its URLs as they are: what comes from a caller must not be able
@@ -211,6 +212,13 @@ async def _queued(client: Client, rotation: str) -> ShownRecord | None:
         if request.rotation == rotation:
             return describe(status)
     return None
+
+
+async def add_progress(client: Client, records: list[ShownRecord]) -> None:
+    """Adds to records of a list how far the workloads of those that run are: of the first of them,
+    since each takes some questions to the hub."""
+    running = [record for record in records if record.outcome is None][:MOST_FOLLOWED]
+    await asyncio.gather(*(_add_progress(client, record) for record in running))
 
 
 async def _add_progress(client: Client, record: ShownRecord) -> None:

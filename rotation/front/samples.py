@@ -13,7 +13,8 @@ import json
 import logging
 import threading
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, ParamSpec, TypeVar, get_args
@@ -23,14 +24,14 @@ from msgspec.structs import replace
 
 from rotation import log
 from rotation.front import rotations
-from rotation.front.credentials import SeenCredential, look
+from rotation.front.credentials import SeenCredential, look, with_due
 from rotation.model import wire
 from rotation.model.errors import RotationError, Unavailable
 from rotation.model.findings import Severity
 from rotation.model.reasons import Code
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
     from datetime import datetime
 
     from azure.durable_functions import DurableOrchestrationClient as Client
@@ -52,6 +53,12 @@ _LOCK = threading.Lock()
 STORE_SECONDS = 5.0  # that a sample waits for the store
 LEFT_ALONE = timedelta(minutes=1)  # a store that did not answer
 _AWAY: WeakKeyDictionary[Readers, datetime] = WeakKeyDictionary()  # until when
+
+# What was found as lately counts as now; a look at a world that is slow is waited for as long.
+JUST_NOW = timedelta(seconds=15)
+NOW_SECONDS = 6.0
+RECENT = timedelta(minutes=10)  # what this process remembers is as good as what is kept
+_LOOKING: WeakKeyDictionary[Readers, dict[str, Future[SeenCredential]]] = WeakKeyDictionary()
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -82,8 +89,8 @@ async def one(edges: Readers, client: Client, name: str, *, fresh: bool = False)
     if not fresh:
         kept = await _aside(read, edges, name)
         if kept is not None and _counts(edges, kept, lately):
-            return replace(kept, rotation=lately.rotation)
-    return await anew(edges, name, lately)
+            return with_due(edges, replace(kept, rotation=lately.rotation))
+    return with_due(edges, await anew(edges, name, lately))
 
 
 async def anew(edges: Readers, name: str, lately: Lately) -> SeenCredential:
@@ -91,6 +98,54 @@ async def anew(edges: Readers, name: str, lately: Lately) -> SeenCredential:
     seen = await _aside(look, edges, name, lately.rotation)
     await _aside(keep, edges, seen)
     return seen
+
+
+@dataclass(frozen=True)
+class Glance:
+    """What a credential looks like now; where that could not be seen, `problem` says why, and
+    `seen` is what is known of it since its last rotation, if anything is."""
+
+    seen: SeenCredential | None
+    problem: str | None = None
+
+
+async def now(edges: Readers, client: Client, name: str, seconds: float = NOW_SECONDS) -> Glance:
+    """What one credential looks like now, within seconds: for a page that must not wait for it.
+
+    A look that takes longer goes on, and who asks again shares it.
+    """
+    try:
+        lately = await rotations.lately(client, name)
+    except RotationError as error:
+        return Glance(None, error.message)
+    kept = await _aside(read, edges, name)
+    if kept is not None and not _counts(edges, kept, lately):
+        kept = None
+    if kept is not None and edges.now() - wire.instant(kept.at) <= JUST_NOW:
+        return Glance(kept)
+    look_ = asyncio.shield(asyncio.wrap_future(_looking(edges, name, lately.rotation)))
+    try:
+        return Glance(await asyncio.wait_for(look_, seconds))
+    except TimeoutError:
+        text = f"the look took more than {seconds:g} s; it goes on: reload this page in a moment"
+        return Glance(kept, text)
+    except RotationError as error:
+        return Glance(kept, error.message)
+
+
+def _looking(edges: Readers, name: str, rotation: str | None) -> Future[SeenCredential]:
+    """The look at a credential that is under way for somebody else, or else a new one."""
+
+    def look_and_keep() -> SeenCredential:
+        seen = look(edges, name, rotation)
+        keep(edges, seen)
+        return seen
+
+    with _LOCK:
+        under_way = _LOOKING.setdefault(edges, {})
+        if name not in under_way or under_way[name].done():
+            under_way[name] = THREADS.submit(look_and_keep)
+        return under_way[name]
 
 
 def _counts(edges: Readers, kept: SeenCredential, lately: Lately) -> bool:
@@ -111,6 +166,48 @@ def read(edges: Readers, name: str) -> SeenCredential | None:
     except RotationError:
         kept = None  # told when it is written
     return _newer(kept[0] if kept else None, _remembered(edges).get(name))
+
+
+async def known(edges: Readers, names: Sequence[str]) -> list[SeenCredential | None]:
+    """What was last found of each, without a look; None for what is old or not known in time."""
+    return await _aside(_known, edges, names) if names else []
+
+
+def _known(edges: Readers, names: Sequence[str]) -> list[SeenCredential | None]:
+    oldest, memory = edges.now() - OLDEST, _remembered(edges)
+    with _LOCK:
+        found = {name: memory[name] for name in names if name in memory}
+    asked = [name for name in names if not _since(found.get(name), edges.now() - RECENT)]
+    for name, kept in zip(asked, _kept(edges, asked), strict=True):
+        newest = _newer(kept, found.get(name))
+        if newest is not None:
+            found[name] = newest
+    with _LOCK:
+        memory.update({name: found[name] for name in asked if name in found})
+    lately = [seen for name in names if _since(seen := found.get(name), oldest) and seen]
+    dated = {seen.credential: with_due(edges, seen) for seen in lately}
+    return [dated.get(name) for name in names]
+
+
+def _since(seen: SeenCredential | None, moment: datetime) -> bool:
+    return seen is not None and wire.instant(seen.at) >= moment
+
+
+def _kept(edges: Readers, names: Sequence[str]) -> list[SeenCredential | None]:
+    """The samples that are kept of many credentials; None for each that is not read in time."""
+
+    def reading(store: Store, name: str) -> Callable[[], SeenCredential | None]:
+        return lambda: (_read(store, name) or (None,))[0]
+
+    with _LOCK:
+        until = _AWAY.get(edges)
+    if not names or (until is not None and edges.now() < until):
+        return [None] * len(names)
+    try:
+        store = edges.store("notes")
+        return edges.side_by_side([reading(store, name) for name in names], STORE_SECONDS)
+    except RotationError:
+        return [None] * len(names)  # told when one is written
 
 
 def keep(edges: Readers, seen: SeenCredential) -> RotationError | None:

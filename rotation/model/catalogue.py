@@ -129,9 +129,10 @@ class Ending:
     """An outcome's announcement, log level, alarm and words.
 
     `headline` and `tone` are a page's, `level` the log line's, `alarm` whether an alert looks for
-    it. `listed` is where the overview has it: with what needs a person, for as long as it is its
-    credential's last; among the recent ones; or nowhere. `production`, `left` and `to_do` are
-    docs/recovery.md's: what production runs on, what is left, what to do.
+    it. `listed` is where the overview has it: with what needs a person, for as long as no later
+    rotation of its credential runs or ended otherwise; among the recent ones; or nowhere.
+    `production`, `left` and `to_do` are docs/recovery.md's: what production runs on, what is left,
+    what to do.
     """
 
     announcement: Announcement | None
@@ -144,7 +145,7 @@ class Ending:
     to_do: str
     alarm: Literal["now", "soon"] | None = None
     asks: str = ""  # of whoever reads the page
-    again: bool = False  # it can be started again by its id: the world is as it was before
+    again: bool = False  # it can be started again by its id: any world is a start
 
 
 def ending(outcome: Outcome) -> Ending:
@@ -167,12 +168,13 @@ def ending(outcome: Outcome) -> Ending:
                 level=logging.INFO,
                 tone="good",
                 headline="Rolled back: {active} serves as before",
-                listed="recent",
+                listed="needing",
                 production="the slot that served before",
                 left="the other slot taken down in the same way",
                 to_do="read the reason. The credential still expires: start again once the cause "
                 "is gone",
                 alarm="soon",
+                asks="The credential still expires: start it again once the cause is gone.",
                 again=True,
             )
         case Outcome.ABORTED:
@@ -181,11 +183,12 @@ def ending(outcome: Outcome) -> Ending:
                 level=logging.ERROR,
                 tone="bad",
                 headline="Aborted before the swap: {active} serves as before",
-                listed="recent",
+                listed="needing",
                 production="the slot that served before; it was never touched",
                 left="the standby slot taken down",
                 to_do="the same",
                 alarm="soon",
+                asks="The credential still expires: start it again once the cause is gone.",
                 again=True,
             )
         case Outcome.SKIPPED:
@@ -210,6 +213,7 @@ def ending(outcome: Outcome) -> Ending:
                 left="nothing: `plan` reads only",
                 to_do="correct what the reason lists, start again",
                 alarm="soon",
+                asks="Mend what refuses it, and start it again.",
                 again=True,
             )
         case Outcome.NEEDS_ATTENTION:
@@ -223,7 +227,8 @@ def ending(outcome: Outcome) -> Ending:
                 left="both slots as the last step left them",
                 to_do="[below](#needs-attention)",
                 alarm="now",
-                asks="Both slots were left alive; docs/recovery.md says what to do.",
+                asks="Both slots were left alive. See which serves before you take anything away.",
+                again=True,
             )
         case _:
             assert_never(outcome)

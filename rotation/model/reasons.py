@@ -2129,13 +2129,6 @@ class Code(StrEnum):
         "open it from the mail again",
         NEVER,
     )
-    LINK_EXPIRED = (
-        "link-expired",
-        Area.REQUESTS,
-        "the signed link has expired",
-        "the next reminder brings a new one",
-        NEVER,
-    )
     LINKS_UNAVAILABLE = (
         "links-unavailable",
         Area.REQUESTS,

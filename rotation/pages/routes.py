@@ -14,18 +14,28 @@ import azure.durable_functions as df
 import azure.functions as func
 
 from rotation.front import archive, cancelling, history, rights, rotations, samples, sites
-from rotation.front.credentials import fresh_evidence
+from rotation.front.credentials import UNDER_WAY, fresh_evidence
 from rotation.front.doctor import dry_run
 from rotation.front.hub import TaskHub
 from rotation.front.planned import entry, standing
 from rotation.front.problems import TITLES, Problem, guarded, text
-from rotation.links import SignedLinks
+from rotation.links import Expired, SignedLinks
 from rotation.model import wire
 from rotation.model.catalogue import Origin
 from rotation.model.errors import RotationError
 from rotation.model.reasons import Code
 from rotation.model.record import Choice, Request, no_evidence
-from rotation.pages import acting, forms, rendering, timeline, views, wording
+from rotation.pages import (
+    acting,
+    forms,
+    guides,
+    mending,
+    rendering,
+    renewal,
+    timeline,
+    views,
+    wording,
+)
 from rotation.pages.visitors import Visitor, addressee, page_auth_level, visitor
 
 if TYPE_CHECKING:
@@ -99,10 +109,27 @@ def blueprint(edges: Readers) -> df.Blueprint:
     async def decision_page(
         req: func.HttpRequest, client: df.DurableOrchestrationClient
     ) -> func.HttpResponse:
-        who, rotation = await asyncio.to_thread(addressee, edges, links, req)
-        return await one(edges, TaskHub(client), req, who, rotation)
+        let_in = await asyncio.to_thread(addressee, edges, links, req)
+        if isinstance(let_in, Expired):
+            return await renewal.page(edges, TaskHub(client), req, let_in)
+        return await one(edges, TaskHub(client), req, *let_in)
+
+    @pages.function_name("guide_page")
+    @pages.route("pages/guides/{name}", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
+    @showing
+    async def guide_page(req: func.HttpRequest) -> func.HttpResponse:
+        return guide(edges, req.route_params["name"])
 
     return pages
+
+
+def guide(edges: Readers, name: str) -> func.HttpResponse:
+    """The page of a guide, which is the same for everybody. Raises `Problem`."""
+    found = guides.guide(name)
+    if found is None:
+        detail = f"there is no guide {name[:40]!r}"
+        raise Problem(404, Code.UNKNOWN_PAGE, detail)
+    return rendering.page("guide.html", 200, edges.now(), guide=found)
 
 
 def _message(edges: Readers) -> Callable[[Problem], func.HttpResponse]:
@@ -120,6 +147,8 @@ def _message(edges: Readers) -> Callable[[Problem], func.HttpResponse]:
             retry=error.headers,
             title=title,
             detail=detail,
+            # Where something of ours, or the task hub, failed in the middle, it may have counted.
+            certain=error.status < 500,
         )
 
     return show
@@ -163,8 +192,8 @@ async def overview(
 ) -> func.HttpResponse:
     """The overview: a page of credentials, and the rotations that run, need somebody, or ended.
 
-    A live look asks no vault, database or cluster: the page is fetched anew when the phase says
-    that rotations began, ended, or wait.
+    A live look asks no vault, database or cluster, and does not say how it stands: the page is
+    fetched anew when the phase says that rotations began, ended, wait, or met trouble.
     """
     now, number = edges.now(), look.number
     names = rights.visible(edges, who.decider)
@@ -175,20 +204,26 @@ async def overview(
     shown = names[(number - 1) * PAGE_SIZE : number * PAGE_SIZE]
     records = await rotations.listing(client, now - rotations.RETENTION, now + rotations.RETENTION)
     records = await rights.seen_of(edges, client, who.decider, records)
-    seen = [] if live else await samples.listed(edges, client, shown, fresh=look.fresh)
+    await rotations.add_progress(client, records)
     running = {record.credential: record for record in records if record.outcome is None}
-    needing = views.needing(records)
+    needing = views.needing(records, names)
+    told = {*running, *(record.credential for record in needing)}
+    seen = [] if live else await samples.listed(edges, client, shown, fresh=look.fresh)
+    elsewhere = [name for name in names if name not in {*shown, *told}]
+    others = [] if live else await samples.known(edges, elsewhere)
+    troubles = views.troubles([*seen, *filter(None, others)], told, now)
     return rendering.page(
         "overview.html",
         200,
         now,
         set_cookie=who.set_cookie,
         visitor=who,
+        live=live,
+        attention=views.Attention(needing, troubles, others.count(None)),
         credentials=[(credential, views.slots(credential, now)) for credential in seen],
         ages=views.ages(seen, now),
         running=running,
-        needing=needing,
-        phase=" ".join(sorted(record.rotation for record in [*running.values(), *needing])),
+        phase=" ".join(sorted(map(_phase, [*running.values(), *needing]))),
         recent=[record for record in records if views.where(record) != "nowhere"][:RECENT],
         headline=views.headline,
         standing=views.standing,
@@ -197,6 +232,12 @@ async def overview(
         last=last,
         total=len(names),
     )
+
+
+def _phase(record: ShownRecord) -> str:
+    """What of a rotation the overview's first line depends on."""
+    overdue = record.approval is not None and record.approval.overdue
+    return f"{record.rotation}.{overdue}.{rotations.waits(record)}.{views.stumbles(record)}"
 
 
 # -- one credential
@@ -227,6 +268,7 @@ async def examine(
         name=name,
         rotation=running,
         dry=dry,
+        due=dry.due if dry else UNDER_WAY,
         headline=views.examined(dry) if dry else views.under_way(),
         lists=[("What was found", dry.findings), ("Not known", dry.unknown)] if dry else [],
         severities=views.SEVERITIES,
@@ -535,6 +577,8 @@ async def show(
         form=form,
         offer=offer,
         opened=offer is not None and offer.deed == site.deed,
+        mending=await mending.mending(edges, site.client, record),
+        severities=views.SEVERITIES,
         former=record.request.retries,
         notice=said.notice,
         # The page is fetched anew, rather than updated, when this changes.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, assert_never
 
 from rotation.decisions.usage import holding, told
 from rotation.front.rotations import waits
-from rotation.model.catalogue import Progress, ending, on_deadline_words, stage_words
+from rotation.model.catalogue import Outcome, Progress, ending, on_deadline_words, stage_words
 from rotation.model.wire import instant
 from rotation.model.words import few
 from rotation.model.world import SLOTS
@@ -19,12 +19,12 @@ from rotation.pages.timeline import retiring
 from rotation.pages.wording import clock, count, moment, span
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
     from datetime import datetime
 
     from rotation.front.credentials import SeenCredential
     from rotation.front.doctor import DryRun
-    from rotation.model.catalogue import Listed, OnDeadline, Outcome, Tone
+    from rotation.model.catalogue import Listed, OnDeadline, Tone
     from rotation.model.findings import Severity
     from rotation.model.record import Evidence, KnownBy, Record, SessionCount, ShownRecord
     from rotation.model.wire import Moment
@@ -263,17 +263,96 @@ def deadline(due: datetime, policy: OnDeadline, now: datetime) -> str:
     return f"{span(due - now).capitalize()} left until {clock(due, now)}. After that {then}."
 
 
-def needing(records: Iterable[ShownRecord]) -> list[ShownRecord]:
-    """The rotations that need a person: waiting ones, and a credential's last if it went wrong."""
+def needing(records: Iterable[ShownRecord], known: Collection[str]) -> list[ShownRecord]:
+    """The rotations that need a person: those that wait for a decision or meet trouble, and those
+    that did not get where they were to.
+
+    Of the latter a credential's last one counts: a later one that runs or is completed has made it
+    moot. So has the file, where it has the credential no more (`known` are those that it has): then
+    only one that left both slots alive counts. What this release cannot read is nobody's last.
+    """
     seen: set[str] = set()
     asking = []
     for record in records:  # the newest first
-        last, listed = record.credential not in seen, where(record)
+        of, listed = record.credential or record.rotation, where(record)
+        last = of not in seen
         if listed != "nowhere":
-            seen.add(record.credential)
-        if waits(record) or (last and listed == "needing"):
+            seen.add(of)
+        both_alive = record.outcome is Outcome.NEEDS_ATTENTION
+        failed = last and listed == "needing" and (both_alive or record.credential in known)
+        if waits(record) or stumbles(record) or failed:
             asking.append(record)
     return asking
+
+
+def stumbles(record: ShownRecord) -> bool:
+    """Whether a rotation that runs has met a failure: it is tried again, or taken back."""
+    if record.outcome is not None:
+        return False
+    failed = any(at is Progress.FAILED for at in record.workloads.values())
+    return failed or bool(record.tried) or any(step.next_try for step in record.steps[-1:])
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """A credential in whose way something stands, though no rotation of it says so."""
+
+    credential: str
+    tone: Tone
+    title: str
+
+
+LATE = timedelta(days=2)  # a sweep a day, and one that met an outage
+
+
+def troubles(
+    credentials: Iterable[SeenCredential], told: Collection[str], now: datetime
+) -> list[Trouble]:
+    """The credentials that need somebody, except those of rotations that are `told` anyway."""
+    return [
+        Trouble(one.credential, chip.tone, chip.title)
+        for one in credentials
+        if one.credential not in told and (chip := _trouble(one, now)).tone in {"bad", "ask"}
+    ]
+
+
+def _trouble(credential: SeenCredential, now: datetime) -> Chip:
+    chip = standing(credential)
+    slot = credential.slots.get(credential.active) if credential.active else None
+    if chip.tone == "bad":
+        return chip
+    if slot is not None and slot.expires and instant(slot.expires) <= now:
+        return Chip("bad", "the secret that serves has expired")
+    due = credential.due.at
+    if due is not None and instant(due) < now - LATE:
+        return Chip("ask", f"a rotation has been due for {span(now - instant(due))}")
+    return chip
+
+
+@dataclass(frozen=True)
+class Attention:
+    """The first thing to read in the overview: all that needs somebody. `unseen` is the number of
+    credentials of which nothing is known lately."""
+
+    rotations: list[ShownRecord]
+    credentials: list[Trouble]
+    unseen: int
+
+    @property
+    def tone(self) -> Tone:
+        return "ask" if self.rotations or self.credentials or self.unseen else "good"
+
+    @property
+    def title(self) -> str:
+        """That nothing needs anybody is said only where all was looked at and nothing is wrong."""
+        things = [(len(self.rotations), "rotation"), (len(self.credentials), "credential")]
+        counted = [count(number, thing) for number, thing in things if number]
+        if counted:
+            alone = len(self.rotations) + len(self.credentials) == 1
+            return f"{' and '.join(counted)} {'needs' if alone else 'need'} you"
+        if self.unseen:
+            return f"{count(self.unseen, 'credential')} could not be looked at"
+        return "Nothing needs you"
 
 
 def where(record: Record) -> Listed:

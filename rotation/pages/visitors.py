@@ -86,8 +86,11 @@ def visitor(edges: Readers, req: func.HttpRequest) -> Visitor:
     return Visitor(None, key, "key", {"code": code} if code else {})
 
 
-def addressee(edges: Readers, links: SignedLinks, req: func.HttpRequest) -> tuple[Visitor, str]:
-    """The visitor with a valid link, and the rotation that it is for. Raises `Problem`."""
+def addressee(
+    edges: Readers, links: SignedLinks, req: func.HttpRequest
+) -> tuple[Visitor, str] | Expired:
+    """The visitor with a valid link, and the rotation that it is for; or the link that expired.
+    Raises `Problem`."""
     if edges.settings.sign_in != "links" or edges.settings.link_key is None:
         detail = "this app takes no signed links (ROTATION_SIGN_IN, ROTATION_LINK_KEY)"
         raise Problem(403, Code.LINK_INVALID, detail)
@@ -96,9 +99,8 @@ def addressee(edges: Readers, links: SignedLinks, req: func.HttpRequest) -> tupl
         case Forged():
             detail = "this link is not valid: it may be cut off; open it from the mail again"
             raise Problem(403, Code.LINK_INVALID, detail)
-        case Expired(at):
-            detail = f"this link expired at {at:%F %T} UTC; the next reminder brings a new one"
-            raise Problem(410, Code.LINK_EXPIRED, detail)
+        case Expired() as expired:
+            return expired
         case link:
             rights.demand_readable(edges)
             who = approvers.recipient(link.recipient)

@@ -18,12 +18,14 @@ CARRIERS = {PREFIX + kind for kind in Announcement if announcement_facts(kind).a
 
 
 def with_recipients(edges: Readers, event: JsonObject, approval: Approval) -> JsonObject:
-    """The event with a link for each approver who has a mail address, if it asks for a decision."""
+    """The event with a link for each of its approvers who has a mail address, if it asks for a
+    decision. Whoever is none by now gets no link."""
     settings = edges.settings
     if event["eventType"] not in CARRIERS or settings.sign_in != "links" or not settings.link_key:
         return event
     signed, expires = SignedLinks(edges), edges.now() + validity(approval)
     rotation = event["data"]["rotation"]
+    asked = {name.casefold() for name in event["data"]["approvers"]}
     recipients = [
         wire.value_of(
             Recipient(
@@ -33,5 +35,6 @@ def with_recipients(edges: Readers, event: JsonObject, approval: Approval) -> Js
             )
         )
         for approver in approval.addresses
+        if approver.casefold() in asked
     ]
     return {**event, "data": {**event["data"], "recipients": recipients}}

@@ -202,7 +202,7 @@ class TestKeyChanged:
         found = place(STRONG)
         token = SignedLinks(found).mint("r-1", ADA, NOW + HOUR)
         found.clock.now = NOW + HOUR
-        assert SignedLinks(found).read(token) == Expired(NOW + HOUR)
+        assert SignedLinks(found).read(token) == Expired(NOW + HOUR, "r-1", ADA)
 
 
 def test_what_is_not_there_is_told_without_the_name_it_was_looked_for_by() -> None:

@@ -57,7 +57,7 @@ def test_a_link_ends() -> None:
     found.clock.now = NOW + HOUR - timedelta(seconds=1)
     assert isinstance(links.read(token), Link)
     found.clock.now = NOW + HOUR
-    assert links.read(token) == Expired(NOW + HOUR)
+    assert links.read(token) == Expired(NOW + HOUR, ROTATION, "anna@x.example")
 
 
 @pytest.mark.guarantee(6)

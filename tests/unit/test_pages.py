@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import copy
 import html
+import json
 import re
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
@@ -18,10 +20,11 @@ from rotation.model import wire
 from rotation.model.errors import Denied
 from rotation.model.reasons import Code
 from rotation.model.world import Session
-from rotation.pages import forms
+from rotation.pages import forms, guides
 from rotation.pages import routes as pages
 from rotation.pages.visitors import visitor
 from rotation.settings import Settings
+from rotation.telling.recipients import with_recipients
 from tests.unit.people import (
     ANNA,
     BEN,
@@ -375,7 +378,8 @@ def test_somebody_who_is_no_approver_sees_why_and_cannot_decide() -> None:
     site = Site("entra", approvers=[GROUP])
     answer = site.ask()
     assert "You cannot decide this" in visible(answer)
-    assert "approvers of this credential do not include anna@contoso.example" in visible(answer)
+    listed = f"approvers of this credential do not include anna@contoso.example; they are {GROUP}"
+    assert listed in visible(answer)
     assert "<form" not in text(answer)
     # A form made up with the right token is refused as well.
     who = visitor(site.edges, request(headers=site.headers))
@@ -412,6 +416,7 @@ def test_the_entra_page_needs_no_key_and_the_key_page_one() -> None:
 
     assert levels("entra") == {
         "credential_page": "ANONYMOUS",
+        "guide_page": "ANONYMOUS",
         "overview_page": "ANONYMOUS",
         "history_page": "ANONYMOUS",
         "rotation_page": "ANONYMOUS",
@@ -419,6 +424,7 @@ def test_the_entra_page_needs_no_key_and_the_key_page_one() -> None:
     }
     assert levels("key") == {
         "credential_page": "FUNCTION",
+        "guide_page": "ANONYMOUS",
         "overview_page": "FUNCTION",
         "history_page": "FUNCTION",
         "rotation_page": "FUNCTION",
@@ -438,7 +444,7 @@ def test_a_mistyped_name_keeps_the_comment_and_is_told_who_may() -> None:
     site = Site("key")
     answer = site.choose(by="anna@contoso.exmaple", comment="seen by <both>")
     words = visible(answer)
-    assert "do not include anna@contoso.exmaple" in words
+    assert f"do not include anna@contoso.exmaple; those who can be named are {ADDRESS}" in words
     assert "nothing was decided" in words
     assert ">seen by &lt;both&gt;</textarea>" in text(answer)
     assert f'<option value="{ADDRESS}">' in text(answer)
@@ -522,15 +528,93 @@ def test_a_forged_link_shows_nothing(method: str, token: str) -> None:
     assert site.untouched
 
 
-@pytest.mark.parametrize("method", ["GET", "POST"])
-def test_an_expired_link_says_that_a_new_one_will_come(method: str) -> None:
-    site = Site("link")
+def expired(client: FakeClient | None = None, **approval: Any) -> Site:
+    """A site whose link has expired; mails go by its topic."""
+    site = Site("link", client, **approval)
+    site.edges.settings = replace(site.edges.settings, topic="https://topic.example/api/events")
     site.edges.clock.now = NOW + timedelta(hours=2)
-    answer = site.ask(method)
+    return site
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_an_expired_link_shows_nothing_and_offers_a_new_one(method: str) -> None:
+    site = expired()
+    answer = site.ask(method, form={"decision": "approve", "token": "x"})
     assert answer.status_code == 410
-    assert "expired" in visible(answer)
+    assert "This link has expired" in visible(answer)
+    assert "Nothing was changed" in visible(answer)
     assert "orders" not in visible(answer)
+    assert ADDRESS not in text(answer)
     assert site.untouched
+    assert site.client.started == []
+    site.edges.settings = replace(site.edges.settings, topic=None)
+    assert "<form" not in text(site.ask())
+
+
+def again(site: Site) -> func.HttpResponse:
+    return site.ask("POST", form=hidden_fields(site.ask()))
+
+
+def test_an_expired_link_has_a_new_one_sent_to_its_own_address_once_an_hour() -> None:
+    site = expired(approvers=[ADDRESS, "ben@contoso.example"])
+    assert again(site).status_code == 202
+    assert again(site).status_code == 202
+    (given,) = site.client.started
+    event = given["event"]
+    assert event["eventType"] == "CredentialRotation.Reminder"
+    assert event["data"]["approvers"] == [ADDRESS]
+    assert (event["data"]["serves"], event["data"]["replaced"]) == ("green", "blue")
+    assert site.params["link"] not in json.dumps(given)
+    # What is published has the link, of nobody else.
+    approval = site.edges.configuration.credential("orders-db").approval
+    (sent,) = with_recipients(site.edges, event, approval)["data"]["recipients"]
+    assert sent["approver"] == ADDRESS
+    site.params = {"link": parse_qs(urlsplit(sent["link"]).query)["link"][0]}
+    assert site.ask().status_code == 200
+    # An hour later it may have got lost.
+    site.edges.clock.now += timedelta(days=7)
+    assert again(site).status_code == 202
+    assert len(site.client.started) == 2
+    assert site.client.started[1]["event"]["id"] != event["id"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "approvers"),
+    [
+        ({"outcome": "completed"}, [ADDRESS]),
+        ({"approval": None}, [ADDRESS]),
+        ({"rotation": "orders-db-another-0123"}, [ADDRESS]),
+        ({}, ["ben@contoso.example"]),
+        ({}, [ANNA]),
+    ],
+)
+def test_whether_a_new_link_is_sent_is_not_shown(
+    changes: dict[str, Any], approvers: list[str]
+) -> None:
+    sent, unsent = expired(), expired(FakeClient(record(**changes)), approvers=approvers)
+    answers = [again(site) for site in (sent, unsent)]
+    assert text(answers[0]) == text(answers[1])
+    assert answers[0].status_code == answers[1].status_code == 202
+    assert (len(sent.client.started), unsent.client.started) == (1, [])
+
+
+@pytest.mark.parametrize(
+    "headers", [{"Sec-Fetch-Site": "cross-site"}, {"Origin": "https://evil.example"}]
+)
+def test_another_site_asks_for_no_link(headers: dict[str, str]) -> None:
+    site = expired()
+    answer = site.ask("POST", form=hidden_fields(site.ask()), headers=headers)
+    assert answer.status_code == 403
+    assert site.client.started == []
+
+
+def test_a_form_without_its_token_and_a_get_ask_for_no_link() -> None:
+    site = expired()
+    form = hidden_fields(site.ask())
+    for wrong in ({**form, "token": "0" * 64}, {**form, "do": "again"}):
+        assert site.ask("POST", form=wrong).status_code == 410
+    assert site.ask("GET", form=form).status_code == 410
+    assert site.client.started == []
 
 
 def test_a_link_of_somebody_who_is_no_approver_any_more_decides_nothing() -> None:
@@ -689,11 +773,60 @@ def test_the_overview_says_first_what_needs_a_person(way: str) -> None:
     assert "expires in 20 days" in visible(answer)
 
 
+def calm(way: str = "entra", **changes: Any) -> Site:
+    """After a rotation that went well, a moment ago."""
+    ended = {"outcome": "completed", "outcomeReason": "approved by x", "stage": "done"}
+    site = Site(way, FakeClient(record(**{**ended, "approval": None, **changes})))
+    credential = site.edges.configuration.credential("orders-db")
+    version = site.edges.world.current(credential, "green")
+    assert version is not None
+    version.expires = NOW + timedelta(days=80)
+    return site
+
+
 def test_the_overview_is_calm_when_nothing_is_asked() -> None:
-    ended = record(outcome="completed", outcomeReason="approved by x", approval=None, stage="done")
-    answer = overview(Site("entra", FakeClient(ended)))
+    answer = overview(calm())
     assert "<h1>Nothing needs you</h1>" in text(answer)
     assert "Done: green serves, blue is retired" in visible(answer)
+
+
+@pytest.mark.parametrize("outcome", ["aborted", "rolled-back", "refused", "needs-attention"])
+def test_the_overview_counts_what_did_not_get_there(outcome: str) -> None:
+    answer = overview(calm(outcome=outcome))
+    assert "<h1>1 rotation needs you</h1>" in text(answer)
+    assert "Nothing needs you" not in text(answer)
+
+
+def test_the_overview_counts_what_cannot_be_read() -> None:
+    site = calm()
+    site.client.shown["stage"] = "of another time"
+    assert "<h1>1 rotation needs you</h1>" in text(overview(site))
+
+
+def test_the_overview_is_not_calm_while_something_stands_in_a_rotations_way() -> None:
+    site = calm()
+    site.edges.world.database.roles["orders_green"].login = False
+    answer = overview(site)
+    assert "<h1>1 credential needs you</h1>" in text(answer)
+    assert "orders-db a rotation would be refused" in visible(answer)
+    assert 'href="/api/pages/credentials/orders-db"' in text(answer)
+
+
+def test_a_live_look_that_has_seen_no_credential_does_not_say_that_nothing_needs_anybody() -> None:
+    site = calm()
+    live = request(headers={**site.headers, "X-Live": "1"})
+    assert 'id="state"' not in text(site.call("overview_page", live))
+
+
+def test_the_next_rotation_is_said_with_how_that_was_worked_out() -> None:
+    site = calm("key")
+    says = (
+        "Secret orders-db-green expires on 12 Feb 2027, 03:00 UTC. The daily sweep finds it due 30 "
+        "days before (rotateBefore), and Key Vault announces it 30 days before."
+    )
+    for answer in (overview(site), examined(site)):
+        assert says in visible(answer)
+        assert "due 13 Jan 2027, 03:00 UTC" in visible(answer)
 
 
 def test_a_credential_that_cannot_be_looked_at_hides_no_other() -> None:
@@ -864,3 +997,102 @@ def test_nobody_decides_about_a_rotation_that_was_kept() -> None:
     answer = site.ask("POST", rotation="orders-db-0-a", form={"decision": "approve", "token": "x"})
     assert answer.status_code == 409
     assert site.client.raised == []
+
+
+# -- what needs somebody
+
+
+def both_alive(way: str = "entra", *codes: Code, **changes: Any) -> Site:
+    why = [{"code": one, "text": f"the {one}", "remedy": "mend it"} for one in codes]
+    ended = {"outcome": "needs-attention", "outcomeReason": "x", "reasons": why, "stage": "done"}
+    return Site(way, FakeClient(record(**{**ended, "approval": None, **changes})))
+
+
+@ways
+def test_a_rotation_that_needs_attention_says_which_slot_serves_now(way: str) -> None:
+    site = both_alive(way)
+    assert "Green serves all workloads. Seen 03:00:00 UTC , 0 ms ago" in visible(site.ask())
+    site.edges.clock.now += timedelta(seconds=9)
+    assert "Green serves all workloads. Seen 03:00:00 UTC , 9.0 s ago" in visible(site.ask())
+
+
+def test_that_it_is_not_known_which_slot_serves_is_said_with_why() -> None:
+    site = both_alive()
+    site.edges.calls.failing["database roles"] = Denied(Code.DATABASE_RIGHT, "refused")
+    words = visible(site.ask())
+    assert "Which slot serves is not known" in words
+    assert "refused" in words
+    gone = visible(both_alive(credential="gone").ask())
+    assert "Credentials.yaml has no credential gone any more" in gone
+
+
+def test_workloads_that_disagree_are_listed() -> None:
+    site = both_alive()
+    site.edges.world.clusters["weu"].services["orders", "api"].selector.pop("slot")
+    words = visible(site.ask())
+    assert "The workloads disagree: no slot serves" in words
+    assert "the workloads do not agree on the active slot" in words
+    assert "kubectl patch --namespace orders service/api" in words
+
+
+def test_what_needs_somebody_leads_to_the_guide_and_to_a_new_rotation() -> None:
+    answer = both_alive("entra", Code.ROLLING_BACK_FAILED, Code.ENDED_OUTSIDE).ask()
+    for code in (Code.ROLLING_BACK_FAILED, Code.ENDED_OUTSIDE):
+        assert f'href="/api/pages/guides/recovery#code-{code}">{code}</a>' in text(answer)
+        assert f"the {code} mend it" in visible(answer)
+    part = "/api/pages/guides/recovery#failed-terminated-or-stuck-orchestrations"
+    assert part in text(answer)
+    assert "Start again…" in visible(answer)
+    assert "#needs-attention" in text(both_alive().ask())
+    aborted = text(both_alive(outcome="aborted").ask())
+    assert "#how-rotations-end" in aborted
+    assert "serves all workloads" not in aborted
+
+
+# -- guides
+
+
+def guide(name: str) -> func.HttpResponse:
+    site = Site("link")
+    found: func.HttpResponse = asyncio.run(site.functions["guide_page"](req=request(name=name)))
+    return found
+
+
+def test_the_guide_to_recovery_is_there_with_all_codes() -> None:
+    answer = guide("recovery")
+    assert answer.status_code == 200
+    ids = re.findall(r' id="([^"]+)"', text(answer))
+    assert len(ids) == len(set(ids))
+    assert {f"code-{code}" for code in Code} <= set(ids)
+    assert "make generated" not in text(answer)
+    assert answer.headers["Content-Security-Policy"].startswith("default-src 'none'")
+
+
+GUIDES = sorted(path.stem for path in guides.FOLDER.glob("*.md"))
+
+
+@pytest.mark.parametrize("name", GUIDES)
+def test_links_between_guides_lead_to_what_is_there(name: str) -> None:
+    body = text(guide(name))
+    assert not re.search(r"<img|\sstyle=|\son\w+=", body.split("</style>")[1])
+    for target in re.findall(r'<a href="([^"]+)"', body.partition("<main")[2]):
+        if target.startswith("https://"):
+            continue
+        path, _, anchor = html.unescape(target).partition("#")
+        assert not path or path.startswith("/api/pages/guides/"), target
+        there = body if not path else text(guide(path.rpartition("/")[2]))
+        assert not anchor or f' id="{anchor}"' in there, target
+
+
+@pytest.mark.parametrize("name", ["no-such", "..", "../secrets", "recovery.md", "Recovery", ""])
+def test_a_guide_that_is_none(name: str) -> None:
+    assert guide(name).status_code == 404
+
+
+def test_after_a_fault_nobody_is_told_that_nothing_was_changed() -> None:
+    site = Site("entra")
+    site.client.shown["steps"] = [{"step": "plan", "since": "never", "until": None}]
+    answer = site.ask()
+    assert answer.status_code == 500
+    assert "Nothing was changed" not in visible(answer)
+    assert "look whether it counted" in visible(answer)

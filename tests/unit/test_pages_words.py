@@ -5,9 +5,12 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, get_args
 
+import msgspec
 import pytest
 
+from rotation.decisions.due import Due
 from rotation.front.credentials import SeenCredential, SeenSlot
+from rotation.front.rotations import unreadable
 from rotation.model import wire
 from rotation.model.findings import Severity, found
 from rotation.model.reasons import Code, reason
@@ -19,6 +22,9 @@ from tests.unit.virtual import PAST_USER, USAGE
 
 if TYPE_CHECKING:
     from rotation.model.record import ShownRecord
+
+
+NOW_TEXT = wire.moment(NOW)
 
 
 def step(name: str, minute: int, **more: Any) -> dict[str, Any]:
@@ -333,16 +339,88 @@ def of(credential: str, outcome: str | None, **changes: Any) -> ShownRecord:
     return shown(credential=credential, outcome=outcome, approval=None, **changes)
 
 
-def test_only_the_last_word_on_a_credential_asks_for_a_person() -> None:
-    records = [
-        of("a", "completed"),
-        of("a", "needs-attention"),
-        of("b", "skipped"),
-        of("b", "needs-attention"),
-        of("c", None),
-        shown(credential="d"),
-    ]
-    assert [found.credential for found in views.needing(records)] == ["b", "d"]
+def asking(*records: ShownRecord) -> list[str]:
+    found = views.needing(records, ["a", "b", "c", "d"])
+    return [record.credential or record.rotation for record in found]
+
+
+@pytest.mark.parametrize("outcome", ["aborted", "rolled-back", "refused", "needs-attention"])
+def test_what_did_not_get_there_asks_for_a_person_until_a_later_one_does(outcome: str) -> None:
+    failed = of("a", outcome)
+    assert asking(failed) == ["a"]
+    assert asking(of("a", "skipped"), failed, of("a", "completed")) == ["a"]
+    assert asking(of("a", "completed"), failed) == []
+    assert asking(of("a", None, stage="prepare"), failed) == []
+    assert asking(of("b", "completed"), failed) == ["a"]
+    assert asking(of("a", "aborted"), failed) == ["a"]  # once
+
+
+def test_of_a_credential_that_the_file_lost_only_both_slots_alive_need_somebody() -> None:
+    ended = [of("gone", outcome) for outcome in ("aborted", "rolled-back", "refused")]
+    assert [asking(one) for one in ended] == [[], [], []]
+    assert asking(of("gone", "needs-attention")) == ["gone"]
+
+
+def test_each_record_that_cannot_be_read_asks_for_a_person() -> None:
+    unread = [unreadable(name, NOW_TEXT, NOW_TEXT, "Completed") for name in ("x-1", "y-2")]
+    assert asking(unread[0], of("a", "completed"), unread[1]) == ["x-1", "y-2"]
+
+
+def test_a_rotation_that_waits_or_meets_trouble_asks_for_a_person() -> None:
+    trying = {**step("prepare", 5), "until": None, "nextTry": NOW.isoformat()}
+    assert asking(shown(credential="d"), of("c", None)) == ["d"]
+    assert asking(of("b", None, stage="prepare", steps=[trying])) == ["b"]
+    assert asking(of("b", None, stage="prepare", workloads={"api": "failed"})) == ["b"]
+    assert asking(of("b", "completed", workloads={"api": "failed"})) == []
+
+
+def expiring(days: float, due: float) -> SeenCredential:
+    one = slot(serves=True)
+    live = msgspec.structs.replace(one, expires=wire.moment(NOW + timedelta(days=days)))
+    return msgspec.structs.replace(
+        seen("blue", blue=True),
+        slots={"blue": live, "green": one},
+        due=Due(at=wire.moment(NOW + timedelta(days=due)), text=""),
+    )
+
+
+@pytest.mark.parametrize(
+    ("credential", "says"),
+    [
+        (seen("blue", "tells", blue=True), None),
+        (seen("blue", "waits", blue=True), "a rotation would wait"),
+        (seen("blue", "refuses", blue=True), "a rotation would be refused"),
+        (seen(None, "waits"), "cannot be looked at"),
+        (expiring(60, 30), None),
+        (expiring(29, -1), None),
+        (expiring(20, -10), "a rotation has been due for 10 days"),
+        (expiring(-1, -31), "the secret that serves has expired"),
+    ],
+)
+def test_what_is_wrong_with_a_credential_asks_for_a_person(
+    credential: SeenCredential, says: str | None
+) -> None:
+    found = views.troubles([credential], [], NOW)
+    assert [one.title for one in found] == ([] if says is None else [says])
+    assert views.troubles([credential], ["orders-db"], NOW) == []
+
+
+@pytest.mark.parametrize(
+    ("rotations", "credentials", "unseen", "title", "tone"),
+    [
+        (0, 0, 0, "Nothing needs you", "good"),
+        (1, 0, 0, "1 rotation needs you", "ask"),
+        (0, 1, 3, "1 credential needs you", "ask"),
+        (2, 1, 0, "2 rotations and 1 credential need you", "ask"),
+        (0, 0, 2, "2 credentials could not be looked at", "ask"),
+    ],
+)
+def test_that_nothing_needs_anybody_is_said_only_where_nothing_is_wrong(
+    rotations: int, credentials: int, unseen: int, title: str, tone: str
+) -> None:
+    trouble = views.Trouble("a", "bad", "x")
+    found = views.Attention([shown()] * rotations, [trouble] * credentials, unseen)
+    assert (found.title, found.tone) == (title, tone)
 
 
 def test_deadlines_say_what_comes_then() -> None:
