@@ -85,6 +85,9 @@ infra: $(VENV)/ready .venv-checkov/ready ## the Bicep files: compiler, snapshots
 .PHONY: kusto
 kusto: .kusto/ready ## Kusto's language service, by which tests read the alerts' queries; needs npm
 
+.PHONY: axe
+axe: .axe/ready ## axe-core, by which tests in a browser look for what keeps people out; needs npm
+
 .PHONY: audit
 audit: $(VENV)/ready ## known vulnerabilities of what is pinned; needs the network
 	@$(BIN)/python -m tests.infra.audit $(ARGS)
@@ -139,7 +142,7 @@ hooks: $(VENV)/ready ## make lint before each commit, by pre-commit
 
 .PHONY: clean
 clean: ## removes what make made
-	rm -rf $(VENV) .venv-checkov .venv-app .venv-sbom .azurite .drivers .kusto .frameworks .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .venv-checkov .venv-app .venv-sbom .azurite .axe .drivers .kusto .frameworks .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 
 # checkov pins what the app pins otherwise: it has an environment of its own.
 .venv-checkov/ready: requirements-checkov.txt
@@ -167,6 +170,10 @@ clean: ## removes what make made
 .kusto/ready:
 	@npm install --prefix .kusto --silent --no-save --no-package-lock --ignore-scripts --no-audit --no-fund \
 	  @kusto/language-service-next@12.4.1
+	@touch $@
+
+.axe/ready:
+	@npm install --prefix .axe --silent --no-save --no-package-lock --ignore-scripts --no-audit --no-fund axe-core@4.14.1
 	@touch $@
 
 # The stamp is newer than the requirements only once they are installed whole.

@@ -129,7 +129,7 @@ def _target(href: str) -> str | None:
 
 
 def _scrolling(html: str) -> str:
-    """The HTML with each table in a region that scrolls by itself, by keyboard too."""
+    """The HTML with tables in regions that scroll by themselves, by keyboard too, as code does."""
     number = iter(range(1, html.count("<table>") + 1))
     opened = re.sub(
         "<table>",
@@ -139,4 +139,5 @@ def _scrolling(html: str) -> str:
         ),
         html,
     )
+    opened = re.sub("<pre(?=>)", '<pre tabindex="0"', opened)
     return opened.replace("</table>", "</table></div>")

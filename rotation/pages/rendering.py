@@ -63,7 +63,7 @@ def _environment() -> Environment:
     environment.filters |= {"clock": wording.clock, "count": wording.count}
     # The files are ours, and inside these elements HTML knows no escapes.
     environment.globals["style"] = Markup(_asset("page.css"))  # noqa: S704
-    environment.globals["script"] = Markup(_asset("live.js"))  # noqa: S704
+    environment.globals["script"] = Markup(_asset("page.js"))  # noqa: S704
     return environment
 
 
@@ -78,7 +78,7 @@ def _headers() -> dict[str, str]:
     policy = [
         "default-src 'none'",
         f"style-src {_digest('page.css')}",
-        f"script-src {_digest('live.js')}",
+        f"script-src {_digest('page.js')}",
         "img-src data:",
         "connect-src 'self'",
         "form-action 'self'",
