@@ -13,15 +13,19 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rotation.model.reasons import Code
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from markdown_it import MarkdownIt
     from markdown_it.token import Token
     from markupsafe import Markup
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs"
 PATH = "/api/pages/guides"
 NAME = re.compile(r"[a-z]{1,30}")
+CODES = frozenset(map(str, Code))
 CODE = re.compile(r"[a-z0-9-]+")
 COMMENT = re.compile(r"<!--.*?-->\n?", re.DOTALL)
 ELSEWHERE = re.compile(r"https?://")
@@ -40,9 +44,20 @@ def link(name: str, anchor: str = "") -> str:
     return f"{PATH}/{name}{'#' if anchor else ''}{anchor}"
 
 
-def code_link(code: str) -> str:
-    """The path of what recovery.md says of a reason's code."""
-    return link("recovery", f"code-{code}")
+def code_link(code: str) -> str | None:
+    """The path of what recovery.md says of a reason's code; None for one of another release."""
+    return link("recovery", f"code-{code}") if code in CODES else None
+
+
+def remedy(text: str) -> Markup:
+    """A reason's remedy as HTML: it is Markdown as it stands in recovery.md. What it links leads to
+    guides alone: it may come from a record that others have written."""
+    from markupsafe import Markup  # noqa: PLC0415 - see `_rendered`
+
+    markdown = _markdown()
+    (inline,) = markdown.parseInline(text)
+    inline.children = list(_led(inline.children or [], "recovery"))
+    return Markup(markdown.renderer.render([inline], markdown.options, {}))  # noqa: S704 - escaped
 
 
 def guide(name: str) -> Guide | None:
@@ -55,13 +70,19 @@ def _file(name: str) -> Path:
 
 
 @cache
-def _rendered(name: str) -> Guide:
+def _markdown() -> MarkdownIt:
     # Few of an app's processes ever show a guide: only those pay for it.
     from markdown_it import MarkdownIt  # noqa: PLC0415 - see above
-    from markupsafe import Markup  # noqa: PLC0415 - see above
 
-    # `html` off: markup in a guide is shown as it stands.
-    markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
+    # `html` off: markup is shown as it stands.
+    return MarkdownIt("commonmark", {"html": False}).enable("table")
+
+
+@cache
+def _rendered(name: str) -> Guide:
+    from markupsafe import Markup  # noqa: PLC0415 - see `_markdown`
+
+    markdown = _markdown()
     text = COMMENT.sub("", _file(name).read_text(encoding="utf-8"))
     tokens = markdown.parse(text)
     _anchor(tokens)
@@ -94,8 +115,9 @@ def _anchor(tokens: list[Token]) -> None:
                 used[f"code-{code}"] += 1
 
 
-def _led(tokens: list[Token]) -> Iterator[Token]:
-    """The tokens of a line, whose links lead to pages of the app, into this one, or to the web.
+def _led(tokens: list[Token], of: str = "") -> Iterator[Token]:
+    """The tokens of a line, whose links lead to pages of the app, into this one, or to the web; of
+    a line that is quoted elsewhere, to pages alone: `of` is its guide.
 
     What is not served, such as a file of the repository, keeps its words; of a picture those that
     describe it stay.
@@ -103,7 +125,7 @@ def _led(tokens: list[Token]) -> Iterator[Token]:
     led = True
     for token in tokens:
         if token.type == "link_open":
-            target = _target(str(token.attrGet("href") or ""))
+            target = _target(str(token.attrGet("href") or ""), of)
             led = target is not None
             if target is not None:
                 token.attrSet("href", target)
@@ -118,9 +140,11 @@ def _led(tokens: list[Token]) -> Iterator[Token]:
             yield token
 
 
-def _target(href: str) -> str | None:
-    """Where a guide's link leads on its page; None for what is not served."""
-    if href.startswith("#") or ELSEWHERE.match(href):
+def _target(href: str, of: str) -> str | None:
+    """Where a guide's link leads on a page; None for what is not served."""
+    if of and href.startswith("#"):
+        return link(of, href[1:])
+    if not of and (href.startswith("#") or ELSEWHERE.match(href)):
         return href
     path, _, anchor = href.partition("#")
     name = path.removesuffix(".md")

@@ -12,7 +12,7 @@ from rotation.model.reasons import Code
 from rotation.model.wire import instant
 from rotation.model.world import SLOTS
 from rotation.pages import guides, views
-from rotation.pages.wording import span
+from rotation.pages.wording import ago
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -42,11 +42,10 @@ class Serving:
 
 @dataclass(frozen=True)
 class Mending:
-    """`part` is the path of what recovery.md says of such an end, `codes` those of the reasons;
-    `serving` is told where both slots may be alive."""
+    """`part` is the path of what recovery.md says of such an end; `serving` is told where both
+    slots may be alive."""
 
     part: str
-    codes: dict[str, str]
     serving: Serving | None
 
 
@@ -54,14 +53,12 @@ async def mending(edges: Readers, client: Client, record: ShownRecord) -> Mendin
     """What to say of a rotation that needs somebody; None for any other."""
     if record.outcome is None or views.where(record) != "needing":
         return None
-    codes = {why.code: guides.code_link(why.code) for why in record.reasons if why.code in CODES}
     alive = record.outcome is Outcome.NEEDS_ATTENTION
     found = serving(await _glance(edges, client, record), edges.now()) if alive else None
-    return Mending(_part(record), codes, found)
+    return Mending(_part(record), found)
 
 
 UNKNOWN = "Which slot serves is not known"
-CODES = frozenset(map(str, Code))
 
 
 def _part(record: ShownRecord) -> str:
@@ -94,5 +91,5 @@ def serving(glance: Glance, now: datetime) -> Serving:
     else:
         text = f"The workloads disagree: {' and '.join(serves) or 'no slot'} serves"
         findings = tuple(one for one in seen.findings if one.code == Code.SLOTS_DISAGREE)
-    ago = f"{span(now - instant(seen.at))} ago"
-    return Serving(text, seen.at, ago, problem, findings, seen.rotation)
+    age = ago(now - instant(seen.at))
+    return Serving(text, seen.at, age, problem, findings, seen.rotation)

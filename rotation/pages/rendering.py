@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import azure.functions as func
 
-from rotation.pages import wording
+from rotation.pages import guides, wording
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -60,7 +60,12 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"clock": wording.clock, "count": wording.count}
+    environment.filters |= {
+        "clock": wording.clock,
+        "count": wording.count,
+        "code_link": guides.code_link,
+        "remedy": guides.remedy,
+    }
     # The files are ours, and inside these elements HTML knows no escapes.
     environment.globals["style"] = Markup(_asset("page.css"))  # noqa: S704
     environment.globals["script"] = Markup(_asset("page.js"))  # noqa: S704

@@ -599,7 +599,7 @@ class Form:
     action: str
     refused: Mapping[str, str | None]
     addresses: list[str]
-    deadline: str
+    deadline: views.Deadline
     asked: Asked
 
     @property

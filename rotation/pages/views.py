@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, assert_never
 
 from rotation.decisions.usage import holding, told
 from rotation.front.rotations import waits
+from rotation.model import wire
 from rotation.model.catalogue import Outcome, Progress, ending, on_deadline_words, stage_words
 from rotation.model.wire import instant
 from rotation.model.words import few
 from rotation.model.world import SLOTS
 from rotation.pages.timeline import retiring
-from rotation.pages.wording import clock, count, moment, span
+from rotation.pages.wording import ago, count, moment, span
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -255,12 +256,22 @@ def expiry(expires: str | None, now: datetime) -> Expiry:
     return Expiry(f"in {span(left)}", expires, "ask" if left < timedelta(days=7) else "calm")
 
 
-def deadline(due: datetime, policy: OnDeadline, now: datetime) -> str:
-    """A sentence that says when the approval is due, and what happens then without a decision."""
+@dataclass(frozen=True)
+class Deadline:
+    """When the approval is due: `at`, with what stands before that moment and after it."""
+
+    before: str
+    at: Moment
+    after: str
+
+
+def deadline(due: datetime, policy: OnDeadline, now: datetime) -> Deadline:
+    """When the approval is due, and what happens then without a decision."""
     then = on_deadline_words(policy)
     if due <= now:
-        return f"The deadline was {span(now - due)} ago: {then}."
-    return f"{span(due - now).capitalize()} left until {clock(due, now)}. After that {then}."
+        return Deadline("The deadline was", wire.moment(due), f", {span(now - due)} ago: {then}.")
+    left = f"{span(due - now).capitalize()} left until"
+    return Deadline(left, wire.moment(due), f". After that {then}.")
 
 
 def needing(records: Iterable[ShownRecord], known: Collection[str]) -> list[ShownRecord]:
@@ -380,7 +391,7 @@ SEVERITIES: dict[Severity, Chip] = {
 
 def ages(credentials: Iterable[SeenCredential], now: datetime) -> dict[str, str]:
     """How long ago each of the credentials was looked at, in words."""
-    return {one.credential: f"{span(now - instant(one.at))} ago" for one in credentials}
+    return {one.credential: ago(now - instant(one.at)) for one in credentials}
 
 
 def standing(credential: SeenCredential) -> Chip:

@@ -28,6 +28,11 @@ def span(length: timedelta) -> str:
     return f"{minutes} min {whole % 60} s" if minutes else f"{whole} s"
 
 
+def ago(length: timedelta) -> str:
+    """How long ago something was, in words."""
+    return "just now" if length < timedelta(seconds=1) else f"{span(length)} ago"
+
+
 def clock(value: str | datetime | None, now: datetime) -> str:
     """The time of day in UTC, with the date if it is another day; empty for None."""
     if value is None:

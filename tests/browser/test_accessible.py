@@ -44,7 +44,7 @@ PAGE = f"/api/pages/rotations/{ROTATION}"
 FAILED = {"step": "prepare", "since": "2026-11-24T02:50:02.000Z", "until": None}
 TRYING = {**FAILED, "waits": "the vault does not answer", "attempt": 2}
 NEXT = {"nextTry": "2026-11-24T03:01:00.000Z"}
-WHY = {"code": "slots-disagree", "text": "they differ", "remedy": "move traffic", "object": "x"}
+WHY = {"code": "workloads-disagree", "text": "they differ", "remedy": "move traffic", "object": "x"}
 
 
 def of(**changes: Any) -> Callable[[], Site]:
@@ -189,7 +189,7 @@ CASES: dict[str, Case] = {
     "needs-attention-unseen": (unseen, PAGE, None),
     "unreadable": (at("of another time"), PAGE, None),
     "recovery": (calm, "/api/pages/guides/recovery", None),
-    "recovery-code": (calm, "/api/pages/guides/recovery#code-slots-disagree", None),
+    "recovery-code": (calm, "/api/pages/guides/recovery#code-workloads-disagree", None),
     "not-found": (calm, f"{PAGE}-none", None),
     "no-sign-in": (nobody, PAGE, None),
     "fault": (of(steps=[{"step": "plan", "since": "never", "until": None}]), PAGE, None),

@@ -844,7 +844,7 @@ def test_what_stands_in_the_way_is_shown_with_the_command_that_mends_it() -> Non
     site = Site("entra", FakeClient(record(outcome="completed", approval=None, stage="done")))
     site.edges.world.database.roles["orders_green"].login = False
     shown = visible(overview(site))
-    assert "a rotation would be refused looked at 0 ms ago" in shown
+    assert "a rotation would be refused looked at just now" in shown
     assert "refuses role orders_green active-role-nologin" in shown
     assert "the green slot serves and its role orders_green has NOLOGIN" in shown
     assert "ALTER ROLE ... LOGIN" in shown
@@ -866,7 +866,7 @@ def test_the_overview_says_how_old_its_look_is_and_has_a_link_for_a_new_one() ->
     asked = {key: one for key, (one,) in parse_qs(urlsplit(html.unescape(link[1])).query).items()}
     assert asked == {"code": "the-function-key", "page": "1", "fresh": "true"}
     fresh = overview(site, fresh="true")
-    assert "a rotation would be refused looked at 0 ms ago" in visible(fresh)
+    assert "a rotation would be refused looked at just now" in visible(fresh)
     again = re.search(r'http-equiv="refresh" content="30; url=([^"]*)"', text(fresh))
     assert again is not None
     assert "fresh" not in again[1]
@@ -1011,7 +1011,7 @@ def both_alive(way: str = "entra", *codes: Code, **changes: Any) -> Site:
 @ways
 def test_a_rotation_that_needs_attention_says_which_slot_serves_now(way: str) -> None:
     site = both_alive(way)
-    assert "Green serves all workloads. Seen 03:00:00 UTC , 0 ms ago" in visible(site.ask())
+    assert "Green serves all workloads. Seen 03:00:00 UTC , just now" in visible(site.ask())
     site.edges.clock.now += timedelta(seconds=9)
     assert "Green serves all workloads. Seen 03:00:00 UTC , 9.0 s ago" in visible(site.ask())
 
@@ -1087,6 +1087,22 @@ def test_links_between_guides_lead_to_what_is_there(name: str) -> None:
 @pytest.mark.parametrize("name", ["no-such", "..", "../secrets", "recovery.md", "Recovery", ""])
 def test_a_guide_that_is_none(name: str) -> None:
     assert guide(name).status_code == 404
+
+
+def test_a_remedy_is_shown_as_the_guide_has_it_and_leads_to_guides_alone() -> None:
+    site = both_alive()
+    remedy = (
+        "`az x`: [onboarding.md](onboarding.md), [look](#look), [out](https://evil.example), "
+        "[run](javascript:alert(1)) <img src=x> <https://evil.example/2>"
+    )
+    site.client.shown["reasons"] = [{"code": "of-another", "text": "t", "remedy": remedy}]
+    body = text(site.ask())
+    assert "<code>az x</code>" in body
+    assert '<a href="/api/pages/guides/onboarding">onboarding.md</a>' in body
+    assert '<a href="/api/pages/guides/recovery#look">look</a>' in body
+    assert not re.search(r'href="(https|javascript)', body)
+    assert "&lt;img src=x&gt;" in body
+    assert "#code-of-another" not in body
 
 
 def test_after_a_fault_nobody_is_told_that_nothing_was_changed() -> None:

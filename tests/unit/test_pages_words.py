@@ -425,7 +425,12 @@ def test_that_nothing_needs_anybody_is_said_only_where_nothing_is_wrong(
 
 def test_deadlines_say_what_comes_then() -> None:
     asked = datetime(2026, 12, 1, 2, 55, tzinfo=UTC)
+    at = wire.moment(asked)
     before = views.deadline(asked, "keep", NOW)
-    assert before.startswith("6 days left until 1 Dec 2026, 02:55 UTC.")
+    assert before == views.Deadline(
+        "6 days left until", at, ". After that both logins stay and reminders go on."
+    )
     after = views.deadline(asked, "roll-back", datetime(2026, 12, 2, tzinfo=UTC))
-    assert after == "The deadline was 21 h 5 min ago: the rotation goes back by itself."
+    assert after == views.Deadline(
+        "The deadline was", at, ", 21 h 5 min ago: the rotation goes back by itself."
+    )
