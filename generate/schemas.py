@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from azure.durable_functions import OrchestrationRuntimeStatus
 
+from rotation.decisions.due import Due
 from rotation.front.credentials import SeenCredential, SeenSlot
 from rotation.front.doctor import DryRun
 from rotation.front.problems import Details
@@ -70,6 +71,7 @@ DESCRIBED: dict[type, str] = {
     "them in. Four eyes compares these. `restricted`: its credential had viewers then.",
     Recipient: "A link of their own for an approver with a mail address. Whoever holds it can "
     "decide until it expires: send each to its approver alone.",
+    Due: "When the next rotation begins by itself.",
     DryRun: "What a rotation would do that is asked for now. Nothing was started or changed.",
     SeenCredential: "A credential as it was when it was looked at.",
     SeenSlot: "A slot's role and the current version of its secret; null for what is not there.",
@@ -173,6 +175,7 @@ FIELDS: dict[type, dict[str, str]] = {
         "disagree.",
         "findings": "What was found, first that for which it would be refused.",
         "unknown": "What could not be found out without trying it.",
+        "due": "When the next one begins by itself.",
         "milliseconds": "How long it took.",
     },
     SeenCredential: {
@@ -181,6 +184,11 @@ FIELDS: dict[type, dict[str, str]] = {
         "rotation": "The rotation under way.",
         "slots": "None where not all could be looked at: the findings say why.",
         "findings": "What a rotation would be refused for, wait for, or tell of.",
+        "due": "When the next rotation begins by itself.",
+    },
+    Due: {
+        "at": "Null where nothing makes it due, or where it is not known: the text says which.",
+        "text": "How that was worked out, in sentences.",
     },
     SeenSlot: {"serves": "Whether traffic of some workload goes there."},
     SessionCount: {

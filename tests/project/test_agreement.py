@@ -106,7 +106,7 @@ def test_the_container_has_what_ci_installs_and_makes_what_there_is() -> None:
 def test_ci_runs_both_commands_and_what_takes_longer() -> None:
     ran = re.findall(r"^ *(?:TESTS_SECONDS=\S+ )?make ([\w-]+)", CI, re.MULTILINE)
     once = ["bench", "infra", "units", "test-real", "test-kubernetes", "sbom", "audit"]
-    assert ran == ["kusto", "demo", "test", "long", "chaos", "test-frameworks", *once]
+    assert ran == ["axe", "kusto", "demo", "test", "long", "chaos", "test-frameworks", *once]
 
 
 def test_every_make_target_is_explained_to_contributors() -> None:
