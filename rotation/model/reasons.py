@@ -2097,7 +2097,7 @@ class Code(StrEnum):
     NOT_RETRIED = (
         "not-retried",
         Area.REQUESTS,
-        "only what ended aborted, refused, rolled back or needing attention is started again by its id",
+        "only what ended aborted, refused, rolled back or needs-attention is started again",
         "wait for its end; or `POST /api/rotations`, which asks for another one",
         NEVER,
     )

@@ -30,6 +30,9 @@ class Entry:
     tries: str | None = None
 
 
+CUT = "it was not done when the rotation ended"
+
+
 def timeline(record: Record, now: datetime) -> list[Entry]:
     """The entries of a rotation: what was done and is being done, then what is still ahead."""
     # Sorting is stable: what began in the same moment stays in the order of the record.
@@ -55,16 +58,18 @@ def _entry(record: Record, step: StepRecord, now: datetime) -> Entry:
     running: Literal["running", "waiting"] = (
         "waiting" if step.step is StepName.APPROVAL else "running"
     )
-    took = moment(step.until or now) - moment(step.since)
+    cut = record.outcome is not None and step.until is None
+    took = None if cut else span(moment(step.until or now) - moment(step.since))
+    failure = step.failure or (CUT if cut else None)
     return Entry(
         name=words.name,
         what=words.what.format(slot=_slot_of(record, step)),
-        state="failed" if step.failure else "done" if step.until else running,
+        state="failed" if failure else "done" if step.until else running,
         since=step.since,
-        took=span(took),
-        failure=step.failure,
-        waits=step.waits,
-        tries=tries(step.attempt, step.next_try, now) if step.next_try else None,
+        took=took,
+        failure=failure,
+        waits=None if cut else step.waits,
+        tries=tries(step.attempt, step.next_try, now) if step.next_try and not cut else None,
     )
 
 

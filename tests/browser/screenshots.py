@@ -1,7 +1,7 @@
 """`python -m tests.browser.screenshots DIRECTORY` takes the pictures of the pages for the README.
 
 They show a rotation of the local stack that waits for its decision, with somebody's report still
-on the old login.
+on the old login; and then, ended from outside, what needs somebody.
 """
 
 from __future__ import annotations
@@ -36,6 +36,12 @@ SHOTS = (
 )
 
 
+ENDED = (
+    ("attention-light", "/rotations/{}", {**WIDE, "color_scheme": "light"}),
+    ("attention-phone", "/rotations/{}", {**PHONE, "color_scheme": "dark"}),
+)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m tests.browser.screenshots", description=__doc__
@@ -57,16 +63,36 @@ def main(argv: Sequence[str] | None = None) -> int:
 def shoot(stack: Stack, browser: Browser, directory: Path) -> None:
     with stranger(stack):
         rotation = asked(stack)
-        for name, path, options in SHOTS:
-            context = browser.new_context(
-                base_url=stack.components["host"].url,
-                extra_http_headers=site.sign_in("ada@contoso.example", site.APP_ROLE),
-                **options,
-            )
-            page = context.new_page()
-            page.goto(f"/api/pages{path.format(rotation)}")
-            page.screenshot(path=directory / f"{name}.png", full_page="phone" not in name)
-            context.close()
+        for shot in SHOTS:
+            take(stack, browser, directory, rotation, shot)
+        end(stack, rotation)
+        for shot in ENDED:
+            take(stack, browser, directory, rotation, shot)
+
+
+def take(
+    stack: Stack, browser: Browser, directory: Path, rotation: str, shot: tuple[str, str, Any]
+) -> None:
+    name, path, options = shot
+    context = browser.new_context(
+        base_url=stack.components["host"].url,
+        extra_http_headers=site.sign_in("ada@contoso.example", site.APP_ROLE),
+        timezone_id="Europe/Berlin",
+        **options,
+    )
+    page = context.new_page()
+    page.goto(f"/api/pages{path.format(rotation)}")
+    page.screenshot(path=directory / f"{name}.png", full_page="phone" not in name)
+    context.close()
+
+
+def end(stack: Stack, rotation: str) -> None:
+    """Ends the rotation past the app, as somebody with the engine's key can."""
+    path = f"/runtime/webhooks/durabletask/instances/{rotation}/terminate?reason=picture"
+    key = {"x-functions-key": stack.keys["system"]}
+    answer = stack.client.request("POST", path, {}, key)
+    assert answer.status == 202, answer
+    stack.client.follow(rotation, lambda record: bool(record["outcome"]))
 
 
 def asked(stack: Stack) -> str:

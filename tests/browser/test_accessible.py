@@ -13,10 +13,9 @@ from rotation.model.errors import Denied
 from rotation.model.reasons import Code
 from tests.browser import axe
 from tests.browser.served import served
-from tests.unit.people import FakeClient, preparing, record, shown
+from tests.unit.people import ROTATION, FakeClient, preparing, record
 from tests.unit.test_pages import (
     ADDRESS,
-    ROTATION,
     Site,
     both_alive,
     calm,
@@ -70,7 +69,6 @@ def against(way: str) -> Callable[[], Site]:
 
 def rich() -> Site:
     """A rotation of which there is everything to say."""
-    kept = shown()
     waiver = {"code": "templates-differ", "text": "they differ", "by": "ada", "via": "file"}
     changes = {
         "waivers": [waiver],
@@ -83,7 +81,6 @@ def rich() -> Site:
         ],
         "approval": {**record()["approval"], "overdue": True, "ignored": ["too late"]},
     }
-    assert kept.approval is not None
     site = Site("entra", FakeClient(record(**changes)))
     red(site)
     return site

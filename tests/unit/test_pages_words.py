@@ -129,6 +129,14 @@ def test_a_running_step_and_a_waiting_person_are_told_apart() -> None:
     assert ("Approval", "waiting") in [line[:2] for line in lines(steps=SWAPPED)]
 
 
+def test_what_an_ended_rotation_was_at_is_not_shown_as_going_on() -> None:
+    running = [*UP[:-1], {**UP[-1], "until": None, "waits": "the vault", "nextTry": NOW_TEXT}]
+    found = timeline.timeline(shown(steps=running, outcome="needs-attention"), NOW)
+    cut = [(one.name, one.took, one.waits, one.tries) for one in found if one.state == "failed"]
+    assert cut == [("Prepare", None, None, None), ("Approval", None, None, None)]
+    assert {one.failure for one in found if one.state == "failed"} == {timeline.CUT}
+
+
 def test_after_a_swap_back_steps_name_the_slots_that_they_are_about() -> None:
     shown = lines(
         steps=[*SWAPPED, step("verify", 22), step("swap-back", 21), step("deactivate", 24)],
