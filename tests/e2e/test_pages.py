@@ -109,6 +109,28 @@ def test_a_mailed_link_decides_once_and_is_kept_nowhere(linked: Stack) -> None:
     assert_kept_nowhere(linked, site.token_of(link))
 
 
+def test_an_expired_link_has_another_sent_to_its_recipient_alone(linked: Stack) -> None:
+    rotation = site.asked(linked, by=GRACE)
+    old = site.minted(linked, rotation, ADA, timedelta(seconds=-1))
+    browser = Browser(linked)
+    answer = browser.post(old, token=browser.token(old), do="renew")
+    assert answer.status == 202
+    assert rotation.encode() not in answer.data
+    sent: list[list[str]] = []
+
+    def reminded() -> bool:
+        data = [
+            one["data"] for one in site.published(linked) if one["eventType"].endswith("Reminder")
+        ]
+        mine = [one for one in data if one["rotation"] == rotation]
+        sent[:] = [[each["approver"] for each in one["recipients"]] for one in mine]
+        return bool(sent)
+
+    wait_until(reminded, 30, "a reminder")
+    assert sent == [[ADA]]
+    linked.client.reject(rotation)
+
+
 def assert_kept_nowhere(stack: Stack, token: str) -> None:
     """The topic has it, since it was sent there; the engine's journal and the logs have not."""
     logs = [path.read_text(errors="replace") for path in stack.directory.glob("logs/*.log")]

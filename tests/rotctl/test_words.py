@@ -328,11 +328,13 @@ FINDINGS = [
 
 def test_credentials_are_a_table_with_what_stands_in_the_way() -> None:
     new = {**OLD, "active": None, "slots": {}, "findings": FINDINGS, "rotation": ROTATION}
+    new |= {"due": {"at": "2027-03-11T12:00:00.000Z", "text": "in words"}}
     text = drawn(drawing.credentials([OLD, new], NOW), width=200)
     first, second = text.splitlines()[1:]
     assert first.split()[:4] == ["orders-db", "blue", "2027-04-01", "(30"]
     assert first.rstrip().endswith("role orders_blue may not log in; and another")
-    assert second.split()[:4] == ["orders-db", "?", "-", ROTATION]
+    assert second.split()[:6] == ["orders-db", "?", "-", "2027-03-11", "(9", "d)"]
+    assert second.split()[6] == ROTATION
     assert second.rstrip().endswith("may not log in")
 
 
@@ -346,7 +348,7 @@ def test_a_credential_says_when_it_was_looked_at_and_that_both_slots_serve() -> 
         ),
         width=200,
     ).splitlines()
-    assert " ".join(row.split()) == "orders-db blue and green - - 3 min 20 s ago -"
+    assert " ".join(row.split()) == "orders-db blue and green - - - 3 min 20 s ago -"
 
 
 def test_findings_come_worst_first_with_their_cure() -> None:
