@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from rotation import log
+from rotation.decisions.rights import Action
 from rotation.front import approvers, rotations
 from rotation.front.hub import unavailable
 from rotation.front.planned import entry_of, standing
@@ -51,7 +52,8 @@ async def _renewed(edges: Readers, client: Client, link: Expired) -> str:
     if record is None or not rotations.waits(record):
         return "not-waiting"
     rules = await standing(edges, client, record)
-    if approvers.not_entitled(approvers.recipient(link.recipient), rules.approval) is not None:
+    asking = approvers.recipient(link.recipient)
+    if approvers.not_entitled(asking, rules.approval, Action.REJECT) is not None:
         return "no-approver"
     event = _reminder(edges, record, rules, link.recipient)
     if event is None:

@@ -192,6 +192,7 @@ CALLS = [
         for deed in ("cancel", "again")
     ),
     Call("decision_page", params={"link": "forged"}),
+    Call("guide_page", named=True),
 ]
 # Of a function key alone, which sees all: docs/approvals.md says so.
 BY_KEY = {"health"}
