@@ -233,7 +233,7 @@ def test_answers_about_ours_say_nothing_of_theirs(call: Call) -> None:
     found = call.of(full(), OURS, OTHER)
     for word in WORDS:
         assert word not in told(found, OURS)
-    if call.function != "decision_page" and call.params != {"page": "2"}:
+    if call.function not in {"decision_page", "guide_page"} and call.params != {"page": "2"}:
         assert found.status != 404
 
 
