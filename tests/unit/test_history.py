@@ -274,7 +274,7 @@ def test_pages_have_each_rotation_once_the_newest_first(
         """Another one begins between two pages, which no later page has."""
         number = len(client.instances)
         if late:
-            one = instance(f"orders-db-new{number}-a", NOW + timedelta(seconds=number))
+            one = instance(f"orders-db-new{number}-a", NOW + timedelta(seconds=number + 1))
             client.instances[one.instance_id] = one
 
     found = walked(edges, client, limit, credential, begin)
