@@ -1,0 +1,270 @@
+"""The moves in the cluster: blue takes over, green stands by, the app gets its rights."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from typing import TYPE_CHECKING
+
+from rotctl.adopt import login, moves, telling
+from rotctl.adopt.original import name_of
+from rotctl.adopt.plan import LABEL, SLOTS
+
+if TYPE_CHECKING:
+    from rotctl.adopt.moves import Move
+    from rotctl.adopt.plan import Plan, Workload
+
+HAND_OVER = "git/hand-over.sh"
+
+
+def of(workload: Workload, plan: Plan) -> list[Move]:
+    delivered = [] if workload.carrier.mounted else [_secrets(workload, plan)]
+    if workload.scheduled:
+        return [*delivered, _pair(workload)]
+    traffic = [_traffic(workload)] if workload.called else []
+    return [*delivered, _blue(workload), *traffic, _old(workload), _green(workload)]
+
+
+def kubectl(workload: Workload) -> str:
+    return f"kubectl -n {shlex.quote(workload.namespace)}"
+
+
+def _file(workload: Workload, what: str) -> str:
+    return f"kubernetes/{workload.name}-{what}.yaml"
+
+
+def _secrets(workload: Workload, plan: Plan) -> Move:
+    """The live password, from Key Vault into the Secret that the blue slot's pods read."""
+    vault, live = shlex.quote(moves.vault_name(plan)), plan.credential.slots["blue"].secret
+    call, blue = kubectl(workload), login.kube_secret(workload, SLOTS[0])
+    key = workload.carrier.key
+    named = f"--vault-name {vault} --name {shlex.quote(live)}"
+    path = f"-o jsonpath={shlex.quote(_path(key))}"
+    held = f"{call} get secret {shlex.quote(workload.carrier.kube_secret)} {path}"
+    filled = f"{call} get secret {blue} {path}"
+    body = f'{{"data": {{"{key}": "%s"}}}}'
+    return moves.Move(
+        f"A Secret for each slot of {workload.name}",
+        f"The blue slot's gets what Key Vault has in {live}. If Key Vault has not got the live"
+        " password yet, the second line puts it there, from the Secret"
+        f" {workload.carrier.kube_secret}.",
+        (
+            "umask 077",
+            f"az keyvault secret show {named} --output none || {{",
+            f"  {held} | base64 -d > live.value",
+            f"  az keyvault secret set {named} --file live.value --output none; }}",
+            f"kubectl apply -f {_file(workload, 'secrets')}",
+            "rm -f live.value",
+            f"az keyvault secret download {named} --file live.value",
+            f"printf {shlex.quote(body)} \"$(base64 < live.value | tr -d '\\n')\" |",
+            f"  {call} patch secret {blue} --type=merge --patch-file=/dev/stdin",
+            "rm live.value",
+        ),
+        (f"{filled} | wc -c",),
+        "more than 0",
+        (f"{call} delete -f {_file(workload, 'secrets')}",),
+        "Before its pods are there. Then first the next move's way back.",
+    )
+
+
+def _path(key: str) -> str:
+    escaped = key.replace(".", "\\.")
+    return f"{{.data.{escaped}}}"
+
+
+def _blue(workload: Workload) -> Move:
+    call, blue = kubectl(workload), workload.at(SLOTS[0])
+    scaled = telling.autoscalers(workload.original)
+    why = (
+        f"A Deployment's selector cannot be changed, so {workload.name} is not altered: {blue} is"
+        " made beside it, with the same image, role and password."
+    )
+    if workload.called:
+        why += f" Service {workload.service} finds its pods as soon as they are ready."
+    if scaled:
+        why += " Each slot has an autoscaler of its own; the old one goes with the old pods."
+    return moves.Move(
+        f"{blue} beside {workload.name}",
+        why,
+        (f"kubectl apply -f {_file(workload, SLOTS[0])}",),
+        (f"{call} rollout status deployment/{blue} --timeout=5m",),
+        "`successfully rolled out`: its pods are ready, so that they have logged in",
+        (f"kubectl delete -f {_file(workload, SLOTS[0])}",),
+        "Once traffic follows the slot: first the next move's way back.",
+    )
+
+
+def _traffic(workload: Workload) -> Move:
+    call = kubectl(workload)
+    names = [workload.service, *workload.services]
+    on = json.dumps([{"op": "add", "path": f"/spec/selector/{LABEL}", "value": SLOTS[0]}])
+    off = json.dumps([{"op": "remove", "path": f"/spec/selector/{LABEL}"}])
+    return moves.Move(
+        f"Traffic of {workload.name} follows the slot",
+        f"New connections go to {workload.at(SLOTS[0])} alone; those that are open stay with the"
+        " old pods until these end them.",
+        tuple(f"{call} patch service {one} --type=json -p {shlex.quote(on)}" for one in names),
+        tuple(
+            f"{call} get endpointslices -l kubernetes.io/service-name={one} -o wide"
+            for one in names
+        ),
+        f"the addresses of the pods of {workload.at(SLOTS[0])}, and no others",
+        tuple(f"{call} patch service {one} --type=json -p {shlex.quote(off)}" for one in names),
+    )
+
+
+def _old(workload: Workload) -> Move:
+    call, scaled = kubectl(workload), telling.autoscalers(workload.original)
+    budgets = telling.adopted_budgets(workload.original)
+    gone = [f"hpa {name_of(one)}" for one in scaled]
+    counted = [f"poddisruptionbudget {name_of(one)}" for one in budgets]
+    selector = ",".join(f"{k}={v}" for k, v in workload.original.labels.items())
+    return moves.Move(
+        f"The pods of {workload.name} end",
+        "Each serves what it has to its end. From here on its manifest must not be applied"
+        " again: pause what does, and change it in the move about Git.",
+        (
+            *(f"{call} delete {one}" for one in gone),
+            f"{call} scale deployment/{workload.name} --replicas=0",
+            f"{call} delete deployment {workload.name} --cascade=foreground --timeout=5m",
+            *(f"{call} delete {one}" for one in counted),
+        ),
+        (f"{call} get pods -l {shlex.quote(selector)} -L {LABEL}",),
+        f"pods of {workload.at(SLOTS[0])} alone",
+        (f"kubectl apply -f kubernetes/undo/{workload.name}.yaml",),
+        "Then the way back of the moves before.",
+    )
+
+
+def _green(workload: Workload) -> Move:
+    call, green = kubectl(workload), workload.at(SLOTS[1])
+    made = (
+        f"its preview {workload.preview}"
+        if workload.called
+        else f"the switch, Service {workload.service}"
+    )
+    return moves.Move(
+        f"{green} stands by, and {made}",
+        "It has no pods. A rotation gives it as many as the active slot has.",
+        (f"kubectl apply -f {_file(workload, SLOTS[1])}",),
+        (
+            f"{call} get deployment {green}",
+            f"{call} get service {workload.preview or workload.service} -o wide",
+        ),
+        f"`0/0` pods; the Service selects {LABEL}={SLOTS[1] if workload.called else SLOTS[0]}",
+        (f"kubectl delete -f {_file(workload, SLOTS[1])}",),
+    )
+
+
+def _pair(workload: Workload) -> Move:
+    call = kubectl(workload)
+    return moves.Move(
+        f"A pair of CronJobs in the place of {workload.name}",
+        "The old one is suspended before the blue one is there, so that no run is done twice. A"
+        " run that falls into the seconds between is left out: choose a minute without one.",
+        (
+            _suspend(workload, "true"),
+            f"kubectl apply -f {_file(workload, SLOTS[0])} -f {_file(workload, SLOTS[1])}",
+        ),
+        (f"{call} get cronjobs {workload.name} {workload.at(SLOTS[0])} {workload.at(SLOTS[1])}",),
+        (
+            f"SUSPEND false for {workload.at(SLOTS[0])} alone. Delete {workload.name} once its"
+            " last Job has ended"
+        ),
+        (
+            f"kubectl delete -f {_file(workload, SLOTS[0])} -f {_file(workload, SLOTS[1])}",
+            _suspend(workload, "false"),
+        ),
+    )
+
+
+def _suspend(workload: Workload, word: str) -> str:
+    body = shlex.quote(f'{{"spec": {{"suspend": {word}}}}}')
+    return f"{kubectl(workload)} patch cronjob {workload.name} --type=merge -p {body}"
+
+
+def shared(plan: Plan) -> list[Move]:
+    spaces = sorted({one.namespace for one in plan.workloads})
+    labelled = [
+        f"kubectl label namespace {shlex.quote(one)} credential-rotation/guard=on" for one in spaces
+    ]
+    rights = moves.Move(
+        "The app's rights",
+        "They name the objects. What the app then still lacks, `rotctl doctor` says once"
+        " credentials.yaml is deployed.",
+        ("kubectl apply -f kubernetes/rights.yaml",),
+        tuple(
+            f"kubectl auth can-i patch {_kind(one)}/{one.at(SLOTS[1])} -n"
+            f" {shlex.quote(one.namespace)} --as {plan.app_identity}"
+            for one in plan.workloads
+        ),
+        "`yes`",
+        ("kubectl delete -f kubernetes/rights.yaml",),
+    )
+    guard = moves.Move(
+        "The guard",
+        "A right to patch an object is a right to change all of it; the guard limits the app to"
+        " what a rotation needs, and keeps everybody else from moving traffic between slots. A"
+        " cluster administrator installs it, once for a cluster (Kubernetes 1.30 or newer). If"
+        " it is there already, only label."
+        + (
+            ""
+            if plan.break_glass
+            else " Put the group of those who may move traffic by hand into it first:"
+            " `breakGlass` names one that is nobody's."
+        ),
+        ("kubectl apply -f kubernetes/guard.yaml", *labelled),
+        ("kubectl get namespaces -l credential-rotation/guard=on",),
+        ", ".join(spaces),
+        tuple(line.replace("=on", "-") for line in labelled),
+    )
+    return [rights, guard]
+
+
+def _kind(workload: Workload) -> str:
+    return "cronjobs.batch" if workload.scheduled else "deployments.apps"
+
+
+def git(plan: Plan) -> list[Move]:
+    """The fields that rotations own leave Git, after they have got another owner."""
+    handed = []
+    for one in plan.workloads:
+        if one.scheduled:
+            continue
+        services = [one.service, *one.services, *([one.preview] if one.called else [])]
+        parts = [f"service/{name}" for name in services] + [
+            f"deployment/{one.at(s)}" for s in SLOTS
+        ]
+        handed.append(f"{HAND_OVER} {shlex.quote(one.namespace)} {' '.join(parts)}")
+    return [
+        moves.Move(
+            "Git",
+            _GIT[plan.form],
+            tuple(handed),
+            _shown(plan),
+            "no change of a selector, of replicas or of suspend",
+            (),
+            "Put the manifests of before back, and hand over again (docs/gitops.md).",
+        )
+    ]
+
+
+_PAUSED = (
+    "Selectors of Services and replicas of Deployments belong to rotations from now on. A tool"
+    " that has set a field, and finds it no longer in its manifest, removes it: so they get"
+    " another owner first, while the sync of your tool is paused (docs/gitops.md). Then "
+)
+_GIT = {
+    "manifests": _PAUSED
+    + "commit `git/*.yaml` in the place of the workload's manifests, and let the tool sync.",
+    "kustomize": _PAUSED
+    + "commit the folder `git` as the overlay that is applied. It has the base twice, once for each"
+    " slot: a release changes the base, and both slots by one commit.",
+    "helm": _PAUSED + "have the release rendered through `git/post-render.sh`.",
+}
+
+
+def _shown(plan: Plan) -> tuple[str, ...]:
+    if plan.form == "kustomize":
+        return ("kubectl diff -k git",)
+    return tuple(f"kubectl diff -f git/{one.name}.yaml" for one in plan.workloads)

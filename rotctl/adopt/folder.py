@@ -1,0 +1,39 @@
+"""All files of the folder, by their paths in it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rotctl.adopt import database, entry, forms, readme, rights, twin
+from rotctl.adopt.plan import SLOTS
+from rotctl.adopt.writing import manifests
+
+if TYPE_CHECKING:
+    from rotctl.adopt.plan import Plan, Workload
+
+
+def files(plan: Plan) -> dict[str, str]:
+    """Each file's text. The same plan makes the same files."""
+    made = {"README.md": readme.text(plan), "credentials.yaml": entry.text(plan)}
+    if plan.cluster.authority:
+        made[entry.certificate(plan)] = plan.cluster.authority
+    made |= database.files(plan.credential)
+    for workload in plan.workloads:
+        made |= {f"kubernetes/{name}": text for name, text in _kubernetes(workload, plan).items()}
+    given = [one for each in plan.workloads for one in rights.of(each, plan, entry.proxied(each))]
+    made["kubernetes/rights.yaml"] = manifests(given)
+    made["kubernetes/guard.yaml"] = rights.guard(plan)
+    return {**made, **forms.files(plan)}
+
+
+def _kubernetes(workload: Workload, plan: Plan) -> dict[str, str]:
+    """What is applied once, by the moves; Git has it later without what rotations own."""
+    slots = {slot: twin.slot(workload, plan.credential, slot) for slot in SLOTS}
+    secrets = [one for slot in SLOTS for one in slots[slot] if one["kind"] == "Secret"]
+    made = {f"{workload.name}-secrets.yaml": manifests(secrets)} if secrets else {}
+    for slot in SLOTS:
+        own = [one for one in slots[slot] if one["kind"] != "Secret"]
+        new = twin.traffic(workload) if slot == SLOTS[1] else []
+        made[f"{workload.name}-{slot}.yaml"] = manifests([*own, *new])
+    made[f"undo/{workload.name}.yaml"] = manifests(twin.before(workload))
+    return made

@@ -1,0 +1,64 @@
+"""Which Services find a workload's pods, and which of them traffic follows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rotctl.adopt.original import name_of, selects
+
+if TYPE_CHECKING:
+    from rotctl.adopt.asking import Asking
+    from rotctl.adopt.original import Object, Original
+
+
+@dataclass(frozen=True)
+class Found:
+    """`service` is the production one, `moving` move with it and `staying` keep both slots."""
+
+    service: str
+    called: bool
+    moving: tuple[str, ...] = ()
+    staying: tuple[str, ...] = ()
+
+
+def selecting(original: Original) -> list[Object]:
+    """The Services that find the workload's pods."""
+    return [
+        one
+        for one in original.of("Service")
+        if selects((one.get("spec") or {}).get("selector"), original.labels)
+    ]
+
+
+def headless(service: Object) -> bool:
+    return (service.get("spec") or {}).get("clusterIP") == "None"
+
+
+def found(original: Original, asking: Asking) -> Found:
+    answers, there = asking.answers, selecting(original)
+    names = [name_of(one) for one in there]
+    staying = [name for name in names if name in answers.other_service]
+    if original.kind == "CronJob" or answers.worker or not there:
+        return Found(original.name, called=False, staying=tuple(names))
+    moving = [name for name in names if name in answers.with_service]
+    main = [name for name in names if name in answers.service]
+    left = [one for one in there if name_of(one) not in {*staying, *moving, *main}]
+    # By a headless Service pods find each other, or metrics are read; the one that clients use
+    # would be the only one.
+    beside = [name_of(one) for one in left if headless(one)]
+    left_names = [name_of(one) for one in left if not headless(one)]
+    if not main and not left_names and len(beside) == 1 and not moving:
+        main, beside = beside, []
+    if not main and len(left_names) == 1:
+        main, left_names = left_names, []
+    if len(main) != 1:
+        text = f"the Service by which clients reach {original.name}, or --worker if none do"
+        asking.ask("service", text, tuple(main or left_names or names))
+    elif left_names:
+        text = (
+            f"whether {', '.join(left_names)} moves between the slots as {main[0]} does (name it"
+            " with --with-service) or keeps both, as one for metrics may (--other-service)"
+        )
+        asking.ask("with_service", text, tuple(left_names))
+    return Found("".join(main[:1]), True, tuple(moving), (*staying, *beside))

@@ -1,0 +1,127 @@
+"""Where objects come from: files, or a cluster; and the workloads that are meant among them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import yaml
+
+from rotctl.adopt import refusals
+from rotctl.adopt.original import Original, called, flat, name_of, namespace_of
+from rotctl.exits import ClientError, Exit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from rotctl.adopt.original import Object
+    from rotctl.adopt.refusals import Refusal
+
+ENDINGS = (".yaml", ".yml", ".json")
+
+
+def read(paths: Iterable[str]) -> list[Object]:
+    """The objects of files and of folders, below which all YAML files are read.
+
+    Values of Secrets are dropped as they are read. Raises `ClientError`.
+    """
+    found = [without_values(one) for path in paths for one in _of(Path(path))]
+    if not found:
+        text = "the files have no Kubernetes object in them"
+        raise ClientError(
+            text, "`kubectl get -o yaml` writes some, or `kubectl kustomize`", Exit.USAGE
+        )
+    return found
+
+
+def _of(path: Path) -> Iterator[Object]:
+    files = [path]
+    if path.is_dir():
+        files = [each for each in sorted(path.rglob("*")) if each.suffix in ENDINGS]
+    for file in files:
+        try:
+            yield from flat(yaml.safe_load_all(file.read_text(encoding="utf-8")))
+        except OSError as error:
+            text = f"{file} cannot be read: {error.strerror}"
+            raise ClientError(text, "give manifests with --from", Exit.USAGE) from None
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            mark = getattr(error, "problem_mark", None)
+            line = f" at line {mark.line + 1}" if mark else ""
+            text = f"{file} is no YAML{line}"
+            cure = "of a chart, give what `helm template` or `helm get manifest` prints"
+            raise ClientError(text, cure, Exit.USAGE) from None
+
+
+def without_values(obj: Object) -> Object:
+    """A Secret with its keys alone, and without the note in which kubectl keeps its values."""
+    if obj["kind"] != "Secret":
+        return obj
+    made = {k: v for k, v in obj.items() if k not in {"data", "stringData", "metadata"}}
+    metadata = {
+        k: v for k, v in obj["metadata"].items() if k not in {"annotations", "managedFields"}
+    }
+    keys = [*(obj.get("data") or {}), *(obj.get("stringData") or {})]
+    return {**made, "metadata": metadata, "data": dict.fromkeys(keys, "")}
+
+
+def named(text: str) -> tuple[str, str]:
+    """Namespace, "" where it is left out, and name."""
+    namespace, slash, name = text.rpartition("/")
+    return (namespace, name) if slash else ("", text)
+
+
+def originals(objects: Sequence[Object], wanted: Sequence[tuple[str, str]]) -> list[Original]:
+    """The workloads of these kinds and names, each with what is beside it in its namespace.
+
+    Raises `ClientError` where there is none or several, or a workload of another kind.
+    """
+    found = [_workload(objects, kind, name) for kind, name in wanted]
+    spaces = {namespace_of(one) for one in found}
+    if len(spaces) > 1:
+        text = f"the workloads are in several namespaces: {', '.join(sorted(spaces))}"
+        cure = "adopt those of one namespace at a time, and put the entries together by hand"
+        raise ClientError(text, cure, Exit.USAGE)
+    return [Original(one, _around(objects, one)) for one in found]
+
+
+def _workload(objects: Sequence[Object], kind: str, text: str) -> Object:
+    namespace, name = named(text)
+    called_so = [
+        one
+        for one in objects
+        if name_of(one) == name and namespace in {"", namespace_of(one)} and _is_workload(one)
+    ]
+    right = [one for one in called_so if one["kind"] == kind]
+    if len(right) == 1:
+        return right[0]
+    if right:
+        spaces = ", ".join(called(one) for one in right)
+        raise ClientError(f"there are several: {spaces}", "write NAMESPACE/NAME", Exit.USAGE)
+    if called_so and called_so[0]["kind"] not in {"Deployment", "CronJob"}:
+        refuse([refusals.other_kind(called_so[0])])
+    there = ", ".join(called(one) for one in objects if one["kind"] == kind) or "none"
+    text = f"there is no {kind} {text}; there are: {there}"
+    raise ClientError(text, "correct the name, or give the file that has it", Exit.USAGE)
+
+
+def _is_workload(obj: Object) -> bool:
+    return obj["kind"] in {"Deployment", "CronJob", *refusals.OTHER_KINDS}
+
+
+def _around(objects: Sequence[Object], workload: Object) -> tuple[Object, ...]:
+    """Objects without a namespace of their own are taken to be of the workload's."""
+    own = namespace_of(workload)
+    return tuple(
+        one
+        for one in objects
+        if one is not workload and (own == namespace_of(one) or "namespace" not in one["metadata"])
+    )
+
+
+def refuse(found: Sequence[Refusal]) -> None:
+    """Raises `ClientError` if there is any refusal: with all of them, each with its way out."""
+    if not found:
+        return
+    text = "\n".join(("this cannot be adopted:", *(f"- {each}" for each in found)))
+    refused = [{"object": one.what, "why": one.why, "remedy": one.cure} for one in found]
+    raise ClientError(text, "nothing was written", Exit.REFUSED, {"refused": refused})

@@ -1,0 +1,148 @@
+"""From what was named to a plan, and from a plan to files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from rotctl.adopt import (
+    checking,
+    cluster,
+    deciding,
+    folder,
+    refusals,
+    server,
+    sources,
+    telling,
+    vault,
+    writing,
+)
+from rotctl.adopt.asking import Facts
+from rotctl.exits import ClientError, Exit
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rotctl.adopt.asking import Answers
+    from rotctl.adopt.deciding import Decided
+    from rotctl.adopt.original import Original
+    from rotctl.adopt.plan import Form, Plan
+
+
+@dataclass(frozen=True)
+class Look:
+    """Where to look: at these workloads, in these files or by a kubeconfig's context; at a database
+    if a connection string is given; into the vault or not."""
+
+    named: tuple[tuple[str, str], ...]
+    files: tuple[str, ...] = ()
+    context: str = ""
+    database: str | None = None
+    vault: bool = True
+
+    def looked(self) -> Looked:
+        """Raises `ClientError`, for what cannot be adopted too."""
+        objects, facts = self._objects()
+        originals = sources.originals(objects, self.named)
+        sources.refuse([found for one in originals for found in refusals.of_workload(one)])
+        addresses = [
+            address
+            for one in originals
+            for address in cluster.pod_addresses(tuple(objects), one.labels)
+        ]
+        return Looked(self, tuple(originals), self._of_database(facts, addresses))
+
+    def _objects(self) -> tuple[list[Any], Facts]:
+        if self.files:
+            return sources.read(self.files), Facts()
+        spaces = {sources.named(name)[0] for _, name in self.named} - {""}
+        seen = cluster.seen(next(iter(sorted(spaces)), ""), self.context)
+        tells: tuple[str, ...] = ()
+        if seen.unread:
+            tells = (
+                f"You may not list {', '.join(seen.unread)}: what these say was not looked at.",
+            )
+        facts = Facts(cluster=seen.name, server=seen.server, authority=seen.authority, tells=tells)
+        return list(seen.objects), facts
+
+    def _of_database(self, facts: Facts, addresses: list[str]) -> Facts:
+        if self.database is None:
+            return facts
+        with server.Looking(self.database) as looking:
+            found = looking.seen(addresses)
+        return replace(
+            facts,
+            roles=found.sessions,
+            taken_roles=found.roles,
+            host=found.host,
+            port=found.port,
+            database=found.database,
+        )
+
+
+@dataclass(frozen=True)
+class Looked:
+    """What was seen. Answers make a plan of it, or there are questions left."""
+
+    look: Look
+    originals: tuple[Original, ...]
+    facts: Facts
+
+    def decide(self, answers: Answers, form: Form) -> Decided:
+        """Raises `ClientError` for what cannot be adopted."""
+        decided = deciding.decide(self.originals, answers, self.facts, form)
+        if decided.plan is None:
+            return decided
+        plan = decided.plan
+        carriers = [one.carrier for one in plan.workloads]
+        sources.refuse(refusals.of_secret(self.originals, carriers))
+        return replace(decided, plan=replace(plan, tells=(*plan.tells, *self._told(plan))))
+
+    def _told(self, plan: Plan) -> list[str]:
+        blue, told = plan.credential.slots["blue"], []
+        if self.look.database is not None:
+            with server.Looking(self.look.database) as looking:
+                told += looking.told(blue.role)
+        if self.look.vault and not self.look.files:
+            told += vault.told(vault.seen(plan.credential.vault, blue.secret), blue.secret)
+        return told
+
+
+def write(plan: Plan, out: Path) -> list[str]:
+    """Writes what is missing of the folder, and says what that was. Raises `ClientError`."""
+    files = folder.files(plan)
+    problems = checking.problems(files["credentials.yaml"])
+    if problems:
+        text = "\n".join(("the entry would not be valid:", *(f"- {each}" for each in problems)))
+        raise ClientError(text, "other names will do: see the options", Exit.PROBLEM)
+    return writing.write(out, files)
+
+
+def summary(plan: Plan, out: Path, written: list[str]) -> dict[str, Any]:
+    """What was found and written, for people and for programs."""
+    one = plan.credential
+    blue, green = one.slots["blue"], one.slots["green"]
+    found = [
+        f"role {blue.role}, and {green.role} as the second one; {one.group} owns",
+        f"secret {blue.secret} in {one.vault}, and {green.secret}",
+    ]
+    for each in plan.workloads:
+        service = (
+            f"Service {each.service}"
+            if each.called
+            else f"nothing calls it; Service {each.service} is new"
+        )
+        found.append(
+            f"{each.original.kind} {each.name}: password by {each.carrier.through}; {service}"
+        )
+    told = [*plan.tells, *(line for each in plan.workloads for line in telling.told(each))]
+    return {
+        "out": str(out),
+        "credential": one.name,
+        "roles": {slot: login.role for slot, login in one.slots.items()},
+        "secrets": {slot: login.secret for slot, login in one.slots.items()},
+        "workloads": [each.name for each in plan.workloads],
+        "found": found,
+        "told": list(dict.fromkeys(told)),
+        "written": written,
+    }
