@@ -58,8 +58,12 @@ class Carrier:
         return f"{self.kube_secret}/{self.key}" if self.key else self.kube_secret
 
     @property
-    def words(self) -> str:
-        return " ".join((self.through, self.key, self.vault_secret, self.kube_secret))
+    def names(self) -> tuple[str, ...]:
+        """All that it is called: by what reads it, and where it comes from."""
+        return (*self.through.split(), self.key, self.vault_secret, self.kube_secret)
+
+    def called(self, pattern: re.Pattern[str]) -> bool:
+        return any(pattern.search(name) for name in self.names)
 
 
 def with_key(carrier: Carrier, key: str) -> Carrier:
@@ -77,10 +81,11 @@ def found(original: Original) -> list[Carrier]:
 
 
 def likely(candidates: list[Carrier]) -> list[Carrier]:
-    """Those of the best kind that there is: a database's password, a password, any."""
-    passwords = [one for one in candidates if PASSWORD.search(one.words)]
-    of_database = [one for one in passwords if DATABASE.search(one.words)]
-    return of_database or passwords or candidates
+    """Those of the best kind there is: a database's password, a password, a database's, any."""
+    passwords = [one for one in candidates if one.called(PASSWORD)]
+    both = [one for one in passwords if one.called(DATABASE)]
+    of_database = [one for one in candidates if one.called(DATABASE)]
+    return both or passwords or of_database or candidates
 
 
 def classes(original: Original) -> list[str]:

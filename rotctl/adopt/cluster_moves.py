@@ -6,7 +6,7 @@ import json
 import shlex
 from typing import TYPE_CHECKING
 
-from rotctl.adopt import login, moves, telling
+from rotctl.adopt import forms, login, moves, telling, twin
 from rotctl.adopt.original import name_of
 from rotctl.adopt.plan import LABEL, SLOTS
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rotctl.adopt.plan import Plan, Workload
 
 HAND_OVER = "git/hand-over.sh"
+RENDERED = "--post-renderer git/post-render.sh"
 
 
 def of(workload: Workload, plan: Plan) -> list[Move]:
@@ -225,46 +226,75 @@ def _kind(workload: Workload) -> str:
     return "cronjobs.batch" if workload.scheduled else "deployments.apps"
 
 
-def git(plan: Plan) -> list[Move]:
+def git(plan: Plan) -> Move:
     """The fields that rotations own leave Git, after they have got another owner."""
-    handed = []
-    for one in plan.workloads:
-        if one.scheduled:
-            continue
-        services = [one.service, *one.services, *([one.preview] if one.called else [])]
-        parts = [f"service/{name}" for name in services] + [
-            f"deployment/{one.at(s)}" for s in SLOTS
-        ]
-        handed.append(f"{HAND_OVER} {shlex.quote(one.namespace)} {' '.join(parts)}")
-    return [
-        moves.Move(
-            "Git",
-            _GIT[plan.form],
-            tuple(handed),
-            _shown(plan),
-            "no change of a selector, of replicas or of suspend",
-            (),
-            "Put the manifests of before back, and hand over again (docs/gitops.md).",
-        )
-    ]
+    given = [f"{HAND_OVER} {shlex.quote(one.namespace)} {_handed(one)}" for one in plan.workloads]
+    handed = tuple(
+        line for line, one in zip(given, plan.workloads, strict=True) if not one.scheduled
+    )
+    return moves.Move(
+        "Git",
+        _PAUSED + _GIT[plan.form],
+        _released(plan, handed) if plan.form == "helm" else handed,
+        _shown(plan),
+        "no change of a selector, of replicas or of suspend",
+        (),
+        "Put the manifests of before back, and hand over again (docs/gitops.md).",
+    )
+
+
+def _handed(workload: Workload) -> str:
+    services = [workload.service, *workload.services, workload.preview]
+    parts = [f"service/{name}" for name in services if name]
+    return " ".join([*parts, *(f"deployment/{workload.at(slot)}" for slot in SLOTS)])
+
+
+def _released(plan: Plan, handed: tuple[str, ...]) -> tuple[str, ...]:
+    """Helm keeps in its release what it has set. It forgets the Services once, and takes what the
+    moves have made as its own."""
+    first = plan.workloads[0]
+    call, space = kubectl(first), shlex.quote(first.namespace)
+    kept = " ".join(f"service/{name_of(one)}" for w in plan.workloads for one in twin.moving(w))
+    made = " ".join(
+        f"{one['kind'].lower()}/{name_of(one)}"
+        for w in plan.workloads
+        for one in forms.new(w, plan)
+    )
+    upgrade = f'helm upgrade "$RELEASE" "$CHART" -n {space} --reuse-values {RENDERED}'
+    release = f'meta.helm.sh/release-name="$RELEASE" meta.helm.sh/release-namespace={space}'
+    keep = (f"{call} annotate {kept} helm.sh/resource-policy=keep",) if kept else ()
+    return (
+        "export RELEASE=orders CHART=oci://registry.example/charts/orders # your own",
+        *keep,
+        *handed,
+        f"{call} annotate {made} {release}",
+        f"{call} label {made} app.kubernetes.io/managed-by=Helm",
+        f"HAND_OVER=on {upgrade}",
+        upgrade,
+    )
 
 
 _PAUSED = (
     "Selectors of Services and replicas of Deployments belong to rotations from now on. A tool"
     " that has set a field, and finds it no longer in its manifest, removes it: so they get"
-    " another owner first, while the sync of your tool is paused (docs/gitops.md). Then "
+    " another owner first, while the sync of your tool is paused (docs/gitops.md). "
 )
 _GIT = {
-    "manifests": _PAUSED
-    + "commit `git/*.yaml` in the place of the workload's manifests, and let the tool sync.",
-    "kustomize": _PAUSED
-    + "commit the folder `git` as the overlay that is applied. It has the base twice, once for each"
-    " slot: a release changes the base, and both slots by one commit.",
-    "helm": _PAUSED + "have the release rendered through `git/post-render.sh`.",
+    "manifests": "Then commit `git/*.yaml` in the place of what your repository has of these"
+    " objects, take out what the moves have deleted, and let the tool sync.",
+    "kustomize": "Then commit the folder `git` as the overlay that is applied. It has the base"
+    " twice, once for each slot: a release changes the base, and both slots by one commit.",
+    "helm": "Then the release is rendered through `git/post-render.sh`, which makes two slots of"
+    " what the chart has: no value of it changes. With Helm 4 install it as a plugin first"
+    " (`helm plugin install git`) and write `--post-renderer two-slots`.",
 }
 
 
 def _shown(plan: Plan) -> tuple[str, ...]:
+    if plan.form == "helm":
+        return (
+            f'helm get manifest "$RELEASE" -n {plan.workloads[0].namespace} | kubectl diff -f -',
+        )
     if plan.form == "kustomize":
         return ("kubectl diff -k git",)
     return tuple(f"kubectl diff -f git/{one.name}.yaml" for one in plan.workloads)

@@ -44,9 +44,11 @@ def decide(originals: Sequence[Original], answers: Answers, facts: Facts, form: 
         facts.authority,
     )
     identity = asking.one("app_identity", "the object id of the app's managed identity")
-    base = "base"
+    base = ""
     if form == "kustomize":
-        base = asking.one("base", "the folder of the kustomization that has the workload today")
+        base = asking.one(
+            "base", "the folder of the kustomization that has the workload today, as --out sees it"
+        )
     if asking.questions:
         return Decided(None, tuple(asking.questions))
     glass = answers.break_glass
@@ -130,8 +132,7 @@ def vault_url(vault: str) -> str:
 
 def _whole(carrier: Carrier) -> str:
     """What reads it, where that is called as if its value were more than a password."""
-    words = carrier.words.split()
-    return carrier.through if any(WHOLE.search(word) for word in words) else ""
+    return carrier.through if carrier.called(WHOLE) else ""
 
 
 def _workload(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 from typing import TYPE_CHECKING, Any
 
-from rotctl.adopt import login, patching, shipped, telling, twin
+from rotctl.adopt import patching, shipped, telling, twin
 from rotctl.adopt.cleaning import cleaned
 from rotctl.adopt.original import name_of
 from rotctl.adopt.plan import SLOTS
@@ -48,9 +48,14 @@ def _manifests(plan: Plan) -> dict[str, str]:
 def _kustomize(plan: Plan) -> dict[str, str]:
     """An overlay: the base twice, once for each slot, and what is new. A release changes the base,
     and with it both slots by one commit."""
-    base = plan.base if posixpath.isabs(plan.base) else posixpath.join("..", plan.base)
+    base = posixpath.normpath(posixpath.join("../..", plan.base))
+    return _over(plan, base)
+
+
+def _over(plan: Plan, base: str) -> dict[str, str]:
+    """`base` is as a slot's folder sees it."""
     made = {f"{slot}/kustomization.yaml": dumped(_overlay(plan, slot, base)) for slot in SLOTS}
-    new = [one for workload in plan.workloads for one in _new(workload, plan)]
+    new = [one for workload in plan.workloads for one in new(workload, plan)]
     resources = [*SLOTS, "own.yaml"]
     return {
         **made,
@@ -59,7 +64,7 @@ def _kustomize(plan: Plan) -> dict[str, str]:
     }
 
 
-def _new(workload: Workload, plan: Plan) -> list[Object]:
+def new(workload: Workload, plan: Plan) -> list[Object]:
     """What the base has nothing of."""
     moving = {(one["kind"], name_of(one)) for one in twin.moving(workload)}
     return [
@@ -79,13 +84,13 @@ def _overlay(plan: Plan, slot: str, base: str) -> Object:
         patches += [each for one in plan.workloads for each in _replaced(one)]
     else:
         # All but the workloads is there already, from the other slot's half.
-        marks = [_marked(one, MARK) for one in plan.workloads]
-        unmarks = [_marked(one, None, slot) for one in plan.workloads]
+        marks = [_marked(one) for one in plan.workloads]
+        unmarks = [_unmarked(one) for one in plan.workloads]
         rest = {
             "target": {"annotationSelector": f"!{MARK}"},
             "patch": dumped(_deleted("All", "all")),
         }
-        patches = [*marks, rest, *patches, *unmarks]
+        patches = [*marks, rest, *unmarks, *patches]
     return _kustomization(resources=[base], patches=patches)
 
 
@@ -109,16 +114,22 @@ def _slot(workload: Workload, plan: Plan, slot: str) -> list[Object]:
     ]
 
 
-def _target(workload: Workload, slot: str = "") -> Object:
-    name = workload.at(slot) if slot else workload.name
-    return {"kind": workload.original.kind, "name": name}
+def _target(workload: Workload) -> Object:
+    return {"kind": workload.original.kind, "name": workload.name}
 
 
-def _marked(workload: Workload, mark: str | None, slot: str = "") -> Object:
-    kind = workload.original.workload
-    metadata = {"name": _target(workload, slot)["name"], "annotations": {MARK: mark}}
+def _marked(workload: Workload) -> Object:
+    kind, metadata = (
+        workload.original.workload,
+        {"name": workload.name, "annotations": {MARK: "on"}},
+    )
     change = {"apiVersion": kind["apiVersion"], "kind": kind["kind"], "metadata": metadata}
-    return {"target": _target(workload, slot), "patch": dumped(change)}
+    return {"target": _target(workload), "patch": dumped(change)}
+
+
+def _unmarked(workload: Workload) -> Object:
+    gone = [{"op": "remove", "path": f"/metadata/annotations/{MARK}"}]
+    return {"target": _target(workload), "patch": dumped(gone)}
 
 
 def _replaced(workload: Workload) -> list[Object]:
@@ -148,5 +159,44 @@ def _deleted(kind: str, name: str) -> Object:
 
 
 def _helm(plan: Plan) -> dict[str, str]:
-    """The same overlay over what the chart renders."""
-    raise NotImplementedError(login.__name__, plan)
+    """The same overlay, over what the chart renders: no value of the chart changes."""
+    made = {f"slots/{name}": text for name, text in _over(plan, "../../base").items()}
+    moving = [one for each in plan.workloads for one in twin.moving(each)]
+    return {
+        **made,
+        "base/kustomization.yaml": dumped(_kustomization(resources=["rendered.yaml"])),
+        "base/.gitignore": "rendered.yaml\n",
+        "handing-over/kustomization.yaml": dumped(
+            _kustomization(resources=["../slots"], patches=[_gone(one) for one in moving])
+        ),
+        "post-render.sh": POST_RENDER,
+        "plugin.yaml": PLUGIN,
+    }
+
+
+# https://helm.sh/docs/topics/advanced/#post-rendering
+POST_RENDER = """\
+#!/bin/sh
+# Makes two slots of what a chart renders.
+# Helm 3: helm upgrade RELEASE CHART --post-renderer ./post-render.sh
+# Helm 4 takes it as a plugin: helm plugin install ., then --post-renderer two-slots
+#
+# HAND_OVER=on leaves out the Services that rotations move, once, so that the release forgets them.
+set -eu
+cd "$(dirname "$0")"
+cat > base/rendered.yaml
+folder=slots
+[ -z "${HAND_OVER:-}" ] || folder=handing-over
+exec "${KUBECTL:-kubectl}" kustomize "$folder"
+"""
+# https://helm.sh/docs/plugins/developer/
+PLUGIN = """\
+apiVersion: v1
+type: postrenderer/v1
+name: two-slots
+version: 1.0.0
+runtime: subprocess
+runtimeConfig:
+  platformCommand:
+    - command: ${HELM_PLUGIN_DIR}/post-render.sh
+"""

@@ -42,7 +42,18 @@ def provider_class(workload: Workload, credential: Credential, slot: str) -> str
     pinned = any(one.get("objectVersion") for one in mine)
     if name == made["blue"].secret and original and not carriers.synced(original) and not pinned:
         return made[slot].secret
-    return f"{name}-{slot}"
+    return own(name, credential, slot)
+
+
+def own(name: str, credential: Credential, slot: str) -> str:
+    """The name of a slot's copy of something, in which a rotation knows the slot's word.
+
+    Not the other secret's own name with another one as its counterpart: by that the two pod
+    templates would differ.
+    """
+    green = credential.slots["green"]
+    taken = f"{name}-green" in {green.secret, green.role}
+    return f"{name}-pods-{slot}" if taken else f"{name}-{slot}"
 
 
 def kube_secret(workload: Workload, slot: str) -> str:
@@ -126,7 +137,7 @@ def _mounted(template: Object, workload: Workload, credential: Credential, slot:
             attributes["secretProviderClass"] = mounted
     original = workload.original.one("SecretProviderClass", carrier.provider_class) or {}
     for name in carriers.synced(original):
-        _renamed(template, name, f"{name}-{slot}")
+        _renamed(template, name, own(name, credential, slot))
 
 
 def _renamed(template: Object, name: str, to: str) -> None:
@@ -218,7 +229,7 @@ def config_maps(workload: Workload, credential: Credential, slot: str) -> list[O
     made = []
     for name in _saying(workload, live):
         copied = cleaned(workload.original.one("ConfigMap", name) or {})
-        copied["metadata"]["name"] = f"{name}-{slot}"
+        copied["metadata"]["name"] = own(name, credential, slot)
         data: dict[str, Any] = copied["data"]
         copied["data"] = {key: roles.renamed(str(text), live, mine) for key, text in data.items()}
         made.append(copied)
@@ -233,6 +244,7 @@ def _saying(workload: Workload, role: str) -> list[str]:
 def _files(template: Object, workload: Workload, credential: Credential, slot: str) -> None:
     for name in _saying(workload, credential.slots["blue"].role):
         for volume in volumes(template):
-            _replace(volume.get("configMap"), "name", name, f"{name}-{slot}")
+            mine = own(name, credential, slot)
+            _replace(volume.get("configMap"), "name", name, mine)
             for source in (volume.get("projected") or {}).get("sources") or []:
-                _replace(source.get("configMap"), "name", name, f"{name}-{slot}")
+                _replace(source.get("configMap"), "name", name, mine)

@@ -44,7 +44,7 @@ def moves(plan: Plan) -> list[Move]:
         again,
         *cluster_moves.shared(plan),
         _file(plan),
-        *cluster_moves.git(plan),
+        cluster_moves.git(plan),
         _first(plan),
     ]
 

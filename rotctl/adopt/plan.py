@@ -97,5 +97,5 @@ class Plan:
     app_identity: str
     break_glass: str = ""
     form: Form = "manifests"
-    base: str = ""  # of Kustomize: the folder that the overlay is over, as the folder sees it
+    base: str = ""  # of Kustomize: the folder that the overlay is over, as this one sees it
     tells: tuple[str, ...] = field(default=())

@@ -87,7 +87,7 @@ def secrets(workload: Workload, credential: Credential, name: str) -> list[Objec
     parameters = made["spec"]["parameters"]
     parameters["objects"] = _objects(carriers.objects(original), workload, credential, name)
     for one in made["spec"].get("secretObjects") or []:
-        one["secretName"] = f"{one['secretName']}-{name}"
+        one["secretName"] = login.own(str(one["secretName"]), credential, name)
         for data in one.get("data") or []:
             # Both slots' files are called as the live one's are.
             if data.get("objectName") == workload.carrier.vault_secret:
