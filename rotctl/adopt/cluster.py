@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,13 +53,16 @@ def seen(namespace: str, context: str) -> Seen:
         cure = "install credential-rotation[rotctl,adopt] with pip, or give manifests with --from"
         raise ClientError(text, cure, Exit.USAGE) from None
     try:
-        client = config.new_client_from_config(context=context or None, persist_config=False)  # type: ignore[no-untyped-call]  # the SDK's own
-        _, active = config.list_kube_config_contexts()  # type: ignore[no-untyped-call]  # the SDK's own
+        # The SDK reads the variable once, when it is imported.
+        file = os.environ.get("KUBECONFIG") or None
+        client = config.new_client_from_config(file, context=context or None, persist_config=False)  # type: ignore[no-untyped-call]  # the SDK's own
+        every, current = config.list_kube_config_contexts(file)  # type: ignore[no-untyped-call]  # the SDK's own
     except (config.ConfigException, OSError) as error:
         text = f"no kubeconfig will do: {type(error).__name__}"
         raise ClientError(
             text, "set KUBECONFIG, `az aks get-credentials` writes one", Exit.USAGE
         ) from None
+    active = next((one for one in every if one["name"] == context), current)
     own = namespace or (active.get("context") or {}).get("namespace") or "default"
     objects: list[Object] = []
     unread = []
@@ -70,7 +74,7 @@ def seen(namespace: str, context: str) -> Seen:
             raise _unreadable(client, kind, own, status)
         elif status != 404:
             unread.append(kind.rpartition("/")[2])
-    name = context or str(active["name"])
+    name = str(active["name"])
     return Seen(tuple(objects), tuple(unread), name, client.configuration.host, _authority(client))
 
 

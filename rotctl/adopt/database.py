@@ -33,8 +33,8 @@ def files(credential: Credential) -> dict[str, str]:
         "3-level-group-check.sql": _asks(live, group, OF_LOGINS),
         "4-act-as-group.sql": _acts_as(live, group),
         "5-green.sql": _filled("slot", {**names, "role": green}),
-        "6-level-green.sql": _level(live, green, ("owner",)),
-        "6-level-check.sql": _asks(live, green) + _asks(green, live),
+        "6-level-green.sql": _limits(live, green) + _level(live, green, ("owner",)),
+        "6-level-check.sql": _asks(live, green) + _asks(green, live, ("expiry",)),
         "7-rotator.sql": _rotator(names, (live, green)),
         "undo/2-owner.sql": _owner_back(live, group),
         "undo/4-act-as-group.sql": f"ALTER ROLE {identifier(live)} RESET role;\n",
@@ -87,6 +87,15 @@ def _level(having: str, lacking: str, without: tuple[str, ...]) -> str:
     )
     head = "-- Runs what the column `level` says; psql -e shows each statement.\n"
     return head + _parity(having, lacking).replace(ASKS, rows)
+
+
+def _limits(live: str, green: str) -> str:
+    """What the live role may not, the green one may not either. Of an expiry a rotation rids it."""
+    return (
+        f"SELECT format('ALTER ROLE %I CONNECTION LIMIT %s %s;', {literal(green)}::text,\n"
+        "              rolconnlimit, CASE WHEN rolinherit THEN 'INHERIT' ELSE 'NOINHERIT' END)\n"
+        f"FROM pg_catalog.pg_roles WHERE rolname = {literal(live)}\n\\gexec\n\n"
+    )
 
 
 def _but(kinds: tuple[str, ...]) -> str:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 from rotctl.adopt import carriers, roles, services
 from rotctl.adopt.asking import Asking
 from rotctl.adopt.plan import Cluster, Credential, Login, Plan, Workload
+from rotctl.exits import ClientError, Exit
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from rotctl.adopt.asking import Answers, Facts, Question
     from rotctl.adopt.carriers import Carrier
@@ -36,6 +37,7 @@ def decide(originals: Sequence[Original], answers: Answers, facts: Facts, form: 
     asking = Asking(answers)
     read = {one.name: _carrier(one, asking) for one in originals}
     first = next(iter(read.values()))
+    _of_one_secret(read)
     credential = _credential(originals, first, asking, facts)
     workloads = [_workload(one, read[one.name], credential, asking) for one in originals]
     cluster = Cluster(
@@ -54,6 +56,15 @@ def decide(originals: Sequence[Original], answers: Answers, facts: Facts, form: 
     glass = answers.break_glass
     plan = Plan(credential, cluster, tuple(workloads), identity, glass, form, base, facts.tells)
     return Decided(plan)
+
+
+def _of_one_secret(read: Mapping[str, Carrier]) -> None:
+    """Raises `ClientError` for workloads that read different secrets."""
+    known = {one.vault_secret: name for name, one in read.items() if one.vault_secret}
+    if len(known) > 1:
+        said = ", ".join(f"{name} reads {secret}" for secret, name in known.items())
+        text = f"the workloads do not read one secret: {said}"
+        raise ClientError(text, "adopt each with those that read the same", Exit.USAGE)
 
 
 def _carrier(original: Original, asking: Asking) -> Carrier:

@@ -1,5 +1,5 @@
-"""`rotctl adopt` on the world that the guide starts from: the moves of its README.md, as they stand there,
-under load, lead to the first rotation; and its manifests are those of the guide in effect."""
+"""`rotctl adopt` on the world that the guide starts from: the moves of its README.md, as they stand
+there, under load, lead to the first rotation; its manifests are those of the guide in effect."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
 from local.cluster.client import read_manifests
 from local.load import Load
 from local.process import ROOT
@@ -85,12 +86,14 @@ def test_the_moves_of_the_folder_lead_to_rotations_and_no_request_fails(
                 lines = [] if _elsewhere(commands, do) else [commands]
                 for each in lines:
                     reader.take(guide.Commands(each))
+        reader.take(guide.Commands("kubectl apply -f git/api.yaml"))  # a tool syncs
         stack.start_host()
         first = rotated(stack, _started(stack, GRACE), ADA)
         assert (first["outcome"], first["active"], first["standby"]) == (
             "completed", "blue", "green",
         ), first  # fmt: skip
         assert logs_in(stack, "orders_green", "orders-db-green")
+        reader.take(guide.Commands("kubectl apply -f git/api.yaml"))
         second = rotated(stack, _started(stack, ADA), GRACE)
         assert (second["outcome"], second["standby"]) == ("completed", "blue"), second
         assert logs_in(stack, "orders_app", "orders-db")

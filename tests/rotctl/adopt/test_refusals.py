@@ -38,11 +38,15 @@ def app(found: Objects) -> dict[str, Any]:
     return container
 
 
+def _looked_at(found: Objects, kind: str, name: str) -> None:
+    (original,) = sources.originals(found, [(kind, name)])
+    sources.refuse(refusals.of_workload(original))
+
+
 def refused(found: Objects, name: str = "orders/crm", kind: str = "Deployment") -> str:
     """What is said of it."""
     with pytest.raises(ClientError) as raised:
-        (original,) = sources.originals(found, [(kind, name)])
-        sources.refuse(refusals.of_workload(original))
+        _looked_at(found, kind, name)
     assert raised.value.exit_code == Exit.REFUSED
     assert raised.value.more["refused"]
     return str(raised.value)
@@ -136,8 +140,8 @@ def _in_a_config_file(found: Objects) -> None:
         (_recreated_on_a_claim, "Deployment orders/crm", "data (unread)", "in place"),
         (_no_probe, "Deployment orders/crm", "readiness probe", "logs in to the database"),
         (_long_name, f"Service orders/{'s' * 56}", "longer than 63", "shorter name"),
-        (_shared_selector, "Deployment orders/crm", "Deployment orders/crm-worker", "a label of its own"),
-        (_shared_service, "Service orders/crm", "Deployment orders/crm-worker", "narrow its selector"),
+        (_shared_selector, "Deployment orders/crm", "Deployment orders/crm-worker", "of its own"),
+        (_shared_service, "Service orders/crm", "Deployment orders/crm-worker", "narrow its"),
         (_inlined, "Deployment orders/crm", "variable DB_PASSWORD of container crm", "Key Vault"),
         (_inlined_in_a_url, "Deployment orders/crm", "variable READ of container crm", "Key Vault"),
         (_in_a_config_map, "ConfigMap orders/crm", "DB_PASSWORD has the password", "Key Vault"),
