@@ -228,9 +228,8 @@ def _kind(workload: Workload) -> str:
 
 def git(plan: Plan) -> Move:
     """The fields that rotations own leave Git, after they have got another owner."""
-    given = [f"{HAND_OVER} {shlex.quote(one.namespace)} {_handed(one)}" for one in plan.workloads]
     handed = tuple(
-        line for line, one in zip(given, plan.workloads, strict=True) if not one.scheduled
+        f"{HAND_OVER} {shlex.quote(one.namespace)} {_handed(one)}" for one in plan.workloads
     )
     return moves.Move(
         "Git",
@@ -246,7 +245,8 @@ def git(plan: Plan) -> Move:
 def _handed(workload: Workload) -> str:
     services = [workload.service, *workload.services, workload.preview]
     parts = [f"service/{name}" for name in services if name]
-    return " ".join([*parts, *(f"deployment/{workload.at(slot)}" for slot in SLOTS)])
+    kind = "cronjob" if workload.scheduled else "deployment"
+    return " ".join([*parts, *(f"{kind}/{workload.at(slot)}" for slot in SLOTS)])
 
 
 def _released(plan: Plan, handed: tuple[str, ...]) -> tuple[str, ...]:
@@ -255,10 +255,12 @@ def _released(plan: Plan, handed: tuple[str, ...]) -> tuple[str, ...]:
     first = plan.workloads[0]
     call, space = kubectl(first), shlex.quote(first.namespace)
     kept = " ".join(f"service/{name_of(one)}" for w in plan.workloads for one in twin.moving(w))
+    own = [one for w in plan.workloads for one in forms.objects(w, plan)]
+    moving = {name_of(one) for w in plan.workloads for one in twin.moving(w)}
     made = " ".join(
         f"{one['kind'].lower()}/{name_of(one)}"
-        for w in plan.workloads
-        for one in forms.new(w, plan)
+        for one in own
+        if one["kind"] != "Service" or name_of(one) not in moving
     )
     upgrade = f'helm upgrade "$RELEASE" "$CHART" -n {space} --reuse-values {RENDERED}'
     release = f'meta.helm.sh/release-name="$RELEASE" meta.helm.sh/release-namespace={space}'
@@ -275,8 +277,8 @@ def _released(plan: Plan, handed: tuple[str, ...]) -> tuple[str, ...]:
 
 
 _PAUSED = (
-    "Selectors of Services and replicas of Deployments belong to rotations from now on. A tool"
-    " that has set a field, and finds it no longer in its manifest, removes it: so they get"
+    "Selectors of Services, replicas of Deployments and `suspend` of CronJobs belong to rotations."
+    " A tool that has set a field, and finds it no longer in its manifest, removes it: so they get"
     " another owner first, while the sync of your tool is paused (docs/gitops.md). "
 )
 _GIT = {

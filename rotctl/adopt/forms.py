@@ -55,11 +55,11 @@ def _kustomize(plan: Plan) -> dict[str, str]:
 def _over(plan: Plan, base: str) -> dict[str, str]:
     """`base` is as a slot's folder sees it."""
     made = {f"{slot}/kustomization.yaml": dumped(_overlay(plan, slot, base)) for slot in SLOTS}
-    new = [one for workload in plan.workloads for one in new(workload, plan)]
+    own = [one for workload in plan.workloads for one in new(workload, plan)]
     resources = [*SLOTS, "own.yaml"]
     return {
         **made,
-        "own.yaml": manifests(new),
+        "own.yaml": manifests(own),
         "kustomization.yaml": dumped(_kustomization(resources=resources)),
     }
 

@@ -6,6 +6,9 @@ On the stand-in, and on a real API server where it was built.
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +16,7 @@ import pytest
 import yaml
 
 from local.cluster.client import apply, connect
-from rotctl.adopt import cluster, folder, sources
+from rotctl.adopt import cluster, folder, sources, writing
 from rotctl.adopt.cleaning import cleaned
 from rotctl.exits import ClientError, Exit
 from tests.kubernetes.conftest import needs_binaries
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
 
     from tests.kubernetes.control import ControlPlane
 
+KUBECTL = shutil.which("kubectl")
 SPACES = ("orders", "shop")
 PLURALS = {"NetworkPolicy": "networkpolicies"}
 # Of kinds that one of the two does not serve.
@@ -123,3 +127,39 @@ def test_one_that_does_not_answer_is_said(
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "nothing"))
     with pytest.raises(ClientError, match="no kubeconfig will do"):
         cluster.seen("orders", "")
+
+
+@pytest.mark.skipif(KUBECTL is None, reason="there is no kubectl here")
+def test_a_pair_stays_as_it_is_when_git_has_it_without_suspend(
+    server: Server, tmp_path: Path
+) -> None:
+    """By the folder's own commands: applied once, handed over, applied from Git."""
+    (found,) = [one for one in shapes() if one.name == "14-a-cron-job"]
+    writing.write(tmp_path / "made", folder.files(found.plan()))
+    kubectl = tmp_path / "kubectl"
+    # The local API publishes no schemas to validate with.
+    only = 'case " $* " in *" apply "*) set -- "$@" --validate=false;; esac'
+    call = f'exec {KUBECTL} --kubeconfig {server.kubeconfig} "$@"'
+    kubectl.write_text(f"#!/bin/sh\n{only}\n{call}\n", encoding="utf-8")
+    kubectl.chmod(0o700)
+
+    def run(*command: str) -> str:
+        done = subprocess.run(  # noqa: S603 - argv is written here
+            command, cwd=tmp_path / "made", capture_output=True, text=True, check=False,
+            timeout=60, env={**os.environ, "KUBECTL": str(kubectl)},
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    for slot in ("blue", "green"):
+        file = f"kubernetes/nightly-{slot}.yaml"
+        run(str(kubectl), "apply", "-f", file)
+    run(
+        "git/hand-over.sh", "orders", "service/nightly", "cronjob/nightly-blue",
+        "cronjob/nightly-green",
+    )  # fmt: skip
+    run(str(kubectl), "apply", "-f", "git/nightly.yaml")
+    for slot, suspended in (("blue", "false"), ("green", "true")):
+        path = "jsonpath={.spec.suspend}"
+        said = run(str(kubectl), "-n", "orders", "get", "cronjob", f"nightly-{slot}", "-o", path)
+        assert said == suspended

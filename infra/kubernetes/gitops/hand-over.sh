@@ -1,6 +1,6 @@
 #!/bin/sh
 # Gives what a rotation writes to the field manager `credential-rotation`: spec.selector of Services,
-# spec.replicas of Deployments, with the values that they have. Nothing that runs is changed.
+# spec.replicas of Deployments, spec.suspend of CronJobs, with the values that they have. Nothing that runs is changed.
 #
 #   hand-over.sh NAMESPACE service/api service/api-preview deployment/api-blue deployment/api-green
 #
@@ -13,7 +13,7 @@ manager=credential-rotation
 note=kubectl.kubernetes.io/last-applied-configuration
 
 if [ $# -lt 2 ]; then
-  echo "usage: $0 NAMESPACE service/NAME|deployment/NAME ..." >&2
+  echo "usage: $0 NAMESPACE service/NAME|deployment/NAME|cronjob/NAME ..." >&2
   exit 64
 fi
 namespace=$1
@@ -36,8 +36,9 @@ for object; do
   case $object in
     service/*) what="v1 Service selector" ;;
     deployment/*) what="apps/v1 Deployment replicas" ;;
+    cronjob/*) what="batch/v1 CronJob suspend" ;;
     *)
-      echo "$0: $object is neither service/NAME nor deployment/NAME" >&2
+      echo "$0: $object is none of service/NAME, deployment/NAME and cronjob/NAME" >&2
       exit 64
       ;;
   esac

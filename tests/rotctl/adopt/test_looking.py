@@ -94,7 +94,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
 @pytest.fixture
 def looking(postgres: Postgres, monkeypatch: pytest.MonkeyPatch) -> Iterator[server.Looking]:
     """As the owner of the server; the password is in the environment, as psql finds it."""
-    given = psycopg.conninfo.conninfo_to_dict(postgres.admin_conninfo)
+    given: dict[str, Any] = psycopg.conninfo.conninfo_to_dict(postgres.admin_conninfo)
     monkeypatch.setenv("PGPASSWORD", str(given.pop("password", "")))
     with server.Looking(psycopg.conninfo.make_conninfo(**given)) as session:
         yield session

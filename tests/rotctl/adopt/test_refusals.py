@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from rotctl.adopt import refusals, sources
+from rotctl.adopt import checking, folder, refusals, sources
 from rotctl.adopt.asking import Answers, Facts
 from rotctl.adopt.deciding import decide
 from rotctl.exits import ClientError, Exit
@@ -228,3 +228,29 @@ def test_those_are_adopted_together() -> None:
     assert refusals.of_secret(originals, [one.carrier for one in plan.workloads]) == []
     web, mailer = plan.workloads
     assert (web.called, mailer.called) == (True, False)
+
+
+def test_workloads_of_different_secrets_are_not_one_credential() -> None:
+    found = [*objects("sidecars"), *objects("a-worker")]
+    originals = sources.originals(found, [("Deployment", "desk"), ("Deployment", "jobs")])
+    answers = Answers(secret="desk-db", app_identity=IDENTITY, server=SERVER)
+    with pytest.raises(ClientError, match=r"do not read one secret: .*jobs-db"):
+        decide(originals, answers, Facts(), "manifests")
+
+
+def test_a_folder_of_two_workloads_has_the_moves_of_both() -> None:
+    found = objects()
+    another(found)
+    originals = sources.originals(found, [("Deployment", "crm"), ("Deployment", "crm-mailer")])
+    answers = Answers(secret="crm-db", vault="kv-orders", app_identity=IDENTITY, server=SERVER)
+    plan = decide(originals, answers, Facts(), "manifests").plan
+    assert plan is not None
+    files = folder.files(plan)
+    assert checking.problems(files["credentials.yaml"]) == []
+    assert {"kubernetes/crm-green.yaml", "kubernetes/crm-mailer-green.yaml"} <= files.keys()
+    titles = [line for line in files["README.md"].splitlines() if line.startswith("## ")]
+    assert [title.partition(" ")[2].partition(".")[0] for title in titles[1:]] == [
+        str(number) for number in range(1, len(titles))
+    ]
+    for name in ("crm-blue beside crm", "crm-mailer-blue beside crm-mailer"):
+        assert any(name in title for title in titles)
