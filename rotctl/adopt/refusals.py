@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from rotctl.adopt import carriers, roles, services
@@ -34,8 +34,11 @@ OTHER_KINDS = {
     "DaemonSet": "two of them would need twice the room on each node",
     "Rollout": "Argo Rollouts moves its traffic, and two movers undo each other's work",
 }
-INLINE = re.compile(r"pass(word|wd)?$|pwd$|password", re.IGNORECASE)
-IN_URL = re.compile(r"://[^/\s:@]+:(?!\$\()[^/\s@]+@")
+# Of a database, or of nobody in particular: SMTP_PASSWORD is another matter.
+INLINE = re.compile(
+    r"^(\w*(pg|postgres|db|database|sql)\w*_?)?(pass|passwd|password|pwd)$", re.IGNORECASE
+)
+IN_URL = re.compile(r"postgres\w*(\+\w+)?://[^/\s:@]+:(?!\$\()[^/\s@]+@")
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,17 @@ def other_kind(obj: Object) -> Refusal:
 
 def of_workload(original: Original) -> list[Refusal]:
     """What speaks against a twin, whatever is answered."""
-    checks = (_owned, _adopted, _names, _network, _storage, _ready, _selector, _shared_services)
+    checks = (
+        _owned,
+        _taken_over,
+        _adopted,
+        _names,
+        _network,
+        _storage,
+        _ready,
+        _selector,
+        _shared_services,
+    )
     inline = _inlined(original)
     return [*(found for check in checks for found in check(original)), *inline]
 
@@ -112,6 +125,13 @@ def _owned(original: Original) -> Iterator[Refusal]:
             f"{by} made it and would put back what is changed",
             "let that make two, or have the application's Deployments without it",
         )
+
+
+def _taken_over(original: Original) -> Iterator[Refusal]:
+    for one in original.of("Rollout"):
+        taken = (one.get("spec") or {}).get("workloadRef") or {}
+        if (taken.get("kind"), taken.get("name")) == (original.kind, original.name):
+            yield replace(other_kind(one), why=f"it has taken {called(original.workload)} over")
 
 
 def _adopted(original: Original) -> Iterator[Refusal]:

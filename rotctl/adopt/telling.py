@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rotctl.adopt import carriers
-from rotctl.adopt.original import called, matches, name_of, volumes
+from rotctl.adopt.original import called, matches, name_of, owner, volumes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -179,4 +179,5 @@ def autoscalers(original: Original) -> list[Object]:
         for one in original.of("HorizontalPodAutoscaler")
         if ((one.get("spec") or {}).get("scaleTargetRef") or {}).get("name") == original.name
         and ((one.get("spec") or {}).get("scaleTargetRef") or {}).get("kind") == original.kind
+        and owner(one) is None  # KEDA makes one, of what _scaling tells
     ]

@@ -57,6 +57,12 @@ def _owned(found: Objects) -> None:
     deployment(found)["metadata"]["ownerReferences"] = [owner]
 
 
+def _taken_over(found: Objects) -> None:
+    spec = {"workloadRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "crm"}}
+    metadata = {"name": "crm-rollout", "namespace": "orders"}
+    found.append({"kind": "Rollout", "metadata": metadata, "spec": spec})
+
+
 def _adopted(found: Objects) -> None:
     deployment(found)["spec"]["template"]["metadata"]["labels"]["slot"] = "blue"
 
@@ -133,6 +139,7 @@ def _in_a_config_file(found: Objects) -> None:
     ("change", "object_", "why", "cure"),
     [
         (_owned, "Deployment orders/crm", "Cluster crm made it", "let that make two"),
+        (_taken_over, "Rollout orders/crm-rollout", "taken Deployment orders/crm over", "plain"),
         (_adopted, "Deployment orders/crm", "a label 'slot' already", "selectorLabel"),
         (_host_network, "Deployment orders/crm", "hostNetwork", "docs/consumers.md"),
         (_host_port, "Deployment orders/crm", "a hostPort", "docs/consumers.md"),
@@ -191,6 +198,22 @@ def test_all_that_speaks_against_it_is_said_at_once() -> None:
     said = refused(found)
     assert "hostNetwork" in said
     assert "readiness probe" in said
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SMTP_PASSWORD", "of-another-matter"),
+        ("DB_PASSWORD_FILE", "/mnt/secrets/password"),
+        ("PASSWORD_MIN_LENGTH", "12"),
+        ("DATABASE_URL", "postgresql://crm_app:$(DB_PASSWORD)@pg.example/crm"),
+        ("QUEUE", "amqp://guest:guest@queue"),
+    ],
+)
+def test_what_is_no_password_of_the_database_is_let_be(name: str, value: str) -> None:
+    found = objects()
+    app(found)["env"].append({"name": name, "value": value})
+    _looked_at(found, "Deployment", "orders/crm")
 
 
 def another(found: Objects, kind: str = "Deployment") -> None:
