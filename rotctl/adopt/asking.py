@@ -72,7 +72,6 @@ class Facts:
     cluster: str = ""
     server: str = ""
     authority: str = ""
-    in_vault: bool | None = None  # whether the live secret is; None: nobody has looked
     tells: tuple[str, ...] = ()
 
 

@@ -24,8 +24,7 @@ class Login:
 
 @dataclass(frozen=True)
 class Credential:
-    """`vault` is a URL, `host` and `port` the server's; `owner` says whether the live secret is in
-    the vault already."""
+    """`vault` is a URL, `host` and `port` are the server's; `group` owns what both roles make."""
 
     name: str
     vault: str

@@ -164,12 +164,11 @@ def _hooks(workload: Workload) -> Iterator[str]:
 def adopted_budgets(original: Original) -> list[Object]:
     """The disruption budgets that find the workload's pods: over both slots they would count the
     standby's as if these served."""
-    return _finding(original, "PodDisruptionBudget")
-
-
-def _finding(original: Original, kind: str) -> list[Object]:
-    labels = original.labels
-    return [o for o in original.of(kind) if matches((o.get("spec") or {}).get("selector"), labels)]
+    return [
+        one
+        for one in original.of("PodDisruptionBudget")
+        if matches((one.get("spec") or {}).get("selector"), original.labels)
+    ]
 
 
 def autoscalers(original: Original) -> list[Object]:

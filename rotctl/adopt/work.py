@@ -100,6 +100,11 @@ class Looked:
 
     def _told(self, plan: Plan) -> list[str]:
         blue, told = plan.credential.slots["blue"], []
+        if not plan.cluster.authority:
+            told.append(
+                f"Nothing says which authority vouches for {plan.cluster.server}: an API server of"
+                " AKS needs `certificateAuthority` in credentials.yaml (docs/configuration.md)."
+            )
         if self.look.database is not None:
             with server.Looking(self.look.database) as looking:
                 told += looking.told(blue.role)

@@ -51,7 +51,7 @@ def adopted(stack: SingleSlot, reader: Mover) -> Path:
     command = [
         *(sys.executable, "-m", "rotctl", "adopt", "--deployment", "orders/api", "--out", str(out)),
         *("--app-identity", APP.principal_id, "--break-glass", BREAK_GLASS, "--no-vault"),
-        *("--database", "", "--role", "orders_app", "--approver", ADA, "--approver", GRACE),
+        *("--database", "", "--approver", ADA, "--approver", GRACE),
     ]
     done = subprocess.run(  # noqa: S603 - argv is written here
         command, capture_output=True, text=True, check=False, timeout=60, cwd=reader.folder,
