@@ -46,7 +46,7 @@ def lay(stack: OneSlot, folder: Path, stand_ins: Collection[str]) -> None:
         _program(programs / name, call, f"{root} STAND_IN_VAULT={vault}")
     if "kubectl" not in stand_ins:
         # The local API publishes no schemas to validate with.
-        only = 'if [ "$1" = apply ]; then set -- "$@" --validate=false; fi'
+        only = 'case " $* " in *" apply "*) set -- "$@" --validate=false;; esac'
         _program(programs / "kubectl", shlex.quote(str(shutil.which("kubectl"))), only)
     # No link: behind one, an interpreter may not find the packages of its environment.
     _program(programs / "python", python, root)

@@ -9,14 +9,15 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 
 from local.cluster.client import read_manifests
 from local.load import Load
+from local.practice import guide
+from local.practice.one_slot import BREAK_GLASS, OneSlot
 from local.process import ROOT
 from local.stack import APP
 from rotctl.adopt.cleaning import cleaned
-from tests.onboarding import guide
-from tests.onboarding.single_slot import BREAK_GLASS, SingleSlot
 from tests.onboarding.test_guide import ADA, GRACE, MISSING, Reader, logs_in, rotated
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def moves(readme: str) -> Iterator[tuple[str, str, str]]:
         yield title, "".join(BLOCK.findall(do)), "".join(BLOCK.findall(check))
 
 
-def adopted(stack: SingleSlot, reader: Mover) -> Path:
+def adopted(stack: OneSlot, reader: Mover) -> Path:
     """The folder, written by the command with the administrator's own kubeconfig and login."""
     out = reader.folder / "made"
     command = [
@@ -55,15 +56,15 @@ def adopted(stack: SingleSlot, reader: Mover) -> Path:
     ]
     done = subprocess.run(  # noqa: S603 - argv is written here
         command, capture_output=True, text=True, check=False, timeout=60, cwd=reader.folder,
-        env={**reader._environment()},  # noqa: SLF001 - the reader's, for one more command
+        env={**reader._environment(), "PYTHONPATH": str(ROOT)},  # noqa: SLF001 - the reader's, for one more command
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     return out
 
 
 @pytest.fixture
-def stack(tmp_path: Path) -> Iterator[SingleSlot]:
-    with SingleSlot(tmp_path / "stack") as stack:
+def stack(tmp_path: Path) -> Iterator[OneSlot]:
+    with OneSlot(tmp_path / "stack") as stack:
         yield stack
 
 
@@ -71,13 +72,14 @@ def stack(tmp_path: Path) -> Iterator[SingleSlot]:
 @pytest.mark.timeout(400)
 @pytest.mark.skipif(bool(MISSING), reason=f"not on this machine: {MISSING}")
 def test_the_moves_of_the_folder_lead_to_rotations_and_no_request_fails(
-    stack: SingleSlot, tmp_path: Path
+    stack: OneSlot, tmp_path: Path
 ) -> None:
     reader = Mover(stack, tmp_path / "reader", set())
     out = adopted(stack, reader)
     reader.folder = out
-    entry = (out / "credentials.yaml").read_text(encoding="utf-8")
-    stack.credentials = stack.own_values(entry)
+    entry = stack.own_values((out / "credentials.yaml").read_text(encoding="utf-8"))
+    (tmp_path / "credentials.yaml").write_text(yaml.safe_dump(entry), encoding="utf-8")
+    stack.use(tmp_path / "credentials.yaml")
     with Load([stack.owner.service_url("orders", "api")], rate=40) as load:
         for title, do, check in moves((out / "README.md").read_text(encoding="utf-8")):
             if title == "The first rotation":
@@ -110,7 +112,7 @@ def _elsewhere(commands: str, do: str) -> bool:
     )
 
 
-def _started(stack: SingleSlot, by: str) -> str:
+def _started(stack: OneSlot, by: str) -> str:
     asked = stack.client.api("POST", "/rotations", {"credential": "orders-db", "by": by})
     return str(asked.json["rotation"])
 
