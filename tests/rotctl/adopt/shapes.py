@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,6 +66,7 @@ def read(path: Path) -> Shape:
     return Shape(path.stem, head["expect"], head["answers"], objects)
 
 
+@cache  # read by many tests, changed by none
 def shapes() -> list[Shape]:
     return [read(path) for path in sorted(FOLDER.glob("*.yaml"))]
 
