@@ -102,6 +102,7 @@ def test_progress_is_live_and_an_approval_by_form_is_carried_out(app: Stack, vis
     expect(headline(overview)).to_have_text("Nothing needs you", timeout=SOON)
 
 
+@pytest.mark.long
 def test_a_link_rejects_with_a_comment_by_keyboard_and_without_javascript(
     app: Stack, visit: Open
 ) -> None:

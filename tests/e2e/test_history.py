@@ -42,6 +42,7 @@ def forgotten(stack: Stack, rotation: str) -> None:
     assert stack.client.request("DELETE", path).status == 200
 
 
+@pytest.mark.long
 def test_a_record_outlives_the_hub_and_an_outage_of_the_store(stack: Stack) -> None:
     stack.faults.order("blobs", times=1_000_000, status=503)
     rotation = started(stack)

@@ -109,6 +109,7 @@ def test_a_mailed_link_decides_once_and_is_kept_nowhere(linked: Stack) -> None:
     assert_kept_nowhere(linked, site.token_of(link))
 
 
+@pytest.mark.long
 def test_an_expired_link_has_another_sent_to_its_recipient_alone(linked: Stack) -> None:
     rotation = site.asked(linked, by=GRACE)
     old = site.minted(linked, rotation, ADA, timedelta(seconds=-1))

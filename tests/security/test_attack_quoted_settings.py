@@ -31,7 +31,13 @@ SECRETS = (
 # Each setting of the app, by the place that reads all of them.
 NAMES = sorted(set(re.findall(r"ROTATION_[A-Z_]+", inspect.getsource(rotation.settings))))
 # Of these anything is taken as it is: a path and host names are wrong only where they lead.
-UNCHECKED = {"ROTATION_CONFIG", "ROTATION_CA_BUNDLE", "ROTATION_DATABASE_HOSTS"}
+# Nor is a schedule refused that is none: the host complains of it, and the app shows it nowhere.
+UNCHECKED = {
+    "ROTATION_CONFIG",
+    "ROTATION_CA_BUNDLE",
+    "ROTATION_DATABASE_HOSTS",
+    "ROTATION_SWEEP_SCHEDULE",
+}
 # What is right in its place may be shown there, since it is no secret; the rest is refused.
 ADDRESSES = ("ROTATION_PUBLIC_URL", "ROTATION_STORAGE", "ROTATION_TOPIC_ENDPOINT")
 RIGHT = {(name, ADDRESS) for name in ADDRESSES}

@@ -412,7 +412,7 @@ MUTATIONS = (
         "a line break is part of a password",
         _of(9),
         replaced=((wayback, "read", takes_the_line_break_for_a_part),),
-        first_seed=660,
+        first_seed=740,
     ),
     Mutation(
         "no proof of a new login on replicas",

@@ -125,10 +125,11 @@ def test_why_a_decision_did_not_count(decision: dict[str, Any], said: str) -> No
 def test_who_is_named_with_a_key_has_to_be_an_address() -> None:
     listed = Approval.model_validate({"approvers": ["ada@contoso.example"]})
     start = "the approvers of this credential do not include"
+    able = "those who can be named are ada@contoso.example"
     assert refusal(keyed("bot", "http"), listed, REQUEST, "approve") == (
-        f"{start} bot as a mail address; with a function key nobody else can be named"
+        f"{start} bot as a mail address; with a function key nobody else can be named; {able}"
     )
-    assert refusal(keyed("eve@x", "http"), listed, REQUEST, "approve") == f"{start} eve@x"
+    assert refusal(keyed("eve@x", "http"), listed, REQUEST, "approve") == f"{start} eve@x; {able}"
 
 
 class Asked(FakeClient):

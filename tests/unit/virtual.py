@@ -44,6 +44,7 @@ REQUEST: dict[str, Any] = {
     "signedIn": False,
     "waive": [],
     "retries": None,
+    "restricted": False,
     "reason": "because",
     "secret": None,
     "version": None,
