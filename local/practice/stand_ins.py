@@ -36,6 +36,8 @@ MERGE = "application/merge-patch+json"
 def az(arguments: Sequence[str]) -> None:
     """`az keyvault secret set` and `set-attributes`."""
     parser = argparse.ArgumentParser("az")
+    if list(arguments[:2]) != ["keyvault", "secret"]:
+        parser.error("this is a stand-in, which knows `az keyvault secret` alone")
     parser.add_argument("command", nargs=3)
     for option in ("--vault-name", "--name"):
         parser.add_argument(option, required=True)
@@ -46,12 +48,17 @@ def az(arguments: Sequence[str]) -> None:
     parser.add_argument("--disabled", choices=["true", "false"], default="false")
     parser.add_argument("--output", choices=["none"])
     given = parser.parse_args(arguments)
-    *area, verb = given.command
-    if area != ["keyvault", "secret"] or given.vault_name != "kv-orders":
-        parser.error("only `keyvault secret` with `--vault-name kv-orders` is known here")
+    verb = given.command[2]
+    if given.vault_name != "kv-orders":
+        parser.error("the vault here is `--vault-name kv-orders`")
+    value = given.value
+    if given.file is not None:
+        try:
+            value = given.file.read_text(encoding="utf-8")
+        except (OSError, ValueError) as error:
+            parser.error(f"argument --file: {given.file} cannot be read: {error}")
     with _vault() as client:
-        if verb == "set":
-            value = given.value or given.file.read_text(encoding="utf-8")
+        if verb == "set" and value:
             client.set_secret(given.name, value, enabled=given.disabled == "false")
         elif verb == "set-attributes" and given.enabled:
             client.update_secret_properties(given.name, enabled=given.enabled == "true")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 from rotation.front import archive, rights, rotations
 from rotation.front.problems import Problem
 from rotation.model.errors import RotationError, Unavailable
-from rotation.model.reasons import Code, Reason
+from rotation.model.reasons import Code, Reason, reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -104,13 +104,19 @@ async def page(edges: Readers, client: Client, search: Search) -> Page:
         # One more than is shown tells whether there are more.
         found = await _page(edges, client, replace(search, span=span, limit=limit + 1))
         shown += await rights.seen_of(edges, client, search.who, found.records)
-        incomplete = incomplete or found.incomplete
+        incomplete = incomplete or _nameless(found.incomplete)
         rest = beginning(span, found.next) if found.next and not hidden else None
         if rest is None or len(shown) > limit:
             break
         span = rest
     last = archive.key(shown[limit - 1]) if len(shown) > limit else None
     return Page(shown[:limit], last and encoded(last), incomplete)
+
+
+def _nameless(why: Reason | None) -> Reason | None:
+    """Why what was kept is missing, without the name of what was read: of a credential that the
+    file has lost, only its record says who sees it."""
+    return why and reason(Code(why.code), "finished rotations that were kept could not be read")
 
 
 async def _page(edges: Readers, client: Client, search: Search) -> Page:

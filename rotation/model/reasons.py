@@ -2045,14 +2045,14 @@ class Code(StrEnum):
     UNKNOWN_CREDENTIAL = (
         "unknown-credential",
         Area.REQUESTS,
-        "`credentials.yaml` has no such credential",
+        "`credentials.yaml` has no such credential, or has it and whoever asks does not see it",
         "`GET /api/credentials` lists them",
         NEVER,
     )
     UNKNOWN_ROTATION = (
         "unknown-rotation",
         Area.REQUESTS,
-        "there is none of this id, or it ended more than 30 days ago",
+        "there is none of this id, it ended more than 30 days ago, or whoever asks does not see it",
         "`GET /api/rotations` lists them",
         NEVER,
     )
@@ -2104,8 +2104,8 @@ class Code(StrEnum):
     NOT_ALLOWED = (
         "not-allowed",
         Area.REQUESTS,
-        "whoever asks may not decide this, or may not speak for somebody else",
-        "ask one of the approvers",
+        "whoever asks may not do this, or may not speak for somebody else",
+        "ask one of those who may: the text says who, or the credential's lists do",
         NEVER,
     )
     NOT_WAIVABLE = (

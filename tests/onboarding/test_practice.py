@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import json
 import re
 import shutil
 import signal
@@ -15,7 +16,7 @@ from urllib.parse import urlencode
 import pytest
 import urllib3
 
-from local.practice import guide
+from local.practice import guide, stand_ins
 from local.process import ROOT, wait_until
 from tests.onboarding.test_guide import typed
 
@@ -168,3 +169,29 @@ def follow(terminal: Terminal, steps: list[guide.File | guide.Commands]) -> str:
         elif not step.text.startswith("export "):
             said = terminal.run(step.text)
     return said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("login", "knows `az keyvault secret` alone"),
+        ("keyvault secret show --vault-name kv-orders --name x", "is not known here like this"),
+        ("keyvault secret set --vault-name kv-orders --name x", "is not known here like this"),
+        ("keyvault secret set --vault-name kv-other --name x --value y", "--vault-name kv-orders"),
+        ("keyvault secret set --vault-name kv-orders --name x --file no", "no cannot be read: "),
+    ],
+)
+def test_the_stand_in_of_az_says_what_it_does_not_take(
+    arguments: str,
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    vault = {"url": "https://127.0.0.1:1", "identity": "identity", "authority": "no.pem"}
+    monkeypatch.setenv("STAND_IN_VAULT", json.dumps(vault))
+    with pytest.raises(SystemExit) as ended:
+        stand_ins.az(arguments.split())
+    assert ended.value.code == 2
+    assert said in capsys.readouterr().err

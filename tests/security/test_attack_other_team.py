@@ -332,6 +332,7 @@ def test_a_cancel_is_for_starters_and_approvers() -> None:
     refused = call.of(site, THEIRS, OWN)
     assert refused.status == 403
     assert f"by Start.{THEIRS}, Approve.{THEIRS}" in refused.json["detail"]
+    assert "approver" not in refused.json["remedy"]  # it is not they alone
     page = Call("rotation_page", number=STARTING, params={"do": "cancel"})
     assert "You cannot do this" in page.of(site, THEIRS, OWN).text
     for role in ("Start", "Approve"):

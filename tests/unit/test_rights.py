@@ -22,6 +22,7 @@ from rotation.model.activities import Part as Given
 from rotation.model.activities import Reference, Retry, WorkloadTimes
 from rotation.model.catalogue import Origin, Stage
 from rotation.model.errors import Unavailable
+from rotation.model.reasons import Code, Reason
 from rotation.model.record import Request, ShownRecord, new_record
 from tests.memory import MemoryEdges
 from tests.unit.people import NOW, ROTATION, FakeClient, Instance, configuration, record
@@ -348,3 +349,22 @@ def test_few_names_of_others_are_read_on_the_way() -> None:
     assert walked(edges, "other", 10) == [[own]]
     reads = [call for call in edges.calls.made if "by-id/" in str(call)]
     assert len(reads) <= 1
+
+
+def test_what_cannot_be_read_is_told_without_the_name_of_what_is_not_seen() -> None:
+    """Of a credential that the file has lost, only its record says who sees it."""
+    edges = two()
+    keep(edges, "gone", 1)
+    away = Unavailable(Code.STORAGE_UNAVAILABLE, "could not read by-id/gone-1.json in records")
+    edges.calls.failing = {"storage read records/by-id/gone": away}
+    span = archive.Span(NOW - timedelta(days=30), NOW + timedelta(days=1))
+
+    def incomplete(kind: str) -> Reason:
+        search = history.Search(span, None, KINDS[kind], 5)
+        found = asyncio.run(history.page(edges, Empty(), search)).incomplete
+        assert found is not None
+        return found
+
+    assert "gone" not in str(incomplete("other"))
+    assert incomplete("other").code == incomplete("key").code == Code.STORAGE_UNAVAILABLE
+    assert "gone" in incomplete("key").text
