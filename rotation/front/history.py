@@ -104,19 +104,13 @@ async def page(edges: Readers, client: Client, search: Search) -> Page:
         # One more than is shown tells whether there are more.
         found = await _page(edges, client, replace(search, span=span, limit=limit + 1))
         shown += await rights.seen_of(edges, client, search.who, found.records)
-        incomplete = incomplete or _nameless(found.incomplete)
+        incomplete = incomplete or found.incomplete
         rest = beginning(span, found.next) if found.next and not hidden else None
         if rest is None or len(shown) > limit:
             break
         span = rest
     last = archive.key(shown[limit - 1]) if len(shown) > limit else None
     return Page(shown[:limit], last and encoded(last), incomplete)
-
-
-def _nameless(why: Reason | None) -> Reason | None:
-    """Why what was kept is missing, without the name of what was read: of a credential that the
-    file has lost, only its record says who sees it."""
-    return why and reason(Code(why.code), "finished rotations that were kept could not be read")
 
 
 async def _page(edges: Readers, client: Client, search: Search) -> Page:
@@ -135,10 +129,17 @@ async def _page(edges: Readers, client: Client, search: Search) -> Page:
         try:
             known |= await asyncio.to_thread(_read, edges, missing)
         except RotationError as error:
-            keys, there, incomplete = sorted(known)[:limit], set(known), error.reason
+            keys, there = sorted(known)[:limit], set(known)
+            incomplete = error.reason if rights.sees_all(search.who) else _nameless(error)
     shown = [known[key] for key in keys if key in known]
     last = keys[-1] if len(there) > limit else None
     return Page(shown, last and encoded(last), incomplete)
+
+
+def _nameless(error: RotationError) -> Reason:
+    """Why records are missing, without the name of the one that was read: of a credential that the
+    file has lost, only the record says who sees it."""
+    return reason(error.code, "records that were kept could not be read")
 
 
 async def _in_hub(client: Client, search: Search, seen: Sieve) -> list[ShownRecord]:

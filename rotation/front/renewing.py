@@ -18,7 +18,7 @@ from rotation.front.planned import entry_of, standing
 from rotation.model import wire
 from rotation.model.activities import Notice, Terms
 from rotation.model.catalogue import Announcement
-from rotation.model.errors import Unavailable
+from rotation.model.errors import ConfigurationError, Unavailable
 from rotation.telling.messages import announcement
 
 if TYPE_CHECKING:
@@ -51,9 +51,8 @@ async def _renewed(edges: Readers, client: Client, link: Expired) -> str:
     record = await rotations.find(client, link.rotation)
     if record is None or not rotations.waits(record):
         return "not-waiting"
-    rules = await standing(edges, client, record)
-    asking = approvers.recipient(link.recipient)
-    if approvers.not_entitled(asking, rules.approval, Action.REJECT) is not None:
+    rules = await _rules(edges, client, record, link.recipient)
+    if rules is None:
         return "no-approver"
     event = _reminder(edges, record, rules, link.recipient)
     if event is None:
@@ -71,6 +70,20 @@ async def _renewed(edges: Readers, client: Client, link: Expired) -> str:
             return "sent-lately"
         raise unavailable(f"a new link for {link.rotation} was not asked for") from error
     return "sent"
+
+
+async def _rules(
+    edges: Readers, client: Client, record: ShownRecord, recipient: str
+) -> Standing | None:
+    """How the rotation stands to the file; None where the recipient may not decide it any more, or
+    nothing says who may. Raises `Unavailable`."""
+    try:
+        rules = await standing(edges, client, record)
+    except ConfigurationError:
+        return None
+    asking = approvers.recipient(recipient)
+    barred = approvers.not_entitled(asking, rules.approval, Action.REJECT)
+    return rules if barred is None else None
 
 
 def _reminder(

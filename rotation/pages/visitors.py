@@ -100,6 +100,7 @@ def addressee(
             detail = "this link is not valid: it may be cut off; open it from the mail again"
             raise Problem(403, Code.LINK_INVALID, detail)
         case Expired() as expired:
+            rights.demand_readable(edges)
             return expired
         case link:
             rights.demand_readable(edges)

@@ -17,7 +17,7 @@ import pytest
 from rotation.front import archive
 from rotation.links import SignedLinks
 from rotation.model import wire
-from rotation.model.errors import Denied
+from rotation.model.errors import ConfigurationError, Denied
 from rotation.model.reasons import Code
 from rotation.model.world import Session
 from rotation.pages import forms, guides
@@ -25,6 +25,7 @@ from rotation.pages import routes as pages
 from rotation.pages.visitors import visitor
 from rotation.settings import Settings
 from rotation.telling.recipients import with_recipients
+from tests.memory import MemoryEdges
 from tests.unit.people import (
     ANNA,
     BEN,
@@ -34,6 +35,7 @@ from tests.unit.people import (
     ORIGIN,
     ROTATION,
     FakeClient,
+    configuration,
     edges,
     handlers,
     record,
@@ -47,10 +49,24 @@ if TYPE_CHECKING:
 
     import azure.functions as func
 
+    from rotation.config import Configuration
+
     Poster = Callable[..., func.HttpResponse]
 
 HOSTILE = "<script>alert(1)</script>\"'&{{7*7}}"
 ADDRESS = "anna@contoso.example"
+
+
+class Broken(MemoryEdges):
+    """Whose file cannot be read, and would say why."""
+
+    @property
+    def configuration(self) -> Configuration:
+        raise ConfigurationError("credentials.yaml", ["credentials.payroll-db.vault: is missing"])
+
+    @configuration.setter
+    def configuration(self, value: Configuration) -> None:
+        pass
 
 
 class Site:
@@ -596,6 +612,26 @@ def test_whether_a_new_link_is_sent_is_not_shown(
     assert text(answers[0]) == text(answers[1])
     assert answers[0].status_code == answers[1].status_code == 202
     assert (len(sent.client.started), unsent.client.started) == (1, [])
+
+
+def test_an_expired_link_tells_nothing_of_a_file_that_cannot_be_read() -> None:
+    """That names credentials; whether a rotation waits is not told either."""
+    sites = expired(), expired(FakeClient(record(outcome="completed")))
+    forms_of = [hidden_fields(site.ask()) for site in sites]
+    for site in sites:
+        site.edges.__class__ = Broken
+    answers = [site.ask("POST", form=form) for site, form in zip(sites, forms_of, strict=True)]
+    assert [answer.status_code for answer in answers] == [503, 503]
+    assert text(answers[0]) == text(answers[1])
+    assert "payroll" not in text(answers[0])
+
+
+def test_an_expired_link_does_not_show_that_nobody_may_decide_any_more() -> None:
+    """The file lost the credential, and the rotation has no entry of its own."""
+    site = expired()
+    site.edges.configuration = configuration().model_copy(update={"credentials": {}})
+    assert again(site).status_code == 202
+    assert site.client.started == []
 
 
 @pytest.mark.parametrize(
