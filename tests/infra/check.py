@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 INFRA = Path(__file__).resolve().parents[2] / "infra"
 ACCEPTED = Path(__file__).with_name("checkov.yaml")
 # What checkov cannot read, and a value of the same type.
-UNKNOWN_FUNCTIONS = {"fail": "''", "map": "[]"}
+UNKNOWN_FUNCTIONS = {"fail": "''", "filter": "[]", "map": "[]"}
 DROPPED = {"import_functionality", "type_declaration"}
 # Complaints of checkov that its JSON report leaves out.
 COMPLAINTS = re.compile(

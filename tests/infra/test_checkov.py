@@ -56,6 +56,14 @@ def test_types_are_reduced_to_what_they_are_at_bottom(tmp_path: Path) -> None:
     assert "supportsHttpsTrafficOnly: false" in reduced
 
 
+def test_what_is_filtered_is_no_matter_of_a_scan(tmp_path: Path) -> None:
+    """checkov reads no list of objects in a call over several lines."""
+    path = tmp_path / "filtered.bicep"
+    text = "var a = filter(\n  [\n    { name: 'x' }\n  ],\n  item => !empty(item.name)\n)\n"
+    path.write_text(text, encoding="utf-8")
+    assert check.reduced(Bicep(path)).strip() == "var a = []"
+
+
 @pytest.mark.parametrize(
     ("written", "base"),
     [("string", "string"), ("string[]", "array"), ("secret?", "object"), ("'a' | 'b'", "string")],
