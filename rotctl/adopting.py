@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+import traceback
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from rotctl.adopt import work
+from rotctl.adopt import work, writing
 from rotctl.adopt.asking import Answers
 from rotctl.adopt.plan import FORMATS, FORMS
 from rotctl.command import cli, print_json
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from rotctl.adopt.plan import Plan
 
 ASKED = 20  # questions; more are a fault of ours
+# What reading raises where a manifest has text where Kubernetes has a list, or lacks a field.
+MISSHAPEN = (AttributeError, IndexError, KeyError, TypeError, ValueError)
 
 
 @cli.command()
@@ -85,21 +88,37 @@ def adopt(**given: Any) -> None:
     if not named:
         text = "no workload is named"
         raise ClientError(text, "give --deployment NAMESPACE/NAME, or --cron-job", Exit.USAGE)
+    out = Path(given["out"])
     look = work.Look(
         tuple(named),
         tuple(given["sources"]),
         given["context"],
         given["database"],
         not given["no_vault"],
+        out,
     )
     known: dict[str, Any] = {one.name: given[one.name] or one.default for one in fields(Answers)}
-    plan = _answered(look, Answers(**known), given)
-    out = Path(given["out"])
-    written = work.write(plan, out)
+    try:
+        plan = _answered(look, Answers(**known), given)
+        files = work.files(plan)
+    except MISSHAPEN as error:
+        if not look.files:
+            raise
+        raise _misshapen(error) from None
+    written = writing.write(out, files)
     document = work.summary(plan, out, written)
     if given["as_json"]:
         return print_json(document)
     return _say(document)
+
+
+def _misshapen(error: Exception) -> ClientError:
+    """Nothing of the manifests is quoted: a value of theirs may be a secret."""
+    at = traceback.extract_tb(error.__traceback__)[-1]
+    where = f"{type(error).__name__}, {Path(at.filename).name}:{at.lineno}"
+    text = f"the files have an object that Kubernetes would not take ({where})"
+    cure = "`kubectl apply --dry-run=server -f FILE` says which, and what is wrong with it"
+    return ClientError(text, cure, Exit.USAGE)
 
 
 def _kinds(given: dict[str, Any]) -> tuple[tuple[str, tuple[str, ...]], ...]:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from yaml import YAMLError
+
 from rotctl.adopt.original import flat
 from rotctl.exits import ClientError, Exit
 
@@ -26,6 +28,8 @@ WANTED = (
     *("autoscaling.k8s.io/v1/verticalpodautoscalers", "monitoring.coreos.com/v1/servicemonitors"),
     "monitoring.coreos.com/v1/podmonitors",
 )
+# What the SDK raises for a file that is YAML and no kubeconfig.
+MISSHAPEN = (TypeError, KeyError, AttributeError, ValueError)
 SECONDS = (10.0, 30.0)  # to connect, to read
 
 
@@ -57,11 +61,10 @@ def seen(namespace: str, context: str) -> Seen:
         file = os.environ.get("KUBECONFIG") or None
         client = config.new_client_from_config(file, context=context or None, persist_config=False)  # type: ignore[no-untyped-call]  # the SDK's own
         every, current = config.list_kube_config_contexts(file)  # type: ignore[no-untyped-call]  # the SDK's own
-    except (config.ConfigException, OSError) as error:
+    except (config.ConfigException, OSError, YAMLError, *MISSHAPEN) as error:
         text = f"no kubeconfig will do: {type(error).__name__}"
-        raise ClientError(
-            text, "set KUBECONFIG, `az aks get-credentials` writes one", Exit.USAGE
-        ) from None
+        cure = "set KUBECONFIG, `az aks get-credentials` writes one; look at --context"
+        raise ClientError(text, cure, Exit.USAGE) from None
     active = next((one for one in every if one["name"] == context), current)
     own = namespace or (active.get("context") or {}).get("namespace") or "default"
     objects: list[Object] = []

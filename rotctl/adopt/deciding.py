@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 OWN_WORD = re.compile(r"[-_](app|application|user|login|role|svc|service|rw|blue)$", re.IGNORECASE)
 # A value that names a user too. Which form it has, only its owner knows.
 WHOLE = re.compile(r"_ur[il]$|[-.]ur[il]$|^ur[il]$|dsn|conn", re.IGNORECASE)
+SUBJECT = re.compile(r"[\w.:@/][\w.:@/-]{0,254}", re.ASCII)
 PORT = 5432
+LONGEST_ROLE = 63  # bytes
 
 
 @dataclass(frozen=True)
@@ -41,11 +43,14 @@ def decide(originals: Sequence[Original], answers: Answers, facts: Facts, form: 
     credential = _credential(originals, first, asking, facts)
     workloads = [_workload(one, read[one.name], credential, asking) for one in originals]
     cluster = Cluster(
-        answers.cluster or facts.cluster or "cluster",
+        answers.cluster or (_name(facts.cluster, "cluster") if facts.cluster else "cluster"),
         asking.one("server", "the URL of the API server", [facts.server] if facts.server else []),
         facts.authority,
     )
-    identity = asking.one("app_identity", "the object id of the app's managed identity")
+    identity = _subject(
+        asking, "app_identity", "the object id of the app's managed identity, such as a UUID"
+    )
+    glass = _subject(asking, "break_glass", "the object id of the group for emergencies")
     base = ""
     if form == "kustomize":
         base = asking.one(
@@ -53,7 +58,6 @@ def decide(originals: Sequence[Original], answers: Answers, facts: Facts, form: 
         )
     if asking.questions:
         return Decided(None, tuple(asking.questions))
-    glass = answers.break_glass
     plan = Plan(credential, cluster, tuple(workloads), identity, glass, form, base, facts.tells)
     return Decided(plan)
 
@@ -109,6 +113,8 @@ def _credential(
         answers.green_role or f"{base}_green",
         answers.green_secret or f"{secret.removesuffix('-blue')}-green",
     )
+    if len(group.encode()) > LONGEST_ROLE or not group.isprintable():
+        asking.ask("group", f"a name of at most {LONGEST_ROLE} bytes for the group that owns")
     for answer, name in (("group", group), ("green_role", green.role)):
         if name in facts.taken_roles:
             text = f"the server has a role {name!r} already: another name for it"
@@ -128,10 +134,20 @@ def _credential(
     )
 
 
-def _name(text: str) -> str:
-    """A credential's name made of another one: 2 to 32 letters, digits and hyphens."""
+def _name(text: str, kind: str = "db") -> str:
+    """A name for credentials.yaml made of another one: 2 to 32 letters, digits and hyphens."""
     made = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:32].strip("-")
-    return made if re.match(r"[a-z].", made) else f"db-{made}"[:32].strip("-")
+    return made if re.match(r"[a-z].", made) else f"{kind}-{made}"[:32].strip("-")
+
+
+def _subject(asking: Asking, answer: str, text: str) -> str:
+    """Whom the cluster knows by a name that stands in commands and in the guard as it is. The app's
+    must be given."""
+    given = str(getattr(asking.answers, answer))
+    if SUBJECT.fullmatch(given) or (not given and answer != "app_identity"):
+        return given
+    asking.ask(answer, f"{text}; {given!r} is none" if given else text)
+    return ""
 
 
 def vault_url(vault: str) -> str:

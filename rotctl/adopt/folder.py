@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rotctl.adopt import database, entry, forms, readme, rights, twin
+from rotctl.adopt import database, entry, forms, moves, readme, rights, twin
 from rotctl.adopt.plan import SLOTS
 from rotctl.adopt.writing import manifests
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 def files(plan: Plan) -> dict[str, str]:
     """Each file's text. The same plan makes the same files."""
     made = {"README.md": readme.text(plan), "credentials.yaml": entry.text(plan)}
+    made[".gitignore"] = "\n".join((*moves.PASSING, ""))
     if plan.cluster.authority:
         made[entry.certificate(plan)] = plan.cluster.authority
     made |= database.files(plan.credential)

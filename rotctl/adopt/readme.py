@@ -21,15 +21,21 @@ _INTRODUCTION = (
 )
 _BEFORE = (
     "Nothing was changed when this folder was written. You need to be an administrator of the"
-    " database, of the vault's secrets and of the namespace. All commands run from this folder,"
-    " in one shell, with:"
+    " database, of the vault's secrets and of the namespace, and psql, kubectl, az, openssl and"
+    " rotctl. What is called docs/ here are the guides of credential-rotation; an app that is"
+    " deployed shows them, from /api/pages/guides/onboarding on. All commands run from this"
+    " folder, in one shell, with:"
+)
+_COMMIT = (
+    "Commit this folder, and whatever you change in it. No file of it has a password in it; those"
+    " that moves make for a moment are in .gitignore."
 )
 
 
 def text(plan: Plan) -> str:
     one = plan.credential
     names = ", ".join(f"`{each.name}`" for each in plan.workloads)
-    told = [*plan.tells, *(line for each in plan.workloads for line in telling.told(each))]
+    told = telling.lines(plan)
     parts = [
         f"# Two slots for {one.name}",
         _INTRODUCTION.format(what=_what(plan), names=names),
@@ -43,10 +49,10 @@ def text(plan: Plan) -> str:
                 "export PGSSLMODE=verify-full PGSSLROOTCERT=system",
             ]
         ),
-        "Commit this folder, and whatever you change in it. No file of it has a password in it.",
+        _COMMIT,
     ]
     if told:
-        parts += ["Look at these first:", "\n".join(f"- {line}" for line in dict.fromkeys(told))]
+        parts += ["Look at these first:", "\n".join(f"- {line}" for line in told)]
     parts += [_move(number, each) for number, each in enumerate(moves(plan), 1)]
     return "\n\n".join(parts) + "\n"
 

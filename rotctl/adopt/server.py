@@ -9,6 +9,8 @@ from rotctl.exits import ClientError, Exit
 
 SECONDS = 10
 OLDEST = 140000
+# https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS
+SECRETS = ("password", "sslpassword", "oauth_client_secret", "scram_client_key", "scram_server_key")
 
 ROLES = "SELECT rolname FROM pg_roles"
 # Sessions of other people are seen by members of pg_read_all_stats alone.
@@ -53,9 +55,13 @@ class Looking:
             raise ClientError(
                 text, "write for example `host=pg dbname=orders user=pgadmin`", Exit.USAGE
             ) from None
-        if given.get("password"):
-            text = "--database has a password in it, which every process of this machine can read"
-            raise ClientError(text, "set PGPASSFILE, or PGPASSWORD", Exit.USAGE)
+        for name in SECRETS:
+            if given.get(name):
+                text = (
+                    f"--database has a {name} in it, which every process of this machine can read"
+                )
+                cure = "set PGPASSFILE, or PGPASSWORD; what else is secret goes into a service file"
+                raise ClientError(text, cure, Exit.USAGE)
         self._conninfo = conninfo
 
     def __enter__(self) -> Looking:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,26 +19,36 @@ if TYPE_CHECKING:
     from rotctl.adopt.refusals import Refusal
 
 ENDINGS = (".yaml", ".yml", ".json")
+# https://kubernetes.io/docs/concepts/overview/working-with-objects/names/
+LABEL = r"[a-z0-9]([a-z0-9-]*[a-z0-9])?"
+NAME = re.compile(rf"(?=.{{1,253}}\Z){LABEL}(\.{LABEL})*")
+NAMESPACE = re.compile(rf"(?=.{{1,63}}\Z){LABEL}")
 
 
-def read(paths: Iterable[str]) -> list[Object]:
-    """The objects of files and of folders, below which all YAML files are read.
+def read(paths: Iterable[str], but: Path | None = None) -> list[Object]:
+    """The objects of files and of folders, below which all YAML files are read; `but` is a folder
+    that is passed over there.
 
     Values of Secrets are dropped as they are read. Raises `ClientError`.
     """
-    found = [without_values(one) for path in paths for one in _of(Path(path))]
+    # The same in several files is one object.
+    found = {repr(one): without_values(one) for path in paths for one in _of(Path(path), but)}
     if not found:
         text = "the files have no Kubernetes object in them"
         raise ClientError(
             text, "`kubectl get -o yaml` writes some, or `kubectl kustomize`", Exit.USAGE
         )
-    return found
+    return list(found.values())
 
 
-def _of(path: Path) -> Iterator[Object]:
+def _of(path: Path, but: Path | None) -> Iterator[Object]:
     files = [path]
     if path.is_dir():
-        files = [each for each in sorted(path.rglob("*")) if each.suffix in ENDINGS]
+        files = [
+            each
+            for each in sorted(path.rglob("*"))
+            if each.suffix in ENDINGS and (but is None or but not in each.resolve().parents)
+        ]
     for file in files:
         try:
             yield from flat(yaml.safe_load_all(file.read_text(encoding="utf-8")))
@@ -77,11 +88,27 @@ def originals(objects: Sequence[Object], wanted: Sequence[tuple[str, str]]) -> l
     """
     found = [_workload(objects, kind, name) for kind, name in wanted]
     spaces = {namespace_of(one) for one in found}
+    for space in spaces:
+        if not NAMESPACE.fullmatch(space):
+            raise _misnamed("namespace", space)
     if len(spaces) > 1:
         text = f"the workloads are in several namespaces: {', '.join(sorted(spaces))}"
         cure = "adopt those of one namespace at a time, and put the entries together by hand"
         raise ClientError(text, cure, Exit.USAGE)
-    return [Original(one, _around(objects, one)) for one in found]
+    made = [Original(one, _around(objects, one)) for one in found]
+    for original in made:
+        for one in (original.workload, *original.around):
+            # Names become parts of paths and of commands. Those of RBAC have other signs too, and
+            # none of them is written anywhere.
+            rights = str(one.get("apiVersion", "")).startswith("rbac.authorization.k8s.io/")
+            if not rights and not NAME.fullmatch(name_of(one)):
+                raise _misnamed(str(one["kind"]), name_of(one))
+    return made
+
+
+def _misnamed(what: str, name: str) -> ClientError:
+    text = f"{name!r} is no name that a {what} can have in Kubernetes"
+    return ClientError(text, "correct it, or give files without this object", Exit.USAGE)
 
 
 def _workload(objects: Sequence[Object], kind: str, text: str) -> Object:
@@ -95,8 +122,12 @@ def _workload(objects: Sequence[Object], kind: str, text: str) -> Object:
     if len(right) == 1:
         return right[0]
     if right:
-        spaces = ", ".join(called(one) for one in right)
-        raise ClientError(f"there are several: {spaces}", "write NAMESPACE/NAME", Exit.USAGE)
+        names = list(dict.fromkeys(called(one) for one in right))
+        if len(names) == 1:
+            text = f"the files have {names[0]} {len(right)} times, and not the same"
+            raise ClientError(text, "give with --from how it runs, and no more", Exit.USAGE)
+        text = f"there are several: {', '.join(names)}"
+        raise ClientError(text, "write NAMESPACE/NAME", Exit.USAGE)
     if called_so and called_so[0]["kind"] not in {"Deployment", "CronJob"}:
         refuse([refusals.other_kind(called_so[0])])
     there = ", ".join(called(one) for one in objects if one["kind"] == kind) or "none"

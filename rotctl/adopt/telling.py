@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from rotctl.adopt import carriers
@@ -11,7 +12,21 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from rotctl.adopt.original import Object, Original
-    from rotctl.adopt.plan import Workload
+    from rotctl.adopt.plan import Plan, Workload
+
+# Of names that manifests may have anything in.
+ODD = re.compile(r"[^\w.:/-]", re.ASCII)
+
+
+def lines(plan: Plan) -> list[str]:
+    """All that is worth knowing, each on one line of printable characters, for a README and a
+    terminal."""
+    every = [*plan.tells, *(text for each in plan.workloads for text in told(each))]
+    return list(dict.fromkeys(_plain(text) for text in every))
+
+
+def _plain(text: str) -> str:
+    return "".join(sign if sign.isprintable() else "?" for sign in " ".join(text.split()))
 
 
 def told(workload: Workload) -> list[str]:
@@ -105,10 +120,15 @@ def _pipelines(workload: Workload) -> Iterator[str]:
     for note, tool in tools.items():
         if note in notes:
             yield (
-                f"{workload.name} belongs to the {tool} {str(notes[note]).partition(':')[0]}:"
+                f"{workload.name} belongs to the {tool} {_name(notes[note])}:"
                 " pause it from the first move in the cluster until the last one, which gives it"
                 " the new manifests."
             )
+
+
+def _name(note: object) -> str:
+    """The name in an annotation, which may have any text."""
+    return ODD.sub("?", str(note).partition(":")[0][:63])
 
 
 def _pinned(workload: Workload) -> Iterator[str]:

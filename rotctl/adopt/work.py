@@ -15,7 +15,6 @@ from rotctl.adopt import (
     sources,
     telling,
     vault,
-    writing,
 )
 from rotctl.adopt.asking import Facts
 from rotctl.exits import ClientError, Exit
@@ -32,13 +31,15 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Look:
     """Where to look: at these workloads, in these files or by a kubeconfig's context; at a database
-    if a connection string is given; into the vault or not."""
+    if a connection string is given; into the vault or not. `out` is what will be written, which is
+    no manifest of theirs."""
 
     named: tuple[tuple[str, str], ...]
     files: tuple[str, ...] = ()
     context: str = ""
     database: str | None = None
     vault: bool = True
+    out: Path | None = None
 
     def looked(self) -> Looked:
         """Raises `ClientError`, for what cannot be adopted too."""
@@ -54,7 +55,7 @@ class Look:
 
     def _objects(self) -> tuple[list[Any], Facts]:
         if self.files:
-            return sources.read(self.files), Facts()
+            return sources.read(self.files, self.out and self.out.resolve()), Facts()
         spaces = {sources.named(name)[0] for _, name in self.named} - {""}
         seen = cluster.seen(next(iter(sorted(spaces)), ""), self.context)
         tells: tuple[str, ...] = ()
@@ -113,14 +114,14 @@ class Looked:
         return told
 
 
-def write(plan: Plan, out: Path) -> list[str]:
-    """Writes what is missing of the folder, and says what that was. Raises `ClientError`."""
-    files = folder.files(plan)
-    problems = checking.problems(files["credentials.yaml"])
+def files(plan: Plan) -> dict[str, str]:
+    """What the folder is to have: texts by their paths. Raises `ClientError`."""
+    made = folder.files(plan)
+    problems = checking.problems(made["credentials.yaml"])
     if problems:
         text = "\n".join(("the entry would not be valid:", *(f"- {each}" for each in problems)))
         raise ClientError(text, "other names will do: see the options", Exit.PROBLEM)
-    return writing.write(out, files)
+    return made
 
 
 def summary(plan: Plan, out: Path, written: list[str]) -> dict[str, Any]:
@@ -140,7 +141,6 @@ def summary(plan: Plan, out: Path, written: list[str]) -> dict[str, Any]:
         found.append(
             f"{each.original.kind} {each.name}: password by {each.carrier.through}; {service}"
         )
-    told = [*plan.tells, *(line for each in plan.workloads for line in telling.told(each))]
     return {
         "out": str(out),
         "credential": one.name,
@@ -148,6 +148,6 @@ def summary(plan: Plan, out: Path, written: list[str]) -> dict[str, Any]:
         "secrets": {slot: login.secret for slot, login in one.slots.items()},
         "workloads": [each.name for each in plan.workloads],
         "found": found,
-        "told": list(dict.fromkeys(told)),
+        "told": telling.lines(plan),
         "written": written,
     }

