@@ -52,12 +52,18 @@ class TaskHub:
         return None
 
     async def get_status_by(
-        self, created_time_from: datetime, created_time_to: datetime, instance_id_prefix: str | None
+        self,
+        created_time_from: datetime,
+        created_time_to: datetime,
+        instance_id_prefix: str | None,
+        runtime_status: list[Any] | None = None,
     ) -> list[Any]:
-        """One page of the statuses of instances created in a span of time. Raises `Unavailable`."""
+        """One page of the statuses of instances created in a span of time; where it is given, of
+        those that stand so. Raises `Unavailable`."""
         call = self._client.get_status_by(
             created_time_from=created_time_from,
             created_time_to=created_time_to,
+            runtime_status=runtime_status,
             instance_id_prefix=instance_id_prefix,
         )
         page: list[Any] = await self._read(call, "rotations could not be listed")

@@ -342,12 +342,22 @@ async def listing(
     """The rotations created in a span of time, the newest first."""
     if credential is not None and not ID.fullmatch(credential):
         return []
-    statuses = await _between(client, since, until, credential)
+    statuses = await _between(client, since, until, {"instance_id_prefix": credential})
     rotations = {status.instance_id: status for status in statuses if status.name == "rotation"}
     records = [describe(status) for status in rotations.values()]
     if credential is not None:
         records = [record for record in records if record.credential == credential]
     return sorted(records, key=lambda record: str(record.created), reverse=True)
+
+
+async def unended(client: Client, since: datetime, until: datetime) -> list[ShownRecord]:
+    """The rotations created in a span of time that have not ended, the newest first. Nothing says
+    how long one may wait for a decision."""
+    standing = {"instance_id_prefix": None, "runtime_status": sorted(RUNNING, key=str)}
+    statuses = await _between(client, since, until, standing)
+    found = {one.instance_id: describe(one) for one in statuses if one.name == "rotation"}
+    running = [record for record in found.values() if record.outcome is None]
+    return sorted(running, key=lambda record: str(record.created), reverse=True)
 
 
 async def newest(
@@ -386,21 +396,21 @@ async def newest(
 
 
 async def _between(
-    client: Client, since: datetime, until: datetime, prefix: str | None
+    client: Client, since: datetime, until: datetime, wanted: dict[str, Any]
 ) -> list[Any]:
-    """The statuses of all instances created in a span of time.
+    """The statuses of all instances created in a span of time that are wanted.
 
     A host answers with one page, and the SDK does not ask for the next: a span that fills one is
     halved.
     """
     page: list[Any] = await client.get_status_by(
-        created_time_from=since, created_time_to=until, instance_id_prefix=prefix
+        created_time_from=since, created_time_to=until, **wanted
     )
     if len(page) < PAGE or until - since < MOMENT:
         return page
     middle = since + (until - since) / 2
     halves = await asyncio.gather(
-        _between(client, since, middle, prefix), _between(client, middle, until, prefix)
+        _between(client, since, middle, wanted), _between(client, middle, until, wanted)
     )
     return [*halves[0], *halves[1]]
 

@@ -202,16 +202,22 @@ async def overview(
         detail = f"the overview has {wording.count(last, 'page')}"
         raise Problem(404, Code.UNKNOWN_PAGE, detail)
     shown = names[(number - 1) * PAGE_SIZE : number * PAGE_SIZE]
-    records = await rotations.listing(client, now - rotations.RETENTION, now + rotations.RETENTION)
+    lately = now - rotations.RETENTION
+    records, older = await asyncio.gather(
+        rotations.listing(client, lately, now + rotations.RETENTION),
+        rotations.unended(client, archive.EPOCH, lately),
+    )
+    known = {record.rotation for record in records}
+    records += [record for record in older if record.rotation not in known]
     records = await rights.seen_of(edges, client, who.decider, records)
     await rotations.add_progress(client, records)
     running = {record.credential: record for record in records if record.outcome is None}
     needing = views.needing(records, names)
-    told = {*running, *(record.credential for record in needing)}
+    told = {record.credential for record in needing}
     seen = [] if live else await samples.listed(edges, client, shown, fresh=look.fresh)
     elsewhere = [name for name in names if name not in {*shown, *told}]
     others = [] if live else await samples.known(edges, elsewhere)
-    troubles = views.troubles([*seen, *filter(None, others)], told, now)
+    troubles = views.troubles([*seen, *filter(None, others)], told, now, running)
     return rendering.page(
         "overview.html",
         200,

@@ -48,10 +48,11 @@ def headline(record: ShownRecord, *, yours: bool = False) -> Headline:
     if waits(record):
         return _asked(record, "your" if yours else "a")
     now = stage_words(record.stage)
+    asks = _wrong(record) or now.asks
     if record.cancelled is not None:
-        asks = f"It was cancelled by {record.cancelled.by}. {now.asks}"
+        asks = f"It was cancelled by {record.cancelled.by}. {asks}"
         return Headline("busy", _filled("Stopping: {active} goes on serving", record), asks)
-    return Headline("busy", _filled(now.headline, record), _wrong(record) or now.asks)
+    return Headline("busy", _filled(now.headline, record), asks)
 
 
 def _wrong(record: ShownRecord) -> str | None:
@@ -317,25 +318,32 @@ LATE = timedelta(days=2)  # a sweep a day, and one that met an outage
 
 
 def troubles(
-    credentials: Iterable[SeenCredential], told: Collection[str], now: datetime
+    credentials: Iterable[SeenCredential],
+    told: Collection[str],
+    now: datetime,
+    moving: Collection[str] = (),
 ) -> list[Trouble]:
-    """The credentials that need somebody, except those of rotations that are `told` anyway."""
+    """The credentials that need somebody, except those of rotations that are `told` anyway.
+
+    `moving` are those with a rotation under way, during which both slots may serve.
+    """
     return [
         Trouble(one.credential, chip.tone, chip.title)
         for one in credentials
-        if one.credential not in told and (chip := _trouble(one, now)).tone in {"bad", "ask"}
+        if one.credential not in told
+        and (chip := _trouble(one, now, moves=one.credential in moving)).tone in {"bad", "ask"}
     ]
 
 
-def _trouble(credential: SeenCredential, now: datetime) -> Chip:
-    chip = standing(credential)
+def _trouble(credential: SeenCredential, now: datetime, *, moves: bool) -> Chip:
+    chip = Chip("calm", "moves") if moves and credential.slots else standing(credential)
     slot = credential.slots.get(credential.active) if credential.active else None
     if chip.tone == "bad":
         return chip
     if slot is not None and slot.expires and instant(slot.expires) <= now:
         return Chip("bad", "the secret that serves has expired")
     due = credential.due.at
-    if due is not None and instant(due) < now - LATE:
+    if due is not None and instant(due) < now - LATE and not moves:
         return Chip("ask", f"a rotation has been due for {span(now - instant(due))}")
     return chip
 

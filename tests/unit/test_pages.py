@@ -35,6 +35,7 @@ from tests.unit.people import (
     ORIGIN,
     ROTATION,
     FakeClient,
+    Instance,
     configuration,
     edges,
     handlers,
@@ -807,6 +808,27 @@ def test_the_overview_says_first_what_needs_a_person(way: str) -> None:
     assert "<h1>1 rotation needs you</h1>" in text(answer)
     assert "orders-db Waiting for a decision since 02:55:00 UTC" in visible(answer)
     assert "expires in 20 days" in visible(answer)
+
+
+class Patient(FakeClient):
+    """A hub in which the rotation began long ago, and which answers what is asked for."""
+
+    BEGAN = NOW - timedelta(days=45)
+
+    async def get_status_by(self, **asked: Any) -> list[Instance]:
+        found = replace(self.instance, created_time=self.BEGAN)
+        standing = asked.get("runtime_status")
+        there = asked["created_time_from"] <= self.BEGAN <= asked["created_time_to"]
+        return [found] if there and (not standing or found.runtime_status in standing) else []
+
+
+def test_the_overview_counts_what_has_waited_for_longer_than_the_hub_keeps_what_ended() -> None:
+    site = Site("entra", Patient())
+    answer = overview(site)
+    assert "<h1>1 rotation needs you</h1>" in text(answer)
+    phase = re.findall(r'data-phase="([^"]*)"', text(answer))
+    live = site.call("overview_page", request(headers={**site.headers, "X-Live": "1"}))
+    assert re.findall(r'data-phase="([^"]*)"', text(live)) == phase != [""]
 
 
 def calm(way: str = "entra", **changes: Any) -> Site:

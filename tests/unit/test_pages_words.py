@@ -137,6 +137,17 @@ def test_what_an_ended_rotation_was_at_is_not_shown_as_going_on() -> None:
     assert {one.failure for one in found if one.state == "failed"} == {timeline.CUT}
 
 
+def test_a_cancelled_rotation_that_fails_to_stop_does_not_say_that_nothing_is_asked() -> None:
+    cancel = {"by": "anna", "channel": "page", "comment": "", "id": "1", "at": NOW_TEXT}
+    going: dict[str, Any] = {"approval": None, "cancelled": cancel, "stage": "retire"}
+    calm = views.headline(shown(**going, steps=UP))
+    assert calm.ask == "It was cancelled by anna. Nothing is asked of you."
+    trying = {**step("retire", 20), "until": None, "waits": "no right", "nextTry": NOW_TEXT}
+    found = views.headline(shown(**going, steps=[*UP, trying]))
+    assert found.title == "Stopping: blue goes on serving"
+    assert found.ask.startswith("It was cancelled by anna. Something did not work")
+
+
 def test_after_a_swap_back_steps_name_the_slots_that_they_are_about() -> None:
     shown = lines(
         steps=[*SWAPPED, step("verify", 22), step("swap-back", 21), step("deactivate", 24)],
@@ -411,6 +422,23 @@ def test_what_is_wrong_with_a_credential_asks_for_a_person(
     found = views.troubles([credential], [], NOW)
     assert [one.title for one in found] == ([] if says is None else [says])
     assert views.troubles([credential], ["orders-db"], NOW) == []
+
+
+@pytest.mark.parametrize(
+    ("credential", "says"),
+    [
+        (seen(None, blue=True, green=True), None),
+        (seen("blue", "refuses", blue=True), None),
+        (expiring(20, -10), None),
+        (expiring(-1, -31), "the secret that serves has expired"),
+        (seen(None, "waits"), "cannot be looked at"),
+    ],
+)
+def test_a_rotation_that_goes_on_hides_nothing_that_it_does_not_explain(
+    credential: SeenCredential, says: str | None
+) -> None:
+    found = views.troubles([credential], [], NOW, ["orders-db"])
+    assert [one.title for one in found] == ([says] if says else [])
 
 
 @pytest.mark.parametrize(
