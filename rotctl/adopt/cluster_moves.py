@@ -42,6 +42,7 @@ def _secrets(workload: Workload, plan: Plan) -> Move:
     named = f"--vault-name {vault} --name {shlex.quote(live)}"
     path = f"-o jsonpath={shlex.quote(_path(key))}"
     held = f"{call} get secret {shlex.quote(workload.carrier.kube_secret)} {path}"
+    put = f"az keyvault secret set {named} --file live.value --output none"
     filled = f"{call} get secret {blue} {path}"
     body = f'{{"data": {{"{key}": "%s"}}}}'
     return moves.Move(
@@ -53,7 +54,8 @@ def _secrets(workload: Workload, plan: Plan) -> Move:
             "umask 077",
             f"az keyvault secret show {named} --output none || {{",
             f"  {held} | base64 -d > live.value",
-            f"  az keyvault secret set {named} --file live.value --output none; }}",
+            # Never an empty version, whatever it was that failed.
+            f"  test -s live.value && {put}; }}",
             f"kubectl apply -f {_file(workload, 'secrets')}",
             "rm -f live.value",
             f"az keyvault secret download {named} --file live.value",

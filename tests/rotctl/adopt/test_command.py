@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +17,7 @@ from rotation.config import check
 from rotctl.__main__ import main
 from rotctl.adopt.asking import Answers, Facts
 from rotctl.adopt.deciding import decide
+from rotctl.adopt.moves import moves
 from rotctl.exits import Exit
 from tests.rotctl.adopt.shapes import FOLDER, IDENTITY, SERVER, shape
 
@@ -276,3 +279,19 @@ def test_what_an_annotation_says_stays_on_its_line(typed: Typed, tmp_path: Path)
     assert "\x1b" not in said + text
     assert "\ncurl" not in said + text
     assert "belongs to the Helm release x?" in text
+
+
+def test_whatever_fails_the_live_secret_gets_no_empty_version(tmp_path: Path) -> None:
+    """By the move that copies the live password: nobody may look, and the cluster is away."""
+    called, programs = tmp_path / "called", tmp_path / "bin"
+    programs.mkdir()
+    for name, does in (("az", f'echo "$@" >> {called}; exit 3'), ("kubectl", "exit 1")):
+        (programs / name).write_text(f"#!/bin/sh\n{does}\n", encoding="utf-8")
+        (programs / name).chmod(0o755)
+    (move,) = [one for one in moves(shape("an-external-secret").plan()) if "A Secret" in one.title]
+    path = f"{programs}:{os.environ['PATH']}"
+    lines = ["sh", "-c", "\n".join(move.do)]
+    subprocess.run(lines, cwd=tmp_path, env={"PATH": path}, check=False, capture_output=True)  # noqa: S603 - the move itself
+    asked = called.read_text(encoding="utf-8")
+    assert "secret show" in asked
+    assert "secret set" not in asked
