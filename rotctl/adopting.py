@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 ASKED = 20  # questions; more are a fault of ours
 # What reading raises where a manifest has text where Kubernetes has a list, or lacks a field.
-MISSHAPEN = (AttributeError, IndexError, KeyError, TypeError, ValueError)
+MISSHAPEN = (AttributeError, IndexError, KeyError, RecursionError, TypeError, ValueError)
 
 
 @cli.command()
