@@ -37,8 +37,14 @@ class Client:
         return DurableOrchestrationStatus.from_json(found or {})
 
     async def get_status_by(
-        self, created_time_from: datetime, created_time_to: datetime, instance_id_prefix: str | None
+        self,
+        created_time_from: datetime,
+        created_time_to: datetime,
+        instance_id_prefix: str | None,
+        runtime_status: None = None,
     ) -> list[DurableOrchestrationStatus]:
+        assert runtime_status is None  # the overview asks by it, which is not simulated
+
         def effect(_: float) -> list[dict[str, object]]:
             known, _token = self._engine().query(
                 created_from=created_time_from,

@@ -100,7 +100,11 @@ class Client:
         return instance_id
 
     async def get_status_by(
-        self, created_time_from: datetime, created_time_to: datetime, instance_id_prefix: str | None
+        self,
+        created_time_from: datetime,
+        created_time_to: datetime,
+        instance_id_prefix: str | None,
+        runtime_status: list[Any] | None = None,
     ) -> list[Instance]:
         self.queries.append((created_time_from, created_time_to))
         found = [
@@ -108,6 +112,7 @@ class Client:
             for instance in self.instances.values()
             if created_time_from <= instance.created_time <= created_time_to
             and instance.instance_id.startswith(instance_id_prefix or "")
+            and (runtime_status is None or instance.runtime_status in runtime_status)
         ]
         return sorted(found, key=lambda instance: instance.instance_id)[:PAGE]
 

@@ -42,7 +42,7 @@ class Client:
 
 
 def version(days: int | None, *, enabled: bool = True, age: int = 0) -> Any:
-    expires = None if days is None else NOW + timedelta(days=days, minutes=1)
+    expires = None if days is None else NOW + timedelta(days=days, hours=12)
     return SimpleNamespace(
         enabled=enabled, expires_on=expires, created_on=NOW - timedelta(days=age)
     )
