@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     Open = Callable[..., Page]
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = [pytest.mark.timeout(240), pytest.mark.long]  # those on models are in `make test`
 
 ADA, GRACE = world.APPROVERS
 SOON = 40_000  # milliseconds
@@ -74,7 +74,6 @@ def leave(page: Page) -> None:
     page.goto("about:blank")
 
 
-@pytest.mark.long
 def test_progress_is_live_and_an_approval_by_form_is_carried_out(app: Stack, visit: Open) -> None:
     overview = visit(with_key(app, ""))
     expect(headline(overview)).to_contain_text("needs you")
@@ -102,7 +101,6 @@ def test_progress_is_live_and_an_approval_by_form_is_carried_out(app: Stack, vis
     expect(headline(overview)).to_have_text("Nothing needs you", timeout=SOON)
 
 
-@pytest.mark.long
 def test_a_link_rejects_with_a_comment_by_keyboard_and_without_javascript(
     app: Stack, visit: Open
 ) -> None:
@@ -136,7 +134,6 @@ def test_a_link_rejects_with_a_comment_by_keyboard_and_without_javascript(
     expect(headline(page)).to_contain_text("Rolled back")
 
 
-@pytest.mark.long
 def test_who_signs_in_with_a_key_cancels_by_form_and_starts_again(app: Stack, visit: Open) -> None:
     with no_more_pods(app):
         answer = app.client.api("POST", "/rotations", {"credential": world.CREDENTIAL, "by": GRACE})
@@ -174,7 +171,6 @@ def asked(app: Stack) -> str:
     return site.asked(app, by=GRACE)
 
 
-@pytest.mark.long
 def test_a_typed_comment_survives_while_the_page_lives(app: Stack, visit: Open, asked: str) -> None:
     """It asks for progress every two seconds."""
     page = visit(site.mailed(app, asked))
@@ -242,7 +238,6 @@ def test_pages_speak_to_a_screen_reader(app: Stack, visit: Open, asked: str) -> 
     expect(link.get_by_role("region", name="Your decision")).to_be_visible()
 
 
-@pytest.mark.long
 def test_a_page_of_another_site_cannot_frame_or_post(app: Stack, visit: Open, asked: str) -> None:
     page = visit(with_key(app, f"/rotations/{asked}"), refused=True)
     target = app.components["host"].url + with_key(app, f"/rotations/{asked}")
@@ -261,7 +256,6 @@ def test_a_page_of_another_site_cannot_frame_or_post(app: Stack, visit: Open, as
     assert app.client.rotation(asked)["decision"] is None
 
 
-@pytest.mark.long
 def test_somebody_who_is_signed_in_approves(app: Stack, visit: Open, asked: str) -> None:
     """Last here, since it ends the rotation that the others look at."""
     headers = site.sign_in("anna@contoso.example", site.APP_ROLE)
