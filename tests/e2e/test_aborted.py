@@ -36,6 +36,7 @@ class TestAborted:
         assert {step["code"] for step in record["steps"] if "code" in step} == codes(record)
         return record["outcomeReason"], codes(record)
 
+    @pytest.mark.long
     def test_a_workload_test_that_fails(self, stack: Stack) -> None:
         serving = active(stack)
         with standby_environment(stack, "api", other(serving), SLOT="violet"):

@@ -37,6 +37,7 @@ def refusals(found: dict[str, Any]) -> dict[str, tuple[str, str]]:
     }
 
 
+@pytest.mark.long
 @pytest.mark.guarantee(7)
 def test_each_defect_is_told_with_its_object_and_command_until_it_is_mended(stack: Stack) -> None:
     slot: Slot = active(stack)

@@ -99,6 +99,7 @@ def world_other(slot: str) -> str:
     return {"blue": "green", "green": "blue"}[slot]
 
 
+@pytest.mark.long
 def test_what_the_app_refuses_is_a_sentence_with_its_cure(
     stack: Stack, typed: Typed, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,5 +18,6 @@ def test_a_status_of_the_past_a_full_quota_and_strays_stop_no_rotation(stack: St
     rotate_through(stack)
 
 
+@pytest.mark.long
 def test_selectors_that_overlap_are_refused(stack: Stack) -> None:
     assert {why["code"] for why in refused(stack)} == {"selectors-overlap"}

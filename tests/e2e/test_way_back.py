@@ -87,6 +87,7 @@ def test_a_password_that_is_not_the_roles_is_refused_before_anything_changed(sta
     wait_until(ready, 60, "the workloads being ready again")
 
 
+@pytest.mark.long
 @pytest.mark.guarantee(2)
 def test_a_role_that_may_do_less_is_refused_before_anything_changed(stack: Stack) -> None:
     """The tests pass with it, and each request that writes would fail."""

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 fuzzed = settings(
-    max_examples=60,
+    max_examples=30,
     deadline=None,
     derandomize=True,  # the same requests each time: a failure is never luck
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
