@@ -88,6 +88,7 @@ def synced(stack: Stack) -> Iterator[None]:
         guard("images")
 
 
+@pytest.mark.long
 @pytest.mark.guarantee(2)
 def test_a_drift_is_refused_by_its_path_and_nothing_is_written(drifted: Stack) -> None:
     before = len(writes(drifted))

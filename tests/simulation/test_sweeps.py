@@ -67,6 +67,7 @@ def test_others_at_a_call(kind: str) -> None:
     assert [problem for case in sample for problem in sweeps.problems(case)] == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["no retries of refusals", "no retries"])
 def test_the_sweep_finds_needs_attention_that_could_have_been_avoided(name: str) -> None:
     mutation = next(mutation for mutation in MUTATIONS if mutation.name == name)
@@ -76,6 +77,7 @@ def test_the_sweep_finds_needs_attention_that_could_have_been_avoided(name: str)
         assert any("needs-attention" in problem for problem in found)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("name", "kind"),
     [
@@ -94,6 +96,7 @@ def test_the_sweep_finds_what_waits_for_connections_that_it_could_free(
         assert any("needs-attention" in problem for problem in found)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("verb", "deed"), [("scale_up", "grows"), ("level", "releases"), ("sync", "syncs")]
 )
@@ -111,6 +114,7 @@ def test_the_sweep_finds_a_change_before_a_swap_without_a_look_at_what_serves(
         assert any("without a look" in found for case in cases for found in sweeps.problems(case))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("deed", ["rewrites", "loses"])
 def test_the_sweep_finds_a_rotation_that_follows_the_file_of_the_day(deed: str) -> None:
     name = "a rotation follows the file of the day"
@@ -122,6 +126,7 @@ def test_the_sweep_finds_a_rotation_that_follows_the_file_of_the_day(deed: str) 
     assert any("credentials.yaml" in problem or "ends as" in problem for problem in found)
 
 
+@pytest.mark.long
 def test_the_sweep_finds_a_swap_without_a_look_at_the_pods() -> None:
     """Which a drain may have taken since they were waited for."""
     name = "no look at the pods before a swap"
@@ -135,6 +140,7 @@ def test_the_sweep_finds_a_swap_without_a_look_at_the_pods() -> None:
         assert any("invariant 8" in found for case in cases for found in sweeps.problems(case))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("name", "deed"),
     [("a release is overlooked", "releases"), ("a changed template is overlooked", "configures")],
