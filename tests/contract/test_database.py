@@ -355,7 +355,10 @@ def test_standing_sees_a_role_that_is_not_ours(world: World, stranger: str) -> N
 def test_standing_knows_that_a_role_may_be_altered_that_no_row_security_holds(
     world: World, database: PostgreSQL
 ) -> None:
-    world.server.execute("ALTER ROLE {} BYPASSRLS", world.green)
+    try:
+        world.server.execute("ALTER ROLE {} BYPASSRLS", world.green)
+    except psycopg.errors.InsufficientPrivilege:
+        pytest.skip("this server's administrator may not free a role of row security")
     try:
         database.activate(world.green, new_password())
         assert database.standing([world.green]).roles[world.green].alterable
