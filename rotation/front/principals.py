@@ -59,7 +59,10 @@ def signed_in(settings: Settings, headers: Mapping[str, str]) -> Principal | str
         )
     given = headers.get(HEADER)
     if not given:
-        return "the request carries no signed-in principal"
+        return (
+            "the request carries no signed-in principal: open the app at its own address and sign "
+            "in; a program sends a token of its own as well as the key"
+        )
     return principal(given)
 
 

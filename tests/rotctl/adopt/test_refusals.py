@@ -16,6 +16,9 @@ from tests.rotctl.adopt.shapes import IDENTITY, SERVER, shape
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from rotctl.adopt.original import Original
+    from rotctl.adopt.plan import Plan
+
 Objects = list[dict[str, Any]]
 
 
@@ -225,6 +228,15 @@ def another(found: Objects, kind: str = "Deployment") -> None:
     found.append(other)
 
 
+def planned(found: Objects, *names: str) -> tuple[list[Original], Plan]:
+    """Deployments that are adopted together, and what is decided of them."""
+    originals = sources.originals(found, [("Deployment", name) for name in names])
+    answers = Answers(secret="crm-db", vault="kv-orders", app_identity=IDENTITY, server=SERVER)
+    plan = decide(originals, answers, Facts(), "manifests").plan
+    assert plan is not None
+    return originals, plan
+
+
 @pytest.mark.parametrize(
     ("kind", "cure"),
     [("Deployment", "add --deployment crm-mailer"), ("StatefulSet", "a login of its own")],
@@ -232,11 +244,8 @@ def another(found: Objects, kind: str = "Deployment") -> None:
 def test_a_secret_that_others_read_too_is_refused_with_their_names(kind: str, cure: str) -> None:
     found = objects()
     another(found, kind)
-    (original,) = sources.originals(found, [("Deployment", "crm")])
-    answers = Answers(secret="crm-db", vault="kv-orders", app_identity=IDENTITY, server=SERVER)
-    plan = decide([original], answers, Facts(), "manifests").plan
-    assert plan is not None
-    (only,) = refusals.of_secret([original], [plan.workloads[0].carrier])
+    originals, plan = planned(found, "crm")
+    (only,) = refusals.of_secret(originals, [plan.workloads[0].carrier])
     assert str(only).startswith(f"{kind} orders/crm-mailer: it reads crm-db/password too; ")
     assert cure in str(only)
 
@@ -244,10 +253,7 @@ def test_a_secret_that_others_read_too_is_refused_with_their_names(kind: str, cu
 def test_those_are_adopted_together() -> None:
     found = objects()
     another(found)
-    originals = sources.originals(found, [("Deployment", "crm"), ("Deployment", "crm-mailer")])
-    answers = Answers(secret="crm-db", vault="kv-orders", app_identity=IDENTITY, server=SERVER)
-    plan = decide(originals, answers, Facts(), "manifests").plan
-    assert plan is not None
+    originals, plan = planned(found, "crm", "crm-mailer")
     assert refusals.of_secret(originals, [one.carrier for one in plan.workloads]) == []
     web, mailer = plan.workloads
     assert (web.called, mailer.called) == (True, False)
@@ -264,10 +270,7 @@ def test_workloads_of_different_secrets_are_not_one_credential() -> None:
 def test_a_folder_of_two_workloads_has_the_moves_of_both() -> None:
     found = objects()
     another(found)
-    originals = sources.originals(found, [("Deployment", "crm"), ("Deployment", "crm-mailer")])
-    answers = Answers(secret="crm-db", vault="kv-orders", app_identity=IDENTITY, server=SERVER)
-    plan = decide(originals, answers, Facts(), "manifests").plan
-    assert plan is not None
+    _, plan = planned(found, "crm", "crm-mailer")
     files = folder.files(plan)
     assert checking.problems(files["credentials.yaml"]) == []
     assert {"kubernetes/crm-green.yaml", "kubernetes/crm-mailer-green.yaml"} <= files.keys()

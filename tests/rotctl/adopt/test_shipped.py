@@ -6,12 +6,14 @@ import json
 import subprocess
 import sys
 import zipfile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import pytest
 
 from local.process import ROOT
-from rotctl.adopt import shipped
+from rotation import formats
+from rotation.model import world
+from rotctl.adopt import plan, shipped
 from tests.rotctl.adopt.shapes import FOLDER, IDENTITY, SERVER
 
 if TYPE_CHECKING:
@@ -23,6 +25,12 @@ def test_a_clone_has_them_where_they_are_kept() -> None:
     assert shipped.text("database/adopt.sql") == kept.read_text(encoding="utf-8")
     with pytest.raises(FileNotFoundError):
         shipped.text("database/nothing.sql")
+
+
+def test_what_it_offers_is_what_the_app_knows() -> None:
+    """The command line imports nothing of the app but its configuration."""
+    assert get_args(formats.Format) == plan.FORMATS
+    assert plan.SLOTS == world.SLOTS
 
 
 def test_an_installed_one_writes_the_same_folder(tmp_path: Path) -> None:
