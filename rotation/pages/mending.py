@@ -89,7 +89,8 @@ def serving(glance: Glance, now: datetime) -> Serving:
     elif not seen.slots:
         text, findings = UNKNOWN, tuple(one for one in seen.findings if one.severity != "tells")
     else:
-        text = f"The workloads disagree: {' and '.join(serves) or 'no slot'} serves"
+        who = "both slots serve" if len(serves) > 1 else f"{''.join(serves) or 'no slot'} serves"
+        text = f"The workloads disagree: {who}"
         findings = tuple(one for one in seen.findings if one.code == Code.SLOTS_DISAGREE)
     age = ago(now - instant(seen.at))
     return Serving(text, seen.at, age, problem, findings, seen.rotation)

@@ -12,9 +12,12 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
+import msgspec
 import pytest
 
 from rotation.front import archive
+from rotation.front.credentials import look
+from rotation.front.samples import Glance
 from rotation.links import SignedLinks
 from rotation.model import wire
 from rotation.model.errors import ConfigurationError, Denied
@@ -22,6 +25,7 @@ from rotation.model.reasons import Code
 from rotation.model.world import Session
 from rotation.pages import forms, guides
 from rotation.pages import routes as pages
+from rotation.pages.mending import serving
 from rotation.pages.visitors import visitor
 from rotation.settings import Settings
 from rotation.telling.recipients import with_recipients
@@ -46,7 +50,7 @@ from tests.unit.people import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     import azure.functions as func
 
@@ -1091,6 +1095,20 @@ def test_workloads_that_disagree_are_listed() -> None:
     assert "The workloads disagree: no slot serves" in words
     assert "the workloads do not agree on the active slot" in words
     assert "kubectl patch --namespace orders service/api" in words
+
+
+@pytest.mark.parametrize(
+    ("serves", "words"),
+    [({"blue", "green"}, "both slots serve"), ({"blue"}, "blue serves"), ((), "no slot serves")],
+)
+def test_what_disagrees_says_which_slots_serve(serves: Collection[str], words: str) -> None:
+    seen = look(both_alive().edges, "orders-db", None)
+    slots = {
+        slot: msgspec.structs.replace(one, serves=slot in serves)
+        for slot, one in seen.slots.items()
+    }
+    found = serving(Glance(msgspec.structs.replace(seen, active=None, slots=slots)), NOW)
+    assert found.text == f"The workloads disagree: {words}"
 
 
 def test_what_needs_somebody_leads_to_the_guide_and_to_a_new_rotation() -> None:
