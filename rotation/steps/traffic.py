@@ -235,14 +235,13 @@ def _fails(step: Step, slot: Slot) -> bool:
 def _left_behind(step: Step, *, back: bool) -> str:
     """What the other slot has and this one, where traffic goes now, has not; empty for nothing.
 
-    Somebody may have deployed it between the last look and the move. Of images only where the
-    reference asks for it; of pod templates on the way back in any case.
+    Somebody may have deployed it between the last look and the move, or while the slot was brought
+    in vain to what was deployed before. On the way forward only where the reference asks for it.
     """
-    level = step.reference.level
-    if not level and not back:
+    if not step.reference.level and not back:
         return ""
     deployments, behind = _deployments(step), other(step.slot)
-    own, others = _images(step, deployments) if level else ({}, {})
+    own, others = _images(step, deployments)
     # On the way back nobody is asked any more, whatever was to be told only.
     drifted = drift(step.credential, step.workload, behind, deployments).paths
     paths = beyond_containers(drifted) if back else _drift(step, deployments)

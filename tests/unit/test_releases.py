@@ -132,6 +132,16 @@ def test_a_release_between_the_look_and_the_move_is_told(world: World) -> None:
     assert swap(step(world)).left == "green serves with app:1, and blue has app:2"
 
 
+@pytest.mark.guarantee(7)
+def test_what_serves_is_told_where_traffic_goes_back_from_it_whatever_it_is(world: World) -> None:
+    """Another release than the one that the slot could not be brought to, say."""
+    serve(world)
+    release(world, "api-green", "app:3")
+    moved = swap_back(step(world, "blue", level=False))
+    assert moved.left == "blue serves with app:1, and green has app:3"
+    assert world.slot_of("api") == "blue"
+
+
 def test_what_began_under_an_earlier_release_moves_as_it_did(world: World) -> None:
     release(world, "api-blue")
     assert swap(step(world, level=False)) == Moved()
