@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import subprocess
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -52,6 +53,7 @@ def _packaged() -> list[Path]:
     return sorted(path for folder in folders or () for path in Path(folder).glob("pginstall*/bin"))
 
 
+@cache  # two processes for each, and tests ask for it in many files
 def _inspect(binaries: Path) -> Installation:
     version = _output(binaries / "postgres", "--version").split()[2]
     configured = _output(binaries / "pg_config", "--configure")

@@ -9,7 +9,7 @@ import copy
 import json
 import shutil
 import subprocess
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jsonschema
 import pytest
@@ -22,6 +22,9 @@ from local.cluster import schemas as crds
 from local.cluster.client import read_manifests
 from local.cluster.validation import SCHEMAS
 from local.process import ROOT
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 FOLDER = ROOT / "infra" / "kubernetes"
 # Applied by themselves: for clusters with the Gateway API, with a right to read a Secret, and with
@@ -83,10 +86,6 @@ def named(obj: dict[str, Any]) -> str:
     return f"{obj['kind']} {obj['metadata'].get('namespace', '')}/{obj['metadata']['name']}"
 
 
-def objects() -> list[Any]:
-    return [pytest.param(obj, id=named(obj)) for path in FILES for obj in read_manifests(path)]
-
-
 def check(obj: dict[str, Any]) -> None:
     """Raises what the validators raise."""
     if obj["kind"] == "SecretProviderClass":
@@ -125,9 +124,14 @@ def test_there_is_something_to_check() -> None:
     assert {schemas.major_minor(version) for version in schemas.all_versions()} > {VERSIONS[0]}
 
 
-@pytest.mark.parametrize("obj", objects())
-def test_each_object_fits_its_schema(obj: dict[str, Any]) -> None:
-    check(obj)
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_each_object_fits_its_schema(path: Path) -> None:
+    for obj in read_manifests(path):
+        try:
+            check(obj)
+        except Exception as error:
+            error.add_note(named(obj))
+            raise
 
 
 @pytest.mark.parametrize(
