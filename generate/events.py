@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 COMMON = "common.schema.json"
-ALWAYS = ("waivers",)  # that any event may have
+ALWAYS = ("waivers", "outsideWindow")  # that any event may have
 TERMS = ("serves", "replaced", "deadline", "onDeadline")
 ENDED = ("outcome", "outcomeReason", "reasons")
 
@@ -38,6 +38,10 @@ def added(kind: Announcement) -> Added:
     match kind:
         case Announcement.STARTED:
             return Added()
+        case Announcement.WAITING_FOR_WINDOW:
+            return Added(("window",))
+        case Announcement.EXPIRES_BEFORE_WINDOW:
+            return Added(("window", "reasons"), {"reasons": {"minItems": 1}})
         case Announcement.AWAITING_APPROVAL:
             return Added((*TERMS, "evidence"))
         case Announcement.REMINDER:

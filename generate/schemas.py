@@ -20,6 +20,7 @@ from rotation.model.findings import Finding
 from rotation.model.reasons import Code, Reason
 from rotation.model.record import (
     Approval,
+    AwaitedWindow,
     Cancel,
     Cancelling,
     Decision,
@@ -54,6 +55,7 @@ NAMES: dict[type, str] = {
 
 DESCRIBED: dict[type, str] = {
     Approval: "The wait for a decision.",
+    AwaitedWindow: "The window that it waits for, before a step.",
     Cancel: "Who stopped it before the swap, and why.",
     Cancelling: "Whether it can be cancelled, which it can until its swap begins.",
     Code: "Why something did not happen. docs/recovery.md explains each.",
@@ -68,7 +70,8 @@ DESCRIBED: dict[type, str] = {
     Request: "A request for a rotation: who asked, and why. `secret` and `version` are set for "
     "events; `waive` are the codes that whoever asked by hand has waived. Of a person who asked, "
     "`knownAs` are all names and ids, `objectId` is Entra's; `signedIn`: the platform has signed "
-    "them in. Four eyes compares these. `restricted`: its credential had viewers then.",
+    "them in. Four eyes compares these. `restricted`: its credential had viewers then. "
+    "`outsideWindow` is why it waits for no window, if it does not.",
     Recipient: "A link of their own for an approver with a mail address. Whoever holds it can "
     "decide until it expires: send each to its approver alone.",
     Due: "When the next rotation begins by itself.",
@@ -93,6 +96,10 @@ FIELDS: dict[type, dict[str, str]] = {
     Approval: {
         "event": "Set while a decision is due.",
         "ignored": "Why decisions did not count.",
+    },
+    AwaitedWindow: {
+        "opens": "Null where none is near.",
+        "text": "Until when it waits, in words.",
     },
     Cancel: {
         "channel": "How it reached us, as a decision's.",

@@ -129,6 +129,7 @@ resource told 'Microsoft.EventGrid/topics/eventSubscriptions@2025-02-15' = [
       }
       filter: {
         includedEventTypes: [
+          'CredentialRotation.ExpiresBeforeWindow'
           'CredentialRotation.AwaitingApproval'
           'CredentialRotation.Reminder'
           'CredentialRotation.StillInUse'

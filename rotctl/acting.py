@@ -48,10 +48,16 @@ def follow_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+outside_option = click.option(
+    "--outside-window", metavar="WHY", help="Wait for no window, and say why, for the record."
+)
+
+
 @cli.command()
 @click.argument("credential", shell_complete=credential_completion)
 @click.option("--reason", default="", help="Why, for the record.")
 @waive_option
+@outside_option
 @by_option
 @follow_options
 @common
@@ -60,6 +66,7 @@ def start(  # noqa: PLR0913 - its options
     credential: str,
     reason: str,
     waive: tuple[str, ...],
+    outside_window: str | None,
     by: str | None,
     watch: bool,
     timeout: float | None,
@@ -69,7 +76,7 @@ def start(  # noqa: PLR0913 - its options
     """Start a rotation of a credential."""
     app = app_of(profile)
     body = {"credential": credential, "reason": reason, "waive": list(waive)}
-    answer = app.start(**body, by=name_of(app, by))
+    answer = app.start(**body, **_outside(outside_window), by=name_of(app, by))
     return _started(app, answer, watch, timeout, as_json)
 
 
@@ -77,6 +84,7 @@ def start(  # noqa: PLR0913 - its options
 @rotation_argument
 @click.option("--reason", default="", help="Why, for the record.")
 @waive_option
+@outside_option
 @by_option
 @follow_options
 @common
@@ -85,6 +93,7 @@ def retry(  # noqa: PLR0913 - its options
     rotation: str,
     reason: str,
     waive: tuple[str, ...],
+    outside_window: str | None,
     by: str | None,
     watch: bool,
     timeout: float | None,
@@ -95,8 +104,15 @@ def retry(  # noqa: PLR0913 - its options
     app = app_of(profile)
     record = looked_up(app, rotation)
     body = {"reason": reason, "waive": list(waive), "by": name_of(app, by)}
-    answer = app.retry(record["rotation"], **body)
+    answer = app.retry(record["rotation"], **body, **_outside(outside_window))
     return _started(app, answer, watch, timeout, as_json)
+
+
+def _outside(why: str | None) -> dict[str, str]:
+    """The field of a request that waits for no window."""
+    if why is not None and not why.strip():
+        raise click.BadParameter("say why it waits for no window", param_hint="--outside-window")
+    return {} if why is None else {"outsideWindow": why}
 
 
 def _started(

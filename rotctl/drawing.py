@@ -59,6 +59,9 @@ def tree(record: Record, evidence: dict[str, Any] | None, now: datetime) -> Tree
         (standing.text, TONES.get(standing.tone, "")), (f"  {plain(record['rotation'])}", QUIET)
     )
     drawn = Tree(top, guide_style=QUIET)
+    outside = (record.get("request") or {}).get("outsideWindow")
+    if outside:
+        drawn.add(line(("outside its windows", "bold"), f"  {plain(outside)}"))
     _slots(drawn.add(line(("slots", "bold"))), record)
     evidence = evidence or evidence_of(record)
     if record["workloads"]:

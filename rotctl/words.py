@@ -52,6 +52,10 @@ def headline(record: Record) -> Headline:
     if record.get("cancelled"):
         text = f"Stopping: {plain(record['active'] or 'the active slot')} goes on serving"
         return Headline(text, "busy", f"It was {cancelled_text(record)}")
+    window = record.get("window")
+    if window:
+        text = f"Waits for its window, {plain(window['text'])}"
+        return Headline(text, "calm", "Nothing is asked of you.")
     known = words()["stages"].get(record["stage"], {})
     text = _filled(known.get("headline", record["stage"]), record)
     return Headline(text, "busy", _wrong(record) or known.get("asks", ""))

@@ -9,12 +9,12 @@ on the file as it was read, so that a problem in one place hides none in another
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import date, timedelta
 from difflib import get_close_matches
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Self, assert_never
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Self, assert_never, get_args
 
 from pydantic import (
     BaseModel,
@@ -36,6 +36,7 @@ from rotation.config.fields import (
     CronJobName,
     DatabaseName,
     DataKey,
+    Date,
     DnsLabel,
     DnsSubdomain,
     Duration,
@@ -57,12 +58,16 @@ from rotation.config.fields import (
     TestPath,
     TestUrl,
     Text,
+    TimeOfDay,
     VaultUrl,
     WaivableCode,
+    Zone,
     origin,
     shown,
 )
+from rotation.decisions import windows as hours
 from rotation.decisions.verdict import is_object_id
+from rotation.decisions.windows import DAYS, Hours
 from rotation.formats import KEYS, LOGIN_PARAMETERS, Format, Key, Shape
 from rotation.model.errors import ConfigurationError
 from rotation.model.reasons import Code
@@ -522,6 +527,12 @@ class Workload(Section):
         return [test for test in self.tests if test.job is not None]
 
     @property
+    def longest_preparation(self) -> timedelta:
+        """How long its pods and its tests that are Jobs may take before the swap."""
+        jobs = [test.timeout for test in self.jobs]
+        return self.ready + max(jobs, default=timedelta())
+
+    @property
     def names_role(self) -> bool:
         """Whether a test proves, before the swap too, which role serves; else sessions do."""
         return self.in_place is None and any(
@@ -742,6 +753,62 @@ class Approval(Section):
         return value
 
 
+Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+
+
+class Window(Section):
+    """Hours of some days in which rotations may begin, by a zone's clock."""
+
+    days: Annotated[list[Day], Field(min_length=1, max_length=7)] = list(get_args(Day))
+    since: TimeOfDay = Field(alias="from")
+    until: TimeOfDay = Field(alias="to")  # of the next day where it is before `from`
+    zone: Zone
+
+    @model_validator(mode="after")
+    def _lasts(self) -> Self:
+        if self.since == "24:00":
+            raise ValueError("`from` cannot be 24:00, which ends a day: write 00:00")
+        if self.since == self.until:
+            raise ValueError(
+                f"`from` and `to` are both {self.since}: write 00:00 to 24:00 for days"
+            )
+        return self
+
+    @property
+    def decided(self) -> hours.Window:
+        """What `decisions` know of it."""
+        days = frozenset(DAYS.index(day) for day in self.days)
+        return hours.Window(days, _minutes(self.since), _minutes(self.until), self.zone)
+
+
+def _minutes(time_of_day: str) -> int:
+    """The minutes from midnight to a time of day."""
+    hour, minute = time_of_day.split(":")
+    return int(hour) * 60 + int(minute)
+
+
+class Blackout(Section):
+    """Days on which no rotation begins, by a zone's clock; the last one too."""
+
+    first: Date = Field(alias="from")
+    last: Date | None = Field(default=None, alias="to")  # the first one alone unless given
+    zone: Zone
+
+    @field_validator("last")
+    @classmethod
+    def _in_order(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is not None and value < info.data.get("first", value):
+            raise ValueError("must not be before `from`")
+        return value
+
+    @property
+    def decided(self) -> hours.Blackout:
+        """What `decisions` know of it."""
+        first = date.fromisoformat(self.first)
+        last = date.fromisoformat(self.last) if self.last else first
+        return hours.Blackout(first, last, self.zone)
+
+
 class Retry(Section):
     """How long a step's transient faults are retried, with back-off, before it gives up."""
 
@@ -768,6 +835,9 @@ class Credential(Section):
     drain: Duration = timedelta(minutes=1)  # for the replaced role's sessions, before their end
     usage: bool = True  # whether its sessions are sampled between rotations
     waive: list[WaivableCode] = []  # what does not stop a rotation that an event or the sweep began
+    windows: Annotated[list[Window], Field(max_length=20)] = []  # in which it begins; any time
+    blackouts: Annotated[list[Blackout], Field(max_length=100)] = []  # on which it does not
+    retire_in: Literal["anytime", "window"] = "anytime"  # where the replaced login goes
 
     @field_validator("validity")
     @classmethod
@@ -827,6 +897,12 @@ class Credential(Section):
         return self
 
     @model_validator(mode="after")
+    def _retired_in_some(self) -> Self:
+        if self.retire_in == "window" and not self.hours:
+            raise ValueError("`retireIn: window` needs `windows` or `blackouts`: any time is one")
+        return self
+
+    @model_validator(mode="after")
     def _one_person_each(self) -> Self:
         """Refuses an address that stands in the lists with two object ids: nobody could say which
         of them has asked for a rotation."""
@@ -837,6 +913,19 @@ class Credential(Section):
         """The object id of the person with this address who may start or decide; None if the file
         does not say."""
         return object_id_of(address, [*self.approval.listed, *self.starters])
+
+    @property
+    def hours(self) -> Hours:
+        """When its rotations may begin; false where they always may."""
+        return Hours(
+            tuple(window.decided for window in self.windows),
+            tuple(blackout.decided for blackout in self.blackouts),
+        )
+
+    @property
+    def longest_preparation(self) -> timedelta:
+        """How long the standby's pods and tests may take before the swap, all workloads at once."""
+        return max(workload.longest_preparation for workload in self.workloads)
 
     @property
     def shape(self) -> Shape:

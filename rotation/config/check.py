@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import ssl
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,6 +15,7 @@ import yaml
 from rotation.config import Configuration, doubts, examine, found_at, read
 from rotation.config.document import UnreadableError, at
 from rotation.config.fields import shown
+from rotation.decisions.windows import HORIZON, opening
 from rotation.model.reasons import Code
 
 if TYPE_CHECKING:
@@ -65,12 +67,14 @@ class Checked:
         return not self.errors
 
 
-def check(source: str, *, files: bool = True, root: Path | None = None) -> Checked:
+def check(
+    source: str, *, files: bool = True, root: Path | None = None, now: datetime | None = None
+) -> Checked:
     """What is wrong with a file, or a folder of files, or doubtful.
 
     `files`: whether certificates and kubeconfigs are looked at too, which may be elsewhere when
     this runs. Their paths are below `root`, as the app has them: unless given, the nearest folder
-    above with a host.json, or else the file's own.
+    above with a host.json, or else the file's own. `now` is that of the machine unless given.
     """
     path = Path(source)
     try:
@@ -83,6 +87,8 @@ def check(source: str, *, files: bool = True, root: Path | None = None) -> Check
     if files:
         below = root or _root(path)
         found += [found_at(*each, written) for each in _unreadable(written.value, below)]
+    never = _never(configuration, now or datetime.now(UTC))
+    found += dict.fromkeys(found_at(*each, written) for each in never)
     doubted = dict.fromkeys(found_at(*each, written) for each in _doubts(configuration))
     findings = [
         *(_finding("error", path, each) for each in found),
@@ -94,6 +100,17 @@ def check(source: str, *, files: bool = True, root: Path | None = None) -> Check
 
 def _doubts(configuration: Configuration | None) -> list[Problem]:
     return [] if configuration is None else list(doubts.found(configuration))
+
+
+def _never(configuration: Configuration | None, now: datetime) -> Iterator[Problem]:
+    """A problem for each credential whose rotations would wait for ever. The app, which reads the
+    same file for as long as it is deployed, lives with it: nothing is refused for the date."""
+    for name, credential in configuration.credentials.items() if configuration else ():
+        if opening(credential.hours, now) is None:
+            text = (
+                f"they leave no time in the next {HORIZON.days} days in which a rotation may begin"
+            )
+            yield ("credentials", name, "blackouts"), text
 
 
 def _finding(severity: Literal["error", "warning"], path: Path, found: Found) -> Finding:

@@ -18,12 +18,14 @@ MERGE = "tag:yaml.org,2002:merge"  # the key <<, which takes over another mappin
 NAME = re.compile(r"[a-z][a-z0-9-]{0,30}[a-z0-9]")  # as `fields.Name`: no other is shown
 PARTS = ("clusters", "credentials")  # of which a folder's files may each have some
 ANCHORS = "x-"  # what keys at the top begin with that hold nothing but anchors of YAML
-# Keys at the top of a file, and where in each of its credentials they stand that have none there.
-FOR_ALL: dict[str, tuple[str, ...]] = {
+# Keys at the top of a file, and where in each of its credentials they stand that have none there:
+# those that list people, and others.
+PEOPLE: dict[str, tuple[str, ...]] = {
     "viewers": ("viewers",),
     "starters": ("starters",),
     "approvers": ("approval", "approvers"),
 }
+FOR_ALL = {**PEOPLE, "windows": ("windows",), "blackouts": ("blackouts",)}
 PLACEHOLDER = re.compile(r"\{(?:role|slot)\}")
 
 
@@ -128,7 +130,13 @@ def _refusal(problem: str, node: yaml.Node) -> yaml.constructor.ConstructorError
     return yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
 
 
+def _number(loader: _Loader, node: yaml.ScalarNode) -> int | str:
+    """A whole number. 22:00 is a text, as it is in YAML 1.2: before, it was a number of base 60."""
+    return node.value if ":" in node.value else loader.construct_yaml_int(node)
+
+
 _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+_Loader.add_constructor("tag:yaml.org,2002:int", _number)
 
 
 def at(node: Any, *steps: str, path: Path = ()) -> Iterator[tuple[Path, Any]]:

@@ -38,6 +38,12 @@ ONLY_BY_KEY = (
 )
 
 
+SHORT = (
+    "none is as long as `ready` and tests that are Jobs may take: where they do, the swap waits "
+    "for the next window, with both slots up, and is prepared there once more"
+)
+
+
 def doubts(configuration: Configuration) -> Iterator[tuple[str, str]]:
     """Pairs of a path in the file and what is doubtful there, with what to do."""
     names = {
@@ -55,6 +61,9 @@ def found(configuration: Configuration) -> Iterator[tuple[Path, str]]:
         if not credential.approval.listed:
             yield ("credentials", name, "approval", "approvers"), NO_APPROVERS
         yield from _people(name, credential, others=restricted)
+        lengths = [window.lasts for window in credential.hours.windows]
+        if lengths and max(lengths) < credential.longest_preparation:
+            yield ("credentials", name, "windows"), SHORT
         for number, workload in enumerate(credential.workloads):
             if not workload.names_role and workload.called:
                 yield ("credentials", name, "workloads", number, "tests"), NO_ROUTE

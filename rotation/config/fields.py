@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import date, datetime, timedelta
 from ipaddress import ip_network
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import unquote, urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import (
     AfterValidator,
@@ -233,6 +234,45 @@ def _range(value: object) -> str:
     return str(network)
 
 
+TIME_OF_DAY = r"(?:[01][0-9]|2[0-3]):[0-5][0-9]|24:00"
+
+
+def time_of_day(value: object) -> str:
+    """The time that a clock shows, as in 22:00; 24:00 is the end of a day."""
+    text = value if isinstance(value, str) else ""
+    if not re.fullmatch(TIME_OF_DAY, text, re.ASCII):
+        raise ValueError(f"{shown(value)} is not a time of day: write for example 22:00 or 04:30")
+    return text
+
+
+def day(value: object) -> str:
+    """A date as in 2026-12-24, which YAML reads as one without quotes."""
+    if isinstance(value, date) and not isinstance(value, datetime):
+        return value.isoformat()
+    try:
+        text = value if isinstance(value, str) else ""
+        return datetime.strptime(text, "%Y-%m-%d").date().isoformat()  # noqa: DTZ007 - a day has none
+    except ValueError:
+        raise ValueError(f"{shown(value)} is not a date: write for example 2026-12-24") from None
+
+
+# https://data.iana.org/time-zones/theory.html: names have an area and a place. Others, as
+# `localtime`, are some machine's own.
+ZONE = r"UTC|(?!posix/|right/)[A-Za-z][A-Za-z_]*(?:/[A-Za-z0-9_+-]+){1,2}"
+
+
+def zone(value: str) -> str:
+    """The name of a time zone that the tz database has."""
+    try:
+        known = bool(re.fullmatch(ZONE, value, re.ASCII) and ZoneInfo(value))
+    except (ZoneInfoNotFoundError, OSError, ValueError):
+        known = False
+    if not known:
+        text = f"{shown(value)} is no time zone of the tz database"
+        raise ValueError(f"{text}: write for example Europe/Berlin or UTC")
+    return value
+
+
 @dataclass(frozen=True)
 class Matching:
     """That a text matches the whole `pattern`; `meaning` completes "must be"."""
@@ -357,6 +397,13 @@ Addresses = Annotated[
         }
     ),
 ]
+TimeOfDay = Annotated[
+    str,
+    PlainValidator(time_of_day),
+    WithJsonSchema({"type": "string", "pattern": f"^(?:{TIME_OF_DAY})$"}),
+]
+Date = Annotated[str, PlainValidator(day), WithJsonSchema({"type": "string", "format": "date"})]
+Zone = Annotated[str, AfterValidator(zone)]
 TemplatePath = Annotated[str, AfterValidator(template_path)]
 WaivableCode = Annotated[str, AfterValidator(waivable_code)]
 HeaderName = Annotated[str, AfterValidator(header_name)]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from rotation.config.document import FOR_ALL, at
+from rotation.config.document import PEOPLE, at
 from rotation.config.fields import duration, shown
 from rotation.decisions.verdict import is_object_id
 
@@ -64,7 +64,7 @@ def _empty(file: document.Mapping) -> Iterator[Problem]:
 
 def _nobody(file: document.Mapping) -> Iterator[Problem]:
     """A problem for each entry that is neither an address, an object id nor an app role."""
-    for keys in FOR_ALL.values():
+    for keys in PEOPLE.values():
         for path, entry in at(file, "credentials", "*", *keys, "*"):
             text = _nobody_is(entry)
             if text is not None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from rotation.decisions.plan import EVENT_SLACK
+from rotation.decisions.windows import HORIZON, Hours, opening
 from rotation.model import wire
 from rotation.model.wire import Moment
 
@@ -59,6 +60,17 @@ def due(
     if at <= now:
         text += f" It is due now: {sweep} starts it at its next run."
     return Due(at=wire.moment(at), text=f"{text}{_pause(paused)}")
+
+
+def in_window(when: Due, hours: Hours, now: datetime) -> Due:
+    """The same, with a sentence about the window in which it begins, where it may not always."""
+    if not hours or when.at is None:
+        return when
+    found = opening(hours, max(wire.instant(when.at), now))
+    text = f"it waits for a window: none opens within {HORIZON.days} days"
+    if found is not None:
+        text = f"it begins in a window, from {found.words}"
+    return Due(at=when.at, text=f"{when.text} Then {text}.")
 
 
 def _pause(paused: bool) -> str:

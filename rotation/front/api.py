@@ -286,7 +286,7 @@ async def start(
 
     Raises `Problem`.
     """
-    only(document, "credential", "reason", "by", "waive", "dryRun")
+    only(document, "credential", "reason", "by", "waive", "outsideWindow", "dryRun")
     name = text(document, "credential", required=True)
     action = Action.DRY_RUN if _dry(document) else Action.START
     request = _asked(edges, action, name, document, caller)
@@ -303,7 +303,7 @@ async def retry(
     caller: Principal | None = None,
 ) -> func.HttpResponse:
     """Starts a rotation again that has ended, and answers as `start` does. Raises `Problem`."""
-    only(document, "reason", "by", "waive")
+    only(document, "reason", "by", "waive", "outsideWindow")
     starting.demand_ended(record)
     asked = record.rotation
     request = _asked(edges, Action.RETRY, record.credential, document, caller, retries=asked)
@@ -324,8 +324,16 @@ def _asked(
     if action is not Action.DRY_RUN:  # that is for whoever sees the credential
         starting.demand_starter(action, who, credential)
     waive = _waived(credential.approval, document, caller)
-    reason = text(document, "reason")
-    return starting.asked(edges, name, by, known, reason, waive=waive, retries=retries)
+    return starting.asked(
+        edges,
+        name,
+        by,
+        known,
+        text(document, "reason"),
+        waive=waive,
+        retries=retries,
+        outside_window=starting.outside_window(document),
+    )
 
 
 async def _started(

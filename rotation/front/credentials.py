@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from rotation.decisions.due import Due, due
+from rotation.decisions.due import Due, due, in_window
 from rotation.decisions.plan import serving
 from rotation.front.problems import Problem
 from rotation.model import wire
@@ -101,7 +101,7 @@ def not_due(*, served: bool) -> Due:
 def due_from(edges: Readers, name: str, secret: str, expires: datetime | None) -> Due:
     """When the next rotation is due of a credential on whose secret something serves."""
     settings, credential = edges.settings, edges.configuration.credential(name)
-    return due(
+    when = due(
         secret,
         expires,
         credential.rotate_before,
@@ -109,6 +109,7 @@ def due_from(edges: Readers, name: str, secret: str, expires: datetime | None) -
         paused=settings.paused,
         schedule=settings.sweep_schedule,
     )
+    return in_window(when, credential.hours, edges.now())
 
 
 def look(edges: Readers, name: str, rotation: str | None) -> SeenCredential:

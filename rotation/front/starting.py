@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from rotation.decisions.verdict import MOST_NAMES
 from rotation.front import rights, rotations
-from rotation.front.problems import Problem
+from rotation.front.problems import Problem, text
 from rotation.model.catalogue import Origin, ending
 from rotation.model.reasons import Code
 from rotation.model.record import Request
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rotation.decisions.verdict import Identity
     from rotation.front.approvers import Decider
     from rotation.model.record import ShownRecord
+    from rotation.model.wire import JsonObject
 
 
 def credential_of(edges: Readers, who: Decider | None, name: str) -> Credential:
@@ -42,6 +43,7 @@ def asked(  # noqa: PLR0913 - what a request holds
     *,
     waive: list[str] | None = None,
     retries: str | None = None,
+    outside_window: str | None = None,
 ) -> Request:
     """A request by hand, under a new id.
 
@@ -63,7 +65,16 @@ def asked(  # noqa: PLR0913 - what a request holds
         waive=waive or [],
         retries=retries,
         restricted=bool(configured.viewers),
+        outside_window=outside_window,
     )
+
+
+def outside_window(document: JsonObject) -> str | None:
+    """Why a request waits for no window; None where it does. Raises `Problem` for one that gives no
+    reason."""
+    if "outsideWindow" not in document:
+        return None
+    return text(document, "outsideWindow", required=True)
 
 
 def demand_comparable(edges: Readers, who: Identity) -> None:

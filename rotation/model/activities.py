@@ -14,6 +14,7 @@ from msgspec import Struct, field
 from rotation.model.catalogue import Announcement, OnDeadline, Outcome, Progress
 from rotation.model.reasons import Reason
 from rotation.model.record import (
+    AwaitedWindow,
     Cancel,
     Decision,
     Evidence,
@@ -73,6 +74,7 @@ class Policy(Struct, frozen=True, kw_only=True, rename="camel"):
     """The timeouts and rules of a rotation, as the configuration had them when it began.
 
     `forward` are the retries while stopping is still possible, `undo` where there is no way but on.
+    `windows`: it begins nothing outside its windows; `retire_in_window`: nor retires there.
     """
 
     forward: Retry
@@ -80,6 +82,8 @@ class Policy(Struct, frozen=True, kw_only=True, rename="camel"):
     drain: float  # seconds, for the replaced role's sessions
     workloads: dict[str, WorkloadTimes]
     approval: ApprovalPolicy
+    windows: bool = False
+    retire_in_window: bool = False
 
 
 class Terms(Struct, frozen=True, kw_only=True, rename="camel"):
@@ -110,6 +114,7 @@ class Notice(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=Tr
     overdue: bool | None = None
     decision: Decision | None = None
     cancelled: Cancel | None = None
+    window: AwaitedWindow | None = None
     outcome: Outcome | None = None
     outcome_reason: str | None = None
     reasons: list[Reason] = field(default_factory=list)
@@ -143,6 +148,7 @@ class Reference(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults
     back: bool = False  # the slot's login is the one that served before
     swapped: Moment | None = None  # when traffic had moved to the slot
     parts: list[str] = field(default_factory=list)  # instances that are to stop
+    at: Moment | None = None  # by the story's clock, of which it is asked whether a window is open
 
 
 class Nothing(Struct, frozen=True):
@@ -154,6 +160,8 @@ class Planned(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=T
 
     Without a slot the rotation ends, with the outcome and for the reasons. `waivers` are problems
     that are none of those, since somebody has waived them. `doubts` stand in no way, and are told.
+    `latest` is the moment by which a window must have opened, so that the secret that serves does
+    not expire before its rotation is prepared; None where it does not expire.
     """
 
     active: Slot | None = None
@@ -163,6 +171,7 @@ class Planned(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=T
     waivers: list[Waiver] = field(default_factory=list)
     doubts: list[Reason] = field(default_factory=list)
     entry: str | None = None
+    latest: Moment | None = None
 
 
 class Staged(Struct, frozen=True):
@@ -180,6 +189,18 @@ class Watched(Struct, frozen=True):
     done: bool
     observed: str = ""
     code: str | None = None
+
+
+class Opening(Struct, frozen=True, omit_defaults=True):
+    """The answer of `window`: the time in which rotations may begin that is open, or the next one.
+
+    Without `opens` none is near; without `closes` it stays open. `words` are the opening in words,
+    by a clock of the owner's.
+    """
+
+    opens: Moment | None = None
+    closes: Moment | None = None
+    words: str = ""
 
 
 class Moved(Struct, frozen=True, omit_defaults=True):
@@ -221,6 +242,7 @@ class Activity(Generic[A]):
 
 
 PLAN = Activity("plan", Planned)
+WINDOW = Activity("window", Opening)
 STAGE = Activity("stage", Staged)
 ACTIVATE = Activity("activate", Nothing)
 VERIFY = Activity("verify", Nothing)

@@ -32,6 +32,8 @@ class Announcement(StrEnum):
     """The types of published events, without their prefix `CredentialRotation.`"""
 
     STARTED = "Started"
+    WAITING_FOR_WINDOW = "WaitingForWindow"
+    EXPIRES_BEFORE_WINDOW = "ExpiresBeforeWindow"
     AWAITING_APPROVAL = "AwaitingApproval"
     REMINDER = "Reminder"
     STILL_IN_USE = "StillInUse"
@@ -69,6 +71,12 @@ def announcement_facts(announcement: Announcement) -> AnnouncementFacts:
             return AnnouncementFacts(
                 "A rotation has begun; the active slot goes on serving.", "rotation.started"
             )
+        case Announcement.WAITING_FOR_WINDOW:
+            meaning = "It goes on in the next window that its owner allows."
+            return AnnouncementFacts(meaning, "rotation.waits-for-window")
+        case Announcement.EXPIRES_BEFORE_WINDOW:
+            meaning = "The secret that serves expires before the window that it waits for."
+            return AnnouncementFacts(meaning, "rotation.expires-before-window", mailed=True)
         case Announcement.AWAITING_APPROVAL:
             meaning = "The workloads run on the new login, and a person must decide."
             return AnnouncementFacts(meaning, "approval.requested", asks=True, mailed=True)
@@ -282,6 +290,7 @@ class StepName(StrEnum):
     """The name of a step in a rotation's record; listed in its order."""
 
     PLAN = "plan"
+    WINDOW = "window"
     STAGE = "stage"
     ACTIVATE = "activate"
     VERIFY = "verify"
@@ -314,6 +323,8 @@ def step_words(step: StepName) -> StepWords:
     match step:
         case StepName.PLAN:
             return StepWords("Plan", "look at every workload, role and secret, and decide")
+        case StepName.WINDOW:
+            return StepWords("Window", "wait for the hours that its owner allows")
         case StepName.STAGE:
             what = "write a new password as a version of the {slot} secret"
             return StepWords("Stage", what, ahead=True)

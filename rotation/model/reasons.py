@@ -91,6 +91,17 @@ class Code(StrEnum):
         NEVER,
     )
 
+    WINDOW_CLOSED = (
+        "window-closed",
+        Area.NOTHING_TO_DO,
+        "it is outside the windows that the owner allows: a rotation waits for the next one",
+        (
+            "nothing, if it has time; `outsideWindow` of a request, with the reason, starts it "
+            "now: [operations.md](operations.md#windows)"
+        ),
+        NEVER,
+    )
+
     APPROVED = ("approved", Area.DECIDED, "an approver, or the policy, approved", "nothing", NEVER)
     REJECTED = (
         "rejected",
@@ -107,6 +118,19 @@ class Code(StrEnum):
         NEVER,
     )
 
+    EXPIRES_BEFORE_WINDOW = (
+        "expires-before-window",
+        Area.WORLD,
+        (
+            "the secret that serves expires before a rotation which begins by itself would be in a "
+            "window"
+        ),
+        (
+            "start one by hand in a window before that, or with `outsideWindow`; or change "
+            "`windows`, `blackouts` or `rotateBefore`: [operations.md](operations.md#windows)"
+        ),
+        NEVER,
+    )
     SLOTS_DISAGREE = (
         "workloads-disagree",
         Area.WORLD,

@@ -27,6 +27,7 @@ class Request(Struct, frozen=True, kw_only=True, rename="camel"):
     are all names and ids, `object_id` is Entra's; `signed_in`: the platform has signed them in.
     Four eyes compares these. `retries` is the rotation that this one was started again from.
     `restricted`: the credential had viewers when it was asked for, and not everybody sees it.
+    `outside_window` is why it waits for no window, if it does not.
     """
 
     rotation: str
@@ -42,6 +43,7 @@ class Request(Struct, frozen=True, kw_only=True, rename="camel"):
     waive: list[str] = field(default_factory=list)
     retries: str | None = None
     restricted: bool = False
+    outside_window: str | None = None
 
 
 class Waiver(Struct, frozen=True, kw_only=True, rename="camel"):
@@ -119,6 +121,15 @@ class Cancelling(Struct, kw_only=True, rename="camel"):
     event: str | None
     gate: int = 0
     ignored: list[str] = field(default_factory=list)
+
+
+class AwaitedWindow(Struct, frozen=True, kw_only=True, rename="camel"):
+    """The window that a rotation waits for, before a step. `opens` is None where none is near;
+    `text` is in words until when it waits."""
+
+    before: StepName
+    opens: Moment | None
+    text: str
 
 
 class Approval(Struct, kw_only=True, rename="camel"):
@@ -295,8 +306,8 @@ class Record(Struct, kw_only=True, rename="camel"):
     the plan, and stood in no way. `outcome_reason` is a sentence, `reasons` what it is made of.
     `changed` is what the file says by now, and did not when the rotation was planned; `releases`
     are those of others that it met, and what became of them. `cancelling` is None in those that
-    cannot be cancelled at all, `cancelled` is what has counted. `attempt` is how many times it has
-    begun to bring the standby slot up.
+    cannot be cancelled at all, `cancelled` is what has counted. `window` is the one that it
+    waits for just now. `attempt` is how many times it has begun to bring the standby slot up.
     Evidence is too large for a custom status: it is there once the rotation has ended.
     """
 
@@ -314,6 +325,7 @@ class Record(Struct, kw_only=True, rename="camel"):
     waivers: list[Waiver]
     cancelling: Cancelling | None
     cancelled: Cancel | None
+    window: AwaitedWindow | None
     attempt: int
     approval: Approval | None
     decision: Decision | None
@@ -350,6 +362,7 @@ def new_record(request: Request, stage: Stage, at: Moment | None) -> Record:
         waivers=[],
         cancelling=None,
         cancelled=None,
+        window=None,
         attempt=1,
         approval=None,
         decision=None,

@@ -6,7 +6,7 @@ being fetched, and what is typed is not lost to a reload.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from rotation.decisions.rights import Action
@@ -35,7 +35,8 @@ STALE = "the page was out of date, so nothing was done; here is how it stands no
 @dataclass(frozen=True)
 class Offer:
     """What can be done with a rotation besides deciding it. `barred` says why this visitor may not;
-    `opens` is the address of the form, `shuts` that of the page without it."""
+    `opens` is the address of the form, `shuts` that of the page without it. `windows`: what is
+    begun waits for one, unless a reason is given."""
 
     deed: Deed
     token: str
@@ -44,6 +45,7 @@ class Offer:
     shuts: str
     barred: str | None
     addresses: list[str]
+    windows: bool = False
 
 
 def deed_of(given: Mapping[str, str]) -> Deed | None:
@@ -63,7 +65,8 @@ def offer(
     known = edges.configuration.credentials.get(record.credential)
     if known is not None and starting.why_not_again(record) is None and who.way != "link":
         barred = rights.refusal(Action.RETRY, who.decider, known) if who.decider else None
-        return _offered("again", who, record, barred, known.starters or known.approval.listed)
+        people = known.starters or known.approval.listed
+        return replace(_offered("again", who, record, barred, people), windows=bool(known.hours))
     return None
 
 
@@ -123,9 +126,15 @@ async def again(
     credential = starting.credential_of(edges, who.decider, record.credential)
     starting.demand_starter(Action.RETRY, decider, credential)
     known = approvers.with_object_id(decider.identity, decider.address, credential)
-    reason = text({"reason": _line(given, "comment")}, "reason")
+    outside = _line(given, "outsideWindow")
     request = starting.asked(
-        edges, record.credential, decider.by, known, reason, retries=record.rotation
+        edges,
+        record.credential,
+        decider.by,
+        known,
+        text({"reason": _line(given, "comment")}, "reason"),
+        retries=record.rotation,
+        outside_window=starting.outside_window({"outsideWindow": outside} if outside else {}),
     )
     match await rotations.start(client, request):
         case rotations.Busy(rotation):

@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, assert_never
 from rotation.decisions.usage import holding, told
 from rotation.front.rotations import waits
 from rotation.model import wire
-from rotation.model.catalogue import Outcome, Progress, ending, on_deadline_words, stage_words
+from rotation.model.catalogue import (
+    NOTHING_ASKED,
+    Outcome,
+    Progress,
+    ending,
+    on_deadline_words,
+    stage_words,
+)
+from rotation.model.reasons import Code
 from rotation.model.wire import instant
 from rotation.model.words import few
 from rotation.model.world import SLOTS
@@ -49,6 +57,8 @@ def headline(record: ShownRecord, *, yours: bool = False) -> Headline:
         return _asked(record, "your" if yours else "a")
     now = stage_words(record.stage)
     asks = _wrong(record) or now.asks
+    if record.window is not None and record.cancelled is None:
+        return Headline("calm", f"Waits for its window, {record.window.text}", NOTHING_ASKED)
     if record.cancelled is not None:
         asks = f"It was cancelled by {record.cancelled.by}. {asks}"
         return Headline("busy", _filled("Stopping: {active} goes on serving", record), asks)
@@ -422,6 +432,8 @@ def examined(dry: DryRun) -> Headline:
     match dry.would:
         case "rotate":
             text = f"It would move from {dry.active} to {dry.standby}, and ask before it retires."
+            if any(one.code == Code.WINDOW_CLOSED for one in dry.findings):
+                return Headline("good", "It would rotate in its next window", text)
             return Headline("good", "It would rotate now", text)
         case "skip":
             return Headline("calm", "Nothing would be done", "It is not due, or was done already.")

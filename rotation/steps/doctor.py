@@ -21,7 +21,7 @@ from rotation.model.errors import EdgeError
 from rotation.model.findings import found
 from rotation.model.reasons import CODES, Code, reason
 from rotation.model.world import other
-from rotation.steps import asking, proving, wayback, world
+from rotation.steps import asking, proving, wayback, windows, world
 from rotation.steps.asking import title
 
 if TYPE_CHECKING:
@@ -79,6 +79,9 @@ def examine(edges: Readers, name: str, credential: Credential, request: Request)
         )
         if isinstance(decided, plan.Skip):
             return Examined(seen, (*findings, found("tells", decided.reason)), "skip")
+        if credential.hours and not request.outside_window:
+            shut = windows.closed(credential, Thing("credential", name), edges.now())
+            findings += [found("tells", why) for why in shut]
     return Examined(seen, tuple(findings), _would(findings))
 
 

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, assert_never
 from rotation import log
 from rotation.decisions.plan import Refuse, Rotate, Skip, Wait
 from rotation.decisions.plan import plan as decide
+from rotation.model import wire
 from rotation.model.activities import ApprovalPolicy, Planned, Policy, Retry, WorkloadTimes
 from rotation.model.catalogue import Origin, Outcome
 from rotation.model.errors import Unavailable
 from rotation.model.reasons import CODES
 from rotation.model.record import Waiver
-from rotation.steps import jobs, world
+from rotation.steps import jobs, windows, world
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -68,12 +69,15 @@ def _planned(step: Step, request: Request, found: World) -> Planned:
     waiting = found.reasons("waits")
     if waiting:
         raise Unavailable(CODES[waiting[0].code], "; ".join(why.text for why in waiting))
+    live = found.seen.slots[found.active].secret if found.seen and found.active else None
+    latest = windows.latest(step.credential, live)
     return Planned(
         active=found.active,
-        policy=_policy(step.credential),
+        policy=_policy(step.credential, request),
         waivers=_waivers(request, waived),
         doubts=found.reasons("tells"),
         entry=_kept(step),
+        latest=wire.moment(latest) if latest else None,
     )
 
 
@@ -113,9 +117,10 @@ def _kept(step: Step) -> str:
     return kept.keep(step.edges.configuration, step.name)
 
 
-def _policy(credential: Credential) -> Policy:
+def _policy(credential: Credential, request: Request) -> Policy:
     """The credential's times and choices that orchestrators need."""
     approval, retry = credential.approval, credential.retry
+    in_windows = bool(credential.hours) and not (_by_hand(request) and request.outside_window)
     forward, undo = retry.retry_timeout.total_seconds(), retry.compensation.total_seconds()
     return Policy(
         forward=Retry(forward, min(REFUSALS, forward)),
@@ -140,4 +145,6 @@ def _policy(credential: Credential) -> Policy:
             soak=approval.soak.total_seconds() if approval.soak else None,
             four_eyes=not approval.allow_requester,
         ),
+        windows=in_windows,
+        retire_in_window=in_windows and credential.retire_in == "window",
     )

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from rotation.contracts.topic import Topic
     from rotation.contracts.traffic import Traffic
     from rotation.contracts.vault import VaultReader
+    from rotation.decisions.windows import Hours
     from rotation.model.activities import Activity
     from rotation.model.targets import DeploymentTarget
     from rotation.model.wire import JsonObject
@@ -70,6 +71,16 @@ class Step:
         were kept: somebody who is no approver any more is told nothing and sent no link."""
         credential = self._file.configuration.credentials.get(self.name)
         return (credential or self.credential).approval
+
+    @property
+    def hours(self) -> Hours:
+        """When its rotations may begin, by the file as it is now: a day that its owner shuts is
+        shut at once. As it was kept, where the file lost the credential or cannot be used."""
+        try:
+            credential = self._file.configuration.credentials.get(self.name)
+        except ConfigurationError:
+            credential = None
+        return (credential or self.credential).hours
 
     @property
     def changed(self) -> list[str] | None:

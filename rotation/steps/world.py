@@ -26,7 +26,17 @@ from rotation.model.world import (
     WorkloadNames,
     WorkloadState,
 )
-from rotation.steps import cron_jobs, exchanging, jobs, proving, rights, shared, strangers, wayback
+from rotation.steps import (
+    cron_jobs,
+    exchanging,
+    jobs,
+    proving,
+    rights,
+    shared,
+    strangers,
+    wayback,
+    windows,
+)
 from rotation.steps.drift import drift
 from rotation.steps.explaining import explain
 from rotation.steps.wayback import WayBack
@@ -137,7 +147,10 @@ def look(
         others = failures.attempt(lambda each=each: list(each), about)  # type: ignore[misc]
         findings += [_standing(one, waive) for one in others or ()]
     findings += [_waiting(edges, credential, one, waive) for one in plan.unhealthy(seen, active)]
-    tells = (*way.doubts, *proved_by_sessions(credential), *plan.doubts(seen, active))
+    state = seen.slots[active]
+    secret = plan.secret_of(state)
+    late = windows.doubts(credential, state.secret, secret, edges.now())
+    tells = (*way.doubts, *proved_by_sessions(credential), *plan.doubts(seen, active), *late)
     findings += [found("tells", why) for why in tells]
     return World(seen.credential, seen, tuple(findings), way)
 

@@ -28,12 +28,14 @@ from rotation.story.version import inherited, since
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
     import azure.durable_functions as df
     from msgspec import Struct
 
     from rotation.model.activities import (
         Activity,
+        Opening,
         Planned,
         Policy,
         Through,
@@ -86,6 +88,7 @@ class Run:
         self.record = new_record(self.request, Stage.PLAN, self.now)
         self.policy: Policy
         self.entry: str | None = None
+        self.latest: Moment | None = None
         self.telling = Retry(BEFORE_THE_PLAN.transient)
         self.retry = BEFORE_THE_PLAN if since(context, "1.2") else self.telling
         self.active: Slot
@@ -100,9 +103,15 @@ class Run:
     def now(self) -> Moment:
         return wire.moment(self.context.current_utc_datetime)
 
-    def begin(self, active: Slot, policy: Policy, entry: str | None) -> None:
-        """Takes over what `plan` decided; orchestrators never read the configuration."""
-        self.policy, self.retry, self.entry = policy, policy.forward, entry
+    def consider(self, plan: Planned, policy: Policy) -> None:
+        """Takes over by what a rotation waits, and goes on; orchestrators never read the
+        configuration."""
+        self.policy, self.entry, self.latest = policy, plan.entry, plan.latest
+
+    def begin(self, active: Slot) -> None:
+        """Begins as `plan` decided."""
+        policy = self.policy
+        self.retry = policy.forward
         self.telling = Retry(policy.undo.transient)
         self.active = self.record.active = active
         self.standby = self.record.standby = other(active)
@@ -184,11 +193,21 @@ class Run:
         status["evidence"] = {}
         self.context.set_custom_status(truncated_status(status))
 
+    def window(self) -> Steps[Opening]:
+        """The window that is open, or the next one, in which it may go on. Raises `StepFailed`."""
+        reference = msgspec.structs.replace(self.reference(), at=self.now)
+        return (yield from call(self.context, activities.WINDOW, reference, self.retry))
+
+    def pause(self, until: datetime) -> Steps[None]:
+        """Waits until a moment. Raises `StepFailed` if somebody cancels meanwhile."""
+        yield from self._ears.pause(until)
+        self.heed()
+
     def plan(self) -> Steps[Planned]:
         """The answer of `plan`, recorded as a step. Raises `StepFailed`."""
         reference = msgspec.structs.replace(self.reference(), request=self.request)
-        steps = call(self.context, activities.PLAN, reference, self.retry, self._waits, self._ears)
-        return (yield from self._recorded(StepName.PLAN, steps))
+        steps = call(self.context, activities.PLAN, reference, self.retry, self.waits, self._ears)
+        return (yield from self.recorded(StepName.PLAN, steps))
 
     def step(
         self,
@@ -202,16 +221,16 @@ class Run:
         """The activity's answer, recorded with its times. Raises `StepFailed`."""
         self.heed()
         reference, retry = self.reference(slot, version=version), retry or self.retry
-        steps = call(self.context, activity, reference, retry, self._waits, self._ears)
-        return (yield from self._recorded(name, steps))
+        steps = call(self.context, activity, reference, retry, self.waits, self._ears)
+        return (yield from self.recorded(name, steps))
 
     def wait(
         self, name: StepName, activity: Activity[Watched], slot: Slot, seconds: float
     ) -> Steps[Watched]:
         """The last answer of a repeated watch, recorded like a step. Raises `StepFailed`."""
         reference = self.reference(slot)
-        steps = wait(self._ears, activity, reference, seconds, self.retry, self._waits)
-        return (yield from self._recorded(name, steps))
+        steps = wait(self._ears, activity, reference, seconds, self.retry, self.waits)
+        return (yield from self.recorded(name, steps))
 
     def each(
         self,
@@ -228,7 +247,7 @@ class Run:
         """
         self.heed()
         chosen = self.policy.workloads if workloads is None else workloads
-        yield from self._recorded(name, self._fan_out(name, part, reference, chosen))
+        yield from self.recorded(name, self._fan_out(name, part, reference, chosen))
 
     def _fan_out(
         self,
@@ -284,8 +303,8 @@ class Run:
         reference = msgspec.structs.replace(
             self.reference(self.standby), swapped=swapped_at(self.record)
         )
-        steps = call(self.context, activities.EVIDENCE, reference, self.retry, self._waits)
-        return (yield from self._recorded(StepName.EVIDENCE, steps))
+        steps = call(self.context, activities.EVIDENCE, reference, self.retry, self.waits)
+        return (yield from self.recorded(StepName.EVIDENCE, steps))
 
     def notice(self, kind: Announcement | None) -> Notice:
         """An announcement with the next number, to be completed with its facts."""
@@ -311,7 +330,7 @@ class Run:
             self.record.untold = [*self.record.untold[1 - IGNORED_KEPT :], str(failure)]
             self.show()
 
-    def _recorded(self, name: StepName, steps: Steps[T]) -> Steps[T]:
+    def recorded(self, name: StepName, steps: Steps[T]) -> Steps[T]:
         """The result of the steps, recorded as one step with its times, or with its failure.
 
         No `finally`: it would also run when a replay leaves the generator half way.
@@ -331,7 +350,7 @@ class Run:
         self.show()
         return answer
 
-    def _waits(self, seen: str | Again) -> None:
+    def waits(self, seen: str | Again) -> None:
         """Shows what the step under way waits for: it may be something for a person to mend."""
         entry = self.record.steps[-1]
         if isinstance(seen, Again):

@@ -25,6 +25,7 @@ from rotation.story.approval import approval
 from rotation.story.progress import Run
 from rotation.story.retrying import Steps, attempt
 from rotation.story.version import inherited, since
+from rotation.story.windows import in_window
 from rotation.story.workload import (
     observe_workload,
     prepare_workload,
@@ -36,6 +37,7 @@ from rotation.story.workload import (
 if TYPE_CHECKING:
     import azure.durable_functions as df
 
+    from rotation.model.activities import Planned
     from rotation.model.wire import JsonObject
 
     # How a rotation ends: its outcome, in a sentence, and the reasons that the sentence is made of.
@@ -76,17 +78,15 @@ def rotation(context: df.DurableOrchestrationContext) -> Steps[JsonObject]:
 def story(run: Run) -> Steps[End]:  # noqa: PLR0911 - one line for each way a rotation ends
     """Takes the steps of a rotation in their order, and returns how it ended."""
     try:
-        plan = yield from run.plan()
+        plan = yield from planned(run)
     except StepFailed as failure:
         if run.record.cancelled is not None:
             return (yield from never_begun(run, failure))
         return Outcome.REFUSED, failure.message, list(failure.reasons)
-    run.record.waivers = plan.waivers
-    if plan.active is None or plan.policy is None:
+    if plan.active is None:
         text = "; ".join(why.text for why in plan.reasons)
         return plan.outcome or Outcome.REFUSED, text, plan.reasons
-    run.record.doubts = plan.doubts
-    run.begin(plan.active, plan.policy, plan.entry)
+    run.begin(plan.active)
     try:
         run.heed()
     except StepFailed as failure:
@@ -110,6 +110,8 @@ def story(run: Run) -> Steps[End]:  # noqa: PLR0911 - one line for each way a ro
         why = reason(Code.REJECTED, f"rejected by {decision.by}")
         return (yield from roll_back(run, why.text, [why]))
     try:
+        if run.policy.retire_in_window:
+            yield from in_window(run, StepName.RETIRE)
         yield from retire(run, run.active)
     except StepFailed as failure:
         return Outcome.NEEDS_ATTENTION, failure.message, list(failure.reasons)
@@ -117,7 +119,22 @@ def story(run: Run) -> Steps[End]:  # noqa: PLR0911 - one line for each way a ro
     return Outcome.COMPLETED, approved.text, [approved]
 
 
+def planned(run: Run) -> Steps[Planned]:
+    """What was planned within a window of its owner's. Who has waited for one has looked at a world
+    of hours or days ago, and looks again."""
+    while True:
+        plan = yield from run.plan()
+        run.record.waivers, run.record.doubts = plan.waivers, plan.doubts
+        if plan.active is None or plan.policy is None:
+            return msgspec.structs.replace(plan, active=None)
+        run.consider(plan, plan.policy)
+        if not (yield from in_window(run, StepName.STAGE)):
+            return plan
+
+
 STAGE_ATTEMPTS = 3
+# Once more, where the window closed meanwhile; then what it proved there is enough.
+PREPARATIONS = 2
 
 
 def bring_up(run: Run) -> Steps[None]:
@@ -139,17 +156,25 @@ def bring_up(run: Run) -> Steps[None]:
 
 def _bring_up(run: Run) -> Steps[None]:
     slot = run.standby
+    yield from in_window(run, StepName.STAGE)
     version = run.record.version = yield from new_login(run, slot)
     run.stage(Stage.VERIFY)
     yield from run.step(StepName.VERIFY, activities.VERIFY, slot, version=version)
     run.stage(Stage.PREPARE)
-    yield from run.each(
-        StepName.PREPARE,
-        prepare_workload,
-        run.reference(slot, version=version),
-    )
+    for number in range(PREPARATIONS):
+        yield from in_window(run, StepName.PREPARE)
+        yield from prepare(run, version, f"prepare-{number + 1}" if number else None)
+        if not (yield from in_window(run, StepName.SWAP)):
+            return
+        run.begin_anew()
+
+
+def prepare(run: Run, version: str, phase: str | None) -> Steps[None]:
+    """Starts and tests the standby slot's pods. `phase` is what Jobs are made for once more."""
+    reference = msgspec.structs.replace(run.reference(run.standby, version=version), phase=phase)
+    yield from run.each(StepName.PREPARE, prepare_workload, reference)
     # Minutes may have passed: what traffic will depend on is proved once more before the swap.
-    yield from run.step(StepName.VERIFY, activities.VERIFY, slot, version=version)
+    yield from run.step(StepName.VERIFY, activities.VERIFY, run.standby, version=version)
 
 
 def _foreign(failure: StepFailed) -> bool:

@@ -167,7 +167,7 @@ def prepare_workload(task: Task) -> Steps[None]:
         yield from task.step(activities.DELIVER)
         yield from task.step(activities.START)
         yield from task.wait(activities.AWAIT_READY, task.times.ready, Code.NOT_READY)
-    yield from task.test("preview", "prepare")
+    yield from task.test("preview", task.reference.phase or "prepare")
 
 
 @workload

@@ -25,9 +25,17 @@ from rotation.model.catalogue import (
     announcement_facts,
     ending,
     on_deadline_words,
+    step_words,
 )
 from rotation.model.reasons import Reason
-from rotation.model.record import Cancel, Decision, EvidenceSummary, SessionCount, Waiver
+from rotation.model.record import (
+    AwaitedWindow,
+    Cancel,
+    Decision,
+    EvidenceSummary,
+    SessionCount,
+    Waiver,
+)
 from rotation.model.wire import Moment
 from rotation.model.words import few
 from rotation.model.world import Slot
@@ -57,7 +65,8 @@ class Links(Struct, frozen=True, kw_only=True, rename="camel"):
 class EventData(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
     """The `data` of an event. `title` and `text` are a mail's subject and body, without markup.
 
-    `reason` is why the rotation was asked for, `outcome_reason` why it ended as it did.
+    `reason` is why the rotation was asked for, `outside_window` why it waits for no window,
+    `outcome_reason` why it ended as it did.
     """
 
     rotation: str
@@ -78,6 +87,8 @@ class EventData(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults
     overdue: bool | None = None
     decision: Decision | None = None
     cancelled: Cancel | None = None
+    window: AwaitedWindow | None = None
+    outside_window: str | None = None
     outcome: Outcome | None = None
     outcome_reason: str | None = None
     reasons: list[Reason] = field(default_factory=list)
@@ -107,6 +118,8 @@ def log_level(notice: Notice) -> int:
     """The level of a notice's log event: its outcome's, ERROR of an alarm, else INFO."""
     if notice.kind is Announcement.LOGIN_FAILS:
         return logging.ERROR
+    if notice.kind is Announcement.EXPIRES_BEFORE_WINDOW:
+        return logging.WARNING
     return ending(notice.outcome).level if notice.outcome else logging.INFO
 
 
@@ -116,6 +129,8 @@ def log_fields(notice: Notice) -> JsonObject:
     for known in ("kind", "number", "time", "request"):
         fields.pop(known, None)
     fields |= fields.pop("terms", {})
+    if notice.request.outside_window and notice.kind is Announcement.STARTED:
+        fields["outsideWindow"] = notice.request.outside_window
     reasons = fields.pop("reasons", [])
     if notice.outcome is not None:
         fields["reason"] = fields.pop("outcomeReason", "")
@@ -151,6 +166,8 @@ def announcement(notice: Notice, approvers: list[str], public_url: str | None) -
         overdue=notice.overdue,
         decision=notice.decision,
         cancelled=notice.cancelled,
+        window=notice.window,
+        outside_window=request.outside_window,
         outcome=notice.outcome,
         outcome_reason=notice.outcome_reason,
         reasons=notice.reasons,
@@ -167,12 +184,20 @@ def announcement(notice: Notice, approvers: list[str], public_url: str | None) -
     return wire.value_of(event)
 
 
-def words(kind: Announcement, notice: Notice) -> tuple[str, str]:  # noqa: PLR0911 - one for each
+def words(kind: Announcement, notice: Notice) -> tuple[str, str]:  # noqa: C901, PLR0911 - one for each
     """A mail's subject, in one line, and its body, in a few sentences; both without markup."""
     match kind:
         case Announcement.STARTED:
             calm = "Nothing is asked of you; the active slot goes on serving."
-            return "rotation started", f"{calm}{_waived(notice.waivers)}"
+            why = notice.request.outside_window
+            outside = f" It waits for no window: {why.rstrip('.')}." if why else ""
+            return "rotation started", f"{calm}{outside}{_waived(notice.waivers)}"
+        case Announcement.WAITING_FOR_WINDOW:
+            return "waiting for its window", f"{_awaited(notice.window)} Nothing is asked of you."
+        case Announcement.EXPIRES_BEFORE_WINDOW:
+            asks = "Cancel it and start one that gives a reason to go outside its windows, or allow"
+            text = f"{_awaited(notice.window)} The secret that serves expires before that. {asks}"
+            return "its secret expires before its window", f"{text} an earlier one."
         case Announcement.AWAITING_APPROVAL:
             text = f"{_request(notice.terms)}{_used(notice)}{_waived(notice.waivers)}"
             return "please approve the rotation", text
@@ -200,6 +225,14 @@ def words(kind: Announcement, notice: Notice) -> tuple[str, str]:  # noqa: PLR09
             return f"rotation {outcome}", notice.outcome_reason or ""
         case _:
             assert_never(kind)
+
+
+def _awaited(window: AwaitedWindow | None) -> str:
+    """A sentence that says until when it waits, and before what."""
+    if window is None:
+        return ""
+    what = step_words(window.before).name.lower()
+    return f"It waits for its window before it goes on to {what}: {window.text}."
 
 
 def _request(terms: Terms | None) -> str:

@@ -45,6 +45,7 @@ REQUEST: dict[str, Any] = {
     "waive": [],
     "retries": None,
     "restricted": False,
+    "outsideWindow": None,
     "reason": "because",
     "secret": None,
     "version": None,
