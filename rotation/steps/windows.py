@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from rotation.config import Credential
+    from rotation.decisions.windows import Hours
     from rotation.model.commands import Thing
     from rotation.model.reasons import Reason
     from rotation.model.world import SecretVersion
@@ -29,7 +30,12 @@ def window(step: Step) -> Opening:
     at = step.reference.at
     if at is None:
         raise LookupError("the reference of window has no moment")
-    found = windows.opening(step.hours, wire.instant(at))
+    return opening_at(step.hours, wire.instant(at))
+
+
+def opening_at(hours: Hours, at: datetime) -> Opening:
+    """The time that is open then, or the next one."""
+    found = windows.opening(hours, at)
     if found is None:
         return Opening(words=NONE)
     closes = wire.moment(found.closes) if found.closes else None

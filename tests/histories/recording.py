@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from local.engine.core import ask
 from local.engine.events import Event
 from local.engine.replay import Replay, ReplayError
 from local.process import ROOT
+from rotation.decisions.windows import Hours, Window
 from rotation.model import wire
 from rotation.model.activities import Reference, Watched
 from rotation.story.version import VERSION
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 FOLDER = Path(__file__).parent
+NIGHTS = Hours((Window(frozenset(range(7)), 22 * 60, 4 * 60, "Europe/Berlin"),))
 SESSION = {"role": "orders_blue", "application": "api", "client": "10.0.0.7", "sessions": 2}
 SESSION |= {"workload": None}
 ADVICE = (
@@ -241,6 +244,21 @@ def cancelled_in_the_plan(story: Story) -> None:
     story.run()
 
 
+def in_windows(story: Story) -> None:
+    """It waits for one before it begins, before its swap, and to retire."""
+    story.hours, story.retires = NIGHTS, True
+
+    def starts(_: dict[str, Any]) -> Any:
+        story.world.clock.now += timedelta(hours=5)
+        return {}
+
+    story.script["start"] = starts
+    story.to_approval()
+    story.wait(hours=12)
+    story.decide("approve")
+    story.run()
+
+
 def published(story: Story) -> None:
     data = {"rotation": "r-1", "credential": "orders-db"}
     story.script["publish_event"] = sequence(unavailable, cut_off, {})
@@ -274,6 +292,7 @@ STORIES = (
     cancelled,
     cancelled_in_a_pause,
     cancelled_in_the_plan,
+    in_windows,
     published,
     kept,
 )

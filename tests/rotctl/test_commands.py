@@ -90,6 +90,17 @@ def test_start_says_the_rotation_and_its_page(app: Told, typed: Typed) -> None:
     assert app.asked == [("POST", "/rotations", body)]
 
 
+@pytest.mark.parametrize("command", ["start", "retry"])
+def test_a_start_outside_its_windows_says_why(app: Told, typed: Typed, command: str) -> None:
+    app.says("POST", "/rotations", STARTED)
+    app.says("GET", PATH, ended("aborted"))
+    app.says("POST", f"{PATH}/retry", STARTED)
+    of = {"start": "orders-db", "retry": ROTATION}[command]
+    typed(command, of, "--by", "a@b", "--outside-window", "it is out")
+    assert app.asked[-1][2]["outsideWindow"] == "it is out"
+    typed(command, of, "--by", "a@b", "--outside-window", " ", exits=2)
+
+
 def test_start_takes_whose_name_it_is_from_the_profile(
     app: Told, typed: Typed, monkeypatch: pytest.MonkeyPatch
 ) -> None:

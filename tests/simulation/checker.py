@@ -41,6 +41,7 @@ INVARIANTS = {
     12: "what nothing calls works in one slot once a decision is asked for, as its owner chose",
     13: "no run of CronJobs is done twice, and none loses its login before its end",
     14: "each finished rotation is kept once, as it ended",
+    15: "each begins in a window that its owner allows, or with a reason, and goes back at once",
 }
 
 

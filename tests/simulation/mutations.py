@@ -44,7 +44,7 @@ from rotation.steps import (
 )
 from rotation.steps.running import Implementation, Step
 from rotation.steps.wayback import WayBack
-from rotation.story import approval, progress, retrying, workflow, workload
+from rotation.story import approval, progress, retrying, windows, workflow, workload
 from tests.memory.unguarded import GUARDED, unguarded
 from tests.simulation import program
 
@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     from rotation.contracts.store import Store
     from rotation.decisions.verdict import Identity
     from rotation.formats import Held, Shape
-    from rotation.model.activities import Policy, Reference
+    from rotation.model.activities import Planned, Policy, Reference
     from rotation.model.errors import EdgeError
     from rotation.model.reasons import Reason
     from rotation.model.record import Approval, Request, ShownRecord
@@ -351,11 +351,31 @@ def hears_for_ever(run: Run) -> None:
 too_late = progress.Run.too_late
 
 
-begun = progress.Run.begin
+considered = progress.Run.consider
 
 
-def begins_without_the_entry(run: Run, active: Slot, policy: Policy, _: str | None) -> None:
-    begun(run, active, policy, None)
+def goes_on_without_the_entry(run: Run, plan: Planned, policy: Policy) -> None:
+    considered(run, msgspec.structs.replace(plan, entry=None), policy)
+
+
+def waits_for_nothing(*_: object) -> Steps[bool]:
+    """Begins whenever it is asked for."""
+    return False
+    yield
+
+
+def waits_once(run: Run, before: StepName) -> Steps[bool]:
+    """Asks for a window where it begins, and swaps whenever it is ready."""
+    return before is StepName.STAGE and (yield from waited(run, before))
+
+
+waited = windows.in_window
+
+
+def goes_back_in_a_window(run: Run, why: str, reasons: list[Reason]) -> Steps[End]:
+    """Rolls back in a window alone."""
+    yield from waited(run, StepName.SWAP_BACK)
+    return (yield from rolled_back(run, why, reasons))
 
 
 def calling(how: Callable[..., Steps[Any]]) -> tuple[tuple[Any, str, Any], ...]:
@@ -524,7 +544,7 @@ MUTATIONS = (
     Mutation(
         "a rotation follows the file of the day",
         _of(),
-        replaced=((progress.Run, "begin", begins_without_the_entry),),
+        replaced=((progress.Run, "consider", goes_on_without_the_entry),),
     ),
     Mutation(
         "a changed file is not told of",
@@ -645,6 +665,22 @@ MUTATIONS = (
         _of(9),
         steps=(("run_jobs", makes_two),),
         first_seed=34,
+    ),
+    Mutation(
+        "windows are not waited for",
+        _of(15),
+        replaced=((workflow, "in_window", waits_for_nothing),),
+    ),
+    Mutation(
+        "a swap waits for no window",
+        _of(15),
+        replaced=((workflow, "in_window", waits_once),),
+        first_seed=25,
+    ),
+    Mutation(
+        "going back waits for a window",
+        _of(15),
+        replaced=((workflow, "roll_back", goes_back_in_a_window),),
     ),
     Mutation(
         "a decision that never arrives",

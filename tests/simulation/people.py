@@ -15,7 +15,7 @@ from rotation.model.catalogue import Origin
 from rotation.model.record import Cancel, Decision, Request
 from rotation.model.wire import instant
 from tests.simulation.client import Client
-from tests.simulation.scenario import APPROVERS, REQUESTER
+from tests.simulation.scenario import APPROVERS, REQUESTER, another
 
 if TYPE_CHECKING:
     import asyncio
@@ -151,12 +151,14 @@ class People:
     def ask(self, credential: str, rotation: str, by: str) -> None:
         """Asks for a rotation by hand."""
         machine = self._machine
+        why = another(self._rng).choice([None, "it is urgent"])
         request = Request(
             rotation=rotation,
             credential=credential,
             origin=Origin.MANUAL,
             requested_by=by,
             reason="by hand",
+            outside_window=why,
         )
         machine.story.tell(by, "asks for %s", rotation)
         self._loop.run_until_complete(rotations.start(self._client, request))

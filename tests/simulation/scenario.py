@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 from random import Random
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from rotation.config import Configuration
 from rotation.model.world import SLOTS, Slot
+from tests.memory.clock import START
 from tests.memory.cluster import Times
 from tests.memory.world import Live
 
@@ -182,7 +184,38 @@ def _credential(rng: Random, name: str, workloads: int) -> dict[str, Any]:
     _draw_traffic(rng, found["workloads"])
     found["workloads"] += _in_place(name, another(rng, 5), 0.12)
     found["workloads"] += _reports(another(rng, 6), name)
+    return found | _hours(another(rng, 8))
+
+
+def _hours(rng: Random) -> dict[str, Any]:
+    """In some scenarios the windows that the owner allows."""
+    if rng.random() >= 0.1:
+        return {}
+    windows = [_window(rng) for _ in range(rng.choice([1, 1, 2]))]
+    found: dict[str, Any] = {"windows": windows, "retireIn": rng.choice(["anytime", "window"])}
+    if rng.random() < 0.3:
+        last = START + timedelta(days=rng.randrange(20))
+        found["blackouts"] = [{"from": f"{START:%F}", "to": f"{last:%F}", "zone": "UTC"}]
     return found
+
+
+# Of clocks that go forward while a run lasts, or stay as they are.
+ZONES = ("UTC", "Europe/Berlin", "America/New_York", "Asia/Kathmandu")
+
+
+def _window(rng: Random) -> dict[str, Any]:
+    """Of two hours at least, so that there is something of it left where a clock goes forward; or
+    of a minute, in the day."""
+    begins, lasts = rng.randrange(24), rng.randrange(2, 20) * 60
+    if rng.random() < 0.3:
+        begins, lasts = rng.randrange(8, 20), 1
+    ends = (begins * 60 + lasts) % (24 * 60)
+    return {
+        "days": sorted(rng.sample(["mon", "tue", "wed", "thu", "fri", "sat", "sun"], 4)),
+        "from": f"{begins:02}:00",
+        "to": f"{ends // 60:02}:{ends % 60:02}",
+        "zone": rng.choice(ZONES),
+    }
 
 
 def _draw_traffic(rng: Random, workloads: list[dict[str, Any]]) -> None:

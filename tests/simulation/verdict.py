@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 from rotation.decisions.plan import EVENT_SLACK
 from rotation.model.world import SLOTS, Slot, other
@@ -18,7 +19,7 @@ from tests.simulation.troubles import CODES, unfounded, waives
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from rotation.config import Workload
+    from rotation.config import Credential, Window, Workload
     from tests.memory.cluster import ClusterModel
     from tests.simulation.run import Run
 
@@ -48,6 +49,7 @@ def judge_first(run: Run) -> None:
         _waived(run, rotation, status)
         _tested(run, rotation, status)
         _cancelled(run, rotation, status)
+        _timely(run, rotation, status)
         if not damaged and not machine.checker.late and not machine.calls.stale:
             _cleared(run, rotation, status)
 
@@ -180,6 +182,58 @@ def _cancelled(run: Run, rotation: str, status: dict[str, Any]) -> None:
     if steps & {"swap", "swap-back"} or status["outcome"] in {"completed", "rolled-back"}:
         text = f"{rotation} was cancelled, and its traffic moved: it is {status['outcome']}"
         run.machine.checker.fail(9, text)
+
+
+# What begins in a window alone.
+BEGUN = ("stage", "prepare", "swap")
+
+
+def _timely(run: Run, rotation: str, status: dict[str, Any]) -> None:
+    """Checks that a rotation began all in windows that its owner allows, unless whoever asked for
+    it said why not; and that nothing waited for one once it was on its way back."""
+    credential = run.machine.world.configuration.credential(status["credential"])
+    checker, free = run.machine.checker, status["request"]["outsideWindow"]
+    retired = BEGUN
+    if credential.retire_in == "window" and status["outcome"] == "completed":
+        retired = (*BEGUN, "confirm")
+    for step in status["steps"]:
+        if free is None and step["step"] in retired and not allows(credential, step["since"]):
+            text = f"{rotation} begins to {step['step']} at {step['since']}, outside its windows"
+            checker.fail(15, text)
+    turned = _turning(status)
+    for step in status["steps"]:
+        waited = step["step"] == "window" and (step["until"] or "9") > turned
+        if waited and (free is not None or step["since"] >= turned):
+            checker.fail(15, f"{rotation} waits for a window on its way back, or without need")
+
+
+def _turning(status: dict[str, Any]) -> str:
+    """When a rotation turned to go back; later than anything if it did not."""
+    if status["outcome"] not in {"aborted", "rolled-back"}:
+        return "9"
+    if status["decision"]:
+        return str(status["decision"]["at"])
+    back = [n for n, step in enumerate(status["steps"]) if step["step"] in {"swap-back", "confirm"}]
+    before = status["steps"][: back[0]] if back else status["steps"]
+    return max((step["until"] for step in before if "failure" in step), default="9")
+
+
+def allows(credential: Credential, moment: str) -> bool:
+    """Whether an owner who looks at a clock and a calendar would say that a rotation may begin."""
+    at = _time(moment)
+    for shut in credential.blackouts:
+        if shut.first <= f"{at.astimezone(ZoneInfo(shut.zone)):%F}" <= (shut.last or shut.first):
+            return False
+    return not credential.windows or any(_shows(one, at) for one in credential.windows)
+
+
+def _shows(window: Window, at: datetime) -> bool:
+    clock = at.astimezone(ZoneInfo(window.zone))
+    now, today = f"{clock:%H:%M}", f"{clock:%a}".lower() in window.days
+    if window.since < window.until:
+        return today and window.since <= now < window.until
+    yesterday = f"{clock - timedelta(days=1):%a}".lower() in window.days
+    return (today and now >= window.since) or (yesterday and now < window.until)
 
 
 def _codes(status: dict[str, Any]) -> set[str]:

@@ -27,6 +27,7 @@ from rotation.telling.recipients import with_recipients
 from tests.memory import MemoryEdges
 from tests.unit.people import STRONG_KEY
 from tests.unit.test_config import CREDENTIAL, changed
+from tests.unit.test_waiting_for_windows import NIGHTS
 from tests.unit.virtual import (
     DAY,
     EVIDENCE,
@@ -148,8 +149,21 @@ def cancelled(story: Story) -> None:
     story.run()
 
 
+def in_its_window(story: Story) -> None:
+    """It waits for one, and says why it could have gone on without."""
+    story.hours = NIGHTS
+    story.start(outsideWindow="the password is out.").to_approval()
+
+
+def late_for_its_window(story: Story) -> None:
+    story.hours, story.latest = NIGHTS, wire.Moment("2027-03-01T13:00:00.000Z")
+    story.start().wait(hours=1)
+
+
 STORIES = (
     completed,
+    in_its_window,
+    late_for_its_window,
     rejected,
     aborted,
     refused,
@@ -204,6 +218,21 @@ def test_every_event_of_a_story_is_as_documented(
     for event in told:
         validate(event)
     assert len({event["id"] for event in told}) == len(told)
+
+
+def test_a_wait_for_a_window_says_until_when_and_the_start_why_there_is_none() -> None:
+    waits, started = events(in_its_window)[:2]
+    assert waits["data"]["title"] == "orders-db: waiting for its window"
+    assert waits["data"]["text"] == (
+        "It waits for its window before it goes on to stage: until Mon 1 Mar 2027, 22:00 "
+        "Europe/Berlin. Nothing is asked of you."
+    )
+    assert waits["data"]["window"]["opens"] == "2027-03-01T21:00:00.000Z"
+    assert "It waits for no window: the password is out. " in f"{started['data']['text']} "
+    assert started["data"]["outsideWindow"] == "the password is out."
+    (late,) = events(late_for_its_window)
+    assert late["data"]["reasons"][0]["code"] == "expires-before-window"
+    assert "The secret that serves expires before that." in late["data"]["text"]
 
 
 def test_the_stories_tell_every_type_and_every_type_has_a_schema() -> None:

@@ -18,6 +18,7 @@ from rotation.model.activities import ApprovalPolicy, Planned, Policy, Retry, Wo
 from rotation.model.errors import Denied, Unavailable
 from rotation.model.reasons import Code
 from rotation.model.record import Record
+from rotation.steps.windows import opening_at
 from rotation.story.version import VERSION
 from tests.local.engine.support import World, sdk_warnings
 from tests.simulation.program import hasten
@@ -25,6 +26,9 @@ from tests.simulation.program import hasten
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
+
+    from rotation.decisions.windows import Hours
+    from rotation.model.wire import Moment
 
     Reference = dict[str, Any]
     Answer = Callable[[Reference], Any]
@@ -144,6 +148,9 @@ class Story:
         self.script: dict[str, Any] = {}
         self.calls: list[tuple[datetime, str, Reference]] = []
         self.serving = "blue"
+        self.hours: Hours | None = None  # in which it may begin, and with `retires` retire
+        self.retires = False
+        self.latest: Moment | None = None
         for orchestrator in ORCHESTRATORS:
             self.world.app.orchestration(orchestrator)
         for name in NAMES:
@@ -157,6 +164,7 @@ class Story:
             )
             healthy = self.plan() if name == "plan" else HEALTHY[name]
             healthy = self.stop_parts if name == "stop_parts" else healthy
+            healthy = self.window if name == "window" else healthy
             answer: Any = self.script.get(name, healthy)
             answer = answer(reference) if callable(answer) else answer
             if name in {"swap", "swap_back"} and "error" not in answer:
@@ -172,8 +180,15 @@ class Story:
             drain=60.0,
             workloads=dict.fromkeys(self.workloads, WorkloadTimes(ready=20.0, drain=20.0)),
             approval=wire.read(ApprovalPolicy, self.approval),
+            windows=self.hours is not None,
+            retire_in_window=self.retires,
         )
-        return wire.value_of(Planned(active="blue", policy=policy))
+        return wire.value_of(Planned(active="blue", policy=policy, latest=self.latest))
+
+    def window(self, reference: Reference) -> dict[str, Any]:
+        """Answers as the app does."""
+        assert self.hours is not None
+        return wire.value_of(opening_at(self.hours, wire.instant(reference["at"])))
 
     def stop_parts(self, reference: Reference) -> dict[str, Any]:
         """Does what the app does: see `rotation.front.parts`."""
