@@ -314,7 +314,8 @@ def _by_key(seen: SeenCredential | None) -> dict[tuple[str, str, str], Finding]:
 
 
 def _log(change: str, credential: str, finding: Finding) -> None:
-    bad = change == "appeared" and finding.severity in {"refuses", "waits"}
+    late = finding.code == Code.EXPIRES_BEFORE_WINDOW
+    bad = change == "appeared" and (finding.severity in {"refuses", "waits"} or late)
     log.event(
         "credential.finding",
         level=logging.WARNING if bad else logging.INFO,

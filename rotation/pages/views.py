@@ -424,6 +424,8 @@ def standing(credential: SeenCredential) -> Chip:
         return Chip("bad", "a rotation would be refused")
     if "waits" in severities:
         return Chip("ask", "a rotation would wait")
+    if any(one.code == Code.EXPIRES_BEFORE_WINDOW for one in credential.findings):
+        return Chip("ask", "its secret expires before its window")
     return Chip("calm", "at rest")
 
 

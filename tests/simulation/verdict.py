@@ -185,7 +185,7 @@ def _cancelled(run: Run, rotation: str, status: dict[str, Any]) -> None:
 
 
 # What begins in a window alone.
-BEGUN = ("stage", "prepare", "swap")
+BEGUN: tuple[str, ...] = ("stage", "prepare", "swap")
 
 
 def _timely(run: Run, rotation: str, status: dict[str, Any]) -> None:
@@ -193,11 +193,11 @@ def _timely(run: Run, rotation: str, status: dict[str, Any]) -> None:
     it said why not; and that nothing waited for one once it was on its way back."""
     credential = run.machine.world.configuration.credential(status["credential"])
     checker, free = run.machine.checker, status["request"]["outsideWindow"]
-    retired = BEGUN
+    inside = BEGUN
     if credential.retire_in == "window" and status["outcome"] == "completed":
-        retired = (*BEGUN, "confirm")
+        inside = (*BEGUN, "confirm")
     for step in status["steps"]:
-        if free is None and step["step"] in retired and not allows(credential, step["since"]):
+        if free is None and step["step"] in inside and not allows(credential, step["since"]):
             text = f"{rotation} begins to {step['step']} at {step['since']}, outside its windows"
             checker.fail(15, text)
     turned = _turning(status)

@@ -48,7 +48,7 @@ def utc(text: str) -> datetime:
 
 def spans(hours: Hours, at: datetime, many: int) -> list[tuple[str, str]]:
     """The next openings with their ends, in UTC."""
-    found = []
+    found: list[tuple[str, str]] = []
     while len(found) < many:
         each = opening(hours, at)
         assert each is not None
@@ -222,7 +222,7 @@ def _changes(hours: Hours, at: datetime) -> bool:
     """Whether a clock changes about then: a window that lies in a gap comes after it, and one in an
     hour that comes twice has all of it."""
     about = (at - timedelta(days=3), at + timedelta(days=3))
-    zones = [one.zone for one in (*hours.windows, *hours.blackouts)]
+    zones = [*(one.zone for one in hours.windows), *(one.zone for one in hours.blackouts)]
     return any(
         len({each.astimezone(ZoneInfo(zone)).utcoffset() for each in about}) > 1 for zone in zones
     )
