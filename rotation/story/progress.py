@@ -204,8 +204,9 @@ class Run:
         self.heed()
 
     def plan(self) -> Steps[Planned]:
-        """The answer of `plan`, recorded as a step. Raises `StepFailed`."""
-        reference = msgspec.structs.replace(self.reference(), request=self.request)
+        """The answer of `plan`, recorded as a step, by the file as it is now: nothing has begun.
+        Raises `StepFailed`."""
+        reference = msgspec.structs.replace(self.reference(), request=self.request, entry=None)
         steps = call(self.context, activities.PLAN, reference, self.retry, self.waits, self._ears)
         return (yield from self.recorded(StepName.PLAN, steps))
 

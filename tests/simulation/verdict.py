@@ -37,7 +37,7 @@ def judge_first(run: Run) -> None:
         damaged = [what for name, what in run.others.damaging if name == credential]
         machine.story.tell(rotation, "ends as %s: %s", outcome, status["outcomeReason"])
         edited = run.others.edited.get(credential)
-        if edited is not None and _time(status["started"]) >= edited:
+        if edited is not None and _planned(status) >= edited:
             continue  # planned with what they wrote
         if machine.scenario.shared:
             _refused(run, rotation, status)
@@ -52,6 +52,12 @@ def judge_first(run: Run) -> None:
         _timely(run, rotation, status)
         if not damaged and not machine.checker.late and not machine.calls.stale:
             _cleared(run, rotation, status)
+
+
+def _planned(status: dict[str, Any]) -> datetime:
+    """When the rotation was planned: anew, where it had waited for a window."""
+    plans = [step["since"] for step in status["steps"] if step["step"] == "plan"]
+    return _time(max(plans, default=status["started"]))
 
 
 def judge_ready(run: Run, ready: set[str], *, second: bool = False) -> None:

@@ -94,6 +94,19 @@ def test_it_looks_again_before_it_begins(story: Story) -> None:
     assert not when(story, *BEGUN)
 
 
+def test_it_looks_again_by_the_file_of_then(story: Story) -> None:
+    story.script["plan"] = sequence(
+        {**story.plan(), "entry": "of the first look"}, {**story.plan(), "entry": "of the second"}
+    )
+    story.to_approval()
+    entries = {(name, ref.get("entry")) for _, name, ref in story.calls}
+    assert {each for each in entries if each[0] in {"plan", "stage"}} == {
+        ("plan", None),
+        ("stage", "of the second"),
+    }
+    assert ("window", "of the first look") in entries
+
+
 def _reason() -> Any:
     from rotation.model.reasons import Code, reason  # noqa: PLC0415 - of this test alone
 
