@@ -14,6 +14,7 @@ from rotation.config.check import check
 from rotation.decisions.due import due, in_window
 from rotation.decisions.windows import Blackout, Hours, Window
 from rotation.front import api, starting
+from rotation.front.credentials import look
 from rotation.front.problems import Problem
 from rotation.model import wire
 from rotation.model.activities import Planned, Reference
@@ -21,7 +22,7 @@ from rotation.model.catalogue import Origin
 from rotation.model.errors import ConfigurationError
 from rotation.model.reasons import Code
 from rotation.model.record import Request
-from rotation.pages.views import headline
+from rotation.pages.views import headline, troubles
 from rotation.steps import doctor, world
 from rotation.steps.planning import plan
 from rotation.steps.running import Step
@@ -360,3 +361,11 @@ def test_without_a_reason_in_the_form_it_waits() -> None:
     found = site("entra", **ENDED, outcome="aborted", outcomeReason="x")
     assert posted(found, "again").status_code == 303
     assert found.client.started[0]["outsideWindow"] is None
+
+
+def test_the_overview_has_among_what_needs_somebody_what_expires_before_its_window() -> None:
+    due = START + LEFT - timedelta(days=5)
+    shut = {"from": f"{due:%F}", "to": f"{START + LEFT + timedelta(days=3):%F}", "zone": "UTC"}
+    edges = MemoryEdges(file(blackouts=[shut], rotateBefore="4d"))
+    (trouble,) = troubles([look(edges, NAME, None)], [], START)
+    assert (trouble.tone, trouble.title) == ("ask", "its secret expires before its window")
