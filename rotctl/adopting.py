@@ -12,7 +12,7 @@ import click
 
 from rotctl.adopt import work, writing
 from rotctl.adopt.asking import Answers
-from rotctl.adopt.plan import FORMATS, FORMS
+from rotctl.adopt.plan import FORMATS, FORMS, THEN
 from rotctl.command import cli, print_json
 from rotctl.exits import ClientError, Exit
 
@@ -28,6 +28,23 @@ MISSHAPEN = (AttributeError, IndexError, KeyError, RecursionError, TypeError, Va
 @cli.command()
 @click.option("--deployment", multiple=True, metavar="[NS/]NAME", help="A Deployment; repeatable.")
 @click.option("--cron-job", multiple=True, metavar="[NS/]NAME", help="A CronJob; repeatable.")
+@click.option(
+    "--stateful-set", multiple=True, metavar="[NS/]NAME", help="One to adopt in place; repeatable."
+)
+@click.option(
+    "--daemon-set", multiple=True, metavar="[NS/]NAME", help="One to adopt in place; repeatable."
+)
+@click.option(
+    "--deployment-in-place",
+    multiple=True,
+    metavar="[NS/]NAME",
+    help="A Deployment that cannot run twice; repeatable.",
+)
+@click.option(
+    "--in-place",
+    type=click.Choice(THEN),
+    help="What has pods in place read a changed login.",
+)
 @click.option(
     "--from",
     "sources",
@@ -87,7 +104,11 @@ def adopt(**given: Any) -> None:
     named = [(kind, name) for kind, names in _kinds(given) for name in names]
     if not named:
         text = "no workload is named"
-        raise ClientError(text, "give --deployment NAMESPACE/NAME, or --cron-job", Exit.USAGE)
+        cure = "give --deployment NAMESPACE/NAME, --cron-job, --stateful-set or --daemon-set"
+        raise ClientError(text, cure, Exit.USAGE)
+    if twice := {name for kind, name in named if named.count((kind, name)) > 1}:
+        text = f"named more than once: {', '.join(sorted(twice))}"
+        raise ClientError(text, "a Deployment gets a twin, or is adopted in place", Exit.USAGE)
     out = Path(given["out"])
     look = work.Look(
         tuple(named),
@@ -96,6 +117,7 @@ def adopt(**given: Any) -> None:
         given["database"],
         not given["no_vault"],
         out,
+        tuple(given["deployment_in_place"]),
     )
     known: dict[str, Any] = {one.name: given[one.name] or one.default for one in fields(Answers)}
     try:
@@ -122,7 +144,13 @@ def _misshapen(error: Exception) -> ClientError:
 
 
 def _kinds(given: dict[str, Any]) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    return (("Deployment", given["deployment"]), ("CronJob", given["cron_job"]))
+    return (
+        ("Deployment", given["deployment"]),
+        ("CronJob", given["cron_job"]),
+        ("StatefulSet", given["stateful_set"]),
+        ("DaemonSet", given["daemon_set"]),
+        ("Deployment", given["deployment_in_place"]),
+    )
 
 
 def _answered(look: work.Look, answers: Answers, given: dict[str, Any]) -> Plan:

@@ -71,6 +71,10 @@ class OneSlotProvisioner(Provisioner):
             admin.execute("GRANT CREATE ON SCHEMA public TO orders_app")
         with psycopg.connect(self.as_role("orders_app", self.first)) as application:
             application.execute(OWNED.encode())
+        self.keep_secret()
+
+    def keep_secret(self) -> None:
+        """Puts the login into the vault, as its owner has done."""
         self.put_secret("orders-db", self.first, timedelta(days=20))
 
     def workloads(self, replicas: int, warm_up: float = 0) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psycopg
+from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 from azure.keyvault.secrets import SecretClient
 from psycopg import sql
 
@@ -34,7 +35,7 @@ MERGE = "application/merge-patch+json"
 
 
 def az(arguments: Sequence[str]) -> None:
-    """`az keyvault secret set` and `set-attributes`."""
+    """`az keyvault secret` `set`, `set-attributes`, `show`, `download` and `list-versions`."""
     parser = argparse.ArgumentParser("az")
     if list(arguments[:2]) != ["keyvault", "secret"]:
         parser.error("this is a stand-in, which knows `az keyvault secret` alone")
@@ -47,10 +48,15 @@ def az(arguments: Sequence[str]) -> None:
     how.add_argument("--enabled", choices=["true", "false"])
     parser.add_argument("--disabled", choices=["true", "false"], default="false")
     parser.add_argument("--output", choices=["none"])
+    parser.add_argument("--query", choices=["[].attributes.enabled"])
     given = parser.parse_args(arguments)
     verb = given.command[2]
     if given.vault_name != "kv-orders":
         parser.error("the vault here is `--vault-name kv-orders`")
+    if verb in READS:
+        with _vault() as client:
+            READS[verb](client, given)
+        return
     value = given.value
     if given.file is not None:
         try:
@@ -64,6 +70,40 @@ def az(arguments: Sequence[str]) -> None:
             client.update_secret_properties(given.name, enabled=given.enabled == "true")
         else:
             parser.error(f"`keyvault secret {verb}` is not known here like this")
+
+
+def _shown(client: SecretClient, given: argparse.Namespace) -> None:
+    if given.output != "none":
+        sys.exit("ERROR: here `--output none` is part of it, so that no value is on a screen")
+    _value(client, given.name)
+
+
+def _downloaded(client: SecretClient, given: argparse.Namespace) -> None:
+    value = _value(client, given.name)
+    try:
+        with given.file.open("x", encoding="utf-8") as file:
+            file.write(value)
+    except FileExistsError:
+        sys.exit(f"ERROR: File or directory named '{given.file}' already exists.")
+
+
+def _value(client: SecretClient, name: str) -> str:
+    """Ends as the program does: with code 3 for a secret that is not there."""
+    try:
+        return str(client.get_secret(name).value)
+    except ResourceNotFoundError:
+        sys.stderr.write(f"ERROR: (SecretNotFound) there is no secret {name}\n")
+        sys.exit(3)
+    except HttpResponseError as error:  # disabled
+        sys.exit(f"ERROR: ({error.status_code})")
+
+
+def _versions(client: SecretClient, given: argparse.Namespace) -> None:
+    found = client.list_properties_of_secret_versions(given.name)
+    sys.stdout.write(json.dumps([one.enabled for one in found], indent=2) + "\n")
+
+
+READS = {"show": _shown, "download": _downloaded, "list-versions": _versions}
 
 
 def _vault() -> SecretClient:

@@ -6,7 +6,7 @@ import json
 import shlex
 from typing import TYPE_CHECKING
 
-from rotctl.adopt import forms, login, moves, telling, twin
+from rotctl.adopt import forms, in_place_moves, login, moves, telling, twin
 from rotctl.adopt.original import name_of
 from rotctl.adopt.plan import LABEL, SLOTS
 
@@ -19,6 +19,8 @@ RENDERED = "--post-renderer git/post-render.sh"
 
 
 def of(workload: Workload, plan: Plan) -> list[Move]:
+    if workload.in_place:
+        return in_place_moves.of(workload, plan)
     delivered = [] if workload.carrier.mounted else [_secrets(workload, plan)]
     if workload.scheduled:
         return [*delivered, _pair(workload)]
@@ -36,43 +38,62 @@ def _file(workload: Workload, what: str) -> str:
 
 def _secrets(workload: Workload, plan: Plan) -> Move:
     """The live password, from Key Vault into the Secret that the blue slot's pods read."""
-    vault, live = shlex.quote(moves.vault_name(plan)), plan.credential.slots["blue"].secret
+    live, key = plan.credential.slots["blue"].secret, workload.carrier.key
     call, blue = kubectl(workload), login.kube_secret(workload, SLOTS[0])
-    key = workload.carrier.key
-    named = f"--vault-name {vault} --name {shlex.quote(live)}"
-    path = f"-o jsonpath={shlex.quote(_path(key))}"
-    held = f"{call} get secret {shlex.quote(workload.carrier.kube_secret)} {path}"
-    put = f"az keyvault secret set {named} --file live.value --output none"
-    filled = f"{call} get secret {blue} {path}"
-    body = f'{{"data": {{"{key}": "%s"}}}}'
     return moves.Move(
         f"A Secret for each slot of {workload.name}",
         f"The blue slot's gets what Key Vault has in {live}. If Key Vault has not got the live"
         " password yet, the second line puts it there, from the Secret"
         f" {workload.carrier.kube_secret}.",
         (
-            "umask 077",
-            f"az keyvault secret show {named} --output none || {{",
-            f"  {held} | base64 -d > live.value",
-            # Never an empty version, whatever it was that failed.
-            f"  test -s live.value && {put}; }}",
+            *put_live(workload, plan),
             f"kubectl apply -f {_file(workload, 'secrets')}",
-            "rm -f live.value",
-            f"az keyvault secret download {named} --file live.value",
-            f"printf {shlex.quote(body)} \"$(base64 < live.value | tr -d '\\n')\" |",
-            f"  {call} patch secret {blue} --type=merge --patch-file=/dev/stdin",
-            "rm live.value",
+            *filled(workload, plan, blue, key),
         ),
-        (f"{filled} | wc -c",),
+        (f"{call} get secret {blue} {path(key)} | wc -c",),
         "more than 0",
         (f"{call} delete -f {_file(workload, 'secrets')}",),
         "Before its pods are there. Then first the next move's way back.",
     )
 
 
-def _path(key: str) -> str:
+def _live(plan: Plan) -> str:
+    secret = plan.credential.slots["blue"].secret
+    return f"--vault-name {shlex.quote(moves.vault_name(plan))} --name {shlex.quote(secret)}"
+
+
+def put_live(workload: Workload, plan: Plan) -> tuple[str, ...]:
+    """Lines that see to it that Key Vault has the live value, if pods read it from a Secret."""
+    carrier = workload.carrier
+    if carrier.mounted:
+        return ("umask 077",)
+    held = f"{kubectl(workload)} get secret {shlex.quote(carrier.kube_secret)} {path(carrier.key)}"
+    put = f"az keyvault secret set {_live(plan)} --file live.value --output none"
+    return (
+        "umask 077",
+        f"az keyvault secret show {_live(plan)} --output none || {{",
+        f"  {held} | base64 -d > live.value",
+        # Never an empty version, whatever it was that failed.
+        f"  test -s live.value && {put}; }}",
+    )
+
+
+def filled(workload: Workload, plan: Plan, secret: str, key: str) -> tuple[str, ...]:
+    """Lines that write the live value, as Key Vault has it, into a Secret under a key."""
+    body = f'{{"data": {{"{key}": "%s"}}}}'
+    return (
+        "rm -f live.value",
+        f"az keyvault secret download {_live(plan)} --file live.value",
+        f"printf {shlex.quote(body)} \"$(base64 < live.value | tr -d '\\n')\" |",
+        f"  {kubectl(workload)} patch secret {secret} --type=merge --patch-file=/dev/stdin",
+        "rm live.value",
+    )
+
+
+def path(key: str) -> str:
+    """Of a Secret's key, for kubectl."""
     escaped = key.replace(".", "\\.")
-    return f"{{.data.{escaped}}}"
+    return f"-o jsonpath={shlex.quote(f'{{.data.{escaped}}}')}"
 
 
 def _blue(workload: Workload) -> Move:
@@ -225,13 +246,16 @@ def shared(plan: Plan) -> list[Move]:
 
 
 def _kind(workload: Workload) -> str:
-    return "cronjobs.batch" if workload.scheduled else "deployments.apps"
+    group = "batch" if workload.scheduled else "apps"
+    return f"{workload.original.kind.lower()}s.{group}"
 
 
 def git(plan: Plan) -> Move:
     """The fields that rotations own leave Git, after they have got another owner."""
     handed = tuple(
-        f"{HAND_OVER} {shlex.quote(one.namespace)} {_handed(one)}" for one in plan.workloads
+        f"{HAND_OVER} {shlex.quote(one.namespace)} {_handed(one)}"
+        for one in plan.workloads
+        if not one.in_place
     )
     return moves.Move(
         "Git",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rotctl.adopt import carriers, roles, services
 from rotctl.adopt.asking import Asking
-from rotctl.adopt.plan import Cluster, Credential, Login, Plan, Workload
+from rotctl.adopt.plan import THEN, Cluster, Credential, Login, Plan, Workload
 from rotctl.exits import ClientError, Exit
 
 if TYPE_CHECKING:
@@ -167,6 +167,7 @@ def _workload(
 ) -> Workload:
     answers = asking.answers
     found = services.found(original, asking)
+    then = _then(original, asking)
     mine = tuple(answers.role_variable) or _of_secret(original, carrier, credential)
     role = credential.slots["blue"].role
     told = bool(mine) or bool(answers.role_file) or said(original, role)
@@ -175,8 +176,21 @@ def _workload(
         asking.ask("role_variable", text)
     return Workload(
         original, carrier, found.service, found.called, found.moving, found.staying, mine,
-        answers.role_file,
+        answers.role_file, then,
     )  # fmt: skip
+
+
+def _then(original: Original, asking: Asking) -> str:
+    """What has the pods of one in place read a changed login, which no manifest says."""
+    if not original.in_place:
+        return ""
+    if not asking.answers.in_place:
+        text = (
+            f"whether the pods of {original.name} read a changed login by a rolling restart of"
+            " their own, or again by themselves"
+        )
+        asking.ask("in_place", text, THEN)
+    return asking.answers.in_place or THEN[0]
 
 
 def said(original: Original, role: str) -> bool:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rotctl.adopt import database, entry, forms, moves, readme, rights, twin
+from rotctl.adopt import database, entry, forms, in_place, moves, readme, rights, twin
 from rotctl.adopt.plan import SLOTS
-from rotctl.adopt.writing import manifests
+from rotctl.adopt.writing import dumped, manifests
 
 if TYPE_CHECKING:
     from rotctl.adopt.plan import Plan, Workload
@@ -29,6 +29,14 @@ def files(plan: Plan) -> dict[str, str]:
 
 def _kubernetes(workload: Workload, plan: Plan) -> dict[str, str]:
     """What is applied once, by the moves; Git has it later without what rotations own."""
+    if workload.in_place:
+        return {
+            f"{workload.name}-login.yaml": dumped(in_place.secret(workload, plan.credential)),
+            f"{workload.name}-patch.yaml": dumped(in_place.live_change(workload, plan.credential)),
+            f"undo/{workload.name}-patch.yaml": dumped(
+                in_place.live_undo(workload, plan.credential)
+            ),
+        }
     slots = {slot: twin.slot(workload, plan.credential, slot) for slot in SLOTS}
     secrets = [one for slot in SLOTS for one in slots[slot] if one["kind"] == "Secret"]
     made = {f"{workload.name}-secrets.yaml": manifests(secrets)} if secrets else {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 from typing import TYPE_CHECKING, Any
 
-from rotctl.adopt import patching, shipped, telling, twin
+from rotctl.adopt import in_place, patching, shipped, telling, twin
 from rotctl.adopt.cleaning import cleaned
 from rotctl.adopt.original import name_of
 from rotctl.adopt.plan import SLOTS
@@ -33,7 +33,10 @@ def files(plan: Plan) -> dict[str, str]:
 
 
 def objects(workload: Workload, plan: Plan) -> list[Object]:
-    """All objects of a workload that Git has then."""
+    """All objects of a workload that Git has then. Of one in place, no field of it is a
+    rotation's; its Secret is."""
+    if workload.in_place:
+        return [in_place.running(workload, plan.credential)]
     slots = [one for slot in SLOTS for one in twin.slot(workload, plan.credential, slot)]
     return twin.of_git([*slots, *twin.traffic(workload), *twin.moving(workload)])
 
@@ -54,8 +57,13 @@ def _kustomize(plan: Plan) -> dict[str, str]:
 
 def _over(plan: Plan, base: str) -> dict[str, str]:
     """`base` is as a slot's folder sees it."""
+    twins = _twins(plan)
+    if not twins:
+        above = posixpath.normpath(posixpath.join("slot", base))
+        only = _kustomization(resources=[above], patches=_stays(plan))
+        return {"kustomization.yaml": dumped(only)}
     made = {f"{slot}/kustomization.yaml": dumped(_overlay(plan, slot, base)) for slot in SLOTS}
-    own = [one for workload in plan.workloads for one in new(workload, plan)]
+    own = [one for workload in twins for one in new(workload, plan)]
     resources = [*SLOTS, "own.yaml"]
     return {
         **made,
@@ -79,19 +87,34 @@ def _kustomization(**parts: Any) -> Object:
 
 
 def _overlay(plan: Plan, slot: str, base: str) -> Object:
-    patches = [each for one in plan.workloads for each in _slot(one, plan, slot)]
+    twins = _twins(plan)
+    patches = [each for one in twins for each in _slot(one, plan, slot)]
     if slot == SLOTS[0]:
-        patches += [each for one in plan.workloads for each in _replaced(one)]
+        patches += [each for one in twins for each in _replaced(one)]
+        patches += _stays(plan)
     else:
         # All but the workloads is there already, from the other slot's half.
-        marks = [_marked(one) for one in plan.workloads]
-        unmarks = [_unmarked(one) for one in plan.workloads]
+        marks = [_marked(one) for one in twins]
+        unmarks = [_unmarked(one) for one in twins]
         rest = {
             "target": {"annotationSelector": f"!{MARK}"},
             "patch": dumped(_deleted("All", "all")),
         }
         patches = [*marks, rest, *unmarks, *patches]
     return _kustomization(resources=[base], patches=patches)
+
+
+def _twins(plan: Plan) -> list[Workload]:
+    return [one for one in plan.workloads if not one.in_place]
+
+
+def _stays(plan: Plan) -> list[Object]:
+    """Has those in place read their own Secret."""
+    return [
+        {"target": _target(one), "patch": dumped(in_place.change(one, plan.credential))}
+        for one in plan.workloads
+        if one.in_place
+    ]
 
 
 def _slot(workload: Workload, plan: Plan, slot: str) -> list[Object]:

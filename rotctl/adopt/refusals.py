@@ -34,6 +34,14 @@ OTHER_KINDS = {
     "DaemonSet": "two of them would need twice the room on each node",
     "Rollout": "Argo Rollouts moves its traffic, and two movers undo each other's work",
 }
+ONE = ("StatefulSet", "DaemonSet")  # in place, or not at all
+OPTIONS = {
+    "Deployment": "--deployment",
+    "CronJob": "--cron-job",
+    "StatefulSet": "--stateful-set",
+    "DaemonSet": "--daemon-set",
+}
+IN_PLACE = f"rotate it in place: --deployment-in-place in the place of --deployment ({GUIDE})"
 # Of a database, or of nobody in particular: SMTP_PASSWORD is another matter.
 INLINE = re.compile(
     r"^(\w*(pg|postgres|db|database|sql)\w*_?)?(pass|passwd|password|pwd)$", re.IGNORECASE
@@ -57,15 +65,19 @@ def other_kind(obj: Object) -> Refusal:
     """Of what was asked for as a Deployment and is something else."""
     kind = str(obj["kind"])
     why = OTHER_KINDS.get(kind, "only Deployments and CronJobs get a twin")
-    if kind == "Rollout":
-        cure = f"make two plain Deployments of it ({GUIDE}, what is refused)"
+    option = OPTIONS.get(kind)
+    if option:
+        cure = f"adopt it where it stands: {option} {name_of(obj)} ({GUIDE}, in place)"
     else:
-        cure = f"rotate it where it stands, by hand: `inPlace` ({GUIDE}, in place)"
+        cure = f"make two plain Deployments of it ({GUIDE}, what is refused)"
     return Refusal(called(obj), f"a {kind} gets no twin, since {why}", cure)
 
 
 def of_workload(original: Original) -> list[Refusal]:
-    """What speaks against a twin, whatever is answered."""
+    """What speaks against a twin, or against what is done in place, whatever is answered."""
+    if original.in_place:
+        found = [each for check in (_owned, _taken_over) for each in check(original)]
+        return [*found, *_inlined(original)]
     checks = (
         _owned,
         _taken_over,
@@ -89,7 +101,7 @@ def of_secret(originals: Sequence[Original], read: Sequence[Carrier]) -> list[Re
         for other in original.others():
             if (other["kind"], name_of(other)) in adopted or not _reads(original, other, carrier):
                 continue
-            how = {"Deployment": "--deployment", "CronJob": "--cron-job"}.get(str(other["kind"]))
+            how = OPTIONS.get(str(other["kind"]))
             cure = (
                 f"adopt them together: add {how} {name_of(other)}"
                 if how
@@ -169,7 +181,7 @@ def _network(original: Original) -> Iterator[Refusal]:
         yield Refusal(
             called(original.workload),
             f"it has {what}, so that pods of both slots cannot be on one node",
-            f"let a Service lead to its pods; or rotate it in place ({GUIDE})",
+            f"let a Service lead to its pods; or {IN_PLACE}",
         )
 
 
@@ -189,10 +201,7 @@ def _storage(original: Original) -> Iterator[Refusal]:
                     f"its volume {volume['name']} ({claim}) is for the pods of one node or one"
                     " pod alone"
                 ),
-                (
-                    f"rotate it in place ({GUIDE}); or move what it keeps to a volume of mode"
-                    " ReadWriteMany"
-                ),
+                (f"{IN_PLACE}; or move what it keeps to a volume of mode ReadWriteMany"),
             )
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from rotctl.adopt import login, shipped
+from rotctl.adopt import in_place, login, shipped
 from rotctl.adopt.plan import SLOTS
 
 if TYPE_CHECKING:
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 RIGHTS = "kubernetes/rbac.yaml"
 GUARD = "kubernetes/guard.yaml"
+# Of one in place: its own Secret is read and written, and the Service that tests ask is not moved.
+IN_PLACE = {"services": ["get"], "secrets": ["get", "patch"], "deployments": ["get", "patch"]}
 NOBODY = "00000000-0000-0000-0000-000000000000"
 GLASS = "credential-rotation-break-glass"
 # Of a workload that runs by schedule, in the place of what is asked of Deployments.
@@ -60,6 +62,14 @@ def _product(namespace: str) -> tuple[Object, Object]:
 def _names(workload: Workload, ports: list[str]) -> dict[str, list[str]]:
     """The objects that are the workload's, by resource."""
     called = [workload.service, workload.preview] if workload.called else []
+    if workload.in_place:
+        asked = [f"http:{workload.service}:{port}" for port in ports]
+        return {
+            "services": called[:1] if asked else [],
+            "services/proxy": asked,
+            "deployments": [workload.name],
+            "secrets": [in_place.secret_name(workload)],
+        }
     both = [workload.at(slot) for slot in SLOTS]
     return {
         "services": [*(called or [workload.service]), *workload.services],
@@ -79,6 +89,10 @@ def _rule(rule: Object, workload: Workload, own: dict[str, list[str]]) -> list[O
     if resource == "deployments" and workload.scheduled:
         pair, jobs = SCHEDULED
         return [_named(pair, own["cronjobs"]), jobs]
+    if workload.in_place and resource in IN_PLACE:
+        rule = {**rule, "verbs": IN_PLACE[resource]}
+        if resource == "deployments":
+            rule["resources"] = [f"{workload.original.kind.lower()}s"]
     return [_named(rule, own[resource])] if own[resource] else []
 
 

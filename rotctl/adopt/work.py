@@ -10,6 +10,7 @@ from rotctl.adopt import (
     cluster,
     deciding,
     folder,
+    in_place,
     refusals,
     server,
     sources,
@@ -25,14 +26,14 @@ if TYPE_CHECKING:
     from rotctl.adopt.asking import Answers
     from rotctl.adopt.deciding import Decided
     from rotctl.adopt.original import Original
-    from rotctl.adopt.plan import Form, Plan
+    from rotctl.adopt.plan import Form, Plan, Workload
 
 
 @dataclass(frozen=True)
 class Look:
     """Where to look: at these workloads, in these files or by a kubeconfig's context; at a database
     if a connection string is given; into the vault or not. `out` is what will be written, which is
-    no manifest of theirs."""
+    no manifest of theirs. Deployments of the names `in_place` get no twin."""
 
     named: tuple[tuple[str, str], ...]
     files: tuple[str, ...] = ()
@@ -40,11 +41,12 @@ class Look:
     database: str | None = None
     vault: bool = True
     out: Path | None = None
+    in_place: tuple[str, ...] = ()
 
     def looked(self) -> Looked:
         """Raises `ClientError`, for what cannot be adopted too."""
         objects, facts = self._objects()
-        originals = sources.originals(objects, self.named)
+        originals = sources.originals(objects, self.named, self.in_place)
         sources.refuse([found for one in originals for found in refusals.of_workload(one)])
         addresses = [
             address
@@ -96,7 +98,10 @@ class Looked:
             return decided
         plan = decided.plan
         carriers = [one.carrier for one in plan.workloads]
-        sources.refuse(refusals.of_secret(self.originals, carriers))
+        found = refusals.of_secret(self.originals, carriers)
+        for one in plan.workloads:
+            found += in_place.refused(one, plan.credential)
+        sources.refuse(found)
         return replace(decided, plan=replace(plan, tells=(*plan.tells, *self._told(plan))))
 
     def _told(self, plan: Plan) -> list[str]:
@@ -112,6 +117,14 @@ class Looked:
         if self.look.vault and not self.look.files:
             told += vault.told(vault.seen(plan.credential.vault, blue.secret), blue.secret)
         return told
+
+
+def _way(workload: Workload) -> str:
+    if workload.in_place:
+        return f"in place, by Secret {in_place.secret_name(workload)} and {workload.then}"
+    if workload.called:
+        return f"Service {workload.service}"
+    return f"nothing calls it; Service {workload.service} is new"
 
 
 def files(plan: Plan) -> dict[str, str]:
@@ -132,15 +145,10 @@ def summary(plan: Plan, out: Path, written: list[str]) -> dict[str, Any]:
         f"role {blue.role}, and {green.role} as the second one; {one.group} owns",
         f"secret {blue.secret} in {one.vault}, and {green.secret}",
     ]
-    for each in plan.workloads:
-        service = (
-            f"Service {each.service}"
-            if each.called
-            else f"nothing calls it; Service {each.service} is new"
-        )
-        found.append(
-            f"{each.original.kind} {each.name}: password by {each.carrier.through}; {service}"
-        )
+    found += [
+        f"{each.original.kind} {each.name}: password by {each.carrier.through}; {_way(each)}"
+        for each in plan.workloads
+    ]
     return {
         "out": str(out),
         "credential": one.name,

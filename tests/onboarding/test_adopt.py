@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,11 +15,12 @@ import yaml
 from local.cluster.client import read_manifests
 from local.load import Load
 from local.practice import guide
-from local.practice.one_slot import BREAK_GLASS, OneSlot
+from local.practice.one_slot import BREAK_GLASS
 from local.process import ROOT
 from local.stack import APP
 from rotctl.adopt.cleaning import cleaned
-from tests.onboarding.test_guide import ADA, GRACE, MISSING, Reader, logs_in, rotated
+from tests.onboarding.test_guide import ADA, GRACE, MISSING, Reader, rotated
+from tests.onboarding.worlds import WORLDS, Queue, Start
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 MOVE = re.compile(r"^## \d+\. (?P<title>.+)$", re.MULTILINE)
 BLOCK = re.compile(r"```bash\n(.*?)```", re.DOTALL)
 # Answered by what is not here: Azure, or an app that is not deployed yet.
-ELSEWHERE = ("az ", "rotctl ", "kubectl diff", "kubectl auth")
+ELSEWHERE = ("rotctl ", "kubectl diff", "kubectl auth")
 
 
 class Mover(Reader):
@@ -46,13 +48,14 @@ def moves(readme: str) -> Iterator[tuple[str, str, str]]:
         yield title, "".join(BLOCK.findall(do)), "".join(BLOCK.findall(check))
 
 
-def adopted(stack: OneSlot, reader: Mover) -> Path:
+def adopted(stack: Start, reader: Mover) -> Path:
     """The folder, written by the command with the administrator's own kubeconfig and login."""
-    out = reader.folder / "made"
+    out, world = reader.folder / "made", stack.origin
     command = [
-        *(sys.executable, "-m", "rotctl", "adopt", "--deployment", "orders/api", "--out", str(out)),
+        *(sys.executable, "-m", "rotctl", "adopt", "--out", str(out)),
+        *("--deployment", f"orders/{world.workload}", *world.options),
         *("--app-identity", APP.principal_id, "--break-glass", BREAK_GLASS, "--no-vault"),
-        *("--database", "", "--approver", ADA, "--approver", GRACE),
+        *("--database", "", "--credential", "orders-db", "--approver", ADA, "--approver", GRACE),
     ]
     done = subprocess.run(  # noqa: S603 - argv is written here
         command, capture_output=True, text=True, check=False, timeout=60, cwd=reader.folder,
@@ -62,17 +65,32 @@ def adopted(stack: OneSlot, reader: Mover) -> Path:
     return out
 
 
-@pytest.fixture
-def stack(tmp_path: Path) -> Iterator[OneSlot]:
-    with OneSlot(tmp_path / "stack") as stack:
+@pytest.fixture(params=WORLDS, ids=str)
+def stack(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Start]:
+    with Start(tmp_path / "stack", request.param) as stack:
         yield stack
+
+
+@contextmanager
+def under_load(stack: Start) -> Iterator[None]:
+    """All that clients ask is answered; or each job is done, and none twice."""
+    if not stack.urls:
+        queue = Queue(stack)
+        with queue.streaming():
+            yield
+        return queue.assert_each_done_once()
+    with Load(stack.urls, rate=40) as load:
+        yield
+        report = load.stop()
+    assert report.failed == 0, report.failures
+    return None
 
 
 @pytest.mark.long
 @pytest.mark.timeout(400)
 @pytest.mark.skipif(bool(MISSING), reason=f"not on this machine: {MISSING}")
 def test_the_moves_of_the_folder_lead_to_rotations_and_no_request_fails(
-    stack: OneSlot, tmp_path: Path
+    stack: Start, tmp_path: Path
 ) -> None:
     reader = Mover(stack, tmp_path / "reader", set())
     out = adopted(stack, reader)
@@ -80,7 +98,8 @@ def test_the_moves_of_the_folder_lead_to_rotations_and_no_request_fails(
     entry = stack.own_values((out / "credentials.yaml").read_text(encoding="utf-8"))
     (tmp_path / "credentials.yaml").write_text(yaml.safe_dump(entry), encoding="utf-8")
     stack.use(tmp_path / "credentials.yaml")
-    with Load([stack.owner.service_url("orders", "api")], rate=40) as load:
+    synced = guide.Commands(f"kubectl apply -f git/{stack.origin.workload}.yaml")
+    with under_load(stack):
         for title, do, check in moves((out / "README.md").read_text(encoding="utf-8")):
             if title == "The first rotation":
                 break
@@ -88,19 +107,17 @@ def test_the_moves_of_the_folder_lead_to_rotations_and_no_request_fails(
                 lines = [] if _elsewhere(commands, do) else [commands]
                 for each in lines:
                     reader.take(guide.Commands(each))
-        reader.take(guide.Commands("kubectl apply -f git/api.yaml"))  # a tool syncs
+        reader.take(synced)  # by a tool
         stack.start_host()
         first = rotated(stack, _started(stack, GRACE), ADA)
         assert (first["outcome"], first["active"], first["standby"]) == (
             "completed", "blue", "green",
         ), first  # fmt: skip
-        assert logs_in(stack, "orders_green", "orders-db-green")
-        reader.take(guide.Commands("kubectl apply -f git/api.yaml"))
+        assert stack.logs_in("orders_green", "orders-db-green")
+        reader.take(synced)
         second = rotated(stack, _started(stack, ADA), GRACE)
         assert (second["outcome"], second["standby"]) == ("completed", "blue"), second
-        assert logs_in(stack, "orders_app", "orders-db")
-        report = load.stop()
-    assert report.failed == 0, report.failures
+        assert stack.logs_in("orders_app", "orders-db")
 
 
 def _elsewhere(commands: str, do: str) -> bool:
@@ -112,7 +129,7 @@ def _elsewhere(commands: str, do: str) -> bool:
     )
 
 
-def _started(stack: OneSlot, by: str) -> str:
+def _started(stack: Start, by: str) -> str:
     asked = stack.client.api("POST", "/rotations", {"credential": "orders-db", "by": by})
     return str(asked.json["rotation"])
 

@@ -171,7 +171,8 @@ def test_it_is_named_with_why_and_the_way_out(
 
 
 @pytest.mark.parametrize(
-    ("kind", "cure"), [("StatefulSet", "inPlace"), ("DaemonSet", "inPlace"), ("Rollout", "plain")]
+    ("kind", "cure"),
+    [("StatefulSet", "--stateful-set"), ("DaemonSet", "--daemon-set"), ("Rollout", "plain")],
 )
 def test_what_is_no_deployment_is_named(kind: str, cure: str) -> None:
     found = objects()
