@@ -188,7 +188,6 @@ def _helm(plan: Plan) -> dict[str, str]:
     return {
         **made,
         "base/kustomization.yaml": dumped(_kustomization(resources=["rendered.yaml"])),
-        "base/.gitignore": "rendered.yaml\n",
         "handing-over/kustomization.yaml": dumped(
             _kustomization(resources=["../slots"], patches=[_gone(one) for one in moving])
         ),
@@ -206,11 +205,16 @@ POST_RENDER = """\
 #
 # HAND_OVER=on leaves out the Services that rotations move, once, so that the release forgets them.
 set -eu
-cd "$(dirname "$0")"
-cat > base/rendered.yaml
+umask 077 # a chart may render passwords, which nobody else reads and nothing keeps
+here="$(cd "$(dirname "$0")" && pwd)"
+work="$(mktemp -d)"
+trap 'rm -rf "$work"' EXIT
+trap 'exit 1' HUP INT TERM
+cp -R "$here/base" "$here/slots" "$here/handing-over" "$work"
+cat > "$work/base/rendered.yaml"
 folder=slots
 [ -z "${HAND_OVER:-}" ] || folder=handing-over
-exec "${KUBECTL:-kubectl}" kustomize "$folder"
+"${KUBECTL:-kubectl}" kustomize "$work/$folder"
 """
 # https://helm.sh/docs/plugins/developer/
 PLUGIN = """\

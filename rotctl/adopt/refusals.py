@@ -19,7 +19,7 @@ from rotctl.adopt.original import (
     template_of,
     volumes,
 )
-from rotctl.adopt.plan import LABEL
+from rotctl.adopt.plan import LABEL, SLOTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -66,7 +66,9 @@ def other_kind(obj: Object) -> Refusal:
     kind = str(obj["kind"])
     why = OTHER_KINDS.get(kind, "only Deployments and CronJobs get a twin")
     option = OPTIONS.get(kind)
-    if option:
+    if kind == "Job":
+        cure = f"make it from a CronJob, which may be suspended for ever ({GUIDE}, CronJobs)"
+    elif option:
         cure = f"adopt it where it stands: {option} {name_of(obj)} ({GUIDE}, in place)"
     else:
         cure = f"make two plain Deployments of it ({GUIDE}, what is refused)"
@@ -83,6 +85,7 @@ def of_workload(original: Original) -> list[Refusal]:
         _taken_over,
         _adopted,
         _names,
+        _taken,
         _network,
         _storage,
         _ready,
@@ -173,6 +176,21 @@ def _names(original: Original) -> Iterator[Refusal]:
             )
 
 
+def _taken(original: Original) -> Iterator[Refusal]:
+    """What would be written over what somebody else has."""
+    made = [(original.kind, f"{original.name}-{slot}") for slot in SLOTS]
+    if original.kind != "CronJob":
+        made += [("Service", f"{name_of(one)}-preview") for one in services.selecting(original)]
+    for kind, name in made:
+        one = original.one(kind, name)
+        if one is not None:
+            yield Refusal(
+                called(one),
+                f"it is there already, and {original.name}'s own would be called so",
+                "go on with the folder that it came from, or give it another name first",
+            )
+
+
 def _network(original: Original) -> Iterator[Refusal]:
     spec = original.template.get("spec") or {}
     ports = [p for one in containers(original.template) for p in one.get("ports") or []]
@@ -242,9 +260,11 @@ def _shared_services(original: Original) -> Iterator[Refusal]:
     if original.kind != "Deployment":
         return
     for service in services.selecting(original):
-        for other in original.others():
-            labels = labels_of(template_of(other))
-            if not services.headless(service) and selects(service["spec"]["selector"], labels):
+        for other in (*original.others(), *_bare(original)):
+            labels = labels_of(template_of(other) if other["kind"] != "Pod" else other)
+            if services.headless(service):
+                continue
+            if selects(service["spec"]["selector"], labels):
                 yield Refusal(
                     called(service),
                     f"it leads to the pods of {called(other)} as well, which have no slot",
@@ -253,6 +273,11 @@ def _shared_services(original: Original) -> Iterator[Refusal]:
                         " a Service of their own"
                     ),
                 )
+
+
+def _bare(original: Original) -> list[Object]:
+    """Pods that nothing made."""
+    return [one for one in original.of("Pod") if not one["metadata"].get("ownerReferences")]
 
 
 def _inlined(original: Original) -> Iterator[Refusal]:

@@ -31,6 +31,12 @@ def selecting(original: Original) -> list[Object]:
     ]
 
 
+def _switch(original: Original) -> str:
+    """The new Service of what nothing calls: one for metrics may be called as the workload is."""
+    taken = original.one("Service", original.name) is not None
+    return f"{original.name}-slot" if taken else original.name
+
+
 def headless(service: Object) -> bool:
     return (service.get("spec") or {}).get("clusterIP") == "None"
 
@@ -45,7 +51,7 @@ def found(original: Original, asking: Asking) -> Found:
     names = [name_of(one) for one in there]
     staying = [name for name in names if name in answers.other_service]
     if original.kind == "CronJob" or answers.worker or not there:
-        return Found(original.name, called=False, staying=tuple(names))
+        return Found(_switch(original), called=False, staying=tuple(names))
     moving = [name for name in names if name in answers.with_service]
     main = [name for name in names if name in answers.service]
     left = [one for one in there if name_of(one) not in {*staying, *moving, *main}]

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING
 import yaml
 
 from rotctl.adopt import refusals
-from rotctl.adopt.original import Original, called, flat, name_of, namespace_of
+from rotctl.adopt.original import (
+    PODS,
+    Original,
+    called,
+    containers,
+    flat,
+    name_of,
+    namespace_of,
+)
 from rotctl.exits import ClientError, Exit
 
 if TYPE_CHECKING:
@@ -134,7 +142,7 @@ def _workload(objects: Sequence[Object], kind: str, text: str) -> Object:
             raise ClientError(text, "give with --from how it runs, and no more", Exit.USAGE)
         text = f"there are several: {', '.join(names)}"
         raise ClientError(text, "write NAMESPACE/NAME", Exit.USAGE)
-    if called_so and called_so[0]["kind"] in refusals.OTHER_KINDS:
+    if called_so and called_so[0]["kind"] not in refusals.OPTIONS.keys() - refusals.ONE:
         refuse([refusals.other_kind(called_so[0])])
     there = ", ".join(called(one) for one in objects if one["kind"] == kind) or "none"
     text = f"there is no {kind} {text}; there are: {there}"
@@ -142,7 +150,12 @@ def _workload(objects: Sequence[Object], kind: str, text: str) -> Object:
 
 
 def _is_workload(obj: Object) -> bool:
-    return obj["kind"] in {"Deployment", "CronJob", *refusals.OTHER_KINDS}
+    """Whatever makes pods, an operator's own resource too, or is one."""
+    if obj["kind"] in {*PODS, "Pod"}:
+        return True
+    spec = obj.get("spec")
+    template = spec.get("template") if isinstance(spec, dict) else None
+    return isinstance(template, dict) and bool(containers(template))
 
 
 def _around(objects: Sequence[Object], workload: Object) -> tuple[Object, ...]:

@@ -53,7 +53,8 @@ class Look:
             for one in originals
             for address in cluster.pod_addresses(tuple(objects), one.labels)
         ]
-        return Looked(self, tuple(originals), self._of_database(facts, addresses))
+        facts = self._of_database(facts, addresses)
+        return Looked(self, tuple(originals), facts, tuple(addresses))
 
     def _objects(self) -> tuple[list[Any], Facts]:
         if self.files:
@@ -85,11 +86,13 @@ class Look:
 
 @dataclass(frozen=True)
 class Looked:
-    """What was seen. Answers make a plan of it, or there are questions left."""
+    """What was seen. Answers make a plan of it, or there are questions left. `addresses` are the
+    pods' own."""
 
     look: Look
     originals: tuple[Original, ...]
     facts: Facts
+    addresses: tuple[str, ...] = ()
 
     def decide(self, answers: Answers, form: Form) -> Decided:
         """Raises `ClientError` for what cannot be adopted."""
@@ -114,6 +117,7 @@ class Looked:
         if self.look.database is not None:
             with server.Looking(self.look.database) as looking:
                 told += looking.told(blue.role)
+                told += looking.told_of_sessions(blue.role, list(self.addresses))
         if self.look.vault and not self.look.files:
             told += vault.told(vault.seen(plan.credential.vault, blue.secret), blue.secret)
         return told

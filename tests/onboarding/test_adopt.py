@@ -53,7 +53,7 @@ def adopted(stack: Start, reader: Mover) -> Path:
     out, world = reader.folder / "made", stack.origin
     command = [
         *(sys.executable, "-m", "rotctl", "adopt", "--out", str(out)),
-        *("--deployment", f"orders/{world.workload}", *world.options),
+        *(*world.named, *world.options),
         *("--app-identity", APP.principal_id, "--break-glass", BREAK_GLASS, "--no-vault"),
         *("--database", "", "--credential", "orders-db", "--approver", ADA, "--approver", GRACE),
     ]

@@ -61,6 +61,12 @@ class World:
         return self.name
 
     @property
+    def named(self) -> tuple[str, str]:
+        """The option that names the workload."""
+        option = "--deployment" if self.kind == "Deployment" else "--stateful-set"
+        return option, f"orders/{self.workload}"
+
+    @property
     def manifests(self) -> str:
         if self.name == "the-guide":
             return guide.file("start.yaml")
@@ -84,6 +90,15 @@ WORLDS = (
         held=("api-database", "DATABASE_URL"),
     ),
     World("a-worker", workload="mailer", calls=()),
+    World(
+        "in-place",
+        workload="ledger",
+        kind="StatefulSet",
+        options=(*IN_VAULT, "--pods-secret", "ledger-database/password", "--in-place", "restart"),
+        calls=(("ledger", "http"),),
+        held=("ledger-database", "password"),
+        in_vault=False,
+    ),
 )
 
 
