@@ -70,6 +70,7 @@ MISSHAPEN = (AttributeError, IndexError, KeyError, RecursionError, TypeError, Va
 @click.option("--service", multiple=True, help="The Service by which clients reach it.")
 @click.option("--with-service", multiple=True, help="One that moves with it; repeatable.")
 @click.option("--other-service", multiple=True, help="One that keeps both slots; repeatable.")
+@click.option("--route", multiple=True, help="An HTTPRoute whose weights are to move; repeatable.")
 @click.option("--worker", is_flag=True, help="No client calls it.")
 @click.option("--secret", default="", help="The secret in Key Vault.")
 @click.option(

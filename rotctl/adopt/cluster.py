@@ -26,7 +26,7 @@ WANTED = (
     *("external-secrets.io/v1/externalsecrets", "external-secrets.io/v1/secretstores"),
     *("argoproj.io/v1alpha1/rollouts", "keda.sh/v1alpha1/scaledobjects"),
     *("autoscaling.k8s.io/v1/verticalpodautoscalers", "monitoring.coreos.com/v1/servicemonitors"),
-    "monitoring.coreos.com/v1/podmonitors",
+    *("monitoring.coreos.com/v1/podmonitors", "gateway.networking.k8s.io/v1/httproutes"),
 )
 # What the SDK raises for a file that is YAML and no kubeconfig.
 MISSHAPEN = (TypeError, KeyError, AttributeError, ValueError)

@@ -6,7 +6,7 @@ import json
 import shlex
 from typing import TYPE_CHECKING
 
-from rotctl.adopt import forms, in_place_moves, login, moves, telling, twin
+from rotctl.adopt import forms, in_place_moves, login, moves, route_moves, telling, twin
 from rotctl.adopt.original import name_of
 from rotctl.adopt.plan import LABEL, SLOTS
 
@@ -24,6 +24,9 @@ def of(workload: Workload, plan: Plan) -> list[Move]:
     delivered = [] if workload.carrier.mounted else [_secrets(workload, plan)]
     if workload.scheduled:
         return [*delivered, _pair(workload)]
+    if workload.routes:
+        moved = [_blue(workload), route_moves.traffic(workload), _old(workload)]
+        return [*delivered, *moved, route_moves.green(workload)]
     traffic = [_traffic(workload)] if workload.called else []
     return [*delivered, _blue(workload), *traffic, _old(workload), _green(workload)]
 
@@ -269,7 +272,8 @@ def git(plan: Plan) -> Move:
 
 
 def _handed(workload: Workload) -> str:
-    services = [workload.service, *workload.services, workload.preview]
+    moving = [workload.service, *workload.services, workload.preview]
+    services = [] if workload.routes else moving
     parts = [f"service/{name}" for name in services if name]
     kind = "cronjob" if workload.scheduled else "deployment"
     return " ".join([*parts, *(f"{kind}/{workload.at(slot)}" for slot in SLOTS)])
@@ -278,10 +282,10 @@ def _handed(workload: Workload) -> str:
 def _released(plan: Plan, handed: tuple[str, ...]) -> tuple[str, ...]:
     """Helm keeps in its release what it has set. It forgets the Services once, and takes what the
     moves have made as its own."""
-    first = plan.workloads[0]
+    first, twins = plan.workloads[0], [one for one in plan.workloads if not one.in_place]
     call, space = kubectl(first), shlex.quote(first.namespace)
     kept = " ".join(f"service/{name_of(one)}" for w in plan.workloads for one in twin.moving(w))
-    own = [one for w in plan.workloads for one in forms.objects(w, plan)]
+    own = [one for w in twins for one in forms.objects(w, plan)]
     moving = {name_of(one) for w in plan.workloads for one in twin.moving(w)}
     made = " ".join(
         f"{one['kind'].lower()}/{name_of(one)}"
@@ -291,8 +295,10 @@ def _released(plan: Plan, handed: tuple[str, ...]) -> tuple[str, ...]:
     upgrade = f'helm upgrade "$RELEASE" "$CHART" -n {space} --reuse-values {RENDERED}'
     release = f'meta.helm.sh/release-name="$RELEASE" meta.helm.sh/release-namespace={space}'
     keep = (f"{call} annotate {kept} helm.sh/resource-policy=keep",) if kept else ()
+    if not twins:
+        return (_YOURS, upgrade)
     return (
-        "export RELEASE=orders CHART=oci://registry.example/charts/orders # your own",
+        _YOURS,
         *keep,
         *handed,
         f"{call} annotate {made} {release}",
@@ -302,6 +308,7 @@ def _released(plan: Plan, handed: tuple[str, ...]) -> tuple[str, ...]:
     )
 
 
+_YOURS = "export RELEASE=orders CHART=oci://registry.example/charts/orders # your own"
 _PAUSED = (
     "Selectors of Services, replicas of Deployments and `suspend` of CronJobs belong to rotations."
     " A tool that has set a field, and finds it no longer in its manifest, removes it: so they get"

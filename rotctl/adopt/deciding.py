@@ -56,6 +56,7 @@ def decide(originals: Sequence[Original], answers: Answers, facts: Facts, form: 
         base = asking.one(
             "base", "the folder of the kustomization that has the workload today, as --out sees it"
         )
+    _routed(answers, workloads)
     if asking.questions:
         return Decided(None, tuple(asking.questions))
     plan = Plan(credential, cluster, tuple(workloads), identity, glass, form, base, facts.tells)
@@ -69,6 +70,17 @@ def _of_one_secret(read: Mapping[str, Carrier]) -> None:
         said = ", ".join(f"{name} reads {secret}" for secret, name in known.items())
         text = f"the workloads do not read one secret: {said}"
         raise ClientError(text, "adopt each with those that read the same", Exit.USAGE)
+
+
+def _routed(answers: Answers, workloads: Sequence[Workload]) -> None:
+    """Raises `ClientError` for an HTTPRoute that leads to none of these workloads."""
+    moved = {name for one in workloads for name in one.routes}
+    if astray := [name for name in answers.route if name not in moved]:
+        text = f"no HTTPRoute {astray[0]} leads to a Service of these workloads"
+        raise ClientError(text, "correct --route, or give the file that has it", Exit.USAGE)
+    if answers.route and answers.with_service:
+        text = "--with-service does not go with --route: HTTPRoutes move, and Services stay"
+        raise ClientError(text, "leave one of them out", Exit.USAGE)
 
 
 def _carrier(original: Original, asking: Asking) -> Carrier:
@@ -176,7 +188,7 @@ def _workload(
         asking.ask("role_variable", text)
     return Workload(
         original, carrier, found.service, found.called, found.moving, found.staying, mine,
-        answers.role_file, then,
+        answers.role_file, then, found.routes,
     )  # fmt: skip
 
 

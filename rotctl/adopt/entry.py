@@ -69,11 +69,13 @@ def _workload(workload: Workload, plan: Plan) -> dict[str, Any]:
         "cluster": plan.cluster.name,
         "namespace": workload.namespace,
     }
-    if workload.service:
+    if workload.service and not workload.routes:
         made["service"] = workload.service
+    if workload.routes:
+        made["route"] = _route(workload)
     if workload.in_place:
         return made | _in_place(workload, plan)
-    if workload.called:
+    if workload.preview:
         made["preview"] = workload.preview
     if workload.services:
         made["services"] = list(workload.services)
@@ -89,6 +91,14 @@ def _workload(workload: Workload, plan: Plan) -> dict[str, Any]:
     if test := tested(workload):
         made["tests"] = [test]
     return made
+
+
+def _route(workload: Workload) -> dict[str, Any]:
+    first, *more = workload.routes
+    made: dict[str, Any] = {"name": first}
+    if more:
+        made["names"] = more
+    return {**made, "backends": {slot: workload.backend(slot) for slot in SLOTS}}
 
 
 def _in_place(workload: Workload, plan: Plan) -> dict[str, Any]:

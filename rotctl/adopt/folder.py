@@ -42,7 +42,7 @@ def _kubernetes(workload: Workload, plan: Plan) -> dict[str, str]:
     made = {f"{workload.name}-secrets.yaml": manifests(secrets)} if secrets else {}
     for slot in SLOTS:
         own = [one for one in slots[slot] if one["kind"] != "Secret"]
-        new = twin.traffic(workload) if slot == SLOTS[1] else []
+        new = twin.traffic(workload, slot)
         made[f"{workload.name}-{slot}.yaml"] = manifests([*own, *new])
     made[f"undo/{workload.name}.yaml"] = manifests(twin.before(workload))
     return made

@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 from typing import TYPE_CHECKING, Any
 
-from rotctl.adopt import in_place, patching, shipped, telling, twin
+from rotctl.adopt import in_place, patching, routes, shipped, telling, twin
 from rotctl.adopt.cleaning import cleaned
 from rotctl.adopt.original import name_of
 from rotctl.adopt.plan import SLOTS
@@ -38,7 +38,8 @@ def objects(workload: Workload, plan: Plan) -> list[Object]:
     if workload.in_place:
         return [in_place.running(workload, plan.credential)]
     slots = [one for slot in SLOTS for one in twin.slot(workload, plan.credential, slot)]
-    return twin.of_git([*slots, *twin.traffic(workload), *twin.moving(workload)])
+    traffic = [one for slot in SLOTS for one in twin.traffic(workload, slot)]
+    return twin.of_git([*slots, *traffic, *twin.moving(workload)], workload)
 
 
 def _manifests(plan: Plan) -> dict[str, str]:
@@ -119,7 +120,7 @@ def _stays(plan: Plan) -> list[Object]:
 
 def _slot(workload: Workload, plan: Plan, slot: str) -> list[Object]:
     """Makes the slot's of the base's, under a name of its own."""
-    (wanted,) = twin.of_git([twin.running(workload, plan.credential, slot)])
+    (wanted,) = twin.of_git([twin.running(workload, plan.credential, slot)], workload)
     before = cleaned(workload.original.workload)
     change = patching.patch(before, wanted)
     change.pop("metadata", None)
@@ -158,7 +159,10 @@ def _unmarked(workload: Workload) -> Object:
 def _replaced(workload: Workload) -> list[Object]:
     """Of the base's other objects: Services lose their selector, and what counted the pods of the
     one Deployment goes."""
-    gone = [*telling.adopted_budgets(workload.original), *telling.autoscalers(workload.original)]
+    original = workload.original
+    gone = [*telling.adopted_budgets(original), *telling.autoscalers(original)]
+    # Its weights are a rotation's; what applies the rest would set them.
+    gone += [one for one in original.of(routes.KIND) if name_of(one) in workload.routes]
     selectors: list[Object] = [
         {
             "target": {"kind": "Service", "name": name_of(one)},

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rotctl.adopt import carriers, login, patching, roles
 from rotctl.adopt.cleaning import cleaned
 from rotctl.adopt.original import called, containers, env, template_of, volumes
-from rotctl.adopt.refusals import GUIDE, Refusal
+from rotctl.adopt.refusal import GUIDE, Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

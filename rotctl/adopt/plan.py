@@ -55,7 +55,8 @@ class Workload:
     `service` is the production Service; of a worker and of a CronJob the one that is to be made.
     `services` move with it, `others` stay. `variables` are set to the role in both slots, whatever
     they were; `role_file` is the file beside the password's that has the role's name. `then` is
-    what has the pods of a workload in place read a changed login: `restart` or `reload`.
+    what has the pods of a workload in place read a changed login: `restart` or `reload`. `routes`
+    are HTTPRoutes whose weights move, in the place of Services.
     """
 
     original: Original
@@ -67,6 +68,7 @@ class Workload:
     variables: tuple[str, ...] = ()
     role_file: str = ""
     then: str = ""
+    routes: tuple[str, ...] = ()
 
     @property
     def in_place(self) -> bool:
@@ -86,7 +88,11 @@ class Workload:
 
     @property
     def preview(self) -> str:
-        return f"{self.service}-preview" if self.called else ""
+        return f"{self.service}-preview" if self.called and not self.routes else ""
+
+    def backend(self, slot: str) -> str:
+        """The slot's own Service, where HTTPRoutes share requests between them."""
+        return f"{self.service}-{slot}"
 
     def at(self, slot: str) -> str:
         """The name of the slot's Deployment or CronJob; in place, of the one for both."""

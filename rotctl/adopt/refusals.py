@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rotctl.adopt import carriers, roles, services
@@ -20,6 +20,7 @@ from rotctl.adopt.original import (
     volumes,
 )
 from rotctl.adopt.plan import LABEL, SLOTS
+from rotctl.adopt.refusal import GUIDE, Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from rotctl.adopt.original import Object, Original
 
 LONGEST, LONGEST_CRON_JOB = 63, 52
-GUIDE = "docs/consumers.md"
 OTHER_KINDS = {
     "StatefulSet": "it has one set of volumes and one identity for each pod",
     "DaemonSet": "two of them would need twice the room on each node",
@@ -47,18 +47,6 @@ INLINE = re.compile(
     r"^(\w*(pg|postgres|db|database|sql)\w*_?)?(pass|passwd|password|pwd)$", re.IGNORECASE
 )
 IN_URL = re.compile(r"postgres\w*(\+\w+)?://[^/\s:@]+:(?!\$\()[^/\s@]+@")
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """`what` is the object, `why` a part of a sentence about it, `cure` what to do instead."""
-
-    what: str
-    why: str
-    cure: str
-
-    def __str__(self) -> str:
-        return f"{self.what}: {self.why}; {self.cure}"
 
 
 def other_kind(obj: Object) -> Refusal:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from rotctl.adopt import carriers, in_place
+from rotctl.adopt import carriers, in_place, routes
 from rotctl.adopt.original import called, matches, name_of, owner, volumes
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ def told(workload: Workload) -> list[str]:
         _whole,
         _external,
         _hooks,
+        routes.told,
     )
     return [text for check in checks for text in check(workload)]
 

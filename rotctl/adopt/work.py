@@ -12,6 +12,7 @@ from rotctl.adopt import (
     folder,
     in_place,
     refusals,
+    routes,
     server,
     sources,
     telling,
@@ -103,7 +104,7 @@ class Looked:
         carriers = [one.carrier for one in plan.workloads]
         found = refusals.of_secret(self.originals, carriers)
         for one in plan.workloads:
-            found += in_place.refused(one, plan.credential)
+            found += [*in_place.refused(one, plan.credential), *routes.refused(one)]
         sources.refuse(found)
         return replace(decided, plan=replace(plan, tells=(*plan.tells, *self._told(plan))))
 
@@ -126,6 +127,8 @@ class Looked:
 def _way(workload: Workload) -> str:
     if workload.in_place:
         return f"in place, by Secret {in_place.secret_name(workload)} and {workload.then}"
+    if workload.routes:
+        return f"HTTPRoute {', '.join(workload.routes)}"
     if workload.called:
         return f"Service {workload.service}"
     return f"nothing calls it; Service {workload.service} is new"

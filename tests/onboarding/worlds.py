@@ -44,8 +44,9 @@ class World:
     """`options` say to `rotctl adopt` what the manifests cannot, `calls` are the Services and
     their ports by which clients come; a workload without any works on a queue.
 
-    `held` is the Kubernetes Secret and the key that pods read, if it is no mounted one; with
-    `in_vault` Key Vault has the live value as well.
+    By a Gateway they come to all that its HTTPRoutes lead to. `held` is the Kubernetes Secret and
+    the key that pods read, if it is no mounted one; with `in_vault` Key Vault has the live value as
+    well.
     """
 
     name: str
@@ -56,9 +57,15 @@ class World:
     format: Format = "password"
     held: tuple[str, str] | None = None
     in_vault: bool = True
+    gateway: str = ""
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def works(self) -> bool:
+        """Whether it works on a queue."""
+        return not self.calls and not self.gateway
 
     @property
     def named(self) -> tuple[str, str]:
@@ -99,6 +106,7 @@ WORLDS = (
         held=("ledger-database", "password"),
         in_vault=False,
     ),
+    World("by-a-gateway", options=("--route", "api"), calls=(), gateway="edge"),
 )
 
 
@@ -116,7 +124,7 @@ class WorldProvisioner(OneSlotProvisioner):
 
     def login(self, credential: Credential) -> None:
         super().login(credential)
-        if not self.world.calls:
+        if self.world.works:
             with psycopg.connect(self.as_role("orders_app", self.first)) as application:
                 application.execute(QUEUE.partition("GRANT")[0].encode())
 
@@ -158,11 +166,15 @@ class Start(OneSlot):
     @property
     def urls(self) -> list[str]:
         """Where clients come."""
-        return [self._url(service, port) for service, port in self.origin.calls]
+        core, gateways = "/api/v1", "/apis/gateway.networking.k8s.io/v1"
+        found = [(f"{core}/namespaces/orders/services/{name}", p) for name, p in self.origin.calls]
+        if self.origin.gateway:
+            found.append((f"{gateways}/namespaces/orders/gateways/{self.origin.gateway}", "http"))
+        return [self._local(path, port) for path, port in found]
 
-    def _url(self, service: str, port: str) -> str:
-        found = self.owner.kubernetes_get(f"/api/v1/namespaces/orders/services/{service}")
-        return f"http://127.0.0.1:{found['metadata']['annotations'][PORT_ANNOTATION + port]}"
+    def _local(self, path: str, port: str) -> str:
+        notes = self.owner.kubernetes_get(path)["metadata"]["annotations"]
+        return f"http://127.0.0.1:{notes[PORT_ANNOTATION + port]}"
 
     def logs_in(self, role: str, secret: str) -> bool:
         """Whether the current version of a secret is a login of this role."""
