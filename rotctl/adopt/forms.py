@@ -112,10 +112,19 @@ def _twins(plan: Plan) -> list[Workload]:
 def _stays(plan: Plan) -> list[Object]:
     """Has those in place read their own Secret."""
     return [
-        {"target": _target(one), "patch": dumped(in_place.change(one, plan.credential))}
+        {
+            "target": _target(one),
+            "patch": dumped({**_head(one), **in_place.change(one, plan.credential)}),
+        }
         for one in plan.workloads
         if one.in_place
     ]
+
+
+def _head(workload: Workload) -> Object:
+    whole = workload.original.workload
+    name = {"name": workload.name}
+    return {"apiVersion": whole["apiVersion"], "kind": whole["kind"], "metadata": name}
 
 
 def _slot(workload: Workload, plan: Plan, slot: str) -> list[Object]:

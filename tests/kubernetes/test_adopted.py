@@ -15,14 +15,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from local.cluster.client import apply, connect
-from rotctl.adopt import cluster, folder, sources, writing
+from local.cluster.client import apply, connect, path_of
+from rotctl.adopt import cluster, folder, in_place, sources, writing
 from rotctl.adopt.cleaning import cleaned
+from rotctl.adopt.original import template_of
 from rotctl.exits import ClientError, Exit
 from tests.kubernetes.conftest import needs_binaries
 from tests.kubernetes.control import ADMIN
 from tests.local.cluster.support import cluster_component
-from tests.rotctl.adopt.shapes import Shape, shapes
+from tests.rotctl.adopt.shapes import Shape, shapes, shapes_in_place
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from tests.kubernetes.control import ControlPlane
 
 KUBECTL = shutil.which("kubectl")
+STRATEGIC = "application/strategic-merge-patch+json"
 SPACES = ("orders", "shop")
 PLURALS = {"NetworkPolicy": "networkpolicies"}
 # Of kinds that one of the two does not serve.
@@ -57,6 +59,25 @@ class Server:
         )
         answer = self.client.call_api(*asked[:3], obj).response
         return "" if answer.status == 201 else str(json.loads(answer.data)["message"])
+
+    def changed(self, obj: dict[str, Any], patch: dict[str, Any]) -> dict[str, Any]:
+        """An object as it is after a strategic merge patch."""
+        return self._asked("PATCH", obj, "?fieldValidation=Strict", patch, STRATEGIC)
+
+    def gone(self, obj: dict[str, Any]) -> None:
+        self._asked("DELETE", obj, "", {}, "application/json")
+
+    def _asked(
+        self, method: str, obj: dict[str, Any], query: str, body: dict[str, Any], content: str
+    ) -> dict[str, Any]:
+        asked = self.client.param_serialize(
+            method, path_of(obj) + query, header_params={"Content-Type": content},
+            auth_settings=["BearerToken"],
+        )  # fmt: skip
+        answer = self.client.call_api(*asked[:3], body).response
+        found: dict[str, Any] = json.loads(answer.data)
+        assert answer.status == 200, found.get("message")
+        return found
 
 
 def _namespace(name: str) -> dict[str, Any]:
@@ -86,6 +107,28 @@ def test_each_object_of_both_slots_is_accepted(server: Server, found: Shape) -> 
             seen += 1
             assert server.refuses(obj) == "", (name, obj["kind"])
     assert seen >= 6
+
+
+@pytest.mark.parametrize("found", shapes_in_place(), ids=str)
+def test_a_workload_in_place_becomes_what_its_patch_says_and_back(
+    server: Server, found: Shape
+) -> None:
+    """As the server has it stored, with all that it fills in."""
+    plan = found.plan()
+    (workload,) = plan.workloads
+    files = folder.files(plan)
+    assert server.refuses(yaml.safe_load(files[f"kubernetes/{workload.name}-login.yaml"])) == ""
+    apply(server.client, [workload.original.workload])
+    try:
+        for where, wanted in (
+            ("", in_place.running(workload, plan.credential)),
+            ("undo/", cleaned(workload.original.workload)),
+        ):
+            text = files[f"kubernetes/{where}{workload.name}-patch.yaml"]
+            made = server.changed(workload.original.workload, yaml.safe_load(text))
+            assert template_of(cleaned(made)) == template_of(cleaned(wanted))
+    finally:
+        server.gone(workload.original.workload)
 
 
 def test_one_that_is_wrong_is_refused(server: Server) -> None:

@@ -12,7 +12,7 @@ import yaml
 
 from rotctl.adopt import folder, writing
 from rotctl.adopt.cleaning import cleaned
-from tests.rotctl.adopt.shapes import Shape, shape, shapes
+from tests.rotctl.adopt.shapes import Shape, by_gateway, shape, shapes, shapes_in_place
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -91,6 +91,20 @@ def assert_same(found: Shape, built_text: str) -> None:
 def test_an_overlay_makes_what_the_manifests_are(found: Shape, tmp_path: Path) -> None:
     git = written(found, "kustomize", tmp_path)
     assert_same(found, built(git, script=False))
+
+
+@needs_kubectl
+@pytest.mark.parametrize("form", ["kustomize", "helm"])
+@pytest.mark.parametrize("found", [*shapes_in_place(), by_gateway()], ids=str)
+def test_what_gets_no_twin_or_is_behind_a_gateway_is_the_same_in_each_form(
+    found: Shape, form: Form, tmp_path: Path
+) -> None:
+    made = keyed(built(written(found, form, tmp_path), script=form == "helm"))
+    wanted = keyed(folder.files(found.plan())[f"git/{found.original.name}.yaml"])
+    assert {key: made.get(key) for key in wanted} == wanted
+    assert ("HTTPRoute", "shop") not in made  # its weights are a rotation's
+    left = {key for key in made if key not in wanted}
+    assert left <= {(one["kind"], one["metadata"]["name"]) for one in found.objects}
 
 
 @needs_kubectl

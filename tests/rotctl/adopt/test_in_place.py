@@ -15,29 +15,17 @@ from local.process import ROOT
 from rotation import config
 from rotation.decisions import in_place as judged
 from rotation.edges.cluster.patches import HOLDS
-from rotctl.adopt import folder, in_place, rights, sources, telling
-from rotctl.adopt.asking import Answers, Facts
+from rotctl.adopt import folder, in_place, rights, telling
 from rotctl.adopt.cleaning import cleaned
-from rotctl.adopt.deciding import decide
 from rotctl.adopt.original import env, template_of
-from tests.rotctl.adopt.shapes import FOLDER, IDENTITY, SERVER, Shape, read
+from tests.rotctl.adopt.shapes import Shape, shapes_in_place
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rotctl.adopt.plan import Plan
 
-SHAPES = [read(path) for path in sorted((FOLDER / "in-place").glob("*.yaml"))]
+SHAPES = shapes_in_place()
 every = pytest.mark.parametrize("found", SHAPES, ids=str)
-
-
-def planned(found: Shape, **more: Any) -> Plan:
-    wanted = (found.expect["kind"], found.expect["named"])
-    (original,) = sources.originals(found.objects, [wanted], [wanted[1]])
-    known: dict[str, Any] = {"app_identity": IDENTITY, "server": SERVER, **found.answers, **more}
-    plan = decide([original], Answers(**known), Facts(), "manifests").plan
-    assert plan is not None
-    return plan
 
 
 def shape(name: str) -> Shape:
@@ -47,7 +35,7 @@ def shape(name: str) -> Shape:
 
 @every
 def test_its_entry_is_what_a_rotation_takes(found: Shape) -> None:
-    plan = planned(found)
+    plan = found.plan()
     read = config.parse(folder.files(plan)["credentials.yaml"])
     (workload,) = read.credentials[plan.credential.name].workloads
     assert workload.in_place is not None
@@ -60,7 +48,7 @@ def test_its_entry_is_what_a_rotation_takes(found: Shape) -> None:
 
 @every
 def test_its_secret_says_whose_login_it_holds_and_has_no_value(found: Shape) -> None:
-    plan = planned(found)
+    plan = found.plan()
     (made,) = yaml.safe_load_all(
         folder.files(plan)[f"kubernetes/{plan.workloads[0].name}-login.yaml"]
     )
@@ -73,7 +61,7 @@ def test_its_secret_says_whose_login_it_holds_and_has_no_value(found: Shape) -> 
 
 @every
 def test_its_pods_read_that_secret_as_a_rotation_asks_for(found: Shape) -> None:
-    plan = planned(found)
+    plan = found.plan()
     (workload,) = plan.workloads
     made = in_place.running(workload, plan.credential)
     readings = judged.readings(template_of(made), found.expect["secret"])
@@ -91,7 +79,7 @@ def test_its_pods_read_that_secret_as_a_rotation_asks_for(found: Shape) -> None:
 
 @every
 def test_its_patch_makes_it_of_the_live_one_and_the_other_way_round(found: Shape) -> None:
-    plan = planned(found)
+    plan = found.plan()
     (workload,) = plan.workloads
     files, kind = folder.files(plan), kinds.BY_KIND["apps/v1", found.expect["kind"]]
     before = cleaned(workload.original.workload)
@@ -107,14 +95,14 @@ def test_its_patch_makes_it_of_the_live_one_and_the_other_way_round(found: Shape
 
 @every
 def test_a_release_in_between_keeps_its_image(found: Shape) -> None:
-    plan = planned(found)
+    plan = found.plan()
     text = folder.files(plan)[f"kubernetes/{plan.workloads[0].name}-patch.yaml"]
     assert "image" not in text
     assert "replicas" not in text
 
 
 def test_a_variable_that_others_are_made_of_stands_before_them() -> None:
-    plan = planned(shape("a-deployment-on-one-volume"))
+    plan = shape("a-deployment-on-one-volume").plan()
     (container,) = in_place.running(plan.workloads[0], plan.credential)["spec"]["template"]["spec"][
         "containers"
     ]
@@ -128,7 +116,7 @@ def test_a_variable_that_others_are_made_of_stands_before_them() -> None:
 def test_its_rights_are_those_of_the_example() -> None:
     """But for the Secret's name, and what the namespace's own Role has beside them there."""
     found = shape("a-stateful-set")
-    plan = planned(found)
+    plan = found.plan()
     role, _ = rights.of(plan.workloads[0], plan, ["http"])
     example = [
         one
@@ -147,13 +135,9 @@ def test_its_rights_are_those_of_the_example() -> None:
 
 
 def test_what_has_its_pods_read_it_again_is_asked_for() -> None:
-    found = shape("a-stateful-set")
-    wanted = (found.expect["kind"], found.expect["named"])
-    (original,) = sources.originals(found.objects, [wanted])
-    given = {**found.answers, "in_place": "", "app_identity": IDENTITY, "server": SERVER}
-    decided = decide([original], Answers(**given), Facts(), "manifests")
-    assert [one.option for one in decided.questions] == ["--in-place"]
-    assert decided.questions[0].choices == ("restart", "reload")
+    (question,) = shape("a-stateful-set").decided(in_place="").questions
+    assert question.option == "--in-place"
+    assert question.choices == ("restart", "reload")
 
 
 def _on_delete(obj: dict[str, Any]) -> None:
@@ -188,7 +172,7 @@ def test_what_would_never_use_the_other_login_is_refused(
 ) -> None:
     found = replace(shape(name), objects=copy.deepcopy(shape(name).objects))
     change(next(one for one in found.objects if one["kind"] == found.expect["kind"]))
-    plan = planned(found, in_place=then)
+    plan = found.plan(in_place=then)
     (said,) = in_place.refused(plan.workloads[0], plan.credential)
     assert said.what == f"{found.expect['kind']} {found.expect['named']}"
     assert why in said.why
@@ -200,7 +184,7 @@ def test_a_class_that_mounts_more_and_a_file_with_the_role_are_refused() -> None
     objects = by_kind["SecretProviderClass"]["spec"]["parameters"]
     objects["objects"] += "  - |\n    objectName: other\n    objectType: secret\n"
     changed = replace(shape("a-deployment-on-one-volume"), objects=found)
-    plan = planned(changed, secret="wiki-db")
+    plan = changed.plan(secret="wiki-db")
     (said,) = in_place.refused(plan.workloads[0], plan.credential)
     assert "mounts more than wiki-db" in said.why
     found = copy.deepcopy(shape("a-deployment-on-one-volume").objects)
@@ -208,14 +192,14 @@ def test_a_class_that_mounts_more_and_a_file_with_the_role_are_refused() -> None
     by_kind["ConfigMap"]["data"]["app.ini"] = "user=wiki_app host=pg.example"
     spec = by_kind["Deployment"]["spec"]["template"]["spec"]
     spec["volumes"].append({"name": "config", "configMap": {"name": "wiki"}})
-    plan = planned(replace(changed, objects=found))
+    plan = replace(changed, objects=found).plan()
     assert any(
         "file app.ini" in one.why for one in in_place.refused(plan.workloads[0], plan.credential)
     )
 
 
 def test_what_its_restart_costs_is_told() -> None:
-    said = {one.name: " ".join(telling.told(planned(one).workloads[0])) for one in SHAPES}
+    said = {one.name: " ".join(telling.told(one.plan().workloads[0])) for one in SHAPES}
     assert "once now and at each rotation" in said["01-a-stateful-set"]
     assert "it restarts once now, by" in said["02-a-daemon-set"]
     assert "no readiness probe" in said["02-a-daemon-set"]

@@ -18,7 +18,7 @@ from rotation import config
 from rotctl.adopt import folder, rights, route_moves, routes, telling
 from rotctl.exits import ClientError
 from tests.infra.test_kubernetes_schemas import check
-from tests.rotctl.adopt.shapes import FOLDER, Shape, read
+from tests.rotctl.adopt.shapes import Shape, by_gateway
 
 if TYPE_CHECKING:
     from rotctl.adopt.plan import Workload
@@ -26,12 +26,8 @@ if TYPE_CHECKING:
 BOTH = ("shop", "shop-internal")
 
 
-def shape() -> Shape:
-    return read(FOLDER / "routes" / "01-by-a-gateway.yaml")
-
-
 def workload(*named: str, found: Shape | None = None) -> Workload:
-    (one,) = (found or shape()).plan(route=named).workloads
+    (one,) = (found or by_gateway()).plan(route=named).workloads
     return one
 
 
@@ -81,7 +77,7 @@ def test_a_route_that_somebody_has_changed_meanwhile_is_left_alone() -> None:
 
 
 def test_the_entry_and_the_objects_are_those_of_the_gateway_s_example() -> None:
-    plan = shape().plan()
+    plan = by_gateway().plan()
     files = folder.files(plan)
     (entry,) = config.parse(files["credentials.yaml"]).credentials[plan.credential.name].workloads
     assert entry.route is not None
@@ -105,7 +101,7 @@ def test_the_entry_and_the_objects_are_those_of_the_gateway_s_example() -> None:
 
 
 def test_its_rights_are_those_of_the_example() -> None:
-    plan = shape().plan()
+    plan = by_gateway().plan()
     role, _ = rights.of(plan.workloads[0], plan, ["http"])
     text = (ROOT / "infra/kubernetes/example/api-route.yaml").read_text(encoding="utf-8")
     (example,) = [one for one in yaml.safe_load_all(text) if one["kind"] == "Role"]
@@ -134,7 +130,7 @@ def test_a_route_that_would_lead_to_both_slots_is_refused_by_name() -> None:
 
 
 def test_a_mirror_and_a_name_that_is_taken_are_refused() -> None:
-    found = shape()
+    found = by_gateway()
     found = replace(found, objects=copy.deepcopy(found.objects))
     by_name = {(one["kind"], one["metadata"]["name"]): one for one in found.objects}
     mirror = {"type": "RequestMirror", "requestMirror": {"backendRef": {"name": "shop"}}}
@@ -156,4 +152,4 @@ def test_a_mirror_and_a_name_that_is_taken_are_refused() -> None:
 )
 def test_a_wrong_answer_is_a_sentence(more: dict[str, Any], said: str) -> None:
     with pytest.raises(ClientError, match=said):
-        shape().decided(**more)
+        by_gateway().decided(**more)
