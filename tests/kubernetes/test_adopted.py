@@ -117,6 +117,8 @@ def test_a_workload_in_place_becomes_what_its_patch_says_and_back(
     plan = found.plan()
     (workload,) = plan.workloads
     files = folder.files(plan)
+    if server.name == "stand-in" and workload.original.workload["spec"].get("volumeClaimTemplates"):
+        pytest.skip("the local cluster has no volumes of claims")
     assert server.refuses(yaml.safe_load(files[f"kubernetes/{workload.name}-login.yaml"])) == ""
     apply(server.client, [workload.original.workload])
     try:
