@@ -23,16 +23,23 @@ def of(workload: Workload, plan: Plan) -> list[Move]:
         return in_place_moves.of(workload, plan)
     delivered = [] if workload.carrier.mounted else [_secrets(workload, plan)]
     if workload.scheduled:
-        return [*delivered, _pair(workload)]
+        return [*delivered, _pair(workload, plan)]
     if workload.routes:
-        moved = [_blue(workload), route_moves.traffic(workload), _old(workload)]
-        return [*delivered, *moved, route_moves.green(workload)]
+        moved = [_blue(workload, plan), route_moves.traffic(workload), _old(workload)]
+        return [*delivered, *moved, route_moves.green(workload, plan)]
     traffic = [_traffic(workload)] if workload.called else []
-    return [*delivered, _blue(workload), *traffic, _old(workload), _green(workload)]
+    return [*delivered, _blue(workload, plan), *traffic, _old(workload), _green(workload, plan)]
 
 
 def kubectl(workload: Workload) -> str:
     return f"kubectl -n {shlex.quote(workload.namespace)}"
+
+
+def applied(plan: Plan) -> str:
+    """What makes objects that Git has later. Those of a release are Helm's from the beginning:
+    Helm 4 applies on the server, where it would find each field that kubectl has set taken."""
+    owned = " --server-side --field-manager=helm" if plan.form == "helm" else ""
+    return f"kubectl apply{owned}"
 
 
 def _file(workload: Workload, what: str) -> str:
@@ -99,7 +106,7 @@ def path(key: str) -> str:
     return f"-o jsonpath={shlex.quote(f'{{.data.{escaped}}}')}"
 
 
-def _blue(workload: Workload) -> Move:
+def _blue(workload: Workload, plan: Plan) -> Move:
     call, blue = kubectl(workload), workload.at(SLOTS[0])
     scaled = telling.autoscalers(workload.original)
     why = (
@@ -113,7 +120,7 @@ def _blue(workload: Workload) -> Move:
     return moves.Move(
         f"{blue} beside {workload.name}",
         why,
-        (f"kubectl apply -f {_file(workload, SLOTS[0])}",),
+        (f"{applied(plan)} -f {_file(workload, SLOTS[0])}",),
         (f"{call} rollout status deployment/{blue} --timeout=5m",),
         "`successfully rolled out`: its pods are ready, so that they have logged in",
         (f"kubectl delete -f {_file(workload, SLOTS[0])}",),
@@ -163,7 +170,7 @@ def _old(workload: Workload) -> Move:
     )
 
 
-def _green(workload: Workload) -> Move:
+def _green(workload: Workload, plan: Plan) -> Move:
     call, green = kubectl(workload), workload.at(SLOTS[1])
     made = (
         f"its preview {workload.preview}"
@@ -173,7 +180,7 @@ def _green(workload: Workload) -> Move:
     return moves.Move(
         f"{green} stands by, and {made}",
         "It has no pods. A rotation gives it as many as the active slot has.",
-        (f"kubectl apply -f {_file(workload, SLOTS[1])}",),
+        (f"{applied(plan)} -f {_file(workload, SLOTS[1])}",),
         (
             f"{call} get deployment {green}",
             f"{call} get service {workload.preview or workload.service} -o wide",
@@ -183,7 +190,7 @@ def _green(workload: Workload) -> Move:
     )
 
 
-def _pair(workload: Workload) -> Move:
+def _pair(workload: Workload, plan: Plan) -> Move:
     call = kubectl(workload)
     return moves.Move(
         f"A pair of CronJobs in the place of {workload.name}",
@@ -191,7 +198,7 @@ def _pair(workload: Workload) -> Move:
         " run that falls into the seconds between is left out: choose a minute without one.",
         (
             _suspend(workload, "true"),
-            f"kubectl apply -f {_file(workload, SLOTS[0])} -f {_file(workload, SLOTS[1])}",
+            f"{applied(plan)} -f {_file(workload, SLOTS[0])} -f {_file(workload, SLOTS[1])}",
         ),
         (f"{call} get cronjobs {workload.name} {workload.at(SLOTS[0])} {workload.at(SLOTS[1])}",),
         (

@@ -12,7 +12,7 @@ from rotctl.adopt.plan import LABEL, SLOTS
 if TYPE_CHECKING:
     from rotctl.adopt.moves import Move
     from rotctl.adopt.original import Object
-    from rotctl.adopt.plan import Workload
+    from rotctl.adopt.plan import Plan, Workload
 
 GUARDED = "credential-rotation/guard=on"
 # A route that leaves what a tool applies must not be deleted by it.
@@ -49,13 +49,13 @@ def traffic(workload: Workload) -> Move:
     )
 
 
-def green(workload: Workload) -> Move:
+def green(workload: Workload, plan: Plan) -> Move:
     call, made = cluster_moves.kubectl(workload), workload.at(SLOTS[1])
     file = f"kubernetes/{workload.name}-{SLOTS[1]}.yaml"
     return moves.Move(
         f"{made} stands by",
         "It has no pods. A rotation gives it as many as the active slot has.",
-        (f"kubectl apply -f {file}",),
+        (f"{cluster_moves.applied(plan)} -f {file}",),
         (
             f"{call} get deployment {made}",
             f"{call} get service {workload.backend(SLOTS[1])} -o wide",

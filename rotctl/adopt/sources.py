@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from rotctl.adopt.original import Object
-    from rotctl.adopt.refusals import Refusal
+    from rotctl.adopt.refusal import Refusal
 
 ENDINGS = (".yaml", ".yml", ".json")
 # https://kubernetes.io/docs/concepts/overview/working-with-objects/names/

@@ -31,21 +31,7 @@ def _plain(text: str) -> str:
 
 def told(workload: Workload) -> list[str]:
     """Sentences, each of which names its object."""
-    if workload.in_place:
-        checks = (in_place.told, _pipelines, _whole, _external)
-        return [text for check in checks for text in check(workload)]
-    checks = (
-        _spread,
-        _policies,
-        _monitors,
-        _scaling,
-        _pipelines,
-        _pinned,
-        _whole,
-        _external,
-        _hooks,
-        routes.told,
-    )
+    checks = _IN_PLACE if workload.in_place else _TWIN
     return [text for check in checks for text in check(workload)]
 
 
@@ -182,6 +168,21 @@ def _hooks(workload: Workload) -> Iterator[str]:
             " SIGTERM, its manifest does not say: docs/applications.md has a recipe for each"
             " framework."
         )
+
+
+_TWIN = (
+    _spread,
+    _policies,
+    _monitors,
+    _scaling,
+    _pipelines,
+    _pinned,
+    _whole,
+    _external,
+    _hooks,
+    routes.told,
+)
+_IN_PLACE = (in_place.told, _pipelines, _whole, _external)
 
 
 def adopted_budgets(original: Original) -> list[Object]:

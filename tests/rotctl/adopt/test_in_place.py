@@ -15,10 +15,13 @@ from local.process import ROOT
 from rotation import config
 from rotation.decisions import in_place as judged
 from rotation.edges.cluster.patches import HOLDS
-from rotctl.adopt import folder, in_place, rights, telling
+from rotctl.adopt import folder, in_place, refusals, rights, sources, telling
+from rotctl.adopt.asking import Answers, Facts
 from rotctl.adopt.cleaning import cleaned
+from rotctl.adopt.deciding import decide
 from rotctl.adopt.original import env, template_of
-from tests.rotctl.adopt.shapes import Shape, shapes_in_place
+from tests.rotctl.adopt.shapes import IDENTITY, SERVER, Shape, shapes_in_place
+from tests.rotctl.adopt.shapes import shape as twin_shape
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -138,6 +141,29 @@ def test_what_has_its_pods_read_it_again_is_asked_for() -> None:
     (question,) = shape("a-stateful-set").decided(in_place="").questions
     assert question.option == "--in-place"
     assert question.choices == ("restart", "reload")
+
+
+def test_it_may_share_its_credential_with_one_that_gets_a_twin() -> None:
+    guide = copy.deepcopy(twin_shape("the-guide").objects)
+    (beside,) = [copy.deepcopy(one) for one in guide if one["kind"] == "Deployment"]
+    beside |= {"kind": "StatefulSet", "metadata": {"name": "ledger", "namespace": "orders"}}
+    beside["spec"]["selector"] = {"matchLabels": {"app": "ledger"}}
+    beside["spec"]["template"]["metadata"]["labels"] = {"app": "ledger"}
+    beside["spec"].pop("strategy", None)
+    wanted = [("Deployment", "orders/api"), ("StatefulSet", "orders/ledger")]
+    originals = sources.originals([*guide, beside], wanted)
+    answers = Answers(app_identity=IDENTITY, server=SERVER, in_place="restart")
+    plan = decide(originals, answers, Facts(), "manifests").plan
+    assert plan is not None
+    assert not refusals.of_secret(originals, [one.carrier for one in plan.workloads])
+    files = folder.files(plan)
+    (credential,) = config.parse(files["credentials.yaml"]).credentials.values()
+    api, ledger = credential.workloads
+    assert (bool(api.deployments), ledger.in_place is not None) == (True, True)
+    assert "## " in files["README.md"]
+    for title in ("api-blue beside api", "ledger reads its login there"):
+        assert title in files["README.md"]
+    assert files["README.md"].count("git/hand-over.sh orders") == 1
 
 
 def _on_delete(obj: dict[str, Any]) -> None:

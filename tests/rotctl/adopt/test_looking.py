@@ -152,7 +152,7 @@ def test_who_may_not_see_sessions_is_told_so(postgres: Postgres) -> None:
     with psycopg.connect(postgres.admin_conninfo, autocommit=True) as admin:
         verifier = admin.pgconn.encrypt_password(password.encode(), b"guest", b"scram-sha-256")
         admin.execute(sql.SQL("CREATE ROLE guest LOGIN PASSWORD {}").format(verifier.decode()))
-    given = psycopg.conninfo.conninfo_to_dict(postgres.conninfo("guest", password))
+    given: dict[str, Any] = psycopg.conninfo.conninfo_to_dict(postgres.conninfo("guest", password))
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("PGPASSWORD", str(given.pop("password")))
         with server.Looking(psycopg.conninfo.make_conninfo(**given)) as looking:
