@@ -6,9 +6,7 @@ On the stand-in, and on a real API server where it was built.
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +18,7 @@ from rotctl.adopt import cluster, folder, in_place, sources, writing
 from rotctl.adopt.cleaning import cleaned
 from rotctl.adopt.original import template_of
 from rotctl.exits import ClientError, Exit
+from tests.kubernetes.adopting import Shell, lines
 from tests.kubernetes.conftest import needs_binaries
 from tests.kubernetes.control import ADMIN
 from tests.local.cluster.support import cluster_component
@@ -174,6 +173,46 @@ def test_one_that_does_not_answer_is_said(
         cluster.seen("orders", "")
 
 
+def kubectl(server: Server, folder: Path) -> Path:
+    """The program, which goes to this server."""
+    folder.mkdir()
+    # The local API publishes no schemas to validate with.
+    only = 'case " $* " in *" apply "*) set -- "$@" --validate=false;; esac'
+    call = f'exec {KUBECTL} --kubeconfig {server.kubeconfig} "$@"'
+    program = folder / "kubectl"
+    program.write_text(f"#!/bin/sh\n{only}\n{call}\n", encoding="utf-8")
+    program.chmod(0o700)
+    return folder
+
+
+@pytest.mark.skipif(KUBECTL is None, reason="there is no kubectl here")
+def test_an_overlay_keeps_its_hands_off_what_rotations_own(server: Server, tmp_path: Path) -> None:
+    """Applied over a base that was applied before; then a release of the base reaches both."""
+    (found,) = [one for one in shapes() if one.name == "05-several-ports-and-services"]
+    plan = found.plan("kustomize", base="../base")
+    base = tmp_path / "base"
+    base.mkdir()
+    text = yaml.safe_dump_all([one for one in found.objects if one["kind"] != "Secret"])
+    (base / "all.yaml").write_text(text, encoding="utf-8")
+    (base / "kustomization.yaml").write_text("resources: [all.yaml]\n", encoding="utf-8")
+    writing.write(tmp_path / "made", folder.files(plan))
+    shell = Shell(tmp_path / "made", kubectl(server, tmp_path / "bin"))
+    shell("kubectl apply -k ../base")
+    try:
+        for line in lines(plan):
+            shell(line)
+        shell("kubectl apply -k git")
+        assert shell.state("hub") == {"hub": "blue", "hub-blue": 2, "hub-green": 0}
+        shell.rotate("hub", ("hub", "hub-old"), 2)
+        released = text.replace("image: hub:1", "image: hub:2")
+        (base / "all.yaml").write_text(released, encoding="utf-8")
+        shell("kubectl apply -k git")
+        assert shell.state("hub") == {"hub": "green", "hub-blue": 0, "hub-green": 2}
+        assert shell.images("hub") == {"hub:2"}
+    finally:
+        shell("kubectl -n orders delete service,deployment,poddisruptionbudget --all")
+
+
 @pytest.mark.skipif(KUBECTL is None, reason="there is no kubectl here")
 def test_a_pair_stays_as_it_is_when_git_has_it_without_suspend(
     server: Server, tmp_path: Path
@@ -181,30 +220,11 @@ def test_a_pair_stays_as_it_is_when_git_has_it_without_suspend(
     """By the folder's own commands: applied once, handed over, applied from Git."""
     (found,) = [one for one in shapes() if one.name == "14-a-cron-job"]
     writing.write(tmp_path / "made", folder.files(found.plan()))
-    kubectl = tmp_path / "kubectl"
-    # The local API publishes no schemas to validate with.
-    only = 'case " $* " in *" apply "*) set -- "$@" --validate=false;; esac'
-    call = f'exec {KUBECTL} --kubeconfig {server.kubeconfig} "$@"'
-    kubectl.write_text(f"#!/bin/sh\n{only}\n{call}\n", encoding="utf-8")
-    kubectl.chmod(0o700)
-
-    def run(*command: str) -> str:
-        done = subprocess.run(  # noqa: S603 - argv is written here
-            command, cwd=tmp_path / "made", capture_output=True, text=True, check=False,
-            timeout=60, env={**os.environ, "KUBECTL": str(kubectl)},
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
+    run = Shell(tmp_path / "made", kubectl(server, tmp_path / "bin"))
     for slot in ("blue", "green"):
         file = f"kubernetes/nightly-{slot}.yaml"
-        run(str(kubectl), "apply", "-f", file)
-    run(
-        "git/hand-over.sh", "orders", "service/nightly", "cronjob/nightly-blue",
-        "cronjob/nightly-green",
-    )  # fmt: skip
-    run(str(kubectl), "apply", "-f", "git/nightly.yaml")
-    for slot, suspended in (("blue", "false"), ("green", "true")):
-        path = "jsonpath={.spec.suspend}"
-        said = run(str(kubectl), "-n", "orders", "get", "cronjob", f"nightly-{slot}", "-o", path)
-        assert said == suspended
+        run(f"kubectl apply -f {file}")
+    run("git/hand-over.sh orders service/nightly cronjob/nightly-blue cronjob/nightly-green")
+    run("kubectl apply -f git/nightly.yaml")
+    for slot, suspended in (("blue", False), ("green", True)):
+        assert run.seen(f"cronjob/nightly-{slot}")["spec"]["suspend"] is suspended
