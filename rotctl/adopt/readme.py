@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 _INTRODUCTION = (
-    "From one login, one secret and {what} to two of each, with no failed request. The moves are"
+    "From one login, one secret and {what} to {goal}. The moves are"
     " those of docs/onboarding.md, with your names filled in; each has its check and its way"
     " back, and you may stop after any of them and go on another day. It is about {names}."
 )
@@ -38,7 +38,7 @@ def text(plan: Plan) -> str:
     told = telling.lines(plan)
     parts = [
         f"# Two slots for {one.name}",
-        _INTRODUCTION.format(what=_what(plan), names=names),
+        _INTRODUCTION.format(what=_what(plan), goal=_goal(plan), names=names),
         _table(plan),
         "## Before it begins",
         _BEFORE,
@@ -58,8 +58,14 @@ def text(plan: Plan) -> str:
 
 
 def _what(plan: Plan) -> str:
-    kinds = ["one CronJob" if each.scheduled else "one Deployment" for each in plan.workloads]
+    kinds = [f"one {each.original.kind}" for each in plan.workloads]
     return kinds[0] if len(kinds) == 1 else f"{len(kinds)} workloads"
+
+
+def _goal(plan: Plan) -> str:
+    if any(each.in_place for each in plan.workloads):
+        return "two logins and two secrets; what is adopted in place restarts once for it"
+    return "two of each, with no failed request"
 
 
 def _table(plan: Plan) -> str:

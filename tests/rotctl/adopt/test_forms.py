@@ -12,6 +12,7 @@ import yaml
 
 from rotctl.adopt import folder, writing
 from rotctl.adopt.cleaning import cleaned
+from rotctl.adopt.moves import moves
 from tests.rotctl.adopt.shapes import Shape, by_gateway, shape, shapes, shapes_in_place
 
 if TYPE_CHECKING:
@@ -112,6 +113,15 @@ def test_what_a_chart_renders_gets_two_slots(tmp_path: Path) -> None:
     found = shape("several-ports-and-services")
     git = written(found, "helm", tmp_path)
     assert_same(found, built(git, script=True))
+
+
+def test_what_a_release_has_later_is_helm_s_from_the_beginning() -> None:
+    """Helm 4 would find the fields taken that kubectl has set: tests/kubernetes has it try."""
+    found = shape("several-ports-and-services")
+    for form, words in (("helm", " --server-side --field-manager=helm"), ("manifests", "")):
+        lines = [line for one in moves(found.plan(form)) for line in one.do]
+        for slot in ("blue", "green"):
+            assert f"kubectl apply{words} -f kubernetes/hub-{slot}.yaml" in lines
 
 
 @needs_kubectl
