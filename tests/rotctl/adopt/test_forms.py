@@ -118,7 +118,8 @@ def test_what_a_chart_renders_gets_two_slots(tmp_path: Path) -> None:
 def test_what_a_release_has_later_is_helm_s_from_the_beginning() -> None:
     """Helm 4 would find the fields taken that kubectl has set: tests/kubernetes has it try."""
     found = shape("several-ports-and-services")
-    for form, words in (("helm", " --server-side --field-manager=helm"), ("manifests", "")):
+    owned: dict[Form, str] = {"helm": " --server-side --field-manager=helm", "manifests": ""}
+    for form, words in owned.items():
         lines = [line for one in moves(found.plan(form)) for line in one.do]
         for slot in ("blue", "green"):
             assert f"kubectl apply{words} -f kubernetes/hub-{slot}.yaml" in lines
