@@ -197,6 +197,13 @@ def refused(workload: Workload, credential: Credential) -> Iterator[Refusal]:
             "mount the login by a class of its own first, under a path of its own",
         )
         return
+    there = original.one("Secret", secret_name(workload))
+    if there is not None:
+        yield Refusal(
+            called(there),
+            f"it is there already, and the one for {workload.name} would be called so",
+            "go on with the folder that it came from, or give it another name first",
+        )
     for name, file, text in roles.files(original):
         if roles.renamed(text, credential.slots["blue"].role, "") != text:
             yield Refusal(

@@ -224,6 +224,14 @@ def test_a_class_that_mounts_more_and_a_file_with_the_role_are_refused() -> None
     )
 
 
+def test_a_secret_of_that_name_is_not_written_over() -> None:
+    found = shape("a-stateful-set")
+    there = {"kind": "Secret", "metadata": {"name": "ledger-login", "namespace": "orders"}}
+    plan = replace(found, objects=[*found.objects, there]).plan()
+    (said,) = in_place.refused(plan.workloads[0], plan.credential)
+    assert said.what == "Secret orders/ledger-login"
+
+
 def test_what_its_restart_costs_is_told() -> None:
     said = {one.name: " ".join(telling.told(one.plan().workloads[0])) for one in SHAPES}
     assert "once now and at each rotation" in said["01-a-stateful-set"]
