@@ -54,6 +54,9 @@ def az(arguments: Sequence[str]) -> None:
     if given.vault_name != "kv-orders":
         parser.error("the vault here is `--vault-name kv-orders`")
     if verb in READS:
+        # Whole commands alone: a value that is shown would be on a screen.
+        if {"show": given.output, "download": given.file}.get(verb, verb) is None:
+            parser.error(f"`keyvault secret {verb}` is not known here like this")
         with _vault() as client:
             READS[verb](client, given)
         return
@@ -73,8 +76,6 @@ def az(arguments: Sequence[str]) -> None:
 
 
 def _shown(client: SecretClient, given: argparse.Namespace) -> None:
-    if given.output != "none":
-        sys.exit("ERROR: here `--output none` is part of it, so that no value is on a screen")
     _value(client, given.name)
 
 

@@ -18,7 +18,7 @@ from rotctl.adopt import folder, writing
 from tests.kubernetes.adopting import SPACE, Shell, lines
 from tests.kubernetes.conftest import needs_binaries
 from tests.kubernetes.control import ADMIN
-from tests.rotctl.adopt.shapes import shape
+from tests.rotctl.adopt.shapes import Shape, shape, shapes_in_place
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,30 +40,32 @@ spec: {template: {spec: {restartPolicy: Never, containers: [{name: migrate, imag
 """
 
 
-def chart(where: Path) -> Path:
-    """A chart that renders the shape, with an image by value."""
-    every = shape("several-ports-and-services").objects
-    objects = [one for one in every if one["kind"] != "Secret"]
+def chart(where: Path, found: Shape, image: str) -> Path:
+    """A chart that renders the shape, with the image by value."""
+    objects = [one for one in found.objects if one["kind"] != "Secret"]
     (where / "templates").mkdir(parents=True)
     (where / "Chart.yaml").write_text("apiVersion: v2\nname: hub\nversion: 1.0.0\n", "utf-8")
-    (where / "values.yaml").write_text("image: hub:1\n", encoding="utf-8")
+    (where / "values.yaml").write_text(f"image: {image}\n", encoding="utf-8")
     text = yaml.safe_dump_all(objects)
     (where / "templates" / "all.yaml").write_text(
-        text.replace("image: hub:1", 'image: "{{ .Values.image }}"'), encoding="utf-8"
+        text.replace(f"image: {image}", 'image: "{{ .Values.image }}"'), encoding="utf-8"
     )
     return where
 
 
-@pytest.fixture
-def shell(tmp_path: Path) -> Shell:
-    """In the folder, with nobody's own settings of helm."""
-    plan = shape("several-ports-and-services").plan("helm")
-    writing.write(tmp_path / "made", folder.files(plan))
-    programs = tmp_path / "bin"
+def led(where: Path, found: Shape, image: str) -> Shell:
+    """In the shape's folder, with nobody's own settings of helm."""
+    writing.write(where / "made", folder.files(found.plan("helm")))
+    programs = where / "bin"
     programs.mkdir()
     (programs / "helm").symlink_to(HELM or "")
-    made = chart(tmp_path / "chart")
-    return Shell(tmp_path / "made", programs, RELEASE="orders", CHART=str(made))
+    made = chart(where / "chart", found, image)
+    return Shell(where / "made", programs, RELEASE="orders", CHART=str(made))
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Shell:
+    return led(tmp_path, shape("several-ports-and-services"), "hub:1")
 
 
 def renderer(shell: Shell) -> str:
@@ -72,6 +74,14 @@ def renderer(shell: Shell) -> str:
         return THREE
     shell("helm plugin install git")
     return "--post-renderer two-slots"
+
+
+def installed(shell: Shell, plane: ControlPlane) -> None:
+    config = plane.kubeconfig(ADMIN)
+    client: Any = connect(config)
+    apply(client, [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SPACE}}])
+    shell.environment["KUBECONFIG"] = str(config)
+    shell(f'helm install "$RELEASE" "$CHART" -n {SPACE}')
 
 
 @needs_programs
@@ -92,11 +102,7 @@ def test_a_hook_is_rendered_once_and_not_for_each_slot(shell: Shell, tmp_path: P
 def test_a_release_gets_two_slots_and_keeps_its_hands_off_what_rotations_own(
     shell: Shell, control_plane: ControlPlane
 ) -> None:
-    config = control_plane.kubeconfig(ADMIN)
-    client: Any = connect(config)
-    apply(client, [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SPACE}}])
-    shell.environment["KUBECONFIG"] = str(config)
-    shell(f'helm install "$RELEASE" "$CHART" -n {SPACE}')
+    installed(shell, control_plane)
     try:
         service, through = shell.seen("service/hub")["metadata"]["uid"], renderer(shell)
         for line in lines(shape("several-ports-and-services").plan("helm")):
@@ -111,3 +117,34 @@ def test_a_release_gets_two_slots_and_keeps_its_hands_off_what_rotations_own(
     finally:
         shell(f'helm uninstall "$RELEASE" -n {SPACE}')
         shell(f"kubectl -n {SPACE} delete service,deployment,poddisruptionbudget --all")
+
+
+@needs_binaries
+@needs_programs
+@pytest.mark.long
+def test_a_release_that_is_adopted_in_place_goes_on(
+    tmp_path: Path, control_plane: ControlPlane
+) -> None:
+    found = shapes_in_place()[0]
+    shell = led(tmp_path, found, "ledger:3")
+    installed(shell, control_plane)
+    try:
+        through = renderer(shell)
+        for line in lines(found.plan("helm")):
+            shell(line.replace(THREE, through))
+        upgrade = f'helm upgrade "$RELEASE" "$CHART" -n {SPACE} --reuse-values {through}'
+        shell(f"{upgrade} --set image=ledger:4")
+        spec = shell.seen("statefulset/ledger")["spec"]["template"]["spec"]
+        (container,) = spec["containers"]
+        assert container["image"] == "ledger:4"
+        read = {
+            one["name"]: one["valueFrom"]["secretKeyRef"]["name"]
+            for one in container["env"]
+            if "valueFrom" in one
+        }
+        assert read == {
+            "DB_USER": "ledger-login", "DB_PASSWORD": "ledger-login", "SIGNING_KEY": "ledger",
+        }  # fmt: skip
+    finally:
+        shell(f'helm uninstall "$RELEASE" -n {SPACE}')
+        shell(f"kubectl -n {SPACE} delete secret/ledger-login --ignore-not-found")

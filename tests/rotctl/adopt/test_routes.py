@@ -96,7 +96,7 @@ def test_the_entry_and_the_objects_are_those_of_the_gateway_s_example() -> None:
     assert {one["metadata"]["name"] for one in in_git if one["kind"] == "Service"} == set(services)
     assert all("selector" in one["spec"] for one in in_git if one["kind"] == "Service")
     assert "HTTPRoute" not in {one["kind"] for one in in_git}
-    for one in blue:
+    for one in [*blue, changed(plan.workloads[0], "shop")]:
         check(one)
 
 
