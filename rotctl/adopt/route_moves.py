@@ -35,14 +35,30 @@ def traffic(workload: Workload) -> Move:
         " move about Git, or stays there with the weights left alone by your tool (docs/gitops.md,"
         " weights). The annotations keep what applies it from deleting it then.",
         (
-            *(_patched(call, name, routes.shared(one, workload)) for name, one in found),
+            *(
+                f"{_names(call, name, blue)} ||"
+                f" {_patched(call, name, routes.shared(one, workload))}"
+                for name, one in found
+            ),
             *(f"{call} label httproute {name} {GUARDED}" for name, _ in found),
             *(f"{call} annotate httproute {name} {' '.join(KEPT)}" for name, _ in found),
         ),
-        tuple(f"{call} get httproute {name} {STATUS}" for name, _ in found),
-        "`Accepted=True` and `ResolvedRefs=True` of each Gateway, and no `False`",
+        tuple(
+            line
+            for name, _ in found
+            for line in (
+                _names(call, name, blue),
+                f"{call} get httproute {name} {STATUS} | grep ResolvedRefs=True | (! grep =False)",
+            )
+        ),
+        f"{blue} for each rule, and no error: the Gateways say `ResolvedRefs=True`, and nothing is"
+        " `False`",
         (
-            *(_patched(call, name, routes.unshared(one, workload)) for name, one in found),
+            *(
+                f"! {_names(call, name, blue)} ||"
+                f" {_patched(call, name, routes.unshared(one, workload))}"
+                for name, one in found
+            ),
             *(f"{call} label httproute {name} {GUARDED.partition('=')[0]}-" for name, _ in found),
         ),
         "Once the guard is there, as the group for emergencies.",
@@ -63,6 +79,12 @@ def green(workload: Workload, plan: Plan) -> Move:
         f"`0/0` pods; the Service selects {LABEL}={SLOTS[1]}",
         (f"kubectl delete -f {file}",),
     )
+
+
+def _names(call: str, name: str, service: str) -> str:
+    """Whether a route names a Service already."""
+    shown = r"""-o jsonpath='{range .spec.rules[*].backendRefs[*]}{.name}{"\n"}{end}'"""
+    return f"{call} get httproute {name} {shown} | grep -x {service}"
 
 
 def _route(workload: Workload, name: str) -> tuple[str, Object]:
