@@ -20,6 +20,7 @@ class Exit(IntEnum):
     NEEDS_ATTENTION = 13
     WAITING = 20
     TIMEOUT = 21
+    STOPPED = 30
     INTERRUPTED = 130
 
 

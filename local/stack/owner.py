@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from local.stack.parts import Parts
 
 APP = Identity.named("credential-rotation")
+ENGINEER = Identity.named("platform-engineer")  # who makes secrets, and takes them away
 LATE = timedelta(days=20)  # what a version has left whose time has come
 
 

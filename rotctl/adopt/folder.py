@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rotctl.adopt import database, entry, forms, moves, readme, rights, twin
+from rotctl.adopt import database, entry, forms, readme, rights, scripts, shell, telling, twin
+from rotctl.adopt.cleaning import cleaned
 from rotctl.adopt.plan import SLOTS
 from rotctl.adopt.writing import manifests
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 def files(plan: Plan) -> dict[str, str]:
     """Each file's text. The same plan makes the same files."""
     made = {"README.md": readme.text(plan), "credentials.yaml": entry.text(plan)}
-    made[".gitignore"] = "\n".join((*moves.PASSING, ""))
+    made[".gitignore"] = "\n".join((*shell.PASSING, "*.new", ""))
     if plan.cluster.authority:
         made[entry.certificate(plan)] = plan.cluster.authority
     made |= database.files(plan.credential)
@@ -24,7 +25,7 @@ def files(plan: Plan) -> dict[str, str]:
     given = [one for each in plan.workloads for one in rights.of(each, plan, entry.proxied(each))]
     made["kubernetes/rights.yaml"] = manifests(given)
     made["kubernetes/guard.yaml"] = rights.guard(plan)
-    return {**made, **forms.files(plan)}
+    return {**made, **forms.files(plan), **scripts.files(plan)}
 
 
 def _kubernetes(workload: Workload, plan: Plan) -> dict[str, str]:
@@ -37,4 +38,10 @@ def _kubernetes(workload: Workload, plan: Plan) -> dict[str, str]:
         new = twin.traffic(workload) if slot == SLOTS[1] else []
         made[f"{workload.name}-{slot}.yaml"] = manifests([*own, *new])
     made[f"undo/{workload.name}.yaml"] = manifests(twin.before(workload))
+    budgets = telling.adopted_budgets(workload.original)
+    scaled = telling.autoscalers(workload.original)
+    if scaled:
+        made[f"undo/{workload.name}-hpa.yaml"] = manifests(map(cleaned, scaled))
+    if budgets:
+        made[f"undo/{workload.name}-budgets.yaml"] = manifests(map(cleaned, budgets))
     return made
