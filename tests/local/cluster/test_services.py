@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 from kubernetes.client import ApiException
 
-from local.cluster.pods import PORT_ANNOTATION
+from local.cluster.ports import PORT_ANNOTATION
 from local.process import wait_until
 from tests.local.cluster.support import deployment, get, service
 
