@@ -10,7 +10,7 @@ import yaml
 from rotctl.adopt.sources import NAME, NAMESPACE, named
 from rotctl.command import Span, ask, cli, print_json
 from rotctl.exits import ClientError, Exit
-from rotctl.rehearse import looking, manifests, verdict
+from rotctl.rehearse import entry, looking, manifests, verdict
 from rotctl.rehearse.plan import IMAGE, Load
 from rotctl.rehearse.running import Rehearsal
 from rotctl.rehearse.space import Space
@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 @click.option("--context", default="", help="Of the kubeconfig; its current one unless given.")
 @click.option("--service", default="", help="The Service by which clients reach it.")
 @click.option("--port", default="", help="Its port, by name or number.")
-@click.option("--path", default="/", show_default=True, help="What the clients GET.")
+@click.option("--path", default="", help="What the clients GET; / unless given.")
+@click.option(
+    "--credentials", type=click.Path(), help="A credentials.yaml: Service, port and path by it."
+)
 @click.option("--host", "name", default="", help="The Host header, if it matters.")
 @click.option("--https", is_flag=True, help="The pods speak TLS themselves; it is not verified.")
 @click.option(
@@ -94,20 +97,25 @@ def _planned(given: dict[str, Any]) -> tuple[Space, Plan]:
     if not NAME.fullmatch(name) or (namespace and not NAMESPACE.fullmatch(namespace)):
         text = f"{given['deployment']!r} is no name of a Deployment"
         raise ClientError(text, "write NAMESPACE/NAME", Exit.USAGE)
+    space = Space.of(namespace, given["context"])
+    known = (
+        entry.asked(given["credentials"], space.namespace, name)
+        if given["credentials"]
+        else entry.Asked()
+    )
     load = Load(
         given["path"],
         given["connections"],
         given["rate"],
         given["steady"],
-        https=given["https"],
+        https=given["https"] or known.https,
         name=given["name"],
     )
-    space = Space.of(namespace, given["context"])
     plan = looking.plan(
         looking.seen(space), name, load,
-        service=given["service"], port=given["port"], seconds=given["timeout"],
-        image=given["image"], pull_secrets=given["image_pull_secret"],
-        framework=given["framework"] or "",
+        service=given["service"] or known.service, port=given["port"] or known.port,
+        seconds=given["timeout"], image=given["image"], pull_secrets=given["image_pull_secret"],
+        framework=given["framework"] or "", paths=known.paths,
     )  # fmt: skip
     return space, plan
 

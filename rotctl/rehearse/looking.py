@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rotctl.adopt import refusals, services, sources
@@ -65,12 +66,17 @@ def plan(  # noqa: PLR0913 - what may be said about it
     image: str = IMAGE,
     pull_secrets: tuple[str, ...] = (),
     framework: str = "",
+    paths: tuple[str, ...] = (),
 ) -> Plan:
-    """Raises `ClientError`: with all refusals, or for an option that is needed or will not do."""
+    """`paths` are what tests ask for, if the load has no path of its own.
+
+    Raises `ClientError`: with all refusals, or for an option that is needed or will not do.
+    """
     original = _original(objects, name)
     refuse([*_not_serving(original), *_under_way(original), *refusals.of_copies(original)])
     chosen = _service(original, service)
     labels = _unseen(original)
+    load = replace(load, path=load.path or _path(original, paths))
     _checked(original, load)
     return Plan(
         original.namespace,
@@ -200,12 +206,21 @@ def _checked(original: Original, load: Load) -> None:
         raise ClientError(text, "write for example --path /orders", Exit.USAGE)
     if not HOST.fullmatch(load.name):
         raise ClientError(f"{load.name!r} is no host's name", "look at --host", Exit.USAGE)
-    for one in (original.template.get("spec") or {}).get("containers") or []:
-        probed = ((one.get("readinessProbe") or {}).get("httpGet") or {}).get("path")
-        if probed == load.path:
-            text = f"{probed} is the path of the readiness probe, which fails after SIGTERM"
-            cure = "give --path one that clients ask for"
-            raise ClientError(text, cure, Exit.USAGE)
+    if load.path in _probed(original):
+        text = f"{load.path} is the path of the readiness probe, which may fail after SIGTERM"
+        raise ClientError(text, "give --path one that clients ask for", Exit.USAGE)
+
+
+def _path(original: Original, paths: tuple[str, ...]) -> str:
+    probed = _probed(original)
+    return next((path for path in paths if path not in probed), "/")
+
+
+def _probed(original: Original) -> set[str]:
+    """What readiness probes ask for."""
+    own = (original.template.get("spec") or {}).get("containers") or []
+    asked = [((one.get("readinessProbe") or {}).get("httpGet") or {}).get("path") for one in own]
+    return {str(path) for path in asked if path}
 
 
 def _unseen(original: Original) -> dict[str, str]:

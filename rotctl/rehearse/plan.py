@@ -18,7 +18,7 @@ class Load:
     """Clients that keep connections, requests a second of each, seconds of it before and after each
     event, and seconds that a client waits for an answer."""
 
-    path: str = "/"
+    path: str = ""
     connections: int = 8
     rate: float = 5.0
     steady: float = 5.0

@@ -117,7 +117,7 @@ class Client:
         try:
             self._exchange(connection, kept=kept, quiet=quiet)
         except BaseException:
-            self._leave()
+            self.leave()
             raise
 
     def _opened(self) -> http.client.HTTPConnection:
@@ -159,9 +159,13 @@ class Client:
             raise FailedError("kept-timeout" if kept else "timeout") from None
         except (OSError, http.client.HTTPException):
             raise FailedError("cut") from None
+        finally:
+            response.close()
+        if response.length:  # which `read` with a number does not mind
+            raise FailedError("cut")
         self.counts.answered(response.status, _server(response))
         if not self.keeps or told:
-            self._leave(told=told)
+            self.leave(told=told)
         else:
             self.counts.keeps(id(self), self._since)
 
@@ -174,7 +178,8 @@ class Client:
         connection.request("GET", self.options["path"], headers=headers)
         return connection.getresponse()
 
-    def _leave(self, *, told: bool = False) -> None:
+    def leave(self, *, told: bool = False) -> None:
+        """Ends the connection, if there is one."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None

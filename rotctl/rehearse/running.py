@@ -23,10 +23,13 @@ if TYPE_CHECKING:
 EVERY = 0.5  # seconds between two looks
 # What an own Job's end takes along, and what is left of one that has not begun.
 MADE = ("Deployment", "Service", "Job")
+ANSWERED = 60.0  # seconds within which ready pods answer the clients
 AFTER = 30.0  # seconds past a pod's grace period within which it is gone
 CLEARED = 60.0  # seconds within which pods are gone that are cleaned away, past their grace period
 KILLED = 137  # a container's exit code after SIGKILL
 NO_IMAGE = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName")
+NEVER = ("CreateContainerConfigError", "CreateContainerError")
+CRASHES = 3  # of a container, after which nobody waits for it
 # Of events, those whose messages are the cluster's own words and not a container's.
 TELLING = ("FailedCreate", "FailedScheduling", "FailedMount", "FailedAttachVolume")
 
@@ -90,8 +93,7 @@ class Rehearsal:
         self.space.patch("Deployment", f"{name}-{LEAVING}", {"spec": {"replicas": 0}})
         self._until(self._ended, "the end of the pod", self.plan.grace + AFTER)
         took = self._clock() - told
-        # Whoever was in the middle of a request gets its answer, or has waited for long enough.
-        last = self._after(self.plan.load.steady)
+        last = self._last(after)
         return verdict.Measured(
             Span.between(steady, before),
             move,
@@ -116,7 +118,11 @@ class Rehearsal:
         for part in (LEAVING, STAYING):
             self.space.create(manifests.deployment(self.plan, part, job))
         self._until(self._ready, "both pods being ready")
-        self._until(lambda: self._read() is not None and not self._line.waits, self._unanswered())
+        self._until(
+            lambda: self._read() is not None and not self._line.waits,
+            self._unanswered(),
+            ANSWERED,
+        )
 
     def _begun(self) -> bool:
         """Whether the clients run. Raises `ClientError` where no pod may be made for them."""
@@ -153,7 +159,7 @@ class Rehearsal:
                 if (condition["type"], condition["status"]) == ("ReplicaFailure", "True"):
                     text = f"no pod may be made: {condition.get('message', '')}"
                     raise ClientError(text, "make room, or another limit", Exit.REFUSED)
-        self._look_at_images(LEAVING)
+        self._look_at_pods()
         return len(found) == 2 and all(
             (one.get("status") or {}).get("readyReplicas") for one in found
         )
@@ -194,6 +200,15 @@ class Rehearsal:
             "what the clients say",
         )
         return self._line
+
+    def _last(self, before: Line) -> Line:
+        """The line after which nothing more comes of it: whoever hangs on a connection of before
+        has waited for long enough."""
+        load, since = self.plan.load, self._line.at
+        line = self._after(load.steady)
+        if Span.between(before, line).held and load.patience >= load.steady:
+            line = self._after(since + load.patience + 1 - line.at)
+        return line
 
     # -- waiting
 
@@ -246,9 +261,15 @@ class Rehearsal:
         selector = f"{manifests.selector(self.plan)},{manifests.PART}={part}"
         return self.space.items("Pod", selector.replace(f"{manifests.MANAGED}={manifests.BY},", ""))
 
-    def _look_at_images(self, part: str) -> None:
-        for pod in self._pods(part):
+    def _look_at_pods(self) -> None:
+        for pod in self._pods(LEAVING):
             _refuse_image(pod, "the pods that serve have it on their nodes: look at the registry")
+            for reason, status in _waiting(pod):
+                crashes = reason == "CrashLoopBackOff" and status.get("restartCount", 0) >= CRASHES
+                if crashes or reason in NEVER:
+                    text = f"container {status.get('name')} of a copy does not start ({reason})"
+                    cure = f"would a new pod of {self.plan.deployment}? It is the same"
+                    raise ClientError(text, cure, Exit.PROBLEM)
 
     # -- and back
 
@@ -290,11 +311,19 @@ class Rehearsal:
 
 
 def _refuse_image(pod: Object, cure: str) -> None:
-    for status in (pod.get("status") or {}).get("containerStatuses") or []:
-        waiting = (status.get("state") or {}).get("waiting") or {}
-        if waiting.get("reason") in NO_IMAGE:
-            text = f"image {status.get('image')} cannot be pulled ({waiting['reason']})"
+    for reason, status in _waiting(pod):
+        if reason in NO_IMAGE:
+            text = f"image {status.get('image')} cannot be pulled ({reason})"
             raise ClientError(text, cure, Exit.PROBLEM)
+
+
+def _waiting(pod: Object) -> Iterator[tuple[str, Object]]:
+    """Why containers wait, those that run before the others too."""
+    status = pod.get("status") or {}
+    for kind in ("initContainerStatuses", "containerStatuses"):
+        for one in status.get(kind) or []:
+            waiting = (one.get("state") or {}).get("waiting") or {}
+            yield str(waiting.get("reason", "")), one
 
 
 @contextmanager

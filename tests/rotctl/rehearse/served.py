@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import socket
 
 HOW = os.environ.get("END", "at-once")
 stopping = threading.Event()
