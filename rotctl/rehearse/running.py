@@ -26,6 +26,7 @@ MADE = ("Deployment", "Service", "Job")
 ANSWERED = 60.0  # seconds within which ready pods answer the clients
 AFTER = 30.0  # seconds past a pod's grace period within which it is gone
 CLEARED = 60.0  # seconds within which pods are gone that are cleaned away, past their grace period
+SHORT = 2.0  # seconds of a grace period that looking takes as well
 KILLED = 137  # a container's exit code after SIGKILL
 NO_IMAGE = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName")
 NEVER = ("CreateContainerConfigError", "CreateContainerError")
@@ -101,7 +102,7 @@ class Rehearsal:
             move.held,
             took,
             self.plan.grace,
-            KILLED in self._codes,
+            self._killed(took),
             self.plan.framework or verdict.BY_SERVER.get(last.server, last.server),
         )
 
@@ -171,6 +172,12 @@ class Rehearsal:
                 ended = (status.get("state") or {}).get("terminated")
                 self._codes |= {ended["exitCode"]} if ended else set()
         return not pods
+
+    def _killed(self, took: float) -> bool:
+        """By its exit code; where it was gone before that was seen, by its time."""
+        if self._codes:
+            return KILLED in self._codes
+        return took >= self.plan.grace > SHORT
 
     # -- what the clients say
 

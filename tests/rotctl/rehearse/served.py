@@ -1,7 +1,8 @@
 """A small HTTP server as a container image, which ends as `END` says.
 
 `at-once`: by SIGTERM itself; `closing`: takes no more and closes what is kept, under its clients;
-`lame-duck`: ends each connection with an answer for `LAME_DUCK` seconds first; `deaf`: not at all.
+`lame-duck`: ends each connection with an answer for `LAME_DUCK` seconds first; `fails`: the same,
+with 503 for all; `deaf`: not at all; `keeps-none`: keeps no connection.
 """
 
 from __future__ import annotations
@@ -35,9 +36,9 @@ class Handler(BaseHTTPRequestHandler):
         super().finish()
 
     def do_GET(self) -> None:
-        told = HOW == "lame-duck" and stopping.is_set()
+        told = HOW in {"lame-duck", "fails"} and stopping.is_set()
         status = int(os.environ.get("STATUS", "200")) if self.path == "/" else 200
-        self.send_response(503 if told and self.path == "/healthz" else status)
+        self.send_response(503 if told and (self.path == "/healthz" or HOW == "fails") else status)
         self.send_header("Content-Length", "2")
         if told or HOW == "keeps-none":
             self.send_header("Connection", "close")
@@ -57,7 +58,7 @@ class Server(ThreadingHTTPServer):
 
 
 def end(server: Server) -> None:
-    time.sleep(float(os.environ.get("LAME_DUCK", "1")) if HOW == "lame-duck" else 0)
+    time.sleep(float(os.environ.get("LAME_DUCK", "1")) if HOW in {"lame-duck", "fails"} else 0)
     server.server_close()
     for connection in list(kept):
         connection.close()

@@ -62,6 +62,17 @@ def test_one_that_the_node_killed(space: Memory) -> None:
 
 
 @pytest.mark.parametrize(
+    ("takes", "codes", "killed"),
+    [(1.0, [], False), (21.0, [], True), (21.0, [0], False), (1.0, [137], True)],
+)
+def test_where_no_exit_code_is_seen_its_time_tells(
+    space: Memory, takes: float, codes: list[int], killed: bool
+) -> None:
+    space.takes, space.codes = takes, codes
+    assert rehearsal(space).run().killed == killed
+
+
+@pytest.mark.parametrize(
     ("verb", "kind"),
     [
         ("create", "Service"),
