@@ -81,7 +81,7 @@ class Space:
         query = {"container": "probe", "tailLines": "1"}
         path = self._path("Pod", f"{pod}/log", query)
         status, found = self._asked("GET", path, text=True)
-        if status == 400:  # its container has not begun
+        if status in {204, 400}:  # no node has it yet, or its container has not begun
             return ""
         if status != 200:
             raise self._refused(f"read the log of pod {pod}", status, found)

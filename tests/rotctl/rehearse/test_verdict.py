@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from local.process import ROOT
 from rotctl.rehearse import verdict
 from rotctl.rehearse.counts import KINDS, Line, Span
+from rotctl.rehearse.plan import IMAGE
 from rotctl.rehearse.verdict import Measured, findings
 
 QUIET = Span(100, 0, 8, {}, {"2xx": 100})
@@ -115,3 +117,13 @@ def test_what_happens_between_two_lines() -> None:
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"at": 1}', '{"kept": [], "more": 1}', "null"])
 def test_a_line_that_is_none(text: str) -> None:
     assert Line.of(text) is None
+
+
+def test_the_guide_has_a_row_for_each_code() -> None:
+    text = (ROOT / "docs" / "rotctl.md").read_text(encoding="utf-8")
+    section = text.partition("## Rehearse\n")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| (`[a-z-]+`(?:, `[a-z-]+`)*) \|", section, re.MULTILINE)
+    said = {code for row in rows for code in re.findall(r"`([a-z-]+)`", row)}
+    source = Path(verdict.__file__).read_text(encoding="utf-8")
+    assert said == set(re.findall(r'Finding\(\s*"([a-z-]+)"', source))
+    assert IMAGE in section
