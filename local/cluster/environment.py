@@ -108,7 +108,7 @@ def _services(namespace: str, store: Store) -> dict[str, str]:
 
     https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables
     """
-    found = {}
+    found: dict[str, str] = {}
     for service in store.items(kinds.SERVICE, namespace):
         annotations = service["metadata"].get("annotations") or {}
         local = [text for key, text in annotations.items() if key.startswith(PORT_ANNOTATION)]

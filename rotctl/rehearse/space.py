@@ -47,6 +47,8 @@ class Space:
         """All of a kind. `needed`: else there are none where it may not be looked at, or is not
         served."""
         query = {"labelSelector": selector} if selector else {}
+        if kind == "Event":  # there are many
+            query["fieldSelector"] = "type=Warning"
         status, found = self._asked("GET", self._path(kind, query=query))
         if status != 200:
             if not needed and status in {401, 403, 404}:

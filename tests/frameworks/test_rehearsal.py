@@ -3,7 +3,6 @@ measured (the table of docs/applications.md). Built as in `test_recipes.py`."""
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,7 +11,7 @@ from bench.frameworks import building, site
 from bench.frameworks.catalogue import FRAMEWORKS
 from bench.frameworks.site import NAMESPACE, WORKLOAD
 from rotctl.rehearse import looking, verdict
-from rotctl.rehearse.plan import IMAGE, Load
+from rotctl.rehearse.plan import Load
 from rotctl.rehearse.running import Rehearsal
 from rotctl.rehearse.space import Space
 
@@ -51,9 +50,6 @@ def framework(request: pytest.FixtureRequest) -> Framework:
 
 def rehearsed(place: Site, framework: Framework, shape: Shape) -> Measured:
     place.install(framework, shape)
-    images = place.stack.directory / "images.json"
-    known = json.loads(images.read_text(encoding="utf-8"))
-    images.write_text(json.dumps({**known, IMAGE: ["python3"]}), encoding="utf-8")
     space = Space(place.stack.owner.kubernetes, NAMESPACE)
     serving = [
         one["metadata"]["name"]

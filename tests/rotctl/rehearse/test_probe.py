@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from local.tls import Authority
 from rotctl.rehearse import counts, probe
 from rotctl.rehearse.counts import Line
 
@@ -238,6 +239,21 @@ def test_what_is_asked(client: Any) -> None:
     assert head[0] == b"GET /orders HTTP/1.1"
     assert [one for one in head if one.lower().startswith(b"host:")] == [b"Host: shop.example"]
     assert b"Connection: close" in head
+
+
+def test_pods_that_speak_tls_are_not_asked_who_they_are(client: Any, tmp_path: Path) -> None:
+    context = Authority(tmp_path).issue("somebody-else").context()
+
+    def each(connection: socket.socket) -> None:
+        with context.wrap_socket(connection, server_side=True) as encrypted:
+            answers(OK, TOLD)(encrypted)
+
+    with serving(each) as server:
+        one, seen = client(server.port, https=True)
+        one.ask()
+        one.ask()
+        found = line(seen)
+    assert (found.answered, found.told, found.failed) == (2, 1, {})
 
 
 def test_every_kind_has_words() -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from local import world
 from local.cluster.client import write_kubeconfig
 from local.process import Component, wait_until
 from rotctl.__main__ import main
@@ -36,7 +37,7 @@ def kube(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kube]:
     folder = tmp_path_factory.mktemp("rehearsal")
     images = folder / "images.json"
     served = ["python", str(Path(__file__).with_name("served.py"))]
-    images.write_text(json.dumps({SERVED: served, IMAGE: ["python3"]}), encoding="utf-8")
+    images.write_text(json.dumps({SERVED: served, IMAGE: world.IMAGES[IMAGE]}), encoding="utf-8")
     tokens = folder / "tokens.json"
     tokens.write_text(json.dumps({TOKEN: {"user": "somebody", "groups": []}}), encoding="utf-8")
     running = Component.module(
