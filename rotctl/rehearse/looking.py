@@ -90,7 +90,8 @@ def plan(  # noqa: PLR0913 - what may be said about it
         image,
         pull_secrets,
         tuple(_told(original, labels, name_of(chosen))),
-        framework or _guessed(original),
+        framework,
+        _guessed(original),
     )
 
 

@@ -43,7 +43,8 @@ class Plan:
     image: str = IMAGE
     pull_secrets: tuple[str, ...] = ()
     tells: tuple[str, ...] = ()
-    framework: str = ""
+    framework: str = ""  # as whoever rehearses says
+    guess: str = ""  # by the pods' command line, where their answers do not say it
 
     @property
     def grace(self) -> float:

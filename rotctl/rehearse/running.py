@@ -103,8 +103,11 @@ class Rehearsal:
             took,
             self.plan.grace,
             self._killed(took),
-            self.plan.framework or verdict.BY_SERVER.get(last.server, last.server),
+            self._framework(last.server),
         )
+
+    def _framework(self, server: str) -> str:
+        return self.plan.framework or verdict.BY_SERVER.get(server, server) or self.plan.guess
 
     def _make(self) -> None:
         """First what is found to be wrong soonest. The Job owns all else."""
@@ -211,6 +214,7 @@ class Rehearsal:
     def _last(self, before: Line) -> Line:
         """The line after which nothing more comes of it: whoever hangs on a connection of before
         has waited for long enough."""
+        self._until(lambda: self._read() is not None, "what the clients say")
         load, since = self.plan.load, self._line.at
         line = self._after(load.steady)
         if Span.between(before, line).held and load.patience >= load.steady:

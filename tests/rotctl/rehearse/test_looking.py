@@ -232,8 +232,8 @@ def test_what_is_worth_knowing_is_told() -> None:
 def test_a_command_line_may_say_the_framework(command: list[str], framework: str) -> None:
     made = deployment()
     made["spec"]["template"]["spec"]["containers"][0]["command"] = command
-    assert planned(made, service()).framework == framework
-    assert planned(made, service(), framework="go").framework == "go"
+    found = planned(made, service(), framework="go")
+    assert (found.guess, found.framework) == (framework, "go")
 
 
 CREDENTIALS = """\

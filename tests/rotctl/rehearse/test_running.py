@@ -54,6 +54,24 @@ def test_in_what_order(space: Memory) -> None:
     assert not measured.killed
 
 
+def test_load_goes_on_for_a_while_after_the_end(space: Memory) -> None:
+    space.takes = 15.0
+    measured = rehearsal(space).run()
+    # 40 requests a second, until the pod is gone and two seconds longer.
+    assert measured.end.requests >= 40 * 17 - 8
+
+
+@pytest.mark.parametrize(
+    ("said", "guess", "framework"),
+    [("go", "gunicorn", "go"), ("", "gunicorn", "aspnet")],  # the answers are Kestrel's
+)
+def test_what_somebody_says_counts_first_and_then_the_answers(
+    said: str, guess: str, framework: str
+) -> None:
+    space = Memory(plan(framework=said, guess=guess))
+    assert rehearsal(space).run().framework == framework
+
+
 def test_one_that_the_node_killed(space: Memory) -> None:
     space.codes, space.takes = [137], 20.0
     measured = rehearsal(space).run()
