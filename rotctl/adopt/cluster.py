@@ -55,7 +55,7 @@ def opened(context: str) -> tuple[Any, Any]:
         from kubernetes import config
     except ImportError as error:
         text = f"a cluster cannot be read here: {error}"
-        cure = "install credential-rotation[rotctl,adopt] with pip"
+        cure = "install credential-rotation[rotctl,adopt] with pip; adopt reads files, with --from"
         raise ClientError(text, cure, Exit.USAGE) from None
     try:
         # The SDK reads the variable once, when it is imported.

@@ -12,7 +12,7 @@ import pytest
 from local.cluster.client import connect
 from local.process import wait_until
 from rotctl.exits import ClientError, Exit
-from rotctl.rehearse import manifests
+from rotctl.rehearse import looking, manifests
 from rotctl.rehearse.plan import LEAVING, STAYING, Load, Plan
 from rotctl.rehearse.running import Rehearsal
 from rotctl.rehearse.space import Space
@@ -137,6 +137,24 @@ def test_what_a_machine_that_fails_leaves_goes_by_itself(guarded: Guarded, space
     made_by_hand(space, activeDeadlineSeconds=2, ttlSecondsAfterFinished=1)
     assert left(space) != []
     wait_until(lambda: left(space) == [], 60, "the end of all of it")
+
+
+def test_with_the_least_rights_it_looks_at_less(guarded: Guarded, space: Space) -> None:
+    role, _ = role_of_the_guide(REHEARSER.name)
+    metadata = {**role["metadata"], "namespace": GUARDED}
+    guarded.apply({**role, "metadata": metadata, "rules": role["rules"][:-1]})
+    wait_until(lambda: not may_list_events(space), 30, "the rights being less")
+    kinds = {one["kind"] for one in looking.seen(space)}
+    assert kinds == {"Deployment", "Service"}
+    assert space.items("Event", needed=False) == []
+
+
+def may_list_events(space: Space) -> bool:
+    try:
+        space.items("Event")
+    except ClientError:
+        return False
+    return True
 
 
 def test_without_the_rights_nothing_is_made(guarded: Guarded, space: Space) -> None:
