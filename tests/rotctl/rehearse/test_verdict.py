@@ -9,6 +9,9 @@ from typing import Any
 import pytest
 
 from local.process import ROOT
+from rotctl import rehearsing
+from rotctl.__main__ import main
+from rotctl.exits import Exit
 from rotctl.rehearse import verdict
 from rotctl.rehearse.counts import KINDS, Line, Span
 from rotctl.rehearse.plan import IMAGE
@@ -127,3 +130,20 @@ def test_the_guide_has_a_row_for_each_code() -> None:
     source = Path(verdict.__file__).read_text(encoding="utf-8")
     assert said == set(re.findall(r'Finding\(\s*"([a-z-]+)"', source))
     assert IMAGE in section
+
+
+def test_what_people_read() -> None:
+    seen = measured(end={"kept-idle": 7, "refused": 1}, framework="uvicorn")
+    first, second, how, _, recipe, *_ = rehearsing.lines(seen)
+    assert first == "8 connections were kept to the pod that ended, which took 2.0 of its 30 s."
+    assert second == "300 requests, of which 8 failed."
+    closed, refused = how.removeprefix("  at the end: ").split(", ")
+    assert closed == "7 on a kept connection that the server had closed"
+    assert refused == "1 since no connection could be made"
+    assert recipe == "  docs/applications.md#uvicorn"
+
+
+@pytest.mark.parametrize("name", ["", "orders/", "a/b/c", "-n/api", "orders/Api", "orders/a;b"])
+def test_a_name_that_is_none(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["rehearse", "--yes", "--", name]) == Exit.USAGE
+    assert "is no name of a Deployment" in capsys.readouterr().err

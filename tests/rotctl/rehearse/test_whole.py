@@ -213,3 +213,13 @@ def test_a_dry_run_makes_nothing(
     made = rehearsed(capsys, "--dry-run", exits=Exit.DONE)
     assert [one["kind"] for one in made] == ["Service", "Job", "Deployment", "Deployment"]
     assert left(kube) == []
+
+
+def test_nobody_is_taken_to_have_said_yes(
+    kube: Kube, serving: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    serving("lame-duck")
+    capsys.readouterr()
+    assert main(["rehearse", f"{SPACE}/api", "--json"]) == Exit.USAGE
+    assert "--yes" in capsys.readouterr().err
+    assert left(kube) == []
