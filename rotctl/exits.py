@@ -18,6 +18,7 @@ class Exit(IntEnum):
     ABORTED = 11
     REFUSED = 12
     NEEDS_ATTENTION = 13
+    LOST = 14
     WAITING = 20
     TIMEOUT = 21
     STOPPED = 30
