@@ -16,7 +16,8 @@ from rotctl.exits import ClientError, Exit
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-COMMANDS = (acting, adopting, applying, configuring, looking, rehearsing)  # each adds its own to `cli`
+# Each adds its own to `cli`.
+COMMANDS = (acting, adopting, applying, configuring, looking, rehearsing)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
