@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from rotctl import applying
 from rotctl.adopt import work, writing
 from rotctl.adopt.asking import Answers
 from rotctl.adopt.plan import FORMATS, FORMS, THEN
@@ -96,12 +97,16 @@ MISSHAPEN = (AttributeError, IndexError, KeyError, RecursionError, TypeError, Va
 @click.option("--app-identity", default="", help="Object id of the app's managed identity.")
 @click.option("--break-glass", default="", help="Object id of the group for emergencies.")
 @click.option("--approver", multiple=True, help="Who may approve; repeatable.")
-@click.option("--json", "as_json", is_flag=True, help="Print what was written as a JSON document.")
-def adopt(**given: Any) -> None:
-    """Write the folder that leads a Deployment to two slots.
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON document.")
+@applying.options
+def adopt(**given: Any) -> Exit | None:
+    """Write the folder that leads a Deployment to two slots, or make the moves that it has.
 
-    It reads with your own rights, changes nothing, and asks for what it cannot find.
+    Without --apply and --undo it reads with your own rights, changes nothing, and asks for what it
+    cannot find. With one of them it makes the moves of a folder one by one, and asks before each.
     """
+    if given["apply"] or given["undo"]:
+        return applying.carry_out(given)
     named = [(kind, name) for kind, names in _kinds(given) for name in names]
     if not named:
         text = "no workload is named"
@@ -131,8 +136,10 @@ def adopt(**given: Any) -> None:
     written = writing.write(out, files)
     document = work.summary(plan, out, written)
     if given["as_json"]:
-        return print_json(document)
-    return _say(document)
+        print_json(document)
+    else:
+        _say(document)
+    return None
 
 
 def _misshapen(error: Exception) -> ClientError:

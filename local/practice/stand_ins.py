@@ -10,19 +10,20 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psycopg
-from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
+from azure.core.exceptions import AzureError
 from azure.keyvault.secrets import SecretClient
 from psycopg import sql
 
 from local.cluster.client import apply, connect, path_of
 from local.postgres.provision import run_text
 from local.process import wait_until
-from local.stack import APP, OwnCredential
+from local.stack import ENGINEER, OwnCredential
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,83 +36,79 @@ MERGE = "application/merge-patch+json"
 
 
 def az(arguments: Sequence[str]) -> None:
-    """`az keyvault secret` `set`, `set-attributes`, `show`, `download` and `list-versions`."""
+    """`az keyvault secret`: what the guide's commands and those of `rotctl adopt` ask of it."""
     parser = argparse.ArgumentParser("az")
     if list(arguments[:2]) != ["keyvault", "secret"]:
         parser.error("this is a stand-in, which knows `az keyvault secret` alone")
     parser.add_argument("command", nargs=3)
-    for option in ("--vault-name", "--name"):
-        parser.add_argument(option, required=True)
+    parser.add_argument("--vault-name", required=True)
+    parser.add_argument("--name", required="list" not in arguments[:3])
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--value")
     how.add_argument("--file", type=Path)
     how.add_argument("--enabled", choices=["true", "false"])
+    how.add_argument("--query", type=_names)
     parser.add_argument("--disabled", choices=["true", "false"], default="false")
-    parser.add_argument("--output", choices=["none"])
-    parser.add_argument("--query", choices=["[].attributes.enabled"])
+    parser.add_argument("--output", choices=["none", "tsv"])
     given = parser.parse_args(arguments)
-    verb = given.command[2]
     if given.vault_name != "kv-orders":
         parser.error("the vault here is `--vault-name kv-orders`")
-    if verb in READS:
-        # Whole commands alone: a value that is shown would be on a screen.
-        if {"show": given.output, "download": given.file}.get(verb, verb) is None:
-            parser.error(f"`keyvault secret {verb}` is not known here like this")
-        with _vault() as client:
-            READS[verb](client, given)
-        return
-    value = given.value
-    if given.file is not None:
-        try:
-            value = given.file.read_text(encoding="utf-8")
-        except (OSError, ValueError) as error:
-            parser.error(f"argument --file: {given.file} cannot be read: {error}")
     with _vault() as client:
-        if verb == "set" and value:
-            client.set_secret(given.name, value, enabled=given.disabled == "false")
-        elif verb == "set-attributes" and given.enabled:
+        try:
+            known = _secret(client, given, parser)
+        except AzureError as error:
+            sys.exit(f"ERROR: {error}")
+        if not known:
+            parser.error(f"`keyvault secret {given.command[2]}` is not known here like this")
+
+
+def _secret(client: SecretClient, given: argparse.Namespace, parser: Any) -> bool:
+    """Whether the command is known."""
+    match given.command[2]:
+        case "set":
+            value = given.value if given.file is None else _read(given.file, parser)
+            if value:
+                client.set_secret(given.name, value, enabled=given.disabled == "false")
+            return bool(value)
+        case "set-attributes" if given.enabled:
             client.update_secret_properties(given.name, enabled=given.enabled == "true")
-        else:
-            parser.error(f"`keyvault secret {verb}` is not known here like this")
+        case "list" if given.query:
+            found = [one.name for one in client.list_properties_of_secrets()]
+            sys.stdout.write(f"{len(given.query & set(found))}\n")
+        case "show" if given.output == "none":
+            client.get_secret(given.name)
+        case "download" if given.file:
+            with given.file.open("x", encoding="utf-8") as file:  # as `az` does: over no other
+                file.write(client.get_secret(given.name).value or "")
+        case "delete":
+            client.begin_delete_secret(given.name).result()
+        case "recover":
+            client.begin_recover_deleted_secret(given.name).result()
+        case _:
+            return False
+    return True
 
 
-def _shown(client: SecretClient, given: argparse.Namespace) -> None:
-    _value(client, given.name)
+def _names(query: str) -> set[str]:
+    """The names that `[?name=='a' || name=='b'] | length(@)` counts."""
+    if not re.fullmatch(r"\[\?(name=='[\w-]+'( \|\| )?)+\] \| length\(@\)", query):
+        raise argparse.ArgumentTypeError(f"{query} is not known here")
+    return set(re.findall(r"'([\w-]+)'", query))
 
 
-def _downloaded(client: SecretClient, given: argparse.Namespace) -> None:
-    value = _value(client, given.name)
+def _read(file: Path, parser: Any) -> str:
     try:
-        with given.file.open("x", encoding="utf-8") as file:
-            file.write(value)
-    except FileExistsError:
-        sys.exit(f"ERROR: File or directory named '{given.file}' already exists.")
-
-
-def _value(client: SecretClient, name: str) -> str:
-    """Ends as the program does: with code 3 for a secret that is not there."""
-    try:
-        return str(client.get_secret(name).value)
-    except ResourceNotFoundError:
-        sys.stderr.write(f"ERROR: (SecretNotFound) there is no secret {name}\n")
-        sys.exit(3)
-    except HttpResponseError as error:  # disabled
-        sys.exit(f"ERROR: ({error.status_code})")
-
-
-def _versions(client: SecretClient, given: argparse.Namespace) -> None:
-    found = client.list_properties_of_secret_versions(given.name)
-    sys.stdout.write(json.dumps([one.enabled for one in found], indent=2) + "\n")
-
-
-READS = {"show": _shown, "download": _downloaded, "list-versions": _versions}
+        return file.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        parser.error(f"argument --file: {file} cannot be read: {error}")
+        raise
 
 
 def _vault() -> SecretClient:
     where = json.loads(os.environ["STAND_IN_VAULT"])
     return SecretClient(
         where["url"],
-        OwnCredential(APP, Path(where["identity"])),
+        OwnCredential(ENGINEER, Path(where["identity"])),
         connection_verify=where["authority"],
         verify_challenge_resource=False,
     )

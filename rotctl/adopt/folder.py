@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rotctl.adopt import database, entry, forms, in_place, moves, readme, rights, twin
+from rotctl.adopt import (
+    database,
+    entry,
+    forms,
+    in_place,
+    readme,
+    rights,
+    scripts,
+    shell,
+    telling,
+    twin,
+)
+from rotctl.adopt.cleaning import cleaned
 from rotctl.adopt.plan import SLOTS
 from rotctl.adopt.writing import dumped, manifests
 
@@ -15,7 +27,7 @@ if TYPE_CHECKING:
 def files(plan: Plan) -> dict[str, str]:
     """Each file's text. The same plan makes the same files."""
     made = {"README.md": readme.text(plan), "credentials.yaml": entry.text(plan)}
-    made[".gitignore"] = "\n".join((*moves.PASSING, ""))
+    made[".gitignore"] = "\n".join((*shell.PASSING, "*.new", ""))
     if plan.cluster.authority:
         made[entry.certificate(plan)] = plan.cluster.authority
     made |= database.files(plan.credential)
@@ -24,7 +36,7 @@ def files(plan: Plan) -> dict[str, str]:
     given = [one for each in plan.workloads for one in rights.of(each, plan, entry.proxied(each))]
     made["kubernetes/rights.yaml"] = manifests(given)
     made["kubernetes/guard.yaml"] = rights.guard(plan)
-    return {**made, **forms.files(plan)}
+    return {**made, **forms.files(plan), **scripts.files(plan)}
 
 
 def _kubernetes(workload: Workload, plan: Plan) -> dict[str, str]:
@@ -45,4 +57,10 @@ def _kubernetes(workload: Workload, plan: Plan) -> dict[str, str]:
         new = twin.traffic(workload, slot)
         made[f"{workload.name}-{slot}.yaml"] = manifests([*own, *new])
     made[f"undo/{workload.name}.yaml"] = manifests(twin.before(workload))
+    budgets = telling.adopted_budgets(workload.original)
+    scaled = telling.autoscalers(workload.original)
+    if scaled:
+        made[f"undo/{workload.name}-hpa.yaml"] = manifests(map(cleaned, scaled))
+    if budgets:
+        made[f"undo/{workload.name}-budgets.yaml"] = manifests(map(cleaned, budgets))
     return made

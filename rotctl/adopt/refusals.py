@@ -84,6 +84,12 @@ def of_workload(original: Original) -> list[Refusal]:
     return [*(found for check in checks for found in check(original)), *inline]
 
 
+def of_copies(original: Original) -> list[Refusal]:
+    """What speaks against more of its pods, whatever they are for."""
+    checks = (_network, _storage, _ready, _inlined)
+    return [found for check in checks for found in check(original)]
+
+
 def of_secret(originals: Sequence[Original], read: Sequence[Carrier]) -> list[Refusal]:
     """Whoever else reads the secret would keep a password that a rotation takes away."""
     adopted = {(one.kind, one.name) for one in originals}

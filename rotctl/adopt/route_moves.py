@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import json
-from shlex import quote
 from typing import TYPE_CHECKING
 
 from rotctl.adopt import cluster_moves, moves, routes
 from rotctl.adopt.plan import LABEL, SLOTS
+from rotctl.adopt.shell import (
+    backends,
+    behind,
+    file,
+    kubectl,
+    not_on_green,
+    quoted,
+    ready,
+    says,
+    slot_of,
+    some,
+)
 
 if TYPE_CHECKING:
     from rotctl.adopt.moves import Move
@@ -25,9 +36,8 @@ STATUS = "-o jsonpath='{range .status.parents[*].conditions[*]}{.type}={.status}
 
 
 def traffic(workload: Workload) -> Move:
-    call = cluster_moves.kubectl(workload)
+    call = kubectl(workload)
     blue, green = (workload.backend(slot) for slot in SLOTS)
-    found = [_route(workload, name) for name in workload.routes]
     return moves.Move(
         f"Requests of {workload.name} go to the slot's own Service",
         f"In each rule {blue} and {green} take the place of {workload.service}, and blue has all of"
@@ -35,61 +45,83 @@ def traffic(workload: Workload) -> Move:
         " move about Git, or stays there with the weights left alone by your tool (docs/gitops.md,"
         " weights). The annotations keep what applies it from deleting it then.",
         (
+            f'{behind(workload, blue)} | grep "^{workload.at(SLOTS[0])}-"',
+            *(line for name in workload.routes for line in _shared(workload, name)),
             *(
-                f"{_names(call, name, blue)} ||"
-                f" {_patched(call, name, routes.shared(one, workload))}"
-                for name, one in found
+                line
+                for name in workload.routes
+                for line in (
+                    f"{call} label httproute {name} --overwrite {GUARDED}",
+                    f"{call} annotate httproute {name} --overwrite {' '.join(KEPT)}",
+                )
             ),
-            *(f"{call} label httproute {name} {GUARDED}" for name, _ in found),
-            *(f"{call} annotate httproute {name} {' '.join(KEPT)}" for name, _ in found),
         ),
         tuple(
             line
-            for name, _ in found
+            for name in workload.routes
             for line in (
-                _names(call, name, blue),
+                says(backends(workload, name), blue),
                 f"{call} get httproute {name} {STATUS} | grep ResolvedRefs=True | (! grep =False)",
             )
         ),
         f"{blue} for each rule, and no error: the Gateways say `ResolvedRefs=True`, and nothing is"
         " `False`",
         (
-            *(
-                f"! {_names(call, name, blue)} ||"
-                f" {_patched(call, name, routes.unshared(one, workload))}"
-                for name, one in found
-            ),
-            *(f"{call} label httproute {name} {GUARDED.partition('=')[0]}-" for name, _ in found),
+            # What its Service leads to once blue's pods end.
+            some(ready(workload, workload.name)),
+            *unshared(workload),
         ),
         "Once the guard is there, as the group for emergencies.",
+        name=f"{workload.name}-traffic",
     )
+
+
+def _shared(workload: Workload, name: str) -> tuple[str, ...]:
+    route = workload.original.one(routes.KIND, name) or {}
+    return (
+        f"found=$({backends(workload, name)})",
+        f'if ! echo "$found" | grep -qx {workload.backend(SLOTS[0])}; then',
+        f"  {_patched(workload, name, routes.shared(route, workload))}",
+        "fi",
+    )
+
+
+def unshared(workload: Workload) -> tuple[str, ...]:
+    """Gives the Service back its share, in the rules as they were read: with others it stops."""
+    made: list[str] = []
+    for name in workload.routes:
+        route = workload.original.one(routes.KIND, name) or {}
+        made += [
+            f"found=$({backends(workload, name)})",
+            f'if echo "$found" | grep -qx {workload.backend(SLOTS[0])}; then',
+            f"  {_patched(workload, name, routes.unshared(route, workload))}",
+            "fi",
+            f"{kubectl(workload)} label httproute {name} {GUARDED.partition('=')[0]}-",
+        ]
+    return tuple(made)
 
 
 def green(workload: Workload, plan: Plan) -> Move:
-    call, made = cluster_moves.kubectl(workload), workload.at(SLOTS[1])
-    file = f"kubernetes/{workload.name}-{SLOTS[1]}.yaml"
+    call, made = kubectl(workload), workload.at(SLOTS[1])
+    service = workload.backend(SLOTS[1])
     return moves.Move(
         f"{made} stands by",
         "It has no pods. A rotation gives it as many as the active slot has.",
-        (f"{cluster_moves.applied(plan)} -f {file}",),
         (
-            f"{call} get deployment {made}",
-            f"{call} get service {workload.backend(SLOTS[1])} -o wide",
+            # What serves is never applied again.
+            *not_on_green(workload),
+            f"{cluster_moves.applied(plan)} -f {file(workload, SLOTS[1])}",
         ),
-        f"`0/0` pods; the Service selects {LABEL}={SLOTS[1]}",
-        (f"kubectl delete -f {file}",),
+        (f"{call} get deployment {made}", says(slot_of(workload, service), SLOTS[1])),
+        f"it is there, with `0/0` pods until a rotation; the Service selects {LABEL}={SLOTS[1]}",
+        (
+            *not_on_green(workload),
+            f"kubectl delete -f {file(workload, SLOTS[1])} --ignore-not-found",
+        ),
+        name=made,
     )
 
 
-def _names(call: str, name: str, service: str) -> str:
-    """Whether a route names a Service already."""
-    shown = r"""-o jsonpath='{range .spec.rules[*].backendRefs[*]}{.name}{"\n"}{end}'"""
-    return f"{call} get httproute {name} {shown} | grep -x {service}"
-
-
-def _route(workload: Workload, name: str) -> tuple[str, Object]:
-    return name, workload.original.one(routes.KIND, name) or {}
-
-
-def _patched(call: str, name: str, changes: list[Object]) -> str:
-    return f"{call} patch httproute {name} --type=json -p {quote(json.dumps(changes))}"
+def _patched(workload: Workload, name: str, changes: list[Object]) -> str:
+    call = kubectl(workload)
+    return f"{call} patch httproute {name} --type=json -p {quoted(json.dumps(changes))}"

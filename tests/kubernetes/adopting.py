@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,11 @@ if TYPE_CHECKING:
 
 SPACE = "orders"
 OTHERS = {"The guard", "The app's rights"}  # of the whole cluster, and of no workload
-CALLS = ("kubectl ", "git/", "helm ", "HAND_OVER")
+# Lines that change something in the cluster or a release; what looks before them is left out.
+CHANGES = re.compile(
+    r" *(sh git/|(HAND_OVER=on )?helm "
+    r"|kubectl (-n \S+ )?(apply|patch|delete|scale|annotate|label) )"
+)
 
 
 class Shell:
@@ -73,4 +78,6 @@ def lines(plan: Plan) -> Iterator[str]:
     """What the moves do in the cluster and to a release."""
     for move in moves(plan):
         if move.title not in OTHERS:
-            yield from (line for line in move.do if line.startswith(CALLS))
+            yield from (
+                line for line in move.do if CHANGES.match(line) and "/dev/stdin" not in line
+            )

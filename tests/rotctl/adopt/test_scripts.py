@@ -1,0 +1,265 @@
+"""The scripts of a folder, run by bash with programs that note what they are called with."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from rotctl.adopt import folder, scripts, writing
+from rotctl.adopt.running import TOOLS, Runner, Said, environment, tools
+from rotctl.exits import ClientError
+from tests.rotctl.adopt.shapes import shape
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+BASH = shutil.which("bash") or "bash"
+SHAPES = ("the-guide", "an-external-secret", "a-worker", "a-cron-job", "autoscaled-and-spread")
+# Programs that answer each call with `SAYS`, and fail at the call of the number `FAILS`.
+PROGRAM = """\
+#!/bin/sh
+number=1
+until mkdir "$CALLS/$number" 2> /dev/null; do number=$((number + 1)); done
+[ "$number" -ne "$FAILS" ] || { echo "Unable to connect" >&2; exit 1; }
+case "$*" in
+  *download*) for last; do :; done; printf hunter2-hunter2 > "$last";;
+  *) [ -z "$SAYS" ] || echo "$SAYS";;
+esac
+"""
+# Of these a part may fail: what follows proves it as well.
+BEARS = {
+    "apply": {
+        *("entry/check", "blue/check", "first-rotation/do", "secrets/do", "green-secret/do"),
+        "git/do",  # hand-over.sh tries again
+    },
+    "undo": {"told/check", "blue-serves/do"},
+}
+
+
+class Place:
+    def __init__(self, at: Path, name: str) -> None:
+        self.folder, self.programs, self.calls = at / "made", at / "bin", at / "calls"
+        writing.write(self.folder, folder.files(shape(name).plan()))
+        (self.folder / "former").mkdir()
+        (self.folder / "former" / "since").write_text("now", encoding="utf-8")
+        self.programs.mkdir()
+        for tool in set(TOOLS) - {"base64", "cmp"}:
+            (self.programs / tool).write_text(PROGRAM, encoding="utf-8")
+            (self.programs / tool).chmod(0o755)
+
+    def run(self, script: str, says: str = "", fails: int = 0) -> tuple[int, int]:
+        """The exit code, and how often a program was called."""
+        shutil.rmtree(self.calls, ignore_errors=True)
+        self.calls.mkdir()
+        done = subprocess.run(  # noqa: S603 - a script of the folder
+            [BASH, script], cwd=self.folder, capture_output=True, check=False, timeout=30,
+            stdin=subprocess.DEVNULL, start_new_session=True,
+            env={
+                "PATH": f"{self.programs}:{os.environ['PATH']}", "CALLS": str(self.calls),
+                "SAYS": says, "FAILS": str(fails),
+            },
+        )  # fmt: skip
+        assert not {"live.value", "rotator.password"} & {
+            path.name for path in self.folder.iterdir()
+        }
+        return done.returncode, len(list(self.calls.iterdir()))
+
+
+def every(place: Place) -> Iterator[tuple[scripts.Way, str, str]]:
+    found = scripts.read(place.folder)
+    for way in scripts.FOLDERS:
+        for step in found.steps[way]:
+            for part in scripts.PARTS:
+                if (place.folder / step.script(part)).exists():
+                    yield way, f"{step.name}/{part}", step.script(part)
+
+
+@pytest.mark.parametrize(
+    ("name", "parts"),
+    [
+        ("the-guide", ("check",)),
+        *(pytest.param(one, scripts.PARTS, marks=pytest.mark.long) for one in SHAPES),
+    ],
+)
+def test_a_script_ends_at_the_first_command_that_fails(
+    tmp_path: Path, name: str, parts: tuple[str, ...]
+) -> None:
+    """So that what cannot be asked is never taken for an answer, and no password stays."""
+    place = Place(tmp_path, name)
+    for way, called, script in every(place):
+        for says in ("", "blue") if called.endswith(parts) else ():
+            _, calls = place.run(script, says)
+            for number in range(1, calls + 1):
+                code, made = place.run(script, says, number)
+                if any(called.endswith(one) for one in BEARS[way]):
+                    continue
+                assert code != 0, (script, says, number)
+                # The other side of a pipe may have begun.
+                assert made <= number + 1, (script, says, number)
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_bash_takes_each_script(tmp_path: Path, name: str) -> None:
+    place = Place(tmp_path, name)
+    paths = [script for _, _, script in every(place)]
+    assert len(paths) > 50
+    for path in paths:
+        done = subprocess.run(  # noqa: S603 - as above
+            [BASH, "-n", path], cwd=place.folder, capture_output=True, check=False, timeout=30
+        )
+        assert (done.returncode, done.stderr) == (0, b""), path
+
+
+def test_what_the_readme_shows_is_what_the_scripts_have(tmp_path: Path) -> None:
+    place = Place(tmp_path, "the-guide")
+    readme = (place.folder / "README.md").read_text(encoding="utf-8")
+    for _, _, script in every(place):
+        text = (place.folder / script).read_text(encoding="utf-8")
+        _, _, lines = text.partition("\n\n")
+        assert f"```bash\n{lines}```" in readme, script
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("version", 2),
+        ("apply", [{}]),
+        ("environment", {"PATH": "/tmp"}),  # noqa: S108 - refused
+        ("undo", "moves"),
+    ],
+)
+def test_another_index_is_refused(tmp_path: Path, key: str, value: object) -> None:
+    place = Place(tmp_path, "the-guide")
+    path = place.folder / scripts.INDEX
+    path.write_text(json.dumps({**json.loads(path.read_text()), key: value}), encoding="utf-8")
+    with pytest.raises(ClientError, match="no list of moves"):
+        scripts.read(place.folder)
+
+
+@pytest.mark.parametrize("to", ["../elsewhere", "moves/01-x/../../y", "/etc", "undo/01-group"])
+def test_an_index_leads_nowhere_else(tmp_path: Path, to: str) -> None:
+    place = Place(tmp_path, "the-guide")
+    path = place.folder / scripts.INDEX
+    document = json.loads(path.read_text(encoding="utf-8"))
+    document["apply"][0]["folder"] = to
+    path.write_text(json.dumps(document), encoding="utf-8")
+    with pytest.raises(ClientError, match="no list of moves"):
+        scripts.read(place.folder)
+
+
+# -- running
+
+
+def ran(folder: Path, text: str, longest: float = 30, **variables: str) -> Said:
+    (folder / "do.sh").write_text(text, encoding="utf-8")
+    made = {"PATH": os.environ["PATH"], **variables}
+    return Runner(folder, made, longest)("do.sh", lambda _: None)
+
+
+def test_a_password_that_a_program_prints_is_not_shown(tmp_path: Path) -> None:
+    said = ran(
+        tmp_path,
+        "printf hunter2-hunter2 > live.value; cat live.value; echo; base64 live.value;"
+        ' echo "$KEY" >&2',
+        KEY="0123456789abcdef",
+    )
+    assert said.code == 0
+    assert set(said.lines) == {"***"}
+    assert not (tmp_path / "live.value").exists()
+
+
+def test_what_was_left_of_one_that_was_killed_is_removed(tmp_path: Path) -> None:
+    (tmp_path / "rotator.password").write_text("hunter2-hunter2", encoding="utf-8")
+    Runner(tmp_path, {})
+    assert not list(tmp_path.iterdir())
+
+
+def test_one_that_takes_too_long_is_ended_and_is_a_passing_fault(tmp_path: Path) -> None:
+    said = ran(tmp_path, "sleep 60 & wait", longest=0.3)
+    assert said.passing
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_it_ends_what_runs_and_leaves_no_password(
+    tmp_path: Path, how: signal.Signals
+) -> None:
+    """Of the whole command, as it is typed."""
+    place = Place(tmp_path, "the-guide")
+    place.calls.mkdir()
+    (place.programs / "psql").write_text(
+        "#!/bin/sh\nprintf hunter2-hunter2 > rotator.password\necho $$ > running\nexec sleep 60\n",
+        encoding="utf-8",
+    )
+    process = subprocess.Popen(  # noqa: S603 - argv is written here
+        [shutil.which("python3") or "python3", "-c", STARTS, str(place.folder)],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        env={
+            **os.environ, "PATH": f"{place.programs}:{os.environ['PATH']}",
+            "CALLS": str(place.calls), "SAYS": "", "FAILS": "0",
+            "PYTHONPATH": os.pathsep.join(map(str, __import__("sys").path)),
+        },
+    )  # fmt: skip
+    running = place.folder / "running"
+    deadline = time.monotonic() + 60
+    while not running.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(how)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert "interrupted; what was begun goes on with" in said
+    assert not (place.folder / "rotator.password").exists()
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(running.read_text(encoding="utf-8")), 0)
+
+
+STARTS = """
+import sys
+from rotctl.__main__ import main
+sys.exit(main(["adopt", "--apply", sys.argv[1], "--yes", "--this-cluster"]))
+"""
+
+
+def test_the_database_is_the_folder_s_and_who_one_is_the_person_s() -> None:
+    own = {
+        "PATH": "/bin", "PGUSER": "ada", "PGHOST": "elsewhere", "PGSERVICE": "other",
+        "PGHOSTADDR": "10.0.0.1", "LAST": "1",
+    }  # fmt: skip
+    made = environment(own, {"PGHOST": "pg", "PGPORT": "5432", "PGDATABASE": "orders"}, last=False)
+    assert (made["PGUSER"], made["PGHOST"], made["PGSSLMODE"]) == ("ada", "pg", "verify-full")
+    assert not {"PGSERVICE", "PGHOSTADDR", "LAST"} & made.keys()
+    mine = environment({**own, "PGSSLMODE": "require"}, {}, last=True)
+    assert (mine["PGSSLMODE"], "PGSSLROOTCERT" in mine, mine["LAST"]) == ("require", False, "1")
+
+
+def test_programs_that_are_missing_are_named() -> None:
+    texts = [
+        "kubectl get x | grep .\n",
+        "  helm upgrade\n",
+        "x=$(psql -c 1)\n# an az is not called",
+    ]
+    assert tools(texts, "/nowhere") == ["bash", "psql", "kubectl", "helm"]
+
+
+@pytest.mark.parametrize(
+    ("line", "passing"),
+    [
+        ('psql: error: connection to server at "x", port 1 failed: Connection refused', True),
+        ('connection to server at "x" failed: FATAL:  the database system is starting up', True),
+        ('connection to server at "x" failed: FATAL:  password authentication failed', False),
+        ("ERROR:  canceling statement due to lock timeout", False),
+        ("Unable to connect to the server: net/http: TLS handshake timeout", True),
+        ("Error from server (NotFound): deployments.apps not found", False),
+        ("rotctl: http://x cannot be reached: timed out", True),
+    ],
+)
+def test_faults_that_pass_are_told_from_refusals(line: str, passing: bool) -> None:
+    assert Said(1, "", (line,)).passing is passing
+    assert not Said(0, "", (line,)).passing
