@@ -212,8 +212,8 @@ def _secret(workload: Workload, plan: Plan) -> Move:
     held = named(plan, plan.credential.slots["blue"].secret)
     return moves.Move(
         f"Secret {former} has the live password",
-        f"The pods of {workload.name} read it there again. It comes from Key Vault. Where that Secret"
-        " was deleted since, make it again first, with what else it had.",
+        f"The pods of {workload.name} read it there again. It comes from Key Vault. Where it was"
+        " deleted since, make it again first, with what else it had.",
         filled(workload, plan, former, key),
         (
             # Before there were Secrets for slots, nothing was taken from it; they go later.
