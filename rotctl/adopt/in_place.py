@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from rotctl.adopt.plan import Credential, Workload
 
 HOLDS = "credential-rotation/slot"  # the annotation by which a Secret says whose login it holds
+# What a rotation notes in a workload in place, and in its pod template.
+NOTED = ("credential-rotation/rotation", "credential-rotation/did")
+NOTED_IN_PODS = ("credential-rotation/secret-version", "credential-rotation/restarted")
 USERNAME = "username"
 LOGIN = "ROTATED_LOGIN"  # a variable for connection strings that have the role inside
 
@@ -111,8 +114,16 @@ def live_change(workload: Workload, credential: Credential) -> Object:
 
 
 def live_undo(workload: Workload, credential: Credential) -> Object:
+    """With what rotations have noted in it since."""
     before, after = running(workload, credential), cleaned(workload.original.workload)
-    return _ordered(patching.patch(before, after), after)
+    made = _ordered(patching.patch(before, after), after)
+    made["metadata"] = {"annotations": dict.fromkeys(NOTED)}
+    metadata = made["spec"]["template"].setdefault("metadata", {})
+    metadata["annotations"] = {
+        **dict.fromkeys(NOTED_IN_PODS),
+        **(metadata.get("annotations") or {}),
+    }
+    return made
 
 
 def _ordered(made: Object, after: Object) -> Object:

@@ -180,15 +180,29 @@ def test_every_kind_is_led_to_rotations_and_back(stack: Start, tmp_path: Path) -
     assert_without_secrets(stack, reader)
 
 
-# Each move that a host has nothing to do with. After `rights` the app is asked.
-STOPS = (
-    *("group", "acts-as-group", "green-role", "rotator", "green-secret", "api-blue"),
-    *("api-traffic", "api-old-pods", "api-green", "guard"),
-)
+BY_NAME = {one.name: one for one in WORLDS}
+# Each move that a host has nothing to do with, and those of other kinds that have another way back.
+# After `rights` the app is asked.
+STOPS = {
+    "the-guide": (
+        *("group", "acts-as-group", "green-role", "rotator", "green-secret", "api-blue"),
+        *("api-traffic", "api-old-pods", "api-green", "guard"),
+    ),
+    "in-place": ("ledger-login", "ledger-reads-it"),
+    "by-a-gateway": ("api-traffic",),
+}
 
 
 @by_long_runs
-@pytest.mark.parametrize("stop", STOPS)
+@pytest.mark.parametrize(
+    ("stack", "stop"),
+    [
+        pytest.param(BY_NAME[name], stop, id=f"{name}-{stop}")
+        for name, stops in STOPS.items()
+        for stop in stops
+    ],
+    indirect=["stack"],
+)
 def test_what_was_adopted_half_way_is_led_back_and_no_request_fails(
     stack: Start, tmp_path: Path, stop: str
 ) -> None:

@@ -14,6 +14,7 @@ from local.cluster.patches import strategic_patch
 from local.process import ROOT
 from rotation import config
 from rotation.decisions import in_place as judged
+from rotation.edges.cluster import patches
 from rotation.edges.cluster.patches import HOLDS
 from rotctl.adopt import folder, in_place, refusals, rights, sources, telling
 from rotctl.adopt.asking import Answers, Facts
@@ -93,7 +94,10 @@ def test_its_patch_makes_it_of_the_live_one_and_the_other_way_round(found: Shape
     )
     made = strategic_patch(copy.deepcopy(before), there, kind)
     assert cleaned(made) == after
-    assert cleaned(strategic_patch(made, back, kind)) == before
+    rotated = strategic_patch(made, patches.restart("version", "exchange"), kind)
+    noted = patches.Note("rotation", "Restarted", "was restarted").annotations
+    rotated["metadata"]["annotations"] = {**rotated["metadata"].get("annotations", {}), **noted}
+    assert cleaned(strategic_patch(rotated, back, kind)) == before
 
 
 @every

@@ -15,14 +15,17 @@ import pytest
 from rotctl.adopt import folder, scripts, writing
 from rotctl.adopt.running import TOOLS, Runner, Said, environment, tools
 from rotctl.exits import ClientError
-from tests.rotctl.adopt.shapes import shape
+from tests.rotctl.adopt.shapes import Shape, by_gateway, shape, shapes_in_place
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 BASH = shutil.which("bash") or "bash"
-SHAPES = ("the-guide", "an-external-secret", "a-worker", "a-cron-job", "autoscaled-and-spread")
+SHAPES = (
+    *("the-guide", "an-external-secret", "a-worker", "a-cron-job", "autoscaled-and-spread"),
+    *("a-stateful-set", "by-a-gateway"),
+)
 # Programs that answer each call with `SAYS`, and fail at the call of the number `FAILS`.
 PROGRAM = """\
 #!/bin/sh
@@ -38,6 +41,7 @@ esac
 BEARS = {
     "apply": {
         *("entry/check", "blue/check", "first-rotation/do", "secrets/do", "green-secret/do"),
+        "ledger-login/do",
         "git/do",  # hand-over.sh tries again
     },
     "undo": {"told/check", "blue-serves/do"},
@@ -47,7 +51,7 @@ BEARS = {
 class Place:
     def __init__(self, at: Path, name: str) -> None:
         self.folder, self.programs, self.calls = at / "made", at / "bin", at / "calls"
-        writing.write(self.folder, folder.files(shape(name).plan()))
+        writing.write(self.folder, folder.files(_shape(name).plan()))
         (self.folder / "former").mkdir()
         (self.folder / "former" / "since").write_text("now", encoding="utf-8")
         self.programs.mkdir()
@@ -71,6 +75,11 @@ class Place:
             path.name for path in self.folder.iterdir()
         }
         return done.returncode, len(list(self.calls.iterdir()))
+
+
+def _shape(name: str) -> Shape:
+    others = [by_gateway(), *shapes_in_place()]
+    return next((one for one in others if one.name.endswith(name)), None) or shape(name)
 
 
 def every(place: Place) -> Iterator[tuple[scripts.Way, str, str]]:
