@@ -16,7 +16,7 @@ from rotctl.adopt.original import (
     template_of,
 )
 from rotctl.adopt.plan import LABEL
-from rotctl.adopt.refusals import Refusal
+from rotctl.adopt.refusal import Refusal
 from rotctl.exits import ClientError, Exit
 from rotctl.rehearse.manifests import BY, MANAGED, OF
 from rotctl.rehearse.plan import IMAGE, Load, Plan

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 
 from local.cluster.client import apply
-from local.cluster.pods import PORT_ANNOTATION
+from local.cluster.ports import PORT_ANNOTATION
 from local.practice import guide
 from local.practice.one_slot import VAULT, OneSlot, OneSlotProvisioner, localised
 from local.process import ROOT, wait_until
