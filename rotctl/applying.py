@@ -258,7 +258,7 @@ class _Terminal:
 # -- the command that moves call
 
 
-@cli.command("former")
+@cli.command("former", hidden=True)  # for scripts: it prints a document, whatever is asked
 @click.argument("before", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.argument("adopted", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 def former_(before: Path, adopted: Path) -> None:
