@@ -565,4 +565,5 @@ def test_commands_say_one_line_each_in_the_list(capsys: pytest.CaptureFixture[st
     main(["--help"])
     assert isinstance(cli, click.Group)
     listed = capsys.readouterr().out
-    assert all(f"\n  {name} " in listed for name in cli.commands)
+    shown = [name for name, command in cli.commands.items() if not command.hidden]
+    assert all(f"\n  {name} " in listed for name in shown)
