@@ -64,9 +64,8 @@ def _secrets(workload: Workload, plan: Plan) -> Move:
             f"held=$({there(plan, live)})",
             'if [ "$held" = 0 ]; then',
             f"  {read} | base64 --decode > live.value",
-            # Never an empty version, whatever it was that failed.
-            "  test -s live.value",
-            f"  {put}",
+            # Never an empty version, whatever it was that failed, and whoever types it.
+            f"  test -s live.value && {put} || false",
             "fi",
             f"kubectl apply -f {file(workload, 'secrets')}",
             *filled(workload, plan, blue),
