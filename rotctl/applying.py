@@ -86,15 +86,19 @@ def carry_out(given: dict[str, Any]) -> Exit | None:
 
 
 def _one_thing(given: dict[str, Any]) -> None:
+    cure = "give one of them"
     if given["apply"] and given["undo"]:
         text = "--apply leads to two slots, and --undo to one"
     elif given["only"] and given["until"]:
         text = "--only makes one move, and --until all up to one"
+    elif given["context"]:
+        text = "the moves go where kubectl goes, by the current context of your kubeconfig"
+        cure = "`kubectl config use-context` chooses it, in the place of --context"
     elif given["deployment"] or given["cron_job"]:
         text = "a folder says itself which workloads it is about"
     else:
         return
-    raise ClientError(text, "give one of them", Exit.USAGE)
+    raise ClientError(text, cure, Exit.USAGE)
 
 
 def _made(made: Carrying, given: dict[str, Any], talk: _Terminal, index: Index) -> Exit | None:

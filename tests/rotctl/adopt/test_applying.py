@@ -131,6 +131,7 @@ def test_a_stop_is_a_document_for_programs(
         (("--apply", "FOLDER", "--undo", "FOLDER", "--yes"), "--undo to one"),
         (("--apply", "FOLDER", "--deployment", "api", "--yes"), "a folder says itself"),
         (("--apply", "FOLDER", "--only", "group", "--until", "group"), "--only makes one move"),
+        (("--apply", "FOLDER", "--context", "x", "--yes"), "by the current context"),
         (("--apply", "/nowhere", "--yes"), "/nowhere/moves.json cannot be read"),
         (("--apply", "FOLDER", "--yes", "--until", "x"), "there are: group, acts-as-group"),
     ],
