@@ -22,6 +22,7 @@ from rotctl.adopt.shell import (
     services,
     slot_of,
     some,
+    there,
     there_is,
     unless,
     when,
@@ -56,14 +57,16 @@ def _secrets(workload: Workload, plan: Plan) -> Move:
     return moves.Move(
         f"A Secret for each slot of {workload.name}",
         f"The blue slot's gets what Key Vault has in {live}. If Key Vault has not got the live"
-        " password yet, the second line puts it there, from the Secret"
+        " password yet, it is put there first, from the Secret"
         f" {workload.carrier.kube_secret}.",
         (
             "umask 077",
-            f"az keyvault secret show {held} --output none || {{",
-            f"  {read} | base64 -d > live.value",
-            # Never an empty version, whatever it was that failed.
-            f"  test -s live.value && {put}; }}",
+            f"held=$({there(plan, live)})",
+            'if [ "$held" = 0 ]; then',
+            f"  {read} | base64 --decode > live.value",
+            # Never an empty version, whatever it was that failed, and whoever types it.
+            f"  test -s live.value && {put} || false",
+            "fi",
             f"kubectl apply -f {file(workload, 'secrets')}",
             *filled(workload, plan, blue),
         ),
@@ -87,7 +90,9 @@ def filled(workload: Workload, plan: Plan, secret: str) -> tuple[str, ...]:
         "rm -f live.value",
         f"az keyvault secret download {held} --file live.value",
         "test -s live.value",
-        f"printf {body} \"$(base64 < live.value | tr -d '\\n')\" |",
+        # Inside another command's words a failure would be an empty password.
+        "encoded=$(base64 < live.value | tr -d '\\n')",
+        f'printf {body} "$encoded" |',
         f"  {kubectl(workload)} patch secret {secret} --type=merge --patch-file=/dev/stdin",
         "rm live.value",
     )
@@ -125,6 +130,8 @@ def _blue(workload: Workload) -> Move:
         "`successfully rolled out`: its pods are ready, so that they have logged in",
         (
             none(slot_of(workload)),
+            # The only pods that there are?
+            some(ready(workload, workload.name)),
             f"kubectl delete -f {file(workload, SLOTS[0])} --ignore-not-found",
         ),
         "Once traffic follows the slot: first the next move's way back.",
@@ -165,7 +172,7 @@ def _behind_slot(workload: Workload, service: str) -> tuple[str, ...]:
         f"slot=$({slot_of(workload, service)})",
         f'echo "$slot" | {EITHER}',
         f'{pods} | grep "^{workload.name}-$slot-"',
-        f'{pods} | (! grep -v "^{workload.name}-$slot-")',
+        f'{pods} | (! grep -v "^{workload.name}-$slot-") || false',
     )
 
 
@@ -188,7 +195,7 @@ def _old(workload: Workload) -> Move:
     counted = [f"poddisruptionbudget {name_of(one)}" for one in budgets]
     serves = [some(ready(workload, blue))]
     if workload.called:
-        serves = [
+        serves += [
             says(slot_of(workload), SLOTS[0]),
             f'{behind(workload, workload.service)} | grep "^{blue}-"',
         ]
@@ -281,6 +288,9 @@ def _pair(workload: Workload) -> Move:
             says_not(slot_of(workload), SLOTS[1]),
             # What runs now runs to its end.
             f"kubectl delete {both} --ignore-not-found --cascade=orphan",
+            *unless(
+                there_is(workload, f"cronjob {old}"), f"kubectl apply -f kubernetes/undo/{old}.yaml"
+            ),
             suspend(workload, old, "false"),
         ),
         name=f"{old}-pair",

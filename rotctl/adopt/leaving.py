@@ -89,7 +89,7 @@ def _under_way(plan: Plan) -> tuple[str, ...]:
     return tuple(
         line
         for each in plan.workloads
-        for line in when(_binding(each), f"""{ask} | (! grep '"outcome": null')""")
+        for line in when(_binding(each), f"""{ask} | (! grep '"outcome": null') || false""")
     )
 
 
@@ -100,10 +100,23 @@ def _blue_serves(plan: Plan) -> Move:
         "Its role and its secret are those of before, so that the way back begins there. If green"
         " serves, one more rotation leads to blue; one that is under way ends first.",
         (
-            f"known=$(rotctl list --rotations --credential {name} --json)",
+            "serves=",
+            *(
+                line
+                for each in plan.workloads
+                for one in services(each)
+                for line in (
+                    f"slot=$({slot_of(each, one)})",
+                    f'if [ "$slot" = {SLOTS[1]} ]; then serves={SLOTS[1]}; fi',
+                )
+            ),
+            # Where blue serves (by now), one more would lead away from it.
+            'if [ -n "$serves" ]; then',
+            f"  known=$(rotctl list --rotations --credential {name} --json)",
             # One that is under way has to end first.
-            """if ! echo "$known" | grep '"outcome": null'; then""",
-            f"  rotctl start {name} --reason 'back to one slot, by blue'",
+            """  if ! echo "$known" | grep '"outcome": null'; then""",
+            f"    rotctl start {name} --reason 'back to one slot, by blue'",
+            "  fi",
             "fi",
         ),
         (
@@ -213,7 +226,7 @@ def _secret(workload: Workload, plan: Plan) -> Move:
                 "umask 077",
                 "rm -f live.value",
                 f"az keyvault secret download {held} --file live.value",
-                f"{kubectl(workload)} get secret {former} {path_of(workload)} | base64 -d |",
+                f"{kubectl(workload)} get secret {former} {path_of(workload)} | base64 --decode |",
                 "  cmp -s - live.value",
                 "rm live.value",
             ),
@@ -251,7 +264,12 @@ def _former(workload: Workload) -> Move:
         f"As it was, with what has changed in {blue} since: images, replicas, variables. It is"
         f" written to `{FORMER}/{name}.yaml` first. {PAUSE}",
         (
-            *_made(workload, f"deployment {blue}", ""),
+            f"found=$({there_is(workload, f'deployment {blue}')})",
+            f"former=$({there_is(workload, f'deployment {name}')})",
+            # Without blue nothing says what has changed since: what is there stays as it is.
+            'if [ -n "$found" ] || [ -z "$former" ]; then',
+            *(f"  {line}" for line in _made(workload, f"deployment {blue}", "")),
+            "fi",
             f"{call} rollout status deployment/{name} --timeout=5m",
         ),
         (
@@ -526,7 +544,7 @@ def _told(plan: Plan) -> Move:
             # Where no app is named, none has it.
             'if [ "$code" != 2 ]; then',
             '  test "$code" = 0',
-            f"""  echo "$known" | (! grep '"credential": "{name}"')""",
+            f"""  echo "$known" | (! grep '"credential": "{name}"') || false""",
             "fi",
         ),
         f"{_those(plan)} there, and the app (if one is named) knows no {name}",

@@ -78,8 +78,12 @@ def some(ask: str) -> str:
     return f"{ask} | grep ."
 
 
+# Bash 3.2, which macOS has, goes on after a subshell that failed, whatever `set -e` says: hence
+# `|| false`, at which every bash stops.
+
+
 def none(ask: str) -> str:
-    return f"{ask} | (! grep .)"
+    return f"{ask} | (! grep .) || false"
 
 
 def says(ask: str, word: str) -> str:
@@ -87,7 +91,7 @@ def says(ask: str, word: str) -> str:
 
 
 def says_not(ask: str, word: str) -> str:
-    return f"{ask} | (! grep -x {word})"
+    return f"{ask} | (! grep -x {word}) || false"
 
 
 def when(ask: str, *then: str) -> tuple[str, ...]:
