@@ -56,16 +56,23 @@ def carry_out(given: dict[str, Any]) -> Exit | None:
     _one_thing(given)
     folder = Path(given[way])
     index = scripts.read(folder)
-    if not given["yes"] and not given["dry_run"] and (given["as_json"] or not sys.stdin.isatty()):
+    asks = not given["yes"] and not given["dry_run"]
+    if asks and (given["as_json"] or not sys.stdin or not sys.stdin.isatty()):
         text = "nobody is at a terminal who could be asked before each move"
         raise ClientError(text, "give --yes if all are meant, or --dry-run", Exit.USAGE)
     environment = running.environment(os.environ, index.environment, last=given["last"])
-    with state.locked(folder), _ended_by_signals():
+    with state.locked(folder) as lock, _ended_by_signals():
         talk = _Terminal(folder, asks=not given["yes"], quiet=given["as_json"])
+
+        def first(text: str) -> None:
+            """Whoever thinks about a question may choose another cluster meanwhile, elsewhere."""
+            if not given["this_cluster"]:
+                _same_cluster(folder, index.server, environment, text)
+
         made = Carrying(
             steps=index.steps[way],
             way=way,
-            run=running.Runner(folder.resolve(), environment),
+            run=running.Runner(folder.resolve(), environment, lock=lock, first=first),
             talk=talk,
             state=state.read(folder),
             by=_who(),
@@ -79,13 +86,19 @@ def carry_out(given: dict[str, Any]) -> Exit | None:
 
 
 def _one_thing(given: dict[str, Any]) -> None:
+    cure = "give one of them"
     if given["apply"] and given["undo"]:
         text = "--apply leads to two slots, and --undo to one"
+    elif given["only"] and given["until"]:
+        text = "--only makes one move, and --until all up to one"
+    elif given["context"]:
+        text = "the moves go where kubectl goes, by the current context of your kubeconfig"
+        cure = "`kubectl config use-context` chooses it, in the place of --context"
     elif given["deployment"] or given["cron_job"]:
         text = "a folder says itself which workloads it is about"
     else:
         return
-    raise ClientError(text, "give one of them", Exit.USAGE)
+    raise ClientError(text, cure, Exit.USAGE)
 
 
 def _made(made: Carrying, given: dict[str, Any], talk: _Terminal, index: Index) -> Exit | None:
@@ -153,12 +166,14 @@ def _ready(
     if missing:
         text = "\n".join(("this is missing:", *(f"- {one}" for one in dict.fromkeys(missing))))
         raise ClientError(text, "install or set it, and run it again", Exit.USAGE)
-    if not given["this_cluster"] and any("kubectl" in one for one in texts):
-        _same_cluster(folder, index.server, environment)
+    if not given["this_cluster"]:
+        _same_cluster(folder, index.server, environment, "\n".join(texts))
 
 
-def _same_cluster(folder: Path, server: str, environment: dict[str, str]) -> None:
-    """Whether kubectl talks to the cluster that the folder is about."""
+def _same_cluster(folder: Path, server: str, environment: dict[str, str], text: str) -> None:
+    """Whether kubectl, if a script calls it, talks to the cluster that the folder is about."""
+    if "kubectl" not in text:
+        return
     shown = [
         "kubectl",
         "config",
@@ -258,7 +273,7 @@ class _Terminal:
 # -- the command that moves call
 
 
-@cli.command("former")
+@cli.command("former", hidden=True)  # for scripts: it prints a document, whatever is asked
 @click.argument("before", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.argument("adopted", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 def former_(before: Path, adopted: Path) -> None:

@@ -26,6 +26,7 @@ from rotctl.adopt.shell import (
     services,
     slot_of,
     some,
+    there,
     there_is,
     unless,
     when,
@@ -71,7 +72,7 @@ def _secrets(workload: Workload, plan: Plan) -> Move:
     return moves.Move(
         f"A Secret for each slot of {workload.name}",
         f"The blue slot's gets what Key Vault has in {live}. If Key Vault has not got the live"
-        " password yet, the second line puts it there, from the Secret"
+        " password yet, it is put there first, from the Secret"
         f" {workload.carrier.kube_secret}.",
         (
             *put_live(workload, plan),
@@ -98,10 +99,12 @@ def put_live(workload: Workload, plan: Plan) -> tuple[str, ...]:
     put = f"az keyvault secret set {held} --file live.value --output none"
     return (
         "umask 077",
-        f"az keyvault secret show {held} --output none || {{",
-        f"  {read} | base64 -d > live.value",
-        # Never an empty version, whatever it was that failed.
-        f"  test -s live.value && {put}; }}",
+        f"held=$({there(plan, plan.credential.slots['blue'].secret)})",
+        'if [ "$held" = 0 ]; then',
+        f"  {read} | base64 --decode > live.value",
+        # Never an empty version, whatever it was that failed, and whoever types it.
+        f"  test -s live.value && {put} || false",
+        "fi",
     )
 
 
@@ -115,7 +118,9 @@ def filled(workload: Workload, plan: Plan, secret: str, key: str) -> tuple[str, 
         "rm -f live.value",
         f"az keyvault secret download {held} --file live.value",
         "test -s live.value",
-        f"printf {body} \"$(base64 < live.value | tr -d '\\n')\" |",
+        # Inside another command's words a failure would be an empty password.
+        "encoded=$(base64 < live.value | tr -d '\\n')",
+        f'printf {body} "$encoded" |',
         f"  {kubectl(workload)} patch secret {secret} --type=merge --patch-file=/dev/stdin",
         "rm live.value",
     )
@@ -154,6 +159,8 @@ def _blue(workload: Workload, plan: Plan) -> Move:
         "`successfully rolled out`: its pods are ready, so that they have logged in",
         (
             *follows_none(workload),
+            # The only pods that there are?
+            some(ready(workload, workload.name)),
             f"kubectl delete -f {file(workload, SLOTS[0])} --ignore-not-found",
         ),
         "Once traffic follows the slot: first the next move's way back.",
@@ -194,7 +201,7 @@ def _behind_slot(workload: Workload, service: str) -> tuple[str, ...]:
         f"slot=$({slot_of(workload, service)})",
         f'echo "$slot" | {EITHER}',
         f'{pods} | grep "^{workload.name}-$slot-"',
-        f'{pods} | (! grep -v "^{workload.name}-$slot-")',
+        f'{pods} | (! grep -v "^{workload.name}-$slot-") || false',
     )
 
 
@@ -218,7 +225,7 @@ def _old(workload: Workload) -> Move:
     serves = [some(ready(workload, blue))]
     if workload.called:
         found = workload.backend(SLOTS[0]) if workload.routes else workload.service
-        serves = [
+        serves += [
             *(follows(workload) if workload.routes else (says(slot_of(workload), SLOTS[0]),)),
             f'{behind(workload, found)} | grep "^{blue}-"',
         ]
@@ -311,6 +318,9 @@ def _pair(workload: Workload, plan: Plan) -> Move:
             says_not(slot_of(workload), SLOTS[1]),
             # What runs now runs to its end.
             f"kubectl delete {both} --ignore-not-found --cascade=orphan",
+            *unless(
+                there_is(workload, f"cronjob {old}"), f"kubectl apply -f kubernetes/undo/{old}.yaml"
+            ),
             suspend(workload, old, "false"),
         ),
         name=f"{old}-pair",

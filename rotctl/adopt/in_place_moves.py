@@ -57,7 +57,7 @@ def _secret(workload: Workload, plan: Plan) -> Move:
         (f"{call} get secret {name} {cluster_moves.path(key)} | grep -q .",),
         "it has a value, which is not shown",
         (
-            f"{_template(workload)} | (! grep -ow {name})",
+            f"{_template(workload)} | (! grep -ow {name}) || false",
             f"{call} delete -f {file(workload, 'login')} --ignore-not-found",
         ),
         "Before its pods read it. Then first the next move's way back.",
@@ -104,7 +104,7 @@ def as_before(workload: Workload) -> Move:
         " stays. Until the last move its tool must not apply the manifest of now: pause what does.",
         (*not_on_green(workload), *_back(workload), _rolled_out(workload)),
         (
-            f"{_template(workload)} | (! grep -ow {in_place.secret_name(workload)})",
+            f"{_template(workload)} | (! grep -ow {in_place.secret_name(workload)}) || false",
             _rolled_out(workload),
         ),
         "not the Secret's name; all pods are updated and ready, so that they have logged in",

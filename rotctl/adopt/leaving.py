@@ -26,6 +26,7 @@ from rotctl.adopt.plan import SLOTS
 from rotctl.adopt.shell import (
     ASKS,
     FORMER,
+    MORE,
     SINCE,
     behind,
     field,
@@ -33,6 +34,7 @@ from rotctl.adopt.shell import (
     files,
     follows,
     follows_none,
+    holds,
     kind,
     kubectl,
     named,
@@ -43,10 +45,12 @@ from rotctl.adopt.shell import (
     says,
     says_not,
     services,
+    slot_of,
     some,
     there,
     there_is,
     unless,
+    weights,
     when,
 )
 
@@ -97,7 +101,7 @@ def _under_way(plan: Plan) -> tuple[str, ...]:
     return tuple(
         line
         for each in plan.workloads
-        for line in when(_binding(each), f"""{ask} | (! grep '"outcome": null')""")
+        for line in when(_binding(each), f"""{ask} | (! grep '"outcome": null') || false""")
     )
 
 
@@ -108,10 +112,15 @@ def _blue_serves(plan: Plan) -> Move:
         "Its role and its secret are those of before, so that the way back begins there. If green"
         " serves, one more rotation leads to blue; one that is under way ends first.",
         (
-            f"known=$(rotctl list --rotations --credential {name} --json)",
+            "serves=",
+            *(line for each in plan.workloads for line in _noted(each)),
+            # Where blue serves (by now), one more would lead away from it.
+            'if [ -n "$serves" ]; then',
+            f"  known=$(rotctl list --rotations --credential {name} --json)",
             # One that is under way has to end first.
-            """if ! echo "$known" | grep '"outcome": null'; then""",
-            f"  rotctl start {name} --reason 'back to one slot, by blue'",
+            """  if ! echo "$known" | grep '"outcome": null'; then""",
+            f"    rotctl start {name} --reason 'back to one slot, by blue'",
+            "  fi",
             "fi",
         ),
         (
@@ -124,6 +133,24 @@ def _blue_serves(plan: Plan) -> Move:
         name="blue-serves",
         by_hand="The rotation is approved as any other (`rotctl approve"
         f" {name}`), or one that is under way is: it has to end first.",
+    )
+
+
+def _noted(workload: Workload) -> tuple[str, ...]:
+    """Notes in `serves` that green does."""
+    asks = [weights(workload, one) for one in workload.routes]
+    if not asks:
+        asks = [slot_of(workload, one) for one in services(workload)]
+    if workload.in_place:
+        asks = [holds(workload)]
+    green = f"-wE {MORE}" if workload.routes else f"-x {SLOTS[1]}"
+    return tuple(
+        line
+        for ask in asks
+        for line in (
+            f"found=$({ask})",
+            f'if echo "$found" | grep -q {green}; then serves={SLOTS[1]}; fi',
+        )
     )
 
 
@@ -223,7 +250,7 @@ def _secret(workload: Workload, plan: Plan) -> Move:
                 "umask 077",
                 "rm -f live.value",
                 f"az keyvault secret download {held} --file live.value",
-                f"{kubectl(workload)} get secret {former} {path(key)} | base64 -d |",
+                f"{kubectl(workload)} get secret {former} {path(key)} | base64 --decode |",
                 "  cmp -s - live.value",
                 "rm live.value",
             ),
@@ -261,7 +288,12 @@ def _former(workload: Workload) -> Move:
         f"As it was, with what has changed in {blue} since: images, replicas, variables. It is"
         f" written to `{FORMER}/{name}.yaml` first. {PAUSE}",
         (
-            *_made(workload, f"deployment {blue}", ""),
+            f"found=$({there_is(workload, f'deployment {blue}')})",
+            f"former=$({there_is(workload, f'deployment {name}')})",
+            # Without blue nothing says what has changed since: what is there stays as it is.
+            'if [ -n "$found" ] || [ -z "$former" ]; then',
+            *(f"  {line}" for line in _made(workload, f"deployment {blue}", "")),
+            "fi",
             f"{call} rollout status deployment/{name} --timeout=5m",
         ),
         (
@@ -539,7 +571,7 @@ def _told(plan: Plan) -> Move:
             # Where no app is named, none has it.
             'if [ "$code" != 2 ]; then',
             '  test "$code" = 0',
-            f"""  echo "$known" | (! grep '"credential": "{name}"')""",
+            f"""  echo "$known" | (! grep '"credential": "{name}"') || false""",
             "fi",
         ),
         f"{_those(plan)} there, and the app (if one is named) knows no {name}",

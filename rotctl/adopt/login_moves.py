@@ -110,7 +110,7 @@ def _rotator(plan: Plan) -> Move:
     held, role = named(plan, rotator.secret), quoted(f"\\password {rotator.role}")
     can = f"SELECT rolcanlogin FROM pg_roles WHERE rolname = {literal(rotator.role)}"
     may = f"ALTER ROLE {identifier(rotator.role)} LOGIN"
-    download = f"(umask 077; az keyvault secret download {held} --file rotator.password)"
+    download = f"az keyvault secret download {held} --file rotator.password"
     return moves.Move(
         f"The login that rotates, {rotator.role}",
         "It reads no data. Its password is made here and goes to Key Vault; `\\password` sends only"
@@ -120,12 +120,13 @@ def _rotator(plan: Plan) -> Move:
         " it into credentials.yaml and into this move's scripts. With an Entra token in the place"
         " of a password: docs/deploy.md, 4.",
         (
+            "umask 077",
             f"{PSQL} --single-transaction -f database/7-rotator.sql",
             f"can=$({ASKS} -c {quoted(can)})",
             'if [ "$can" = f ]; then',
             f"  held=$({there(plan, rotator.secret)})",
             '  if [ "$held" = 0 ]; then',
-            '    (umask 077; printf %s "$(openssl rand -hex 24)" > rotator.password)',
+            '    printf %s "$(openssl rand -hex 24)" > rotator.password',
             "    test -s rotator.password",
             f"    az keyvault secret set {held} --file rotator.password --output none",
             "  fi",
@@ -138,6 +139,7 @@ def _rotator(plan: Plan) -> Move:
             "fi",
         ),
         (
+            "umask 077",
             "rm -f rotator.password",
             download,
             'PGPASSWORD="$(cat rotator.password)" \\',

@@ -61,7 +61,8 @@ def traffic(workload: Workload) -> Move:
             for name in workload.routes
             for line in (
                 says(backends(workload, name), blue),
-                f"{call} get httproute {name} {STATUS} | grep ResolvedRefs=True | (! grep =False)",
+                f"{call} get httproute {name} {STATUS} | grep ResolvedRefs=True |",
+                "  (! grep =False) || false",
             )
         ),
         f"{blue} for each rule, and no error: the Gateways say `ResolvedRefs=True`, and nothing is"

@@ -69,15 +69,28 @@ class Runs(Protocol):
 
 
 class Runner:
-    """Runs one script after the other. Interrupted, it ends what runs and leaves no password."""
+    """Runs one script after the other. Interrupted, it ends what runs and leaves no password.
+
+    `first` is asked with each script's text before it runs, and may raise. `lock` is the descriptor
+    of a lock that is a script's as well: it holds while one still runs whose command was killed.
+    """
 
     def __init__(
-        self, folder: Path, environment: Mapping[str, str], longest: float = LONGEST
+        self,
+        folder: Path,
+        environment: Mapping[str, str],
+        longest: float = LONGEST,
+        *,
+        lock: int | None = None,
+        first: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.folder, self.environment, self.longest = folder, environment, longest
+        self.locks = () if lock is None else (lock,)
+        self.first = first
         self.tidy()  # what one had left that was killed
 
     def __call__(self, script: str, heard: Callable[[str], None]) -> Said:
+        self.first((self.folder / script).read_text(encoding="utf-8", errors="replace"))
         with subprocess.Popen(  # noqa: S603 - a script of the folder that was named
             [shutil.which(BASH, path=self.environment.get("PATH")) or BASH, script],
             cwd=self.folder,
@@ -88,6 +101,7 @@ class Runner:
             text=True,
             errors="replace",
             start_new_session=True,  # psql asks for a password at a terminal, if it has one
+            pass_fds=self.locks,
         ) as process:
             try:
                 return self._heard(process, heard)
@@ -135,7 +149,7 @@ class Runner:
     def _secrets(self) -> list[str]:
         found = [
             value for name, value in self.environment.items()
-            if SECRET.search(name) and len(value) >= 8 and "/" not in value
+            if SECRET.search(name) and len(value) >= 8 and not os.path.exists(value)  # noqa: PTH110 - too long a name is none
         ]  # fmt: skip
         for name in PASSING:
             try:
@@ -156,7 +170,7 @@ def _end(process: subprocess.Popen[str]) -> None:
     for how, wait in ((signal.SIGTERM, GRACE), (signal.SIGKILL, GRACE)):
         try:
             os.killpg(process.pid, how)
-        except ProcessLookupError:
+        except (ProcessLookupError, PermissionError):  # macOS says the latter of one that has ended
             return
         try:
             process.wait(wait)
@@ -173,6 +187,7 @@ def environment(
     if not {"PGSSLMODE", "PGSSLROOTCERT"} & made.keys():
         made |= {"PGSSLMODE": "verify-full", "PGSSLROOTCERT": "system"}
     made.setdefault("PGCONNECT_TIMEOUT", "20")
+    made["LANGUAGE"] = "en"  # what programs say is read, whatever the person's language
     # This very `rotctl`, if no other one is found.
     made["PATH"] = os.pathsep.join((made.get("PATH", os.defpath), str(Path(sys.executable).parent)))
     return {**made, "LAST": "1"} if last else made

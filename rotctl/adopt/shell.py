@@ -78,7 +78,7 @@ def backends(workload: Workload, route: str) -> str:
     return f"{kubectl(workload)} get httproute {route} --ignore-not-found -o jsonpath={shown}"
 
 
-def _weights(workload: Workload, route: str) -> str:
+def weights(workload: Workload, route: str) -> str:
     """Reads what the green slot has of an HTTPRoute's requests, in each rule."""
     path = f'.spec.rules[*].backendRefs[?(@.name=="{workload.backend(SLOTS[1])}")].weight'
     return field(workload, f"httproute {route}", path)
@@ -103,14 +103,16 @@ def follows_none(workload: Workload) -> tuple[str, ...]:
 def on_green(workload: Workload) -> str:
     """Passes where the green slot serves."""
     if workload.routes:
-        return f"{_weights(workload, workload.routes[0])} | grep -wE {MORE}"
+        return f"{weights(workload, workload.routes[0])} | grep -wE {MORE}"
     return says(slot_of(workload), SLOTS[1])
 
 
 def not_on_green(workload: Workload) -> tuple[str, ...]:
     """Passes where the green slot does not serve."""
     if workload.routes:
-        return tuple(f"{_weights(workload, one)} | (! grep -wE {MORE})" for one in workload.routes)
+        return tuple(
+            f"{weights(workload, one)} | (! grep -wE {MORE}) || false" for one in workload.routes
+        )
     if workload.in_place:
         return (says_not(holds(workload), SLOTS[1]),)
     return tuple(says_not(slot_of(workload, one), SLOTS[1]) for one in services(workload))
@@ -131,8 +133,12 @@ def some(ask: str) -> str:
     return f"{ask} | grep ."
 
 
+# Bash 3.2, which macOS has, goes on after a subshell that failed, whatever `set -e` says: hence
+# `|| false`, at which every bash stops.
+
+
 def none(ask: str) -> str:
-    return f"{ask} | (! grep .)"
+    return f"{ask} | (! grep .) || false"
 
 
 def says(ask: str, word: str) -> str:
@@ -140,7 +146,7 @@ def says(ask: str, word: str) -> str:
 
 
 def says_not(ask: str, word: str) -> str:
-    return f"{ask} | (! grep -x {word})"
+    return f"{ask} | (! grep -x {word}) || false"
 
 
 def when(ask: str, *then: str) -> tuple[str, ...]:

@@ -74,8 +74,9 @@ def read(folder: Path) -> State:
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Keeps a second one of this machine out. Raises `ClientError` if somebody is in."""
+def locked(folder: Path) -> Iterator[int]:
+    """Keeps a second one of this machine out; what runs with the descriptor of the lock keeps it.
+    Raises `ClientError` if somebody is in."""
     import fcntl  # not on Windows, where the rest of the command line runs
 
     try:
@@ -87,8 +88,11 @@ def locked(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            text = f"somebody else is making the moves of {folder}"
+            text = f"somebody else is making the moves of {folder}, or a script of it still runs"
             raise ClientError(text, "wait until they have ended", Exit.PROBLEM) from None
-        yield
+        try:
+            yield held
+        finally:
+            fcntl.flock(held, fcntl.LOCK_UN)  # whatever a script has left that has it
     finally:
         os.close(held)

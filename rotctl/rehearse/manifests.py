@@ -85,8 +85,11 @@ def service(plan: Plan) -> Object:
 
 
 def deployment(plan: Plan, part: str, owner: Object | None = None) -> Object:
-    """One pod as those that serve, under labels that nothing else finds."""
+    """One pod as those that serve, under labels that nothing else finds. Without their priority, by
+    which it would have other pods ended to get room."""
     template = copy.deepcopy(plan.template)
+    for key in ("priorityClassName", "priority", "preemptionPolicy"):
+        (template.get("spec") or {}).pop(key, None)
     own = {**plan.labels, **chosen(plan, part)}
     template["metadata"] = {**(template.get("metadata") or {}), "labels": own}
     return {

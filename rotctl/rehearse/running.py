@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from rotctl.adopt.original import name_of
@@ -27,6 +27,7 @@ ANSWERED = 60.0  # seconds within which ready pods answer the clients
 AFTER = 30.0  # seconds past a pod's grace period within which it is gone
 CLEARED = 60.0  # seconds within which pods are gone that are cleaned away, past their grace period
 SHORT = 2.0  # seconds of a grace period that looking takes as well
+HANGUP = getattr(signal, "SIGHUP", signal.SIGTERM)  # Windows has none
 KILLED = 137  # a container's exit code after SIGKILL
 NO_IMAGE = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName")
 NEVER = ("CreateContainerConfigError", "CreateContainerError")
@@ -71,7 +72,8 @@ class Rehearsal:
             why = error.text
             raise
         finally:
-            self.say("all of it goes again")
+            with suppress(OSError):  # a terminal that is closed
+                self.say("all of it goes again")
             self._cleared(why)
         return measured
 
@@ -339,19 +341,24 @@ def _waiting(pod: Object) -> Iterator[tuple[str, Object]]:
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """SIGTERM ends it like Ctrl-C."""
+    """SIGTERM, or a terminal that closes, ends it like Ctrl-C."""
 
     def told(*_: object) -> None:
         raise KeyboardInterrupt
 
-    with _handled(signal.SIGTERM, told):
+    with _handled(signal.SIGTERM, told), _handled(HANGUP, told):
         yield
 
 
 @contextmanager
 def _deaf() -> Iterator[None]:
     """Ctrl-C and SIGTERM wait: taking away is short, and must not stop half way."""
-    with _handled(signal.SIGTERM, signal.SIG_IGN), _handled(signal.SIGINT, signal.SIG_IGN):
+    ignored = signal.SIG_IGN
+    with (
+        _handled(signal.SIGTERM, ignored),
+        _handled(HANGUP, ignored),
+        _handled(signal.SIGINT, ignored),
+    ):
         yield
 
 

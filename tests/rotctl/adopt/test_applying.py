@@ -88,11 +88,13 @@ def test_the_folder_may_be_written_again_afterwards(made: Path, done: list[str])
 
 
 def test_without_a_terminal_it_takes_a_word_that_all_are_meant(
-    typed: Typed, made: Path, done: list[str]
+    typed: Typed, made: Path, done: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, err = typed("--apply", str(made), exits=Exit.USAGE)
     assert "nobody is at a terminal who could be asked before each move" in err
     assert not done
+    monkeypatch.setattr(sys, "stdin", None)  # as Python has it where it is closed
+    typed("--apply", str(made), exits=Exit.USAGE)
     said, _ = typed("--apply", str(made), "--dry-run")
     assert f"0 moves are done, {len(NAMES)} would be made" in said
     assert not done
@@ -128,6 +130,8 @@ def test_a_stop_is_a_document_for_programs(
     [
         (("--apply", "FOLDER", "--undo", "FOLDER", "--yes"), "--undo to one"),
         (("--apply", "FOLDER", "--deployment", "api", "--yes"), "a folder says itself"),
+        (("--apply", "FOLDER", "--only", "group", "--until", "group"), "--only makes one move"),
+        (("--apply", "FOLDER", "--context", "x", "--yes"), "by the current context"),
         (("--apply", "/nowhere", "--yes"), "/nowhere/moves.json cannot be read"),
         (("--apply", "FOLDER", "--yes", "--until", "x"), "there are: group, acts-as-group"),
     ],

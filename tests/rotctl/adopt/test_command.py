@@ -313,5 +313,5 @@ def test_whatever_fails_the_live_secret_gets_no_empty_version(tmp_path: Path) ->
     lines = ["sh", "-c", "\n".join(move.do)]
     subprocess.run(lines, cwd=tmp_path, env={"PATH": path}, check=False, capture_output=True)  # noqa: S603 - the move itself
     asked = called.read_text(encoding="utf-8")
-    assert "secret show" in asked
+    assert "secret list" in asked
     assert "secret set" not in asked

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -63,6 +64,14 @@ def test_the_pods_are_copies_under_other_labels() -> None:
         assert made["spec"]["replicas"] == 1
         assert selects(made["spec"]["selector"]["matchLabels"], template["metadata"]["labels"])
     assert planned.template["metadata"]["labels"] == {"app": "api", "tier": "front"}
+
+
+def test_they_have_nobody_ended_to_get_room() -> None:
+    known = plan()
+    spec = {**known.template["spec"], "priorityClassName": "high", "priority": 1000}
+    made = manifests.deployment(replace(known, template={**known.template, "spec": spec}), LEAVING)
+    assert not {"priorityClassName", "priority"} & pod(made).keys()
+    assert spec["priorityClassName"] == "high"
 
 
 def test_the_service_finds_one_of_them() -> None:

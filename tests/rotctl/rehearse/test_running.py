@@ -107,7 +107,7 @@ def test_what_is_not_allowed_leaves_nothing(space: Memory, verb: str, kind: str)
     assert space.objects == {}
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("at", [0.5, 1.5, 3.0, 4.5, 6.0])
 def test_who_interrupts_it_leaves_nothing(space: Memory, number: signal.Signals, at: float) -> None:
     once = [number]
@@ -122,6 +122,17 @@ def test_who_interrupts_it_leaves_nothing(space: Memory, number: signal.Signals,
     assert "nothing was measured" in error.text
     assert space.objects == {}
     assert not once
+
+
+def test_where_nobody_reads_what_it_says_nothing_is_left(space: Memory) -> None:
+    def say(text: str) -> None:
+        if space.done:
+            raise BrokenPipeError(text)
+
+    with pytest.raises(BrokenPipeError):
+        Rehearsal(space, space.plan, say, clock=space.clock, sleep=space.sleep).run()  # type: ignore[arg-type]  # in its place
+    assert space.done
+    assert space.objects == {}
 
 
 def test_where_it_cannot_be_taken_away_the_command_is_said(space: Memory) -> None:
