@@ -61,6 +61,7 @@ if TYPE_CHECKING:
 PAUSE = (
     "Until the last move its tool must not apply the manifests of the two slots: pause what does."
 )
+ALWAYS = "2020-01-01"  # of rotations: one may wait for a decision for as long as it likes
 GOES_ON = "Go on to two slots again: `rotctl adopt --apply`."
 
 
@@ -94,15 +95,33 @@ def _binding(workload: Workload) -> str:
 
 
 def _under_way(plan: Plan) -> tuple[str, ...]:
-    """Fails while the app rotates the credential, or cannot be asked. Without rights in the
-    cluster it rotates nothing."""
+    """Fails while the app rotates the credential, cannot be asked, or is another app. Without
+    rights in the cluster it rotates nothing."""
     name = plan.credential.name
-    ask = f"rotctl list --rotations --credential {name} --json"
+    ask = f"rotctl list --rotations --credential {name} --since {ALWAYS} --json"
     return tuple(
         line
         for each in plan.workloads
-        for line in when(_binding(each), f"""{ask} | (! grep '"outcome": null') || false""")
+        for line in when(
+            _binding(each),
+            "known=$(rotctl list --json)",
+            # One that does not know the credential, although somebody has rotated it.
+            f"""if ! echo "$known" | grep '"credential": "{name}"'; then""",
+            f"  {_written_down(each)} | (! grep {in_place.NOTED[0]}) || false",
+            "fi",
+            f"""{ask} | (! grep '"outcome": null') || false""",
+        )
     )
+
+
+def _written_down(workload: Workload) -> str:
+    """Lists what is noted in the object that each rotation changes."""
+    what = (
+        f"secret {in_place.secret_name(workload)}"
+        if workload.in_place
+        else f"{kind(workload)} {workload.at(SLOTS[1])}"
+    )
+    return field(workload, what, ".metadata.annotations")
 
 
 def _blue_serves(plan: Plan) -> Move:
@@ -116,7 +135,7 @@ def _blue_serves(plan: Plan) -> Move:
             *(line for each in plan.workloads for line in _noted(each)),
             # Where blue serves (by now), one more would lead away from it.
             'if [ -n "$serves" ]; then',
-            f"  known=$(rotctl list --rotations --credential {name} --json)",
+            f"  known=$(rotctl list --rotations --credential {name} --since {ALWAYS} --json)",
             # One that is under way has to end first.
             """  if ! echo "$known" | grep '"outcome": null'; then""",
             f"    rotctl start {name} --reason 'back to one slot, by blue'",

@@ -115,6 +115,14 @@ def test_a_script_ends_at_the_first_command_that_fails(
                 assert made <= number + 1, (script, says, number)
 
 
+def test_an_app_that_does_not_know_what_somebody_rotated_is_not_believed(tmp_path: Path) -> None:
+    """Else a profile for another app would say that nothing is under way."""
+    place = Place(tmp_path, "the-guide")
+    check = "undo/01-blue-serves/check.sh"
+    assert place.run(check, "blue")[0] == 0
+    assert place.run(check, "credential-rotation/rotation")[0] != 0
+
+
 @pytest.mark.parametrize("name", SHAPES)
 def test_bash_takes_each_script(tmp_path: Path, name: str) -> None:
     place = Place(tmp_path, name)
