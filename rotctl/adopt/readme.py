@@ -41,7 +41,10 @@ _BEFORE = (
     " deployed shows them, from /api/pages/guides/onboarding on. The command knows the database"
     " from this folder. Who you are there, it knows from you:"
 )
-_BY_SCRIPT = "For the scripts, and for commands of your own, the database too:"
+_BY_SCRIPT = (
+    "For the scripts, and for commands of your own, the database too. By hand, run the scripts and"
+    " not the lines that are shown here: a script ends where a line fails, and a terminal goes on:"
+)
 _COMMIT = (
     "Commit this folder, and whatever you change in it. No file of it has a password in it; those"
     " that moves make for a moment are in .gitignore."
