@@ -329,7 +329,10 @@ def test_interrupted_it_ends_what_runs_and_leaves_no_password(
     running = place.folder / "running"
     wait_until(lambda: running.exists() and running.read_text(), 60, "psql running")
     process.send_signal(how)
-    said, _ = process.communicate(timeout=60)
+    try:
+        said, _ = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert process.returncode == 130, said
     assert "interrupted; what was begun goes on with" in said
     assert not (place.folder / "rotator.password").exists()
