@@ -8,6 +8,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -317,22 +318,22 @@ def test_interrupted_it_ends_what_runs_and_leaves_no_password(
         "#!/bin/sh\nprintf hunter2-hunter2 > rotator.password\necho $$ > running\nexec sleep 60\n",
         encoding="utf-8",
     )
-    process = subprocess.Popen(  # noqa: S603 - argv is written here
-        [shutil.which("python3") or "python3", "-c", STARTS, str(place.folder)],
+    with subprocess.Popen(  # noqa: S603 - argv is written here
+        [sys.executable, "-c", STARTS, str(place.folder)],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         env={
             **os.environ, "PATH": f"{place.programs}:{os.environ['PATH']}",
             "CALLS": str(place.calls), "SAYS": "", "FAILS": "0",
-            "PYTHONPATH": os.pathsep.join(map(str, __import__("sys").path)),
+            "PYTHONPATH": os.pathsep.join(map(str, sys.path)),
         },
-    )  # fmt: skip
-    running = place.folder / "running"
-    wait_until(lambda: running.exists() and running.read_text(), 60, "psql running")
-    process.send_signal(how)
-    try:
-        said, _ = process.communicate(timeout=60)
-    finally:
-        process.kill()
+    ) as process:  # fmt: skip
+        running = place.folder / "running"
+        try:
+            wait_until(lambda: running.exists() and running.read_text(), 60, "psql running")
+            process.send_signal(how)
+            said, _ = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert process.returncode == 130, said
     assert "interrupted; what was begun goes on with" in said
     assert not (place.folder / "rotator.password").exists()
