@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bench.frameworks import building, site
-from bench.frameworks.catalogue import FRAMEWORKS
 from bench.frameworks.site import NAMESPACE, WORKLOAD
 from rotctl.rehearse import looking, verdict
 from rotctl.rehearse.plan import Load
@@ -16,8 +14,6 @@ from rotctl.rehearse.running import Rehearsal
 from rotctl.rehearse.space import Space
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from bench.frameworks.catalogue import Framework, Shape
     from bench.frameworks.site import Site
     from rotctl.rehearse.verdict import Measured
@@ -30,22 +26,6 @@ LOSE_ALL = ("express", "go", "uvicorn")
 TOLD_APART = {"express": "express", "gunicorn": "gunicorn", "gunicorn-23": "gunicorn"} | {
     "uvicorn": "uvicorn", "spring": "", "go": "",
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    with site.stack(tmp_path_factory.mktemp("frameworks")) as stack:
-        yield site.Site(stack)
-
-
-@pytest.fixture(params=FRAMEWORKS, ids=lambda framework: framework.name)
-def framework(request: pytest.FixtureRequest) -> Framework:
-    found: Framework = request.param
-    try:
-        building.build(found)
-    except building.ToolMissing as missing:
-        pytest.skip(str(missing))
-    return found
 
 
 def rehearsed(place: Site, framework: Framework, shape: Shape) -> Measured:
