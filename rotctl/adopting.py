@@ -107,6 +107,7 @@ def adopt(**given: Any) -> Exit | None:
     """
     if given["apply"] or given["undo"]:
         return applying.carry_out(given)
+    applying.refuse_what_moves_take(given)
     named = [(kind, name) for kind, names in _kinds(given) for name in names]
     if not named:
         text = "no workload is named"

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from rotctl.adopt.scripts import Index, Step, Way
 
 HERE = "two-slots"  # where `adopt` writes unless told otherwise
+# What names workloads, for whoever writes a folder; and what only its moves have a use for.
+WORKLOADS = ("deployment", "cron_job", "stateful_set", "daemon_set", "deployment_in_place")
+OF_MOVES = ("dry_run", "yes", "only", "until", "this_cluster", "last")
 KEYS = "[y]es, [s]how its commands, [q]uit"
 BACK = ", [b]ack: lead the one before back"
 
@@ -85,6 +88,15 @@ def carry_out(given: dict[str, Any]) -> Exit | None:
         return _made(made, given, talk, index)
 
 
+def refuse_what_moves_take(given: dict[str, Any]) -> None:
+    """Whoever types `--dry-run` does not expect a folder. Raises `ClientError`."""
+    named = [f"--{one.replace('_', '-')}" for one in OF_MOVES if given[one]]
+    if named:
+        text = f"{', '.join(named)} would go with --apply or --undo, and neither is given"
+        cure = "add the one that is meant; or leave it out: writing a folder changes nothing else"
+        raise ClientError(text, cure, Exit.USAGE)
+
+
 def _one_thing(given: dict[str, Any]) -> None:
     cure = "give one of them"
     if given["apply"] and given["undo"]:
@@ -94,8 +106,9 @@ def _one_thing(given: dict[str, Any]) -> None:
     elif given["context"]:
         text = "the moves go where kubectl goes, by the current context of your kubeconfig"
         cure = "`kubectl config use-context` chooses it, in the place of --context"
-    elif given["deployment"] or given["cron_job"]:
+    elif any(given[kind] for kind in WORKLOADS):
         text = "a folder says itself which workloads it is about"
+        cure = "leave them out"
     else:
         return
     raise ClientError(text, cure, Exit.USAGE)
@@ -182,9 +195,13 @@ def _same_cluster(folder: Path, server: str, environment: dict[str, str], text: 
         "-o",
         "jsonpath={.clusters[0].cluster.server}",
     ]
-    done = subprocess.run(  # noqa: S603 - argv is written here
-        shown, env=environment, capture_output=True, text=True, check=False, timeout=30
-    )
+    try:
+        done = subprocess.run(  # noqa: S603 - argv is written here
+            shown, env=environment, capture_output=True, text=True, check=False, timeout=30
+        )
+    except subprocess.TimeoutExpired:
+        text = "kubectl did not say within 30 s which cluster it talks to"
+        raise ClientError(text, f"try: {shlex.join(shown)}", Exit.UNREACHABLE) from None
     if done.returncode == 0 and done.stdout.strip().rstrip("/") == server.rstrip("/"):
         return
     found = done.stdout.strip() or done.stderr.strip()[:200] or "no cluster"

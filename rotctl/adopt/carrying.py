@@ -193,9 +193,9 @@ class Carrying:
                 theirs = f"{step.name}: somebody has something to do. {step.by_hand}"
                 text = theirs if passes else f"{theirs}\n{_seen(step, said)}"
                 raise Stopped(text, f"then: {self.command}", Exit.WAITING, step, said)
-            if passes:
+            said = said if passes else self._looked(step)
+            if self._passes(step, said):
                 return said
-            said = self._looked(step)
 
     @staticmethod
     def _passes(step: Step, said: Said) -> bool:

@@ -130,6 +130,8 @@ def test_a_stop_is_a_document_for_programs(
     [
         (("--apply", "FOLDER", "--undo", "FOLDER", "--yes"), "--undo to one"),
         (("--apply", "FOLDER", "--deployment", "api", "--yes"), "a folder says itself"),
+        (("--apply", "FOLDER", "--stateful-set", "api", "--yes"), "a folder says itself"),
+        (("--deployment", "api", "--dry-run", "--yes"), "--dry-run, --yes would go with --apply"),
         (("--apply", "FOLDER", "--only", "group", "--until", "group"), "--only makes one move"),
         (("--apply", "FOLDER", "--context", "x", "--yes"), "by the current context"),
         (("--apply", "/nowhere", "--yes"), "/nowhere/moves.json cannot be read"),
