@@ -33,7 +33,7 @@ units: $(VENV)/ready ## the tests; ARGS goes to pytest
 	$(BIN)/python -m pytest -n 4 --dist loadfile --ignore=tests/chaos -m "not long and not real" $(ARGS)
 
 .PHONY: long
-long: $(VENV)/ready .venv-checkov/ready ## the tests that take long: releases, every format and version, guides by hand, recipes
+long: $(VENV)/ready .venv-checkov/ready ## the tests that take long: releases, every format and version, guides, recipes
 	$(BIN)/python -m pytest -n 4 --dist loadfile --ignore=tests/chaos --ignore=tests/frameworks -m long $(ARGS)
 
 .PHONY: test-frameworks

@@ -3,8 +3,8 @@
     python -m local.up [--directory DIR] [--one-slot] [--credentials FILE]        (make local)
 
 A second start in the same directory goes on where the first ended: database, vault, cluster,
-rotations that wait. With --one-slot it begins with what docs/onboarding.md begins with, which can
-then be followed by hand; its last steps want a second start with --credentials.
+rotations that wait. With --one-slot it begins with what docs/onboarding.md begins with, whose
+commands can be tried then; its last ones want a second start with --credentials.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--one-slot",
         action="store_true",
-        help="one login, one secret, one Deployment: a place to follow docs/onboarding.md",
+        help="one login, one secret, one Deployment: a place to practise docs/onboarding.md",
     )
     parser.add_argument(
         "--credentials",
@@ -210,33 +210,36 @@ curl -sS {host}/api/rotations/ROTATION/approval -H 'x-functions-key: {key}' --js
 def practice(stack: OneSlot) -> str:
     """How the guide is followed here."""
     folder = stack.directory / "practice"
-    place.lay(stack, folder, place.missing())
-    place.write(stack, folder)
-    stand_ins = ", ".join(sorted(place.missing()))
-    app, go_on = "not started: it wants a credentials.yaml", again(stack, "credentials.yaml")
+    place.lay(stack, folder, place.STAND_INS)
+    app, go_on = "not started: it wants a credentials.yaml", deploying(stack, folder)
     if "host" in stack.components:
         app = f"{stack.components['host'].url}/api/pages?code={stack.keys['function']}"
-        go_on = "The app has your credentials.yaml: go on with step 8 of the guide."
+        go_on = (
+            "The app has your credentials.yaml, with this machine's addresses: go on with\n\n"
+            f"rotctl adopt --apply {place.FOLDER}"
+        )
+    lacking = ", ".join(place.missing())
+    wanted = f"\nIts commands call what is not on this machine: {lacking}.\n" if lacking else ""
     return f"""
 pages       {app}
 workload    {stack.owner.service_url("orders", "api")}
 {places(stack)}
 
-Follow docs/onboarding.md in another terminal. In the place of the exports that it begins with:
+Follow docs/onboarding.md in another terminal. In the place of its exports:
 
 {place.exports(stack, folder)}
-
-The guide's files are there, with this machine's addresses. Stand-ins for: {stand_ins}.
+{wanted}
+`az` is a stand-in there, and `rotctl adopt` does not look into the vault.
 
 {go_on}"""
 
 
-def again(stack: OneSlot, name: str) -> str:
-    """What step 7 of the guide is here."""
-    file = shlex.quote(str(stack.directory / "practice" / name))
+def deploying(stack: OneSlot, folder: Path) -> str:
+    """How the app is deployed here, once the moves are made that need none."""
+    file = shlex.quote(str(folder / place.FOLDER / "credentials.yaml"))
     directory = shlex.quote(str(stack.directory))
     return f"""\
-Step 7 deploys the app with that file. Here: Ctrl-C, and then
+To deploy the app, once the moves up to `guard` are made: Ctrl-C, and then
 
 make local ARGS="--directory {directory} --credentials {file}\""""
 

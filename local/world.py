@@ -24,7 +24,11 @@ CREDENTIAL = "orders-db"
 DATABASE = "orders"
 WORKLOADS = {"api": "orders", "web": "shop"}  # name to namespace
 MANIFESTS = ROOT / "infra" / "kubernetes"
-IMAGES = {"registry.example/orders:1.0": ["python", "-m", "local.workload"]}
+IMAGES = {
+    "registry.example/orders:1.0": ["python", "-m", "local.workload"],
+    # What the clients of `rotctl rehearse` run in.
+    "mcr.microsoft.com/azurelinux/distroless/python:3.12-nonroot": ["python3"],
+}
 APPROVERS = ["ada@contoso.example", "grace@contoso.example"]
 LINK_KEY = "link-key"  # the secret that signs links, where there are some
 OPERATOR = "olga@contoso.example"  # asks for rotations, and decides none

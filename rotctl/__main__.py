@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rotctl import acting, adopting, configuring, looking
+from rotctl import acting, adopting, applying, configuring, looking, rehearsing
 from rotctl.command import cli
 from rotctl.exits import ClientError, Exit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-COMMANDS = (acting, adopting, configuring, looking)  # each adds its own to `cli`
+# Each adds its own to `cli`.
+COMMANDS = (acting, adopting, applying, configuring, looking, rehearsing)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from rotctl import applying
 from rotctl.adopt import work, writing
 from rotctl.adopt.asking import Answers
-from rotctl.adopt.plan import FORMATS, FORMS
+from rotctl.adopt.plan import FORMATS, FORMS, THEN
 from rotctl.command import cli, print_json
 from rotctl.exits import ClientError, Exit
 
@@ -28,6 +29,23 @@ MISSHAPEN = (AttributeError, IndexError, KeyError, RecursionError, TypeError, Va
 @cli.command()
 @click.option("--deployment", multiple=True, metavar="[NS/]NAME", help="A Deployment; repeatable.")
 @click.option("--cron-job", multiple=True, metavar="[NS/]NAME", help="A CronJob; repeatable.")
+@click.option(
+    "--stateful-set", multiple=True, metavar="[NS/]NAME", help="One to adopt in place; repeatable."
+)
+@click.option(
+    "--daemon-set", multiple=True, metavar="[NS/]NAME", help="One to adopt in place; repeatable."
+)
+@click.option(
+    "--deployment-in-place",
+    multiple=True,
+    metavar="[NS/]NAME",
+    help="A Deployment that cannot run twice; repeatable.",
+)
+@click.option(
+    "--in-place",
+    type=click.Choice(THEN),
+    help="What has pods in place read a changed login.",
+)
 @click.option(
     "--from",
     "sources",
@@ -53,6 +71,7 @@ MISSHAPEN = (AttributeError, IndexError, KeyError, RecursionError, TypeError, Va
 @click.option("--service", multiple=True, help="The Service by which clients reach it.")
 @click.option("--with-service", multiple=True, help="One that moves with it; repeatable.")
 @click.option("--other-service", multiple=True, help="One that keeps both slots; repeatable.")
+@click.option("--route", multiple=True, help="An HTTPRoute whose weights are to move; repeatable.")
 @click.option("--worker", is_flag=True, help="No client calls it.")
 @click.option("--secret", default="", help="The secret in Key Vault.")
 @click.option(
@@ -78,16 +97,25 @@ MISSHAPEN = (AttributeError, IndexError, KeyError, RecursionError, TypeError, Va
 @click.option("--app-identity", default="", help="Object id of the app's managed identity.")
 @click.option("--break-glass", default="", help="Object id of the group for emergencies.")
 @click.option("--approver", multiple=True, help="Who may approve; repeatable.")
-@click.option("--json", "as_json", is_flag=True, help="Print what was written as a JSON document.")
-def adopt(**given: Any) -> None:
-    """Write the folder that leads a Deployment to two slots.
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON document.")
+@applying.options
+def adopt(**given: Any) -> Exit | None:
+    """Write the folder that leads a Deployment to two slots, or make the moves that it has.
 
-    It reads with your own rights, changes nothing, and asks for what it cannot find.
+    Without --apply and --undo it reads with your own rights, changes nothing, and asks for what it
+    cannot find. With one of them it makes the moves of a folder one by one, and asks before each.
     """
+    if given["apply"] or given["undo"]:
+        return applying.carry_out(given)
+    applying.refuse_what_moves_take(given)
     named = [(kind, name) for kind, names in _kinds(given) for name in names]
     if not named:
         text = "no workload is named"
-        raise ClientError(text, "give --deployment NAMESPACE/NAME, or --cron-job", Exit.USAGE)
+        cure = "give --deployment NAMESPACE/NAME, --cron-job, --stateful-set or --daemon-set"
+        raise ClientError(text, cure, Exit.USAGE)
+    if twice := {name for kind, name in named if named.count((kind, name)) > 1}:
+        text = f"named more than once: {', '.join(sorted(twice))}"
+        raise ClientError(text, "a Deployment gets a twin, or is adopted in place", Exit.USAGE)
     out = Path(given["out"])
     look = work.Look(
         tuple(named),
@@ -96,6 +124,7 @@ def adopt(**given: Any) -> None:
         given["database"],
         not given["no_vault"],
         out,
+        tuple(given["deployment_in_place"]),
     )
     known: dict[str, Any] = {one.name: given[one.name] or one.default for one in fields(Answers)}
     try:
@@ -108,8 +137,10 @@ def adopt(**given: Any) -> None:
     written = writing.write(out, files)
     document = work.summary(plan, out, written)
     if given["as_json"]:
-        return print_json(document)
-    return _say(document)
+        print_json(document)
+    else:
+        _say(document)
+    return None
 
 
 def _misshapen(error: Exception) -> ClientError:
@@ -122,7 +153,13 @@ def _misshapen(error: Exception) -> ClientError:
 
 
 def _kinds(given: dict[str, Any]) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    return (("Deployment", given["deployment"]), ("CronJob", given["cron_job"]))
+    return (
+        ("Deployment", given["deployment"]),
+        ("CronJob", given["cron_job"]),
+        ("StatefulSet", given["stateful_set"]),
+        ("DaemonSet", given["daemon_set"]),
+        ("Deployment", given["deployment_in_place"]),
+    )
 
 
 def _answered(look: work.Look, answers: Answers, given: dict[str, Any]) -> Plan:

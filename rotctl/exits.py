@@ -18,8 +18,10 @@ class Exit(IntEnum):
     ABORTED = 11
     REFUSED = 12
     NEEDS_ATTENTION = 13
+    LOST = 14
     WAITING = 20
     TIMEOUT = 21
+    STOPPED = 30
     INTERRUPTED = 130
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -60,6 +61,9 @@ def pytest_configure(config: pytest.Config) -> None:
     engine = config.getoption("--engine", None)
     if engine:
         os.environ[engines.SWITCH] = engine
+    # A shell has what it starts in the background ignore Ctrl-C, and that is inherited.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

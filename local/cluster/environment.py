@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from local.cluster import kinds
+from local.cluster.ports import PORT_ANNOTATION
 from local.process import ROOT
 
 if TYPE_CHECKING:
@@ -77,8 +78,10 @@ def command(container: Object, image: list[str], variables: Mapping[str, str]) -
 def variables(container: Object, pod: Object, place: Place, store: Store) -> dict[str, str]:
     """The environment variables of a container. Raises `ConfigError` for a reference to what does
     not exist."""
-    found = _base(pod, place)
     namespace = pod["metadata"]["namespace"]
+    found = _base(pod, place)
+    if pod["spec"].get("enableServiceLinks", True):
+        found |= _services(namespace, store)
     for source in container.get("envFrom") or []:
         found |= _from_source(source, namespace, store)
     for variable in container.get("env") or []:
@@ -98,6 +101,21 @@ def _base(pod: Object, place: Place) -> dict[str, str]:
         "HOSTNAME": pod["metadata"]["name"],
         "SOURCE_ADDRESS": place.address,
     }
+
+
+def _services(namespace: str, store: Store) -> dict[str, str]:
+    """Where the namespace's Services are, those that there are when a container starts.
+
+    https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables
+    """
+    found: dict[str, str] = {}
+    for service in store.items(kinds.SERVICE, namespace):
+        annotations = service["metadata"].get("annotations") or {}
+        local = [text for key, text in annotations.items() if key.startswith(PORT_ANNOTATION)]
+        if local and service["spec"].get("clusterIP") != "None":
+            name = service["metadata"]["name"].upper().replace("-", "_")
+            found |= {f"{name}_SERVICE_HOST": HOST, f"{name}_SERVICE_PORT": local[0]}
+    return found
 
 
 def _ports(container: Object, place: Place) -> dict[str, str]:

@@ -19,7 +19,7 @@ from yarl import URL
 from local.cluster import kinds
 from local.cluster.controllers import Controller, Key, key_of
 from local.cluster.http_routes import CLASS, RefusedError, condition
-from local.cluster.pods import PORT_ANNOTATION
+from local.cluster.ports import PORT_ANNOTATION
 from local.cluster.tasks import spawn
 
 if TYPE_CHECKING:

@@ -178,7 +178,31 @@ def strategic_patch(document: Any, patch: Any, kind: Kind) -> Any:
         result = {key: result[key] for key in result if key in patch["$retainKeys"]}
     for key, value in patch.items():
         _merge_field(result, key, value, kind)
+    for key, order in patch.items():
+        field = key.partition("/")[2]
+        identity = merge_key(field, kind) if key.startswith("$setElementOrder/") else None
+        if identity and isinstance(result.get(field), list):
+            result[field] = _in_order(result[field], order, (document or {}).get(field), identity)
     return result
+
+
+def _in_order(items: list[Any], order: list[Any], before: list[Any] | None, key: str) -> list[Any]:
+    """Items as `$setElementOrder` lists them. One that it does not list stands before the first
+    listed one that followed it before.
+
+    As `mergeSortedSlice` of k8s.io/apimachinery's strategicpatch does it.
+    """
+    wanted = [one[key] for one in order]
+    place = {item[key]: number for number, item in enumerate(before or [])}
+    made = sorted((i for i in items if i[key] in wanted), key=lambda i: wanted.index(i[key]))
+    start = 0
+    for item in (i for i in items if i[key] not in wanted):
+        at = start
+        while at < len(made) and place.get(made[at][key], -1) <= place.get(item[key], -1):
+            at += 1
+        made.insert(at, item)
+        start = at + 1
+    return made
 
 
 def _merge_field(result: Object, key: str, value: Any, kind: Kind) -> None:
@@ -186,7 +210,7 @@ def _merge_field(result: Object, key: str, value: Any, kind: Kind) -> None:
         field = key.partition("/")[2]
         result[field] = [item for item in result.get(field) or [] if item not in value]
     elif key.startswith("$"):
-        return  # an order hint, or a directive that has been followed
+        return  # an order, which is made in the end, or a directive that has been followed
     elif value is None:
         result.pop(key, None)
     elif isinstance(value, list):

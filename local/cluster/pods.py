@@ -10,6 +10,7 @@ from local.cluster import kinds, times, volumes
 from local.cluster.containers import Container, Host
 from local.cluster.egress import Egress
 from local.cluster.environment import HOST, Place
+from local.cluster.ports import PORT_ANNOTATION
 from local.cluster.tasks import cancel, spawn
 from local.cluster.volumes import MountError
 from local.storage import private_directory
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from local.cluster.kinds import Kind, Object
     from local.cluster.node import Node
 
-PORT_ANNOTATION = "local/port."
 MOUNT_RETRY_FIRST, MOUNT_RETRY_LAST = 0.5, 10.0  # seconds
 
 

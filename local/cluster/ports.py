@@ -6,6 +6,7 @@ import random
 
 from local.process import free_port
 
+PORT_ANNOTATION = "local/port."
 SPANS = ((64, 127), (0, 255), (1, 254))
 
 

@@ -16,7 +16,7 @@ from local.cluster import kinds
 from local.cluster.controllers import leaving
 from local.cluster.errors import invalid
 from local.cluster.forwarding import Incoming
-from local.cluster.pods import PORT_ANNOTATION
+from local.cluster.ports import PORT_ANNOTATION
 from local.cluster.registry import is_finished
 from local.cluster.replicasets import is_ready
 from local.cluster.selectors import selects

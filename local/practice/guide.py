@@ -1,9 +1,10 @@
-"""Reads guides as what they are: files to write and commands to run, in order."""
+"""Reads guides as what they are: commands to run, in order; and the manifests they start from."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from local.process import ROOT
@@ -12,20 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 DOCS = ROOT / "docs"
-BLOCK = re.compile(
-    r"^`(?P<name>[\w.-]+\.yaml)`:\n\n```yaml\n(?P<text>.*?)^```$"
-    r"|^```bash\n(?P<commands>.*?)^```$",
-    re.MULTILINE | re.DOTALL,
-)
-
-
-@dataclass(frozen=True)
-class File:
-    name: str
-    text: str
-
-    def __str__(self) -> str:
-        return self.name
+HERE = Path(__file__).parent
+BLOCK = re.compile(r"^```bash\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -33,14 +22,11 @@ class Commands:
     text: str
 
 
-def steps(name: str = "onboarding.md", section: str = "") -> Iterator[File | Commands]:
+def steps(name: str = "onboarding.md", section: str = "") -> Iterator[Commands]:
     """Of a whole guide, or of the section whose heading starts with `section`."""
     text = (DOCS / name).read_text(encoding="utf-8")
     for match in BLOCK.finditer(_section(text, section) if section else text):
-        if match["name"]:
-            yield File(match["name"], match["text"])
-        else:
-            yield Commands(match["commands"])
+        yield Commands(match[1])
 
 
 def _section(text: str, heading: str) -> str:
@@ -52,7 +38,5 @@ def _section(text: str, heading: str) -> str:
 
 
 def file(name: str) -> str:
-    found = [step.text for step in steps() if isinstance(step, File) and step.name == name]
-    if len(found) != 1:
-        raise ValueError(f"the guide has {len(found)} files called {name}")
-    return found[0]
+    """A file that the guide starts from: `start.yaml` is what runs before it."""
+    return (HERE / name).read_text(encoding="utf-8")

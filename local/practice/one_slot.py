@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from datetime import timedelta
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import psycopg
@@ -22,8 +23,6 @@ from local.storage import made_once, write_private
 from rotation.secrecy import Secret, new_password
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from local.stack import Owner, Parts
     from rotation.config import Credential
 
@@ -71,6 +70,10 @@ class OneSlotProvisioner(Provisioner):
             admin.execute("GRANT CREATE ON SCHEMA public TO orders_app")
         with psycopg.connect(self.as_role("orders_app", self.first)) as application:
             application.execute(OWNED.encode())
+        self.keep_secret()
+
+    def keep_secret(self) -> None:
+        """Puts the login into the vault, as its owner has done."""
         self.put_secret("orders-db", self.first, timedelta(days=20))
 
     def workloads(self, replicas: int, warm_up: float = 0) -> None:
@@ -89,7 +92,7 @@ def localised(parts: Parts, manifests: str) -> list[dict[str, Any]]:
 
 
 class OneSlot(Stack):
-    """The host starts once there is a credentials.yaml: the guide writes one in the end."""
+    """The host starts once there is a credentials.yaml: the guide's folder has one."""
 
     world: ClassVar[str] = "one slot"
 
@@ -106,13 +109,13 @@ class OneSlot(Stack):
     def own_values(self, credentials: str) -> dict[str, Any]:
         """A credentials.yaml with this machine's addresses where an environment has its own."""
         found: dict[str, Any] = yaml.safe_load(credentials)
-        (cluster,) = found["clusters"].values()
-        cluster["server"] = self.components["cluster"].url
-        cluster["certificateAuthority"] = str(self.addresses.authority)
-        (credential,) = found["credentials"].values()
-        credential["vault"] = self.addresses.vault
+        for cluster in found["clusters"].values():
+            cluster["server"] = self.components["cluster"].url
+            cluster["certificateAuthority"] = str(self.addresses.authority)
         local = {"host": "127.0.0.1", "port": self.addresses.database_port, "sslmode": "disable"}
-        credential["database"] |= local
+        for credential in found["credentials"].values():
+            credential["vault"] = self.addresses.vault
+            credential["database"] |= local
         return found
 
     @property
@@ -121,7 +124,14 @@ class OneSlot(Stack):
 
     def start_host(self) -> None:
         if self.has_configuration and "host" not in self.components:
+            if self.options.credentials is not None:
+                self.use(self._localised(self.options.credentials))
             super().start_host()
+
+    def _localised(self, credentials: Path) -> Path:
+        """A copy with this machine's addresses, of what `rotctl adopt` has written for Azure."""
+        own = self.own_values(credentials.read_text(encoding="utf-8"))
+        return Path(self._write("credentials.yaml", own))
 
     def write_configuration(self) -> None:
         """Nothing: whoever practises writes it."""

@@ -1,5 +1,4 @@
-"""The folder in which somebody follows the guide: its programs, and its files with the addresses of
-this machine."""
+"""The folder in which somebody follows the guide: programs that find this machine's servers."""
 
 from __future__ import annotations
 
@@ -8,12 +7,9 @@ import os
 import shlex
 import shutil
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import yaml
-
-from local.practice import guide
-from local.practice.one_slot import localised
+from local import world
 from local.process import ROOT
 from local.storage import private_directory
 
@@ -24,17 +20,18 @@ if TYPE_CHECKING:
     from local.practice.one_slot import OneSlot
 
 BASH = shutil.which("bash") or "bash"
-REAL = ("kubectl", "psql")  # of which there may be real ones: they go to this machine's servers
+STAND_INS = {"az"}  # there is none that knows this machine's vault
+REAL = ("kubectl", "psql", "openssl")  # which go to this machine's servers
+FOLDER = "two-slots"  # where `rotctl adopt` writes unless told otherwise
 
 
-def missing() -> set[str]:
-    """The programs that the guide's commands call and this machine does not have. There is no `az`
-    that knows this machine's vault."""
-    return {"az", *(name for name in REAL if shutil.which(name) is None)}
+def missing() -> list[str]:
+    """The programs that the guide's commands call, and that this machine does not have."""
+    return [name for name in REAL if shutil.which(name) is None]
 
 
 def lay(stack: OneSlot, folder: Path, stand_ins: Collection[str]) -> None:
-    """Makes the folder with all that the guide's commands need but its files."""
+    """Makes the folder with all that the guide's commands need."""
     programs = private_directory(folder / "bin")
     if not (folder / "infra").is_symlink():
         (folder / "infra").symlink_to(ROOT / "infra")
@@ -44,12 +41,13 @@ def lay(stack: OneSlot, folder: Path, stand_ins: Collection[str]) -> None:
     for name in stand_ins:
         call = f"{python} -m local.practice.stand_ins {name}"
         _program(programs / name, call, f"{root} STAND_IN_VAULT={vault}")
-    if "kubectl" not in stand_ins:
+    if kubectl := shutil.which("kubectl"):
         # The local API publishes no schemas to validate with.
         only = 'case " $* " in *" apply "*) set -- "$@" --validate=false;; esac'
-        _program(programs / "kubectl", shlex.quote(str(shutil.which("kubectl"))), only)
-    # No link: behind one, an interpreter may not find the packages of its environment.
-    _program(programs / "python", python, root)
+        _program(programs / "kubectl", shlex.quote(kubectl), only)
+    # Nobody signs in to Azure here.
+    only = f'{root}\n[ "${{1:-}}" != adopt ] || set -- "$@" --no-vault'
+    _program(programs / "rotctl", f"{python} -m rotctl", only)
 
 
 def _program(path: Path, call: str, before: str) -> None:
@@ -57,25 +55,20 @@ def _program(path: Path, call: str, before: str) -> None:
     path.chmod(0o700)
 
 
-def write(stack: OneSlot, folder: Path) -> None:
-    """Lays the guide's files into the folder; those that are there stay as somebody made them."""
-    for step in guide.steps():
-        if isinstance(step, guide.File) and not (folder / step.name).exists():
-            (folder / step.name).write_text(text(stack, step), encoding="utf-8")
-
-
-def text(stack: OneSlot, file: guide.File) -> str:
-    """A file of the guide with this machine's values where an environment has its own."""
-    if file.name == "credentials.yaml":
-        found: list[dict[str, Any]] = [stack.own_values(file.text)]
-    else:
-        found = localised(stack, file.text)
-    return yaml.safe_dump_all(found, sort_keys=False)
+def variables(stack: OneSlot) -> dict[str, str]:
+    """What the guide's commands find in their environment, the app included."""
+    found = stack.variables()
+    app = {
+        "ROTCTL_URL": found["APP_URL"],
+        "ROTCTL_KEY": found["KEY"],
+        "ROTCTL_BY": world.APPROVERS[1],
+    }
+    return found | app
 
 
 def exports(stack: OneSlot, folder: Path) -> str:
     """Lines for a shell, in the place of those that the guide begins with."""
-    quoted = {name: shlex.quote(value) for name, value in stack.variables().items()}
+    quoted = {name: shlex.quote(value) for name, value in variables(stack).items()}
     path = f"{shlex.quote(str(folder / 'bin'))}{os.pathsep}"
     return "\n".join(
         [

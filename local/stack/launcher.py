@@ -17,7 +17,7 @@ from local.process import ROOT, Component
 from local.stack.client import Client
 from local.stack.faults import FaultDesk
 from local.stack.kept import Kept
-from local.stack.owner import APP, Owner
+from local.stack.owner import APP, ENGINEER, Owner
 from local.stack.parts import Parts
 from local.stack.provisioner import PODS, Provisioner
 from rotation import config
@@ -121,7 +121,11 @@ class Stack(Parts):
         self._component("identity", *("--identity", APP.name, "--identity", PODS.name))
         access = self._write(
             "access.json",
-            {APP.principal_id: ["get", "list", "set"], PODS.principal_id: ["get"]},
+            {
+                APP.principal_id: ["get", "list", "set"],
+                PODS.principal_id: ["get"],
+                ENGINEER.principal_id: ["get", "list", "set", "delete", "recover"],
+            },
         )
         self._component("keyvault", *self._shared(), "--name", "kv-orders", "--access", access)
         self._component("postgres", *(["--replicated"] if self.options.reads_from else []))

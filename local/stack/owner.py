@@ -17,7 +17,7 @@ from psycopg.conninfo import make_conninfo
 
 from local import world
 from local.cluster.client import connect
-from local.cluster.pods import PORT_ANNOTATION
+from local.cluster.ports import PORT_ANNOTATION
 from local.identity import Identity, issue
 from local.storage import write_private
 from rotation.edges.vault import KeyVault
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from local.stack.parts import Parts
 
 APP = Identity.named("credential-rotation")
+ENGINEER = Identity.named("platform-engineer")  # who makes secrets, and takes them away
 LATE = timedelta(days=20)  # what a version has left whose time has come
 
 

@@ -35,6 +35,8 @@ class Answers:
     break_glass: str = ""
     approver: tuple[str, ...] = ()
     base: str = ""
+    in_place: str = ""
+    route: tuple[str, ...] = ()
 
     def with_answer(self, name: str, value: str) -> Answers:
         given: dict[str, Any] = {each.name: getattr(self, each.name) for each in fields(self)}

@@ -64,6 +64,19 @@ CRON_JOB: Object = {
     "successfulJobsHistoryLimit": 3,
     "suspend": False,
 }
+STATEFUL_SET: Object = {
+    "podManagementPolicy": "OrderedReady",
+    "revisionHistoryLimit": 10,
+    "persistentVolumeClaimRetentionPolicy": {"whenDeleted": "Retain", "whenScaled": "Retain"},
+    "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": 0}},
+}
+DAEMON_SET: Object = {
+    "revisionHistoryLimit": 10,
+    "updateStrategy": {
+        "type": "RollingUpdate",
+        "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1},
+    },
+}
 MODE = 0o644
 
 
@@ -101,6 +114,20 @@ def _without(spec: Object, defaults: Object) -> None:
 
 def _deployment(spec: Object) -> None:
     _without(spec, {**DEPLOYMENT, "strategy": ROLLING})
+    _template(spec["template"])
+
+
+def _stateful_set(spec: Object) -> None:
+    _without(spec, STATEFUL_SET)
+    _template(spec["template"])
+    for claim in spec.get("volumeClaimTemplates") or []:
+        claim.pop("status", None)
+        _empty(claim)
+        _without(claim["spec"], {"volumeMode": "Filesystem"})
+
+
+def _daemon_set(spec: Object) -> None:
+    _without(spec, DAEMON_SET)
     _template(spec["template"])
 
 
@@ -176,4 +203,10 @@ def _service(spec: Object) -> None:
         port.pop("nodePort", None)
 
 
-_SPECS = {"Deployment": _deployment, "CronJob": _cron_job, "Service": _service}
+_SPECS = {
+    "Deployment": _deployment,
+    "StatefulSet": _stateful_set,
+    "DaemonSet": _daemon_set,
+    "CronJob": _cron_job,
+    "Service": _service,
+}

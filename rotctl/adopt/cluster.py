@@ -26,7 +26,7 @@ WANTED = (
     *("external-secrets.io/v1/externalsecrets", "external-secrets.io/v1/secretstores"),
     *("argoproj.io/v1alpha1/rollouts", "keda.sh/v1alpha1/scaledobjects"),
     *("autoscaling.k8s.io/v1/verticalpodautoscalers", "monitoring.coreos.com/v1/servicemonitors"),
-    "monitoring.coreos.com/v1/podmonitors",
+    *("monitoring.coreos.com/v1/podmonitors", "gateway.networking.k8s.io/v1/httproutes"),
 )
 # What the SDK raises for a file that is YAML and no kubeconfig.
 MISSHAPEN = (TypeError, KeyError, AttributeError, ValueError)
@@ -45,8 +45,9 @@ class Seen:
     authority: str
 
 
-def seen(namespace: str, context: str) -> Seen:
-    """Everything of a namespace ("": the context's own) that a twin may depend on.
+def opened(context: str) -> tuple[Any, Any]:
+    """A client of the cluster that a kubeconfig's context names ("": its current one), and the
+    context.
 
     Raises `ClientError`.
     """
@@ -54,7 +55,7 @@ def seen(namespace: str, context: str) -> Seen:
         from kubernetes import config
     except ImportError as error:
         text = f"a cluster cannot be read here: {error}"
-        cure = "install credential-rotation[rotctl,adopt] with pip, or give manifests with --from"
+        cure = "install credential-rotation[rotctl,adopt] with pip; adopt reads files, with --from"
         raise ClientError(text, cure, Exit.USAGE) from None
     try:
         # The SDK reads the variable once, when it is imported.
@@ -65,8 +66,21 @@ def seen(namespace: str, context: str) -> Seen:
         text = f"no kubeconfig will do: {type(error).__name__}"
         cure = "set KUBECONFIG, `az aks get-credentials` writes one; look at --context"
         raise ClientError(text, cure, Exit.USAGE) from None
-    active = next((one for one in every if one["name"] == context), current)
-    own = namespace or (active.get("context") or {}).get("namespace") or "default"
+    return client, next((one for one in every if one["name"] == context), current)
+
+
+def namespace_of(active: Any) -> str:
+    """The namespace that a context names."""
+    return str((active.get("context") or {}).get("namespace") or "default")
+
+
+def seen(namespace: str, context: str) -> Seen:
+    """Everything of a namespace ("": the context's own) that a twin may depend on.
+
+    Raises `ClientError`.
+    """
+    client, active = opened(context)
+    own = namespace or namespace_of(active)
     objects: list[Object] = []
     unread = []
     for kind in (*NEEDED, *WANTED):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rotctl.adopt import carriers, roles, services
 from rotctl.adopt.asking import Asking
-from rotctl.adopt.plan import Cluster, Credential, Login, Plan, Workload
+from rotctl.adopt.plan import THEN, Cluster, Credential, Login, Plan, Workload
 from rotctl.exits import ClientError, Exit
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ def decide(originals: Sequence[Original], answers: Answers, facts: Facts, form: 
         base = asking.one(
             "base", "the folder of the kustomization that has the workload today, as --out sees it"
         )
+    _routed(answers, workloads)
     if asking.questions:
         return Decided(None, tuple(asking.questions))
     plan = Plan(credential, cluster, tuple(workloads), identity, glass, form, base, facts.tells)
@@ -69,6 +70,17 @@ def _of_one_secret(read: Mapping[str, Carrier]) -> None:
         said = ", ".join(f"{name} reads {secret}" for secret, name in known.items())
         text = f"the workloads do not read one secret: {said}"
         raise ClientError(text, "adopt each with those that read the same", Exit.USAGE)
+
+
+def _routed(answers: Answers, workloads: Sequence[Workload]) -> None:
+    """Raises `ClientError` for an HTTPRoute that leads to none of these workloads."""
+    moved = {name for one in workloads for name in one.routes}
+    if astray := [name for name in answers.route if name not in moved]:
+        text = f"no HTTPRoute {astray[0]} leads to a Service of these workloads"
+        raise ClientError(text, "correct --route, or give the file that has it", Exit.USAGE)
+    if answers.route and answers.with_service:
+        text = "--with-service does not go with --route: HTTPRoutes move, and Services stay"
+        raise ClientError(text, "leave one of them out", Exit.USAGE)
 
 
 def _carrier(original: Original, asking: Asking) -> Carrier:
@@ -167,6 +179,7 @@ def _workload(
 ) -> Workload:
     answers = asking.answers
     found = services.found(original, asking)
+    then = _then(original, asking)
     mine = tuple(answers.role_variable) or _of_secret(original, carrier, credential)
     role = credential.slots["blue"].role
     told = bool(mine) or bool(answers.role_file) or said(original, role)
@@ -175,8 +188,21 @@ def _workload(
         asking.ask("role_variable", text)
     return Workload(
         original, carrier, found.service, found.called, found.moving, found.staying, mine,
-        answers.role_file,
+        answers.role_file, then, found.routes,
     )  # fmt: skip
+
+
+def _then(original: Original, asking: Asking) -> str:
+    """What has the pods of one in place read a changed login, which no manifest says."""
+    if not original.in_place:
+        return ""
+    if not asking.answers.in_place:
+        text = (
+            f"whether the pods of {original.name} read a changed login by a rolling restart of"
+            " their own, or again by themselves"
+        )
+        asking.ask("in_place", text, THEN)
+    return asking.answers.in_place or THEN[0]
 
 
 def said(original: Original, role: str) -> bool:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from rotctl.adopt import login
+from rotctl.adopt import in_place, login
 from rotctl.adopt.original import containers
 from rotctl.adopt.plan import SLOTS
 
@@ -68,9 +68,14 @@ def _workload(workload: Workload, plan: Plan) -> dict[str, Any]:
         "name": name(workload),
         "cluster": plan.cluster.name,
         "namespace": workload.namespace,
-        "service": workload.service,
     }
-    if workload.called:
+    if workload.service and not workload.routes:
+        made["service"] = workload.service
+    if workload.routes:
+        made["route"] = _route(workload)
+    if workload.in_place:
+        return made | _in_place(workload, plan)
+    if workload.preview:
         made["preview"] = workload.preview
     if workload.services:
         made["services"] = list(workload.services)
@@ -83,6 +88,31 @@ def _workload(workload: Workload, plan: Plan) -> dict[str, Any]:
         made["secrets"] = {slot: login.kube_secret(workload, slot) for slot in SLOTS}
         if workload.carrier.key != "password":
             made["key"] = workload.carrier.key
+    if test := tested(workload):
+        made["tests"] = [test]
+    return made
+
+
+def _route(workload: Workload) -> dict[str, Any]:
+    first, *more = workload.routes
+    made: dict[str, Any] = {"name": first}
+    if more:
+        made["names"] = more
+    return {**made, "backends": {slot: workload.backend(slot) for slot in SLOTS}}
+
+
+def _in_place(workload: Workload, plan: Plan) -> dict[str, Any]:
+    one: dict[str, Any] = {
+        "kind": workload.original.kind,
+        "name": workload.name,
+        "secret": in_place.secret_name(workload),
+        "then": workload.then,
+    }
+    if named := in_place.role_key(workload, plan.credential):
+        one["roleKey"] = named
+    made: dict[str, Any] = {"inPlace": one}
+    if in_place.key(workload) != "password":
+        made["key"] = in_place.key(workload)
     if test := tested(workload):
         made["tests"] = [test]
     return made

@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 from typing import TYPE_CHECKING, Any
 
-from rotctl.adopt import patching, shipped, telling, twin
+from rotctl.adopt import in_place, patching, routes, shipped, telling, twin
 from rotctl.adopt.cleaning import cleaned
 from rotctl.adopt.original import name_of
 from rotctl.adopt.plan import SLOTS
@@ -33,9 +33,13 @@ def files(plan: Plan) -> dict[str, str]:
 
 
 def objects(workload: Workload, plan: Plan) -> list[Object]:
-    """All objects of a workload that Git has then."""
+    """All objects of a workload that Git has then. Of one in place, no field of it is a
+    rotation's; its Secret is."""
+    if workload.in_place:
+        return [in_place.running(workload, plan.credential)]
     slots = [one for slot in SLOTS for one in twin.slot(workload, plan.credential, slot)]
-    return twin.of_git([*slots, *twin.traffic(workload), *twin.moving(workload)])
+    traffic = [one for slot in SLOTS for one in twin.traffic(workload, slot)]
+    return twin.of_git([*slots, *traffic, *twin.moving(workload)], workload)
 
 
 def _manifests(plan: Plan) -> dict[str, str]:
@@ -54,8 +58,13 @@ def _kustomize(plan: Plan) -> dict[str, str]:
 
 def _over(plan: Plan, base: str) -> dict[str, str]:
     """`base` is as a slot's folder sees it."""
+    twins = _twins(plan)
+    if not twins:
+        above = posixpath.normpath(posixpath.join("slot", base))
+        only = _kustomization(resources=[above], patches=_stays(plan))
+        return {"kustomization.yaml": dumped(only)}
     made = {f"{slot}/kustomization.yaml": dumped(_overlay(plan, slot, base)) for slot in SLOTS}
-    own = [one for workload in plan.workloads for one in new(workload, plan)]
+    own = [one for workload in twins for one in new(workload, plan)]
     resources = [*SLOTS, "own.yaml"]
     return {
         **made,
@@ -79,13 +88,15 @@ def _kustomization(**parts: Any) -> Object:
 
 
 def _overlay(plan: Plan, slot: str, base: str) -> Object:
-    patches = [each for one in plan.workloads for each in _slot(one, plan, slot)]
+    twins = _twins(plan)
+    patches = [each for one in twins for each in _slot(one, plan, slot)]
     if slot == SLOTS[0]:
-        patches += [each for one in plan.workloads for each in _replaced(one)]
+        patches += [each for one in twins for each in _replaced(one)]
+        patches += _stays(plan)
     else:
         # All but the workloads is there already, from the other slot's half.
-        marks = [_marked(one) for one in plan.workloads]
-        unmarks = [_unmarked(one) for one in plan.workloads]
+        marks = [_marked(one) for one in twins]
+        unmarks = [_unmarked(one) for one in twins]
         rest = {
             "target": {"annotationSelector": f"!{MARK}"},
             "patch": dumped(_deleted("All", "all")),
@@ -94,9 +105,31 @@ def _overlay(plan: Plan, slot: str, base: str) -> Object:
     return _kustomization(resources=[base], patches=patches)
 
 
+def _twins(plan: Plan) -> list[Workload]:
+    return [one for one in plan.workloads if not one.in_place]
+
+
+def _stays(plan: Plan) -> list[Object]:
+    """Has those in place read their own Secret."""
+    return [
+        {
+            "target": _target(one),
+            "patch": dumped({**_head(one), **in_place.change(one, plan.credential)}),
+        }
+        for one in plan.workloads
+        if one.in_place
+    ]
+
+
+def _head(workload: Workload) -> Object:
+    whole = workload.original.workload
+    name = {"name": workload.name}
+    return {"apiVersion": whole["apiVersion"], "kind": whole["kind"], "metadata": name}
+
+
 def _slot(workload: Workload, plan: Plan, slot: str) -> list[Object]:
     """Makes the slot's of the base's, under a name of its own."""
-    (wanted,) = twin.of_git([twin.running(workload, plan.credential, slot)])
+    (wanted,) = twin.of_git([twin.running(workload, plan.credential, slot)], workload)
     before = cleaned(workload.original.workload)
     change = patching.patch(before, wanted)
     change.pop("metadata", None)
@@ -135,7 +168,10 @@ def _unmarked(workload: Workload) -> Object:
 def _replaced(workload: Workload) -> list[Object]:
     """Of the base's other objects: Services lose their selector, and what counted the pods of the
     one Deployment goes."""
-    gone = [*telling.adopted_budgets(workload.original), *telling.autoscalers(workload.original)]
+    original = workload.original
+    gone = [*telling.adopted_budgets(original), *telling.autoscalers(original)]
+    # Its weights are a rotation's; what applies the rest would set them.
+    gone += [one for one in original.of(routes.KIND) if name_of(one) in workload.routes]
     selectors: list[Object] = [
         {
             "target": {"kind": "Service", "name": name_of(one)},
@@ -165,7 +201,6 @@ def _helm(plan: Plan) -> dict[str, str]:
     return {
         **made,
         "base/kustomization.yaml": dumped(_kustomization(resources=["rendered.yaml"])),
-        "base/.gitignore": "rendered.yaml\n",
         "handing-over/kustomization.yaml": dumped(
             _kustomization(resources=["../slots"], patches=[_gone(one) for one in moving])
         ),
@@ -183,11 +218,16 @@ POST_RENDER = """\
 #
 # HAND_OVER=on leaves out the Services that rotations move, once, so that the release forgets them.
 set -eu
-cd "$(dirname "$0")"
-cat > base/rendered.yaml
+umask 077 # a chart may render passwords, which nobody else reads and nothing keeps
+here="$(cd "$(dirname "$0")" && pwd)"
+work="$(mktemp -d)"
+trap 'rm -rf "$work"' EXIT
+trap 'exit 1' HUP INT TERM
+cp -R "$here/base" "$here/slots" "$here/handing-over" "$work"
+cat > "$work/base/rendered.yaml"
 folder=slots
 [ -z "${HAND_OVER:-}" ] || folder=handing-over
-exec "${KUBECTL:-kubectl}" kustomize "$folder"
+"${KUBECTL:-kubectl}" kustomize "$work/$folder"
 """
 # https://helm.sh/docs/plugins/developer/
 PLUGIN = """\

@@ -20,7 +20,9 @@ def written(template: Object, workload: Workload, credential: Credential, slot: 
     if workload.carrier.mounted:
         _mounted(template, workload, credential, slot)
     else:
-        _secrets(template, {workload.carrier.kube_secret: kube_secret(workload, slot)}, workload)
+        carrier = workload.carrier
+        keys = (carrier.key, workload.role_file)
+        reads_from(template, carrier.kube_secret, kube_secret(workload, slot), keys)
     _files(template, workload, credential, slot)
 
 
@@ -73,15 +75,15 @@ def _role(container: Object, workload: Workload, credential: Credential, slot: s
             continue
         value = mine if one.value == live else roles.renamed(str(one.value), live, mine)
         if one.name in own:
-            _set(own[one.name], value if not one.config_map else _literal(value))
+            _set(own[one.name], value if not one.config_map else literal(value))
         else:
-            _first(container, {"name": one.name, "value": _literal(value)})
-    reads = _reads(container, workload)
+            _first(container, {"name": one.name, "value": literal(value)})
+    has = reads(container, workload)
     for name in workload.variables:
         known = next((one for one in container.get("env") or [] if one["name"] == name), None)
         if known is not None:
             _set(known, mine)
-        elif reads:
+        elif has:
             _first(container, {"name": name, "value": mine})
 
 
@@ -94,12 +96,12 @@ def _set(variable: Object, value: str) -> None:
     variable["value"] = value
 
 
-def _literal(value: str) -> str:
+def literal(value: str) -> str:
     """In a variable of a container `$(` begins a reference; in a ConfigMap it does not."""
     return value.replace("$(", "$$(")
 
 
-def _reads(container: Object, workload: Workload) -> bool:
+def reads(container: Object, workload: Workload) -> bool:
     """Whether a container reads the password: by a variable, or by a volume."""
     carrier, spec = workload.carrier, workload.original.template
     names = {volume["name"] for volume in volumes(spec) if _holds(volume, carrier)}
@@ -119,10 +121,15 @@ def _holds(volume: Object, carrier: carriers.Carrier) -> bool:
     if carrier.mounted:
         attributes = (volume.get("csi") or {}).get("volumeAttributes") or {}
         return bool(attributes.get("secretProviderClass") == carrier.provider_class)
+    return shows(volume, carrier.kube_secret)
+
+
+def shows(volume: Object, secret: str) -> bool:
+    """Whether a volume has keys of a Kubernetes Secret as files."""
     sources = (volume.get("projected") or {}).get("sources") or []
     named = [(volume.get("secret") or {}).get("secretName")]
     named += [(one.get("secret") or {}).get("name") for one in sources]
-    return carrier.kube_secret in named
+    return secret in named
 
 
 # -- the password
@@ -158,12 +165,12 @@ def _replace(holder: Object | None, key: str, name: str, to: str) -> None:
         holder[key] = to
 
 
-def _secrets(template: Object, renamed: dict[str, str], workload: Workload) -> None:
-    """Has the pods read the password, and the role's file, from the slot's own Secret. Whatever
-    else the live Secret has they read there as before."""
-    keys = {workload.carrier.key, workload.role_file} - {""}
+def reads_from(template: Object, name: str, to: str, own: tuple[str, str]) -> None:
+    """Has the pods read the password's key of a Secret, and that of the role's file ("": none),
+    from another Secret. Whatever else the live one has they read there as before."""
+    renamed, keys = {name: to}, set(own) - {""}
     for container in containers(template):
-        _variables(container, renamed, workload.carrier.key)
+        _variables(container, renamed, own[0])
     for volume in volumes(template):
         held = volume.get("secret")
         if held and held.get("secretName") in renamed:

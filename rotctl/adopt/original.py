@@ -15,10 +15,12 @@ PODS = ("Deployment", "StatefulSet", "DaemonSet", "Rollout", "CronJob", "Replica
 
 @dataclass(frozen=True)
 class Original:
-    """`workload` is a Deployment or a CronJob, `around` all else that was read of its namespace."""
+    """`workload` is what makes pods, `around` all else that was read of its namespace. `in_place`:
+    it gets no twin, its login is exchanged where it stands."""
 
     workload: Object
     around: tuple[Object, ...] = ()
+    in_place: bool = False
 
     @property
     def kind(self) -> str:

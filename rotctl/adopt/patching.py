@@ -32,10 +32,11 @@ def _value(key: str, before: Any, after: Any) -> Any:
 
 
 def _items(name: str, before: list[Object], after: list[Object]) -> list[Object]:
-    """The items that are new or changed. None is taken away by a slot."""
-    known = {item[name]: item for item in before}
-    return [
+    """The items that are new or changed, and those that are gone."""
+    known, kept = {item[name]: item for item in before}, {item[name] for item in after}
+    changed = [
         {name: item[name], **patch(known.get(item[name], {}), item)}
         for item in after
         if item != known.get(item[name])
     ]
+    return [*changed, *({name: each, "$patch": "delete"} for each in known if each not in kept)]

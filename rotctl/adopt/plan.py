@@ -13,6 +13,7 @@ Form = Literal["manifests", "kustomize", "helm"]
 FORMS: tuple[Form, ...] = ("manifests", "kustomize", "helm")
 SLOTS = ("blue", "green")
 LABEL = "slot"
+THEN = ("restart", "reload")  # what has pods in place read a changed login
 FORMATS = ("password", "url", "json", "jdbc", "libpq", "ado.net")  # credentials.yaml's
 
 
@@ -53,7 +54,9 @@ class Workload:
 
     `service` is the production Service; of a worker and of a CronJob the one that is to be made.
     `services` move with it, `others` stay. `variables` are set to the role in both slots, whatever
-    they were; `role_file` is the file beside the password's that has the role's name.
+    they were; `role_file` is the file beside the password's that has the role's name. `then` is
+    what has the pods of a workload in place read a changed login: `restart` or `reload`. `routes`
+    are HTTPRoutes whose weights move, in the place of Services.
     """
 
     original: Original
@@ -64,6 +67,12 @@ class Workload:
     others: tuple[str, ...] = ()
     variables: tuple[str, ...] = ()
     role_file: str = ""
+    then: str = ""
+    routes: tuple[str, ...] = ()
+
+    @property
+    def in_place(self) -> bool:
+        return self.original.in_place
 
     @property
     def name(self) -> str:
@@ -79,11 +88,15 @@ class Workload:
 
     @property
     def preview(self) -> str:
-        return f"{self.service}-preview" if self.called else ""
+        return f"{self.service}-preview" if self.called and not self.routes else ""
+
+    def backend(self, slot: str) -> str:
+        """The slot's own Service, where HTTPRoutes share requests between them."""
+        return f"{self.service}-{slot}"
 
     def at(self, slot: str) -> str:
-        """The name of the slot's Deployment or CronJob."""
-        return f"{self.name}-{slot}"
+        """The name of the slot's Deployment or CronJob; in place, of the one for both."""
+        return self.name if self.in_place else f"{self.name}-{slot}"
 
 
 @dataclass(frozen=True)

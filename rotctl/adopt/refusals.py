@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rotctl.adopt import carriers, roles, services
@@ -19,7 +19,8 @@ from rotctl.adopt.original import (
     template_of,
     volumes,
 )
-from rotctl.adopt.plan import LABEL
+from rotctl.adopt.plan import LABEL, SLOTS
+from rotctl.adopt.refusal import GUIDE, Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -28,12 +29,19 @@ if TYPE_CHECKING:
     from rotctl.adopt.original import Object, Original
 
 LONGEST, LONGEST_CRON_JOB = 63, 52
-GUIDE = "docs/consumers.md"
 OTHER_KINDS = {
     "StatefulSet": "it has one set of volumes and one identity for each pod",
     "DaemonSet": "two of them would need twice the room on each node",
     "Rollout": "Argo Rollouts moves its traffic, and two movers undo each other's work",
 }
+ONE = ("StatefulSet", "DaemonSet")  # in place, or not at all
+OPTIONS = {
+    "Deployment": "--deployment",
+    "CronJob": "--cron-job",
+    "StatefulSet": "--stateful-set",
+    "DaemonSet": "--daemon-set",
+}
+IN_PLACE = f"rotate it in place: --deployment-in-place in the place of --deployment ({GUIDE})"
 # Of a database, or of nobody in particular: SMTP_PASSWORD is another matter.
 INLINE = re.compile(
     r"^(\w*(pg|postgres|db|database|sql)\w*_?)?(pass|passwd|password|pwd)$", re.IGNORECASE
@@ -41,36 +49,31 @@ INLINE = re.compile(
 IN_URL = re.compile(r"postgres\w*(\+\w+)?://[^/\s:@]+:(?!\$\()[^/\s@]+@")
 
 
-@dataclass(frozen=True)
-class Refusal:
-    """`what` is the object, `why` a part of a sentence about it, `cure` what to do instead."""
-
-    what: str
-    why: str
-    cure: str
-
-    def __str__(self) -> str:
-        return f"{self.what}: {self.why}; {self.cure}"
-
-
 def other_kind(obj: Object) -> Refusal:
     """Of what was asked for as a Deployment and is something else."""
     kind = str(obj["kind"])
     why = OTHER_KINDS.get(kind, "only Deployments and CronJobs get a twin")
-    if kind == "Rollout":
-        cure = f"make two plain Deployments of it ({GUIDE}, what is refused)"
+    option = OPTIONS.get(kind)
+    if kind == "Job":
+        cure = f"make it from a CronJob, which may be suspended for ever ({GUIDE}, CronJobs)"
+    elif option:
+        cure = f"adopt it where it stands: {option} {name_of(obj)} ({GUIDE}, in place)"
     else:
-        cure = f"rotate it where it stands, by hand: `inPlace` ({GUIDE}, in place)"
+        cure = f"make two plain Deployments of it ({GUIDE}, what is refused)"
     return Refusal(called(obj), f"a {kind} gets no twin, since {why}", cure)
 
 
 def of_workload(original: Original) -> list[Refusal]:
-    """What speaks against a twin, whatever is answered."""
+    """What speaks against a twin, or against what is done in place, whatever is answered."""
+    if original.in_place:
+        found = [each for check in (_owned, _taken_over) for each in check(original)]
+        return [*found, *_inlined(original)]
     checks = (
         _owned,
         _taken_over,
         _adopted,
         _names,
+        _taken,
         _network,
         _storage,
         _ready,
@@ -81,6 +84,12 @@ def of_workload(original: Original) -> list[Refusal]:
     return [*(found for check in checks for found in check(original)), *inline]
 
 
+def of_copies(original: Original) -> list[Refusal]:
+    """What speaks against more of its pods, whatever they are for."""
+    checks = (_network, _storage, _ready, _inlined)
+    return [found for check in checks for found in check(original)]
+
+
 def of_secret(originals: Sequence[Original], read: Sequence[Carrier]) -> list[Refusal]:
     """Whoever else reads the secret would keep a password that a rotation takes away."""
     adopted = {(one.kind, one.name) for one in originals}
@@ -89,7 +98,7 @@ def of_secret(originals: Sequence[Original], read: Sequence[Carrier]) -> list[Re
         for other in original.others():
             if (other["kind"], name_of(other)) in adopted or not _reads(original, other, carrier):
                 continue
-            how = {"Deployment": "--deployment", "CronJob": "--cron-job"}.get(str(other["kind"]))
+            how = OPTIONS.get(str(other["kind"]))
             cure = (
                 f"adopt them together: add {how} {name_of(other)}"
                 if how
@@ -161,6 +170,21 @@ def _names(original: Original) -> Iterator[Refusal]:
             )
 
 
+def _taken(original: Original) -> Iterator[Refusal]:
+    """What would be written over what somebody else has."""
+    made = [(original.kind, f"{original.name}-{slot}") for slot in SLOTS]
+    if original.kind != "CronJob":
+        made += [("Service", f"{name_of(one)}-preview") for one in services.selecting(original)]
+    for kind, name in made:
+        one = original.one(kind, name)
+        if one is not None:
+            yield Refusal(
+                called(one),
+                f"it is there already, and {original.name}'s own would be called so",
+                "go on with the folder that it came from, or give it another name first",
+            )
+
+
 def _network(original: Original) -> Iterator[Refusal]:
     spec = original.template.get("spec") or {}
     ports = [p for one in containers(original.template) for p in one.get("ports") or []]
@@ -169,7 +193,7 @@ def _network(original: Original) -> Iterator[Refusal]:
         yield Refusal(
             called(original.workload),
             f"it has {what}, so that pods of both slots cannot be on one node",
-            f"let a Service lead to its pods; or rotate it in place ({GUIDE})",
+            f"let a Service lead to its pods; or {IN_PLACE}",
         )
 
 
@@ -189,10 +213,7 @@ def _storage(original: Original) -> Iterator[Refusal]:
                     f"its volume {volume['name']} ({claim}) is for the pods of one node or one"
                     " pod alone"
                 ),
-                (
-                    f"rotate it in place ({GUIDE}); or move what it keeps to a volume of mode"
-                    " ReadWriteMany"
-                ),
+                (f"{IN_PLACE}; or move what it keeps to a volume of mode ReadWriteMany"),
             )
 
 
@@ -233,9 +254,11 @@ def _shared_services(original: Original) -> Iterator[Refusal]:
     if original.kind != "Deployment":
         return
     for service in services.selecting(original):
-        for other in original.others():
-            labels = labels_of(template_of(other))
-            if not services.headless(service) and selects(service["spec"]["selector"], labels):
+        for other in (*original.others(), *_bare(original)):
+            labels = labels_of(template_of(other) if other["kind"] != "Pod" else other)
+            if services.headless(service):
+                continue
+            if selects(service["spec"]["selector"], labels):
                 yield Refusal(
                     called(service),
                     f"it leads to the pods of {called(other)} as well, which have no slot",
@@ -244,6 +267,11 @@ def _shared_services(original: Original) -> Iterator[Refusal]:
                         " a Service of their own"
                     ),
                 )
+
+
+def _bare(original: Original) -> list[Object]:
+    """Pods that nothing made."""
+    return [one for one in original.of("Pod") if not one["metadata"].get("ownerReferences")]
 
 
 def _inlined(original: Original) -> Iterator[Refusal]:

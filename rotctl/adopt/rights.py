@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from rotctl.adopt import login, shipped
+from rotctl.adopt import in_place, login, shipped
 from rotctl.adopt.plan import SLOTS
 
 if TYPE_CHECKING:
@@ -15,6 +15,13 @@ if TYPE_CHECKING:
 
 RIGHTS = "kubernetes/rbac.yaml"
 GUARD = "kubernetes/guard.yaml"
+GATEWAYS: Object = {"apiGroups": ["gateway.networking.k8s.io"], "resources": ["httproutes"]}
+ROUTED: list[Object] = [
+    {**GATEWAYS, "resourceNames": [], "verbs": ["get", "patch"]},
+    {**GATEWAYS, "verbs": ["list"]},
+]
+# Of one in place: its own Secret is read and written, and the Service that tests ask is not moved.
+IN_PLACE = {"services": ["get"], "secrets": ["get", "patch"], "deployments": ["get", "patch"]}
 NOBODY = "00000000-0000-0000-0000-000000000000"
 GLASS = "credential-rotation-break-glass"
 # Of a workload that runs by schedule, in the place of what is asked of Deployments.
@@ -32,7 +39,8 @@ def of(workload: Workload, plan: Plan, ports: list[str]) -> list[Object]:
     # The namespace `shop` of the example has each rule that there is.
     role, binding = _product("shop")
     own = _names(workload, ports)
-    rules = [rule for one in role["rules"] for rule in _rule(one, workload, own)]
+    given = [*(ROUTED if workload.routes else []), *role["rules"]]
+    rules = [rule for one in given for rule in _rule(one, workload, own)]
     name = f"credential-rotation-{workload.name}"
     metadata = {"name": name, "namespace": workload.namespace}
     subjects = [{**one, "name": plan.app_identity} for one in binding["subjects"]]
@@ -60,8 +68,19 @@ def _product(namespace: str) -> tuple[Object, Object]:
 def _names(workload: Workload, ports: list[str]) -> dict[str, list[str]]:
     """The objects that are the workload's, by resource."""
     called = [workload.service, workload.preview] if workload.called else []
+    if workload.routes:
+        called = [workload.backend(slot) for slot in SLOTS]
+    if workload.in_place:
+        asked = [f"http:{workload.service}:{port}" for port in ports]
+        return {
+            "services": called[:1] if asked else [],
+            "services/proxy": asked,
+            "deployments": [workload.name],
+            "secrets": [in_place.secret_name(workload)],
+        }
     both = [workload.at(slot) for slot in SLOTS]
     return {
+        "httproutes": list(workload.routes),
         "services": [*(called or [workload.service]), *workload.services],
         "services/proxy": [f"http:{service}:{port}" for port in ports for service in called],
         "deployments": [] if workload.scheduled else both,
@@ -79,6 +98,12 @@ def _rule(rule: Object, workload: Workload, own: dict[str, list[str]]) -> list[O
     if resource == "deployments" and workload.scheduled:
         pair, jobs = SCHEDULED
         return [_named(pair, own["cronjobs"]), jobs]
+    if workload.routes and resource == "services":
+        rule = {**rule, "verbs": ["get"]}
+    if workload.in_place and resource in IN_PLACE:
+        rule = {**rule, "verbs": IN_PLACE[resource]}
+        if resource == "deployments":
+            rule["resources"] = [f"{workload.original.kind.lower()}s"]
     return [_named(rule, own[resource])] if own[resource] else []
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rotctl.exits import ClientError, Exit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 SECONDS = 10
 OLDEST = 140000
@@ -18,6 +21,12 @@ SESSIONS = """
 SELECT DISTINCT usename FROM pg_stat_activity
 WHERE host(client_addr) = ANY (%s) AND usename IS NOT NULL ORDER BY usename
 """
+FROM = """
+SELECT DISTINCT host(client_addr) FROM pg_stat_activity
+WHERE usename = %s AND client_addr IS NOT NULL ORDER BY 1
+"""
+SEES_ALL = "SELECT pg_catalog.pg_has_role('pg_read_all_stats', 'USAGE')"
+FEW = 5
 ELSEWHERE = """
 SELECT d.datname FROM pg_database d
 WHERE d.datname <> current_database() AND d.oid IN (
@@ -128,6 +137,33 @@ class Looking:
                 f"{role} may have {limit} connections; while both slots run, each has as many."
             )
         return told
+
+    def told_of_sessions(self, role: str, addresses: list[str]) -> Iterator[str]:
+        """Whether the role logs in from the pods' addresses, and from which others."""
+        if not addresses:
+            return
+        if not self._asked(SEES_ALL)[0][0]:
+            yield (
+                "You do not see other people's sessions (pg_read_all_stats), so that it was not"
+                f" looked from where {role} logs in."
+            )
+            return
+        found = [row[0] for row in self._asked(FROM, [role])]
+        others = [each for each in found if each not in addresses]
+        named = ", ".join(others[:FEW]) + (", and more" if len(others) > FEW else "")
+        if len(others) == len(found):
+            seen = f"it logs in from {named}" if others else "it has no session now"
+            yield (
+                f"No session of {role} comes from the pods' own addresses; {seen}. Where the"
+                " network translates addresses, or a pooler such as PgBouncer stands in between,"
+                " write `addresses` into credentials.yaml (docs/configuration.md); for a pooler"
+                " look at docs/pooler.md first."
+            )
+        elif others:
+            yield (
+                f"{role} logs in from {named} too, which are no pods of what is adopted: whatever"
+                " is there loses its login at the first approval, unless it is listed as well."
+            )
 
     def _asked(self, query: str, values: list[Any] | None = None) -> list[Any]:
         try:

@@ -9,14 +9,22 @@ from typing import TYPE_CHECKING
 import yaml
 
 from rotctl.adopt import refusals
-from rotctl.adopt.original import Original, called, flat, name_of, namespace_of
+from rotctl.adopt.original import (
+    PODS,
+    Original,
+    called,
+    containers,
+    flat,
+    name_of,
+    namespace_of,
+)
 from rotctl.exits import ClientError, Exit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from rotctl.adopt.original import Object
-    from rotctl.adopt.refusals import Refusal
+    from rotctl.adopt.refusal import Refusal
 
 ENDINGS = (".yaml", ".yml", ".json")
 # https://kubernetes.io/docs/concepts/overview/working-with-objects/names/
@@ -81,12 +89,16 @@ def named(text: str) -> tuple[str, str]:
     return (namespace, name) if slash else ("", text)
 
 
-def originals(objects: Sequence[Object], wanted: Sequence[tuple[str, str]]) -> list[Original]:
-    """The workloads of these kinds and names, each with what is beside it in its namespace.
+def originals(
+    objects: Sequence[Object], wanted: Sequence[tuple[str, str]], in_place: Collection[str] = ()
+) -> list[Original]:
+    """The workloads of these kinds and names, each with what is beside it in its namespace; those
+    that are named in `in_place`, and StatefulSets and DaemonSets, are to get no twin.
 
     Raises `ClientError` where there is none or several, or a workload of another kind.
     """
     found = [_workload(objects, kind, name) for kind, name in wanted]
+    stays = [kind in refusals.ONE or name in in_place for kind, name in wanted]
     spaces = {namespace_of(one) for one in found}
     for space in spaces:
         if not NAMESPACE.fullmatch(space):
@@ -95,7 +107,9 @@ def originals(objects: Sequence[Object], wanted: Sequence[tuple[str, str]]) -> l
         text = f"the workloads are in several namespaces: {', '.join(sorted(spaces))}"
         cure = "adopt those of one namespace at a time, and put the entries together by hand"
         raise ClientError(text, cure, Exit.USAGE)
-    made = [Original(one, _around(objects, one)) for one in found]
+    made = [
+        Original(one, _around(objects, one), each) for one, each in zip(found, stays, strict=True)
+    ]
     for original in made:
         for one in (original.workload, *original.around):
             # Names become parts of paths and of commands. Those of RBAC have other signs too, and
@@ -128,7 +142,7 @@ def _workload(objects: Sequence[Object], kind: str, text: str) -> Object:
             raise ClientError(text, "give with --from how it runs, and no more", Exit.USAGE)
         text = f"there are several: {', '.join(names)}"
         raise ClientError(text, "write NAMESPACE/NAME", Exit.USAGE)
-    if called_so and called_so[0]["kind"] not in {"Deployment", "CronJob"}:
+    if called_so and called_so[0]["kind"] not in refusals.OPTIONS.keys() - refusals.ONE:
         refuse([refusals.other_kind(called_so[0])])
     there = ", ".join(called(one) for one in objects if one["kind"] == kind) or "none"
     text = f"there is no {kind} {text}; there are: {there}"
@@ -136,7 +150,12 @@ def _workload(objects: Sequence[Object], kind: str, text: str) -> Object:
 
 
 def _is_workload(obj: Object) -> bool:
-    return obj["kind"] in {"Deployment", "CronJob", *refusals.OTHER_KINDS}
+    """Whatever makes pods, an operator's own resource too, or is one."""
+    if obj["kind"] in {*PODS, "Pod"}:
+        return True
+    spec = obj.get("spec")
+    template = spec.get("template") if isinstance(spec, dict) else None
+    return isinstance(template, dict) and bool(containers(template))
 
 
 def _around(objects: Sequence[Object], workload: Object) -> tuple[Object, ...]:

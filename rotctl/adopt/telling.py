@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from rotctl.adopt import carriers
+from rotctl.adopt import carriers, in_place, routes
 from rotctl.adopt.original import called, matches, name_of, owner, volumes
 
 if TYPE_CHECKING:
@@ -31,17 +31,7 @@ def _plain(text: str) -> str:
 
 def told(workload: Workload) -> list[str]:
     """Sentences, each of which names its object."""
-    checks = (
-        _spread,
-        _policies,
-        _monitors,
-        _scaling,
-        _pipelines,
-        _pinned,
-        _whole,
-        _external,
-        _hooks,
-    )
+    checks = _IN_PLACE if workload.in_place else _TWIN
     return [text for check in checks for text in check(workload)]
 
 
@@ -153,9 +143,9 @@ def _whole(workload: Workload) -> Iterator[str]:
         ):
             more = f" and {workload.role_file}" if workload.role_file else ""
             yield (
-                f"Volume {volume['name']} has all keys of Secret {carrier.kube_secret}. The"
-                f" slots' Secrets have {carrier.key}{more} alone: add what else the application"
-                " reads there."
+                f"Volume {volume['name']} has all keys of Secret {carrier.kube_secret}. What takes"
+                f" its place has {carrier.key}{more} alone: add what else the application reads"
+                " there."
             )
 
 
@@ -164,9 +154,8 @@ def _external(workload: Workload) -> Iterator[str]:
         spec = one.get("spec") or {}
         if ((spec.get("target") or {}).get("name") or name_of(one)) == workload.carrier.kube_secret:
             yield (
-                f"{called(one)} goes on filling {workload.carrier.kube_secret}, which no pod of a"
-                " slot reads the password from any more. The app writes the slots' own Secrets"
-                " itself."
+                f"{called(one)} goes on filling {workload.carrier.kube_secret}, where pods read the"
+                " password no more. The app writes by itself what they read then."
             )
 
 
@@ -179,6 +168,21 @@ def _hooks(workload: Workload) -> Iterator[str]:
             " SIGTERM, its manifest does not say: docs/applications.md has a recipe for each"
             " framework."
         )
+
+
+_TWIN = (
+    _spread,
+    _policies,
+    _monitors,
+    _scaling,
+    _pipelines,
+    _pinned,
+    _whole,
+    _external,
+    _hooks,
+    routes.told,
+)
+_IN_PLACE = (in_place.told, _pipelines, _whole, _external)
 
 
 def adopted_budgets(original: Original) -> list[Object]:

@@ -167,11 +167,16 @@ def autoscalers(workload: Workload, name: str) -> list[Object]:
     return made[:1]
 
 
-def traffic(workload: Workload) -> list[Object]:
-    """What is made anew to lead to a slot: the preview, or the switch of what nothing calls."""
+def traffic(workload: Workload, name: str) -> list[Object]:
+    """What is made anew to lead to a slot, with the objects of which slot: the preview, the switch
+    of what nothing calls, or both slots' own Services, which HTTPRoutes need at once."""
+    if (name == SLOTS[0]) != bool(workload.routes):
+        return []
+    production = workload.original.one("Service", workload.service) or {}
+    spec = production.get("spec") or {}
+    if workload.routes:
+        return [_backend(workload, production, each) for each in SLOTS]
     if workload.called:
-        production = workload.original.one("Service", workload.service) or {}
-        spec = production.get("spec") or {}
         return [
             _service(
                 workload,
@@ -186,6 +191,13 @@ def traffic(workload: Workload) -> list[Object]:
     return [_service(workload, workload.service, spec)]
 
 
+def _backend(workload: Workload, production: Object, name: str) -> Object:
+    found = production.get("spec") or {}
+    spec = {"selector": {**(found.get("selector") or {}), LABEL: name}}
+    ports = copy.deepcopy(cleaned(production)["spec"].get("ports") or [])
+    return _service(workload, workload.backend(name), {**spec, "ports": ports})
+
+
 def _service(workload: Workload, name: str, spec: Object) -> Object:
     metadata = {"name": name, "namespace": workload.namespace}
     return {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec}
@@ -193,7 +205,8 @@ def _service(workload: Workload, name: str, spec: Object) -> Object:
 
 def moving(workload: Workload) -> list[Object]:
     """The Services that are there, and follow a slot from now on."""
-    names = [workload.service, *workload.services] if workload.called else []
+    called = workload.called and not workload.routes
+    names = [workload.service, *workload.services] if called else []
     found = [workload.original.one("Service", name) for name in names]
     return [cleaned(one) for one in found if one is not None]
 
@@ -205,12 +218,13 @@ def before(workload: Workload) -> list[Object]:
     return [cleaned(one) for one in (original.workload, *beside)]
 
 
-def of_git(objects: list[Object]) -> list[Object]:
-    """Objects as Git has them once rotations run: without the fields that these own."""
+def of_git(objects: list[Object], workload: Workload) -> list[Object]:
+    """Objects as Git has them once rotations run: without the fields that these own. The Services
+    that HTTPRoutes share requests between select their slot for good."""
     kept = copy.deepcopy([one for one in objects if one["kind"] != "Secret"])
     for one in kept:
         spec = one.get("spec") or {}
-        if one["kind"] == "Service":
+        if one["kind"] == "Service" and not workload.routes:
             spec.pop("selector", None)
         if one["kind"] == "Deployment":
             spec.pop("replicas", None)

@@ -10,7 +10,9 @@ from rotctl.adopt import (
     cluster,
     deciding,
     folder,
+    in_place,
     refusals,
+    routes,
     server,
     sources,
     telling,
@@ -25,14 +27,14 @@ if TYPE_CHECKING:
     from rotctl.adopt.asking import Answers
     from rotctl.adopt.deciding import Decided
     from rotctl.adopt.original import Original
-    from rotctl.adopt.plan import Form, Plan
+    from rotctl.adopt.plan import Form, Plan, Workload
 
 
 @dataclass(frozen=True)
 class Look:
     """Where to look: at these workloads, in these files or by a kubeconfig's context; at a database
     if a connection string is given; into the vault or not. `out` is what will be written, which is
-    no manifest of theirs."""
+    no manifest of theirs. Deployments of the names `in_place` get no twin."""
 
     named: tuple[tuple[str, str], ...]
     files: tuple[str, ...] = ()
@@ -40,18 +42,20 @@ class Look:
     database: str | None = None
     vault: bool = True
     out: Path | None = None
+    in_place: tuple[str, ...] = ()
 
     def looked(self) -> Looked:
         """Raises `ClientError`, for what cannot be adopted too."""
         objects, facts = self._objects()
-        originals = sources.originals(objects, self.named)
+        originals = sources.originals(objects, self.named, self.in_place)
         sources.refuse([found for one in originals for found in refusals.of_workload(one)])
         addresses = [
             address
             for one in originals
             for address in cluster.pod_addresses(tuple(objects), one.labels)
         ]
-        return Looked(self, tuple(originals), self._of_database(facts, addresses))
+        facts = self._of_database(facts, addresses)
+        return Looked(self, tuple(originals), facts, tuple(addresses))
 
     def _objects(self) -> tuple[list[Any], Facts]:
         if self.files:
@@ -83,11 +87,13 @@ class Look:
 
 @dataclass(frozen=True)
 class Looked:
-    """What was seen. Answers make a plan of it, or there are questions left."""
+    """What was seen. Answers make a plan of it, or there are questions left. `addresses` are the
+    pods' own."""
 
     look: Look
     originals: tuple[Original, ...]
     facts: Facts
+    addresses: tuple[str, ...] = ()
 
     def decide(self, answers: Answers, form: Form) -> Decided:
         """Raises `ClientError` for what cannot be adopted."""
@@ -96,7 +102,10 @@ class Looked:
             return decided
         plan = decided.plan
         carriers = [one.carrier for one in plan.workloads]
-        sources.refuse(refusals.of_secret(self.originals, carriers))
+        found = refusals.of_secret(self.originals, carriers)
+        for one in plan.workloads:
+            found += [*in_place.refused(one, plan.credential), *routes.refused(one)]
+        sources.refuse(found)
         return replace(decided, plan=replace(plan, tells=(*plan.tells, *self._told(plan))))
 
     def _told(self, plan: Plan) -> list[str]:
@@ -109,9 +118,20 @@ class Looked:
         if self.look.database is not None:
             with server.Looking(self.look.database) as looking:
                 told += looking.told(blue.role)
+                told += looking.told_of_sessions(blue.role, list(self.addresses))
         if self.look.vault and not self.look.files:
             told += vault.told(vault.seen(plan.credential.vault, blue.secret), blue.secret)
         return told
+
+
+def _way(workload: Workload) -> str:
+    if workload.in_place:
+        return f"in place, by Secret {in_place.secret_name(workload)} and {workload.then}"
+    if workload.routes:
+        return f"HTTPRoute {', '.join(workload.routes)}"
+    if workload.called:
+        return f"Service {workload.service}"
+    return f"nothing calls it; Service {workload.service} is new"
 
 
 def files(plan: Plan) -> dict[str, str]:
@@ -132,15 +152,10 @@ def summary(plan: Plan, out: Path, written: list[str]) -> dict[str, Any]:
         f"role {blue.role}, and {green.role} as the second one; {one.group} owns",
         f"secret {blue.secret} in {one.vault}, and {green.secret}",
     ]
-    for each in plan.workloads:
-        service = (
-            f"Service {each.service}"
-            if each.called
-            else f"nothing calls it; Service {each.service} is new"
-        )
-        found.append(
-            f"{each.original.kind} {each.name}: password by {each.carrier.through}; {service}"
-        )
+    found += [
+        f"{each.original.kind} {each.name}: password by {each.carrier.through}; {_way(each)}"
+        for each in plan.workloads
+    ]
     return {
         "out": str(out),
         "credential": one.name,

@@ -41,6 +41,10 @@ def manifests(objects: Iterable[Any]) -> str:
     return "---\n".join(texts)
 
 
+# What the moves write: who has made them, what they have led back, what rehearsals have said.
+MADE = ("applied.json", "former/", "rehearsed/")
+
+
 def write(folder: Path, files: Mapping[str, str]) -> list[str]:
     """Writes what is missing of a folder, and says what that was.
 
@@ -58,9 +62,9 @@ def write(folder: Path, files: Mapping[str, str]) -> list[str]:
         other = [
             name
             for name, path in there.items()
-            if name not in files
-            or path.is_symlink()
-            or path.read_text(encoding="utf-8", errors="replace") != files[name]
+            if path.is_symlink()
+            or (name not in files and not name.startswith(MADE))
+            or (name in files and path.read_text(encoding="utf-8", errors="replace") != files[name])
         ]
         if other:
             text = f"{folder} has files that are not what would be written: {_few(other)}"

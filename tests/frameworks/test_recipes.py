@@ -7,34 +7,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bench.frameworks import building, measuring, site
-from bench.frameworks.catalogue import FRAMEWORKS
+from bench.frameworks import measuring
 from bench.frameworks.measuring import CLIENTS, Pace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from bench.frameworks.catalogue import Framework
     from bench.frameworks.site import Site
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 ONCE = Pace(approved=1, rejected=1)
-
-
-@pytest.fixture(scope="session")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    with site.stack(tmp_path_factory.mktemp("frameworks")) as stack:
-        yield site.Site(stack)
-
-
-@pytest.fixture(params=FRAMEWORKS, ids=lambda framework: framework.name)
-def framework(request: pytest.FixtureRequest) -> Framework:
-    found: Framework = request.param
-    try:
-        building.build(found)
-    except building.ToolMissing as missing:
-        pytest.skip(str(missing))
-    return found
 
 
 @pytest.mark.guarantee(2)

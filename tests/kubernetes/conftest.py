@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from tests.kubernetes.control import ControlPlane, kubelet
-from tests.kubernetes.support import APP, RESCUER, TEAM, Guarded
+from tests.kubernetes.support import APP, REHEARSER, RESCUER, TEAM, Guarded
 from tests.local.cluster.support import cluster_component
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from local.process import Component
 
-USERS = (APP, TEAM, RESCUER)
+USERS = (APP, TEAM, RESCUER, REHEARSER)
 BINARIES = os.environ.get("CONTROL_PLANE")
 needs_binaries = pytest.mark.skipif(
     not BINARIES, reason="no control plane here: `make test-kubernetes` builds it, with Go"

@@ -31,7 +31,8 @@ CONTROLLERS = (
     *("deployment-controller", "replicaset-controller", "endpoints-controller"),
     *("statefulset-controller", "daemonset-controller"),
     *("endpointslice-controller", "namespace-controller", "garbage-collector-controller"),
-    *("job-controller", "cronjob-controller", "validatingadmissionpolicy-status-controller"),
+    *("job-controller", "cronjob-controller", "ttl-after-finished-controller"),
+    "validatingadmissionpolicy-status-controller",
     *("resourcequota-controller", "disruption-controller"),
 )
 AUDIT = {

@@ -32,8 +32,7 @@ from local.cluster.errors import ApiError
 from local.cluster.events import Recorder
 from local.cluster.images import Images
 from local.cluster.node import Node
-from local.cluster.pods import PORT_ANNOTATION
-from local.cluster.ports import Ports
+from local.cluster.ports import PORT_ANNOTATION, Ports
 from local.cluster.registry import Registry, is_finished
 from local.cluster.scheduler import choose, node_manifest, node_status, unschedulable
 from local.cluster.store import Store

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 APP = User(IDENTITY.principal_id, ("apps",))
 TEAM = User("dev@contoso.example", ("team",))
 RESCUER = User("oncall@contoso.example", ("team", "credential-rotation-break-glass"))
+REHEARSER = User("rehearser@contoso.example")  # may what docs/rotctl.md says
 GUARDED, FREE = "orders", "elsewhere"
 GUARD = world.MANIFESTS / "guard.yaml"
 TYPES = {
@@ -209,9 +210,8 @@ class Guarded:
     @classmethod
     @contextmanager
     def on_real(cls, plane: ControlPlane) -> Iterator[Guarded]:
-        found = cls(
-            {user.name: plane.kubeconfig(user) for user in (ADMIN, APP, TEAM, RESCUER)}, real=True
-        )
+        users = (ADMIN, APP, TEAM, RESCUER, REHEARSER)
+        found = cls({user.name: plane.kubeconfig(user) for user in users}, real=True)
         with found._set_up():
             yield found
 

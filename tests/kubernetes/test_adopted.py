@@ -6,23 +6,23 @@ On the stand-in, and on a real API server where it was built.
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
 
-from local.cluster.client import apply, connect
-from rotctl.adopt import cluster, folder, sources, writing
+from local.cluster.client import apply, connect, path_of
+from rotctl.adopt import cluster, folder, in_place, sources, writing
 from rotctl.adopt.cleaning import cleaned
+from rotctl.adopt.original import template_of
 from rotctl.exits import ClientError, Exit
+from tests.kubernetes.adopting import Shell, lines
 from tests.kubernetes.conftest import needs_binaries
 from tests.kubernetes.control import ADMIN
 from tests.local.cluster.support import cluster_component
-from tests.rotctl.adopt.shapes import Shape, shapes
+from tests.rotctl.adopt.shapes import Shape, shapes, shapes_in_place
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from tests.kubernetes.control import ControlPlane
 
 KUBECTL = shutil.which("kubectl")
+STRATEGIC = "application/strategic-merge-patch+json"
 SPACES = ("orders", "shop")
 PLURALS = {"NetworkPolicy": "networkpolicies"}
 # Of kinds that one of the two does not serve.
@@ -58,6 +59,25 @@ class Server:
         answer = self.client.call_api(*asked[:3], obj).response
         return "" if answer.status == 201 else str(json.loads(answer.data)["message"])
 
+    def changed(self, obj: dict[str, Any], patch: dict[str, Any]) -> dict[str, Any]:
+        """An object as it is after a strategic merge patch."""
+        return self._asked("PATCH", obj, "?fieldValidation=Strict", patch, STRATEGIC)
+
+    def gone(self, obj: dict[str, Any]) -> None:
+        self._asked("DELETE", obj, "", {}, "application/json")
+
+    def _asked(
+        self, method: str, obj: dict[str, Any], query: str, body: dict[str, Any], content: str
+    ) -> dict[str, Any]:
+        asked = self.client.param_serialize(
+            method, path_of(obj) + query, header_params={"Content-Type": content},
+            auth_settings=["BearerToken"],
+        )  # fmt: skip
+        answer = self.client.call_api(*asked[:3], body).response
+        found: dict[str, Any] = json.loads(answer.data)
+        assert answer.status == 200, found.get("message")
+        return found
+
 
 def _namespace(name: str) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
@@ -80,12 +100,38 @@ def test_each_object_of_both_slots_is_accepted(server: Server, found: Shape) -> 
     files = folder.files(found.plan())
     seen = 0
     for name, text in files.items():
-        if not name.startswith(f"kubernetes/{found.original.name}-") and "rights" not in name:
+        if not name.startswith(f"kubernetes/{found.original.name}-") and name != (
+            "kubernetes/rights.yaml"
+        ):
             continue
         for obj in yaml.safe_load_all(text):
             seen += 1
             assert server.refuses(obj) == "", (name, obj["kind"])
     assert seen >= 6
+
+
+@pytest.mark.parametrize("found", shapes_in_place(), ids=str)
+def test_a_workload_in_place_becomes_what_its_patch_says_and_back(
+    server: Server, found: Shape
+) -> None:
+    """As the server has it stored, with all that it fills in."""
+    plan = found.plan()
+    (workload,) = plan.workloads
+    files = folder.files(plan)
+    if server.name == "stand-in" and workload.original.workload["spec"].get("volumeClaimTemplates"):
+        pytest.skip("the local cluster has no volumes of claims")
+    assert server.refuses(yaml.safe_load(files[f"kubernetes/{workload.name}-login.yaml"])) == ""
+    apply(server.client, [workload.original.workload])
+    try:
+        for where, wanted in (
+            ("", in_place.running(workload, plan.credential)),
+            ("undo/", cleaned(workload.original.workload)),
+        ):
+            text = files[f"kubernetes/{where}{workload.name}-patch.yaml"]
+            made = server.changed(workload.original.workload, yaml.safe_load(text))
+            assert template_of(cleaned(made)) == template_of(cleaned(wanted))
+    finally:
+        server.gone(workload.original.workload)
 
 
 def test_one_that_is_wrong_is_refused(server: Server) -> None:
@@ -129,6 +175,46 @@ def test_one_that_does_not_answer_is_said(
         cluster.seen("orders", "")
 
 
+def kubectl(server: Server, folder: Path) -> Path:
+    """The program, which goes to this server."""
+    folder.mkdir()
+    # The local API publishes no schemas to validate with.
+    only = 'case " $* " in *" apply "*) set -- "$@" --validate=false;; esac'
+    call = f'exec {KUBECTL} --kubeconfig {server.kubeconfig} "$@"'
+    program = folder / "kubectl"
+    program.write_text(f"#!/bin/sh\n{only}\n{call}\n", encoding="utf-8")
+    program.chmod(0o700)
+    return folder
+
+
+@pytest.mark.skipif(KUBECTL is None, reason="there is no kubectl here")
+def test_an_overlay_keeps_its_hands_off_what_rotations_own(server: Server, tmp_path: Path) -> None:
+    """Applied over a base that was applied before; then a release of the base reaches both."""
+    (found,) = [one for one in shapes() if one.name == "05-several-ports-and-services"]
+    plan = found.plan("kustomize", base="../base")
+    base = tmp_path / "base"
+    base.mkdir()
+    text = yaml.safe_dump_all([one for one in found.objects if one["kind"] != "Secret"])
+    (base / "all.yaml").write_text(text, encoding="utf-8")
+    (base / "kustomization.yaml").write_text("resources: [all.yaml]\n", encoding="utf-8")
+    writing.write(tmp_path / "made", folder.files(plan))
+    shell = Shell(tmp_path / "made", kubectl(server, tmp_path / "bin"))
+    shell("kubectl apply -k ../base")
+    try:
+        for line in lines(plan):
+            shell(line)
+        shell("kubectl apply -k git")
+        assert shell.state("hub") == {"hub": "blue", "hub-blue": 2, "hub-green": 0}
+        shell.rotate("hub", ("hub", "hub-old"), 2)
+        released = text.replace("image: hub:1", "image: hub:2")
+        (base / "all.yaml").write_text(released, encoding="utf-8")
+        shell("kubectl apply -k git")
+        assert shell.state("hub") == {"hub": "green", "hub-blue": 0, "hub-green": 2}
+        assert shell.images("hub") == {"hub:2"}
+    finally:
+        shell("kubectl -n orders delete service,deployment,poddisruptionbudget --all")
+
+
 @pytest.mark.skipif(KUBECTL is None, reason="there is no kubectl here")
 def test_a_pair_stays_as_it_is_when_git_has_it_without_suspend(
     server: Server, tmp_path: Path
@@ -136,30 +222,11 @@ def test_a_pair_stays_as_it_is_when_git_has_it_without_suspend(
     """By the folder's own commands: applied once, handed over, applied from Git."""
     (found,) = [one for one in shapes() if one.name == "14-a-cron-job"]
     writing.write(tmp_path / "made", folder.files(found.plan()))
-    kubectl = tmp_path / "kubectl"
-    # The local API publishes no schemas to validate with.
-    only = 'case " $* " in *" apply "*) set -- "$@" --validate=false;; esac'
-    call = f'exec {KUBECTL} --kubeconfig {server.kubeconfig} "$@"'
-    kubectl.write_text(f"#!/bin/sh\n{only}\n{call}\n", encoding="utf-8")
-    kubectl.chmod(0o700)
-
-    def run(*command: str) -> str:
-        done = subprocess.run(  # noqa: S603 - argv is written here
-            command, cwd=tmp_path / "made", capture_output=True, text=True, check=False,
-            timeout=60, env={**os.environ, "KUBECTL": str(kubectl)},
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
+    run = Shell(tmp_path / "made", kubectl(server, tmp_path / "bin"))
     for slot in ("blue", "green"):
         file = f"kubernetes/nightly-{slot}.yaml"
-        run(str(kubectl), "apply", "-f", file)
-    run(
-        "git/hand-over.sh", "orders", "service/nightly", "cronjob/nightly-blue",
-        "cronjob/nightly-green",
-    )  # fmt: skip
-    run(str(kubectl), "apply", "-f", "git/nightly.yaml")
-    for slot, suspended in (("blue", "false"), ("green", "true")):
-        path = "jsonpath={.spec.suspend}"
-        said = run(str(kubectl), "-n", "orders", "get", "cronjob", f"nightly-{slot}", "-o", path)
-        assert said == suspended
+        run(f"kubectl apply -f {file}")
+    run("git/hand-over.sh orders service/nightly cronjob/nightly-blue cronjob/nightly-green")
+    run("kubectl apply -f git/nightly.yaml")
+    for slot, suspended in (("blue", False), ("green", True)):
+        assert run.seen(f"cronjob/nightly-{slot}")["spec"]["suspend"] is suspended

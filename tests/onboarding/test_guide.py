@@ -1,7 +1,7 @@
 """The guides, step by step as they stand, under load: no request may fail.
 
-Each command block is run by bash. `az` is a stand-in always; `kubectl` and `psql` are the real
-programs where the machine has them, and in a second run stand-ins too.
+Each command block is run by bash, at a terminal where it asks. `az` is a stand-in; `kubectl` and
+`psql` are the real programs.
 """
 
 from __future__ import annotations
@@ -20,24 +20,27 @@ import yaml
 from local.load import Load
 from local.practice import guide, place
 from local.practice.one_slot import OneSlot
-from local.process import ROOT
-from rotation import config
 from rotation.model.errors import Conflict
 from rotation.model.targets import SecretTarget
 from tests.infra.test_kubernetes_schemas import check
+from tests.onboarding.terminal import at_terminal, yes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
     from pathlib import Path
 
 BASH = shutil.which("bash") or "bash"
-REAL = {"kubectl", "psql"}
-MISSING = sorted(name for name in REAL if shutil.which(name) is None)
+MISSING = place.missing()
 ADA, GRACE = "ada@contoso.example", "grace@contoso.example"
 
 
+def asks(commands: str) -> bool:
+    """Whether whoever runs these is asked something, or waited for."""
+    return commands.startswith(("rotctl adopt --apply", "rotctl rehearse"))
+
+
 def typed(commands: str, folder: Path | str) -> subprocess.Popen[bytes]:
-    """What a person types: the password that the guide has made, twice."""
+    """What a person types: the password that the commands have made, twice."""
     made = re.search(r"\w+\.password", commands)
     typing = "true"
     if made and "\\password" in commands:
@@ -51,26 +54,30 @@ def typed(commands: str, folder: Path | str) -> subprocess.Popen[bytes]:
 class Reader:
     """Somebody who follows the guide in a directory of their own."""
 
-    def __init__(self, stack: OneSlot, folder: Path, stand_ins: set[str]) -> None:
+    def __init__(self, stack: OneSlot, folder: Path, stand_ins: Collection[str]) -> None:
         self.stack = stack
         self.folder = folder
         self.said = ""
         self.more: dict[str, str] = {}  # variables that the reader has set meanwhile
-        place.lay(stack, folder, {"az", *stand_ins})
+        self.answer = yes  # what is said to whatever asks
+        place.lay(stack, folder, place.STAND_INS | set(stand_ins))
         self._path = f"{folder / 'bin'}:{os.environ['PATH']}"
 
-    def take(self, step: guide.File | guide.Commands) -> None:
-        if isinstance(step, guide.File):
-            self._write(step)
-        elif not step.text.startswith("export "):  # values of the reader's own
-            if "curl" in step.text:
-                self.stack.start_host()
+    def take(self, step: guide.Commands) -> None:
+        if step.text.startswith("export "):  # values of the reader's own
+            return
+        if "curl" in step.text:
+            self.stack.start_host()
+        if asks(step.text):
+            self._talk(step.text)
+        else:
             self._run(step.text)
 
-    def _write(self, file: guide.File) -> None:
-        (self.folder / file.name).write_text(place.text(self.stack, file), encoding="utf-8")
-        if file.name == "credentials.yaml":
-            self.stack.use(self.folder / file.name)
+    def _talk(self, commands: str) -> None:
+        command = [BASH, "-euo", "pipefail", "-c", commands]
+        code, said = at_terminal(command, self.folder, self._environment(), self.answer)
+        assert code == 0, f"{commands}\n{said}"
+        self.said = said
 
     def _run(self, commands: str) -> None:
         with typed(commands, self.folder) as stdin:
@@ -134,9 +141,7 @@ def logs_in(stack: OneSlot, role: str, secret: str) -> bool:
 def drill(reader: Reader) -> None:
     """The commands of docs/operations.md: look, try, start, reject."""
     stack = reader.stack
-    look, _compare, start, reject, dry_run = [
-        step for step in guide.steps("operations.md") if isinstance(step, guide.Commands)
-    ]
+    look, _compare, start, reject, dry_run = guide.steps("operations.md")
     reader.take(look)
     reader.take(dry_run)
     reader.take(start)
@@ -174,29 +179,52 @@ def by_hand(reader: Reader) -> None:
     assert logs_in(stack, "orders_app", "orders-db")
 
 
-@pytest.mark.timeout(300)
-@pytest.mark.parametrize(
-    "stand_ins",
-    [
-        pytest.param(
-            set(),
-            id="kubectl-and-psql",
-            marks=[
-                pytest.mark.long,
-                pytest.mark.skipif(bool(MISSING), reason=f"not on this machine: {MISSING}"),
-            ],
-        ),
-        pytest.param(REAL, id="stand-ins", marks=pytest.mark.long),
-    ],
-)
+def generation(stack: OneSlot) -> dict[str, int]:
+    found = stack.owner.kubernetes_get("/apis/apps/v1/namespaces/orders/deployments")["items"]
+    return {one["metadata"]["name"]: one["metadata"]["generation"] for one in found}
+
+
+def assert_rehearsed(reader: Reader, rehearse: guide.Commands) -> None:
+    """Before there are two slots, nothing that serves is touched, and no request fails."""
+    before = generation(reader.stack)
+    reader.take(rehearse)
+    assert "8 connections were kept" in reader.said
+    assert "requests, of which 0 failed" in reader.said
+    assert generation(reader.stack) == before
+    assert set(before) == {"api"}
+
+
+def rotated_meanwhile(reader: Reader, last: guide.Commands) -> dict[str, Any]:
+    """The last command waits for the first rotation, which somebody else approves meanwhile."""
+    stack = reader.stack
+    records: list[dict[str, Any]] = []
+
+    def answer(said: str) -> str:
+        if not records and "Is it done?" in said and "rotctl evidence" in said:
+            (found,) = stack.client.api("GET", "/rotations").json["rotations"]
+            records.append(rotated(stack, found["rotation"], ADA))
+        return "y"
+
+    reader.answer = answer
+    reader.take(last)
+    return records[0]
+
+
+@pytest.mark.long
+@pytest.mark.timeout(500)
+@pytest.mark.skipif(bool(MISSING), reason=f"not on this machine: {MISSING}")
 def test_a_single_slot_application_gets_two_slots_and_rotates(
-    stack: OneSlot, tmp_path: Path, stand_ins: set[str]
+    stack: OneSlot, tmp_path: Path
 ) -> None:
-    reader = Reader(stack, tmp_path / "reader", stand_ins)
+    reader = Reader(stack, tmp_path / "reader", place.STAND_INS)
+    reader.more = place.variables(stack)
+    _exports, adopt, rehearse, apply, last = guide.steps()
     with Load([stack.owner.service_url("orders", "api")], rate=40) as load:
-        for step in guide.steps():
-            reader.take(step)
-        first = rotated(stack, reader.rotation, ADA)
+        reader.take(adopt)
+        assert_rehearsed(reader, rehearse)
+        reader.take(apply)
+        deployed(stack, reader.folder / place.FOLDER / "credentials.yaml", tmp_path)
+        first = rotated_meanwhile(reader, last)
         assert (first["outcome"], first["active"], first["standby"]) == (
             "completed", "blue", "green",
         )  # fmt: skip
@@ -208,29 +236,21 @@ def test_a_single_slot_application_gets_two_slots_and_rotates(
         second = rotated(stack, asked.json["rotation"], GRACE)
         assert (second["outcome"], second["standby"]) == ("completed", "blue")
         assert logs_in(stack, "orders_app", "orders-db")
-        if not stand_ins:
-            drill(reader)
-            by_hand(reader)
+        drill(reader)
+        by_hand(reader)
         report = load.stop()
     assert report.failed == 0, report.failures
     assert report.requests > 100
 
 
-@pytest.mark.parametrize("step", [s for s in guide.steps() if isinstance(s, guide.File)], ids=str)
-def test_its_manifests_fit_their_schemas(step: guide.File) -> None:
-    for obj in yaml.safe_load_all(step.text):
-        if "kind" in obj:
-            check(obj)
+def deployed(stack: OneSlot, entry: Path, folder: Path) -> None:
+    """The app, with the entry and this machine's addresses."""
+    own = stack.own_values(entry.read_text(encoding="utf-8"))
+    (folder / "credentials.yaml").write_text(yaml.safe_dump(own), encoding="utf-8")
+    stack.use(folder / "credentials.yaml")
+    stack.start_host()
 
 
-def test_the_configuration_of_the_guide_is_valid() -> None:
-    found = config.parse(guide.file("credentials.yaml"))
-    assert list(found.credentials) == ["orders-db"]
-
-
-def test_the_rights_of_the_guide_are_the_rights_that_were_proved() -> None:
-    """tests/infra/test_rbac.py proves infra/kubernetes/rbac.yaml."""
-    own = list(yaml.safe_load_all(guide.file("rights.yaml")))
-    text = (ROOT / "infra" / "kubernetes" / "rbac.yaml").read_text(encoding="utf-8")
-    proved = [o for o in yaml.safe_load_all(text) if o["metadata"]["namespace"] == "orders"]
-    assert own == proved
+def test_what_the_guide_starts_from_fits_its_schemas() -> None:
+    for obj in yaml.safe_load_all(guide.file("start.yaml")):
+        check(obj)

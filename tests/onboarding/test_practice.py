@@ -1,10 +1,12 @@
-"""The guide, by hand, as `make local ARGS=--one-slot` says: by what it prints and nothing else."""
+"""The guide, as `make local ARGS=--one-slot` says: by what it prints and nothing else."""
 
 from __future__ import annotations
 
 import html
 import json
+import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -16,13 +18,16 @@ from urllib.parse import urlencode
 import pytest
 import urllib3
 
-from local.practice import guide, stand_ins
+from local.practice import guide, place, stand_ins
 from local.process import ROOT, wait_until
-from tests.onboarding.test_guide import typed
+from rotctl.exits import Exit
+from tests.onboarding.terminal import at_terminal, yes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from tests.onboarding.terminal import Answer
 
 BASH = shutil.which("bash") or "bash"
 LAST = "Ctrl-C ends everything"
@@ -36,7 +41,7 @@ class Terminal:
         self.said = said
         lines = said.splitlines()
         exports = [line for line in lines if line.startswith(("cd ", "export ", "unset "))]
-        self.exports = "\n".join(line for line in exports if "ROTCTL_CONFIG" not in line)
+        self.exports = "\n".join(exports)
 
     def value(self, name: str) -> str:
         return self.run(f'printf %s "${name}"')
@@ -47,21 +52,24 @@ class Terminal:
         return found[1]
 
     def run(self, commands: str) -> str:
-        folder = re.search(r"^cd (.+)$", self.exports, re.MULTILINE)
-        assert folder is not None, self.said
-        with typed(commands, folder[1]) as stdin:
-            ended = subprocess.run(  # noqa: S603 - the guide's own commands
-                [BASH, "-euo", "pipefail", "-c", f"{self.exports}\n{commands}"],
-                check=False,
-                capture_output=True,
-                text=True,
-                timeout=120,
-                stdin=stdin.stdout,
-                cwd="/",
-                start_new_session=True,  # without a terminal, psql asks on standard input
-            )
+        ended = subprocess.run(  # noqa: S603 - the guide's own commands
+            self._typed(commands),
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            stdin=subprocess.DEVNULL,
+            cwd="/",
+        )
         assert ended.returncode == 0, f"{commands}\n{ended.stdout}{ended.stderr}"
         return ended.stdout
+
+    def talk(self, step: guide.Commands, answer: Answer = yes) -> tuple[int, str]:
+        """What it ends with, and all that was said."""
+        return at_terminal(self._typed(step.text), "/", os.environ, answer)
+
+    def _typed(self, commands: str) -> list[str]:
+        return [BASH, "-euo", "pipefail", "-c", f"{self.exports}\n{commands}"]
 
     def asked(self, path: str) -> Any:
         url = f"{self.value('APP_URL')}/api{path}"
@@ -128,21 +136,21 @@ def decide(link: str) -> int:
 
 
 @pytest.mark.long
-@pytest.mark.timeout(420)
+@pytest.mark.timeout(500)
+@pytest.mark.skipif(bool(place.missing()), reason=f"not on this machine: {place.missing()}")
 def test_the_guide_is_followed_to_its_end_and_a_stopped_stack_goes_on(tmp_path: Path) -> None:
     directory = tmp_path / "place"
-    steps = list(guide.steps())
-    first_of_the_app = next(
-        at for at, step in enumerate(steps)
-        if isinstance(step, guide.Commands) and "curl" in step.text
-    )  # fmt: skip
+    _exports, adopt, _rehearse, apply, last = guide.steps()  # test_guide rehearses
     with up("--one-slot", "--directory", str(directory)) as terminal:
         assert "not started" in terminal.at("pages")
-        follow(terminal, steps[:first_of_the_app])
-    credentials = directory / "practice" / "credentials.yaml"
-    with up("--directory", str(directory), "--credentials", str(credentials)) as terminal:
-        said = follow(terminal, steps[first_of_the_app:])
-        rotation = str(re.findall(r'"rotation": "([^"]+)"', said)[-1])
+        terminal.run(adopt.text)
+        code, said = terminal.talk(apply)
+        assert code == Exit.DONE, said
+        second = shlex.split(shlex.split(terminal.at("make local"))[0].removeprefix("ARGS="))
+    with up(*second) as terminal:
+        code, said = terminal.talk(last, until_the_rotation_waits)
+        assert code == Exit.WAITING, said
+        (rotation,) = [one["rotation"] for one in terminal.asked("/rotations")["rotations"]]
         wait_until(lambda: waits(terminal, rotation), 90, "the rotation waiting")
         before = terminal.exports
     with up("--directory", str(directory)) as terminal:
@@ -158,17 +166,13 @@ def test_the_guide_is_followed_to_its_end_and_a_stopped_stack_goes_on(tmp_path: 
         record = terminal.asked(f"/rotations/{rotation}")
         assert (record["outcome"], record["decision"]["channel"]) == ("completed", "link")
         assert "orders_green" in terminal.run(f"curl -sS {terminal.at('workload')}/whoami")
+        code, said = terminal.talk(last)
+        assert code == Exit.DONE, said
 
 
-def follow(terminal: Terminal, steps: list[guide.File | guide.Commands]) -> str:
-    """Each command, with the files that lie there; what the last one has printed."""
-    said = ""
-    for step in steps:
-        if isinstance(step, guide.File):
-            assert step.name in terminal.run("ls").split()
-        elif not step.text.startswith("export "):
-            said = terminal.run(step.text)
-    return said
+def until_the_rotation_waits(said: str) -> str:
+    """It may be tomorrow that somebody approves."""
+    return "q" if "Is it done?" in said and "rotctl evidence" in said else "y"
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,7 @@ Fate = Literal["before", "after"]  # when, next to a commit, the host dies
 PERMANENT = {"denied"}
 LONGEST_STALL = 30.0  # seconds that a duplicate lags behind: see docs/simulation.md
 STALE = 2.0  # seconds
+MOST_CRASHES = 100  # of a run: where every tenth call ends the host, no step of 60 calls ends
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,7 @@ class Drawn:
         drawn = [kind for kind in kinds if kind not in {*PERMANENT, "passing"}]
         chosen = [kind for kind in drawn if rng.random() < 0.6]
         self._kinds = chosen
+        self._crashes = 0
         self._permanent = {rng.randrange(1, 140) for _ in range(rng.choice([0, 0, 0, 1, 2]))}
         self._outage = self._draw_outage() if "unavailable" in kinds else None
         self._crash_rate = rng.choice([0.0, 0.0, 0.01]) if "crash-before" in kinds else 0.0
@@ -150,6 +152,9 @@ class Drawn:
             return None
         if kind.startswith("crash") and rng.random() < 0.5:
             return None  # a crash costs more than the others, and is drawn at commits as well
+        if kind.startswith("crash"):
+            self._crashes += 1
+            return Fault(kind) if self._crashes <= MOST_CRASHES else None
         if kind == "duplicate":
             return Fault(kind, before=rng.choice([0.0, 1.0, LONGEST_STALL]))
         if kind == "slow":

@@ -98,6 +98,7 @@ class Machine:
         self.on_gate: Callable[[str, str, dict[str, Any]], None] = lambda *_: None
         self.on_begin: Callable[[str], None] = lambda _: None
         self.credentials: dict[str, str] = {}  # by rotation
+        self.earlier: dict[str, str] = {}  # the first end of one that began again under its id
         self.steps = 0
         self._gates: set[tuple[str, str]] = set()
         self._units: dict[Key, list[Fiber]] = {}
@@ -251,6 +252,9 @@ class Machine:
             self.credentials[summary.id] = json.loads(handed_on(summary.input) or "{}")[
                 "credential"
             ]
+            before = json.loads(self.checker.statuses.get(summary.id, "{}"))
+            if before.get("outcome") is not None:
+                self.earlier.setdefault(summary.id, before["outcome"])
         credential = self.credentials[summary.id]
         same = [
             key for key in self.journal.state.instances if self.credentials.get(key) == credential

@@ -388,7 +388,7 @@ def _of(*invariants: int) -> frozenset[int]:
 
 
 # Of a guard's verb without its look, where the run to begin with is not the first.
-FIRST = {"Standby.preview": 206}
+FIRST = {"Standby.preview": 206, "Standby.sync": 12}
 
 MUTATIONS = (
     Mutation(
@@ -501,7 +501,12 @@ MUTATIONS = (
         _of(5),
         replaced=((rotations, "start", starts_under_its_own_id),),
     ),
-    Mutation("any event is a decision", _of(6), replaced=((approval, "verdict", takes_anything),)),
+    Mutation(
+        "any event is a decision",
+        _of(6),
+        replaced=((approval, "verdict", takes_anything),),
+        first_seed=16,
+    ),
     Mutation("nobody is asked", _of(6), replaced=((workflow, "approval", approves_itself),)),
     Mutation(
         "retirement without a proof",

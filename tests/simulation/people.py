@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     import asyncio
     from random import Random
 
-    from rotation.model.record import Choice
+    from rotation.front.planned import Standing
+    from rotation.model.record import Choice, Record
     from tests.simulation.machine import Machine
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
@@ -132,6 +133,7 @@ class People:
         refused = rules.refusal(decider, record.request, choice)
         if refused is not None:
             machine.story.tell(by, "may not %s %s: %s", choice, rotation, refused)
+            self._hand_over(record, rules, by, choice)
             return
         machine.story.tell(by, "decides to %s %s", choice, rotation)
         if choice == "approve":
@@ -140,6 +142,16 @@ class People:
             decision=choice, by=by, channel="http", comment="", id=None, known_as=[by]
         )
         await rotations.submit(self._client, record, event, decision, grace=-1.0)
+
+    def _hand_over(self, record: Record, rules: Standing, by: str, choice: Choice) -> None:
+        """An approver whom the file no longer names asks one whom it does."""
+        others = [one for one in APPROVERS if by in APPROVERS and one != by]
+        who = next((one for one in others if self._may(record, rules, one, choice)), None)
+        if who is not None:
+            self._machine.agenda.add(HOUR, lambda: self.decide(record.rotation, who, choice))
+
+    def _may(self, record: Record, rules: Standing, who: str, choice: Choice) -> bool:
+        return rules.refusal(approvers.keyed(who, "http"), record.request, choice) is None
 
     def _raise(self, rotation: str, gate: str, data: dict[str, Any]) -> None:
         """Raises an event past the app, with the task hub's own key."""

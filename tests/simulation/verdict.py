@@ -449,7 +449,7 @@ def judge_second(run: Run) -> None:
 
 
 def judge_kept(run: Run, *, all_of_them: bool) -> None:
-    """Checks that finished rotations are kept once, as they ended, with nothing secret."""
+    """Checks that finished rotations are kept once, as they ended (first), with nothing secret."""
     checker, stores = run.machine.checker, run.machine.world.stores or {}
     records = stores.get("records", StoreModel())
     for name, times in records.writes.items():
@@ -463,7 +463,8 @@ def judge_kept(run: Run, *, all_of_them: bool) -> None:
         places = [name for name in records.kept if f".{rotation}." in name and "by-id" not in name]
         if found is None and not all_of_them:
             continue
-        if found != status["outcome"] or (len(places) != 2 and all_of_them):
+        first = run.machine.earlier.get(rotation, status["outcome"])
+        if found != first or (len(places) != 2 and all_of_them):
             checker.fail(14, f"{rotation} is {status['outcome']}, and kept as {found}: {places}")
 
 

@@ -56,6 +56,16 @@ def test_a_json_patch_that_does_not_apply_is_invalid(operation: dict[str, Any]) 
     assert caught.value.code == 422
 
 
+def test_a_strategic_patch_puts_items_in_the_order_that_it_asks_for() -> None:
+    """One that it does not list stands before the first listed one that followed it before."""
+    before = {"containers": [{"name": "a", "env": [{"name": n} for n in ("one", "own", "two")]}]}
+    order = [{"name": name} for name in ("new", "one", "two")]
+    change = {"name": "a", "env": [{"name": "new", "value": "1"}], "$setElementOrder/env": order}
+    (made,) = strategic_patch(before, {"containers": [change]}, kinds.DEPLOYMENT)["containers"]
+    assert [each["name"] for each in made["env"]] == ["new", "one", "own", "two"]
+    assert not any(key.startswith("$") for key in made)
+
+
 @pytest.mark.parametrize("patch", [{}, [1], [{"op": "add"}], [{"op": "x", "path": "/a"}],
                                    [{"op": "add", "path": "a", "value": 1}]])  # fmt: skip
 def test_what_is_no_json_patch_is_a_bad_request(patch: object) -> None:

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 from kubernetes.client import ApiException
 
-from local.cluster.pods import PORT_ANNOTATION
+from local.cluster.ports import PORT_ANNOTATION
 from local.process import wait_until
 from tests.local.cluster.support import deployment, get, service
 
@@ -198,3 +198,19 @@ def test_a_pod_is_reached_through_its_own_proxy(kube: Kube) -> None:
     (pod,) = kube.pods("slot=green")
     status, answer = kube.raw("GET", kube.path(f"pods/{pod.metadata.name}:8080/proxy/"))
     assert (status, answer["pod"]) == (200, pod.metadata.name)
+
+
+def test_containers_are_told_where_the_services_are_that_were_there_first(kube: Kube) -> None:
+    named = ["EARLY_BIRD_SERVICE_HOST", "EARLY_BIRD_SERVICE_PORT", "LATE_SERVICE_HOST"]
+    env = [{"name": "ECHO", "value": ",".join(named)}]
+    kube.apply(service("early-bird", {"app": "web"}), deployment("web", env=env))
+    kube.wait_ready("web", 1)
+    kube.apply(service("late", {"app": "web"}))
+    url = kube.service_url("early-bird")
+    assert get(url)["env"] == {
+        named[0]: "127.0.0.1", named[1]: str(urlsplit(url).port), named[2]: None,
+    }  # fmt: skip
+    quiet = deployment("quiet", env=env, pod={"enableServiceLinks": False})
+    kube.apply(quiet, service("quiet", {"app": "quiet"}))
+    kube.wait_ready("quiet", 1)
+    assert get(kube.service_url("quiet"))["env"] == dict.fromkeys(named)

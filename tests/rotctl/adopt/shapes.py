@@ -37,7 +37,8 @@ class Shape:
     @property
     def original(self) -> Original:
         kind = self.expect.get("kind", "Deployment")
-        (found,) = sources.originals(self.objects, [(kind, self.expect["named"])])
+        stays = [self.expect["named"]] if "in_place" in self.answers else []
+        (found,) = sources.originals(self.objects, [(kind, self.expect["named"])], stays)
         return found
 
     def decided(self, form: Form = "manifests", **more: Any) -> Decided:
@@ -69,6 +70,16 @@ def read(path: Path) -> Shape:
 @cache  # read by many tests, changed by none
 def shapes() -> list[Shape]:
     return [read(path) for path in sorted(FOLDER.glob("*.yaml"))]
+
+
+@cache
+def shapes_in_place() -> list[Shape]:
+    return [read(path) for path in sorted((FOLDER / "in-place").glob("*.yaml"))]
+
+
+@cache
+def by_gateway() -> Shape:
+    return read(FOLDER / "routes" / "01-by-a-gateway.yaml")
 
 
 def shape(name: str) -> Shape:

@@ -108,6 +108,26 @@ def test_at_a_terminal_it_asks_for_what_it_did_not_find(
     assert entry["clusters"]["cluster"]["server"] == SERVER
 
 
+def test_what_gets_no_twin_is_named_by_its_kind(typed: Typed, tmp_path: Path) -> None:
+    files, out = manifests(tmp_path, "in-place/01-a-stateful-set"), tmp_path / "made"
+    line = ("--from", files, "--out", str(out), *KNOWN, "--vault", "kv-orders", "--role", "ledger")
+    more = ("--secret", "ledger-db", "--pods-secret", "ledger/db-password")
+    _, err = typed("--stateful-set", "ledger", *line, *more, exits=Exit.USAGE)
+    assert "- --in-place: whether the pods of ledger" in err
+    named = ("--stateful-set", "ledger", "--in-place", "restart")
+    said, _ = typed(*named, *line, *more)
+    assert "in place, by Secret ledger-login and restart" in said
+    text = (out / "README.md").read_text(encoding="utf-8")
+    assert "one StatefulSet to two logins and two secrets" in text
+    assert check.check(str(out / "credentials.yaml"), files=False).valid
+
+
+def test_one_is_adopted_in_place_or_gets_a_twin(typed: Typed, tmp_path: Path) -> None:
+    line = ("--deployment", "api", "--deployment-in-place", "api", "--from", manifests(tmp_path))
+    _, err = typed(*line, exits=Exit.USAGE)
+    assert "named more than once: api" in err
+
+
 def test_a_refusal_writes_nothing(typed: Typed, tmp_path: Path) -> None:
     out = tmp_path / "made"
     line = ("--deployment", "redis", "--out", str(out))
@@ -293,5 +313,5 @@ def test_whatever_fails_the_live_secret_gets_no_empty_version(tmp_path: Path) ->
     lines = ["sh", "-c", "\n".join(move.do)]
     subprocess.run(lines, cwd=tmp_path, env={"PATH": path}, check=False, capture_output=True)  # noqa: S603 - the move itself
     asked = called.read_text(encoding="utf-8")
-    assert "secret show" in asked
+    assert "secret list" in asked
     assert "secret set" not in asked

@@ -13,6 +13,7 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from local.postgres import Postgres
+from local.process import wait_until
 from rotation.secrecy import new_password
 from rotctl.adopt import database
 from rotctl.adopt.plan import Credential, Login
@@ -82,48 +83,163 @@ def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Postgres]
         yield server
 
 
-def run(server: Postgres, folder: Path, name: str, *more: str) -> str:
-    info = psycopg.conninfo.conninfo_to_dict(role(server, "dba"))
-    own = {"HOST": "host", "PORT": "port", "USER": "user", "PASSWORD": "password"}
-    env = {f"PG{key}": str(info[word]) for key, word in own.items()}
-    assert PSQL is not None
-    done = subprocess.run(  # noqa: S603 - argv is written here
-        [PSQL, "-X", "-v", "ON_ERROR_STOP=1", *more, "-f", f"database/{name}.sql"],
-        cwd=folder, capture_output=True, text=True, check=False, timeout=60,
-        env={**os.environ, **env, "PGDATABASE": CREDENTIAL.database, "PGSSLMODE": "disable"},
-    )  # fmt: skip
-    assert done.returncode == 0, (name, done.stderr)
-    return done.stdout
+class Asked:
+    """psql in the folder, as its scripts call it."""
+
+    def __init__(self, server: Postgres, folder: Path) -> None:
+        info = psycopg.conninfo.conninfo_to_dict(role(server, "dba"))
+        own = {"HOST": "host", "PORT": "port", "USER": "user", "PASSWORD": "password"}
+        self.env = {f"PG{key}": str(info[word]) for key, word in own.items()}
+        self.folder = folder
+        for name, text in database.files(CREDENTIAL).items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text(text, encoding="utf-8")
+
+    def run(self, name: str, *more: str) -> str:
+        assert PSQL is not None
+        done = subprocess.run(  # noqa: S603 - argv is written here
+            [PSQL, "-X", "-v", "ON_ERROR_STOP=1", *more, "-f", f"database/{name}.sql"],
+            cwd=self.folder, capture_output=True, text=True, check=False, timeout=60,
+            env={
+                **os.environ, **self.env,
+                "PGDATABASE": CREDENTIAL.database, "PGSSLMODE": "disable",
+            },
+        )  # fmt: skip
+        assert done.returncode == 0, (name, done.stderr)
+        return done.stdout
+
+    def at_once(self, *names: str) -> None:
+        for name in names:
+            self.run(name, "--single-transaction")
+
+    def says(self, name: str, *more: str) -> list[str]:
+        return self.run(name, "-qAt", *more).splitlines()
+
+
+@pytest.fixture
+def asked(server: Postgres, tmp_path: Path) -> Asked:
+    return Asked(server, tmp_path)
+
+
+def adopt(asked: Asked) -> None:
+    asked.at_once("1-group", "2-adopt")
+    asked.run("3-level-group", "-e")
+    asked.run("4-act-as-group")
+    asked.at_once("5-green")
+    asked.run("6-level-green", "-e")
+    asked.at_once("7-rotator")
+
+
+OWNER = "SELECT tableowner FROM pg_tables WHERE tablename = 'orders'"
 
 
 def test_the_files_lead_to_two_logins_of_the_same_rights_and_back(
-    server: Postgres, tmp_path: Path
+    server: Postgres, asked: Asked
 ) -> None:
-    for name, text in database.files(CREDENTIAL).items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(text, encoding="utf-8")
-    run(server, tmp_path, "1-group")
-    run(server, tmp_path, "2-adopt", "--single-transaction")
-    assert "GRANT SELECT ON TABLE other.prices" in run(server, tmp_path, "3-level-group", "-e")
-    assert run(server, tmp_path, "3-level-group-check").count("(0 rows)") == 1
-    run(server, tmp_path, "4-act-as-group")
-    run(server, tmp_path, "5-green")
-    assert "CONNECTION LIMIT 7" in run(server, tmp_path, "6-level-green", "-e")
-    assert run(server, tmp_path, "6-level-check").count("(0 rows)") == 2
-    run(server, tmp_path, "7-rotator")
-    run(server, tmp_path, "7-rotator")  # of the next credential of this server
+    assert asked.says("3-level-group-check")
+    assert asked.says("6-level-check")
+    adopt(asked)
+    assert asked.says("3-level-group-check") == asked.says("6-level-check") == []
     with psycopg.connect(role(server, LIVE)) as application:
-        owner = "SELECT tableowner FROM pg_tables WHERE tablename = 'orders'"
-        assert application.execute(owner).fetchone() == (GROUP,)
+        assert application.execute(OWNER).fetchone() == (GROUP,)
         assert application.execute("SELECT current_user").fetchone() == (GROUP,)
-    for name in ("7-rotator", "5-green", "4-act-as-group"):
-        run(server, tmp_path, f"undo/{name}")
-    run(server, tmp_path, "undo/2-owner", "--single-transaction")
+    asked.run("undo/4-act-as-group")
+    since = asked.says("undo/since")[0]
+    assert asked.says("undo/sessions", "-v", f"since={since}") == []
+    assert asked.says("undo/2-owner-check")
+    asked.at_once("undo/2-owner", "undo/5-green")
+    asked.run("undo/7-rotator", "--single-transaction", "-v", "last=1")
+    assert asked.says("undo/2-owner-check") == []
     with psycopg.connect(role(server, LIVE)) as application:
-        assert application.execute(owner).fetchone() == (LIVE,)
+        assert application.execute(OWNER).fetchone() == (LIVE,)
         assert application.execute("SELECT current_user").fetchone() == (LIVE,)
-        found = application.execute("SELECT rolname FROM pg_roles WHERE rolname = %s", [GREEN])
-        assert found.fetchone() is None
+        found = application.execute(
+            "SELECT rolname FROM pg_roles WHERE rolname = ANY (%s)", [[GREEN, "rotator"]]
+        )
+        assert found.fetchall() == []
+        # What others grant to the group goes on reaching the application.
+        assert application.execute("SELECT * FROM other.prices").fetchall() == []
+
+
+def test_each_file_may_run_again_in_either_direction(asked: Asked) -> None:
+    adopt(asked)
+    adopt(asked)
+    assert asked.says("3-level-group-check") == asked.says("6-level-check") == []
+    for _ in range(2):
+        asked.run("undo/4-act-as-group")
+        asked.at_once("undo/2-owner", "undo/5-green")
+        asked.run("undo/7-rotator", "--single-transaction", "-v", "last=1")
+    assert asked.says("undo/7-rotator-check", "-v", "last=1") == []
+    adopt(asked)
+    assert asked.says("6-level-check") == []
+
+
+def test_a_world_that_nobody_has_adopted_is_led_back_to_itself(
+    server: Postgres, asked: Asked
+) -> None:
+    with psycopg.connect(role(server, LIVE)):
+        asked.run("undo/4-act-as-group")
+        since = asked.says("undo/since")[0]
+        assert since == "-infinity"
+        assert asked.says("undo/sessions", "-v", f"since={since}") == []
+        asked.at_once("undo/2-owner", "undo/5-green")
+        asked.run("undo/7-rotator", "--single-transaction", "-v", "last=")
+    with psycopg.connect(role(server, LIVE)) as application:
+        assert application.execute(OWNER).fetchone() == (LIVE,)
+
+
+def test_sessions_that_act_as_the_group_are_seen_until_they_end(
+    server: Postgres, asked: Asked
+) -> None:
+    adopt(asked)
+    with psycopg.connect(role(server, LIVE)):
+        asked.run("undo/4-act-as-group")
+        since = asked.says("undo/since")[0]
+        with psycopg.connect(role(server, LIVE)):
+            assert len(asked.says("undo/sessions", "-v", f"since={since}")) == 1
+    ended = "SELECT count(*) = 0 FROM pg_stat_activity WHERE usename = %s"
+    with psycopg.connect(server.admin_conninfo, autocommit=True) as admin:
+        wait_until(lambda: admin.execute(ended, [LIVE]).fetchone() == (True,), 30, "their end")
+    assert asked.says("undo/sessions", "-v", f"since={since}") == []
+
+
+def test_what_green_made_by_itself_is_not_lost_with_it(server: Postgres, asked: Asked) -> None:
+    adopt(asked)
+    with psycopg.connect(server.admin_conninfo, autocommit=True) as admin:
+        verifier = admin.pgconn.encrypt_password(
+            PASSWORD.reveal().encode(), GREEN.encode(), b"scram-sha-256"
+        ).decode()
+        may = sql.SQL("ALTER ROLE {} LOGIN PASSWORD {}")
+        admin.execute(may.format(sql.Identifier(GREEN), verifier))
+    with psycopg.connect(role(server, GREEN)) as green:
+        green.execute("RESET ROLE")
+        green.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(GREEN)))
+        green.execute("CREATE TABLE made_by_green (id int)")
+        green.commit()
+        assert len(asked.says("undo/green-sessions")) == 1
+    asked.run("undo/4-act-as-group")
+    asked.at_once("undo/2-owner", "undo/5-green")
+    with psycopg.connect(role(server, LIVE)) as application:
+        assert application.execute("SELECT * FROM made_by_green").fetchall() == []
+
+
+def test_a_login_that_rotates_for_others_stays(server: Postgres, asked: Asked) -> None:
+    adopt(asked)
+    with psycopg.connect(role(server, "dba"), autocommit=True) as dba:
+        dba.execute("CREATE ROLE other_blue")
+        if server_has_options := dba.info.server_version >= 160000:
+            dba.execute("GRANT other_blue TO rotator WITH ADMIN TRUE, INHERIT FALSE, SET FALSE")
+    asked.run("undo/4-act-as-group")
+    asked.at_once("undo/2-owner", "undo/5-green")
+    asked.run("undo/7-rotator", "--single-transaction", "-v", "last=")
+    assert asked.says("undo/7-rotator-check", "-v", "last=") == []
+    with psycopg.connect(server.admin_conninfo, autocommit=True) as admin:
+        administered = admin.execute(
+            "SELECT r.rolname FROM pg_auth_members m JOIN pg_roles r ON r.oid = m.roleid"
+            " JOIN pg_roles n ON n.oid = m.member WHERE n.rolname = 'rotator' AND m.admin_option"
+        ).fetchall()
+        assert administered == ([("other_blue",)] if server_has_options else [])
+        assert admin.execute("SELECT FROM pg_roles WHERE rolname = 'rotator'").rowcount == 1
 
 
 @pytest.mark.parametrize(

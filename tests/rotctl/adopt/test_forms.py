@@ -12,7 +12,8 @@ import yaml
 
 from rotctl.adopt import folder, writing
 from rotctl.adopt.cleaning import cleaned
-from tests.rotctl.adopt.shapes import Shape, shape, shapes
+from rotctl.adopt.moves import moves
+from tests.rotctl.adopt.shapes import Shape, by_gateway, shape, shapes, shapes_in_place
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -94,10 +95,34 @@ def test_an_overlay_makes_what_the_manifests_are(found: Shape, tmp_path: Path) -
 
 
 @needs_kubectl
+@pytest.mark.parametrize("form", ["kustomize", "helm"])
+@pytest.mark.parametrize("found", [*shapes_in_place(), by_gateway()], ids=str)
+def test_what_gets_no_twin_or_is_behind_a_gateway_is_the_same_in_each_form(
+    found: Shape, form: Form, tmp_path: Path
+) -> None:
+    made = keyed(built(written(found, form, tmp_path), script=form == "helm"))
+    wanted = keyed(folder.files(found.plan())[f"git/{found.original.name}.yaml"])
+    assert {key: made.get(key) for key in wanted} == wanted
+    assert ("HTTPRoute", "shop") not in made  # its weights are a rotation's
+    left = {key for key in made if key not in wanted}
+    assert left <= {(one["kind"], one["metadata"]["name"]) for one in found.objects}
+
+
+@needs_kubectl
 def test_what_a_chart_renders_gets_two_slots(tmp_path: Path) -> None:
     found = shape("several-ports-and-services")
     git = written(found, "helm", tmp_path)
     assert_same(found, built(git, script=True))
+
+
+def test_what_a_release_has_later_is_helm_s_from_the_beginning() -> None:
+    """Helm 4 would find the fields taken that kubectl has set: tests/kubernetes has it try."""
+    found = shape("several-ports-and-services")
+    owned: dict[Form, str] = {"helm": " --server-side --field-manager=helm", "manifests": ""}
+    for form, words in owned.items():
+        lines = [line for one in moves(found.plan(form)) for line in one.do]
+        for slot in ("blue", "green"):
+            assert f"kubectl apply{words} -f kubernetes/hub-{slot}.yaml" in lines
 
 
 @needs_kubectl

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import psycopg
+import psycopg.conninfo
 import pytest
 from azure.core.exceptions import (
     ClientAuthenticationError,
@@ -15,10 +16,13 @@ from azure.core.exceptions import (
     ResourceNotFoundError,
     ServiceRequestError,
 )
+from psycopg import sql
 
 from local.postgres import Postgres
+from rotation.secrecy import new_password
 from rotctl.adopt import server, vault
 from rotctl.exits import ClientError, Exit
+from tests.rotctl.adopt.shapes import shape
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -111,6 +115,55 @@ def test_a_role_is_told_with_what_it_has_elsewhere(looking: server.Looking) -> N
     told = " ".join(looking.told("orders_app"))
     assert "may have 9 connections" in told
     assert "expires" in told
+
+
+@pytest.fixture
+def session(postgres: Postgres) -> Iterator[psycopg.Connection[Any]]:
+    """Of the application, from this machine's own address."""
+    password = new_password().reveal()
+    with psycopg.connect(postgres.admin_conninfo, autocommit=True) as admin:
+        verifier = admin.pgconn.encrypt_password(password.encode(), b"orders_app", b"scram-sha-256")
+        admin.execute(sql.SQL("ALTER ROLE orders_app PASSWORD {}").format(verifier.decode()))
+    with psycopg.connect(postgres.conninfo("orders_app", password)) as session:
+        yield session
+
+
+@pytest.mark.usefixtures("session")
+def test_who_logs_in_is_found_by_the_pods_addresses(looking: server.Looking) -> None:
+    here = looking.seen(["127.0.0.1", "10.9.9.9"])
+    assert "orders_app" in here.sessions
+    assert not list(looking.told_of_sessions("orders_app", ["127.0.0.1"]))
+
+
+@pytest.mark.usefixtures("session")
+def test_sessions_of_other_addresses_are_told(looking: server.Looking) -> None:
+    """As where a pooler stands in between: nobody guesses then whose they are."""
+    assert looking.seen(["10.9.9.9"]).sessions == ()
+    (told,) = looking.told_of_sessions("orders_app", ["10.9.9.9"])
+    assert "it logs in from 127.0.0.1" in told
+    assert "PgBouncer" in told
+    assert not list(looking.told_of_sessions("orders_app", []))  # nothing says where the pods are
+    (quiet,) = looking.told_of_sessions("nobody", ["10.9.9.9"])
+    assert "it has no session now" in quiet
+
+
+def test_who_may_not_see_sessions_is_told_so(postgres: Postgres) -> None:
+    password = new_password().reveal()
+    with psycopg.connect(postgres.admin_conninfo, autocommit=True) as admin:
+        verifier = admin.pgconn.encrypt_password(password.encode(), b"guest", b"scram-sha-256")
+        admin.execute(sql.SQL("CREATE ROLE guest LOGIN PASSWORD {}").format(verifier.decode()))
+    given: dict[str, Any] = psycopg.conninfo.conninfo_to_dict(postgres.conninfo("guest", password))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("PGPASSWORD", str(given.pop("password")))
+        with server.Looking(psycopg.conninfo.make_conninfo(**given)) as looking:
+            (told,) = looking.told_of_sessions("orders_app", ["10.9.9.9"])
+    assert "pg_read_all_stats" in told
+
+
+def test_without_a_session_and_a_word_of_it_the_role_is_asked_for() -> None:
+    found = shape("a-role-that-nothing-says")
+    decided = found.decided(role="")
+    assert "--role" in [one.option for one in decided.questions]
 
 
 def test_the_session_may_only_read(looking: server.Looking) -> None:

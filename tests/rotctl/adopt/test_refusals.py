@@ -55,6 +55,20 @@ def refused(found: Objects, name: str = "orders/crm", kind: str = "Deployment") 
     return str(raised.value)
 
 
+def _taken(found: Objects) -> None:
+    other = copy.deepcopy(deployment(found))
+    other["metadata"] = {"name": "crm-green", "namespace": "orders"}
+    other["spec"]["selector"] = {"matchLabels": {"app": "other"}}
+    other["spec"]["template"]["metadata"]["labels"] = {"app": "other"}
+    found.append(other)
+
+
+def _bare_pod(found: Objects) -> None:
+    labels = deployment(found)["spec"]["template"]["metadata"]["labels"]
+    metadata = {"name": "crm-debug", "namespace": "orders", "labels": labels}
+    found.append({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": {}})
+
+
 def _owned(found: Objects) -> None:
     owner = {"kind": "Cluster", "name": "crm", "controller": True, "apiVersion": "x/v1", "uid": "1"}
     deployment(found)["metadata"]["ownerReferences"] = [owner]
@@ -148,6 +162,8 @@ def _in_a_config_file(found: Objects) -> None:
         (_host_port, "Deployment orders/crm", "a hostPort", "docs/consumers.md"),
         (_one_node_s_claim, "Deployment orders/crm", "one node or one pod", "ReadWriteMany"),
         (_recreated_on_a_claim, "Deployment orders/crm", "data (unread)", "in place"),
+        (_taken, "Deployment orders/crm-green", "is there already", "another name first"),
+        (_bare_pod, "Service orders/crm", "Pod orders/crm-debug as well", "narrow its"),
         (_no_probe, "Deployment orders/crm", "readiness probe", "logs in to the database"),
         (_long_name, f"Service orders/{'s' * 56}", "longer than 63", "shorter name"),
         (_shared_selector, "Deployment orders/crm", "Deployment orders/crm-worker", "of its own"),
@@ -171,7 +187,15 @@ def test_it_is_named_with_why_and_the_way_out(
 
 
 @pytest.mark.parametrize(
-    ("kind", "cure"), [("StatefulSet", "inPlace"), ("DaemonSet", "inPlace"), ("Rollout", "plain")]
+    ("kind", "cure"),
+    [
+        ("StatefulSet", "--stateful-set crm"),
+        ("DaemonSet", "--daemon-set crm"),
+        ("Rollout", "two plain Deployments"),
+        ("CloneSet", "two plain Deployments"),  # OpenKruise's, as any operator's own
+        ("ReplicaSet", "two plain Deployments"),
+        ("Job", "make it from a CronJob"),
+    ],
 )
 def test_what_is_no_deployment_is_named(kind: str, cure: str) -> None:
     found = objects()
@@ -239,7 +263,11 @@ def planned(found: Objects, *names: str) -> tuple[list[Original], Plan]:
 
 @pytest.mark.parametrize(
     ("kind", "cure"),
-    [("Deployment", "add --deployment crm-mailer"), ("StatefulSet", "a login of its own")],
+    [
+        ("Deployment", "add --deployment crm-mailer"),
+        ("StatefulSet", "add --stateful-set crm-mailer"),
+        ("Rollout", "a login of its own"),
+    ],
 )
 def test_a_secret_that_others_read_too_is_refused_with_their_names(kind: str, cure: str) -> None:
     found = objects()
@@ -274,7 +302,8 @@ def test_a_folder_of_two_workloads_has_the_moves_of_both() -> None:
     files = folder.files(plan)
     assert checking.problems(files["credentials.yaml"]) == []
     assert {"kubernetes/crm-green.yaml", "kubernetes/crm-mailer-green.yaml"} <= files.keys()
-    titles = [line for line in files["README.md"].splitlines() if line.startswith("## ")]
+    there, _, _ = files["README.md"].partition("\n# Back to one slot\n")
+    titles = [line for line in there.splitlines() if line.startswith("## ")]
     assert [title.partition(" ")[2].partition(".")[0] for title in titles[1:]] == [
         str(number) for number in range(1, len(titles))
     ]

@@ -135,7 +135,7 @@ def test_selectors_find_one_slot_s_pods_each(found: Shape) -> None:
         slot: template_of(twin.running(workload, plan.credential, slot))["metadata"]["labels"]
         for slot in SLOTS
     }
-    for service in twin.traffic(workload):
+    for service in (*twin.traffic(workload, "blue"), *twin.traffic(workload, "green")):
         wanted = "green" if workload.called else "blue"
         finds = {
             slot for slot in SLOTS if service["spec"]["selector"].items() <= labels[slot].items()
