@@ -18,7 +18,7 @@ from rotation.pages import routes as pages
 from rotation.steps.catalogue import ACTIVITIES, NOTIFY, STOP_PARTS
 from rotation.steps.deadline import in_time
 from rotation.steps.running import run
-from rotation.story import workflow, workload
+from rotation.story import conditions, workflow, workload
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,6 +37,7 @@ ORCHESTRATORS = (
     workload.swap_back_workload,
     workload.observe_workload,
     workload.retire_workload,
+    conditions.watch_conditions,
 )
 
 

@@ -15,7 +15,9 @@ class Cloud:
 
     `authority` is where a developer signs in. `postgresql`, `clusters` and `topics` are the scopes
     of tokens for PostgreSQL, AKS and Event Grid. Names of the cloud's own PostgreSQL servers,
-    vaults and API servers end with `postgresql_hosts`, `vault_hosts` and `cluster_hosts`.
+    vaults and API servers end with `postgresql_hosts`, `vault_hosts` and `cluster_hosts`, those of
+    Azure Monitor's servers that speak Prometheus with `prometheus_hosts`; `prometheus` is the scope
+    of their tokens. `logs_endpoint` answers queries in KQL, with tokens of the scope `logs`.
     """
 
     name: str
@@ -25,6 +27,10 @@ class Cloud:
     vault_hosts: str
     cluster_hosts: str
     topics: str
+    prometheus: str
+    prometheus_hosts: str
+    logs: str
+    logs_endpoint: str
     clusters: str = "6dae42f8-4368-4678-94ff-3960e28e3630/.default"  # the same application in each
 
 
@@ -36,6 +42,10 @@ PUBLIC = Cloud(
     vault_hosts=".vault.azure.net",
     cluster_hosts=".azmk8s.io",
     topics="https://eventgrid.azure.net/.default",
+    prometheus="https://prometheus.monitor.azure.com/.default",
+    prometheus_hosts=".prometheus.monitor.azure.com",
+    logs="https://api.loganalytics.io/.default",
+    logs_endpoint="https://api.loganalytics.azure.com",
 )
 US_GOVERNMENT = Cloud(
     name="AzureUSGovernment",
@@ -45,6 +55,10 @@ US_GOVERNMENT = Cloud(
     vault_hosts=".vault.usgovcloudapi.net",
     cluster_hosts=".cx.aks.containerservice.azure.us",
     topics="https://eventgrid.azure.us/.default",
+    prometheus="https://prometheus.monitor.azure.us/.default",
+    prometheus_hosts=".prometheus.monitor.azure.us",
+    logs="https://api.loganalytics.us/.default",
+    logs_endpoint="https://api.loganalytics.us",
 )
 CHINA = Cloud(
     name="AzureChinaCloud",
@@ -54,6 +68,10 @@ CHINA = Cloud(
     vault_hosts=".vault.azure.cn",
     cluster_hosts=".cx.prod.service.azk8s.cn",
     topics="https://eventgrid.azure.cn/.default",
+    prometheus="https://prometheus.monitor.azure.cn/.default",
+    prometheus_hosts=".prometheus.monitor.azure.cn",
+    logs="https://api.loganalytics.azure.cn/.default",
+    logs_endpoint="https://api.loganalytics.azure.cn",
 )
 CLOUDS = {cloud.name: cloud for cloud in (PUBLIC, US_GOVERNMENT, CHINA)}
 

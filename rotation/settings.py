@@ -55,6 +55,8 @@ class Settings:
     database_hosts: frozenset[str] = frozenset()
     # ROTATION_STORAGE: blobs of the account that keeps records; the Functions host's unless given
     storage: Storage | None = None
+    # ROTATION_TOKENS: folder of files with tokens for the metrics of conditions
+    tokens: str | None = None
     paused: bool = False  # ROTATION_PAUSED: the sweep looks and starts nothing
     # ROTATION_SWEEP_SCHEDULE: when the host runs the sweep, which pages tell; None for no schedule
     sweep_schedule: str | None = None
@@ -78,6 +80,7 @@ def parse(environment: Mapping[str, str]) -> Settings:
         ca_bundle=environment.get("ROTATION_CA_BUNDLE") or None,
         database_hosts=_database_hosts(environment),
         storage=_storage(environment, problems),
+        tokens=environment.get("ROTATION_TOKENS") or None,
         paused=_flag(environment, "ROTATION_PAUSED", problems),
         sweep_schedule=_schedule(environment.get("ROTATION_SWEEP_SCHEDULE", "")),
         watch_seconds=_watch_seconds(environment, problems),

@@ -33,6 +33,7 @@ from rotation.config.document import Place, UnreadableError, Written, dotted, va
 from rotation.config.fields import (
     LONGEST,
     Addresses,
+    Column,
     CronJobName,
     DatabaseName,
     DataKey,
@@ -47,7 +48,10 @@ from rotation.config.fields import (
     JsonScalar,
     LabelKey,
     MailAddress,
+    MetricsQuery,
+    MetricsUrl,
     Name,
+    Number,
     Port,
     PositiveDuration,
     RoleName,
@@ -59,13 +63,16 @@ from rotation.config.fields import (
     TestUrl,
     Text,
     TimeOfDay,
+    TokenFile,
     VaultUrl,
     WaivableCode,
+    WorkspaceId,
     Zone,
     origin,
     shown,
 )
 from rotation.decisions import windows as hours
+from rotation.decisions.conditions import Limit, WhenAbsent
 from rotation.decisions.verdict import is_object_id
 from rotation.decisions.windows import DAYS, Hours
 from rotation.formats import KEYS, LOGIN_PARAMETERS, Format, Key, Shape
@@ -702,9 +709,33 @@ def _one_person_each(listed: list[Listed]) -> list[Listed]:
     return listed
 
 
-class Approval(Section):
-    """The rules of approval: who may decide, when they are reminded, what happens then."""
+class BeforeSwap(Section):
+    """When those who decide before the swap are reminded, and what happens then."""
 
+    remind: Duration = timedelta(hours=24)
+    deadline: PositiveDuration = timedelta(days=7)
+    on_deadline: Literal["keep", "abort", "approve"] = "keep"
+
+    @field_validator("remind")
+    @classmethod
+    def _not_too_often(cls, value: timedelta) -> timedelta:
+        return _hourly(value)
+
+
+def _hourly(value: timedelta) -> timedelta:
+    """Refuses frequent reminders: each makes the orchestration's history longer, and every turn
+    replays it."""
+    if value < timedelta(hours=1):
+        raise ValueError("must be at least 1h")
+    return value
+
+
+class Approval(Section):
+    """The rules of approval: who may decide, and when; when they are reminded, what happens
+    then."""
+
+    gate: Literal["before", "after", "both"] = "after"  # the swap
+    before: BeforeSwap | None = None
     listed: list[Listed] = Field(default=[], alias="approvers")
     allow_requester: bool = False  # four eyes unless true
     remind: Duration = timedelta(hours=24)
@@ -739,11 +770,18 @@ class Approval(Section):
     @field_validator("remind")
     @classmethod
     def _not_too_often(cls, value: timedelta) -> timedelta:
-        """Refuses frequent reminders: each makes the orchestration's history longer, and every turn
-        replays it."""
-        if value < timedelta(hours=1):
-            raise ValueError("must be at least 1h")
-        return value
+        return _hourly(value)
+
+    @model_validator(mode="after")
+    def _asked_then(self) -> Self:
+        if self.before is not None and self.gate == "after":
+            raise ValueError("`before` goes with `gate: before` or `gate: both`")
+        return self
+
+    @property
+    def before_swap(self) -> BeforeSwap | None:
+        """The rules of the decision before the swap; None where none is asked for."""
+        return None if self.gate == "after" else self.before or BeforeSwap()
 
     @field_validator("soak")
     @classmethod
@@ -809,6 +847,76 @@ class Blackout(Section):
         return hours.Blackout(first, last, self.zone)
 
 
+class Prometheus(Section):
+    """A query in PromQL, and the server that is asked.
+
+    A server of Azure Monitor gets a token of the app's identity, another one that of a file.
+    """
+
+    url: MetricsUrl
+    query: MetricsQuery
+    token: TokenFile | None = None  # a file's name in the folder ROTATION_TOKENS
+    certificate_authority: Annotated[str, Field(min_length=1)] | None = None  # PEM, or a path
+
+    @model_validator(mode="after")
+    def _kept_safe(self) -> Self:
+        if self.url.startswith("https:"):
+            return self
+        for name in ("token", "certificate_authority"):
+            if getattr(self, name) is not None:
+                raise ValueError(f"`{to_camel(name)}` goes with an https `url`")
+        return self
+
+
+class AzureMonitor(Section):
+    """A query in KQL, and the workspace of Azure Monitor that is asked. Of the first row it answers
+    with, `column` is the value, or else its only number."""
+
+    workspace: WorkspaceId
+    query: MetricsQuery
+    column: Column | None = None
+    span: PositiveDuration = timedelta(hours=1)  # back from now, that the query sees
+
+
+class Condition(Section):
+    """A value that must not be above a number, or below one, once the new slot serves."""
+
+    name: Name
+    prometheus: Prometheus | None = None
+    azure_monitor: AzureMonitor | None = None
+    above: Number | None = None
+    below: Number | None = None
+    lasts: Duration = Field(default=timedelta(), alias="for")  # that it has to be beyond it
+    no_data: WhenAbsent = "ignore"
+    when_unknown: WhenAbsent = "ignore"  # where the source is not to be asked for `retry.patience`
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if (self.prometheus is None) == (self.azure_monitor is None):
+            raise ValueError("give one of `prometheus` and `azureMonitor`")
+        return self
+
+    @model_validator(mode="after")
+    def _one_limit(self) -> Self:
+        if (self.above is None) == (self.below is None):
+            raise ValueError("give one of `above` and `below`: what the value must not be")
+        return self
+
+    @field_validator("lasts")
+    @classmethod
+    def _soon(cls, value: timedelta) -> timedelta:
+        if value > LONGEST_BEYOND:
+            raise ValueError("must be 1h at most: meanwhile the new slot serves")
+        return value
+
+    @property
+    def limit(self) -> Limit:
+        return Limit(self.above, self.below)
+
+
+LONGEST_BEYOND = timedelta(hours=1)
+
+
 class Retry(Section):
     """How long a step's transient faults are retried, with back-off, before it gives up."""
 
@@ -838,6 +946,9 @@ class Credential(Section):
     windows: Annotated[list[Window], Field(max_length=20)] = []  # in which it begins; any time
     blackouts: Annotated[list[Blackout], Field(max_length=100)] = []  # on which it does not
     retire_in: Literal["anytime", "window"] = "anytime"  # where the replaced login goes
+    conditions: Annotated[list[Condition], Field(max_length=10)] = []  # by which it goes back
+    watch: Duration = timedelta(minutes=2)  # how long conditions are watched before it asks
+    canary: Name | None = None  # the workload that moves first
 
     @field_validator("validity")
     @classmethod
@@ -894,6 +1005,31 @@ class Credential(Section):
                 "`retry.patience` and `retry.compensation` must be at least 6m with `cronJobs`, "
                 "whose swap waits so that no run is done twice"
             )
+        return self
+
+    @field_validator("conditions")
+    @classmethod
+    def _named_once(cls, value: list[Condition]) -> list[Condition]:
+        names = [one.name for one in value]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"has two conditions named {name}")
+        return value
+
+    @field_validator("watch")
+    @classmethod
+    def _within_a_day(cls, value: timedelta) -> timedelta:
+        if value > timedelta(days=1):
+            raise ValueError("must be 1d at most: while a decision is awaited they are watched too")
+        return value
+
+    @model_validator(mode="after")
+    def _known_canary(self) -> Self:
+        names = [workload.name for workload in self.workloads]
+        if self.canary is not None and self.canary not in names:
+            raise ValueError(f"`canary` is none of its workloads: {', '.join(names)}")
+        if self.canary is not None and len(names) == 1:
+            raise ValueError("`canary` is its only workload: nothing would come after it")
         return self
 
     @model_validator(mode="after")

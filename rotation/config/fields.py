@@ -5,6 +5,7 @@ Each check answers with the value as it is used, or raises `ValueError` with wha
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -273,6 +274,31 @@ def zone(value: str) -> str:
     return value
 
 
+def metrics_url(value: object) -> str:
+    """The URL of a Prometheus server, without a slash at its end."""
+    text = _url(value, "https", "http")
+    if urlsplit(text).query:
+        raise ValueError(f"{shown(value)} must be the URL of a server, without a query")
+    return text.rstrip("/")
+
+
+def metrics_query(value: str) -> str:
+    """A query for a metric, without white space around it."""
+    text = value.strip()
+    if not text or len(text) > LONGEST_STATEMENT:
+        raise ValueError(f"must be one query, of {LONGEST_STATEMENT} characters at most")
+    if not all(letter.isprintable() or letter in "\n\t" for letter in text):
+        raise ValueError("must be printable text, line breaks and tabs aside")
+    return text
+
+
+def number(value: object) -> float:
+    """A finite number."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(f"{shown(value)} must be a number")
+    return float(value)
+
+
 @dataclass(frozen=True)
 class Matching:
     """That a text matches the whole `pattern`; `meaning` completes "must be"."""
@@ -412,4 +438,17 @@ HeaderValue = Annotated[
     Matching(r"[\x21-\x7e]([\x20-\x7e]{0,998}[\x21-\x7e])?", "one line of ASCII"),
 ]
 Statement = Annotated[str, AfterValidator(statement)]
+MetricsUrl = Annotated[str, BeforeValidator(metrics_url)]
+MetricsQuery = Annotated[str, AfterValidator(metrics_query)]
+Number = Annotated[float, BeforeValidator(number)]
+TokenFile = Annotated[
+    str, Matching(r"[A-Za-z0-9]([-._A-Za-z0-9]{0,98}[A-Za-z0-9])?", "the name of a file")
+]
+WorkspaceId = Annotated[
+    str,
+    Matching(
+        r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", "the id of a workspace: a GUID"
+    ),
+]
+Column = Annotated[str, Matching(r"[A-Za-z_][A-Za-z0-9_]{0,127}", "the name of a column")]
 JsonScalar = Annotated[str | int | bool | None, BeforeValidator(json_scalar)]

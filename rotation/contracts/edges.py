@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import datetime
 
-    from rotation.config import Configuration, Credential
+    from rotation.config import Condition, Configuration, Credential
     from rotation.contracts.access import AccessReader
     from rotation.contracts.cron_jobs import CronJobs, CronJobsReader
     from rotation.contracts.database import Database, DatabaseReader, Entrance, Replica
@@ -76,6 +76,14 @@ class Readers(Protocol):
         unless given.
 
         Raises `Unavailable` without an answer, `Invalid` for a URL that may not be fetched.
+        """
+
+    def measure(self, condition: Condition, timeout: float) -> list[float]:
+        """What a condition's query is answered with: several values where it finds several series,
+        none without data; `timeout` is in seconds.
+
+        Raises `Unavailable` without an answer, `Denied`, `Missing`, and `Invalid` for a query that
+        is none, or a URL that the file does not name.
         """
 
     def trusts(self, authority: str) -> None:

@@ -11,6 +11,7 @@ import logging
 import time
 from datetime import UTC, datetime
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
@@ -22,6 +23,7 @@ from rotation.model.errors import ConfigurationError, Invalid, Missing
 from rotation.model.reasons import Code
 from rotation.model.targets import SecretTarget
 from rotation.model.world import PLAIN
+from rotation.secrecy import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -39,7 +41,6 @@ if TYPE_CHECKING:
     from rotation.edges.cluster.client import Api
     from rotation.edges.identity import Identity
     from rotation.model.world import Answer, Manner
-    from rotation.secrecy import Secret
     from rotation.settings import Settings
 
 T = TypeVar("T")
@@ -194,7 +195,8 @@ class AzureEdges:
         raise Invalid(Code.ENTRY_HOST, f"{text}, and credentials.yaml does not name it any more")
 
     def named(self) -> set[str]:
-        """The URLs of vaults and API servers in the file; none where it cannot be read."""
+        """The URLs of vaults, API servers and metrics in the file; none where it cannot be
+        read."""
         try:
             today = self.configuration
         except ConfigurationError:
@@ -202,7 +204,13 @@ class AzureEdges:
         credentials = today.credentials.values()
         vaults = {url for one in credentials for url in (one.vault, one.database.admin.vault)}
         servers = {cluster.server for cluster in today.clusters.values()}
-        return {url for url in vaults | servers if url}
+        metrics = {
+            condition.prometheus.url
+            for one in credentials
+            for condition in one.conditions
+            if condition.prometheus is not None
+        }
+        return {url for url in vaults | servers | metrics if url}
 
     def traffic(self, cluster: str) -> Traffic:
         from rotation.edges.cluster.services import Services
@@ -284,6 +292,50 @@ class AzureEdges:
         from rotation.edges.web import fetch
 
         return fetch(url, timeout, manner, authority)
+
+    def measure(self, condition: config.Condition, timeout: float) -> list[float]:
+        from rotation.edges import monitor, prometheus
+
+        cloud, at = self.settings.cloud, condition.prometheus
+        if at is None:
+            if condition.azure_monitor is None:
+                raise LookupError(f"condition {condition.name} has no source")
+            token = self.identity.token(cloud.logs)
+            where, bundle = cloud.logs_endpoint, self.settings.ca_bundle
+            return monitor.values(
+                condition.azure_monitor, where, self.fetch, token, timeout, bundle
+            )
+        self._ensure_named(at.url)
+        return prometheus.values(at, self.fetch, self._metrics_token(at), timeout)
+
+    def _ensure_named(self, url: str) -> None:
+        """Raises `Invalid` for the URL of metrics that the file does not name: what a rotation was
+        planned with comes from the task hub."""
+        if self.kept is not None and url not in self.file.named():
+            text = f"{url} is not asked for metrics: the rotation was planned with it"
+            raise Invalid(
+                Code.ENTRY_HOST, f"{text}, and credentials.yaml does not name it any more"
+            )
+
+    def _metrics_token(self, at: config.Prometheus) -> Secret | None:
+        """The token that a Prometheus server gets: the app's own if it is one of Azure Monitor's,
+        or else that of a file, which is read each time. Raises `Missing`."""
+        host, cloud = (urlsplit(at.url).hostname or "").rstrip("."), self.settings.cloud
+        if host.endswith(cloud.prometheus_hosts) and at.url.startswith("https:"):
+            return self.identity.token(cloud.prometheus)
+        if at.token is None:
+            return None
+        code, folder = Code.METRICS_TOKEN, self.settings.tokens
+        if folder is None:
+            raise Missing(code, f"no token for {at.url}: ROTATION_TOKENS is not set")
+        try:
+            text = Path(folder, at.token).read_text(encoding="ascii").strip()
+        except (OSError, ValueError) as error:
+            kind = type(error).__name__
+            raise Missing(code, f"no token for {at.url}: file {at.token}: {kind}") from None
+        if not text or len(text.split()) != 1:
+            raise Missing(code, f"no token for {at.url}: file {at.token} has not one word")
+        return Secret(text)
 
     def trusts(self, authority: str) -> None:
         from rotation.edges.web import trusting

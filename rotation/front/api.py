@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from rotation.config import Approval, Credential
     from rotation.contracts.edges import Readers
     from rotation.decisions.verdict import Identity
+    from rotation.model.catalogue import Gate
     from rotation.model.record import Request, ShownRecord
     from rotation.model.wire import JsonObject
 
@@ -471,14 +472,15 @@ async def decision(
     caller: Principal | None = None,
 ) -> func.HttpResponse:
     """Hands a decision over, and answers with what became of it. Raises `Problem`."""
-    only(document, "decision", "comment", "by", "channel")
+    only(document, "decision", "gate", "comment", "by", "channel")
     choice = document.get("decision")
     if choice not in ("approve", "reject"):  # a tuple: a body may hold what has no hash
         detail = "'decision' must be 'approve' or 'reject'"
         raise Problem(400, Code.BAD_REQUEST, detail, field="decision")
+    gate = _gate(document, record)
     comment = text(document, "comment", longest=2000)
     who = _decider(document, caller)
-    result = await rotations.decide(edges, client, record, who, choice, comment)
+    result = await rotations.decide(edges, client, record, who, choice, comment, gate=gate)
     match result:
         case rotations.NotAllowed(reason):
             raise Problem(403, Code.NOT_ALLOWED, reason)
@@ -492,12 +494,29 @@ async def decision(
             raise Problem(409, code, detail, decision=decided, stage=record.stage)
         case rotations.NotWaiting(record):
             more: Members = {"stage": record.stage}
-            code = Code.NOT_WAITING
-            if record.decision:
-                code, more["decision"] = Code.ALREADY_DECIDED, record.decision
+            code, made = Code.NOT_WAITING, record.decision or record.decided_before
+            if gate not in {None, rotations.gate_of(record)} and rotations.waits(record):
+                code = Code.OTHER_GATE
+            elif made and not rotations.waits(record):
+                code, more["decision"] = Code.ALREADY_DECIDED, made
             raise Problem(409, code, rotations.why_not(record), **more)
         case _:
             assert_never(result)
+
+
+def _gate(document: JsonObject, record: ShownRecord) -> Gate | None:
+    """Which decision one is meant for. Raises `Problem` where several may be asked for and it does
+    not say: an answer to the first one, or a repeat of it, must not count as the second."""
+    given = document.get("gate")
+    if given in ("before", "after"):  # a tuple: a body may hold what has no hash
+        return "before" if given == "before" else "after"
+    if given is not None:
+        detail = "'gate' must be 'before' or 'after'"
+        raise Problem(400, Code.BAD_REQUEST, detail, field="gate")
+    if record.before is not None:
+        detail = "'gate' must say which decision it is, 'before' the swap or 'after' it"
+        raise Problem(400, Code.BAD_REQUEST, detail, field="gate")
+    return None
 
 
 async def cancel(

@@ -18,10 +18,11 @@ from rotation.model import wire
 from rotation.model.errors import Unavailable
 from rotation.model.findings import Finding
 from rotation.model.reasons import Code
-from rotation.model.record import swapped_at
+from rotation.model.record import before_swap, swapped_at
 from rotation.model.wire import Moment
 from rotation.model.world import SLOTS, Slot, SlotState
 from rotation.steps import wayback, world
+from rotation.steps.conditions import looked, of_today
 from rotation.steps.ledger import Before
 from rotation.steps.proving import collect
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     from rotation.config import Credential
     from rotation.contracts.edges import Readers
+    from rotation.model.activities import Through
     from rotation.model.record import Evidence, ShownRecord
     from rotation.model.world import Snapshot
     from rotation.steps.wayback import WayBack
@@ -197,6 +199,7 @@ async def fresh_evidence(
         record.standby,
         planned=planned,
         swapped=swapped_at(record),
+        through="preview" if before_swap(record) else "service",
     )
     try:
         return await asyncio.wait_for(look, EVIDENCE_TIMEOUT)
@@ -221,7 +224,7 @@ class Looks:
         self._known: dict[tuple[str, int], tuple[float, Readers, Future[Evidence]]] = {}
         self._lock = threading.Lock()
 
-    async def shared(
+    async def shared(  # noqa: PLR0913 - all that it depends on
         self,
         edges: Readers,
         rotation: str,
@@ -230,6 +233,7 @@ class Looks:
         *,
         planned: Readers | None = None,
         swapped: Moment | None = None,
+        through: Through = "service",
     ) -> Evidence:
         """The evidence of a rotation, from a look under way or begun `fresh` seconds ago at most.
 
@@ -237,9 +241,12 @@ class Looks:
         """
         asked, before = planned or edges, Before(credential, swapped)
         configured = asked.configuration.credential(credential)
-        look = self._kept_or_new(
-            edges, rotation, lambda: collect(asked, configured, slot, rotation, before)
-        )
+
+        def look_now() -> Evidence:
+            seen = [one.seen for one in looked(*of_today(edges, asked, credential))]
+            return collect(asked, configured, slot, rotation, before, through=through, watched=seen)
+
+        look = self._kept_or_new(edges, rotation, look_now)
         # Shielded: one who gives up must not take it from the others.
         return await asyncio.shield(asyncio.wrap_future(look))
 

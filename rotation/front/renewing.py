@@ -90,7 +90,9 @@ def _reminder(
     edges: Readers, record: ShownRecord, rules: Standing, recipient: str
 ) -> JsonObject | None:
     """The event of a reminder to one recipient; None where there is nothing to decide."""
-    approval, now = record.approval, edges.now()
+    approval, now = rotations.approval_of(record), edges.now()
+    gate = rotations.gate_of(record) or "after"
+    before = rules.approval.before_swap if gate == "before" else None
     if approval is None or record.standby is None or record.active is None:
         return None
     notice = Notice(
@@ -102,7 +104,9 @@ def _reminder(
             serves=record.standby,
             replaced=record.active,
             deadline=approval.deadline,
-            on_deadline=rules.approval.on_deadline,
+            on_deadline=(before or rules.approval).on_deadline,
+            gate=gate,
+            again=rules.approval.gate != "before",
         ),
         overdue=approval.overdue,
     )

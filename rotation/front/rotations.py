@@ -24,7 +24,14 @@ from rotation.model.activities import PartEnded, PartStatus
 from rotation.model.catalogue import DONE, Origin, Outcome, Progress, Stage
 from rotation.model.errors import Unavailable
 from rotation.model.reasons import Code, reason
-from rotation.model.record import Decision, Request, ShownRecord, Tried, new_record
+from rotation.model.record import (
+    Decision,
+    Request,
+    ShownRecord,
+    Tried,
+    before_swap,
+    new_record,
+)
 from rotation.story.progress import part_id
 
 if TYPE_CHECKING:
@@ -36,7 +43,8 @@ if TYPE_CHECKING:
 
     from rotation.contracts.edges import Readers
     from rotation.front.approvers import Decider
-    from rotation.model.record import Choice
+    from rotation.model.catalogue import Gate
+    from rotation.model.record import Approval, Choice, Record
     from rotation.model.wire import JsonObject
 
 T = TypeVar("T")
@@ -422,7 +430,22 @@ def waits(record: ShownRecord) -> bool:
 
 def awaited(record: ShownRecord) -> str | None:
     """The name of the approval event that the rotation waits for; None if it waits for none."""
-    return record.approval.event if record.approval else None
+    for asked in (record.before, record.approval):
+        if asked is not None and asked.event is not None:
+            return asked.event
+    return None
+
+
+def gate_of(record: ShownRecord) -> Gate | None:
+    """Which decision the rotation waits for; None if it waits for none."""
+    if awaited(record) is None or record.outcome is not None:
+        return None
+    return "before" if before_swap(record) else "after"
+
+
+def approval_of(record: Record) -> Approval | None:
+    """The wait for a decision that is under way, or was the last one."""
+    return record.before if record.approval is None else record.approval
 
 
 @dataclass(frozen=True)
@@ -465,17 +488,20 @@ class NotAllowed:
 Decided = NotWaiting | Recorded | Accepted | TooLate | NotAllowed
 
 
-async def decide(
+async def decide(  # noqa: PLR0913 - all that it depends on
     edges: Readers,
     client: Client,
     record: ShownRecord,
     decider: Decider,
     choice: Choice,
     comment: str,
+    *,
+    gate: Gate | None = None,
 ) -> Decided:
-    """Hands a decision to the rotation if it may count, and returns what became of it."""
+    """Hands a decision to the rotation if it may count, and returns what became of it. `gate` is
+    which one it is meant for, where that is known."""
     event = awaited(record)
-    if event is None or record.outcome is not None:
+    if event is None or record.outcome is not None or gate not in {None, gate_of(record)}:
         return NotWaiting(record)
     rules = await standing(edges, client, record)
     why_not = rules.refusal(decider, record.request, choice)
@@ -503,10 +529,13 @@ async def submit(
     Raises `Unavailable`, after which it may have got there: a repeat finds out, and one counts.
     """
 
+    asked_before = record.before.event if record.before else None
+
     def became(found: ShownRecord) -> Decided | None:
-        if found.decision is not None:
-            won = found.decision.id == decision.id
-            return Recorded(found, found.decision) if won else TooLate(found, found.decision)
+        made = found.decided_before if event == asked_before else found.decision
+        if made is not None:
+            won = made.id == decision.id
+            return Recorded(found, made) if won else TooLate(found, made)
         if awaited(found) != event or found.outcome is not None:
             return NotWaiting(found)  # it was looked at and did not count: `ignored` says why
         return None
@@ -566,11 +595,19 @@ async def seen(client: Client, rotation: str) -> ShownRecord | None:
 
 def why_not(record: ShownRecord) -> str:
     """Why a decision did not count."""
-    decided = record.decision
+    gate = gate_of(record)
+    if gate is not None:
+        what = "whether traffic moves" if gate == "before" else "whether the replaced login goes"
+        asked = approval_of(record)
+        if asked is not None and asked.ignored:
+            return f"the decision did not count: {asked.ignored[-1]}"
+        return f"it waits for another decision by now: {what} (gate: {gate})"
+    decided = record.decision or record.decided_before
     if decided:
         word = "approved" if decided.decision == "approve" else "rejected"
         at = f" at {decided.at[:19]}Z" if decided.at else ""
         return f"it was {word} already, by {decided.by}{at}: one decision counts"
-    if record.approval and record.approval.ignored:
-        return f"the decision did not count: {record.approval.ignored[-1]}"
+    asked = approval_of(record)
+    if asked is not None and asked.ignored:
+        return f"the decision did not count: {asked.ignored[-1]}"
     return f"the rotation does not wait for a decision: its stage is {record.stage}"

@@ -11,11 +11,12 @@ from typing import Generic, Literal, TypeVar
 
 from msgspec import Struct, field
 
-from rotation.model.catalogue import Announcement, OnDeadline, Outcome, Progress
+from rotation.model.catalogue import Announcement, Gate, OnDeadline, Outcome, Progress
 from rotation.model.reasons import Reason
 from rotation.model.record import (
     AwaitedWindow,
     Cancel,
+    ConditionSeen,
     Decision,
     Evidence,
     EvidenceSummary,
@@ -75,6 +76,9 @@ class Policy(Struct, frozen=True, kw_only=True, rename="camel"):
 
     `forward` are the retries while stopping is still possible, `undo` where there is no way but on.
     `windows`: it begins nothing outside its windows; `retire_in_window`: nor retires there.
+    `before` are the rules of a decision before the swap, if one is asked for; `asks_after`: one is
+    after it. There are so many `conditions`, which are looked at for `watch` after the swap, and
+    while a decision is waited for. `canary` is the workload that moves first.
     """
 
     forward: Retry
@@ -84,18 +88,26 @@ class Policy(Struct, frozen=True, kw_only=True, rename="camel"):
     approval: ApprovalPolicy
     windows: bool = False
     retire_in_window: bool = False
+    before: ApprovalPolicy | None = None
+    asks_after: bool = True
+    conditions: int = 0
+    watch: float = 0.0  # seconds
+    canary: str | None = None
 
 
-class Terms(Struct, frozen=True, kw_only=True, rename="camel"):
+class Terms(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
     """What a decision is about: the slots, the deadline, and what happens then.
 
-    `serves` does so since the swap; an approval retires `replaced`.
+    After the swap `serves` does so, and an approval retires `replaced`. Before it (`gate`) these
+    are what an approval makes of them; `again`: another decision is asked for afterwards.
     """
 
     serves: Slot
     replaced: Slot
     deadline: Moment
     on_deadline: OnDeadline
+    gate: Gate = "after"
+    again: bool = True
 
 
 class Notice(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
@@ -115,6 +127,7 @@ class Notice(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=Tr
     decision: Decision | None = None
     cancelled: Cancel | None = None
     window: AwaitedWindow | None = None
+    conditions: list[ConditionSeen] = field(default_factory=list)
     outcome: Outcome | None = None
     outcome_reason: str | None = None
     reasons: list[Reason] = field(default_factory=list)
@@ -203,6 +216,24 @@ class Opening(Struct, frozen=True, omit_defaults=True):
     words: str = ""
 
 
+class Measured(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """What a condition's query was answered with, and what its owner makes of that.
+
+    `lasts` is how long, in seconds, it has to be beyond its limit; `unknown_breaches`: so is a
+    source that is not to be asked for long.
+    """
+
+    seen: ConditionSeen
+    lasts: float = 0.0
+    unknown_breaches: bool = False
+
+
+class Looked(Struct, frozen=True):
+    """The answer of `conditions`: each of them, by the file as it is now."""
+
+    conditions: list[Measured]
+
+
 class Moved(Struct, frozen=True, omit_defaults=True):
     """The answer of `swap` and `swap_back`.
 
@@ -243,6 +274,7 @@ class Activity(Generic[A]):
 
 PLAN = Activity("plan", Planned)
 WINDOW = Activity("window", Opening)
+CONDITIONS = Activity("conditions", Looked)
 STAGE = Activity("stage", Staged)
 ACTIVATE = Activity("activate", Nothing)
 VERIFY = Activity("verify", Nothing)
@@ -275,6 +307,42 @@ class Part(Struct, frozen=True, rename="camel"):
     reference: Reference
     retry: Retry
     times: WorkloadTimes
+
+
+class Standing(Struct, rename="camel", omit_defaults=True):
+    """How a condition has stood: since when it is beyond its limit, and since when it is not known;
+    `told`: that was said."""
+
+    beyond: Moment | None = None
+    unknown: Moment | None = None
+    told: bool = False
+
+
+class Watch(Struct, frozen=True, kw_only=True, rename="camel"):
+    """The input of a watch over conditions: it looks `every` so many seconds.
+
+    It ends at the first breach; when there is something new to tell; after some looks; and, with
+    `until`, from then on as soon as nothing is pending. `patience` is how long a source may be
+    unknown that its owner does not ignore, in seconds. `standing` is what the watch before it had.
+    """
+
+    reference: Reference
+    every: float
+    patience: float
+    until: Moment | None = None
+    standing: dict[str, Standing] = field(default_factory=dict)
+
+
+class WatchEnded(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """How a watch over conditions ended: what it saw last, and how each has stood.
+
+    `unknown` are those to tell of; `over`: `until` has come, and nothing is pending.
+    """
+
+    seen: list[ConditionSeen] = field(default_factory=list)
+    standing: dict[str, Standing] = field(default_factory=dict)
+    unknown: list[str] = field(default_factory=list)
+    over: bool = False
 
 
 STOP = "stop"  # the event by which a part that prepares a workload is told to

@@ -37,6 +37,8 @@ class Announcement(StrEnum):
     AWAITING_APPROVAL = "AwaitingApproval"
     REMINDER = "Reminder"
     STILL_IN_USE = "StillInUse"
+    CONDITION_UNKNOWN = "ConditionUnknown"
+    CONDITION_BREACHED = "ConditionBreached"
     APPROVED = "Approved"
     REJECTED = "Rejected"
     CANCELLED = "Cancelled"
@@ -78,7 +80,10 @@ def announcement_facts(announcement: Announcement) -> AnnouncementFacts:
             meaning = "The secret that serves expires before the window that it waits for."
             return AnnouncementFacts(meaning, "rotation.expires-before-window", mailed=True)
         case Announcement.AWAITING_APPROVAL:
-            meaning = "The workloads run on the new login, and a person must decide."
+            meaning = (
+                "A person must decide: before the swap, whether traffic moves (`gate`: before), or "
+                "after it, whether the replaced login goes."
+            )
             return AnnouncementFacts(meaning, "approval.requested", asks=True, mailed=True)
         case Announcement.REMINDER:
             return AnnouncementFacts(
@@ -87,12 +92,18 @@ def announcement_facts(announcement: Announcement) -> AnnouncementFacts:
         case Announcement.STILL_IN_USE:
             meaning = "Somebody whom no workload accounts for uses the replaced login."
             return AnnouncementFacts(meaning, "approval.still-in-use", mailed=True)
+        case Announcement.CONDITION_UNKNOWN:
+            meaning = "A condition's query is not answered; it is asked again."
+            return AnnouncementFacts(meaning, "condition.unknown")
+        case Announcement.CONDITION_BREACHED:
+            meaning = "A value is beyond its owner's limit: the rotation goes back by itself."
+            return AnnouncementFacts(meaning, "condition.breached")
         case Announcement.APPROVED:
-            return AnnouncementFacts(
-                "The decision was to retire the replaced slot.", "approval.decided"
-            )
+            meaning = "The decision was to move traffic, or to retire the replaced slot."
+            return AnnouncementFacts(meaning, "approval.decided")
         case Announcement.REJECTED:
-            return AnnouncementFacts("The decision was to go back.", "approval.decided")
+            meaning = "The decision was not to move traffic, or to go back."
+            return AnnouncementFacts(meaning, "approval.decided")
         case Announcement.CANCELLED:
             meaning = "Somebody stopped it before the swap; the active slot goes on serving."
             return AnnouncementFacts(meaning, "rotation.cancelled")
@@ -251,6 +262,7 @@ class Stage(StrEnum):
     ACTIVATE = "activate"
     VERIFY = "verify"
     PREPARE = "prepare"
+    GATE = "gate"
     SWAP = "swap"
     SWAP_BACK = "swap-back"
     OBSERVE = "observe"
@@ -274,6 +286,8 @@ def stage_words(stage: Stage) -> StageWords:
         case Stage.STAGE | Stage.ACTIVATE | Stage.VERIFY | Stage.PREPARE:
             asks = f"{NOTHING_ASKED} Clients notice nothing of it."
             return StageWords("Preparing {standby}, while {active} serves", asks)
+        case Stage.GATE:
+            return StageWords("{standby} is ready, while {active} serves")
         case Stage.SWAP | Stage.OBSERVE:
             return StageWords("Moving from {active} to {standby}")
         case Stage.SWAP_BACK:
@@ -295,10 +309,12 @@ class StepName(StrEnum):
     ACTIVATE = "activate"
     VERIFY = "verify"
     PREPARE = "prepare"
+    GATE = "gate"
     SWAP = "swap"
     STOP = "stop"
     SWAP_BACK = "swap-back"
     OBSERVE = "observe"
+    CONDITIONS = "conditions"
     EVIDENCE = "evidence"
     APPROVAL = "approval"
     CONFIRM = "confirm"
@@ -335,6 +351,8 @@ def step_words(step: StepName) -> StepWords:
         case StepName.PREPARE:
             what = "bring the {slot} slot up in each workload, and run its tests"
             return StepWords("Prepare", what, ahead=True)
+        case StepName.GATE:
+            return StepWords("Gate", "a person decides whether traffic moves to {slot}")
         case StepName.SWAP:
             return StepWords("Swap", "move every workload to {slot}", ahead=True)
         case StepName.STOP:
@@ -344,6 +362,8 @@ def step_words(step: StepName) -> StepWords:
             return StepWords("Swap back", "move every workload back to {slot}", about="active")
         case StepName.OBSERVE:
             return StepWords("Observe", "run the tests again, through production", ahead=True)
+        case StepName.CONDITIONS:
+            return StepWords("Conditions", "ask the metrics that its owner watches")
         case StepName.EVIDENCE:
             return StepWords("Evidence", "collect what a person needs to see")
         case StepName.APPROVAL:
@@ -437,14 +457,20 @@ def progress_words(progress: Progress) -> str:
             assert_never(progress)
 
 
-OnDeadline = Literal["keep", "roll-back", "approve"]
+Gate = Literal["before", "after"]
+# Of a decision before the swap: keep, abort, approve; of one after it: keep, roll-back, approve.
+OnDeadline = Literal["keep", "roll-back", "approve", "abort"]
 
 
-def on_deadline_words(policy: OnDeadline) -> str:
+def on_deadline_words(policy: OnDeadline, gate: Gate = "after") -> str:
     """What happens without a decision before the deadline, as the end of a sentence."""
     match policy:
         case "keep":
             return "both logins stay and reminders go on"
+        case "abort":
+            return "the rotation ends, and traffic stays where it is"
+        case "approve" if gate == "before":
+            return "traffic moves by itself once all tests pass"
         case "roll-back":
             return "the rotation goes back by itself"
         case "approve":

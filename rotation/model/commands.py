@@ -217,6 +217,8 @@ COMMANDS: Final[dict[Code, Callable[[Thing], str] | None]] = {
         "set-attributes", thing, "secrets", "--expires", thing.more["advised"]
     ),
     Code.EXPIRED: NONE,  # a rotation
+    Code.CONDITION_UNKNOWN: NONE,
+    Code.CONDITION_BEYOND: NONE,
     Code.EXPIRES_BEFORE_WINDOW: NONE,  # when that begins, its owner decides
     # What the app is let do
     Code.RIGHT_MISSING: lambda thing: (

@@ -118,6 +118,34 @@ class Code(StrEnum):
         NEVER,
     )
 
+    CONDITION_BREACHED = (
+        "condition-breached",
+        Area.DECIDED,
+        "a value was beyond the limit that the owner wrote down, for as long as they wrote",
+        (
+            "what the new login does to that value, then start again; if it has nothing to do with "
+            "it, correct the condition: [operations.md](operations.md#gates-and-conditions)"
+        ),
+        NEVER,
+    )
+
+    CONDITION_UNKNOWN = (
+        "condition-unknown",
+        Area.WORLD,
+        "a condition's query is not answered",
+        (
+            "read why; by `whenUnknown` a rotation goes on all the same, or goes back once the "
+            "source has been away for `retry.patience`"
+        ),
+        NEVER,
+    )
+    CONDITION_BEYOND = (
+        "condition-beyond-limit",
+        Area.WORLD,
+        "a condition's value is beyond its limit before anything was rotated",
+        "bring the value back, or correct the limit: a rotation would go back for it",
+        NEVER,
+    )
     EXPIRES_BEFORE_WINDOW = (
         "expires-before-window",
         Area.WORLD,
@@ -1923,6 +1951,39 @@ class Code(StrEnum):
         NEVER,
     )
 
+    METRICS_UNAVAILABLE = (
+        "metrics-unavailable",
+        Area.SERVERS,
+        "the source of a condition's value did not answer",
+        "see whether it runs, and whether the app reaches it",
+        NEVER,
+    )
+    METRICS_DENIED = (
+        "metrics-denied",
+        Area.SERVERS,
+        "the source of a condition's value does not accept the token, or there is none",
+        (
+            "of Azure Monitor, grant the app's identity Monitoring Data Reader on the Azure "
+            "Monitor workspace, or Log Analytics Reader on the Log Analytics one; of another "
+            "server, renew the file of `token`"
+        ),
+        NEVER,
+    )
+    METRICS_QUERY = (
+        "metrics-query",
+        Area.SERVERS,
+        "the source of a condition's value does not take the query, or answers with no number",
+        "try the query there, and correct it",
+        NEVER,
+    )
+    METRICS_TOKEN = (
+        "metrics-token-missing",
+        Area.SERVERS,
+        "there is no file with the token that a condition names",
+        "set ROTATION_TOKENS to the folder that has it, as a file of one line",
+        NEVER,
+    )
+
     STORAGE_UNSET = (
         "storage-not-set",
         Area.SERVERS,
@@ -2099,6 +2160,13 @@ class Code(StrEnum):
         Area.REQUESTS,
         "the rotation does not wait for a decision (any more), or the decision did not count",
         "read its record",
+        NEVER,
+    )
+    OTHER_GATE = (
+        "other-gate",
+        Area.REQUESTS,
+        "the rotation waits for another decision than the one that this is",
+        "look at the rotation, and decide on what it asks now",
         NEVER,
     )
     ALREADY_DECIDED = (

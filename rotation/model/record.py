@@ -148,6 +148,24 @@ class Approval(Struct, kw_only=True, rename="camel"):
     ignored: list[str] = field(default_factory=list)
 
 
+class ConditionSeen(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """A condition's query, as it was answered last, `at` that moment.
+
+    `value` is None without data, and where it is not `known`: `problem` says why. `limit` is that
+    of the file, as in "above 0.01"; `beyond` it a rotation goes back, if that lasts for as long as
+    its owner says. `breach` is a sentence once it has.
+    """
+
+    name: str
+    at: Moment
+    limit: str
+    value: float | None = None
+    known: bool = True
+    beyond: bool = False
+    problem: str | None = None
+    breach: str | None = None
+
+
 class JobRun(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
     """A Job that was a test, by its `name`. `logs` is the command that shows what it says.
 
@@ -273,6 +291,7 @@ class Evidence(EvidenceSummary, frozen=True, kw_only=True, rename="camel"):
     sessions: list[SessionCount] = field(default_factory=list)
     templates: dict[str, list[str]] = field(default_factory=dict)
     jobs: dict[str, list[str]] = field(default_factory=dict)
+    conditions: list[ConditionSeen] = field(default_factory=list)
 
     def summary(self) -> EvidenceSummary:
         return EvidenceSummary(
@@ -292,8 +311,10 @@ def no_evidence(at: Moment, problem: str) -> Evidence:
 
 
 class EvidenceKept(Struct, kw_only=True, rename="camel", omit_defaults=True):
-    """A rotation's evidence: when the decision was requested, and when it was made."""
+    """A rotation's evidence: `before` the swap, where a decision was due then; when the decision
+    after it was requested, and when it was made."""
 
+    before: Evidence | None = None
     requested: Evidence | None = None
     decided: Evidence | None = None
 
@@ -308,6 +329,9 @@ class Record(Struct, kw_only=True, rename="camel"):
     are those of others that it met, and what became of them. `cancelling` is None in those that
     cannot be cancelled at all, `cancelled` is what has counted. `window` is the one that it
     waits for just now. `attempt` is how many times it has begun to bring the standby slot up.
+    `before` is the wait for a decision before the swap, `decided_before` that decision; `approval`
+    and `decision` are those after it, or, where nobody is asked again, the decision before it.
+    `conditions` are its owner's, as they were seen last.
     Evidence is too large for a custom status: it is there once the rotation has ended.
     """
 
@@ -327,6 +351,9 @@ class Record(Struct, kw_only=True, rename="camel"):
     cancelled: Cancel | None
     window: AwaitedWindow | None
     attempt: int
+    before: Approval | None
+    decided_before: Decision | None
+    conditions: list[ConditionSeen]
     approval: Approval | None
     decision: Decision | None
     outcome: Outcome | None
@@ -343,6 +370,11 @@ def swapped_at(record: Record) -> Moment | None:
     """When traffic had moved to the slot that was brought up; None before that."""
     ended = [step.until for step in record.steps if step.step is StepName.SWAP]
     return ended[-1] if ended else None
+
+
+def before_swap(record: Record) -> bool:
+    """Whether a rotation waits for the decision before its swap."""
+    return record.before is not None and record.before.event is not None
 
 
 def new_record(request: Request, stage: Stage, at: Moment | None) -> Record:
@@ -364,6 +396,9 @@ def new_record(request: Request, stage: Stage, at: Moment | None) -> Record:
         cancelled=None,
         window=None,
         attempt=1,
+        before=None,
+        decided_before=None,
+        conditions=[],
         approval=None,
         decision=None,
         outcome=None,

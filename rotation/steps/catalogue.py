@@ -3,7 +3,18 @@
 from __future__ import annotations
 
 from rotation.model import activities as known
-from rotation.steps import in_place, jobs, login, planning, pods, proving, telling, traffic, windows
+from rotation.steps import (
+    conditions,
+    in_place,
+    jobs,
+    login,
+    planning,
+    pods,
+    proving,
+    telling,
+    traffic,
+    windows,
+)
 from rotation.steps.running import implements
 
 # What follows them needs the durable client: see `rotation.app`.
@@ -13,6 +24,7 @@ STOP_PARTS = implements(known.STOP_PARTS, telling.stop_parts)
 ACTIVITIES = (
     implements(known.PLAN, planning.plan),
     implements(known.WINDOW, windows.window),
+    implements(known.CONDITIONS, conditions.conditions),
     implements(known.STAGE, login.stage),
     implements(known.ACTIVATE, login.activate),
     implements(known.VERIFY, login.verify),

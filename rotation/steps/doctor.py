@@ -21,7 +21,7 @@ from rotation.model.errors import EdgeError
 from rotation.model.findings import found
 from rotation.model.reasons import CODES, Code, reason
 from rotation.model.world import other
-from rotation.steps import asking, proving, wayback, windows, world
+from rotation.steps import asking, conditions, proving, wayback, windows, world
 from rotation.steps.asking import title
 
 if TYPE_CHECKING:
@@ -116,6 +116,8 @@ def _beside(
 def _looks(edges: Readers, credential: Credential, seen: Snapshot, active: Slot) -> Iterator[Look]:
     yield f"vault {credential.vault}", partial(_vault, edges, credential, active)
     yield f"server {_server(credential)}", partial(_database, edges, credential, active)
+    if credential.conditions:
+        yield "conditions of the credential", partial(conditions.findings, edges, credential)
     states = {state.name: state for state in seen.workloads}
     places: dict[tuple[str, str], list[Workload]] = {}
     for workload in credential.workloads:

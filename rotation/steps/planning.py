@@ -19,7 +19,7 @@ from rotation.steps import jobs, windows, world
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from rotation.config import Credential
+    from rotation.config import Approval, Credential
     from rotation.model.reasons import Reason
     from rotation.model.record import Request, WaivedVia
     from rotation.steps.running import Step
@@ -147,4 +147,23 @@ def _policy(credential: Credential, request: Request) -> Policy:
         ),
         windows=in_windows,
         retire_in_window=in_windows and credential.retire_in == "window",
+        before=_before(approval),
+        asks_after=approval.gate != "before",
+        conditions=len(credential.conditions),
+        watch=credential.watch.total_seconds(),
+        canary=credential.canary,
+    )
+
+
+def _before(approval: Approval) -> ApprovalPolicy | None:
+    """The rules of the decision before the swap, if one is asked for."""
+    rules = approval.before_swap
+    if rules is None:
+        return None
+    return ApprovalPolicy(
+        remind=rules.remind.total_seconds(),
+        deadline=rules.deadline.total_seconds(),
+        on_deadline=rules.on_deadline,
+        soak=None,
+        four_eyes=not approval.allow_requester,
     )

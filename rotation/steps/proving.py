@@ -14,10 +14,10 @@ from rotation.model import wire
 from rotation.model.commands import Thing, told
 from rotation.model.errors import Denied, EdgeError, Invalid, Unavailable
 from rotation.model.reasons import Code, Reason
-from rotation.model.record import Evidence, SessionCount, Tally, TestResult
+from rotation.model.record import ConditionSeen, Evidence, SessionCount, Tally, TestResult
 from rotation.model.words import few
 from rotation.model.world import SLOTS, other
-from rotation.steps import asking, cron_jobs, exchanging, jobs, ledger, strangers
+from rotation.steps import asking, conditions, cron_jobs, exchanging, jobs, ledger, strangers
 from rotation.steps.asking import Tried, title
 from rotation.steps.drift import drift
 
@@ -127,7 +127,17 @@ def using(edges: Readers, credential: Credential, workload: Workload, slot: Slot
 
 def evidence(step: Step) -> Evidence:
     before = ledger.Before(step.name, step.reference.swapped)
-    return collect(step.edges, step.credential, step.slot, step.rotation, before)
+    seen = [one.seen for one in conditions.looked(*step.watched)]
+    through = step.reference.through or "service"
+    return collect(
+        step.edges,
+        step.credential,
+        step.slot,
+        step.rotation,
+        before,
+        through=through,
+        watched=seen,
+    )
 
 
 def run_tests(
@@ -215,21 +225,26 @@ class Look:
         return _by_sessions(wrong, credential.slots[slot].role if missing is None else None)
 
 
-def collect(
+def collect(  # noqa: PLR0913 - all that it depends on
     edges: Readers,
     credential: Credential,
     slot: Slot,
     rotation: str,
     before: ledger.Before | None = None,
+    *,
+    through: Through = "service",
+    watched: list[ConditionSeen] | None = None,
 ) -> Evidence:
-    """The evidence of this moment for whether the slot that `slot` has replaced can be retired.
+    """The evidence of this moment for whether the slot that `slot` has replaced can be retired; or,
+    `through` the preview, for whether traffic may move to it. `watched` are conditions as seen just
+    now.
 
     Sessions are those of the server and of its read replicas. Jobs are not made anew: of them it is
     what the last ones of the rotation have found. Who used the replaced login `before` is what the
     usage ledger has.
     """
     problems: list[str] = []
-    until = asking.until(edges)
+    until, served = asking.until(edges), through != "preview"  # before the swap it does not yet
     tests: dict[str, list[TestResult]] = {}
     pods: dict[str, dict[Slot, list[str]]] = {}
     templates: dict[str, list[str]] = {}
@@ -239,7 +254,7 @@ def collect(
     for workload in credential.workloads:
         seen: dict[Slot, list[Pod]] = {}
         with _noted(problems):
-            results = run_tests(edges, credential, workload, slot, "service", until)
+            results = run_tests(edges, credential, workload, slot, through, until)
             tests[workload.name] = results
         with _noted(problems):
             found = jobs.results(edges, workload, slot, rotation)
@@ -249,7 +264,8 @@ def collect(
             pods[workload.name] = {s: [pod.name for pod in seen[s]] for s in seen}
             strangers.refuse(edges, workload, other(slot))
         with _noted(problems):
-            running = cron_jobs.still_running(edges, workload, other(slot))
+            # Before the swap they run there as ever.
+            running = cron_jobs.still_running(edges, workload, other(slot)) if served else []
             still |= {workload.name: running} if running else {}
         with _noted(problems):
             if not workload.in_place:  # it has one template, and nothing to compare it with
@@ -260,7 +276,8 @@ def collect(
         with _noted(problems):
             sessions += server.sessions(roles)
     for look in looks:
-        if not look.workload.names_role:
+        # Before the swap the pods of a workload in place use the login that serves.
+        if not look.workload.names_role and not (look.workload.in_place and not served):
             tests.setdefault(look.workload.name, []).append(look.result(credential, slot))
     rows = counted(sessions, [origin for look in looks for origin in look.origins])
     replaced = credential.slots[other(slot)].role
@@ -275,6 +292,7 @@ def collect(
         sessions=rows,
         templates=templates,
         jobs=still,
+        conditions=watched or [],
         usage=ledger.used(edges, credential, slot, before) if before else None,
         workloads=Tally.of({one.name: tests.get(one.name, []) for one in credential.workloads}),
     )

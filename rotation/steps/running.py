@@ -18,6 +18,7 @@ from rotation.model import wire
 from rotation.model.activities import Nothing, Reference
 from rotation.model.errors import ConfigurationError, Failure, RotationError
 from rotation.model.reasons import Code
+from rotation.steps.conditions import of_today
 from rotation.steps.guards import Arriving, Exchange, Scheduled, Standby
 
 if TYPE_CHECKING:
@@ -81,6 +82,11 @@ class Step:
         except ConfigurationError:
             credential = None
         return (credential or self.credential).hours
+
+    @property
+    def watched(self) -> tuple[Readers, Credential]:
+        """The credential whose conditions count, and the edges to ask by."""
+        return of_today(self._file, self.edges, self.name)
 
     @property
     def changed(self) -> list[str] | None:

@@ -39,6 +39,16 @@ class Ears:
         """Waits until a moment, or until there is something to stop for."""
         yield self.context.create_timer(until)
 
+    def first(self, tasks: list[Any], until: datetime) -> Generator[Any, Any, Any]:
+        """That of the tasks which ends first; None at the moment `until`, or if there is something
+        to stop for."""
+        timer = self.context.create_timer(until)
+        winner = yield self.context.task_any([*tasks, timer])
+        if winner == timer:
+            return None
+        timer.cancel()
+        return winner
+
     def long(
         self, task: Any, on_stop: Callable[[], Generator[Any, Any, None]]
     ) -> Generator[Any, Any, Any]:
@@ -84,6 +94,18 @@ class Listening(Ears):
                 return
             timer.cancel()
             self._hear()
+
+    def first(self, tasks: list[Any], until: datetime) -> Generator[Any, Any, Any]:
+        while not self.stopped:
+            timer = self.context.create_timer(until)
+            winner = yield self.context.task_any([*tasks, timer, self._waited()])
+            if winner == timer:
+                return None
+            timer.cancel()
+            if winner in tasks:
+                return winner
+            self._hear()
+        return None
 
     def long(
         self, task: Any, on_stop: Callable[[], Generator[Any, Any, None]]

@@ -94,6 +94,8 @@ class Run:
         self.active: Slot
         self.standby: Slot
         self.notified = 0
+        self.watches = 0
+        self.moved: set[str] = set()  # the workloads whose swap has begun
         self._ears = Ears(context)
         if since(context, "1.2"):
             self.record.cancelling = Cancelling(event="cancel-1", gate=1)
@@ -193,6 +195,18 @@ class Run:
         status["evidence"] = {}
         self.context.set_custom_status(truncated_status(status))
 
+    def next_watch(self) -> str:
+        """The id of the next watch over conditions."""
+        self.watches += 1
+        return f"{self.request.rotation}.watch.{self.watches}"
+
+    def first(self, tasks: list[Any], until: datetime) -> Steps[Any]:
+        """That of the tasks which ends first; None at the moment `until`. Raises `StepFailed` if
+        somebody cancels meanwhile."""
+        winner = yield from self._ears.first(tasks, until)
+        self.heed()
+        return winner
+
     def window(self) -> Steps[Opening]:
         """The window that is open, or the next one, in which it may go on. Raises `StepFailed`."""
         reference = msgspec.structs.replace(self.reference(), at=self.now)
@@ -275,7 +289,7 @@ class Run:
             )
             for id_, (workload, times) in zip(ids, workloads.items(), strict=True)
         ]
-        together = self._ears.long(self.context.task_all(tasks), lambda: self._stop(ids))
+        together = self._ears.long(self.context.task_all(tasks), lambda: self.stop_parts(ids))
         answers = [wire.read(PartEnded, value) for value in (yield from together)]
         failures = []
         for workload, answer in zip(workloads, answers, strict=True):
@@ -289,22 +303,24 @@ class Run:
         if failures:
             raise StepFailed(name, failures)
 
-    def _stop(self, parts: list[str]) -> Steps[None]:
+    def stop_parts(self, parts: list[str], retry: Retry | None = None) -> Steps[None]:
         """Tells the parts of a step to stop, so that they end soon."""
         reference = msgspec.structs.replace(self.reference(), parts=parts)
         try:
-            yield from call(self.context, activities.STOP_PARTS, reference, self.telling)
+            yield from call(self.context, activities.STOP_PARTS, reference, retry or self.telling)
         except StepFailed as failure:
             # They are waited for all the same, and end by themselves: it only takes longer.
             self.record.untold = [*self.record.untold[1 - IGNORED_KEPT :], str(failure)]
             self.show()
 
-    def collect(self) -> Steps[Evidence]:
-        """Evidence of this moment, recorded as a step. Raises `StepFailed`."""
+    def collect(self, through: Through | None = None) -> Steps[Evidence]:
+        """Evidence of this moment, recorded as a step: before the swap `through` is preview. Raises
+        `StepFailed`."""
         reference = msgspec.structs.replace(
-            self.reference(self.standby), swapped=swapped_at(self.record)
+            self.reference(self.standby, through=through), swapped=swapped_at(self.record)
         )
-        steps = call(self.context, activities.EVIDENCE, reference, self.retry, self.waits)
+        ears, retry = self._ears, self.retry
+        steps = call(self.context, activities.EVIDENCE, reference, retry, self.waits, ears)
         return (yield from self.recorded(StepName.EVIDENCE, steps))
 
     def notice(self, kind: Announcement | None) -> Notice:

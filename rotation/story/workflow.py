@@ -21,7 +21,8 @@ from rotation.model.errors import Failure, StepFailed
 from rotation.model.reasons import Code, Reason, reason
 from rotation.model.record import Request
 from rotation.model.world import Slot, other
-from rotation.story.approval import approval
+from rotation.story.approval import agreed, let_through
+from rotation.story.conditions import hold
 from rotation.story.progress import Run
 from rotation.story.retrying import Steps, attempt
 from rotation.story.version import inherited, since
@@ -35,9 +36,11 @@ from rotation.story.workload import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import azure.durable_functions as df
 
-    from rotation.model.activities import Planned
+    from rotation.model.activities import Planned, WorkloadTimes
     from rotation.model.wire import JsonObject
 
     # How a rotation ends: its outcome, in a sentence, and the reasons that the sentence is made of.
@@ -96,16 +99,16 @@ def story(run: Run) -> Steps[End]:  # noqa: PLR0911 - one line for each way a ro
         yield from bring_up(run)
         run.heed()  # for the last time: from the swap on only a rejection goes back
     except StepFailed as failure:
-        text = failure.text if run.record.cancelled else failure.message
+        asked = run.record.cancelled or failure.step == StepName.GATE
+        text = failure.text if asked else failure.message
         return (yield from abort(run, text, list(failure.reasons)))
     run.too_late()
     try:
-        yield from swap(run)
-        yield from stop(run)
-        yield from observe(run)
+        yield from move(run)
+        decision = yield from agreed(run)
     except StepFailed as failure:
-        return (yield from roll_back(run, failure.message, list(failure.reasons)))
-    decision = yield from approval(run)
+        text = failure.text if failure.step == StepName.CONDITIONS else failure.message
+        return (yield from roll_back(run, text, list(failure.reasons)))
     if decision.decision == "reject":
         why = reason(Code.REJECTED, f"rejected by {decision.by}")
         return (yield from roll_back(run, why.text, [why]))
@@ -164,9 +167,11 @@ def _bring_up(run: Run) -> Steps[None]:
     for number in range(PREPARATIONS):
         yield from in_window(run, StepName.PREPARE)
         yield from prepare(run, version, f"prepare-{number + 1}" if number else None)
-        if not (yield from in_window(run, StepName.SWAP)):
+        long = yield from let_through(run)
+        if not (yield from in_window(run, StepName.SWAP)) and not long:
             return
         run.begin_anew()
+        run.stage(Stage.PREPARE)
 
 
 def prepare(run: Run, version: str, phase: str | None) -> Steps[None]:
@@ -205,11 +210,26 @@ def new_login(run: Run, slot: Slot) -> Steps[str]:
     raise AssertionError("unreachable")
 
 
-def swap(run: Run) -> Steps[None]:
-    """Every workload's traffic goes to the standby slot, all at once."""
+def move(run: Run) -> Steps[None]:
+    """Every workload's traffic goes to the standby slot and is tested there: the canary's first, if
+    there is one, and the others' once that has proved itself."""
+    everything, first = run.policy.workloads, run.policy.canary
+    if first in everything and len(everything) > 1:
+        canary = {first: everything[first]}
+        everything = {name: times for name, times in everything.items() if name != first}
+        yield from swap(run, canary)
+        yield from observe(run, canary)
+    yield from swap(run, everything)
+    yield from stop(run)
+    yield from observe(run, everything)
+
+
+def swap(run: Run, workloads: Mapping[str, WorkloadTimes]) -> Steps[None]:
+    """The traffic of these workloads goes to the standby slot, all at once."""
     run.stage(Stage.SWAP)
+    run.moved |= workloads.keys()
     reference = run.reference(run.standby)
-    yield from run.each(StepName.SWAP, swap_workload, reference)
+    yield from run.each(StepName.SWAP, swap_workload, reference, workloads=workloads)
 
 
 def stop(run: Run) -> Steps[None]:
@@ -223,17 +243,21 @@ def stop(run: Run) -> Steps[None]:
 
 
 def swap_back(run: Run) -> Steps[None]:
-    """Every workload's traffic goes to the slot that served before."""
+    """The traffic of each workload whose swap has begun goes to the slot that served before."""
     run.stage(Stage.SWAP_BACK)
+    moved = {name: times for name, times in run.policy.workloads.items() if name in run.moved}
     reference = run.reference(run.active)
-    yield from run.each(StepName.SWAP_BACK, swap_back_workload, reference)
+    yield from run.each(StepName.SWAP_BACK, swap_back_workload, reference, workloads=moved)
 
 
-def observe(run: Run) -> Steps[None]:
-    """Tests every workload through its production Service, as clients reach it since the swap."""
+def observe(run: Run, workloads: Mapping[str, WorkloadTimes]) -> Steps[None]:
+    """Tests workloads through their production Services, as clients reach them since the swap, and
+    watches its owner's conditions."""
     run.stage(Stage.OBSERVE)
     reference = run.reference(run.standby)
-    yield from run.each(StepName.OBSERVE, observe_workload, reference)
+    yield from run.each(StepName.OBSERVE, observe_workload, reference, workloads=workloads)
+    if run.policy.conditions:
+        yield from hold(run, run.policy.watch)
 
 
 def retire(run: Run, slot: Slot) -> Steps[None]:

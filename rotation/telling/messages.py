@@ -19,6 +19,7 @@ from rotation.model.catalogue import (
     OVERDUE_LOG_EVENT,
     PREFIX,
     Announcement,
+    Gate,
     OnDeadline,
     Origin,
     Outcome,
@@ -31,6 +32,7 @@ from rotation.model.reasons import Reason
 from rotation.model.record import (
     AwaitedWindow,
     Cancel,
+    ConditionSeen,
     Decision,
     EvidenceSummary,
     SessionCount,
@@ -88,6 +90,8 @@ class EventData(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults
     decision: Decision | None = None
     cancelled: Cancel | None = None
     window: AwaitedWindow | None = None
+    gate: Gate | None = None
+    conditions: list[ConditionSeen] = field(default_factory=list)
     outside_window: str | None = None
     outcome: Outcome | None = None
     outcome_reason: str | None = None
@@ -107,6 +111,13 @@ class Event(Struct, frozen=True, kw_only=True, rename="camel"):
     data: EventData
 
 
+WARNINGS = {
+    Announcement.EXPIRES_BEFORE_WINDOW,
+    Announcement.CONDITION_UNKNOWN,
+    Announcement.CONDITION_BREACHED,
+}
+
+
 def log_event(notice: Notice) -> str:
     """The name of a notice's log event; with an outcome `rotation.finished`, announced or not."""
     if notice.overdue:
@@ -118,7 +129,7 @@ def log_level(notice: Notice) -> int:
     """The level of a notice's log event: its outcome's, ERROR of an alarm, else INFO."""
     if notice.kind is Announcement.LOGIN_FAILS:
         return logging.ERROR
-    if notice.kind is Announcement.EXPIRES_BEFORE_WINDOW:
+    if notice.kind in WARNINGS:
         return logging.WARNING
     return ending(notice.outcome).level if notice.outcome else logging.INFO
 
@@ -167,6 +178,8 @@ def announcement(notice: Notice, approvers: list[str], public_url: str | None) -
         decision=notice.decision,
         cancelled=notice.cancelled,
         window=notice.window,
+        gate=terms.gate if terms else None,
+        conditions=notice.conditions,
         outside_window=request.outside_window,
         outcome=notice.outcome,
         outcome_reason=notice.outcome_reason,
@@ -184,7 +197,7 @@ def announcement(notice: Notice, approvers: list[str], public_url: str | None) -
     return wire.value_of(event)
 
 
-def words(kind: Announcement, notice: Notice) -> tuple[str, str]:  # noqa: C901, PLR0911 - one for each
+def words(kind: Announcement, notice: Notice) -> tuple[str, str]:  # noqa: C901, PLR0911, PLR0912 - one for each
     """A mail's subject, in one line, and its body, in a few sentences; both without markup."""
     match kind:
         case Announcement.STARTED:
@@ -200,16 +213,26 @@ def words(kind: Announcement, notice: Notice) -> tuple[str, str]:  # noqa: C901,
             return "its secret expires before its window", f"{text} an earlier one."
         case Announcement.AWAITING_APPROVAL:
             text = f"{_request(notice.terms)}{_used(notice)}{_waived(notice.waivers)}"
-            return "please approve the rotation", text
+            moves = notice.terms is not None and notice.terms.gate == "before"
+            return f"please approve {'that traffic moves' if moves else 'the rotation'}", text
         case Announcement.REMINDER:
-            overdue, please = "the decision is overdue", "reminder: please approve the rotation"
+            moves = notice.terms is not None and notice.terms.gate == "before"
+            what = "that traffic moves" if moves else "the rotation"
+            overdue, please = "the decision is overdue", f"reminder: please approve {what}"
             text = f"{_request(notice.terms)}{_used(notice)}{_waived(notice.waivers)}"
             return overdue if notice.overdue else please, text
         case Announcement.STILL_IN_USE:
             replaced = notice.terms.replaced if notice.terms else "replaced"
             return f"the {replaced} login is still in use", _still_in_use(notice.sessions or [])
+        case Announcement.CONDITION_UNKNOWN:
+            return "a condition cannot be looked at", _unknown(notice.conditions)
+        case Announcement.CONDITION_BREACHED:
+            listed = "; ".join(one.breach or one.name for one in notice.conditions)
+            return "a condition is breached", f"The rotation goes back by itself: {listed}."
         case Announcement.APPROVED | Announcement.REJECTED:
-            return f"rotation {kind.lower()}", _decided(notice.decision)
+            moves = notice.terms is not None and notice.terms.gate == "before"
+            what = "move of traffic" if moves else "rotation"
+            return f"{what} {kind.lower()}", _decided(notice.decision)
         case Announcement.CANCELLED:
             return "rotation cancelled", _cancelled(notice.cancelled)
         case Announcement.LOGIN_FAILS:
@@ -239,6 +262,15 @@ def _request(terms: Terms | None) -> str:
     """Sentences that ask for a decision."""
     if terms is None:
         return ""
+    if terms.gate == "before":
+        later = "Another decision is asked for then." if terms.again else ""
+        goes = "" if terms.again else f", and takes the {terms.replaced} login away afterwards"
+        return (
+            f"The {terms.serves} slot is up and tested, and {terms.replaced} serves. Approve moves "
+            f"traffic to {terms.serves}{goes}; reject ends the rotation, and traffic stays. Without"
+            f" a decision by {terms.deadline}, "
+            f"{on_deadline_words(terms.on_deadline, terms.gate)}. {later}"
+        ).strip()
     return (
         f"The workloads run on the {terms.serves} slot. Approve takes the {terms.replaced} login "
         f"away; reject goes back to it. Without a decision by {terms.deadline}, "
@@ -250,6 +282,8 @@ def _used(notice: Notice) -> str:
     """Sentences that name up to five users of the replaced login who are in no workload, and were
     not seen on the other one since; empty for none."""
     usage, terms = notice.evidence.usage if notice.evidence else None, notice.terms
+    if terms is not None and terms.gate == "before" and terms.again:
+        return ""  # nobody loses it by this decision
     users = holding(usage)
     if usage is None or terms is None or not users:
         return ""
@@ -279,6 +313,12 @@ def _decided(decision: Decision | None) -> str:
         return ""
     said = f" Comment: {decision.comment}" if decision.comment else ""
     return f"{decision.by} decided through {decision.channel}.{said}"
+
+
+def _unknown(conditions: list[ConditionSeen]) -> str:
+    """Sentences that say which conditions are not known, and why."""
+    listed = "; ".join(f"{one.name}: {one.problem}" for one in conditions)
+    return f"Its source is asked again: {listed}."
 
 
 def _cancelled(cancel: Cancel | None) -> str:

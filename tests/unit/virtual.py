@@ -14,10 +14,18 @@ from typing import TYPE_CHECKING, Any
 
 from rotation.app import ORCHESTRATORS
 from rotation.model import activities, wire
-from rotation.model.activities import ApprovalPolicy, Planned, Policy, Retry, WorkloadTimes
+from rotation.model.activities import (
+    ApprovalPolicy,
+    Looked,
+    Measured,
+    Planned,
+    Policy,
+    Retry,
+    WorkloadTimes,
+)
 from rotation.model.errors import Denied, Unavailable
 from rotation.model.reasons import Code
-from rotation.model.record import Record
+from rotation.model.record import ConditionSeen, Record
 from rotation.steps.windows import opening_at
 from rotation.story.version import VERSION
 from tests.local.engine.support import World, sdk_warnings
@@ -151,6 +159,12 @@ class Story:
         self.hours: Hours | None = None  # in which it may begin, and with `retires` retire
         self.retires = False
         self.latest: Moment | None = None
+        self.before: ApprovalPolicy | None = None  # by which a decision before the swap goes
+        self.asks_after = True
+        self.canary: str | None = None
+        self.watch = 60.0
+        self.lasts, self.unknown_breaches = 0.0, False
+        self.conditions: dict[str, Any] = {}  # what each is answered with
         for orchestrator in ORCHESTRATORS:
             self.world.app.orchestration(orchestrator)
         for name in NAMES:
@@ -165,6 +179,7 @@ class Story:
             healthy = self.plan() if name == "plan" else HEALTHY[name]
             healthy = self.stop_parts if name == "stop_parts" else healthy
             healthy = self.window if name == "window" else healthy
+            healthy = self.looked if name == "conditions" else healthy
             answer: Any = self.script.get(name, healthy)
             answer = answer(reference) if callable(answer) else answer
             if name in {"swap", "swap_back"} and "error" not in answer:
@@ -182,6 +197,11 @@ class Story:
             approval=wire.read(ApprovalPolicy, self.approval),
             windows=self.hours is not None,
             retire_in_window=self.retires,
+            before=self.before,
+            asks_after=self.asks_after,
+            conditions=len(self.conditions),
+            watch=self.watch,
+            canary=self.canary,
         )
         return wire.value_of(Planned(active="blue", policy=policy, latest=self.latest))
 
@@ -189,6 +209,26 @@ class Story:
         """Answers as the app does."""
         assert self.hours is not None
         return wire.value_of(opening_at(self.hours, wire.instant(reference["at"])))
+
+    def looked(self, reference: Reference) -> dict[str, Any]:
+        """Answers as the app does, by what `conditions` has: a value, an error or nothing, which
+        is beyond 10."""
+        found = []
+        for name, what in self.conditions.items():
+            value = what(reference) if callable(what) else what
+            known = not isinstance(value, str)
+            seen = ConditionSeen(
+                name=name,
+                at=wire.moment(self.world.clock.now),
+                limit="above 10",
+                value=value if known else None,
+                known=known,
+                beyond=known and value is not None and value > 10,
+                problem=value if not known else None,
+            )
+            lasts, breaches = self.lasts, self.unknown_breaches
+            found.append(Measured(seen=seen, lasts=lasts, unknown_breaches=breaches))
+        return wire.value_of(Looked(found))
 
     def stop_parts(self, reference: Reference) -> dict[str, Any]:
         """Does what the app does: see `rotation.front.parts`."""
@@ -262,7 +302,8 @@ class Story:
     @property
     def gate(self) -> str | None:
         """The event that is waited for."""
-        return self.status.approval.event if self.status.approval else None
+        asked = [one.event for one in (self.status.before, self.status.approval) if one]
+        return next((event for event in asked if event), None)
 
     @property
     def output(self) -> Record:
