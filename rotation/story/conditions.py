@@ -33,10 +33,10 @@ if TYPE_CHECKING:
     from rotation.story.progress import Run
     from rotation.story.retrying import Steps
 
-LOOKS = 60  # of one child, each of about ten events
-SOON, LATER = timedelta(seconds=20), timedelta(minutes=5)  # between two looks
-AT_FIRST = timedelta(minutes=1)  # between two looks beside a wait for a decision, in its first hour
-FIRST = timedelta(hours=1)
+LOOKS = 30  # of one child, each of about ten events
+SOONEST, LATEST = timedelta(seconds=20), timedelta(minutes=15)  # between two looks
+# Between two looks beside a wait for a decision, for as long as that has not lasted longer.
+PACE = ((timedelta(hours=1), timedelta(minutes=1)), (timedelta(days=1), timedelta(minutes=5)))
 # A child that was ended from outside: it is nothing that goes back.
 AFTER_A_FAILURE = timedelta(minutes=5)
 TO_STOP = Retry(transient=5.0)  # it ends by itself where it is not told
@@ -103,7 +103,8 @@ class Watching:
         if self.task is not None or self.resumes is None or now < self.resumes:
             return
         if every is None:
-            every = AT_FIRST if now < self._began + FIRST else LATER
+            waited = now - self._began
+            every = next((pace for lasts, pace in PACE if waited < lasts), LATEST)
         watch = Watch(
             reference=run.reference(),
             every=every.total_seconds(),
@@ -164,7 +165,7 @@ def hold(run: Run, seconds: float) -> Steps[None]:
 
 def _held(run: Run, until: datetime) -> Steps[None]:
     watching, now = Watching(run), run.context.current_utc_datetime
-    every = min(max((until - now) / LOOKS, SOON), LATER)
+    every = min(max((until - now) / LOOKS, SOONEST), LATEST)
     while True:
         watching.begin(every, until)
         if watching.task is not None:
