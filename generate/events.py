@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 COMMON = "common.schema.json"
 ALWAYS = ("waivers", "outsideWindow")  # that any event may have
-TERMS = ("serves", "replaced", "deadline", "onDeadline")
+TERMS = ("serves", "replaced", "deadline", "onDeadline", "gate")
 ENDED = ("outcome", "outcomeReason", "reasons")
 
 
@@ -40,6 +40,8 @@ def added(kind: Announcement) -> Added:
             return Added()
         case Announcement.WAITING_FOR_WINDOW:
             return Added(("window",))
+        case Announcement.CONDITION_UNKNOWN | Announcement.CONDITION_BREACHED:
+            return Added(("conditions",), {"conditions": {"minItems": 1}})
         case Announcement.EXPIRES_BEFORE_WINDOW:
             return Added(("window", "reasons"), {"reasons": {"minItems": 1}})
         case Announcement.AWAITING_APPROVAL:

@@ -23,6 +23,7 @@ from rotation.model.record import (
     AwaitedWindow,
     Cancel,
     Cancelling,
+    ConditionSeen,
     Decision,
     Evidence,
     EvidenceSummary,
@@ -56,6 +57,7 @@ NAMES: dict[type, str] = {
 DESCRIBED: dict[type, str] = {
     Approval: "The wait for a decision.",
     AwaitedWindow: "The window that it waits for, before a step.",
+    ConditionSeen: "A condition of the owner's, as its query was answered last.",
     Cancel: "Who stopped it before the swap, and why.",
     Cancelling: "Whether it can be cancelled, which it can until its swap begins.",
     Code: "Why something did not happen. docs/recovery.md explains each.",
@@ -101,6 +103,12 @@ FIELDS: dict[type, dict[str, str]] = {
         "opens": "Null where none is near.",
         "text": "Until when it waits, in words.",
     },
+    ConditionSeen: {
+        "limit": "What the value must not be, as in above 0.01.",
+        "value": "Absent without data.",
+        "problem": "Why it is not known, or that there is no data.",
+        "breach": "Why the rotation goes back, in a sentence.",
+    },
     Cancel: {
         "channel": "How it reached us, as a decision's.",
         "comment": "Why; may be empty.",
@@ -128,9 +136,10 @@ FIELDS: dict[type, dict[str, str]] = {
         "title": "One line, without markup: a mail's subject.",
         "text": "A few sentences, without markup: a mail's body. Escape them before they go into "
         "HTML.",
-        "serves": "The slot that serves since the swap.",
-        "replaced": "The slot that an approval retires.",
+        "serves": "The slot that serves since the swap, or would from it on.",
+        "replaced": "The slot that an approval retires; with `gate` before, the one that serves.",
         "onDeadline": "What happens without a decision.",
+        "gate": "Which decision it is: `before` the swap, or `after` it.",
         "sessions": "Database sessions of the replaced login that belong to no workload of the "
         "credential.",
         "outcomeReason": "Why it ended so, in a sentence.",

@@ -26,7 +26,13 @@ from rotctl.command import (
 )
 from rotctl.exits import ClientError, Exit
 from rotctl.following import follow
-from rotctl.words import cancelled_text, decision_text, points, waits_for_decision
+from rotctl.words import (
+    cancelled_text,
+    decision_text,
+    points,
+    waits_before_swap,
+    waits_for_decision,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -153,15 +159,21 @@ def approve(  # noqa: PLR0913 - its options
     profile: str | None,
     as_json: bool,
 ) -> None:
-    """Approve: take the replaced login away, which cannot be undone."""
+    """Approve what it asks: before the swap that traffic moves; after it that the replaced login
+    goes, which cannot be undone."""
     app = app_of(profile)
     record = looked_up(app, rotation, running=True)
     _weigh(app, record, despite_evidence, as_json)
     active, standby = record["active"], record["standby"]
-    question = (
+    goes = (
         f"{record['rotation']}: approve, and take the {active} login away? Its pods end, its "
         f"password and its secret's versions go; only {standby} is left. It cannot be undone."
     )
+    moves = (
+        f"{record['rotation']}: approve, and move traffic from {active} to {standby}? The record "
+        f"says afterwards whether another decision is asked for before {active} is taken away."
+    )
+    question = moves if waits_before_swap(record) else goes
     ask(question, yes=yes, as_json=as_json)
     _decide(app, record, "approve", comment=comment, by=name_of(app, by), as_json=as_json)
 
@@ -172,7 +184,9 @@ def _weigh(app: App, record: Record, despite: bool, as_json: bool) -> None:
     if not waits_for_decision(record):
         return  # the app says what is the matter
     found = app.evidence(record["rotation"])
-    against = [one.text for one in points(found, record["active"]) if not one.good]
+    before = waits_before_swap(record)
+    seen = points(found, record["active"], before=before)
+    against = [one.text for one in seen if not one.good]
     if not as_json:
         screen().print(drawing.evidence_tree(record, found))
     if not against or despite:
@@ -202,10 +216,12 @@ def reject(
     profile: str | None,
     as_json: bool,
 ) -> None:
-    """Reject: go back to the slot that served before."""
+    """Reject: end it before the swap, or go back to the slot that served before."""
     app = app_of(profile)
     record = looked_up(app, rotation, running=True)
-    question = f"{record['rotation']}: reject, and go back to {record['active']}?"
+    back = f"go back to {record['active']}"
+    what = "end it, before traffic moves" if waits_before_swap(record) else back
+    question = f"{record['rotation']}: reject, and {what}?"
     ask(question, yes=yes, as_json=as_json)
     _decide(app, record, "reject", comment=comment, by=name_of(app, by), as_json=as_json)
 
@@ -213,10 +229,13 @@ def reject(
 def _decide(
     app: App, record: Record, decision: str, *, comment: str, by: str, as_json: bool
 ) -> None:
-    rotation = record["rotation"]
-    body = {"decision": decision, "comment": comment, "channel": CHANNEL}
+    rotation, before = record["rotation"], waits_before_swap(record)
+    # An app of a release before this field knows one decision alone, and has no `before`.
+    gate = {"gate": "before" if before else "after"} if record.get("before") else {}
+    body = {"decision": decision, "comment": comment, "channel": CHANNEL, **gate}
     answer = app.decide(rotation, **body, by=by)
-    _recorded(app, rotation, answer, "decision", as_json=as_json)
+    kept = "decidedBefore" if before else "decision"
+    _recorded(app, rotation, answer, "decision", as_json=as_json, kept=kept)
 
 
 @cli.command()
@@ -243,13 +262,21 @@ def cancel(
     _recorded(app, record["rotation"], answer, "cancelled", as_json=as_json)
 
 
-def _recorded(app: App, rotation: str, answer: dict[str, Any], key: str, *, as_json: bool) -> None:
-    """Says that it counts, once the record has it under the key. Raises `ClientError` if that takes
-    too long, or if the rotation has ended without it."""
+def _recorded(  # noqa: PLR0913 - all that it says
+    app: App,
+    rotation: str,
+    answer: dict[str, Any],
+    key: str,
+    *,
+    as_json: bool,
+    kept: str | None = None,
+) -> None:
+    """Says that it counts, once the record has it under the key, or as what it is `kept`. Raises
+    `ClientError` if that takes too long, or if the rotation has ended without it."""
     found, ended, until = answer.get(key), False, time.monotonic() + RIGHT_AWAY
     while not found and not ended and time.monotonic() < until:
         record = app.rotation(rotation)
-        found, ended = record.get(key), bool(record.get("outcome"))
+        found, ended = record.get(kept or key), bool(record.get("outcome"))
         if not found and not ended:
             time.sleep(1.0)
     if not found:

@@ -26,6 +26,7 @@ from rotctl.words import (
     step_text,
     took,
     tries_text,
+    waits_before_swap,
 )
 
 if TYPE_CHECKING:
@@ -140,7 +141,7 @@ def _steps(branch: Tree, record: Record, now: datetime) -> None:
 
 
 def _evidence(branch: Tree, record: Record, evidence: dict[str, Any]) -> None:
-    for point in points(evidence, plain(record["active"])):
+    for point in points(evidence, plain(record["active"]), before=waits_before_swap(record)):
         sign, style = GOOD if point.good else BAD
         branch.add(line((sign, style), f" {point.text}"))
     sessions = evidence.get("sessions", [])

@@ -55,12 +55,13 @@ class Narration:
 
     def _end(self, record: Record) -> Iterator[str]:
         standing = headline(record)
-        approval = record.get("approval") or {}
-        for why in approval.get("ignored", []):
+        asked = [record.get(key) or {} for key in ("before", "approval")]
+        for why in (why for one in asked for why in one.get("ignored", [])):
             yield f"a decision did not count: {plain(why)}"
         if waits_for_decision(record):
             yield f"{standing.text}. {standing.asks}"
-        for decided in (decision_text(record), cancelled_text(record)):
+        let = {"decision": record.get("decidedBefore")}
+        for decided in (decision_text(let), decision_text(record), cancelled_text(record)):
             if decided:
                 yield decided
         if record.get("outcome"):

@@ -40,15 +40,7 @@ def headline(record: Record) -> Headline:
         text = _filled(known.get("headline", record["outcome"]), record)
         return Headline(text, known.get("tone", "calm"), plain(record.get("outcomeReason") or ""))
     if waits_for_decision(record):
-        active, standby = plain(record["active"]), plain(record["standby"])
-        asks = (
-            f"{standby.capitalize()} serves all traffic. Approve takes the {active} login away. "
-            f"Reject goes back to {active}."
-        )
-        overdue = (record.get("approval") or {}).get("overdue")
-        return Headline(
-            "A decision is overdue" if overdue else "Waiting for a decision", "ask", asks
-        )
+        return _asked(record)
     if record.get("cancelled"):
         text = f"Stopping: {plain(record['active'] or 'the active slot')} goes on serving"
         return Headline(text, "busy", f"It was {cancelled_text(record)}")
@@ -59,6 +51,23 @@ def headline(record: Record) -> Headline:
     known = words()["stages"].get(record["stage"], {})
     text = _filled(known.get("headline", record["stage"]), record)
     return Headline(text, "busy", _wrong(record) or known.get("asks", ""))
+
+
+def _asked(record: Record) -> Headline:
+    """The headline of a rotation that waits for a decision."""
+    active, standby = plain(record["active"]), plain(record["standby"])
+    before = waits_before_swap(record)
+    asks = (
+        f"{standby.capitalize()} is up and tested, {active} serves. Approve moves traffic to "
+        f"{standby}. Reject ends the rotation."
+        if before
+        else f"{standby.capitalize()} serves all traffic. Approve takes the {active} login away. "
+        f"Reject goes back to {active}."
+    )
+    overdue = (record.get("before" if before else "approval") or {}).get("overdue")
+    when = " before the swap" if before else ""
+    text = f"A decision{when} is overdue" if overdue else f"Waiting for a decision{when}"
+    return Headline(text, "ask", asks)
 
 
 def _wrong(record: Record) -> str:
@@ -93,7 +102,14 @@ def _filled(text: str, record: Record) -> str:
 
 
 def waits_for_decision(record: Record) -> bool:
-    return not record.get("outcome") and bool((record.get("approval") or {}).get("event"))
+    if record.get("outcome"):
+        return False
+    return any((record.get(key) or {}).get("event") for key in ("before", "approval"))
+
+
+def waits_before_swap(record: Record) -> bool:
+    """Whether it waits for the decision before the swap."""
+    return not record.get("outcome") and bool((record.get("before") or {}).get("event"))
 
 
 def retiring(record: Record) -> str:
@@ -165,8 +181,9 @@ class Point:
     text: str
 
 
-def points(evidence: dict[str, Any], replaced: str) -> list[Point]:
-    """What of the evidence speaks for an approval, and what against it."""
+def points(evidence: dict[str, Any], replaced: str, *, before: bool = False) -> list[Point]:
+    """What of the evidence speaks for an approval, and what against it: after the swap, or `before`
+    it, where `replaced` is the slot that serves."""
     tests = [test for results in evidence.get("tests", {}).values() for test in results]
     failed = [test for test in tests if not test["passed"]]
     found = [Point(False, f"test {plain(t['test'])}: {plain(t['problem'])}") for t in failed]
@@ -174,13 +191,18 @@ def points(evidence: dict[str, Any], replaced: str) -> list[Point]:
         found.append(Point(True, "there are no tests: sessions prove which login is used"))
     elif not failed:
         count = "1 test" if len(tests) == 1 else f"{len(tests)} tests"
-        found.append(Point(True, f"{count} passed through production"))
+        where = "before the swap" if before else "through production"
+        found.append(Point(True, f"{count} passed {where}"))
     roles = sorted({plain(test["role"]) for test in tests if test["role"]})
     if roles and not failed:
         found.append(Point(True, f"served by role {', '.join(roles)}"))
     in_use = f"the {replaced} login is still in use"
-    found += [Point(False, f"{in_use}: {_sessions(row)}") for row in evidence.get("stillInUse", [])]
-    found += [*_used_before(evidence, replaced), *_jobs(evidence, replaced)]
+    if before:
+        in_use = f"others use the {replaced} login too, and keep it until it is retired"
+    strange = evidence.get("stillInUse", [])
+    found += [Point(before, f"{in_use}: {_sessions(row)}") for row in strange]
+    found += [] if before else _used_before(evidence, replaced)
+    found += [*_conditions(evidence), *_jobs(evidence, replaced)]
     for name, paths in evidence.get("templates", {}).items():
         found += [Point(False, f"pod templates of {plain(name)} differ: {plain(p)}") for p in paths]
     found += [Point(False, plain(problem)) for problem in evidence.get("problems", [])]
@@ -219,6 +241,18 @@ def _user(user: dict[str, Any]) -> str:
         last = last.astimezone(UTC)
         seen = f"{last:%a} {last.day} {last:%b, %H:%M} UTC"
     return f"{'others' if user.get('others') else who}, last seen {seen}, in no workload"
+
+
+def _conditions(evidence: dict[str, Any]) -> Iterator[Point]:
+    """The conditions of the credential's owner, each with its value."""
+    for one in evidence.get("conditions", []):
+        name, limit, value = plain(one["name"]), plain(one["limit"]), one.get("value")
+        if not one.get("known", True):
+            yield Point(False, f"condition {name} is not known: {plain(one.get('problem') or '')}")
+            continue
+        said = "has no data" if value is None else f"is {value:g}"
+        text = f"condition {name} {said}: it must not be {limit}"
+        yield Point(not one.get("beyond"), text)
 
 
 def _jobs(evidence: dict[str, Any], replaced: str) -> Iterator[Point]:

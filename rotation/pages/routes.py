@@ -24,7 +24,7 @@ from rotation.model import wire
 from rotation.model.catalogue import Origin
 from rotation.model.errors import RotationError
 from rotation.model.reasons import Code
-from rotation.model.record import Choice, Request, no_evidence
+from rotation.model.record import Choice, Request, before_swap, no_evidence
 from rotation.pages import (
     acting,
     forms,
@@ -242,7 +242,8 @@ async def overview(
 
 def _phase(record: ShownRecord) -> str:
     """What of a rotation the overview's first line depends on."""
-    overdue = record.approval is not None and record.approval.overdue
+    asked = rotations.approval_of(record)
+    overdue = asked is not None and asked.overdue
     return f"{record.rotation}.{overdue}.{rotations.waits(record)}.{views.stumbles(record)}"
 
 
@@ -589,6 +590,7 @@ async def show(
         notice=said.notice,
         # The page is fetched anew, rather than updated, when this changes.
         phase=f"{rotations.awaited(record)}.{record.decision is not None}.{record.outcome}"
+        f".{record.decided_before is not None}"
         f".{cancelling.awaited(record)}",
     )
 
@@ -598,7 +600,8 @@ class Form:
     """What the decision form needs.
 
     `refused` says by choice why this visitor may not, `addresses` whom those can name who hold a
-    function key.
+    function key. `before`: it decides whether traffic moves; `again`: another decision follows then.
+    `ignored` says why decisions did not count.
     """
 
     token: str
@@ -607,6 +610,9 @@ class Form:
     addresses: list[str]
     deadline: views.Deadline
     asked: Asked
+    before: bool
+    again: bool
+    ignored: list[str]
 
     @property
     def barred(self) -> bool:
@@ -622,10 +628,12 @@ def _form(
     asked: Asked,
 ) -> Form | None:
     """The decision form for a visitor; None when there is nothing to decide."""
-    if record.approval is None or rules is None:
+    waited, gate = rotations.approval_of(record), rotations.gate_of(record)
+    if waited is None or gate is None or rules is None:
         return None
     approval = rules.approval
-    due = wire.instant(record.approval.deadline)
+    before = approval.before_swap if gate == "before" else None
+    due = wire.instant(waited.deadline)
     return Form(
         token=forms.token(who.secret, *_bound_to(who, record, asked.step, asked.chosen)),
         action=who.path(record.rotation),
@@ -634,8 +642,11 @@ def _form(
             for choice in CHOICES
         },
         addresses=approval.addresses,
-        deadline=views.deadline(due, approval.on_deadline, now),
+        deadline=views.deadline(due, (before or approval).on_deadline, now, gate),
         asked=asked,
+        before=gate == "before",
+        again=approval.gate != "before",
+        ignored=waited.ignored,
     )
 
 
@@ -655,14 +666,15 @@ def _points(configuration: Configuration, record: Record, evidence: Evidence) ->
     """
     configured, replaced = configuration.credentials.get(record.credential), record.active
     role = configured.slots[replaced].role if configured and replaced else None
-    return views.points(evidence, str(replaced), role)
+    return views.points(evidence, str(replaced), role, before=before_swap(record))
 
 
 async def _evidence(edges: Readers, record: ShownRecord, rules: Standing | None) -> Evidence | None:
     """The evidence to show: as it is now while a decision is due, afterwards the record's."""
     if rules is not None:
         return await _collected_now(edges, record, rules.edges)
-    return record.evidence.decided or record.evidence.requested
+    kept = record.evidence
+    return kept.decided or kept.requested or kept.before
 
 
 async def _collected_now(edges: Readers, record: ShownRecord, planned: Readers) -> Evidence:

@@ -44,19 +44,23 @@ def timeline(record: Record, now: datetime) -> list[Entry]:
 
 
 def _waited(record: Record) -> list[StepRecord]:
-    """The wait for a person as a step, if it has begun: once there is evidence to show."""
-    approval, decision = record.approval, record.decision
-    if not approval or not (decision or approval.event):
-        return []
-    until = decision.at if decision else None
-    return [StepRecord(step=StepName.APPROVAL, since=approval.requested, until=until)]
+    """The waits for a person as steps, if they have begun: once there is evidence to show."""
+    waits = (
+        (StepName.GATE, record.before, record.decided_before),
+        (StepName.APPROVAL, record.approval, record.decision),
+    )
+    return [
+        StepRecord(step=step, since=asked.requested, until=made.at if made else None)
+        for step, asked, made in waits
+        if asked and (made or asked.event)
+    ]
 
 
 def _entry(record: Record, step: StepRecord, now: datetime) -> Entry:
     """The entry of a step that was done or is being done."""
     words = step_words(step.step)
     running: Literal["running", "waiting"] = (
-        "waiting" if step.step is StepName.APPROVAL else "running"
+        "waiting" if step.step in {StepName.APPROVAL, StepName.GATE} else "running"
     )
     cut = record.outcome is not None and step.until is None
     took = None if cut else span(moment(step.until or now) - moment(step.since))
@@ -106,7 +110,8 @@ def _ahead(record: Record, done: set[StepName]) -> list[Entry]:
     """The entries that are still to come, if nothing goes wrong; fewer on the way back."""
     steps = [step for step in StepName if step_words(step).ahead]
     slots = {StepName.RETIRE: record.active}
-    goes_on = record.decision is None or record.decision.decision == "approve"
+    made = record.decision or record.decided_before
+    goes_on = made is None or made.decision == "approve"
     taking_back = record.decision is None and record.stage in {Stage.SWAP_BACK, Stage.RETIRE}
     if taking_back or not goes_on:
         swapped = StepName.SWAP in done

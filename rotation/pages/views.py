@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, assert_never
 
 from rotation.decisions.usage import holding, told
-from rotation.front.rotations import waits
+from rotation.front.rotations import approval_of, waits
 from rotation.model import wire
 from rotation.model.catalogue import (
     NOTHING_ASKED,
@@ -21,6 +21,7 @@ from rotation.model.catalogue import (
     stage_words,
 )
 from rotation.model.reasons import Code
+from rotation.model.record import before_swap
 from rotation.model.wire import instant
 from rotation.model.words import few
 from rotation.model.world import SLOTS
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
     from rotation.front.credentials import SeenCredential
     from rotation.front.doctor import DryRun
-    from rotation.model.catalogue import Listed, OnDeadline, Tone
+    from rotation.model.catalogue import Gate, Listed, OnDeadline, Tone
     from rotation.model.findings import Severity
     from rotation.model.record import Evidence, KnownBy, Record, SessionCount, ShownRecord
     from rotation.model.wire import Moment
@@ -90,14 +91,19 @@ def _filled(text: str, record: Record) -> str:
 
 def _asked(record: Record, whose: str) -> Headline:
     """The headline of a rotation that waits for a decision."""
-    standby, active = record.standby, record.active
+    standby, active, asked = record.standby, record.active, approval_of(record)
+    before = before_swap(record)
     ask = (
-        f"{str(standby).capitalize()} serves all traffic. Approve takes the {active} login away. "
-        f"Reject goes back to {active}."
+        f"{str(standby).capitalize()} is up and tested, {active} serves. Approve moves traffic to "
+        f"{standby}. Reject ends the rotation, and {active} goes on serving."
+        if before
+        else f"{str(standby).capitalize()} serves all traffic. Approve takes the {active} login "
+        f"away. Reject goes back to {active}."
     )
-    if record.approval and record.approval.overdue:
-        return Headline("ask", f"{whose.capitalize()} decision is overdue", ask)
-    return Headline("ask", f"Waiting for {whose} decision", ask)
+    when = " before the swap" if before else ""
+    if asked is not None and asked.overdue:
+        return Headline("ask", f"{whose.capitalize()} decision{when} is overdue", ask)
+    return Headline("ask", f"Waiting for {whose} decision{when}", ask)
 
 
 def _ended(record: Record, outcome: Outcome) -> Headline:
@@ -121,10 +127,13 @@ class Point:
     more: list[str] = field(default_factory=list)
 
 
-def points(evidence: Evidence, replaced: str, role: str | None) -> list[Point]:
+def points(
+    evidence: Evidence, replaced: str, role: str | None, *, before: bool = False
+) -> list[Point]:
     """The points of the evidence that speak for or against an approval, one line each.
 
-    `replaced` is the slot that an approval retires, and `role` its role.
+    `replaced` is the slot that an approval retires, and `role` its role; `before` the swap it is
+    the one that serves.
     """
     tests = [test for results in evidence.tests.values() for test in results]
     failed = sum(not test.passed for test in tests)
@@ -134,18 +143,46 @@ def points(evidence: Evidence, replaced: str, role: str | None) -> list[Point]:
     elif failed:
         listed.append(Point(False, f"{failed} of {count(len(tests), 'test')} failed"))
     else:
-        listed.append(Point(True, f"{count(len(tests), 'test')} passed through production"))
+        where = "before the swap" if before else "through production"
+        listed.append(Point(True, f"{count(len(tests), 'test')} passed {where}"))
     proved = sorted({test.role for test in tests if test.role})
     if proved and not failed:
         listed.append(Point(True, f"Served by role {', '.join(proved)}"))
-    listed.append(_use(evidence, replaced, role))
-    listed += _used_before(evidence, replaced)
+    if before:
+        listed += _strangers(evidence, replaced)
+    else:
+        listed.append(_use(evidence, replaced, role))
+        listed += _used_before(evidence, replaced)
+    listed += _conditions(evidence)
     listed += _jobs(evidence, replaced)
     listed += _templates(evidence)
     if not evidence.complete:
         text = "Not everything could be looked at"
         listed.append(Point(False, text, list(evidence.problems)))
     return listed
+
+
+def _strangers(evidence: Evidence, replaced: str) -> Iterator[Point]:
+    """The point about others who use the login that serves: they keep it until it is retired."""
+    strange = evidence.still_in_use
+    if strange:
+        users = sorted({f"{_application(row)} at {row.client}" for row in strange})
+        text = f"The {replaced} login is used by others too, who keep it until it is retired"
+        yield Point(True, text, users)
+
+
+def _conditions(evidence: Evidence) -> Iterator[Point]:
+    """A point for each condition of the owner's, with its value."""
+    for one in evidence.conditions:
+        if not one.known:
+            yield Point(False, f"Condition {one.name} is not known", [one.problem or ""])
+        elif one.value is None:
+            yield Point(not one.beyond, f"Condition {one.name}: its query finds no data")
+        elif one.beyond:
+            yield Point(False, f"Condition {one.name} is {one.value:g}, which is {one.limit}")
+        else:
+            text = f"Condition {one.name} is {one.value:g}: it must not be {one.limit}"
+            yield Point(True, text)
 
 
 def _jobs(evidence: Evidence, replaced: str) -> Iterator[Point]:
@@ -276,9 +313,9 @@ class Deadline:
     after: str
 
 
-def deadline(due: datetime, policy: OnDeadline, now: datetime) -> Deadline:
+def deadline(due: datetime, policy: OnDeadline, now: datetime, gate: Gate = "after") -> Deadline:
     """When the approval is due, and what happens then without a decision."""
-    then = on_deadline_words(policy)
+    then = on_deadline_words(policy, gate)
     if due <= now:
         return Deadline("The deadline was", wire.moment(due), f", {span(now - due)} ago: {then}.")
     left = f"{span(due - now).capitalize()} left until"

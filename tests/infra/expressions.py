@@ -37,6 +37,7 @@ FUNCTIONS: Scope = {
     "length": len,
     "not": lambda value: not value,
     "replace": lambda value, old, new: value.replace(old, new),
+    "setProperty": lambda thing, name, value: {**thing, name: value},
     "startsWith": lambda value, start: value.lower().startswith(start.lower()),
     "string": lambda value: value if isinstance(value, str) else json.dumps(value),
     "take": lambda collection, count: collection[:count],

@@ -111,7 +111,10 @@ def test_it_can_be_cancelled_while_it_waits(story: Story) -> None:
     story.to_approval().wait(hours=3)
     story.cancel()
     output = story.run()
-    assert (output.outcome, output.outcome_reason) == ("aborted", "cancelled by ada@contoso.example")
+    assert (output.outcome, output.outcome_reason) == (
+        "aborted",
+        "cancelled by ada@contoso.example",
+    )
     assert output.before is not None
     assert output.before.event is None
     assert story.count("swap") == 0
