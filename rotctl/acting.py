@@ -262,7 +262,7 @@ def cancel(
     _recorded(app, record["rotation"], answer, "cancelled", as_json=as_json)
 
 
-def _recorded(  # noqa: PLR0913 - all that it says
+def _recorded(
     app: App,
     rotation: str,
     answer: dict[str, Any],

@@ -596,7 +596,7 @@ async def seen(client: Client, rotation: str) -> ShownRecord | None:
 def why_not(record: ShownRecord) -> str:
     """Why a decision did not count."""
     gate = gate_of(record)
-    if gate is not None:
+    if gate is not None and record.decision is None:
         what = "whether traffic moves" if gate == "before" else "whether the replaced login goes"
         asked = approval_of(record)
         if asked is not None and asked.ignored:

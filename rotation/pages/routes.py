@@ -600,7 +600,7 @@ class Form:
     """What the decision form needs.
 
     `refused` says by choice why this visitor may not, `addresses` whom those can name who hold a
-    function key. `before`: it decides whether traffic moves; `again`: another decision follows then.
+    function key. `before`: it decides whether traffic moves; `again`: another one follows then.
     `ignored` says why decisions did not count.
     """
 

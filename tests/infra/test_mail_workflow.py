@@ -211,8 +211,26 @@ def test_the_answer_is_posted_to_the_rotation_and_the_api_takes_it(
         "comment": "Answered in the approval mail.",
         "by": "ada@example.com",
         "channel": "logic-app",
+        "gate": "after",
     }
     assert taken(request["body"]) == 409
+
+
+def test_an_answer_counts_for_the_decision_alone_that_it_was_asked_for() -> None:
+    asked = run(event(gate="before"))
+    message = next(inputs["body"]["Message"] for name, inputs in asked.sent if name == "Ask")
+    assert (
+        message["HeaderText"] == "The new login of orders-db is ready, and traffic has not moved."
+    )
+    assert message["SelectionText"].startswith("Approve moves traffic. Reject ends the rotation")
+    assert sent(asked, "Decide")["body"]["gate"] == "before"
+
+
+def test_of_an_event_of_an_earlier_release_nobody_says_which_decision_it_is() -> None:
+    workflow = run(event(gate=None))
+    message = next(inputs["body"]["Message"] for name, inputs in workflow.sent if name == "Ask")
+    assert message["SelectionText"] == "Approve takes the old login away. Reject goes back to it."
+    assert "gate" not in sent(workflow, "Decide")["body"]
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from typing import Literal
 
-    from rotation.config import Configuration, Credential
+    from rotation.config import Condition, Configuration, Credential
     from rotation.contracts.store import Container
     from rotation.model.preconditions import Limit, Right
     from rotation.model.targets import (
@@ -161,6 +161,16 @@ class WorldEdges:
 
         trusting = f" trusting {authority}" if authority else ""
         return self._calls.read("web", f"fetch {url} {timeout:g}{_how(manner)}{trusting}", effect)
+
+    def measure(self, condition: Condition, timeout: float) -> list[float]:
+        def effect(_: float) -> list[float]:
+            found = self.world.metrics.get(condition.name, 0.0)
+            found = found() if callable(found) else found
+            if isinstance(found, Exception):
+                raise found
+            return [] if found is None else [found]
+
+        return self._calls.read("metrics", f"measure {condition.name} {timeout:g}", effect)
 
     def trusts(self, authority: str) -> None:
         self._calls.read("web", f"trusts {authority}", lambda _: None)

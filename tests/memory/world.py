@@ -24,6 +24,8 @@ from tests.memory.database import DatabaseModel, RoleState, accepts
 from tests.memory.owner import Owner
 from tests.memory.vault import VaultModel, Version
 
+Metric = float | Exception | None
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
@@ -82,6 +84,8 @@ class World:
         self.values: list[str] = []
         self.flaw = ""
         self.scripted: list[Answer | Exception] = []
+        # What a condition's query is answered with: 0, unless it stands here.
+        self.metrics: dict[str, Metric | Callable[[], Metric]] = {}
         self.database = DatabaseModel(clock)
         self.vaults: dict[str, VaultModel] = {}
         self.published: list[JsonObject] = []

@@ -28,6 +28,7 @@ CODES = {
     "database": (Code.DATABASE_UNREACHABLE, Code.LOGIN_REFUSED),
     "cluster": (Code.CLUSTER_UNAVAILABLE, Code.CLUSTER_DENIED),
     "topic": (Code.TOPIC_UNAVAILABLE, Code.TOPIC_DENIED),
+    "metrics": (Code.METRICS_UNAVAILABLE, Code.METRICS_DENIED),
     "client": (Code.UNEXPECTED, Code.UNEXPECTED),
     "storage": (Code.STORAGE_UNAVAILABLE, Code.STORAGE_DENIED),
 }

@@ -115,13 +115,18 @@ def test_no_data_may_be_a_breach() -> None:
     assert after([(0, measured(None))]) == ["condition errors: its query finds no data"]
 
 
+AWAY = (
+    "condition errors: nobody has answered for 10 min, and its owner does not ignore that: it is "
+    "away"
+)
+
+
 def test_who_does_not_ignore_what_is_not_known_goes_back_after_some_time() -> None:
     away = measured(None, known=False, breaches=True)
     assert after([(0, away), (599, away), (600, away)]) == [
         None,
         None,
-        "condition errors: nobody has answered for 10 min, and its owner does not ignore that: it "
-        "is away",
+        AWAY,
     ]
     assert after([(0, away), (500, measured(1)), (700, away)])[-1] is None
 

@@ -457,7 +457,10 @@ def test_a_service_that_nobody_named_is_the_object() -> None:
     assert shown(memory, Code.OTHER_SERVICE) == ("refuses", "Service orders/theirs", "")
 
 
-ELSEWHERE = {  # by tests of their own: see test_in_place, test_route, test_selectors, test_hours
+# By tests of their own: see test_conditions, test_in_place, test_route, test_selectors, test_hours.
+ELSEWHERE = {
+    Code.CONDITION_BEYOND,
+    Code.CONDITION_UNKNOWN,
     Code.EXPIRES_BEFORE_WINDOW,
     Code.OTHER_ENDPOINTS,
     Code.OTHER_ROUTE,

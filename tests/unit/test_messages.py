@@ -17,7 +17,7 @@ from referencing import Registry, Resource
 
 from rotation.config import parse
 from rotation.model import wire
-from rotation.model.activities import Notice, Planned
+from rotation.model.activities import ApprovalPolicy, Notice, Planned
 from rotation.model.catalogue import PREFIX, Announcement, Outcome
 from rotation.model.reasons import Code, reason
 from rotation.model.record import EvidenceSummary, SessionCount
@@ -29,6 +29,7 @@ from tests.unit.people import STRONG_KEY
 from tests.unit.test_config import CREDENTIAL, changed
 from tests.unit.test_waiting_for_windows import NIGHTS
 from tests.unit.virtual import (
+    APPROVAL,
     DAY,
     EVIDENCE,
     PAST_USER,
@@ -36,6 +37,7 @@ from tests.unit.virtual import (
     Story,
     denied,
     pytestmark,
+    sequence,
     unavailable,
 )
 
@@ -160,8 +162,27 @@ def late_for_its_window(story: Story) -> None:
     story.start().wait(hours=1)
 
 
+def let_and_breached(story: Story) -> None:
+    """Somebody lets traffic move; then a source is away, and a value beyond its limit."""
+    story.before = wire.read(ApprovalPolicy, APPROVAL)
+    story.conditions = {"error-rate": sequence(*["it is away"] * 9, 12.5), "logins": None}
+    story.watch = 300.0
+    story.to_approval().wait(days=2)
+    story.decide("approve")
+    story.run()
+
+
+def kept_where_it_is(story: Story) -> None:
+    story.before, story.asks_after = wire.read(ApprovalPolicy, APPROVAL), False
+    story.script["evidence"] = {**EVIDENCE, "usage": USAGE}
+    story.to_approval().decide("reject")
+    story.run()
+
+
 STORIES = (
     completed,
+    let_and_breached,
+    kept_where_it_is,
     in_its_window,
     late_for_its_window,
     rejected,
@@ -233,6 +254,34 @@ def test_a_wait_for_a_window_says_until_when_and_the_start_why_there_is_none() -
     (late,) = events(late_for_its_window)
     assert late["data"]["reasons"][0]["code"] == "expires-before-window"
     assert "The secret that serves expires before that." in late["data"]["text"]
+
+
+def test_a_decision_before_the_swap_says_what_it_is() -> None:
+    told = events(let_and_breached)
+    asked = next(one for one in told if one["eventType"].endswith("AwaitingApproval"))
+    assert asked["data"]["gate"] == "before"
+    assert asked["data"]["title"] == "orders-db: please approve that traffic moves"
+    assert asked["data"]["text"] == (
+        "The green slot is up and tested, and blue serves. Approve moves traffic to green; reject "
+        "ends the rotation, and traffic stays. Without a decision by 2027-03-08T12:00:00.000Z, "
+        "both logins stay and reminders go on. Another decision is asked for then."
+    )
+    (unknown,) = (one["data"] for one in told if one["eventType"].endswith("ConditionUnknown"))
+    assert unknown["text"] == "Its source is asked again: error-rate: it is away."
+    (breached,) = (one["data"] for one in told if one["eventType"].endswith("ConditionBreached"))
+    why = "condition error-rate: its value is 12.5, above 10"
+    assert breached["text"] == f"The rotation goes back by itself: {why}."
+    assert told[-1]["data"]["outcomeReason"] == why
+
+
+def test_where_one_decision_is_all_it_says_so() -> None:
+    asked, rejected = (
+        next(one["data"] for one in events(kept_where_it_is) if one["eventType"].endswith(kind))
+        for kind in ("AwaitingApproval", "Rejected")
+    )
+    assert "and takes the blue login away afterwards; reject ends" in asked["text"]
+    assert "etl-nightly from 10.1.2.3" in asked["text"]
+    assert rejected["title"] == "orders-db: move of traffic rejected"
 
 
 def test_the_stories_tell_every_type_and_every_type_has_a_schema() -> None:
