@@ -42,6 +42,7 @@ INVARIANTS = {
     13: "no run of CronJobs is done twice, and none loses its login before its end",
     14: "each finished rotation is kept once, as it ended",
     15: "each begins in a window that its owner allows, or with a reason, and goes back at once",
+    16: "traffic moves as its owner lets it: asked before, the canary first, and back at a breach",
 }
 
 
@@ -71,6 +72,7 @@ class Checker:
         self.damage: dict[Owner, list[tuple[datetime, str]]] = {}
         self.permanents: list[tuple[datetime, str]] = []
         self.approved: set[str] = set()
+        self.let: set[str] = set()  # whose traffic somebody, or a policy, has let move
         self.late: list[str] = []  # what executions did whose outcome did not count any more
         self.statuses: dict[str, str] = {}  # custom status of each rotation, as JSON text
         self._clock = clock

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 import json
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from local.engine import Activity, Engine, MemoryJournal, Timer, Turn
 from local.engine.core import handed_on
 from rotation.settings import Settings
 from rotation.story.version import VERSION
-from tests.memory.clock import Agenda, Clock
+from tests.memory.clock import START, Agenda, Clock
 from tests.memory.edges import WorldEdges
 from tests.memory.owner import Owner
 from tests.memory.world import World
@@ -74,6 +75,7 @@ class Machine:
         self.world.flaw = scenario.flaw
         self.world.database.lag, self.world.database.late = scenario.lag, scenario.late
         self.scenario = scenario
+        self.world.metrics["errors"] = self._errors
         self.world.schedule(scenario.runs)
         if scenario.configured:
             self.world.configure()
@@ -105,6 +107,12 @@ class Machine:
         numbers = itertools.count(1)
         self._ids = lambda: f"id{next(numbers)}"
         self.engine = self._started()
+
+    def _errors(self) -> float:
+        """The value of the condition that scenarios have."""
+        breach = self.scenario.breach
+        begun = None if breach is None else START + timedelta(seconds=breach)
+        return 7.0 if begun is not None and self.clock.now >= begun else 0.0
 
     def _started(self) -> Engine:
         """A new process on the journal; what it starts begins at this release's story."""
@@ -270,7 +278,8 @@ class Machine:
             self._told(summary.id, status)
 
     def _told(self, rotation: str, status: dict[str, Any]) -> None:
-        gate = (status.get("approval") or {}).get("event")
+        asked = [(status.get(key) or {}).get("event") for key in ("before", "approval")]
+        gate = next((event for event in asked if event), None)
         if gate is not None and (rotation, gate) not in self._gates:
             self._gates.add((rotation, gate))
             self.on_gate(rotation, gate, status)

@@ -44,7 +44,7 @@ from rotation.steps import (
 )
 from rotation.steps.running import Implementation, Step
 from rotation.steps.wayback import WayBack
-from rotation.story import approval, progress, retrying, windows, workflow, workload
+from rotation.story import approval, conditions, progress, retrying, windows, workflow, workload
 from tests.memory.unguarded import GUARDED, unguarded
 from tests.simulation import program
 
@@ -235,7 +235,8 @@ def takes_anything(event: object, asked: Identity | None) -> Decision:
 
 
 def approves_itself(run: Run) -> Steps[Decision]:
-    asked = yield from approval._ask(run)  # noqa: SLF001 - the half that is kept
+    asked = run.record.approval = approval._new(run, run.policy.approval)  # noqa: SLF001
+    yield from approval._ask(run, asked)  # noqa: SLF001 - the half that is kept
     return (yield from approval._record(run, asked, approved_by("nobody")))  # noqa: SLF001
 
 
@@ -356,6 +357,23 @@ considered = progress.Run.consider
 
 def goes_on_without_the_entry(run: Run, plan: Planned, policy: Policy) -> None:
     considered(run, msgspec.structs.replace(plan, entry=None), policy)
+
+
+def lets_itself_through(_: Run) -> Steps[bool]:
+    """Asks nobody before the swap."""
+    yield from ()
+    return False
+
+
+def sees_no_breach(*given: Any) -> Any:
+    """Follows conditions, and takes none for breached."""
+    found = followed(*given)
+    found.seen = [msgspec.structs.replace(one, breach=None) for one in found.seen]
+    found.pending = False
+    return found
+
+
+followed = conditions.follow
 
 
 def waits_for_nothing(*_: object) -> Steps[bool]:
@@ -507,7 +525,7 @@ MUTATIONS = (
         replaced=((approval, "verdict", takes_anything),),
         first_seed=16,
     ),
-    Mutation("nobody is asked", _of(6), replaced=((workflow, "approval", approves_itself),)),
+    Mutation("nobody is asked", _of(6), replaced=((workflow, "agreed", approves_itself),)),
     Mutation(
         "retirement without a proof",
         _of(7),
@@ -686,6 +704,16 @@ MUTATIONS = (
         "going back waits for a window",
         _of(15),
         replaced=((workflow, "roll_back", goes_back_in_a_window),),
+    ),
+    Mutation(
+        "traffic moves before anybody lets it",
+        _of(16),
+        replaced=((workflow, "let_through", lets_itself_through),),
+    ),
+    Mutation(
+        "a breach that goes unnoticed",
+        _of(16),
+        replaced=((conditions, "follow", sees_no_breach),),
     ),
     Mutation(
         "a decision that never arrives",

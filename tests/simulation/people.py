@@ -83,8 +83,13 @@ class People:
             return
         choice: Choice = "approve" if rng.random() < 0.65 else "reject"
         when = rng.choice([0.0, MINUTE, 5 * HOUR, 3 * DAY])
-        policy = credential.approval.on_deadline
-        if policy == "approve":
+        before = credential.approval.before_swap if gate.startswith("before") else None
+        policy = before.on_deadline if before else credential.approval.on_deadline
+        if before is not None and policy == "approve":
+            due = instant(status["before"]["deadline"])
+            late = (due - machine.clock.now).total_seconds()
+            machine.agenda.add(late, lambda: self._approves(rotation, gate))
+        elif policy == "approve":
             soaked = credential.approval.soak
             assert soaked is not None
             told = status["approval"]
@@ -137,11 +142,22 @@ class People:
             return
         machine.story.tell(by, "decides to %s %s", choice, rotation)
         if choice == "approve":
-            machine.checker.approved.add(rotation)
+            self._approves(rotation, event)
         decision = Decision(
             decision=choice, by=by, channel="http", comment="", id=None, known_as=[by]
         )
         await rotations.submit(self._client, record, event, decision, grace=-1.0)
+
+    def _approves(self, rotation: str, event: str) -> None:
+        """Notes that somebody entitled, or a policy, approves what is asked for."""
+        checker = self._machine.checker
+        if event.startswith("before"):
+            checker.let.add(rotation)
+            credential = self._machine.credentials[rotation]
+            rules = self._machine.world.configuration.credential(credential).approval
+            if rules.gate == "both":
+                return
+        checker.approved.add(rotation)
 
     def _hand_over(self, record: Record, rules: Standing, by: str, choice: Choice) -> None:
         """An approver whom the file no longer names asks one whom it does."""

@@ -73,7 +73,8 @@ class Run:
         self.struck = None if trouble is None else Struck(self.machine, trouble)
 
     def _asked(self, rotation: str, gate: str, status: dict[str, Any]) -> None:
-        self.machine.checker.asked(rotation, lambda owner: owner not in self.others.touched)
+        if not gate.startswith("before"):
+            self.machine.checker.asked(rotation, lambda owner: owner not in self.others.touched)
         self._ask(rotation, gate, status)
 
     def first(self, *, confused: bool) -> None:
@@ -94,6 +95,7 @@ class Run:
         machine.plan = machine.calls.plan = NoFaults()
         machine.calls.at.clear()
         machine.world.flaw = ""
+        machine.world.metrics.clear()
         if self.struck is not None:
             self.struck.mend()
         machine.edges.configuration = machine.world.configuration

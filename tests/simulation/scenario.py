@@ -57,6 +57,7 @@ class Scenario:
     late: float = 0.0  # of a pooler, in seconds
     configured: bool = False  # what serves has a variable more, where that is in nobody's way
     runs: Runs = Runs()  # of CronJobs
+    breach: float | None = None  # seconds after the start, from when on a value is beyond its limit
 
 
 def draw(rng: Random) -> Scenario:
@@ -86,7 +87,13 @@ def draw(rng: Random) -> Scenario:
         late=another(rng).choice([0.0, 3.0, 100.0, 100.0]),
         configured=another(rng, 1).random() < 0.5,
         runs=_runs(another(rng, 3)),
+        breach=_breach(another(rng, 9)),
     )
+
+
+def _breach(rng: Random) -> float | None:
+    """When a condition is breached, of those that have some."""
+    return rng.choice([None, None, 0.0, rng.uniform(0, 600), rng.uniform(0, 3 * 86400)])
 
 
 def _runs(rng: Random) -> Runs:
@@ -184,7 +191,26 @@ def _credential(rng: Random, name: str, workloads: int) -> dict[str, Any]:
     _draw_traffic(rng, found["workloads"])
     found["workloads"] += _in_place(name, another(rng, 5), 0.12)
     found["workloads"] += _reports(another(rng, 6), name)
-    return found | _hours(another(rng, 8))
+    return _gates(found | _hours(another(rng, 8)), another(rng, 9))
+
+
+CONDITION = {"name": "errors", "above": 1}
+PROMETHEUS = {"url": "https://prometheus.example", "query": "errors"}
+
+
+def _gates(found: dict[str, Any], rng: Random) -> dict[str, Any]:
+    """Has some asked before the swap, watches conditions of some, and moves a canary first."""
+    gate = rng.choices(["after", "before", "both"], [84, 8, 8])[0]
+    if gate != "after":
+        before = {"deadline": rng.choice(["1h", "30h", "3d"])}
+        before["onDeadline"] = rng.choices(["keep", "abort", "approve"], [70, 15, 15])[0]
+        found["approval"] |= {"gate": gate, "before": before}
+    if rng.random() < 0.12:
+        one = {**CONDITION, "prometheus": PROMETHEUS, "for": rng.choice(["0s", "2m"])}
+        found |= {"conditions": [one], "watch": rng.choice(["0s", "2m", "30m"])}
+    if len(found["workloads"]) > 1 and rng.random() < 0.2:
+        found["canary"] = rng.choice(found["workloads"])["name"]
+    return found
 
 
 def _hours(rng: Random) -> dict[str, Any]:

@@ -50,6 +50,7 @@ def judge_first(run: Run) -> None:
         _tested(run, rotation, status)
         _cancelled(run, rotation, status)
         _timely(run, rotation, status)
+        _let(run, rotation, status)
         if not damaged and not machine.checker.late and not machine.calls.stale:
             _cleared(run, rotation, status)
 
@@ -202,7 +203,7 @@ def _timely(run: Run, rotation: str, status: dict[str, Any]) -> None:
     inside = BEGUN
     if credential.retire_in == "window" and status["outcome"] == "completed":
         inside = (*BEGUN, "confirm")
-    for step in status["steps"]:
+    for step in _begun(status):
         if free is None and step["step"] in inside and not allows(credential, step["since"]):
             text = f"{rotation} begins to {step['step']} at {step['since']}, outside its windows"
             checker.fail(15, text)
@@ -213,10 +214,19 @@ def _timely(run: Run, rotation: str, status: dict[str, Any]) -> None:
             checker.fail(15, f"{rotation} waits for a window on its way back, or without need")
 
 
+def _begun(status: dict[str, Any]) -> list[dict[str, Any]]:
+    """The steps, without the swaps that follow a canary's: what has begun is not cut off."""
+    swaps = [step for step in status["steps"] if step["step"] == "swap"]
+    return [step for step in status["steps"] if step not in swaps[1:]]
+
+
 def _turning(status: dict[str, Any]) -> str:
     """When a rotation turned to go back; later than anything if it did not."""
     if status["outcome"] not in {"aborted", "rolled-back"}:
         return "9"
+    made = status["decidedBefore"] or {}
+    if made.get("decision") == "reject":
+        return str(made["at"])
     if status["decision"]:
         return str(status["decision"]["at"])
     back = [n for n, step in enumerate(status["steps"]) if step["step"] in {"swap-back", "confirm"}]
@@ -240,6 +250,36 @@ def _shows(window: Window, at: datetime) -> bool:
         return today and window.since <= now < window.until
     yesterday = f"{clock - timedelta(days=1):%a}".lower() in window.days
     return (today and now >= window.since) or (yesterday and now < window.until)
+
+
+def _let(run: Run, rotation: str, status: dict[str, Any]) -> None:
+    """Checks that no traffic moved before it was let, that a canary moved alone at first, and that
+    a breach went back, and nothing that stood was breached for long."""
+    credential = run.machine.world.configuration.credential(status["credential"])
+    checker, made = run.machine.checker, status["decidedBefore"] or {}
+    swaps = [step for step in status["steps"] if step["step"] == "swap"]
+    if swaps and credential.approval.gate != "after":
+        let = rotation in checker.let and made.get("decision") == "approve"
+        if not let or made["at"] > swaps[0]["since"]:
+            checker.fail(16, f"{rotation} has moved traffic, and nobody had let it")
+    wanted = 2 if credential.canary else 1
+    if status["outcome"] == "completed" and len(swaps) != wanted:
+        checker.fail(16, f"{rotation} has moved its workloads in {len(swaps)} steps, not {wanted}")
+    breached = any(one.get("breach") for one in status["conditions"])
+    if breached and status["outcome"] not in {"rolled-back", "needs-attention"}:
+        checker.fail(16, f"{rotation} is {status['outcome']}, and a condition was breached")
+    if breached and status["decision"]:
+        checker.fail(16, f"{rotation} is decided, and goes back for a condition all the same")
+    late = run.machine.scenario.breach
+    if status["outcome"] != "completed" or not credential.conditions or late is None:
+        return
+    begun = max(START + timedelta(seconds=late), _time(swaps[-1]["until"]))
+    after = status["approval"] is not None
+    if after and begun + UNNOTICED < _time(status["decision"]["at"]):
+        checker.fail(16, f"{rotation} was breached for long before it was approved")
+
+
+UNNOTICED = timedelta(minutes=45)  # the longest pause between two looks, and faults on the way
 
 
 def _codes(status: dict[str, Any]) -> set[str]:
@@ -312,8 +352,12 @@ def _excused(run: Run) -> bool:
 
 def _stopped(status: dict[str, Any]) -> bool:
     """Whether something other than a person's decision kept it from its goal."""
-    decided = (status["outcome"] == "rolled-back" and status["decision"]) or (
-        status["outcome"] == "aborted" and status["cancelled"]
+    let = status["decidedBefore"] or {}
+    decided = (
+        status["outcome"] == "rolled-back"
+        and (status["decision"] or "condition-breached" in _codes(status))
+    ) or (
+        status["outcome"] == "aborted" and (status["cancelled"] or let.get("decision") == "reject")
     )
     return status["outcome"] not in {"completed", "skipped"} and not decided
 
