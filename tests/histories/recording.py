@@ -14,9 +14,19 @@ from local.engine.replay import Replay, ReplayError
 from local.process import ROOT
 from rotation.decisions.windows import Hours, Window
 from rotation.model import wire
-from rotation.model.activities import Reference, Watched
+from rotation.model.activities import ApprovalPolicy, Reference, Watched
 from rotation.story.version import VERSION
-from tests.unit.virtual import DAY, EVIDENCE, HEALTHY, Story, cut_off, denied, sequence, unavailable
+from tests.unit.virtual import (
+    APPROVAL,
+    DAY,
+    EVIDENCE,
+    HEALTHY,
+    Story,
+    cut_off,
+    denied,
+    sequence,
+    unavailable,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -259,6 +269,47 @@ def in_windows(story: Story) -> None:
     story.run()
 
 
+RULES = wire.read(ApprovalPolicy, APPROVAL)
+
+
+def let_and_completed(story: Story) -> None:
+    """Both decisions, a canary between them, and conditions that hold."""
+    story.before, story.canary, story.conditions = RULES, "api", {"errors": 0.0}
+    story.to_approval().wait(hours=1)
+    story.decide("approve")
+    story.to_approval().wait(hours=3)
+    story.decide("approve", by="linus@contoso.example")
+    story.run()
+
+
+def kept_where_it_is(story: Story) -> None:
+    story.before = RULES
+    story.to_approval().decide("approve", by="")  # does not count
+    story.decide("reject")
+    story.run()
+
+
+def cancelled_at_the_gate(story: Story) -> None:
+    story.before = RULES
+    story.to_approval().wait(days=2)
+    story.cancel()
+    story.run()
+
+
+def let_alone(story: Story) -> None:
+    """The decision before the swap is the one that retires."""
+    story.before, story.asks_after = RULES, False
+    story.approval |= {"soak": 2 * DAY}
+    story.to_approval().decide("approve")
+    story.run()
+
+
+def breached(story: Story) -> None:
+    """While it waits for a decision."""
+    story.conditions = {"errors": sequence(*[0.0] * 20, "it is away", 11.0)}
+    story.run()
+
+
 def published(story: Story) -> None:
     data = {"rotation": "r-1", "credential": "orders-db"}
     story.script["publish_event"] = sequence(unavailable, cut_off, {})
@@ -293,6 +344,11 @@ STORIES = (
     cancelled_in_a_pause,
     cancelled_in_the_plan,
     in_windows,
+    let_and_completed,
+    kept_where_it_is,
+    cancelled_at_the_gate,
+    let_alone,
+    breached,
     published,
     kept,
 )
