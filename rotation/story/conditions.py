@@ -53,6 +53,8 @@ def watch_conditions(context: df.DurableOrchestrationContext) -> Steps[JsonObjec
     until = wire.instant(watch.until) if watch.until else None
     ended, known = WatchEnded(standing=watch.standing), list[Measured]()
     for _ in range(LOOKS):
+        if ears.stopped:
+            break
         reference = msgspec.structs.replace(
             watch.reference, at=wire.moment(context.current_utc_datetime)
         )
@@ -68,8 +70,6 @@ def watch_conditions(context: df.DurableOrchestrationContext) -> Steps[JsonObjec
             break
         pause = now + timedelta(seconds=watch.every)
         yield from ears.pause(min(pause, until) if until is not None and now < until else pause)
-        if ears.stopped:
-            break
     return wire.value_of(ended)
 
 

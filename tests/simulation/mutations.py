@@ -16,6 +16,7 @@ from rotation.config import kept
 from rotation.decisions import in_place as decided
 from rotation.decisions import ownership, reaching
 from rotation.decisions import plan as planned
+from rotation.decisions.conditions import follow
 from rotation.decisions.rollout import unready
 from rotation.edges.cluster import client
 from rotation.edges.database import connecting
@@ -373,7 +374,7 @@ def sees_no_breach(*given: Any) -> Any:
     return found
 
 
-followed = conditions.follow
+followed = follow
 
 
 def waits_for_nothing(*_: object) -> Steps[bool]:
@@ -714,6 +715,7 @@ MUTATIONS = (
         "a breach that goes unnoticed",
         _of(16),
         replaced=((conditions, "follow", sees_no_breach),),
+        first_seed=55,
     ),
     Mutation(
         "a decision that never arrives",

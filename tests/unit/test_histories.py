@@ -113,9 +113,9 @@ def diverges(name: str) -> str:
 
 
 def test_a_step_more_is_found_and_what_to_do_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    def twice(run: Run) -> Iterator[Any]:
+    def twice(run: Run, workloads: Any) -> Iterator[Any]:
         yield from run.step(StepName.VERIFY, activities.VERIFY, run.standby)
-        yield from observe(run)
+        yield from observe(run, workloads)
 
     observe = workflow.observe
     monkeypatch.setattr(workflow, "observe", twice)
