@@ -59,7 +59,7 @@ param sampleSchedule string = '0 */10 * * * *'
 @description('Optional. When samples are taken of who uses the logins, once a minute at most: six fields of a cron expression, UTC.')
 param usageSchedule string = '20 * * * * *'
 
-@description('Optional. Further app settings: ROTATION_CA_BUNDLE, ROTATION_DATABASE_HOSTS, ROTATION_WATCH_SECONDS, ROTATION_PUBLIC_URL, ROTATION_STORAGE.')
+@description('Optional. Further app settings: ROTATION_CA_BUNDLE, ROTATION_DATABASE_HOSTS, ROTATION_WATCH_SECONDS, ROTATION_PUBLIC_URL, ROTATION_STORAGE, ROTATION_TOKENS.')
 param extraSettings texts = {}
 
 @description('Optional. Redundancy of the storage account: Standard_LRS where there are no zones.')
