@@ -37,6 +37,7 @@ UNCHECKED = {
     "ROTATION_CA_BUNDLE",
     "ROTATION_DATABASE_HOSTS",
     "ROTATION_SWEEP_SCHEDULE",
+    "ROTATION_TOKENS",
 }
 # What is right in its place may be shown there, since it is no secret; the rest is refused.
 ADDRESSES = ("ROTATION_PUBLIC_URL", "ROTATION_STORAGE", "ROTATION_TOPIC_ENDPOINT")
