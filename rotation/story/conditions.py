@@ -53,8 +53,6 @@ def watch_conditions(context: df.DurableOrchestrationContext) -> Steps[JsonObjec
     until = wire.instant(watch.until) if watch.until else None
     ended, known = WatchEnded(standing=watch.standing), list[Measured]()
     for _ in range(LOOKS):
-        if ears.stopped:
-            break
         reference = msgspec.structs.replace(
             watch.reference, at=wire.moment(context.current_utc_datetime)
         )
@@ -66,10 +64,12 @@ def watch_conditions(context: df.DurableOrchestrationContext) -> Steps[JsonObjec
         ended = WatchEnded(
             seen=found.seen, standing=found.standing, unknown=found.unknown, over=over
         )
-        if ears.stopped or found.breached or found.unknown or over:
+        if found.breached or found.unknown or over:
             break
         pause = now + timedelta(seconds=watch.every)
         yield from ears.pause(min(pause, until) if until is not None and now < until else pause)
+        if ears.stopped:  # it may have been while it looked: then it has not paused
+            break
     return wire.value_of(ended)
 
 
