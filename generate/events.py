@@ -42,6 +42,8 @@ def added(kind: Announcement) -> Added:
             return Added(("window",))
         case Announcement.CONDITION_UNKNOWN | Announcement.CONDITION_BREACHED:
             return Added(("conditions",), {"conditions": {"minItems": 1}})
+        case Announcement.WAITING_FOR_PLACE:
+            return Added(("place",))
         case Announcement.EXPIRES_BEFORE_WINDOW:
             return Added(("window", "reasons"), {"reasons": {"minItems": 1}})
         case Announcement.AWAITING_APPROVAL:

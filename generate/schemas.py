@@ -28,6 +28,7 @@ from rotation.model.record import (
     Evidence,
     EvidenceSummary,
     PastUser,
+    Place,
     Request,
     SessionCount,
     ShownRecord,
@@ -58,6 +59,7 @@ DESCRIBED: dict[type, str] = {
     Approval: "The wait for a decision.",
     AwaitedWindow: "The window that it waits for, before a step.",
     ConditionSeen: "A condition of the owner's, as its query was answered last.",
+    Place: "The place that it waits for, has, or had last, before a step: there are few.",
     Cancel: "Who stopped it before the swap, and why.",
     Cancelling: "Whether it can be cancelled, which it can until its swap begins.",
     Code: "Why something did not happen. docs/recovery.md explains each.",
@@ -108,6 +110,12 @@ FIELDS: dict[type, dict[str, str]] = {
         "value": "Absent without data.",
         "problem": "Why it is not known, or that there is no data.",
         "breach": "Why the rotation goes back, in a sentence.",
+    },
+    Place: {
+        "number": "How many it has asked for.",
+        "things": "What it works on that may have limits, each as its kind and its name.",
+        "state": "It waits for it, has it, or has given it back.",
+        "text": "What it waits for, in words; in the list of rotations as it was when it asked.",
     },
     Cancel: {
         "channel": "How it reached us, as a decision's.",

@@ -8,7 +8,7 @@ import azure.durable_functions as df
 import azure.functions as func
 
 from rotation import log
-from rotation.front import api, keeping, triggers
+from rotation.front import api, keeping, places, triggers
 from rotation.front.hub import TaskHub
 from rotation.front.parts import tell_to_stop
 from rotation.model import activities, wire
@@ -19,6 +19,7 @@ from rotation.steps.catalogue import ACTIVITIES, NOTIFY, STOP_PARTS
 from rotation.steps.deadline import in_time
 from rotation.steps.running import run
 from rotation.story import conditions, workflow, workload
+from rotation.story import places as places_story
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,6 +39,8 @@ ORCHESTRATORS = (
     workload.observe_workload,
     workload.retire_workload,
     conditions.watch_conditions,
+    places_story.await_place,
+    places_story.keep_places,
 )
 
 
@@ -80,7 +83,30 @@ def _durable_functions(edges: Edges) -> df.Blueprint:
     async def stop_parts(reference: dict, client: df.DurableOrchestrationClient) -> dict:  # type: ignore[type-arg]
         return await stop_each_part(edges, TaskHub(client), reference)
 
+    _places(functions, edges)
     return functions
+
+
+def _places(functions: df.Blueprint, edges: Edges) -> None:
+    """Adds the activities that keep places at things with limits."""
+
+    @functions.function_name(activities.ASK_PLACE.name)
+    @functions.activity_trigger("reference")
+    @functions.durable_client_input("client")
+    async def ask_place(reference: dict, client: df.DurableOrchestrationClient) -> dict:  # type: ignore[type-arg]
+        return await places.ask(edges, TaskHub(client), reference)
+
+    @functions.function_name(activities.GRANT_PLACES.name)
+    @functions.activity_trigger("reference")
+    @functions.durable_client_input("client")
+    async def grant_places(reference: dict, client: df.DurableOrchestrationClient) -> dict:  # type: ignore[type-arg]
+        return await places.grant(edges, TaskHub(client), reference)
+
+    @functions.function_name(activities.TELL_PLACES.name)
+    @functions.activity_trigger("reference")
+    @functions.durable_client_input("client")
+    async def tell_places(reference: dict, client: df.DurableOrchestrationClient) -> dict:  # type: ignore[type-arg]
+        return await places.tell(edges, TaskHub(client), reference)
 
 
 async def stop_each_part(

@@ -48,6 +48,10 @@ def headline(record: Record) -> Headline:
     if window:
         text = f"Waits for its window, {plain(window['text'])}"
         return Headline(text, "calm", "Nothing is asked of you.")
+    place = record.get("place")
+    if place and place["state"] == "waits":
+        text = f"Waits for {plain(place['text'])}"
+        return Headline(text, "calm", "Nothing is asked of you.")
     known = words()["stages"].get(record["stage"], {})
     text = _filled(known.get("headline", record["stage"]), record)
     return Headline(text, "busy", _wrong(record) or known.get("asks", ""))

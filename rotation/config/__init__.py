@@ -47,6 +47,11 @@ from rotation.config.fields import (
     HttpsUrl,
     JsonScalar,
     LabelKey,
+    LabelValue,
+    LimitedCluster,
+    LimitedNamespace,
+    LimitedServer,
+    LimitedVault,
     MailAddress,
     MetricsQuery,
     MetricsUrl,
@@ -155,6 +160,9 @@ class Endpoint(Address):
     sslrootcert: Text | None = None  # path
 
 
+DEFAULT_PORT = 5432
+
+
 class Database(Section):
     """The server, the application's database on it, and the login that rotates.
 
@@ -162,7 +170,7 @@ class Database(Section):
     """
 
     host: Host
-    port: Port = 5432
+    port: Port = DEFAULT_PORT
     endpoint: Endpoint | None = None
     replicas: Annotated[list[Address], Field(max_length=10)] = []  # that workloads read from
     name: DatabaseName
@@ -949,6 +957,7 @@ class Credential(Section):
     conditions: Annotated[list[Condition], Field(max_length=10)] = []  # by which it goes back
     watch: Duration = timedelta(minutes=2)  # how long conditions are watched before it asks
     canary: Name | None = None  # the workload that moves first
+    labels: Annotated[dict[LabelKey, LabelValue], Field(max_length=50)] = {}  # of no meaning here
 
     @field_validator("validity")
     @classmethod
@@ -1064,6 +1073,17 @@ class Credential(Section):
         return max(workload.longest_preparation for workload in self.workloads)
 
     @property
+    def things(self) -> list[str]:
+        """What its rotations work on that can have limits, each as its kind and its name."""
+        host, port = self.database.host.lower(), self.database.port
+        server = host if port == DEFAULT_PORT else f"{host}:{port}"
+        clusters = dict.fromkeys(f"cluster {one.cluster}" for one in self.workloads)
+        namespaces = dict.fromkeys(
+            f"namespace {one.cluster}/{one.namespace}" for one in self.workloads
+        )
+        return [*clusters, f"server {server}", f"vault {self.vault}", *namespaces]
+
+    @property
     def shape(self) -> Shape:
         """How the values of its secrets are written."""
         return Shape(self.format, _keys_with(self.keys), self.parameters)
@@ -1080,10 +1100,35 @@ class Credential(Section):
         raise ConfigurationError("credentials.yaml", [problem], Code.NOT_CONFIGURED)
 
 
+ANY = "*"  # in place of a name: each that is not named
+Places = Annotated[int, Field(ge=1, le=1000)]
+
+
+class MaxParallel(Section):
+    """How many rotations may be at one thing at once, from stage to swap and where they retire."""
+
+    clusters: dict[LimitedCluster, Places] = {}
+    servers: dict[LimitedServer, Places] = {}
+    vaults: dict[LimitedVault, Places] = {}
+    namespaces: dict[LimitedNamespace, Places] = {}
+
+    def most(self, thing: str) -> int | None:
+        """How many may be at a thing, as `Credential.things` names it; None for any number."""
+        kind, _, name = thing.partition(" ")
+        limits: dict[str, int] = {
+            "cluster": self.clusters,
+            "server": self.servers,
+            "vault": self.vaults,
+            "namespace": self.namespaces,
+        }.get(kind, {})
+        return limits.get(name, limits.get(ANY))
+
+
 class Configuration(Section):
     """The whole of `credentials.yaml`."""
 
     clusters: dict[Name, Cluster]
+    max_parallel: MaxParallel = MaxParallel()
     credentials: Annotated[dict[Name, Credential], Field(min_length=1)]
 
     def credential(self, name: str) -> Credential:

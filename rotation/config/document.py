@@ -17,6 +17,7 @@ Mapping = dict[Any, Any]  # as it stands in a file: nobody has looked at its key
 MERGE = "tag:yaml.org,2002:merge"  # the key <<, which takes over another mapping's keys
 NAME = re.compile(r"[a-z][a-z0-9-]{0,30}[a-z0-9]")  # as `fields.Name`: no other is shown
 PARTS = ("clusters", "credentials")  # of which a folder's files may each have some
+WHOLE = ("maxParallel",)  # that one of them alone may have
 ANCHORS = "x-"  # what keys at the top begin with that hold nothing but anchors of YAML
 # Keys at the top of a file, and where in each of its credentials they stand that have none there:
 # those that list people, and others.
@@ -270,6 +271,12 @@ def merged(files: Iterable[tuple[str, Document]]) -> Written:
 def _take_over(found: Written, number: int, key: Any, inner: Any) -> None:
     """Adds what one of the files has under a key at its top."""
     before = found.value.get(key)
+    if key in WHOLE and key in found.value:
+        file, document = found.files[number]
+        first = found.place((key,))
+        text = f"is in {first.file} too (line {first.line}): keep it in one file"
+        found.repeated.append((Place(file, document.line((key,))), (key,), text))
+        return
     if key not in PARTS or not isinstance(inner, dict) or not isinstance(before, dict | None):
         found.value.setdefault(key, inner)  # what is wrong with it is said once
         return

@@ -384,6 +384,28 @@ LabelKey = Annotated[
         "a label's key",
     ),
 ]
+LabelValue = Annotated[
+    str,
+    Matching(
+        r"([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?",
+        "a label's value: at most 63 letters, digits, hyphens, dots and underscores",
+    ),
+]
+# What a limit is for: a name as it stands elsewhere in the file, or * for each other one.
+LimitedCluster = Annotated[str, Matching(r"\*|[a-z][a-z0-9-]{0,30}[a-z0-9]", "a cluster, or *")]
+LimitedServer = Annotated[
+    str,
+    Matching(
+        r"\*|[a-z0-9]([a-z0-9._-]{0,251}[a-z0-9])?(:[1-9][0-9]{0,4})?",
+        "a server's host in lower case, with a port that is not 5432, or *",
+    ),
+]
+LimitedNamespace = Annotated[
+    str,
+    Matching(
+        rf"\*|[a-z][a-z0-9-]{{0,30}}[a-z0-9]/(?:{LABEL})", "a cluster and a namespace as c/n, or *"
+    ),
+]
 Host = Annotated[str, Matching(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?", "a host name")]
 Text = Annotated[str, Matching(r"[^\x00-\x1f\x7f]{1,255}", "a text of one line")]
 DatabaseName = Annotated[str, Matching(r"[^\x00-\x1f\x7f]{1,63}", "a database's name")]
@@ -406,6 +428,7 @@ Duration = Annotated[
 PositiveDuration = Annotated[Duration, AfterValidator(positive)]
 HttpsUrl = Annotated[str, BeforeValidator(https_url)]
 VaultUrl = Annotated[str, BeforeValidator(vault_url)]
+LimitedVault = Annotated[str, BeforeValidator(lambda one: one if one == "*" else vault_url(one))]
 TestUrl = Annotated[str, BeforeValidator(test_url)]
 TestPath = Annotated[str, AfterValidator(test_path)]
 Port = Annotated[int, Field(ge=1, le=65535)]

@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from rotation.config.document import PEOPLE, at
-from rotation.config.fields import duration, shown
+from rotation.config.fields import duration, shown, vault_url
 from rotation.decisions.verdict import is_object_id
 
 if TYPE_CHECKING:
@@ -26,9 +26,49 @@ LIKE_AN_OBJECT_ID = re.compile(r"[0-9A-Fa-f-]{30,40}")
 
 
 def problems(file: document.Mapping) -> list[Problem]:
-    """Reminders that would come after the deadline, lists of people that nobody can be on, and
-    entries in them that nobody can be; each with its path."""
-    return [*_never_reminded(file), *_empty(file), *_nobody(file)]
+    """Reminders that would come after the deadline, lists of people that nobody can be on, entries
+    in them that nobody can be, and limits of what nothing is at; each with its path."""
+    return [*_never_reminded(file), *_empty(file), *_nobody(file), *_limits(file)]
+
+
+ANY = "*"
+
+
+def _limits(file: document.Mapping) -> Iterator[Problem]:
+    """A problem for each limit of something that no credential works on: it is misspelt, and what
+    is meant has none."""
+    workloads = [one for _, one in at(file, "credentials", "*", "workloads", "*")]
+    spaces = {f"{_text(one, 'cluster')}/{_text(one, 'namespace')}" for one in workloads}
+    databases = [one for _, one in at(file, "credentials", "*", "database")]
+    vaults = {_vault(one) for _, one in at(file, "credentials", "*", "vault")}
+    for kind, used in {
+        "clusters": {_text(one, "cluster") for one in workloads},
+        "servers": {_server(one) for one in databases},
+        "vaults": vaults,
+        "namespaces": spaces,
+    }.items():
+        for path, _ in at(file, "maxParallel", kind, "*"):
+            name = _vault(path[-1]) if kind == "vaults" else str(path[-1])
+            if name and name != ANY and name not in used:
+                yield path, f"no credential works on {shown(str(path[-1]))}"
+
+
+def _text(mapping: Any, key: str) -> str:
+    value = mapping.get(key) if isinstance(mapping, dict) else None
+    return value if isinstance(value, str) else ""
+
+
+def _server(database: Any) -> str:
+    port = database.get("port", 5432) if isinstance(database, dict) else 5432
+    host = _text(database, "host").lower()
+    return host if port == 5432 else f"{host}:{port}"
+
+
+def _vault(url: Any) -> str:
+    try:
+        return url if url == ANY else vault_url(url)
+    except ValueError:
+        return ""  # it is reported as what it is
 
 
 def _never_reminded(file: document.Mapping) -> Iterator[Problem]:

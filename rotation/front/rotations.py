@@ -14,10 +14,12 @@ from dataclasses import dataclass
 from datetime import UTC, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import msgspec
 from azure.durable_functions import OrchestrationRuntimeStatus as Status
 
 from rotation.front.approvers import identity
 from rotation.front.hub import unavailable
+from rotation.front.lines import standing as standing_in_line
 from rotation.front.planned import standing
 from rotation.model import wire
 from rotation.model.activities import PartEnded, PartStatus
@@ -198,7 +200,20 @@ async def find(client: Client, rotation: str) -> ShownRecord | None:
     record = describe(status)
     if record.outcome is None:
         await _add_progress(client, record)
+        await _add_place(client, record)
     return record
+
+
+async def _add_place(client: Client, record: ShownRecord) -> None:
+    """Adds how it stands with the place that a rotation waits for, which it asks seldom itself."""
+    place = record.place
+    if place is None or place.state != "waits":
+        return
+    text = await standing_in_line(client, record.rotation, place.number)
+    if text:
+        record.place = msgspec.structs.replace(place, text=text)
+        if record.steps and record.steps[-1].until is None:
+            record.steps[-1].waits = text
 
 
 async def _queued(client: Client, rotation: str) -> ShownRecord | None:
@@ -350,7 +365,7 @@ async def listing(
     """The rotations created in a span of time, the newest first."""
     if credential is not None and not ID.fullmatch(credential):
         return []
-    statuses = await _between(client, since, until, {"instance_id_prefix": credential})
+    statuses = await between(client, since, until, {"instance_id_prefix": credential})
     rotations = {status.instance_id: status for status in statuses if status.name == "rotation"}
     records = [describe(status) for status in rotations.values()]
     if credential is not None:
@@ -362,7 +377,7 @@ async def unended(client: Client, since: datetime, until: datetime) -> list[Show
     """The rotations created in a span of time that have not ended, the newest first. Nothing says
     how long one may wait for a decision."""
     standing = {"instance_id_prefix": None, "runtime_status": sorted(RUNNING, key=str)}
-    statuses = await _between(client, since, until, standing)
+    statuses = await between(client, since, until, standing)
     found = {one.instance_id: describe(one) for one in statuses if one.name == "rotation"}
     running = [record for record in found.values() if record.outcome is None]
     return sorted(running, key=lambda record: str(record.created), reverse=True)
@@ -403,7 +418,7 @@ async def newest(
     return list(found.values())
 
 
-async def _between(
+async def between(
     client: Client, since: datetime, until: datetime, wanted: dict[str, Any]
 ) -> list[Any]:
     """The statuses of all instances created in a span of time that are wanted.
@@ -418,7 +433,7 @@ async def _between(
         return page
     middle = since + (until - since) / 2
     halves = await asyncio.gather(
-        _between(client, since, middle, wanted), _between(client, middle, until, wanted)
+        between(client, since, middle, wanted), between(client, middle, until, wanted)
     )
     return [*halves[0], *halves[1]]
 

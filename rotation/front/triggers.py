@@ -18,7 +18,7 @@ import azure.functions as func
 
 from rotation import log
 from rotation.decisions.plan import EVENT_SLACK, not_soon
-from rotation.front import expiry, keeping, rotations, samples
+from rotation.front import expiry, keeping, places, rotations, samples
 from rotation.front.hub import TaskHub
 from rotation.front.usage import Sampler
 from rotation.model.catalogue import Origin
@@ -136,6 +136,7 @@ def blueprint(edges: Readers) -> df.Blueprint:
         client: df.DurableOrchestrationClient,
     ) -> None:
         await samples.sample_all(edges, TaskHub(client))
+        await places.begin_again(TaskHub(client))
 
     sampler = Sampler(edges)
 

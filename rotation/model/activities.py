@@ -12,6 +12,7 @@ from typing import Generic, Literal, TypeVar
 from msgspec import Struct, field
 
 from rotation.model.catalogue import Announcement, Gate, OnDeadline, Outcome, Progress
+from rotation.model.places import Granted, Held
 from rotation.model.reasons import Reason
 from rotation.model.record import (
     AwaitedWindow,
@@ -20,6 +21,7 @@ from rotation.model.record import (
     Decision,
     Evidence,
     EvidenceSummary,
+    Place,
     Request,
     SessionCount,
     Waiver,
@@ -79,6 +81,7 @@ class Policy(Struct, frozen=True, kw_only=True, rename="camel"):
     `before` are the rules of a decision before the swap, if one is asked for; `asks_after`: one is
     after it. There are so many `conditions`, which are looked at for `watch` after the swap, and
     while a decision is waited for. `canary` is the workload that moves first.
+    `things` are what it works on, where one of them has a limit: it waits for a place there.
     """
 
     forward: Retry
@@ -93,6 +96,7 @@ class Policy(Struct, frozen=True, kw_only=True, rename="camel"):
     conditions: int = 0
     watch: float = 0.0  # seconds
     canary: str | None = None
+    things: list[str] = field(default_factory=list)
 
 
 class Terms(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
@@ -128,6 +132,7 @@ class Notice(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=Tr
     cancelled: Cancel | None = None
     window: AwaitedWindow | None = None
     conditions: list[ConditionSeen] = field(default_factory=list)
+    place: Place | None = None
     outcome: Outcome | None = None
     outcome_reason: str | None = None
     reasons: list[Reason] = field(default_factory=list)
@@ -162,6 +167,10 @@ class Reference(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults
     swapped: Moment | None = None  # when traffic had moved to the slot
     parts: list[str] = field(default_factory=list)  # instances that are to stop
     at: Moment | None = None  # by the story's clock, of which it is asked whether a window is open
+    place: str | None = None  # the instance by which a place is asked for
+    held: list[Held] = field(default_factory=list)  # places that rotations have
+    anew: bool = False  # who has a place is to be found out
+    told: list[str] = field(default_factory=list)  # instances that are to hear of their place
 
 
 class Nothing(Struct, frozen=True):
@@ -299,6 +308,9 @@ NOTIFY = Activity("notify", Ready)
 STOP_PARTS = Activity("stop_parts", Nothing)
 PUBLISH_EVENT = Activity("publish_event", Nothing)
 KEEP = Activity("keep_record", Watched)
+ASK_PLACE = Activity("ask_place", Watched)
+GRANT_PLACES = Activity("grant_places", Granted)
+TELL_PLACES = Activity("tell_places", Nothing)
 
 
 class Part(Struct, frozen=True, rename="camel"):

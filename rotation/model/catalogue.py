@@ -34,6 +34,7 @@ class Announcement(StrEnum):
     STARTED = "Started"
     WAITING_FOR_WINDOW = "WaitingForWindow"
     EXPIRES_BEFORE_WINDOW = "ExpiresBeforeWindow"
+    WAITING_FOR_PLACE = "WaitingForPlace"
     AWAITING_APPROVAL = "AwaitingApproval"
     REMINDER = "Reminder"
     STILL_IN_USE = "StillInUse"
@@ -79,6 +80,9 @@ def announcement_facts(announcement: Announcement) -> AnnouncementFacts:
         case Announcement.EXPIRES_BEFORE_WINDOW:
             meaning = "The secret that serves expires before the window that it waits for."
             return AnnouncementFacts(meaning, "rotation.expires-before-window", mailed=True)
+        case Announcement.WAITING_FOR_PLACE:
+            meaning = "It goes on once fewer rotations are at what it works on than its limit."
+            return AnnouncementFacts(meaning, "rotation.waits-for-place")
         case Announcement.AWAITING_APPROVAL:
             meaning = (
                 "A person must decide: before the swap, whether traffic moves (`gate`: before), or "
@@ -305,6 +309,7 @@ class StepName(StrEnum):
 
     PLAN = "plan"
     WINDOW = "window"
+    PLACE = "place"
     STAGE = "stage"
     ACTIVATE = "activate"
     VERIFY = "verify"
@@ -341,6 +346,8 @@ def step_words(step: StepName) -> StepWords:
             return StepWords("Plan", "look at every workload, role and secret, and decide")
         case StepName.WINDOW:
             return StepWords("Window", "wait for the hours that its owner allows")
+        case StepName.PLACE:
+            return StepWords("Place", "wait until few enough others are at it")
         case StepName.STAGE:
             what = "write a new password as a version of the {slot} secret"
             return StepWords("Stage", what, ahead=True)

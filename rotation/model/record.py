@@ -11,6 +11,7 @@ from typing import Literal
 from msgspec import Struct, field
 
 from rotation.model.catalogue import Origin, Outcome, Progress, Stage, StepName
+from rotation.model.places import PlaceState
 from rotation.model.reasons import Reason
 from rotation.model.wire import Moment
 from rotation.model.world import Slot
@@ -319,6 +320,17 @@ class EvidenceKept(Struct, kw_only=True, rename="camel", omit_defaults=True):
     decided: Evidence | None = None
 
 
+class Place(Struct, frozen=True, kw_only=True, rename="camel"):
+    """A place that a rotation waits for or has, before a step, at `things` that have limits; the
+    `number` of those that it asked for. `text` is in words what it waits for."""
+
+    number: int
+    before: StepName
+    things: list[str]
+    state: PlaceState
+    text: str
+
+
 class Record(Struct, kw_only=True, rename="camel"):
     """A rotation's record. `active` served when it began, `standby` is the slot that it brings up.
 
@@ -327,8 +339,9 @@ class Record(Struct, kw_only=True, rename="camel"):
     the plan, and stood in no way. `outcome_reason` is a sentence, `reasons` what it is made of.
     `changed` is what the file says by now, and did not when the rotation was planned; `releases`
     are those of others that it met, and what became of them. `cancelling` is None in those that
-    cannot be cancelled at all, `cancelled` is what has counted. `window` is the one that it
-    waits for just now. `attempt` is how many times it has begun to bring the standby slot up.
+    cannot be cancelled at all, `cancelled` is what has counted. `window` is the one that it waits
+    for just now; `place` is the one that it waits for, has, or had last. `attempt` is how many
+    times it has begun to bring the standby slot up.
     `before` is the wait for a decision before the swap, `decided_before` that decision; `approval`
     and `decision` are those after it, or, where nobody is asked again, the decision before it.
     `conditions` are its owner's, as they were seen last.
@@ -350,6 +363,7 @@ class Record(Struct, kw_only=True, rename="camel"):
     cancelling: Cancelling | None
     cancelled: Cancel | None
     window: AwaitedWindow | None
+    place: Place | None
     attempt: int
     before: Approval | None
     decided_before: Decision | None
@@ -395,6 +409,7 @@ def new_record(request: Request, stage: Stage, at: Moment | None) -> Record:
         cancelling=None,
         cancelled=None,
         window=None,
+        place=None,
         attempt=1,
         before=None,
         decided_before=None,

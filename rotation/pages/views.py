@@ -60,6 +60,9 @@ def headline(record: ShownRecord, *, yours: bool = False) -> Headline:
     asks = _wrong(record) or now.asks
     if record.window is not None and record.cancelled is None:
         return Headline("calm", f"Waits for its window, {record.window.text}", NOTHING_ASKED)
+    place = record.place if record.cancelled is None else None
+    if place is not None and place.state == "waits":
+        return Headline("calm", f"Waits for {place.text}", NOTHING_ASKED)
     if record.cancelled is not None:
         asks = f"It was cancelled by {record.cancelled.by}. {asks}"
         return Headline("busy", _filled("Stopping: {active} goes on serving", record), asks)

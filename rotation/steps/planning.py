@@ -19,7 +19,7 @@ from rotation.steps import jobs, windows, world
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from rotation.config import Approval, Credential
+    from rotation.config import Approval
     from rotation.model.reasons import Reason
     from rotation.model.record import Request, WaivedVia
     from rotation.steps.running import Step
@@ -73,7 +73,7 @@ def _planned(step: Step, request: Request, found: World) -> Planned:
     latest = windows.latest(step.credential, live)
     return Planned(
         active=found.active,
-        policy=_policy(step.credential, request),
+        policy=_policy(step, request),
         waivers=_waivers(request, waived),
         doubts=found.reasons("tells"),
         entry=_kept(step),
@@ -117,8 +117,10 @@ def _kept(step: Step) -> str:
     return kept.keep(step.edges.configuration, step.name)
 
 
-def _policy(credential: Credential, request: Request) -> Policy:
+def _policy(step: Step, request: Request) -> Policy:
     """The credential's times and choices that orchestrators need."""
+    credential, limits = step.credential, step.edges.configuration.max_parallel
+    limited = any(limits.most(thing) is not None for thing in credential.things)
     approval, retry = credential.approval, credential.retry
     in_windows = bool(credential.hours) and not (_by_hand(request) and request.outside_window)
     forward, undo = retry.retry_timeout.total_seconds(), retry.compensation.total_seconds()
@@ -152,6 +154,7 @@ def _policy(credential: Credential, request: Request) -> Policy:
         conditions=len(credential.conditions),
         watch=credential.watch.total_seconds(),
         canary=credential.canary,
+        things=credential.things if limited else [],
     )
 
 

@@ -89,6 +89,7 @@ class Run:
         self.policy: Policy
         self.entry: str | None = None
         self.latest: Moment | None = None
+        self.closes: datetime | None = None  # the window that was open last
         self.telling = Retry(BEFORE_THE_PLAN.transient)
         self.retry = BEFORE_THE_PLAN if since(context, "1.2") else self.telling
         self.active: Slot
@@ -217,6 +218,11 @@ class Run:
         yield from self._ears.pause(until)
         self.heed()
 
+    @property
+    def stopped(self) -> bool:
+        """Whether somebody has cancelled, and it hears of that."""
+        return isinstance(self._ears, Listening) and self._ears.stopped
+
     def plan(self) -> Steps[Planned]:
         """The answer of `plan`, recorded as a step, by the file as it is now: nothing has begun.
         Raises `StepFailed`."""
@@ -304,7 +310,7 @@ class Run:
             raise StepFailed(name, failures)
 
     def stop_parts(self, parts: list[str], retry: Retry | None = None) -> Steps[None]:
-        """Tells the parts of a step to stop, so that they end soon."""
+        """Tells instances to stop, so that they end soon."""
         reference = msgspec.structs.replace(self.reference(), parts=parts)
         try:
             yield from call(self.context, activities.STOP_PARTS, reference, retry or self.telling)

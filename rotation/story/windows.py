@@ -21,6 +21,8 @@ from rotation.story.hearing import LONGEST_TIMER
 from rotation.story.version import since
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rotation.model.activities import Opening
     from rotation.story.progress import Run
     from rotation.story.retrying import Steps
@@ -28,14 +30,19 @@ if TYPE_CHECKING:
 SHORTEST_PAUSE = timedelta(seconds=1)
 
 
-def in_window(run: Run, before: StepName) -> Steps[bool]:
+def in_window(
+    run: Run, before: StepName, waits: Callable[[], Steps[None]] | None = None
+) -> Steps[bool]:
     """Waits until a window is open, and returns whether it had to: then hours, or days, have
-    passed. Raises `StepFailed`, also where somebody cancels meanwhile."""
+    passed. `waits` is what comes before that. Raises `StepFailed`, also where somebody cancels
+    meanwhile."""
     if not run.policy.windows or not since(run.context, "1.2"):
         return False
     found = yield from run.window()
     if _open(run, found):
         return False
+    if waits is not None:
+        yield from waits()
     try:
         yield from run.recorded(StepName.WINDOW, _wait(run, before, found))
     except StepFailed:
@@ -49,7 +56,8 @@ def _open(run: Run, found: Opening) -> bool:
     now = run.context.current_utc_datetime
     if found.opens is None or now < wire.instant(found.opens):
         return False
-    return found.closes is None or now < wire.instant(found.closes)
+    run.closes = wire.instant(found.closes) if found.closes else None
+    return run.closes is None or now < run.closes
 
 
 def _wait(run: Run, before: StepName, found: Opening) -> Steps[None]:

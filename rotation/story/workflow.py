@@ -23,6 +23,7 @@ from rotation.model.record import Request
 from rotation.model.world import Slot, other
 from rotation.story.approval import agreed, let_through
 from rotation.story.conditions import hold
+from rotation.story.places import admitted, give_back
 from rotation.story.progress import Run
 from rotation.story.retrying import Steps, attempt
 from rotation.story.version import inherited, since
@@ -113,8 +114,7 @@ def story(run: Run) -> Steps[End]:  # noqa: PLR0911 - one line for each way a ro
         why = reason(Code.REJECTED, f"rejected by {decision.by}")
         return (yield from roll_back(run, why.text, [why]))
     try:
-        if run.policy.retire_in_window:
-            yield from in_window(run, StepName.RETIRE)
+        yield from admitted(run, StepName.RETIRE, windows=run.policy.retire_in_window)
         yield from retire(run, run.active)
     except StepFailed as failure:
         return Outcome.NEEDS_ATTENTION, failure.message, list(failure.reasons)
@@ -123,15 +123,15 @@ def story(run: Run) -> Steps[End]:  # noqa: PLR0911 - one line for each way a ro
 
 
 def planned(run: Run) -> Steps[Planned]:
-    """What was planned within a window of its owner's. Who has waited for one has looked at a world
-    of hours or days ago, and looks again."""
+    """What was planned within a window of its owner's, and with a place where there are few. Who
+    has waited for these has looked at a world of hours or days ago, and looks again."""
     while True:
         plan = yield from run.plan()
         run.record.waivers, run.record.doubts = plan.waivers, plan.doubts
         if plan.active is None or plan.policy is None:
             return msgspec.structs.replace(plan, active=None)
         run.consider(plan, plan.policy)
-        if not (yield from in_window(run, StepName.STAGE)):
+        if not (yield from admitted(run, StepName.STAGE)):
             return plan
 
 
@@ -159,7 +159,7 @@ def bring_up(run: Run) -> Steps[None]:
 
 def _bring_up(run: Run) -> Steps[None]:
     slot = run.standby
-    yield from in_window(run, StepName.STAGE)
+    yield from admitted(run, StepName.STAGE)
     version = run.record.version = yield from new_login(run, slot)
     run.stage(Stage.VERIFY)
     yield from run.step(StepName.VERIFY, activities.VERIFY, slot, version=version)
@@ -167,8 +167,10 @@ def _bring_up(run: Run) -> Steps[None]:
     for number in range(PREPARATIONS):
         yield from in_window(run, StepName.PREPARE)
         yield from prepare(run, version, f"prepare-{number + 1}" if number else None)
+        if run.policy.before is not None:
+            yield from give_back(run)  # a person is waited for without one
         long = yield from let_through(run)
-        if not (yield from in_window(run, StepName.SWAP)) and not long:
+        if not (yield from admitted(run, StepName.SWAP)) and not long:
             return
         run.begin_anew()
         run.stage(Stage.PREPARE)
@@ -220,6 +222,7 @@ def move(run: Run) -> Steps[None]:
         yield from swap(run, canary)
         yield from observe(run, canary)
     yield from swap(run, everything)
+    yield from give_back(run)
     yield from stop(run)
     yield from observe(run, everything)
 
@@ -341,6 +344,7 @@ def check_login(run: Run) -> Steps[None]:
 def finish(run: Run, outcome: Outcome, why: str, reasons: list[Reason]) -> Steps[JsonObject]:
     """Announces how the rotation ended, and answers with its record."""
     run.too_late()
+    yield from give_back(run)
     notice = msgspec.structs.replace(
         run.notice(ending(outcome).announcement),
         outcome=outcome,

@@ -35,6 +35,7 @@ from rotation.model.record import (
     ConditionSeen,
     Decision,
     EvidenceSummary,
+    Place,
     SessionCount,
     Waiver,
 )
@@ -92,6 +93,7 @@ class EventData(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults
     window: AwaitedWindow | None = None
     gate: Gate | None = None
     conditions: list[ConditionSeen] = field(default_factory=list)
+    place: Place | None = None
     outside_window: str | None = None
     outcome: Outcome | None = None
     outcome_reason: str | None = None
@@ -180,6 +182,7 @@ def announcement(notice: Notice, approvers: list[str], public_url: str | None) -
         window=notice.window,
         gate=terms.gate if terms else None,
         conditions=notice.conditions,
+        place=notice.place,
         outside_window=request.outside_window,
         outcome=notice.outcome,
         outcome_reason=notice.outcome_reason,
@@ -207,6 +210,9 @@ def words(kind: Announcement, notice: Notice) -> tuple[str, str]:  # noqa: C901,
             return "rotation started", f"{calm}{outside}{_waived(notice.waivers)}"
         case Announcement.WAITING_FOR_WINDOW:
             return "waiting for its window", f"{_awaited(notice.window)} Nothing is asked of you."
+        case Announcement.WAITING_FOR_PLACE:
+            waits = f"It waits for {notice.place.text}." if notice.place else ""
+            return "waiting for a place", f"{waits} Nothing is asked of you."
         case Announcement.EXPIRES_BEFORE_WINDOW:
             asks = "Cancel it and start one that gives a reason to go outside its windows, or allow"
             text = f"{_awaited(notice.window)} The secret that serves expires before that. {asks}"

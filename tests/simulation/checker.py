@@ -43,6 +43,8 @@ INVARIANTS = {
     14: "each finished rotation is kept once, as it ended",
     15: "each begins in a window that its owner allows, or with a reason, and goes back at once",
     16: "traffic moves as its owner lets it: asked before, the canary first, and back at a breach",
+    17: "no more are between stage and swap, or retire, than the limits allow, and none waits to go"
+    " back",
 }
 
 
@@ -54,6 +56,30 @@ class Violation:
 
     def __str__(self) -> str:
         return f"invariant {self.invariant} ({INVARIANTS[self.invariant]}): {self.text}"
+
+
+def _let_on(status: dict[str, Any]) -> bool:
+    """Whether a rotation that asked somebody before its swap has a place again after that."""
+    asked = status["before"]["requested"]
+    return any(
+        step["step"] == "place" and step["since"] >= asked and step["until"] and not _failed(step)
+        for step in status["steps"]
+    )
+
+
+def _failed(step: dict[str, Any]) -> bool:
+    return step.get("failure") is not None
+
+
+def _counts(status: dict[str, Any]) -> bool:
+    """Whether a rotation is between stage and swap, or retires what was replaced."""
+    begun = {step["step"] for step in status.get("steps", ())}
+    if status.get("outcome") is not None or "stage" not in begun:
+        return False
+    if "swap" not in begun and status.get("before") and not _let_on(status):
+        return False
+    back = "swap-back" in begun or (status.get("decision") or {}).get("decision") == "reject"
+    return "swap" not in begun or ("confirm" in begun and not back)
 
 
 def _names(workload: Workload, slot: Slot) -> list[str]:
@@ -86,6 +112,20 @@ class Checker:
     def record(self, rotation: str | None) -> dict[str, Any]:
         found = json.loads(self.statuses.get(rotation or "", "null"))
         return found or {}
+
+    def crowded(self, running: list[str]) -> None:
+        """Checks that no more rotations are at one thing than may be there, by their statuses."""
+        at: dict[str, list[str]] = {}
+        for rotation in running:
+            status = self.record(rotation)
+            if _counts(status):
+                credential = self.world.configuration.credentials[status["credential"]]
+                for thing in credential.things:
+                    at.setdefault(thing, []).append(rotation)
+        for thing, there in at.items():
+            most = self.world.configuration.max_parallel.most(thing)
+            if most is not None and len(there) > most:
+                self.fail(17, f"{', '.join(there)} are at {thing} at once, and {most} may be")
 
     # What others and faults did
 

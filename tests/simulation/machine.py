@@ -275,6 +275,8 @@ class Machine:
             if begins:
                 self.on_begin(summary.id)
             status = json.loads(summary.custom)
+            running = self.journal.state.instances
+            self.checker.crowded([key for key in self.credentials if key in running])
             self._told(summary.id, status)
 
     def _told(self, rotation: str, status: dict[str, Any]) -> None:

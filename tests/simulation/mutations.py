@@ -17,10 +17,12 @@ from rotation.decisions import in_place as decided
 from rotation.decisions import ownership, reaching
 from rotation.decisions import plan as planned
 from rotation.decisions.conditions import follow
+from rotation.decisions.places import Decided
 from rotation.decisions.rollout import unready
 from rotation.edges.cluster import client
 from rotation.edges.database import connecting
 from rotation.front import api, archive, rotations, triggers
+from rotation.front import places as front_places
 from rotation.model import activities as known
 from rotation.model import wire
 from rotation.model.activities import Moved, Retry, Staged, Watched
@@ -45,12 +47,21 @@ from rotation.steps import (
 )
 from rotation.steps.running import Implementation, Step
 from rotation.steps.wayback import WayBack
-from rotation.story import approval, conditions, progress, retrying, windows, workflow, workload
+from rotation.story import (
+    approval,
+    conditions,
+    places,
+    progress,
+    retrying,
+    windows,
+    workflow,
+    workload,
+)
 from tests.memory.unguarded import GUARDED, unguarded
 from tests.simulation import program
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from msgspec import Struct
 
@@ -61,6 +72,7 @@ if TYPE_CHECKING:
     from rotation.formats import Held, Shape
     from rotation.model.activities import Planned, Policy, Reference
     from rotation.model.errors import EdgeError
+    from rotation.model.places import Wanted
     from rotation.model.reasons import Reason
     from rotation.model.record import Approval, Request, ShownRecord
     from rotation.model.wire import JsonObject
@@ -383,9 +395,19 @@ def waits_for_nothing(*_: object) -> Steps[bool]:
     return False
 
 
-def waits_once(run: Run, before: StepName) -> Steps[bool]:
+def waits_once(run: Run, before: StepName, *waits: Any) -> Steps[bool]:
     """Asks for a window where it begins, and swaps whenever it is ready."""
-    return before is StepName.STAGE and (yield from waited(run, before))
+    return before is StepName.STAGE and (yield from waited(run, before, *waits))
+
+
+def gives_everybody_a_place(_: object, __: object, waiting: Iterable[Wanted]) -> Decided:
+    return Decided(list(waiting))
+
+
+def goes_back_with_a_place(run: Run, why: str, reasons: list[Reason]) -> Steps[End]:
+    """Rolls back once there is a place for it."""
+    yield from places.admitted(run, StepName.SWAP_BACK, windows=False)
+    return (yield from rolled_back(run, why, reasons))
 
 
 waited = windows.in_window
@@ -693,12 +715,15 @@ MUTATIONS = (
     Mutation(
         "windows are not waited for",
         _of(15),
-        replaced=((workflow, "in_window", waits_for_nothing),),
+        replaced=(
+            (workflow, "in_window", waits_for_nothing),
+            (places, "in_window", waits_for_nothing),
+        ),
     ),
     Mutation(
         "a swap waits for no window",
         _of(15),
-        replaced=((workflow, "in_window", waits_once),),
+        replaced=((workflow, "in_window", waits_once), (places, "in_window", waits_once)),
         first_seed=25,
     ),
     Mutation(
@@ -716,6 +741,16 @@ MUTATIONS = (
         _of(16),
         replaced=((conditions, "follow", sees_no_breach),),
         first_seed=55,
+    ),
+    Mutation(
+        "everybody gets a place",
+        _of(17),
+        replaced=((front_places, "decide", gives_everybody_a_place),),
+    ),
+    Mutation(
+        "going back waits for a place",
+        _of(17),
+        replaced=((workflow, "roll_back", goes_back_with_a_place),),
     ),
     Mutation(
         "a decision that never arrives",

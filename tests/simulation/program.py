@@ -11,13 +11,14 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from azure.durable_functions import Orchestrator
+from azure.durable_functions.models.DurableOrchestrationStatus import DurableOrchestrationStatus
 from azure.durable_functions.models.history import HistoryEvent
 from azure.durable_functions.models.TaskOrchestrationExecutor import TaskOrchestrationExecutor
 from azure.functions import meta
 from azure.functions.durable_functions import ActivityTriggerConverter
 
 from rotation import app
-from rotation.front import keeping
+from rotation.front import keeping, places
 from rotation.steps.catalogue import ACTIVITIES as CATALOGUE
 from rotation.steps.running import run
 from tests.simulation.client import Client, driven
@@ -41,6 +42,9 @@ CLIENTS: dict[str, Callable[..., Any]] = {
     "notify": app.notify_and_publish,
     "stop_parts": app.stop_each_part,
     "keep_record": keeping.keep,
+    "ask_place": places.ask,
+    "grant_places": places.grant,
+    "tell_places": places.tell,
 }
 
 
@@ -56,6 +60,8 @@ def hasten() -> None:
     # The package exports a class of the module's own name: this is the module.
     module: Any = sys.modules[HistoryEvent.__module__]
     module.dt_parse = parsed
+    statuses: Any = sys.modules[DurableOrchestrationStatus.__module__]
+    statuses.dt_parse = parsed
     # The other twentieth is a class that it defines anew for each turn.
     executor: Any = sys.modules[TaskOrchestrationExecutor.__module__]
     executor.namedtuple = lru_cache(namedtuple)

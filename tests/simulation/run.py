@@ -12,7 +12,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
-from rotation.front import keeping, triggers
+from rotation.front import keeping, places, triggers
 from rotation.model.catalogue import Origin
 from rotation.model.record import Request
 from rotation.steps import doctor
@@ -30,7 +30,7 @@ from tests.simulation.troubles import Struck, troubled
 from tests.simulation.verdict import judge_first, judge_kept, judge_ready, judge_second
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Awaitable, Callable, Iterator
 
     from tests.simulation.checker import Checker, Violation
     from tests.simulation.faults import Kind, Plan
@@ -229,12 +229,19 @@ class Inline:
     async def to_thread(function: Callable[..., Any], *given: object) -> Any:
         return function(*given)
 
+    @staticmethod
+    async def gather(*awaited: Awaitable[Any]) -> list[Any]:
+        return [await each for each in awaited]
+
+
+PATCHED = (triggers, keeping, places)
+
 
 @contextmanager
 def surrounded(checker: Checker) -> Iterator[None]:
     """The app runs in fibers, and every line that it logs goes to the checker, and nowhere else."""
-    patched = [mock.patch.object(module, "asyncio", Inline) for module in (triggers, keeping)]
-    with patched[0], patched[1], _logs_to(checker):
+    patched = [mock.patch.object(module, "asyncio", Inline) for module in PATCHED]
+    with patched[0], patched[1], patched[2], _logs_to(checker):
         yield
 
 

@@ -62,10 +62,13 @@ class Scenario:
 
 def draw(rng: Random) -> Scenario:
     names = ["orders", "billing"] if rng.random() < 0.04 else ["orders"]
+    limits = _limits(another(rng, 10))
+    if limits:
+        names = ["orders", "billing", "stock"]
     topic = rng.random() < 0.2
     return Scenario(
         configuration=configuration(
-            {name: _credential(rng, name, _count(rng, len(names))) for name in names}
+            {name: _credential(rng, name, _count(rng, len(names))) for name in names}, limits
         ),
         active={name: rng.choice(SLOTS) for name in names},
         replicas=rng.choice([1, 2, 2, 3]),
@@ -94,6 +97,14 @@ def draw(rng: Random) -> Scenario:
 def _breach(rng: Random) -> float | None:
     """When a condition is breached, of those that have some."""
     return rng.choice([None, None, 0.0, rng.uniform(0, 600), rng.uniform(0, 3 * 86400)])
+
+
+def _limits(rng: Random) -> dict[str, dict[str, int]]:
+    """In some scenarios, which are of more credentials then, how many may be at one thing."""
+    if rng.random() >= 0.06:
+        return {}
+    kind = rng.choice(["servers", "servers", "clusters"])
+    return {kind: {"*": rng.choice([1, 1, 2])}}
 
 
 def _runs(rng: Random) -> Runs:
@@ -356,6 +367,9 @@ def _workload(credential: str, index: int, delivery: str) -> dict[str, Any]:
     return found
 
 
-def configuration(credentials: dict[str, Any]) -> Configuration:
+def configuration(
+    credentials: dict[str, Any], limits: dict[str, dict[str, int]] | None = None
+) -> Configuration:
     clusters = {name: {"server": f"https://{name}.example"} for name in CLUSTERS}
-    return Configuration.model_validate({"clusters": clusters, "credentials": credentials})
+    written = {"clusters": clusters, "credentials": credentials, "maxParallel": limits or {}}
+    return Configuration.model_validate(written)

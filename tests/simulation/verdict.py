@@ -209,6 +209,8 @@ def _timely(run: Run, rotation: str, status: dict[str, Any]) -> None:
             checker.fail(15, text)
     turned = _turning(status)
     for step in status["steps"]:
+        if step["step"] == "place" and step["since"] >= turned:
+            checker.fail(17, f"{rotation} waits for a place on its way back")
         waited = step["step"] == "window" and (step["until"] or "9") > turned
         if waited and (free is not None or step["since"] >= turned):
             checker.fail(15, f"{rotation} waits for a window on its way back, or without need")
