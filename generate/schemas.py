@@ -37,6 +37,7 @@ from rotation.model.record import (
     Usage,
     Waiver,
 )
+from rotation.model.waves import Wave, WaveCancel, WaveLeft, WaveMember
 from rotation.telling.messages import Event, EventData, Links, Recipient
 
 if TYPE_CHECKING:
@@ -60,6 +61,10 @@ DESCRIBED: dict[type, str] = {
     AwaitedWindow: "The window that it waits for, before a step.",
     ConditionSeen: "A condition of the owner's, as its query was answered last.",
     Place: "The place that it waits for, has, or had last, before a step: there are few.",
+    Wave: "Many rotations that somebody asked for at once, which begin a few at a time.",
+    WaveMember: "A credential of a wave, with its rotation.",
+    WaveLeft: "A credential that was selected and is not in the wave.",
+    WaveCancel: "Who let nothing more begin, and what becomes of what has begun.",
     Cancel: "Who stopped it before the swap, and why.",
     Cancelling: "Whether it can be cancelled, which it can until its swap begins.",
     Code: "Why something did not happen. docs/recovery.md explains each.",
@@ -117,6 +122,26 @@ FIELDS: dict[type, dict[str, str]] = {
         "state": "It waits for it, has it, or has given it back.",
         "text": "What it waits for, in words; in the list of rotations as it was when it asked.",
     },
+    Wave: {
+        "select": "What was asked for.",
+        "first": "How many begin alone, as canaries.",
+        "size": "How many begin at once after that.",
+        "pause": "Seconds between those.",
+        "stopAfter": "After so many failures nothing more begins.",
+        "members": "Its credentials, in the order in which they begin.",
+        "left": "Those that were selected, and are left out.",
+        "batch": "The number of those that are under way, from 0.",
+        "until": "When the next begin, during a pause.",
+        "why": "Why it ended so, or what it waits for.",
+        "cancelling": "Null where it cannot be cancelled any more.",
+        "ignored": "How many cancels did not count.",
+    },
+    WaveMember: {
+        "state": "How its rotation stood when it was last looked at, or ended.",
+        "text": "Why it is not under way, or ended so.",
+    },
+    WaveLeft: {"text": "Why it is left out."},
+    WaveCancel: {"at": "Null until it is recorded."},
     Cancel: {
         "channel": "How it reached us, as a decision's.",
         "comment": "Why; may be empty.",
@@ -191,6 +216,7 @@ FIELDS: dict[type, dict[str, str]] = {
         "secret": "For events: the secret that they are about.",
         "version": "For events: the version that they are about.",
         "retries": "The rotation that this one was started again from.",
+        "wave": "The wave that it is of.",
     },
     DryRun: {
         "ready": "Whether it would rotate, from `active` to `standby`.",

@@ -8,7 +8,7 @@ import azure.durable_functions as df
 import azure.functions as func
 
 from rotation import log
-from rotation.front import api, keeping, places, triggers
+from rotation.front import api, keeping, places, triggers, waves
 from rotation.front.hub import TaskHub
 from rotation.front.parts import tell_to_stop
 from rotation.model import activities, wire
@@ -20,6 +20,7 @@ from rotation.steps.deadline import in_time
 from rotation.steps.running import run
 from rotation.story import conditions, workflow, workload
 from rotation.story import places as places_story
+from rotation.story import waves as waves_story
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,6 +42,7 @@ ORCHESTRATORS = (
     conditions.watch_conditions,
     places_story.await_place,
     places_story.keep_places,
+    waves_story.wave,
 )
 
 
@@ -84,7 +86,30 @@ def _durable_functions(edges: Edges) -> df.Blueprint:
         return await stop_each_part(edges, TaskHub(client), reference)
 
     _places(functions, edges)
+    _waves(functions, edges)
     return functions
+
+
+def _waves(functions: df.Blueprint, edges: Edges) -> None:
+    """Adds the activities that start and follow the rotations of a wave."""
+
+    @functions.function_name(activities.START_ROTATIONS.name)
+    @functions.activity_trigger("reference")
+    @functions.durable_client_input("client")
+    async def start_rotations(reference: dict, client: df.DurableOrchestrationClient) -> dict:  # type: ignore[type-arg]
+        return await waves.begin(edges, TaskHub(client), reference)
+
+    @functions.function_name(activities.FOLLOW_ROTATIONS.name)
+    @functions.activity_trigger("reference")
+    @functions.durable_client_input("client")
+    async def follow_rotations(reference: dict, client: df.DurableOrchestrationClient) -> dict:  # type: ignore[type-arg]
+        return await waves.follow(edges, TaskHub(client), reference)
+
+    @functions.function_name(activities.CANCEL_ROTATIONS.name)
+    @functions.activity_trigger("reference")
+    @functions.durable_client_input("client")
+    async def cancel_rotations(reference: dict, client: df.DurableOrchestrationClient) -> dict:  # type: ignore[type-arg]
+        return await waves.cancel_each(edges, TaskHub(client), reference)
 
 
 def _places(functions: df.Blueprint, edges: Edges) -> None:

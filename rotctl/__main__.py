@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rotctl import acting, adopting, applying, configuring, looking, rehearsing
+from rotctl import acting, adopting, applying, configuring, looking, rehearsing, waving
 from rotctl.command import cli
 from rotctl.exits import ClientError, Exit
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 # Each adds its own to `cli`.
-COMMANDS = (acting, adopting, applying, configuring, looking, rehearsing)
+COMMANDS = (acting, adopting, applying, configuring, looking, rehearsing, waving)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

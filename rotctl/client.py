@@ -80,6 +80,13 @@ class App:
         """The address of a rotation's page, without a key."""
         return f"{self.profile.url}/api/pages/rotations/{_part(rotation)}"
 
+    def wave(self, wave: str) -> dict[str, Any]:
+        return self._call("GET", f"/waves/{_part(wave)}")
+
+    def wave_page(self, wave: str) -> str:
+        """The address of a wave's page, without a key."""
+        return f"{self.profile.url}/api/pages/waves/{_part(wave)}"
+
     # -- what is done
 
     def start(self, **body: Any) -> dict[str, Any]:
@@ -98,6 +105,12 @@ class App:
 
     def retry(self, rotation: str, **body: Any) -> dict[str, Any]:
         return self._call("POST", f"/rotations/{_part(rotation)}/retry", _given(body))
+
+    def start_wave(self, body: dict[str, Any]) -> dict[str, Any]:
+        return self._call("POST", "/rotations", body)
+
+    def cancel_wave(self, wave: str, **body: Any) -> dict[str, Any]:
+        return self._call("POST", f"/waves/{_part(wave)}/cancel", _given(body))
 
     # -- how
 

@@ -25,6 +25,7 @@ from rotation.front import (
     samples,
     sites,
     starting,
+    waves,
 )
 from rotation.front.approvers import POLICY, Decider, entra, keyed
 from rotation.front.credentials import fresh_evidence
@@ -44,6 +45,7 @@ from rotation.front.problems import (
 from rotation.links import links
 from rotation.model import wire
 from rotation.model.reasons import CODES, Code, why_not_waived
+from rotation.model.waves import WaveCancel
 
 if TYPE_CHECKING:
     from rotation.config import Approval, Credential
@@ -144,6 +146,7 @@ def blueprint(edges: Readers) -> df.Blueprint:
         return answer(description())
 
     _ends_and_begins(edges, routes)
+    _waves(edges, routes)
     return routes
 
 
@@ -203,6 +206,33 @@ def _ends_and_begins(edges: Readers, routes: df.Blueprint) -> None:
         who = rights.onlooker(caller)
         record = await existing(edges, TaskHub(client), who, req.route_params["id"])
         return await retry(edges, TaskHub(client), record, document, caller)
+
+
+def _waves(edges: Readers, routes: df.Blueprint) -> None:
+    """Adds the functions that tell of a wave, and stop it."""
+
+    @routes.function_name("get_wave")
+    @routes.route("waves/{id}", methods=["GET"])
+    @routes.durable_client_input("client")
+    @answering
+    async def get_wave(
+        req: func.HttpRequest, client: df.DurableOrchestrationClient
+    ) -> func.HttpResponse:
+        who = _onlooker(edges, req)
+        found = await waves.existing(edges, TaskHub(client), who, req.route_params["id"])
+        return answer(wire.value_of(found))
+
+    @routes.function_name("cancel_wave")
+    @routes.route("waves/{id}/cancel", methods=["POST"])
+    @routes.durable_client_input("client")
+    @answering
+    async def cancel_wave(
+        req: func.HttpRequest, client: df.DurableOrchestrationClient
+    ) -> func.HttpResponse:
+        sites.demand_own(req, edges.settings.public_url)
+        caller, document = _caller(edges, req), json_object(req)
+        name = req.route_params["id"]
+        return await cancel_a_wave(edges, TaskHub(client), name, document, caller)
 
 
 @cache
@@ -287,13 +317,70 @@ async def start(
 
     Raises `Problem`.
     """
-    only(document, "credential", "reason", "by", "waive", "outsideWindow", "dryRun")
+    if "select" in document:
+        return await start_wave(edges, client, document, caller)
+    only(document, "credential", "reason", "by", "waive", "outsideWindow", "dryRun", "select")
     name = text(document, "credential", required=True)
     action = Action.DRY_RUN if _dry(document) else Action.START
     request = _asked(edges, action, name, document, caller)
     if action is Action.DRY_RUN:
         return answer(wire.value_of(await _dry_run(edges, client, request)))
     return await _started(edges, client, request)
+
+
+async def start_wave(
+    edges: Readers,
+    client: df.DurableOrchestrationClient,
+    document: JsonObject,
+    caller: Principal | None = None,
+) -> func.HttpResponse:
+    """Starts a wave, and answers with its id, its members and its links; of a dry run, with who
+    would begin together. Raises `Problem`."""
+    dry = _dry(document)
+    wave = await waves.asked(edges, document, _wave_asker(document, caller))
+    if dry:
+        return answer(waves.planned(wave))
+    await waves.start(client, wave)
+    paths = {"status": f"/api/waves/{wave.wave}", "page": f"/api/pages/waves/{wave.wave}"}
+    base = edges.settings.public_url or ""
+    paths = {name: f"{base}{path}" for name, path in paths.items()}
+    started = {**waves.planned(wave), "wave": wave.wave, "links": paths}
+    return answer(started, 202, Location=paths["status"])
+
+
+def _wave_asker(document: JsonObject, caller: Principal | None) -> waves.Asker:
+    """Whoever asks for a wave. Raises `Problem` for a person who has signed in, and names
+    somebody."""
+    by = _named_by(document, caller)
+    if caller is not None and not by:
+        known = identity_of({*caller.names, caller.name}, caller.id, signed_in=True)
+        who = entra(caller, "http")
+        return waves.Asker(who, caller.name, lambda _: known, rights.onlooker(caller))
+    if not by:
+        return waves.Asker(None, NAMELESS, lambda _: identity_of([]), rights.onlooker(caller))
+    claimed = approvers.claimed_identity(by)
+
+    def as_known(credential: Credential) -> Identity:
+        return approvers.with_object_id(claimed, by, credential)
+
+    return waves.Asker(keyed(by, "http"), by, as_known, rights.onlooker(caller))
+
+
+async def cancel_a_wave(
+    edges: Readers,
+    client: df.DurableOrchestrationClient,
+    name: str,
+    document: JsonObject,
+    caller: Principal | None = None,
+) -> func.HttpResponse:
+    """Hands the cancel of a wave over, and answers with what was asked. Raises `Problem`."""
+    only(document, "comment", "by", "channel", "running")
+    running, comment = waves.running(document), text(document, "comment", longest=2000)
+    who = _decider(document, caller)
+    await waves.existing(edges, client, rights.onlooker(caller), name)
+    wish = WaveCancel(by=who.by, channel=who.channel, comment=comment, running=running)
+    await waves.cancel(edges, client, name, who, wish)
+    return answer({"wave": name, "cancelled": wire.value_of(wish)}, 202)
 
 
 async def retry(

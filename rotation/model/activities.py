@@ -26,6 +26,7 @@ from rotation.model.record import (
     SessionCount,
     Waiver,
 )
+from rotation.model.waves import Followed, Wave
 from rotation.model.wire import JsonObject, Moment
 from rotation.model.world import Slot
 
@@ -171,6 +172,7 @@ class Reference(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults
     held: list[Held] = field(default_factory=list)  # places that rotations have
     anew: bool = False  # who has a place is to be found out
     told: list[str] = field(default_factory=list)  # instances that are to hear of their place
+    wave: Wave | None = None  # with those of its members that it is about
 
 
 class Nothing(Struct, frozen=True):
@@ -311,6 +313,9 @@ KEEP = Activity("keep_record", Watched)
 ASK_PLACE = Activity("ask_place", Watched)
 GRANT_PLACES = Activity("grant_places", Granted)
 TELL_PLACES = Activity("tell_places", Nothing)
+START_ROTATIONS = Activity("start_rotations", Followed)
+FOLLOW_ROTATIONS = Activity("follow_rotations", Followed)
+CANCEL_ROTATIONS = Activity("cancel_rotations", Followed)
 
 
 class Part(Struct, frozen=True, rename="camel"):

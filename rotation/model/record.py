@@ -28,7 +28,7 @@ class Request(Struct, frozen=True, kw_only=True, rename="camel"):
     are all names and ids, `object_id` is Entra's; `signed_in`: the platform has signed them in.
     Four eyes compares these. `retries` is the rotation that this one was started again from.
     `restricted`: the credential had viewers when it was asked for, and not everybody sees it.
-    `outside_window` is why it waits for no window, if it does not.
+    `outside_window` is why it waits for no window, if it does not. `wave` is that which it is of.
     """
 
     rotation: str
@@ -45,6 +45,7 @@ class Request(Struct, frozen=True, kw_only=True, rename="camel"):
     retries: str | None = None
     restricted: bool = False
     outside_window: str | None = None
+    wave: str | None = None
 
 
 class Waiver(Struct, frozen=True, kw_only=True, rename="camel"):

@@ -22,6 +22,7 @@ from rotation.model.catalogue import (
 )
 from rotation.model.reasons import Code
 from rotation.model.record import before_swap
+from rotation.model.waves import FAILED, UNDER_WAY
 from rotation.model.wire import instant
 from rotation.model.words import few
 from rotation.model.world import SLOTS
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from rotation.model.catalogue import Gate, Listed, OnDeadline, Tone
     from rotation.model.findings import Severity
     from rotation.model.record import Evidence, KnownBy, Record, SessionCount, ShownRecord
+    from rotation.model.waves import Wave, WaveMember
     from rotation.model.wire import Moment
     from rotation.model.world import Slot
 
@@ -522,3 +524,34 @@ def slots(credential: SeenCredential, now: datetime) -> list[ShownSlot]:
         for slot in SLOTS
         if (seen := credential.slots.get(slot)) is not None
     ]
+
+
+def wave(found: Wave) -> Headline:
+    """A wave's headline: how far it is, or how it ended."""
+    done = sum(one.state not in UNDER_WAY for one in found.members)
+    far = f"{done} of {len(found.members)}"
+    match found.phase:
+        case "completed":
+            return Headline(
+                "good", f"All have begun: {far} are through, or wait for a decision", ""
+            )
+        case "stopped":
+            return Headline("bad", f"Stopped after {far}", f"{found.why}. Nothing more begins.")
+        case "cancelled":
+            return Headline("calm", f"Cancelled after {far}", f"{found.why}. Nothing more begins.")
+        case "pausing":
+            return Headline("calm", f"Pauses after {far}", NOTHING_ASKED)
+        case "running":
+            asks = f"It waits: {found.why}" if found.why else NOTHING_ASKED
+            return Headline("busy", f"Under way: {far}", asks)
+        case phase:
+            assert_never(phase)
+
+
+def wave_tone(member: WaveMember) -> Tone:
+    """The colour of a member's state."""
+    if member.state in FAILED:
+        return "bad"
+    if member.state == "waiting":
+        return "ask"
+    return "good" if member.state == "completed" else "calm"

@@ -60,6 +60,7 @@ def admitted(run: Run, before: StepName, *, windows: bool = True) -> Steps[bool]
             waited = True
         if not run.policy.things or has_one(run) or not since(run.context, "1.2"):
             return waited
+        run.heed()
         began = run.context.current_utc_datetime
         inside = windows and run.policy.windows
         yield from run.recorded(StepName.PLACE, _wait(run, before, inside=inside))
@@ -103,7 +104,6 @@ def _over(run: Run) -> None:
 def _wait(run: Run, before: StepName, *, inside: bool) -> Steps[None]:
     """Asks for a place and waits until it has one; with `inside` it gets one inside of its windows
     only. However long it waits, it asks once, and wakes seldom: hundreds may wait."""
-    run.heed()
     yield from give_back(run)  # of other things, by an entry that has changed
     while True:
         wanted = _wanted(run, before, inside=inside)

@@ -15,6 +15,8 @@ from local.process import ROOT
 from rotation.decisions.windows import Hours, Window
 from rotation.model import wire
 from rotation.model.activities import ApprovalPolicy, Reference, Watched
+from rotation.model.places import GRANT, KEEPER, Granted, Held, Kept, Line, place_id
+from rotation.model.waves import Wave, WaveMember
 from rotation.story.version import VERSION
 from tests.unit.virtual import (
     APPROVAL,
@@ -296,6 +298,28 @@ def cancelled_at_the_gate(story: Story) -> None:
     story.run()
 
 
+def in_line(story: Story) -> None:
+    """It waits for a place before it begins, and gets one to retire at once."""
+    story.things = ["cluster aks", "server pg-1"]
+    story.start().wait(hours=2)
+    _grant(story, 1)
+    story.to_approval().decide("approve")
+    _grant(story, 2)
+    story.run()
+
+
+def _grant(story: Story, number: int) -> None:
+    story.world.engine.raise_event(place_id("r-1", number), GRANT, json.dumps({}))
+    story.world.settle()
+
+
+def cancelled_in_line(story: Story) -> None:
+    story.things = ["server pg-1"]
+    story.start().wait(minutes=20)
+    story.cancel()
+    story.run()
+
+
 def let_alone(story: Story) -> None:
     """The decision before the swap is the one that retires."""
     story.before, story.asks_after = RULES, False
@@ -308,6 +332,52 @@ def breached(story: Story) -> None:
     """While it waits for a decision."""
     story.conditions = {"errors": sequence(*[0.0] * 20, "it is away", 11.0)}
     story.run()
+
+
+def places(story: Story) -> None:
+    """Whoever keeps the places gives one, fails once, sees it given back, and ends."""
+    held = Held(rotation="r-1", number=1, things=["server pg-1"])
+    line = {"server pg-1": Line(taken=1, most=1, queue="0a1b2c3d")}
+    first = Granted(held=[held], tell=[held.id], waiting=1, lines=line)
+    answers = [first, Granted(held=[held], stop=["place.r-0.1"]), Granted(held=[held]), Granted()]
+    values = map(wire.value_of, answers)
+    story.script["grant_places"] = sequence(next(values), unavailable, *values)
+    story.world.engine.start("keep_places", KEEPER, json.dumps(wire.value_of(Kept(anew=True))))
+    story.wait(minutes=10)
+    story.world.engine.raise_event(KEEPER, story.world.show(KEEPER)["customStatus"]["event"], "{}")
+    story.world.finish(KEEPER)
+
+
+def in_a_wave(story: Story) -> None:
+    """Its canary goes well, of the next two one fails: that is enough."""
+    names = ["a-db", "b-db", "c-db", "d-db"]
+    members = [WaveMember(credential=name, rotation=f"{name}-r") for name in names]
+    wave = Wave(
+        wave="wave.20270301T120000-ab12",
+        requested_by="ada@contoso.example",
+        reason="because",
+        select={"all": True},
+        first=1,
+        size=2,
+        pause=3600.0,
+        stop_after=1,
+        members=members,
+    )
+    states = {"a-db": "waiting", "b-db": "waiting", "c-db": "aborted"}
+
+    def stand(known: dict[str, str]) -> Any:
+        def answer(reference: dict[str, Any]) -> Any:
+            asked = reference["wave"]["members"]
+            return {"members": [{**one, "state": known[one["credential"]]} for one in asked]}
+
+        return answer
+
+    story.script["start_rotations"] = stand(dict.fromkeys(names, "started"))
+    story.script["follow_rotations"] = sequence(
+        stand(dict.fromkeys(names, "started")), unavailable, stand(states)
+    )
+    story.world.engine.start("wave", wave.wave, json.dumps(wire.value_of(wave)))
+    story.world.finish(wave.wave)
 
 
 def published(story: Story) -> None:
@@ -349,6 +419,10 @@ STORIES = (
     cancelled_at_the_gate,
     let_alone,
     breached,
+    in_line,
+    cancelled_in_line,
+    places,
+    in_a_wave,
     published,
     kept,
 )

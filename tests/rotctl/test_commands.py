@@ -578,3 +578,45 @@ def test_commands_say_one_line_each_in_the_list(capsys: pytest.CaptureFixture[st
     listed = capsys.readouterr().out
     shown = [name for name, command in cli.commands.items() if not command.hidden]
     assert all(f"\n  {name} " in listed for name in shown)
+
+
+WAVE = "wave.20270301T120000-ab12"
+PLANNED_WAVE = {
+    "wave": None,
+    "batches": [["dev-db"], ["orders-db", "web-db"]],
+    "left": [{"credential": "ledger-db", "text": "not yours"}],
+    "pause": 3600.0,
+}
+
+
+def test_a_wave_says_who_begins_when(app: Told, typed: Typed) -> None:
+    links = {"status": f"/api/waves/{WAVE}", "page": f"/api/pages/waves/{WAVE}"}
+    app.says("POST", "/rotations", document({**PLANNED_WAVE, "wave": WAVE, "links": links}, 202))
+    given = ("--label", "team=orders", "--due-within", "30d", "--size", "2", "--pause", "1h")
+    said = typed("wave", "start", *given, "--no-canary", "--by", "ada@contoso.example")
+    assert "1. dev-db\n2. orders-db, web-db" in said
+    assert f"/api/pages/waves/{WAVE}" in said
+    assert app.asked[-1][2] == {
+        "select": {"labels": {"team": "orders"}, "dueWithin": "30d"},
+        "canary": False,
+        "size": 2,
+        "pause": "1h",
+        "by": "ada@contoso.example",
+    }
+
+
+def test_a_wave_is_shown_and_cancelled(app: Told, typed: Typed) -> None:
+    member = {"credential": "dev-db", "rotation": "dev-db-r", "state": "waiting", "text": ""}
+    found = {"wave": WAVE, "phase": "running", "why": "", "members": [member], "left": []}
+    app.says("GET", f"/waves/{WAVE}", found)
+    said = typed("wave", "show", WAVE)
+    assert f"{WAVE}: running" in said
+    assert "dev-db-r" in said
+    app.says("POST", f"/waves/{WAVE}/cancel", document({"wave": WAVE, "cancelled": {}}, 202))
+    typed("wave", "cancel", WAVE, "--running", "--yes", "--by", "ada@contoso.example")
+    assert app.asked[-1][2]["running"] == "cancel"
+    typed("wave", "cancel", WAVE, exits=Exit.USAGE)
+
+
+def test_a_label_needs_its_value(app: Told, typed: Typed) -> None:
+    assert "is not KEY=VALUE" in typed("wave", "start", "--label", "team", exits=Exit.USAGE)

@@ -18,7 +18,7 @@ from azure.functions import meta
 from azure.functions.durable_functions import ActivityTriggerConverter
 
 from rotation import app
-from rotation.front import keeping, places
+from rotation.front import keeping, places, waves
 from rotation.steps.catalogue import ACTIVITIES as CATALOGUE
 from rotation.steps.running import run
 from tests.simulation.client import Client, driven
@@ -45,6 +45,9 @@ CLIENTS: dict[str, Callable[..., Any]] = {
     "ask_place": places.ask,
     "grant_places": places.grant,
     "tell_places": places.tell,
+    "start_rotations": waves.begin,
+    "follow_rotations": waves.follow,
+    "cancel_rotations": waves.cancel_each,
 }
 
 

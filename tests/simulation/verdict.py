@@ -207,10 +207,10 @@ def _timely(run: Run, rotation: str, status: dict[str, Any]) -> None:
         if free is None and step["step"] in inside and not allows(credential, step["since"]):
             text = f"{rotation} begins to {step['step']} at {step['since']}, outside its windows"
             checker.fail(15, text)
+    if _places_back(status):
+        checker.fail(17, f"{rotation} waits for a place on its way back")
     turned = _turning(status)
     for step in status["steps"]:
-        if step["step"] == "place" and step["since"] >= turned:
-            checker.fail(17, f"{rotation} waits for a place on its way back")
         waited = step["step"] == "window" and (step["until"] or "9") > turned
         if waited and (free is not None or step["since"] >= turned):
             checker.fail(15, f"{rotation} waits for a window on its way back, or without need")
@@ -220,6 +220,18 @@ def _begun(status: dict[str, Any]) -> list[dict[str, Any]]:
     """The steps, without the swaps that follow a canary's: what has begun is not cut off."""
     swaps = [step for step in status["steps"] if step["step"] == "swap"]
     return [step for step in status["steps"] if step not in swaps[1:]]
+
+
+FORTH = {"swap", "observe", "evidence"}
+
+
+def _places_back(status: dict[str, Any]) -> bool:
+    """Whether a rotation that went back waited for a place after it had turned."""
+    steps = status["steps"]
+    forth = [n for n, step in enumerate(steps) if step["step"] in FORTH or "failure" in step]
+    after = steps[max(forth, default=-1) + 1 :]
+    back = status["outcome"] in {"aborted", "rolled-back"}
+    return back and any(step["step"] == "place" for step in after)
 
 
 def _turning(status: dict[str, Any]) -> str:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from rotation.app import ORCHESTRATORS
 from rotation.config import MaxParallel
 from rotation.decisions.windows import Hours
-from rotation.front import places
+from rotation.front import places, waves
 from rotation.model import activities, wire
 from rotation.model.activities import ApprovalPolicy, Planned, Policy, Retry, WorkloadTimes
 from rotation.model.errors import Unavailable
@@ -34,7 +34,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 Reference = dict[str, Any]
-CLIENTS = {"ask_place": places.ask, "grant_places": places.grant, "tell_places": places.tell}
+CLIENTS = {
+    "ask_place": places.ask,
+    "grant_places": places.grant,
+    "tell_places": places.tell,
+    "start_rotations": waves.begin,
+    "follow_rotations": waves.follow,
+    "cancel_rotations": waves.cancel_each,
+}
 SERVER = "server pg-1"
 
 
@@ -48,6 +55,7 @@ class Fleet:
     takes: timedelta = timedelta(minutes=20)
     drains: timedelta = timedelta()
     approval: dict[str, Any] = field(default_factory=lambda: dict(APPROVAL))
+    before: dict[str, Any] | None = None  # by which a decision before the swap goes
     things: dict[str, list[str]] = field(default_factory=dict)
     expires: dict[str, datetime] = field(default_factory=dict)
     script: dict[str, Callable[[Reference], Any]] = field(default_factory=dict)
@@ -56,6 +64,7 @@ class Fleet:
         self.world = World(version=VERSION)
         self.calls: list[tuple[datetime, str, str]] = []  # when, which activity, which credential
         self.names: list[str] = []  # that were started
+        self.began = self.world.clock.now
         self.waited: set[tuple[str, str]] = set()
         self.file_error: Exception | None = None
         client = Client(lambda: self.world.engine, None)
@@ -69,8 +78,11 @@ class Fleet:
     def configuration(self) -> Any:
         if self.file_error is not None:
             raise self.file_error
-        one = SimpleNamespace(hours=self.hours or Hours())
-        return SimpleNamespace(max_parallel=self.limits, credentials=dict.fromkeys(self.names, one))
+        one = SimpleNamespace(hours=self.hours or Hours(), viewers=[], object_id=lambda _: None)
+        known = dict.fromkeys(self.names, one)
+        return SimpleNamespace(
+            max_parallel=self.limits, credentials=known, credential=lambda name: known[name]
+        )
 
     @property
     def settings(self) -> Settings:
@@ -132,6 +144,7 @@ class Fleet:
             drain=60.0,
             workloads={"api": WorkloadTimes(ready=20.0, drain=20.0)},
             approval=wire.read(ApprovalPolicy, self.approval),
+            before=wire.read(ApprovalPolicy, self.before) if self.before else None,
             windows=self.hours is not None,
             things=things if limited else [],
         )
@@ -170,7 +183,8 @@ class Fleet:
         return wire.read(Record, shown["output"] if ended else shown["customStatus"])
 
     def decide(self, credential: str, decision: str) -> None:
-        approval = self.record(credential).approval
+        record = self.record(credential)
+        approval = record.approval or record.before
         assert approval is not None
         given = {"decision": decision, "by": "grace@contoso.example", "channel": "page"}
         event = json.dumps({**given, "comment": ""})

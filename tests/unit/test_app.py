@@ -90,7 +90,13 @@ def test_the_catalogue_of_activities_is_implemented_and_each_name_is_there_once(
         for function in FUNCTIONS
         if kind(function) == "activityTrigger"
     }
-    beside = (NOTIFY, STOP_PARTS, activities.KEEP)
+    places = (activities.ASK_PLACE, activities.GRANT_PLACES, activities.TELL_PLACES)
+    waves = (
+        activities.START_ROTATIONS,
+        activities.FOLLOW_ROTATIONS,
+        activities.CANCEL_ROTATIONS,
+    )
+    beside = (NOTIFY, STOP_PARTS, activities.KEEP, *places, *waves)
     implemented = {activity.name for activity in (*beside, *ACTIVITIES)}
     assert triggered == known == implemented
     assert len(names) == len(set(names))

@@ -10,7 +10,7 @@ import pytest
 from rotation.config import MaxParallel
 from rotation.model.places import KEEPER
 from tests.unit.fleet import Fleet
-from tests.unit.virtual import pytestmark
+from tests.unit.virtual import APPROVAL, pytestmark
 
 __all__ = ["pytestmark"]
 
@@ -57,6 +57,35 @@ def test_waiting_for_a_person_holds_no_place(fleet: Fleet) -> None:
     assert {fleet.record(name).stage for name in "ab"} == {"approval"}
     fleet.start("c", "d").wait(minutes=1)
     assert fleet.busy() == ["c", "d"]
+
+
+def test_a_person_before_the_swap_is_waited_for_without_a_place(fleet: Fleet) -> None:
+    fleet.before = dict(APPROVAL)
+    fleet.start("a", "b").wait(minutes=30)
+    assert {fleet.record(name).stage for name in "ab"} == {"gate"}
+    fleet.start("c", "d").wait(minutes=10)
+    assert all(fleet.when(name, "stage") for name in "cd")
+    fleet.decide("a", "approve")
+    fleet.wait(minutes=5)
+    waits = fleet.record("a")
+    assert (waits.steps[-1].step, fleet.when("a", "swap")) == ("place", [])
+    fleet.wait(minutes=30)  # those that had both places wait for somebody now
+    assert fleet.when("a", "swap")
+    assert fleet.record("a").stage == "approval"
+
+
+def test_whoever_is_let_through_comes_first(fleet: Fleet) -> None:
+    """Both of its slots are up: it makes room once it is through."""
+    fleet.limits, fleet.before = MaxParallel(servers={"*": 1}), dict(APPROVAL)
+    fleet.start("a").wait(minutes=30)
+    fleet.expires = {name: fleet.now() + timedelta(days=1) for name in "bc"}
+    fleet.start("b", "c").wait(minutes=1)
+    fleet.decide("a", "approve")
+    fleet.wait(minutes=30)
+    done = [(name, of) for _, name, of in fleet.calls if (name, of) != ("stage", "a")]
+    order = [name for name, _ in done if name in {"stage", "swap"}]
+    assert order[:3] == ["stage", "swap", "stage"]
+    assert ("swap", "a") in done
 
 
 def test_retiring_counts_again(fleet: Fleet) -> None:

@@ -58,6 +58,7 @@ REQUEST: dict[str, Any] = {
     "retries": None,
     "restricted": False,
     "outsideWindow": None,
+    "wave": None,
     "reason": "because",
     "secret": None,
     "version": None,
@@ -107,6 +108,7 @@ SAYING: dict[str, Any] = {
     "await_login": DONE,
     "await_jobs": DONE,
     "await_sessions": DONE,
+    "ask_place": {"done": False, "observed": "a place: server pg-1, 5 of 5, 12 before it"},
     "evidence": EVIDENCE,
 }
 NAMES = [
@@ -158,6 +160,7 @@ class Story:
         self.serving = "blue"
         self.hours: Hours | None = None  # in which it may begin, and with `retires` retire
         self.retires = False
+        self.things: list[str] = []  # at which it waits for a place
         self.latest: Moment | None = None
         self.before: ApprovalPolicy | None = None  # by which a decision before the swap goes
         self.asks_after = True
@@ -202,6 +205,7 @@ class Story:
             conditions=len(self.conditions),
             watch=self.watch,
             canary=self.canary,
+            things=self.things,
         )
         return wire.value_of(Planned(active="blue", policy=policy, latest=self.latest))
 

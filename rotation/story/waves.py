@@ -1,0 +1,189 @@
+"""A wave: starts the rotations of many credentials, some at a time, and follows them.
+
+What one does is its own story; here it is only seen how far it is. The next ones begin once each of
+those before has ended, or is swapped and waits for a decision.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from rotation.model import activities, wire
+from rotation.model.activities import Reference, Retry
+from rotation.model.errors import StepFailed
+from rotation.model.reasons import Code, reason
+from rotation.model.waves import FAILED, UNDER_WAY, Wave, WaveCancel, WaveStatus
+from rotation.story.hearing import LONGEST_TIMER, Listening
+from rotation.story.progress import document
+from rotation.story.retrying import call
+
+if TYPE_CHECKING:
+    import azure.durable_functions as df
+
+    from rotation.model.activities import Activity
+    from rotation.model.waves import Followed, WaveMember, WavePhase
+    from rotation.model.wire import JsonObject
+    from rotation.story.retrying import Again, Steps
+
+# The task hub may be away for long; nothing is begun meanwhile.
+RETRY = Retry(transient=6 * 3600.0, refusals=600.0)
+SHORTEST_PAUSE, LONGEST_PAUSE = timedelta(seconds=10), timedelta(minutes=5)
+LOOKS = 60  # in one history
+LONGEST_WAITS = 300  # characters
+LONGEST_COMMENT = 2000  # characters
+
+
+class Waving:
+    """A wave under way."""
+
+    def __init__(self, context: df.DurableOrchestrationContext) -> None:
+        self.context = context
+        self.wave = wire.read(Wave, context.get_input())
+        self.wave.started = self.wave.started or self.now
+        self.waits = ""
+        self.ears = Listening(context, self._next_cancel, self._cancels, self._cancelled)
+
+    @property
+    def now(self) -> Any:
+        return wire.moment(self.context.current_utc_datetime)
+
+    @property
+    def batch(self) -> list[WaveMember]:
+        return self.wave.batches[self.wave.batch]
+
+    def show(self, phase: WavePhase = "running", until: datetime | None = None) -> None:
+        self.wave.phase, self.wave.until = phase, wire.moment(until) if until else None
+        status = WaveStatus(
+            batch=self.wave.batch,
+            phase=phase,
+            members=self.batch,
+            until=self.wave.until,
+            cancelling=self.wave.cancelling,
+            cancelled=self.wave.cancelled,
+            waits=self.waits,
+        )
+        self.context.set_custom_status(wire.value_of(status))
+
+    def ask(self, activity: Activity[Followed], members: list[WaveMember]) -> Steps[None]:
+        """Has an activity start, look at or cancel members' rotations, and notes how they stand.
+        Raises `StepFailed`."""
+        if not members:
+            return
+        wave = msgspec.structs.replace(self.wave, members=members, left=[])
+        reference = Reference(rotation=self.wave.wave, credential="", wave=wave)
+        ears = None if self.ears.stopped else self.ears
+        answer = yield from call(self.context, activity, reference, RETRY, self._again, ears)
+        seen = {one.credential: one for one in answer.members}
+        self.wave.members = [seen.get(one.credential, one) for one in self.wave.members]
+        self.waits = ""
+
+    def of(self, *states: str) -> list[WaveMember]:
+        return [one for one in self.wave.members if one.state in states]
+
+    def pause(self, until: datetime) -> Steps[None]:
+        """Waits until a moment, in steps of a day at most. Raises `StepFailed` if somebody
+        cancels."""
+        while self.context.current_utc_datetime < until:
+            step = self.context.current_utc_datetime + LONGEST_TIMER
+            yield from self.ears.pause(min(until, step))
+            self.ears.heed()
+
+    def _again(self, seen: Again) -> None:
+        self.waits = wire.truncated(seen.failure.message, LONGEST_WAITS)
+        self.show(self.wave.phase)
+
+    def _next_cancel(self) -> Any:
+        return self.context.wait_for_external_event(self.wave.cancelling)
+
+    def _cancels(self, event: object) -> bool:
+        """Records the cancel that an event carries; False if it does not count."""
+        try:
+            found = wire.read(WaveCancel, document(event))
+        except (ValueError, RecursionError):
+            # Under a new name: see `approval`.
+            self.wave.ignored += 1
+            self.wave.cancelling = f"cancel-{self.wave.ignored + 1}"
+            self.show(self.wave.phase)
+            return False
+        comment = wire.truncated(found.comment, LONGEST_COMMENT)
+        self.wave.cancelled = msgspec.structs.replace(found, comment=comment, at=self.now)
+        self.wave.cancelling = None
+        self.show(self.wave.phase)
+        return True
+
+    def _cancelled(self) -> StepFailed:
+        by = self.wave.cancelled.by if self.wave.cancelled else "somebody"
+        return StepFailed("cancel", [reason(Code.CANCELLED, f"cancelled by {by}")])
+
+
+def wave(context: df.DurableOrchestrationContext) -> Steps[JsonObject | None]:
+    """Runs a wave to its end, and answers with its record. Each batch has a history of its own."""
+    run = Waving(context)
+    try:
+        more = yield from _batch(run)
+    except StepFailed as failure:
+        return (yield from _ended_early(run, failure))
+    if more:
+        context.continue_as_new(wire.value_of(run.wave))
+        return None
+    return wire.value_of(run.wave)
+
+
+def _batch(run: Waving) -> Steps[bool]:
+    """Starts a batch and follows it; whether there is more to do, in a history of its own. Raises
+    `StepFailed`."""
+    run.show()
+    # Those that were started before this history began are known, and no other is.
+    yield from run.ask(activities.START_ROTATIONS, [m for m in run.batch if m.state == "planned"])
+    pause = SHORTEST_PAUSE
+    for _ in range(LOOKS):
+        run.show()
+        if not any(one.state in UNDER_WAY for one in run.batch):
+            return (yield from _next(run))
+        yield from run.pause(run.context.current_utc_datetime + pause)
+        pause = min(pause * 2, LONGEST_PAUSE)
+        yield from run.ask(
+            activities.FOLLOW_ROTATIONS, [m for m in run.batch if m.state in UNDER_WAY]
+        )
+    return True
+
+
+def _next(run: Waving) -> Steps[bool]:
+    """What comes after a batch: whether there is another one. Raises `StepFailed`."""
+    # Of earlier ones, somebody may have decided meanwhile.
+    yield from run.ask(activities.FOLLOW_ROTATIONS, run.of("waiting", "started"))
+    failed, last = run.of(*FAILED), run.wave.batch + 1 >= len(run.wave.batches)
+    canary = run.wave.batch == 0 and run.wave.first and any(m in failed for m in run.batch)
+    if not last and (canary or len(failed) >= run.wave.stop_after):
+        what = "the canary" if canary else f"{len(failed)}"
+        _end(run, "stopped", f"{what} failed: {', '.join(one.credential for one in failed[:10])}")
+        return False
+    if last:
+        _end(run, "completed", "")
+        return False
+    if run.wave.pause:
+        until = run.context.current_utc_datetime + timedelta(seconds=run.wave.pause)
+        run.show("pausing", until)
+        yield from run.pause(until)
+    run.wave.batch += 1
+    return True
+
+
+def _end(run: Waving, phase: WavePhase, why: str) -> None:
+    run.wave.cancelling, run.wave.why = None, why
+    run.show(phase)
+
+
+def _ended_early(run: Waving, failure: StepFailed) -> Steps[JsonObject]:
+    """The record of a wave that somebody has cancelled, or that could not go on."""
+    cancelled = run.wave.cancelled
+    if cancelled is not None and cancelled.running == "cancel":
+        try:
+            yield from run.ask(activities.CANCEL_ROTATIONS, run.of("started"))
+        except StepFailed as untold:
+            failure = StepFailed("cancel", [*failure.reasons, *untold.reasons])
+    _end(run, "cancelled" if cancelled else "stopped", failure.message)
+    return wire.value_of(run.wave)
