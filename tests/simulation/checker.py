@@ -78,6 +78,9 @@ def _counts(status: dict[str, Any]) -> bool:
         return False
     if "swap" not in begun and status.get("before") and not _let_on(status):
         return False
+    last = status["steps"][-1]
+    if "confirm" in begun and last["until"] and (last["step"] == "disable" or _failed(last)):
+        return False  # it is done there, and about to say how it ended
     back = "swap-back" in begun or (status.get("decision") or {}).get("decision") == "reject"
     return "swap" not in begun or ("confirm" in begun and not back)
 

@@ -751,7 +751,7 @@ MUTATIONS = (
         "going back waits for a place",
         _of(17),
         replaced=((workflow, "roll_back", goes_back_with_a_place),),
-        first_seed=64,
+        first_seed=59,
     ),
     Mutation(
         "a decision that never arrives",

@@ -222,12 +222,14 @@ def _begun(status: dict[str, Any]) -> list[dict[str, Any]]:
     return [step for step in status["steps"] if step not in swaps[1:]]
 
 
-FORTH = {"swap", "observe", "evidence"}
+FORTH = {"stage", "activate", "prepare", "swap", "observe", "evidence"}
 
 
 def _places_back(status: dict[str, Any]) -> bool:
     """Whether a rotation that went back waited for a place after it had turned."""
-    steps = status["steps"]
+    steps, cancelled = status["steps"], status["cancelled"]
+    if cancelled:
+        return any(step["step"] == "place" and step["since"] > cancelled["at"] for step in steps)
     forth = [n for n, step in enumerate(steps) if step["step"] in FORTH or "failure" in step]
     after = steps[max(forth, default=-1) + 1 :]
     back = status["outcome"] in {"aborted", "rolled-back"}
