@@ -26,6 +26,7 @@ from rotctl.exits import ClientError, Exit
 from rotctl.profiles import Profile
 from rotctl.watching import Until, watch
 from tests.rotctl.app import UNKNOWN, document, problem
+from tests.rotctl.commands import by_name
 from tests.rotctl.conftest import KEY
 from tests.rotctl.records import APPROVED, ROTATION, STRANGER, ended, evidence, record, waiting
 
@@ -487,14 +488,14 @@ def test_evidence_is_looked_at_now_and_then_and_may_be_missing(app: Told) -> Non
 
 
 def test_every_command_has_json_and_help() -> None:
-    for name, command in cli.commands.items():
+    for name, command in by_name().items():
         options = {option for one in command.params for option in one.opts}
         assert "--json" in options or command.hidden, name
         assert command.help, name
 
 
 def test_no_option_takes_a_key() -> None:
-    options = {one.name or "" for command in cli.commands.values() for one in command.params}
+    options = {one.name or "" for command in by_name().values() for one in command.params}
     assert [
         name for name in options if "key" in name or "token" in name or "password" in name
     ] == []

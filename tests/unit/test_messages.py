@@ -162,6 +162,12 @@ def late_for_its_window(story: Story) -> None:
     story.start().wait(hours=1)
 
 
+def in_line(story: Story) -> None:
+    """It waits for a place, at a server where there is none."""
+    story.things = ["server pg-1"]
+    story.start().wait(hours=1)
+
+
 def let_and_breached(story: Story) -> None:
     """Somebody lets traffic move; then a source is away, and a value beyond its limit."""
     story.before = wire.read(ApprovalPolicy, APPROVAL)
@@ -185,6 +191,7 @@ STORIES = (
     kept_where_it_is,
     in_its_window,
     late_for_its_window,
+    in_line,
     rejected,
     aborted,
     refused,

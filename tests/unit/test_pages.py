@@ -442,6 +442,7 @@ def test_the_entra_page_needs_no_key_and_the_key_page_one() -> None:
         "history_page": "ANONYMOUS",
         "rotation_page": "ANONYMOUS",
         "decision_page": "ANONYMOUS",
+        "wave_page": "ANONYMOUS",
     }
     assert levels("key") == {
         "credential_page": "FUNCTION",
@@ -450,6 +451,7 @@ def test_the_entra_page_needs_no_key_and_the_key_page_one() -> None:
         "history_page": "FUNCTION",
         "rotation_page": "FUNCTION",
         "decision_page": "ANONYMOUS",
+        "wave_page": "FUNCTION",
     }
 
 
