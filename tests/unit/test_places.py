@@ -8,7 +8,12 @@ from datetime import timedelta
 import pytest
 
 from rotation.config import MaxParallel
+from rotation.decisions.windows import Hours, Window
+from rotation.front import places
+from rotation.model.errors import ConfigurationError
 from rotation.model.places import KEEPER
+from tests.simulation.client import Client
+from tests.simulation.run import loop
 from tests.unit.fleet import Fleet
 from tests.unit.virtual import APPROVAL, pytestmark
 
@@ -174,3 +179,47 @@ def test_the_history_of_whoever_keeps_places_stays_short(fleet: Fleet) -> None:
     fleet.start(*SIX).wait(hours=9)
     history = fleet.world.show(KEEPER, show_history=True)["historyEvents"]
     assert len(history) < 250
+
+
+def test_with_a_file_that_cannot_be_used_nobody_gets_a_place(fleet: Fleet) -> None:
+    fleet.start("a", "b").wait(minutes=1)
+    fleet.file_error = ConfigurationError("credentials.yaml", ["clusters: is missing"])
+    fleet.start("c").wait(hours=1)
+    assert {fleet.record(name).stage for name in "ab"} == {"approval"}
+    assert not fleet.when("c", "stage")
+    place = fleet.record("c").place
+    assert place is not None
+    assert "clusters: is missing" in place.text
+    fleet.file_error = None
+    fleet.wait(minutes=30)
+    assert fleet.record("c").stage == "approval"
+
+
+def test_a_keeper_that_was_ended_is_begun_again_by_the_timer_too(fleet: Fleet) -> None:
+    fleet.start(*SIX).wait(minutes=5)
+    busy = fleet.busy()
+    fleet.terminate(KEEPER)
+    fleet.settle()
+    loop().run_until_complete(places.begin_again(Client(lambda: fleet.world.engine, None)))
+    assert fleet.kept["runtimeStatus"] == "Pending"
+    fleet.wait(seconds=70)
+    assert fleet.kept["runtimeStatus"] == "Running"
+    assert fleet.busy() == busy
+
+
+def test_more_than_a_page_of_those_that_wait_are_found(fleet: Fleet) -> None:
+    """They ask in one moment of a virtual clock: a host's page is a hundred."""
+    fleet.limits = MaxParallel(servers={"*": 1})
+    names = [f"m{number:03}" for number in range(110)]
+    for name in names:
+        fleet.start(name).wait(seconds=0.01)
+    fleet.wait(minutes=2)
+    assert fleet.kept["customStatus"]["waiting"] == 109
+
+
+def test_an_approval_outside_its_windows_retires_with_a_place(fleet: Fleet) -> None:
+    fleet.hours = Hours((Window(frozenset(range(7)), 12 * 60, 13 * 60, "UTC"),))
+    fleet.start("a").wait(hours=2)
+    fleet.decide("a", "approve")
+    fleet.wait(minutes=1)
+    assert fleet.record("a").outcome == "completed"
