@@ -51,7 +51,7 @@ PARAMETERS = (
     ("real",)
     if DSN
     else tuple(
-        pytest.param(f"{found.major}{kind}", marks=() if kind else versions.marks(found))
+        pytest.param(f"{found.major}{kind}", marks=versions.marks(found))
         for found in installations()
         for kind in (("", "-tls") if found.tls else ("",))
     )
