@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import time
@@ -64,6 +65,8 @@ def pytest_configure(config: pytest.Config) -> None:
     # A shell has what it starts in the background ignore Ctrl-C, and that is inherited.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    # Nothing that is imported and collected now is garbage: see `pytest_collection_finish`.
+    gc.disable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -74,10 +77,25 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(120 + extra))
 
 
+def pytest_collection_finish() -> None:
+    """What is there by now stays to the end: no collection of garbage looks at it again."""
+    gc.enable()
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup() -> None:
     if time.monotonic() - BEGAN > SECONDS:
         pytest.skip(f"no time left: TESTS_SECONDS is {SECONDS:g}")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def collected() -> Iterator[None]:
+    """Ends each file with a collection of garbage: a socket that nobody closed fails the file that
+    opened it, and not whichever test runs when its turn has come."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture(scope="session")

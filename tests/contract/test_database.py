@@ -47,14 +47,18 @@ if TYPE_CHECKING:
     from tests.memory import MemoryEdges
 
 DSN = os.environ.get("CONTRACT_POSTGRES_DSN")
+FOUND = installations()
+PLAIN = [pytest.param(str(found.major), marks=versions.marks(found)) for found in FOUND]
+# All of the contract over TLS is for `make long`; what is about TLS itself runs always.
+TLS = [f"{found.major}-tls" for found in FOUND if found.tls]
 PARAMETERS = (
-    ("real",)
-    if DSN
-    else tuple(
-        pytest.param(f"{found.major}{kind}", marks=() if kind else versions.marks(found))
-        for found in installations()
-        for kind in (("", "-tls") if found.tls else ("",))
-    )
+    ["real"] if DSN else [*PLAIN, *(pytest.param(each, marks=pytest.mark.long) for each in TLS)]
+)
+over_tls = pytest.mark.parametrize(
+    "server", ["real"] if DSN else TLS, indirect=True, scope="module"
+)
+with_and_without_tls = pytest.mark.parametrize(
+    "server", ["real"] if DSN else [*PLAIN, *TLS], indirect=True, scope="module"
 )
 # For what the contract promises: one more place.
 everywhere = pytest.mark.parametrize(
@@ -837,6 +841,7 @@ def asking_in_clear_text() -> Iterator[tuple[int, list[bytes]]]:
         thread.join(10)
 
 
+@over_tls
 def test_an_unknown_authority_is_refused(world: World, tmp_path: Path) -> None:
     if not world.server.tls:
         pytest.skip("this server has no TLS")
@@ -845,6 +850,7 @@ def test_an_unknown_authority_is_refused(world: World, tmp_path: Path) -> None:
         world.edge(sslrootcert=str(stranger.bundle)).roles([world.blue])
 
 
+@over_tls
 def test_public_authorities_are_the_default(world: World, own: Postgres) -> None:
     if own.tls is None:
         pytest.skip("this server has no TLS")
@@ -854,6 +860,7 @@ def test_public_authorities_are_the_default(world: World, own: Postgres) -> None
     assert world.edge(sslrootcert=None, sslmode="require").roles([world.blue])
 
 
+@over_tls
 def test_an_authority_that_is_not_there(world: World, tmp_path: Path) -> None:
     if not world.server.tls:
         pytest.skip("this server has no TLS")
@@ -861,6 +868,7 @@ def test_an_authority_that_is_not_there(world: World, tmp_path: Path) -> None:
         world.edge(sslrootcert=str(tmp_path / "nothing.pem")).roles([world.blue])
 
 
+@with_and_without_tls
 def test_encryption_is_not_given_up(world: World, own: Postgres) -> None:
     if own.tls is not None:
         with pytest.raises(Denied, match=r"no pg_hba\.conf entry"):

@@ -11,9 +11,10 @@ from tests.simulation.mutations import MUTATIONS
 
 pytestmark = sdk_warnings
 
-EVERY = 40
+EVERY = 80
 WORKERS_EVERY = 60
-HALVES = [0, pytest.param(20, marks=pytest.mark.long)]
+# One quarter of what `make long` takes, which is one of twenty.
+QUARTERS = [0, *(pytest.param(number, marks=pytest.mark.long) for number in (20, 40, 60))]
 SPARSER = {
     "configures": 20,
     "syncs": 20,
@@ -24,28 +25,29 @@ SPARSER = {
 }
 
 
-@pytest.mark.parametrize("half", HALVES)
+@pytest.mark.parametrize("quarter", QUARTERS)
 @pytest.mark.parametrize("kind", sweeps.KINDS)
-def test_a_call_that_fails_once(kind: str, half: int) -> None:
+def test_a_call_that_fails_once(kind: str, quarter: int) -> None:
     cases = [case for case in sweeps.calls() if case.kind == kind]
-    sample = cases[sweeps.KINDS.index(kind) + half :: EVERY]
-    assert len(sample) > 5
+    sample = cases[sweeps.KINDS.index(kind) + quarter :: EVERY]
+    assert len(sample) > 4
     assert [problem for case in sample for problem in sweeps.problems(case)] == []
 
 
+@pytest.mark.parametrize("half", [0, pytest.param(1, marks=pytest.mark.long)])
 @pytest.mark.parametrize("kind", PASSING)
-def test_what_a_server_says_that_passes(kind: str) -> None:
+def test_what_a_server_says_that_passes(kind: str, half: int) -> None:
     cases = [case for case in sweeps.passing() if case.kind == kind]
-    sample = cases[PASSING.index(kind) % 3 :: max(len(cases) // 5, 1)]
-    assert len(sample) > 3
+    sample = cases[PASSING.index(kind) % 3 :: max(len(cases) // 5, 1)][half::2]
+    assert len(sample) > 1
     assert [problem for case in sample for problem in sweeps.problems(case)] == []
 
 
-@pytest.mark.parametrize("half", HALVES)
+@pytest.mark.parametrize("quarter", QUARTERS)
 @pytest.mark.parametrize("kind", ["before", "after"])
-def test_a_crash_at_a_commit(kind: str, half: int) -> None:
-    sample = [case for case in sweeps.commits() if case.kind == kind][half::EVERY]
-    assert len(sample) > 3
+def test_a_crash_at_a_commit(kind: str, quarter: int) -> None:
+    sample = [case for case in sweeps.commits() if case.kind == kind][quarter::EVERY]
+    assert len(sample) > 1
     assert [problem for case in sample for problem in sweeps.problems(case, again=True)] == []
 
 
