@@ -838,6 +838,7 @@ class Credential(Section):
     windows: Annotated[list[Window], Field(max_length=20)] = []  # in which it begins; any time
     blackouts: Annotated[list[Blackout], Field(max_length=100)] = []  # on which it does not
     retire_in: Literal["anytime", "window"] = "anytime"  # where the replaced login goes
+    incident: Literal["off", "allowed"] = "off"  # whether `cut: first` may end what serves
 
     @field_validator("validity")
     @classmethod
@@ -900,6 +901,15 @@ class Credential(Section):
     def _retired_in_some(self) -> Self:
         if self.retire_in == "window" and not self.hours:
             raise ValueError("`retireIn: window` needs `windows` or `blackouts`: any time is one")
+        return self
+
+    @model_validator(mode="after")
+    def _somebody_to_cut(self) -> Self:
+        if self.incident == "allowed" and not self.approval.ids:
+            raise ValueError(
+                "`incident: allowed` needs `approvers` with object ids or app roles: whoever has "
+                "signed in is known by one, and nobody else may cut"
+            )
         return self
 
     @model_validator(mode="after")

@@ -20,11 +20,18 @@ from rotation.front.approvers import identity
 from rotation.front.hub import unavailable
 from rotation.front.planned import standing
 from rotation.model import wire
-from rotation.model.activities import PartEnded, PartStatus
+from rotation.model.activities import PartEnded, PartStatus, Seat
 from rotation.model.catalogue import DONE, Origin, Outcome, Progress, Stage
 from rotation.model.errors import Unavailable
 from rotation.model.reasons import Code, reason
-from rotation.model.record import Decision, Request, ShownRecord, Tried, new_record
+from rotation.model.record import (
+    Decision,
+    Request,
+    ShownRecord,
+    Tried,
+    awaited_decision,
+    new_record,
+)
 from rotation.story.progress import part_id
 
 if TYPE_CHECKING:
@@ -148,9 +155,18 @@ def _under_way(status: Any, credential: str) -> str | None:
     if not status or status.runtime_status not in RUNNING:
         return None
     try:
-        return wire.read(Request, status.input_).rotation
+        return seat_of(status).rotation
     except (ValueError, RecursionError):
         return credential
+
+
+def seat_of(status: Any) -> Seat:
+    """What a credential's orchestration shows; of one that began before the story's version 1.2 the
+    rotation alone. Raises `ValueError` or `RecursionError` where it cannot be read."""
+    shown = wire.decoded(status.custom_status)
+    if shown:
+        return wire.read(Seat, shown)
+    return Seat(rotation=wire.read(Request, status.input_).rotation)
 
 
 @dataclass(frozen=True)
@@ -206,12 +222,20 @@ async def _queued(client: Client, rotation: str) -> ShownRecord | None:
         if not status or status.name != "credential" or status.runtime_status not in RUNNING:
             continue
         try:
-            request = wire.read(Request, status.input_)
+            asked = [wire.read(Request, status.input_), seat_of(status).next]
         except (ValueError, RecursionError):
             continue
-        if request.rotation == rotation:
-            return describe(status)
+        for request in asked:
+            if request is not None and request.rotation == rotation:
+                return _waiting(request, status)
     return None
+
+
+def _waiting(request: Request, status: Any) -> ShownRecord:
+    """The record of a rotation that has yet to begin, or an incident that another one makes way
+    for."""
+    value = wire.value_of(new_record(request, Stage.QUEUED, _moment(status.created_time)))
+    return wire.read(ShownRecord, {**value, **_instance_fields(status)})
 
 
 async def add_progress(client: Client, records: list[ShownRecord]) -> None:
@@ -504,9 +528,10 @@ async def submit(
     """
 
     def became(found: ShownRecord) -> Decided | None:
-        if found.decision is not None:
-            won = found.decision.id == decision.id
-            return Recorded(found, found.decision) if won else TooLate(found, found.decision)
+        decided = awaited_decision(found)
+        if decided is not None:
+            won = decided.id == decision.id
+            return Recorded(found, decided) if won else TooLate(found, decided)
         if awaited(found) != event or found.outcome is not None:
             return NotWaiting(found)  # it was looked at and did not count: `ignored` says why
         return None
@@ -566,7 +591,7 @@ async def seen(client: Client, rotation: str) -> ShownRecord | None:
 
 def why_not(record: ShownRecord) -> str:
     """Why a decision did not count."""
-    decided = record.decision
+    decided = awaited_decision(record)
     if decided:
         word = "approved" if decided.decision == "approve" else "rejected"
         at = f" at {decided.at[:19]}Z" if decided.at else ""

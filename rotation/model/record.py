@@ -18,6 +18,7 @@ from rotation.model.world import Slot
 Choice = Literal["approve", "reject"]
 KnownBy = Literal["pods", "nodes", "ranges"]
 WaivedVia = Literal["request", "file"]
+Cut = Literal["after", "first"]
 
 
 class Request(Struct, frozen=True, kw_only=True, rename="camel"):
@@ -27,7 +28,9 @@ class Request(Struct, frozen=True, kw_only=True, rename="camel"):
     are all names and ids, `object_id` is Entra's; `signed_in`: the platform has signed them in.
     Four eyes compares these. `retries` is the rotation that this one was started again from.
     `restricted`: the credential had viewers when it was asked for, and not everybody sees it.
-    `outside_window` is why it waits for no window, if it does not.
+    `outside_window` is why it waits for no window, if it does not. `compromised`: a password has
+    leaked, that of the slot `leaked`, or of the one that serves; it waits for no window and within
+    no limit, and `cut` is when the leaked login ends. `takes_over` is the rotation that ran then.
     """
 
     rotation: str
@@ -44,6 +47,10 @@ class Request(Struct, frozen=True, kw_only=True, rename="camel"):
     retries: str | None = None
     restricted: bool = False
     outside_window: str | None = None
+    compromised: bool = False
+    cut: Cut | None = None
+    leaked: Slot | None = None
+    takes_over: str | None = None
 
 
 class Waiver(Struct, frozen=True, kw_only=True, rename="camel"):
@@ -123,6 +130,42 @@ class Cancelling(Struct, kw_only=True, rename="camel"):
     ignored: list[str] = field(default_factory=list)
 
 
+class TakenOver(Struct, frozen=True, kw_only=True, rename="camel"):
+    """That a rotation made way for an incident, which is `rotation`, and who called it."""
+
+    by: str
+    rotation: str
+    at: Moment
+
+
+class Connection(Struct, frozen=True, kw_only=True, rename="camel"):
+    """A session of a leaked role, as the server showed it; `state` is what it was doing."""
+
+    pid: int
+    application: str
+    client: str
+    state: str
+    since: Moment | None = None
+
+
+class Leak(Struct, kw_only=True, rename="camel"):
+    """The login whose password has leaked: its slot, its role, and the version of its secret.
+
+    `serves`: traffic went there when it was called. `connected` are its sessions, as far as there
+    is room, of `sessions` in all. `refused` is when the server had stopped letting it in, `ended`
+    when none of its sessions was left; both are None before that.
+    """
+
+    slot: Slot
+    role: str
+    version: str | None
+    serves: bool
+    connected: list[Connection] = field(default_factory=list)
+    sessions: int = 0
+    refused: Moment | None = None
+    ended: Moment | None = None
+
+
 class AwaitedWindow(Struct, frozen=True, kw_only=True, rename="camel"):
     """The window that a rotation waits for, before a step. `opens` is None where none is near;
     `text` is in words until when it waits."""
@@ -136,7 +179,8 @@ class Approval(Struct, kw_only=True, rename="camel"):
     """The wait for a decision; `deadline` is obeyed as it stands.
 
     `event` is the name of the event that a decision is raised as, None while none is waited for;
-    `gate` is its number. `ignored` says why decisions did not count.
+    `gate` is its number. `ignored` says why decisions did not count. `confirms`: all is done, and a
+    second person confirms it, or does not.
     """
 
     event: str | None
@@ -146,6 +190,7 @@ class Approval(Struct, kw_only=True, rename="camel"):
     reminders: int = 0
     gate: int = 0
     ignored: list[str] = field(default_factory=list)
+    confirms: bool = False
 
 
 class JobRun(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
@@ -307,7 +352,9 @@ class Record(Struct, kw_only=True, rename="camel"):
     `changed` is what the file says by now, and did not when the rotation was planned; `releases`
     are those of others that it met, and what became of them. `cancelling` is None in those that
     cannot be cancelled at all, `cancelled` is what has counted. `window` is the one that it
-    waits for just now. `attempt` is how many times it has begun to bring the standby slot up.
+    waits for just now. `taken_over`: it made way for an incident. Of an incident `leak` is what it
+    is about, `confirmation` what the second person said of it. `attempt` is how many times it has
+    begun to bring the standby slot up.
     Evidence is too large for a custom status: it is there once the rotation has ended.
     """
 
@@ -326,6 +373,9 @@ class Record(Struct, kw_only=True, rename="camel"):
     cancelling: Cancelling | None
     cancelled: Cancel | None
     window: AwaitedWindow | None
+    taken_over: TakenOver | None
+    leak: Leak | None
+    confirmation: Decision | None
     attempt: int
     approval: Approval | None
     decision: Decision | None
@@ -343,6 +393,14 @@ def swapped_at(record: Record) -> Moment | None:
     """When traffic had moved to the slot that was brought up; None before that."""
     ended = [step.until for step in record.steps if step.step is StepName.SWAP]
     return ended[-1] if ended else None
+
+
+def awaited_decision(record: Record) -> Decision | None:
+    """The decision that counted, of those that are waited for now: of an incident that is done, a
+    second person's."""
+    if record.approval is not None and record.approval.confirms:
+        return record.confirmation
+    return record.decision
 
 
 def new_record(request: Request, stage: Stage, at: Moment | None) -> Record:
@@ -363,6 +421,9 @@ def new_record(request: Request, stage: Stage, at: Moment | None) -> Record:
         cancelling=None,
         cancelled=None,
         window=None,
+        taken_over=None,
+        leak=None,
+        confirmation=None,
         attempt=1,
         approval=None,
         decision=None,

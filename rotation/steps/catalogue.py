@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 from rotation.model import activities as known
-from rotation.steps import in_place, jobs, login, planning, pods, proving, telling, traffic, windows
+from rotation.steps import (
+    in_place,
+    incident,
+    jobs,
+    login,
+    planning,
+    pods,
+    proving,
+    telling,
+    traffic,
+    windows,
+)
 from rotation.steps.running import implements
 
 # What follows them needs the durable client: see `rotation.app`.
 NOTIFY = implements(known.NOTIFY, telling.notify)
 STOP_PARTS = implements(known.STOP_PARTS, telling.stop_parts)
+TAKE_OVER = implements(known.TAKE_OVER, telling.take_over)
 
 ACTIVITIES = (
     implements(known.PLAN, planning.plan),
     implements(known.WINDOW, windows.window),
+    implements(known.LOCATE, incident.locate),
+    implements(known.CUT, incident.cut),
     implements(known.STAGE, login.stage),
     implements(known.ACTIVATE, login.activate),
     implements(known.VERIFY, login.verify),

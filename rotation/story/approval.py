@@ -51,9 +51,10 @@ def approval(run: Run) -> Steps[Decision]:
     while True:
         now = run.context.current_utc_datetime
         timer = run.context.create_timer(waiting.next(now))
-        winner = yield run.context.task_any([event, timer])
-        if winner == event:
+        winner = yield run.context.task_any([event, timer, *run.incident()])
+        if winner != timer:
             timer.cancel()
+            run.hears_incident(winner)
             decision = yield from _decision_from(run, asked, event.result)
             if decision is not None:
                 return decision

@@ -10,20 +10,21 @@ lose.
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from rotation.model import activities, wire
 from rotation.model.activities import Reference, Retry
 from rotation.model.catalogue import Announcement, Outcome, Stage, StepName, ending
-from rotation.model.errors import Failure, StepFailed
+from rotation.model.errors import Failure, MadeWay, StepFailed
 from rotation.model.reasons import Code, Reason, reason
 from rotation.model.record import Request
 from rotation.model.world import Slot, other
 from rotation.story.approval import approval
 from rotation.story.progress import Run
 from rotation.story.retrying import Steps, attempt
+from rotation.story.seat import seated
 from rotation.story.version import inherited, since
 from rotation.story.windows import in_window
 from rotation.story.workload import (
@@ -51,32 +52,60 @@ def credential(context: df.DurableOrchestrationContext) -> Steps[JsonObject]:
     of its own, so that it stays readable when the next one starts.
     """
     request = wire.read(Request, context.get_input())
-    record: JsonObject = wire.decoded(
-        (
-            yield context.call_sub_orchestrator(
-                rotation.__name__,
-                wire.value_of(request),
-                request.rotation,
-                version=inherited(context),
-            )
-        )
-    )
+    record: JsonObject = wire.decoded((yield from seated(context, request, _run)))
     return record
+
+
+def _run(context: df.DurableOrchestrationContext, request: Request) -> Any:
+    """The task that ends with a rotation."""
+    return context.call_sub_orchestrator(
+        rotation.__name__,
+        wire.value_of(request),
+        request.rotation,
+        version=inherited(context),
+    )
 
 
 def rotation(context: df.DurableOrchestrationContext) -> Steps[JsonObject]:
     """Runs a rotation to its end, whatever goes wrong, and answers with its record."""
+    # It is made of what is below.
+    from rotation.story.incident import incident  # noqa: PLC0415
+
     run = Run(context)
     try:
-        end = yield from story(run)
+        end = yield from incident(run) if run.request.compromised else story(run)
+    except MadeWay:
+        end = made_way(run)
     except Exception as error:  # noqa: BLE001 - whatever it is: both slots stay, and we say so
         text = f"unexpected {type(error).__name__}; see the log"
         end = Outcome.NEEDS_ATTENTION, text, [reason(Code.UNEXPECTED, text)]
     return (yield from finish(run, *end))
 
 
-def story(run: Run) -> Steps[End]:  # noqa: PLR0911 - one line for each way a rotation ends
+def story(run: Run) -> Steps[End]:
     """Takes the steps of a rotation in their order, and returns how it ended."""
+    ended = yield from moved(run)
+    if ended is not None:
+        return ended
+    decision = yield from approval(run)
+    if decision.decision == "reject":
+        why = reason(Code.REJECTED, f"rejected by {decision.by}")
+        return (yield from roll_back(run, why.text, [why]))
+    try:
+        if run.policy.retire_in_window:
+            run.hear_of_incidents()
+            yield from in_window(run, StepName.RETIRE)
+            run.too_late()
+        yield from retire(run, run.active)
+    except StepFailed as failure:
+        return Outcome.NEEDS_ATTENTION, failure.message, list(failure.reasons)
+    approved = reason(Code.APPROVED, f"approved by {decision.by}")
+    return Outcome.COMPLETED, approved.text, [approved]
+
+
+def moved(run: Run) -> Steps[End | None]:
+    """Plans, brings the standby slot up, and moves all traffic there. None once that is done and
+    observed, or else how the rotation ended."""
     try:
         plan = yield from planned(run)
     except StepFailed as failure:
@@ -105,18 +134,18 @@ def story(run: Run) -> Steps[End]:  # noqa: PLR0911 - one line for each way a ro
         yield from observe(run)
     except StepFailed as failure:
         return (yield from roll_back(run, failure.message, list(failure.reasons)))
-    decision = yield from approval(run)
-    if decision.decision == "reject":
-        why = reason(Code.REJECTED, f"rejected by {decision.by}")
-        return (yield from roll_back(run, why.text, [why]))
-    try:
-        if run.policy.retire_in_window:
-            yield from in_window(run, StepName.RETIRE)
-        yield from retire(run, run.active)
-    except StepFailed as failure:
-        return Outcome.NEEDS_ATTENTION, failure.message, list(failure.reasons)
-    approved = reason(Code.APPROVED, f"approved by {decision.by}")
-    return Outcome.COMPLETED, approved.text, [approved]
+    return None
+
+
+def made_way(run: Run) -> End:
+    """How a rotation ends that made way for an incident: nothing is taken back, that goes on from
+    there."""
+    taken = run.record.taken_over
+    by, incident = (taken.by, taken.rotation) if taken else ("somebody", "")
+    if run.record.approval is not None:
+        run.record.approval.event = None
+    why = reason(Code.TAKEN_OVER, f"{by} called the incident {incident}".rstrip())
+    return Outcome.SUPERSEDED, why.text, [why]
 
 
 def planned(run: Run) -> Steps[Planned]:

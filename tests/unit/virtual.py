@@ -14,10 +14,17 @@ from typing import TYPE_CHECKING, Any
 
 from rotation.app import ORCHESTRATORS
 from rotation.model import activities, wire
-from rotation.model.activities import ApprovalPolicy, Planned, Policy, Retry, WorkloadTimes
+from rotation.model.activities import (
+    ApprovalPolicy,
+    Located,
+    Planned,
+    Policy,
+    Retry,
+    WorkloadTimes,
+)
 from rotation.model.errors import Denied, Unavailable
 from rotation.model.reasons import Code
-from rotation.model.record import Record
+from rotation.model.record import Connection, Record
 from rotation.steps.windows import opening_at
 from rotation.story.version import VERSION
 from tests.local.engine.support import World, sdk_warnings
@@ -50,6 +57,10 @@ REQUEST: dict[str, Any] = {
     "retries": None,
     "restricted": False,
     "outsideWindow": None,
+    "compromised": False,
+    "cut": None,
+    "leaked": None,
+    "takesOver": None,
     "reason": "because",
     "secret": None,
     "version": None,
@@ -100,6 +111,7 @@ SAYING: dict[str, Any] = {
     "await_jobs": DONE,
     "await_sessions": DONE,
     "evidence": EVIDENCE,
+    "cut": {"left": False},
 }
 NAMES = [
     known.name for known in vars(activities).values() if isinstance(known, activities.Activity)
@@ -165,6 +177,8 @@ class Story:
             healthy = self.plan() if name == "plan" else HEALTHY[name]
             healthy = self.stop_parts if name == "stop_parts" else healthy
             healthy = self.window if name == "window" else healthy
+            healthy = self.locate if name == "locate" else healthy
+            healthy = self.take_over if name == "take_over" else healthy
             answer: Any = self.script.get(name, healthy)
             answer = answer(reference) if callable(answer) else answer
             if name in {"swap", "swap_back"} and "error" not in answer:
@@ -174,7 +188,31 @@ class Story:
         return activity
 
     def plan(self) -> dict[str, Any]:
-        policy = Policy(
+        return wire.value_of(Planned(active="blue", policy=self.policy(), latest=self.latest))
+
+    def locate(self, reference: Reference) -> dict[str, Any]:
+        """Answers as the app does."""
+        slot = reference["request"]["leaked"] or self.serving
+        located = Located(
+            slot=slot,
+            role=f"orders_{slot}",
+            version="v1",
+            serves=slot == self.serving,
+            connected=[Connection(pid=7, application="api", client="10.0.0.7", state="idle")],
+            policy=self.policy(),
+        )
+        return wire.value_of(located)
+
+    def take_over(self, reference: Reference) -> dict[str, Any]:
+        """Does what the app does: see `rotation.front.parts`."""
+        running, said = reference["rotation"], reference["request"]
+        if self.world.show(running)["runtimeStatus"] == "Running":
+            value = {"by": said["requestedBy"], "rotation": said["rotation"]}
+            self.world.engine.raise_event(running, activities.TAKEOVER, json.dumps(value))
+        return {}
+
+    def policy(self) -> Policy:
+        return Policy(
             forward=self.forward,
             undo=self.undo,
             drain=60.0,
@@ -183,7 +221,6 @@ class Story:
             windows=self.hours is not None,
             retire_in_window=self.retires,
         )
-        return wire.value_of(Planned(active="blue", policy=policy, latest=self.latest))
 
     def window(self, reference: Reference) -> dict[str, Any]:
         """Answers as the app does."""
