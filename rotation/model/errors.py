@@ -97,7 +97,7 @@ class StepFailed(Exception):
         super().__init__(self.message)
 
 
-class MadeWay(Exception):  # noqa: N818 - no error: somebody has called an incident
+class MadeWay(Exception):
     """A rotation stops where it is, since an incident goes on from there."""
 
 

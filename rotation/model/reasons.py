@@ -2190,7 +2190,10 @@ class Code(StrEnum):
             "`cut: first` ends the login that serves, and is for an approver who has signed in: "
             "never for a function key, an application or a link"
         ),
-        "sign in and call it again; `cut: after` can be asked for with a key, in an approver's name",
+        (
+            "sign in and call it again; `cut: after` can be asked for with a key, in an approver's "
+            "name"
+        ),
         NEVER,
     )
     INCIDENT_OFF = (

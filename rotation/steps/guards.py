@@ -165,7 +165,13 @@ class Leaked:
     """
 
     def __init__(
-        self, edges: Edges, credential: Credential, slot: Slot, version: str | None, *, allowed: bool
+        self,
+        edges: Edges,
+        credential: Credential,
+        slot: Slot,
+        version: str | None,
+        *,
+        allowed: bool,
     ) -> None:
         self._edges = edges
         self._credential = credential

@@ -47,7 +47,9 @@ def locate(step: Step) -> Located:
         role=step.credential.slots[slot].role,
         version=current.version if current else None,
         serves=slot == active,
-        connected=[_connection(one) for server in _servers(step) for one in _of(server, step, slot)],
+        connected=[
+            _connection(one) for server in _servers(step) for one in _of(server, step, slot)
+        ],
         policy=policy(step.credential, request),
         entry=entry(step),
     )

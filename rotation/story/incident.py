@@ -21,7 +21,7 @@ from rotation.model.reasons import Code, Reason, reason
 from rotation.model.record import Approval, Decision, Leak, no_evidence
 from rotation.model.world import other
 from rotation.story.approval import Waiting
-from rotation.story.progress import IGNORED_KEPT, document
+from rotation.story.progress import CONNECTIONS_SHOWN, IGNORED_KEPT, document
 from rotation.story.retrying import call
 from rotation.story.workflow import (
     bring_up,
@@ -101,8 +101,11 @@ def _note(leak: Leak, connected: Iterable[Connection]) -> None:
 
 
 def _tell(run: Run, kind: Announcement) -> Steps[None]:
-    notice = msgspec.structs.replace(run.notice(kind), leak=run.record.leak)
-    yield from run.tell(notice)
+    """Announces how the incident is, with all who were connected where that is new."""
+    leak = run.record.leak
+    if leak is not None and kind is Announcement.AWAITING_CONFIRMATION:
+        leak = msgspec.structs.replace(leak, connected=leak.connected[:CONNECTIONS_SHOWN])
+    yield from run.tell(msgspec.structs.replace(run.notice(kind), leak=leak))
 
 
 # -- cut: first
@@ -135,9 +138,7 @@ def _cut(run: Run, leak: Leak) -> Steps[None]:
     reference = run.reference(leak.slot, version=leak.version)
     deadline = run.context.current_utc_datetime + CUTTING
     while True:
-        ended: Ended = yield from call(
-            run.context, activities.CUT, reference, run.retry, run.waits
-        )
+        ended: Ended = yield from call(run.context, activities.CUT, reference, run.retry, run.waits)
         _note(leak, ended.connected)
         leak.refused = leak.refused or run.now
         if not ended.left:

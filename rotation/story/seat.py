@@ -10,10 +10,13 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from rotation.model import activities, wire
 from rotation.model.activities import Reference, Retry, Seat
 from rotation.model.errors import StepFailed
 from rotation.model.record import Request
+from rotation.model.world import SLOTS
 from rotation.story.hearing import Call, Listening
 from rotation.story.progress import document
 from rotation.story.retrying import call
@@ -97,4 +100,13 @@ def seated(
             ended = None
         if heard.next is None:
             return ended
-        heard.request, heard.next = heard.next, None
+        heard.request, heard.next = _of_then(heard.next, ended), None
+
+
+def _of_then(incident: Request, ended: Any) -> Request:
+    """The request of an incident that names no slot: what leaked is what served when the rotation
+    began that made way. It may have moved meanwhile, and its new login has not."""
+    active = (wire.decoded(ended) or {}).get("active") if ended is not None else None
+    if incident.leaked is not None or active not in SLOTS:
+        return incident
+    return msgspec.structs.replace(incident, leaked=active)

@@ -103,7 +103,7 @@ def story(run: Run) -> Steps[End]:
     return Outcome.COMPLETED, approved.text, [approved]
 
 
-def moved(run: Run) -> Steps[End | None]:
+def moved(run: Run) -> Steps[End | None]:  # noqa: PLR0911 - one line for each way it ends
     """Plans, brings the standby slot up, and moves all traffic there. None once that is done and
     observed, or else how the rotation ended."""
     try:

@@ -1,4 +1,4 @@
-"""A password has leaked: what an incident does at once, what it waits for, and what it never does."""
+"""A password has leaked: what an incident does at once, what it waits for, and never does."""
 
 from __future__ import annotations
 
