@@ -153,7 +153,7 @@ def asked(
 # -- starting one
 
 
-async def call(client: Client, request: Request) -> Request:
+async def call(client: Client, request: Request, grace: float = GRACE) -> Request:
     """Starts an incident, or has the rotation that runs make way for it, and returns what was
     started. Raises `Problem`, and `Unavailable`, after which it may have been: a repeat finds out.
     """
@@ -162,7 +162,7 @@ async def call(client: Client, request: Request) -> Request:
         if not isinstance(result, rotations.Busy):
             return request
         taking = await _prepared(client, request, result.rotation)
-        if await _take_over(client, taking):
+        if await _take_over(client, taking, grace):
             return taking
     raise unavailable(f"{request.rotation} was not started")
 
@@ -202,14 +202,14 @@ def _moved(record: ShownRecord) -> bool:
     return any(step.step is StepName.SWAP for step in record.steps)
 
 
-async def _take_over(client: Client, request: Request) -> bool:
+async def _take_over(client: Client, request: Request, grace: float) -> bool:
     """Has the rotation that runs make way for an incident. False where there is none any more.
 
     Raises `Problem` where another one has been called first, or what runs cannot be told.
     """
     name = request.credential
     raised: str | None = None
-    deadline = asyncio.get_running_loop().time() + GRACE
+    deadline = asyncio.get_running_loop().time() + grace
     while True:
         status = await client.get_status(name, show_input=True)
         if not status or status.runtime_status not in rotations.RUNNING:

@@ -54,6 +54,7 @@ def incident(run: Run) -> Steps[End]:
     """Replaces the password that has leaked, and returns how that ended."""
     try:
         found = yield from _located(run)
+        run.heed()
     except StepFailed as failure:
         if run.record.cancelled is not None:
             return (yield from never_begun(run, failure))

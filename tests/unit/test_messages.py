@@ -160,6 +160,11 @@ def late_for_its_window(story: Story) -> None:
     story.start().wait(hours=1)
 
 
+def called(story: Story) -> None:
+    """An incident that ends the leaked login first, and one of a login that serves nothing."""
+    story.start(compromised=True, cut="first", reason="it is in a log.").to_approval()
+
+
 STORIES = (
     completed,
     in_its_window,
@@ -176,6 +181,7 @@ STORIES = (
     back_by_policy,
     back_on_a_login_that_fails,
     cancelled,
+    called,
 )
 
 
@@ -233,6 +239,20 @@ def test_a_wait_for_a_window_says_until_when_and_the_start_why_there_is_none() -
     (late,) = events(late_for_its_window)
     assert late["data"]["reasons"][0]["code"] == "expires-before-window"
     assert "The secret that serves expires before that." in late["data"]["text"]
+
+
+def test_an_incident_says_who_called_it_what_happens_and_who_was_connected() -> None:
+    leaked, cut, _, confirm = events(called)
+    assert leaked["data"]["title"] == "orders-db: a password has leaked"
+    assert leaked["data"]["text"] == (
+        "ada@contoso.example says that the password of role orders_blue has leaked: it is in a "
+        "log. Its login ends now, with all its sessions, before another one serves: requests fail "
+        "until the other slot is up. Connected with it in 1 sessions: api at 10.0.0.7."
+    )
+    assert "cannot log in any more" in cut["data"]["text"]
+    assert cut["data"]["leak"]["connected"][0]["pid"] == 7
+    assert "somebody else than ada@contoso.example" in confirm["data"]["text"]
+    assert confirm["data"]["recipients"]
 
 
 def test_the_stories_tell_every_type_and_every_type_has_a_schema() -> None:
