@@ -53,7 +53,7 @@ def plan(step: Step) -> Planned:
         case Skip(why):
             return Planned(outcome=Outcome.SKIPPED, reasons=[why])
         case Refuse(problems, waived) if of_others(request, problems):
-            return _refused(request, problems, waived)
+            return _refused(request, of_others(request, problems), waived)
         case Rotate() | Wait() | Refuse():
             prove = _no_way_back if request.cut == "first" else None
             look = world.look(step.edges, credential, seen, waive, prove=prove)

@@ -155,15 +155,21 @@ def _rebuilt(run: Run, leak: Leak) -> Steps[None]:
     """Brings the other slot up and moves all traffic there. Raises `StepFailed`, after as long as
     it may take."""
     run.stage(Stage.PLAN)
-    plan = yield from planned(run)
-    if plan.active != leak.slot:
-        elsewhere = reason(Code.TRAFFIC_ELSEWHERE, f"traffic does not go to {leak.slot} any more")
-        raise StepFailed(StepName.PLAN, plan.reasons or [elsewhere])
+    # What refuses it somebody may mend meanwhile.
+    yield from _patiently(run, _planned)
     run.begin(leak.slot)
     run.retry_longer()
     yield from run.tell(run.notice(Announcement.STARTED))
     yield from _patiently(run, bring_up)
     yield from _patiently(run, _moved)
+
+
+def _planned(run: Run) -> Steps[None]:
+    plan, leak = (yield from planned(run)), run.record.leak
+    if leak is None or plan.active != leak.slot:
+        text = f"traffic does not go to {leak.slot if leak else 'it'} any more"
+        elsewhere = reason(Code.TRAFFIC_ELSEWHERE, text)
+        raise StepFailed(StepName.PLAN, plan.reasons or [elsewhere])
 
 
 def _moved(run: Run) -> Steps[None]:

@@ -347,3 +347,13 @@ def test_what_is_no_incident_of_the_credential_is_not_heard(story: Story, said: 
     seat = wire.read(Seat, story.world.show("orders-db")["customStatus"])
     assert (seat.rotation, seat.hears) == ("r-1", "incident-2")
     assert story.approve().outcome == "completed"
+
+
+def test_what_refuses_it_after_the_cut_may_be_mended_meanwhile(story: Story) -> None:
+    why = {"code": "other-service", "text": "it is found by one", "remedy": ""}
+    refused = {"outcome": "refused", "reasons": [{**why, "object": "", "command": ""}]}
+    story.script["plan"] = sequence(refused, refused, story.plan())
+    story.start(**FIRST)
+    assert confirm(story).outcome == "completed"
+    assert story.count("plan") == 3
+    assert story.count("cut") == 1
