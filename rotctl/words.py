@@ -39,6 +39,9 @@ def headline(record: Record) -> Headline:
         known = words()["outcomes"].get(record["outcome"], {})
         text = _filled(known.get("headline", record["outcome"]), record)
         return Headline(text, known.get("tone", "calm"), plain(record.get("outcomeReason") or ""))
+    if waits_for_decision(record) and confirms(record):
+        asks = f"{leak_text(record)}. Somebody else than who called it approves what was done."
+        return Headline("Done: a second person must confirm it", "ask", asks)
     if waits_for_decision(record):
         active, standby = plain(record["active"]), plain(record["standby"])
         asks = (
@@ -94,6 +97,24 @@ def _filled(text: str, record: Record) -> str:
 
 def waits_for_decision(record: Record) -> bool:
     return not record.get("outcome") and bool((record.get("approval") or {}).get("event"))
+
+
+def confirms(record: Record) -> bool:
+    """Whether what is waited for is that a second person confirms what an incident has done."""
+    return bool((record.get("approval") or {}).get("confirms"))
+
+
+def leak_text(record: Record) -> str:
+    """What an incident is about, and how far it is; empty for any other rotation."""
+    leak = record.get("leak")
+    if not leak:
+        return ""
+    found = f"the password of role {plain(leak['role'])} has leaked"
+    if leak.get("refused"):
+        found += f", and the role was refused from {plain(leak['refused'])[:19]}Z on"
+    users = [f"{plain(one['application'])} at {plain(one['client'])}" for one in leak["connected"]]
+    listed = ", ".join(dict.fromkeys(users[:5]))
+    return f"{found}; {leak['sessions']} sessions{f': {listed}' if listed else ''}"
 
 
 def retiring(record: Record) -> str:
