@@ -68,6 +68,8 @@ def _wrong(record: Record) -> str:
     """What is asked where something is wrong; empty where nothing is."""
     failed = [plain(name) for name, at in record["workloads"].items() if at == "failed"]
     running = [step for step in record["steps"][-1:] if step.get("until") is None]
+    if failed and (record.get("request") or {}).get("cut") == "first":
+        return f"Failed: {', '.join(failed)}. There is no way back: it is tried again by itself."
     if failed:
         return f"Failed: {', '.join(failed)}. Once the others have ended it goes back by itself."
     if record.get("tried") or any(step.get("nextTry") for step in running):

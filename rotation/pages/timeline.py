@@ -46,7 +46,7 @@ def timeline(record: Record, now: datetime) -> list[Entry]:
 def _waited(record: Record) -> list[StepRecord]:
     """The wait for a person as a step, if it has begun: once there is evidence to show."""
     approval, decision = record.approval, record.decision
-    if not approval or not (decision or approval.event):
+    if not approval or approval.confirms or not (decision or approval.event):
         return []
     until = decision.at if decision else None
     return [StepRecord(step=StepName.APPROVAL, since=approval.requested, until=until)]
