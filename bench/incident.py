@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import urllib3
 
 from bench import rotating
-from bench.product import SecretTarget, other
+from bench.product import SLOTS, SecretTarget, other
 from bench.screen import say
 from local import world
 from local.proof import can_login
@@ -129,8 +129,8 @@ class Watch:
 
 
 def _serving(stack: Stack) -> Slot:
-    (slot,) = set(stack.owner.active_slots().values())
-    return slot
+    (found,) = set(stack.owner.active_slots().values())
+    return next(slot for slot in SLOTS if slot == found)
 
 
 def _password(stack: Stack, slot: Slot) -> Secret:
