@@ -23,6 +23,7 @@ from bench import (
     dry_run,
     fleet,
     history,
+    incident,
     intake,
     machine,
     methods,
@@ -52,6 +53,7 @@ class Scope:
     histories: tuple[int, ...]  # workloads; two at least, for a slope
     listed: tuple[int, ...]  # rotations; more than those before
     dry_runs: int
+    incidents: int  # after a first one
     events: int
     batches: int
     processes: int
@@ -68,6 +70,7 @@ FULL = Scope(
     histories=(1, 10, 50, 100),
     listed=(20, 100, 300),
     dry_runs=5,
+    incidents=3,
     events=200,
     batches=5,
     processes=7,
@@ -83,6 +86,7 @@ QUICK = Scope(
     histories=(1, 4),
     listed=(8,),
     dry_runs=1,
+    incidents=1,
     events=20,
     batches=2,
     processes=1,
@@ -139,6 +143,7 @@ def measured(*, quick: bool) -> dict[str, Any]:
         "simulation": simulating.measure(runs=scope.runs),
     }
     found |= on_the_stack(scope)
+    found["incident"] = incident.measure(rounds=scope.incidents, replicas=scope.replicas)
     found["scaling"] = fleet.scaling(
         rounds=scope.fleet_rounds, sizes=scope.fleet_sizes, start=scope.fleet_start
     )

@@ -25,6 +25,7 @@ class Table:
 def tables(found: dict[str, Any]) -> Iterator[Table]:
     yield _methods(found["methods"])
     yield _steps(found["demo"], found["scaling"])
+    yield _incident(found["incident"])
     yield _dry_run(found["dryRun"])
     yield _startup(found["startup"])
     yield _engine(found)
@@ -73,6 +74,15 @@ def _steps(demo: dict[str, Any], scaling: dict[str, Any]) -> Table:
 
 def _ms(seconds: float) -> str:
     return f"{seconds * 1e3:.0f}"
+
+
+def _incident(found: dict[str, Any]) -> Table:
+    rows = [
+        (name, *(f"{one[key]:.1f} s" for key in ("refused", "serving", "pods", "locate", "cut")))
+        for name, one in (("the first", found["first"]), ("median after it", found["median"]))
+    ]
+    head = ("incident", "leaked password refused", "serving again", "of it pods", "locate", "cut")
+    return Table("A leaked password, cut first: from the call on", head, rows)
 
 
 def _dry_run(found: dict[str, Any]) -> Table:

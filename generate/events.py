@@ -38,6 +38,8 @@ def added(kind: Announcement) -> Added:
     match kind:
         case Announcement.STARTED:
             return Added()
+        case Announcement.COMPROMISED | Announcement.LOGIN_CUT | Announcement.AWAITING_CONFIRMATION:
+            return Added(("leak",))
         case Announcement.WAITING_FOR_WINDOW:
             return Added(("window",))
         case Announcement.CONDITION_UNKNOWN | Announcement.CONDITION_BREACHED:

@@ -24,15 +24,18 @@ from rotation.model.record import (
     Cancel,
     Cancelling,
     ConditionSeen,
+    Connection,
     Decision,
     Evidence,
     EvidenceSummary,
+    Leak,
     PastUser,
     Place,
     Request,
     SessionCount,
     ShownRecord,
     StepRecord,
+    TakenOver,
     TestResult,
     Usage,
     Waiver,
@@ -67,9 +70,12 @@ DESCRIBED: dict[type, str] = {
     WaveCancel: "Who let nothing more begin, and what becomes of what has begun.",
     Cancel: "Who stopped it before the swap, and why.",
     Cancelling: "Whether it can be cancelled, which it can until its swap begins.",
+    Connection: "A session of a leaked login, without what it asked.",
     Code: "Why something did not happen. docs/recovery.md explains each.",
     Decision: "What a person, or the policy, decided.",
     Details: "A problem as RFC 9457 has it. What comes after `remedy` is there where it applies.",
+    Leak: "The login whose password has leaked, and who was connected with it.",
+    TakenOver: "That it made way for an incident.",
     EvidenceSummary: "A summary; the page shows all of it, collected anew.",
     Event: "An event in the Event Grid schema, as the app publishes it. Event Grid adds topic and "
     "metadataVersion.",
@@ -80,7 +86,9 @@ DESCRIBED: dict[type, str] = {
     "events; `waive` are the codes that whoever asked by hand has waived. Of a person who asked, "
     "`knownAs` are all names and ids, `objectId` is Entra's; `signedIn`: the platform has signed "
     "them in. Four eyes compares these. `restricted`: its credential had viewers then. "
-    "`outsideWindow` is why it waits for no window, if it does not.",
+    "`outsideWindow` is why it waits for no window, if it does not. `compromised`: it is an "
+    "incident, about the password of the slot `leaked` or of the one that served; with `cut: "
+    "first` that login ended before another one served. `takesOver` is the rotation that made way.",
     Recipient: "A link of their own for an approver with a mail address. Whoever holds it can "
     "decide until it expires: send each to its approver alone.",
     Due: "When the next rotation begins by itself.",
@@ -142,6 +150,16 @@ FIELDS: dict[type, dict[str, str]] = {
     },
     WaveLeft: {"text": "Why it is left out."},
     WaveCancel: {"at": "Null until it is recorded."},
+    Leak: {
+        "version": "Of its secret; null where it had none.",
+        "serves": "Whether traffic went there when the incident was called.",
+        "connected": "Five while it runs, up to 200 at its end and in the events.",
+        "sessions": "How many in all.",
+        "refused": "When the server had stopped letting it in; null before that.",
+        "ended": "When none of its sessions was left; null before that.",
+    },
+    Connection: {"state": "What it was doing, in PostgreSQL's words."},
+    TakenOver: {"rotation": "The incident.", "by": "Who called it."},
     Cancel: {
         "channel": "How it reached us, as a decision's.",
         "comment": "Why; may be empty.",

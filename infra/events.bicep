@@ -129,6 +129,9 @@ resource told 'Microsoft.EventGrid/topics/eventSubscriptions@2025-02-15' = [
       }
       filter: {
         includedEventTypes: [
+          'CredentialRotation.Compromised'
+          'CredentialRotation.LoginCut'
+          'CredentialRotation.AwaitingConfirmation'
           'CredentialRotation.ExpiresBeforeWindow'
           'CredentialRotation.AwaitingApproval'
           'CredentialRotation.Reminder'

@@ -188,7 +188,13 @@ def last_line(record: dict[str, Any], seconds: float, requests: int, failed: int
             moved = f"rotated {world.CREDENTIAL}: {active} -> {standby}"
         case Outcome.ROLLED_BACK:
             moved = f"rolled back {world.CREDENTIAL}: {standby} -> {active}"
-        case Outcome.ABORTED | Outcome.REFUSED | Outcome.SKIPPED | Outcome.NEEDS_ATTENTION:
+        case (
+            Outcome.ABORTED
+            | Outcome.REFUSED
+            | Outcome.SKIPPED
+            | Outcome.SUPERSEDED
+            | Outcome.NEEDS_ATTENTION
+        ):
             moved = f"did not rotate {world.CREDENTIAL}: {ending(outcome).headline}"
         case _:
             assert_never(outcome)

@@ -10,12 +10,12 @@ import azure.functions as func
 from rotation import log
 from rotation.front import api, keeping, places, triggers, waves
 from rotation.front.hub import TaskHub
-from rotation.front.parts import tell_to_stop
+from rotation.front.parts import tell_to_make_way, tell_to_stop
 from rotation.model import activities, wire
 from rotation.model.activities import Reference
 from rotation.model.errors import RotationError
 from rotation.pages import routes as pages
-from rotation.steps.catalogue import ACTIVITIES, NOTIFY, STOP_PARTS
+from rotation.steps.catalogue import ACTIVITIES, NOTIFY, STOP_PARTS, TAKE_OVER
 from rotation.steps.deadline import in_time
 from rotation.steps.running import run
 from rotation.story import conditions, workflow, workload
@@ -87,6 +87,13 @@ def _durable_functions(edges: Edges) -> df.Blueprint:
 
     _places(functions, edges)
     _waves(functions, edges)
+
+    @functions.function_name(TAKE_OVER.name)
+    @functions.activity_trigger("reference")
+    @functions.durable_client_input("client")
+    async def take_over(reference: dict, client: df.DurableOrchestrationClient) -> dict:  # type: ignore[type-arg]
+        return await make_way(edges, TaskHub(client), reference)
+
     return functions
 
 
@@ -132,6 +139,20 @@ def _places(functions: df.Blueprint, edges: Edges) -> None:
     @functions.durable_client_input("client")
     async def tell_places(reference: dict, client: df.DurableOrchestrationClient) -> dict:  # type: ignore[type-arg]
         return await places.tell(edges, TaskHub(client), reference)
+
+
+async def make_way(
+    edges: Edges, client: df.DurableOrchestrationClient, reference: object
+) -> JsonObject:
+    """Runs the activity `take_over`, and raises the event by which its rotation makes way."""
+    answer = run(TAKE_OVER, edges, reference)  # which asks nobody outside
+    about = wire.read(Reference, reference)
+    try:
+        if about.request is not None:
+            await tell_to_make_way(client, about.rotation, about.request)
+    except RotationError as error:
+        return {"error": wire.value_of(error.as_failure())}
+    return answer
 
 
 async def stop_each_part(

@@ -1,4 +1,4 @@
-"""The commands that act: start, retry, approve, reject, cancel."""
+"""The commands that act: start, incident, retry, approve, reject, cancel."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ from rotctl.exits import ClientError, Exit
 from rotctl.following import follow
 from rotctl.words import (
     cancelled_text,
+    confirms,
     decision_text,
     points,
     waits_before_swap,
@@ -87,8 +88,90 @@ def start(  # noqa: PLR0913 - its options
 
 
 @cli.command()
+@click.argument("credential", required=False, shell_complete=credential_completion)
+@click.option("--reason", required=True, help="Where it has leaked, for the record.")
+@click.option(
+    "--cut",
+    type=click.Choice(["after", "first"]),
+    default="after",
+    show_default=True,
+    help="When the leaked login ends: once another one serves, or first.",
+)
+@click.option("--slot", type=click.Choice(["blue", "green"]), help="The slot that has leaked.")
+@click.option("--role", help="The role that has leaked, instead of --slot.")
+@click.option("--server", metavar="HOST", help="All credentials on this database host.")
+@click.option("--skip-not-allowed", is_flag=True, help="With --server: those that can be.")
+@click.option("--confirm", metavar="NAME", help="The credential, or the server, once more.")
+@waive_option
+@by_option
+@follow_options
+@common
+def incident(  # noqa: PLR0913 - its options
+    *,
+    credential: str | None,
+    reason: str,
+    cut: str,
+    slot: str | None,
+    role: str | None,
+    server: str | None,
+    skip_not_allowed: bool,
+    confirm: str | None,
+    waive: tuple[str, ...],
+    by: str | None,
+    watch: bool,
+    timeout: float | None,
+    profile: str | None,
+    as_json: bool,
+) -> Exit | None:
+    """Call an incident: a password has leaked, and is replaced at once."""
+    if (credential is None) == (server is None):
+        raise click.UsageError("name a credential, or a whole server with --server")
+    name = credential or str(server)
+    again = _named_again(name, cut, confirm, as_json=as_json)
+    app = app_of(profile)
+    said = {"compromised": True, "cut": cut, "reason": reason, "by": name_of(app, by)}
+    if server is not None:
+        more = {"confirmServer": again, "skipNotAllowed": skip_not_allowed}
+        return _of_server(app.start(server=server, **said, **more), as_json)
+    body = {"credential": credential, "confirmCredential": again, "waive": list(waive)}
+    answer = app.start(**body, **said, slot=slot or "", role=role or "")
+    return _started(app, answer, watch, timeout, as_json)
+
+
+def _named_again(name: str, cut: str, given: str | None, *, as_json: bool) -> str:
+    """The name once more, as it was given or is typed now. Raises `ClientError` where nobody is
+    there who could type it, or another one was meant."""
+    typed = given
+    if typed is None:
+        if as_json or not sys.stdin.isatty():
+            text = "nobody is at a terminal who could type the name once more"
+            raise ClientError(text, f"give --confirm {name} if it is meant", Exit.USAGE)
+        then = "ends now, and requests fail until the other slot is up"
+        what = then if cut == "first" else "is replaced now, and then ends"
+        click.echo(f"{name}: the login {what}.", err=True)
+        typed = click.prompt("type the name once more", err=True)
+    if typed != name:
+        raise ClientError(f"{typed!r} is not {name!r}", "nothing was begun", Exit.USAGE)
+    return typed
+
+
+def _of_server(answer: dict[str, Any], as_json: bool) -> Exit | None:
+    """Says what became of each credential of a server; a problem where any was not begun."""
+    results = answer["results"]
+    failed = [one for one in results if "rotation" not in one]
+    if as_json:
+        print_json(answer)
+    else:
+        for one in results:
+            became = one.get("rotation") or f"not begun: {one['detail']}"
+            click.echo(f"{one['credential']}: {became}")
+    return Exit.PROBLEM if failed else None
+
+
+@cli.command()
 @rotation_argument
 @click.option("--reason", default="", help="Why, for the record.")
+@click.option("--confirm", metavar="NAME", help="Of an incident: the credential once more.")
 @waive_option
 @outside_option
 @by_option
@@ -98,6 +181,7 @@ def retry(  # noqa: PLR0913 - its options
     *,
     rotation: str,
     reason: str,
+    confirm: str | None,
     waive: tuple[str, ...],
     outside_window: str | None,
     by: str | None,
@@ -110,6 +194,10 @@ def retry(  # noqa: PLR0913 - its options
     app = app_of(profile)
     record = looked_up(app, rotation)
     body = {"reason": reason, "waive": list(waive), "by": name_of(app, by)}
+    asked = record.get("request") or {}
+    if asked.get("compromised"):
+        name, cut = record["credential"], asked.get("cut") or "after"
+        body["confirmCredential"] = _named_again(name, cut, confirm, as_json=as_json)
     answer = app.retry(record["rotation"], **body, **_outside(outside_window))
     return _started(app, answer, watch, timeout, as_json)
 
@@ -160,9 +248,13 @@ def approve(  # noqa: PLR0913 - its options
     as_json: bool,
 ) -> None:
     """Approve what it asks: before the swap that traffic moves; after it that the replaced login
-    goes, which cannot be undone."""
+    goes, which cannot be undone; of an incident that what was done is confirmed."""
     app = app_of(profile)
     record = looked_up(app, rotation, running=True)
+    if confirms(record):
+        ask(f"{record['rotation']}: confirm what was done?", yes=yes, as_json=as_json)
+        _decide(app, record, "approve", comment=comment, by=name_of(app, by), as_json=as_json)
+        return
     _weigh(app, record, despite_evidence, as_json)
     active, standby = record["active"], record["standby"]
     goes = (
@@ -216,12 +308,16 @@ def reject(
     profile: str | None,
     as_json: bool,
 ) -> None:
-    """Reject: end it before the swap, or go back to the slot that served before."""
+    """Reject: end it before the swap, or go back to the slot that served before. Of an incident:
+    say that it was wrong."""
     app = app_of(profile)
     record = looked_up(app, rotation, running=True)
-    back = f"go back to {record['active']}"
-    what = "end it, before traffic moves" if waits_before_swap(record) else back
-    question = f"{record['rotation']}: reject, and {what}?"
+    what = f"reject, and go back to {record['active']}"
+    if waits_before_swap(record):
+        what = "reject, and end it, before traffic moves"
+    if confirms(record):
+        what = "say that it was wrong, which undoes nothing"
+    question = f"{record['rotation']}: {what}?"
     ask(question, yes=yes, as_json=as_json)
     _decide(app, record, "reject", comment=comment, by=name_of(app, by), as_json=as_json)
 
@@ -234,7 +330,7 @@ def _decide(
     gate = {"gate": "before" if before else "after"} if record.get("before") else {}
     body = {"decision": decision, "comment": comment, "channel": CHANNEL, **gate}
     answer = app.decide(rotation, **body, by=by)
-    kept = "decidedBefore" if before else "decision"
+    kept = "confirmation" if confirms(record) else "decidedBefore" if before else "decision"
     _recorded(app, rotation, answer, "decision", as_json=as_json, kept=kept)
 
 
@@ -286,4 +382,5 @@ def _recorded(
     if as_json:
         print_json({"rotation": rotation, key: found})
     else:
-        click.echo(f"{rotation}: {decision_text({key: found}) or cancelled_text({key: found})}")
+        said = decision_text({"decision": found}) if key != "cancelled" else None
+        click.echo(f"{rotation}: {said or cancelled_text({key: found})}")

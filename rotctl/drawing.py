@@ -17,6 +17,7 @@ from rotctl.words import (
     decision_text,
     evidence_of,
     headline,
+    leak_text,
     moment,
     points,
     progress_text,
@@ -60,6 +61,10 @@ def tree(record: Record, evidence: dict[str, Any] | None, now: datetime) -> Tree
         (standing.text, TONES.get(standing.tone, "")), (f"  {plain(record['rotation'])}", QUIET)
     )
     drawn = Tree(top, guide_style=QUIET)
+    if record.get("leak"):
+        drawn.add(line(("incident", "bold"), f"  {leak_text(record)}"))
+    if record.get("takenOver"):
+        drawn.add(line(("made way for", "bold"), f"  {plain(record['takenOver']['rotation'])}"))
     outside = (record.get("request") or {}).get("outsideWindow")
     if outside:
         drawn.add(line(("outside its windows", "bold"), f"  {plain(outside)}"))

@@ -19,6 +19,7 @@ class Exit(IntEnum):
     REFUSED = 12
     NEEDS_ATTENTION = 13
     LOST = 14
+    SUPERSEDED = 15
     WAITING = 20
     TIMEOUT = 21
     STOPPED = 30
@@ -33,6 +34,7 @@ OF_OUTCOME = {
     "aborted": Exit.ABORTED,
     "refused": Exit.REFUSED,
     "needs-attention": Exit.NEEDS_ATTENTION,
+    "superseded": Exit.SUPERSEDED,
 }
 
 

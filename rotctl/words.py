@@ -59,6 +59,9 @@ def headline(record: Record) -> Headline:
 
 def _asked(record: Record) -> Headline:
     """The headline of a rotation that waits for a decision."""
+    if confirms(record):
+        asks = f"{leak_text(record)}. Somebody else than who called it approves what was done."
+        return Headline("Done: a second person must confirm it", "ask", asks)
     active, standby = plain(record["active"]), plain(record["standby"])
     before = waits_before_swap(record)
     asks = (
@@ -78,6 +81,8 @@ def _wrong(record: Record) -> str:
     """What is asked where something is wrong; empty where nothing is."""
     failed = [plain(name) for name, at in record["workloads"].items() if at == "failed"]
     running = [step for step in record["steps"][-1:] if step.get("until") is None]
+    if failed and (record.get("request") or {}).get("cut") == "first":
+        return f"Failed: {', '.join(failed)}. There is no way back: it is tried again by itself."
     if failed:
         return f"Failed: {', '.join(failed)}. Once the others have ended it goes back by itself."
     if record.get("tried") or any(step.get("nextTry") for step in running):
@@ -114,6 +119,24 @@ def waits_for_decision(record: Record) -> bool:
 def waits_before_swap(record: Record) -> bool:
     """Whether it waits for the decision before the swap."""
     return not record.get("outcome") and bool((record.get("before") or {}).get("event"))
+
+
+def confirms(record: Record) -> bool:
+    """Whether what is waited for is that a second person confirms what an incident has done."""
+    return bool((record.get("approval") or {}).get("confirms"))
+
+
+def leak_text(record: Record) -> str:
+    """What an incident is about, and how far it is; empty for any other rotation."""
+    leak = record.get("leak")
+    if not leak:
+        return ""
+    found = f"the password of role {plain(leak['role'])} has leaked"
+    if leak.get("refused"):
+        found += f", and the role was refused from {plain(leak['refused'])[:19]}Z on"
+    users = [f"{plain(one['application'])} at {plain(one['client'])}" for one in leak["connected"]]
+    listed = ", ".join(dict.fromkeys(users[:5]))
+    return f"{found}; {leak['sessions']} sessions{f': {listed}' if listed else ''}"
 
 
 def retiring(record: Record) -> str:

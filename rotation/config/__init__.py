@@ -958,6 +958,7 @@ class Credential(Section):
     watch: Duration = timedelta(minutes=2)  # how long conditions are watched before it asks
     canary: Name | None = None  # the workload that moves first
     labels: Annotated[dict[LabelKey, LabelValue], Field(max_length=50)] = {}  # of no meaning here
+    incident: Literal["off", "allowed"] = "off"  # whether `cut: first` may end what serves
 
     @field_validator("validity")
     @classmethod
@@ -1045,6 +1046,15 @@ class Credential(Section):
     def _retired_in_some(self) -> Self:
         if self.retire_in == "window" and not self.hours:
             raise ValueError("`retireIn: window` needs `windows` or `blackouts`: any time is one")
+        return self
+
+    @model_validator(mode="after")
+    def _somebody_to_cut(self) -> Self:
+        if self.incident == "allowed" and not self.approval.ids:
+            raise ValueError(
+                "`incident: allowed` needs `approvers` with object ids or app roles: whoever has "
+                "signed in is known by one, and nobody else may cut"
+            )
         return self
 
     @model_validator(mode="after")

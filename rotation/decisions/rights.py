@@ -23,6 +23,8 @@ class Action(StrEnum):
     APPROVE = "approve"
     REJECT = "reject"
     WAIVE = "waive"
+    INCIDENT = "incident"  # with `cut: after`
+    CUT_FIRST = "cut-first"
 
 
 class Way(StrEnum):
@@ -46,7 +48,9 @@ MAY_CANCEL = frozenset({People.STARTERS, People.APPROVERS})
 MAY_CANCEL_BY_LINK = frozenset({People.APPROVERS})
 
 
-def may(action: Action, way: Way, listed: AbstractSet[People], on: AbstractSet[People]) -> bool:
+def may(  # noqa: PLR0911 - one for each
+    action: Action, way: Way, listed: AbstractSet[People], on: AbstractSet[People]
+) -> bool:
     """Whether somebody may do it who is `on` these lists of the credential, of those on which
     anybody is `listed`.
 
@@ -66,7 +70,9 @@ def may(action: Action, way: Way, listed: AbstractSet[People], on: AbstractSet[P
         case Action.APPROVE | Action.REJECT:
             # Without any approvers there is nobody to compare a name with.
             return People.APPROVERS in on if People.APPROVERS in listed else way is Way.KEY
-        case Action.WAIVE:
+        case Action.CUT_FIRST:
+            return way is Way.SIGN_IN and People.APPROVERS in on
+        case Action.WAIVE | Action.INCIDENT:
             return way is not Way.LINK and may(Action.APPROVE, way, listed, on)
         case _:
             assert_never(action)

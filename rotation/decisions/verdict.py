@@ -125,6 +125,14 @@ def cancel(event: object) -> Cancel | str:
     )
 
 
+def makes_way(event: object) -> tuple[str, str]:
+    """Who called the incident in an event, and its id, as far as it says so."""
+    said = event if isinstance(event, dict) else {}
+    by, rotation = said.get("by"), said.get("rotation")
+    known = by[:LONGEST_NAME] if isinstance(by, str) and by.strip() else "somebody"
+    return known, rotation[:100] if isinstance(rotation, str) else ""
+
+
 def _names(event: dict[str, Any]) -> list[str]:
     given = event.get("knownAs")
     return [str(name) for name in given] if isinstance(given, list) else []

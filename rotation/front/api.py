@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
@@ -20,6 +21,7 @@ from rotation.front import (
     archive,
     cancelling,
     history,
+    incidents,
     rights,
     rotations,
     samples,
@@ -45,6 +47,7 @@ from rotation.front.problems import (
 from rotation.links import links
 from rotation.model import wire
 from rotation.model.reasons import CODES, Code, why_not_waived
+from rotation.model.record import awaited_decision
 from rotation.model.waves import WaveCancel
 
 if TYPE_CHECKING:
@@ -317,6 +320,8 @@ async def start(
 
     Raises `Problem`.
     """
+    if incidents.is_one(document):
+        return await incident(edges, client, document, caller)
     if "select" in document:
         return await start_wave(edges, client, document, caller)
     only(document, "credential", "reason", "by", "waive", "outsideWindow", "dryRun", "select")
@@ -383,6 +388,81 @@ async def cancel_a_wave(
     return answer({"wave": name, "cancelled": wire.value_of(wish)}, 202)
 
 
+async def incident(
+    edges: Readers,
+    client: df.DurableOrchestrationClient,
+    document: JsonObject,
+    caller: Principal | None = None,
+    again: ShownRecord | None = None,
+) -> func.HttpResponse:
+    """Calls an incident of a credential, or of all on a server, and answers with its id and links.
+
+    `again` is one that has ended, and is called once more. Raises `Problem`.
+    """
+    if "server" in document:
+        return await _of_server(edges, client, document, caller)
+    own = () if again else ("credential",)
+    only(document, *own, "reason", "by", "waive", *incidents.FIELDS)
+    name = again.credential if again else text(document, "credential", required=True)
+    credential = starting.credential_of(edges, rights.onlooker(caller), name)
+    request = incidents.asked(
+        edges,
+        name,
+        _calling(credential, document, caller),
+        incidents.wish(document, credential),
+        waive=_waived(credential.approval, document, caller),
+        retries=again.rotation if again else None,
+    )
+    return _begun(edges, await incidents.call(client, request))
+
+
+def _calling(
+    credential: Credential, document: JsonObject, caller: Principal | None
+) -> incidents.Speaker:
+    """Whoever calls an incident of a credential. Raises `Problem`."""
+    person = caller is not None and caller.person
+    return incidents.Speaker(*_asker(credential, document, caller), person=person)
+
+
+async def _of_server(
+    edges: Readers,
+    client: df.DurableOrchestrationClient,
+    document: JsonObject,
+    caller: Principal | None,
+) -> func.HttpResponse:
+    """Calls an incident of each credential on a server. Raises `Problem`."""
+    server, skip = incidents.demand_server(document)
+    wished = incidents.wish(document, None)
+    requests: dict[str, Request | Problem] = {}
+    for name in incidents.on_server(edges, rights.onlooker(caller), server):
+        speaker = _calling(edges.configuration.credential(name), document, caller)
+        own = replace(wished, repeated=name)  # it was named twice with the server
+        try:
+            requests[name] = incidents.asked(edges, name, speaker, own)
+        except Problem as problem:
+            requests[name] = problem
+    incidents.demand_all(requests, skip=skip)
+    called = await incidents.call_each(client, requests)
+    return answer({"server": server, "results": [_result(edges, one) for one in called]}, 202)
+
+
+def _result(edges: Readers, called: incidents.Called) -> JsonObject:
+    """What became of one credential of a server."""
+    if called.request is not None:
+        paths = _links(edges, called.request.rotation)
+        rotation = called.request.rotation
+        return {"credential": called.credential, "rotation": rotation, "links": paths}
+    problem = called.problem
+    known = {"code": problem.code, "detail": problem.reason.text} if problem else {}
+    return {"credential": called.credential, **known}
+
+
+def _begun(edges: Readers, request: Request) -> func.HttpResponse:
+    paths = _links(edges, request.rotation)
+    begun = {"rotation": request.rotation, "credential": request.credential, "links": paths}
+    return answer(begun, 202, Location=paths["status"])
+
+
 async def retry(
     edges: Readers,
     client: df.DurableOrchestrationClient,
@@ -391,6 +471,12 @@ async def retry(
     caller: Principal | None = None,
 ) -> func.HttpResponse:
     """Starts a rotation again that has ended, and answers as `start` does. Raises `Problem`."""
+    if record.request.compromised:
+        starting.demand_ended(record)
+        known = record.request
+        leaked = record.leak.slot if record.leak else known.leaked
+        same = {"compromised": True, "cut": known.cut} | ({"slot": leaked} if leaked else {})
+        return await incident(edges, client, {**same, **document}, caller, again=record)
     only(document, "reason", "by", "waive", "outsideWindow")
     starting.demand_ended(record)
     asked = record.rotation
@@ -432,13 +518,8 @@ async def _started(
     match await rotations.start(client, request):
         case rotations.Busy(rotation):
             raise _busy(name, rotation)
-        case rotations.Started(rotation) | rotations.Known(rotation):
-            paths = _links(edges, rotation)
-            return answer(
-                {"rotation": rotation, "credential": name, "links": paths},
-                202,
-                Location=paths["status"],
-            )
+        case rotations.Started(_) | rotations.Known(_):
+            return _begun(edges, request)
 
 
 def _busy(credential: str, rotation: str) -> Problem:
@@ -581,11 +662,11 @@ async def decision(
             raise Problem(409, code, detail, decision=decided, stage=record.stage)
         case rotations.NotWaiting(record):
             more: Members = {"stage": record.stage}
-            code, made = Code.NOT_WAITING, record.decision or record.decided_before
+            code, counted = Code.NOT_WAITING, awaited_decision(record)
             if gate not in {None, rotations.gate_of(record)} and rotations.waits(record):
                 code = Code.OTHER_GATE
-            elif made and not rotations.waits(record):
-                code, more["decision"] = Code.ALREADY_DECIDED, made
+            elif counted and not rotations.waits(record):
+                code, more["decision"] = Code.ALREADY_DECIDED, counted
             raise Problem(409, code, rotations.why_not(record), **more)
         case _:
             assert_never(result)

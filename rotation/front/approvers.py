@@ -108,7 +108,9 @@ def refusal(decider: Decider, approval: Approval, request: Request, choice: Choi
     if barred is not None:
         return barred
     asked = requester(request)
-    if choice == "reject" or approval.allow_requester or asked is None:
+    # Whoever called an incident has decided alone, and in a hurry: somebody else confirms it.
+    alone = approval.allow_requester and not request.compromised
+    if choice == "reject" or alone or asked is None:
         return None
     apart = are_different_people(asked, identity(decider, approval))
     if apart is None:

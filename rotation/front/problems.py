@@ -33,6 +33,7 @@ TITLES = {
     409: "It is not in a state for this",
     413: "The request is too large",
     415: "The request is of another kind",
+    422: "This cannot be done as it is asked for",
     500: "The app failed",
     503: "The app cannot do its work now",
 }

@@ -22,7 +22,7 @@ from rotation.front.hub import unavailable
 from rotation.front.lines import standing as standing_in_line
 from rotation.front.planned import standing
 from rotation.model import wire
-from rotation.model.activities import PartEnded, PartStatus
+from rotation.model.activities import PartEnded, PartStatus, Seat
 from rotation.model.catalogue import DONE, Origin, Outcome, Progress, Stage
 from rotation.model.errors import Unavailable
 from rotation.model.reasons import Code, reason
@@ -31,6 +31,7 @@ from rotation.model.record import (
     Request,
     ShownRecord,
     Tried,
+    awaited_decision,
     before_swap,
     new_record,
 )
@@ -158,9 +159,18 @@ def _under_way(status: Any, credential: str) -> str | None:
     if not status or status.runtime_status not in RUNNING:
         return None
     try:
-        return wire.read(Request, status.input_).rotation
+        return seat_of(status).rotation
     except (ValueError, RecursionError):
         return credential
+
+
+def seat_of(status: Any) -> Seat:
+    """What a credential's orchestration shows; of one that began before the story's version 1.2 the
+    rotation alone. Raises `ValueError` or `RecursionError` where it cannot be read."""
+    shown = wire.decoded(status.custom_status)
+    if shown:
+        return wire.read(Seat, shown)
+    return Seat(rotation=wire.read(Request, status.input_).rotation)
 
 
 @dataclass(frozen=True)
@@ -229,12 +239,20 @@ async def _queued(client: Client, rotation: str) -> ShownRecord | None:
         if not status or status.name != "credential" or status.runtime_status not in RUNNING:
             continue
         try:
-            request = wire.read(Request, status.input_)
+            asked = [wire.read(Request, status.input_), seat_of(status).next]
         except (ValueError, RecursionError):
             continue
-        if request.rotation == rotation:
-            return describe(status)
+        for request in asked:
+            if request is not None and request.rotation == rotation:
+                return _waiting(request, status)
     return None
+
+
+def _waiting(request: Request, status: Any) -> ShownRecord:
+    """The record of a rotation that has yet to begin, or an incident that another one makes way
+    for."""
+    value = wire.value_of(new_record(request, Stage.QUEUED, _moment(status.created_time)))
+    return wire.read(ShownRecord, {**value, **_instance_fields(status)})
 
 
 async def add_progress(client: Client, records: list[ShownRecord]) -> None:
@@ -463,6 +481,12 @@ def approval_of(record: Record) -> Approval | None:
     return record.before if record.approval is None else record.approval
 
 
+def _made_after(record: Record) -> Decision | None:
+    """The decision after the swap; of an incident that is done, a second person's."""
+    confirms = record.approval is not None and record.approval.confirms
+    return record.confirmation if confirms else record.decision
+
+
 @dataclass(frozen=True)
 class NotWaiting:
     """The answer when a rotation is not at its approval (any more); `record` says where it is."""
@@ -547,7 +571,7 @@ async def submit(
     asked_before = record.before.event if record.before else None
 
     def became(found: ShownRecord) -> Decided | None:
-        made = found.decided_before if event == asked_before else found.decision
+        made = found.decided_before if event == asked_before else _made_after(found)
         if made is not None:
             won = made.id == decision.id
             return Recorded(found, made) if won else TooLate(found, made)
@@ -610,14 +634,14 @@ async def seen(client: Client, rotation: str) -> ShownRecord | None:
 
 def why_not(record: ShownRecord) -> str:
     """Why a decision did not count."""
-    gate = gate_of(record)
-    if gate is not None and record.decision is None:
+    gate, confirms = gate_of(record), bool(record.approval and record.approval.confirms)
+    if gate is not None and record.decision is None and not confirms:
         what = "whether traffic moves" if gate == "before" else "whether the replaced login goes"
         asked = approval_of(record)
         if asked is not None and asked.ignored:
             return f"the decision did not count: {asked.ignored[-1]}"
         return f"it waits for another decision by now: {what} (gate: {gate})"
-    decided = record.decision or record.decided_before
+    decided = awaited_decision(record)
     if decided:
         word = "approved" if decided.decision == "approve" else "rejected"
         at = f" at {decided.at[:19]}Z" if decided.at else ""

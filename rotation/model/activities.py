@@ -18,9 +18,11 @@ from rotation.model.record import (
     AwaitedWindow,
     Cancel,
     ConditionSeen,
+    Connection,
     Decision,
     Evidence,
     EvidenceSummary,
+    Leak,
     Place,
     Request,
     SessionCount,
@@ -134,6 +136,7 @@ class Notice(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=Tr
     window: AwaitedWindow | None = None
     conditions: list[ConditionSeen] = field(default_factory=list)
     place: Place | None = None
+    leak: Leak | None = None
     outcome: Outcome | None = None
     outcome_reason: str | None = None
     reasons: list[Reason] = field(default_factory=list)
@@ -166,6 +169,7 @@ class Reference(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults
     early: bool = False  # pods end at the swap, before anybody has approved: nothing calls them
     back: bool = False  # the slot's login is the one that served before
     swapped: Moment | None = None  # when traffic had moved to the slot
+    cut: bool = False  # the login that serves was ended: no way back to it
     parts: list[str] = field(default_factory=list)  # instances that are to stop
     at: Moment | None = None  # by the story's clock, of which it is asked whether a window is open
     place: str | None = None  # the instance by which a place is asked for
@@ -196,6 +200,30 @@ class Planned(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=T
     doubts: list[Reason] = field(default_factory=list)
     entry: str | None = None
     latest: Moment | None = None
+
+
+class Located(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """The answer of `locate`: the login that has leaked, who is connected with it, and by what
+    policy and with what `entry` an incident goes on. Without a slot nothing is done, for the
+    reasons."""
+
+    slot: Slot | None = None
+    role: str = ""
+    version: str | None = None
+    serves: bool = False
+    connected: list[Connection] = field(default_factory=list)
+    policy: Policy | None = None
+    entry: str | None = None
+    reasons: list[Reason] = field(default_factory=list)
+
+
+class Ended(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The answer of `cut`: whether the login is refused everywhere and no session is `left`, and
+    those that it ended. `observed` is what was seen last."""
+
+    left: bool
+    connected: list[Connection] = field(default_factory=list)
+    observed: str = ""
 
 
 class Staged(Struct, frozen=True):
@@ -286,6 +314,8 @@ class Activity(Generic[A]):
 PLAN = Activity("plan", Planned)
 WINDOW = Activity("window", Opening)
 CONDITIONS = Activity("conditions", Looked)
+LOCATE = Activity("locate", Located)
+CUT = Activity("cut", Ended)
 STAGE = Activity("stage", Staged)
 ACTIVATE = Activity("activate", Nothing)
 VERIFY = Activity("verify", Nothing)
@@ -308,6 +338,7 @@ DISABLE = Activity("disable", Nothing)
 EVIDENCE = Activity("evidence", Evidence)
 NOTIFY = Activity("notify", Ready)
 STOP_PARTS = Activity("stop_parts", Nothing)
+TAKE_OVER = Activity("take_over", Nothing)
 PUBLISH_EVENT = Activity("publish_event", Nothing)
 KEEP = Activity("keep_record", Watched)
 ASK_PLACE = Activity("ask_place", Watched)
@@ -363,6 +394,23 @@ class WatchEnded(Struct, frozen=True, kw_only=True, rename="camel", omit_default
 
 
 STOP = "stop"  # the event by which a part that prepares a workload is told to
+TAKEOVER = "takeover"  # the event by which a rotation is told to make way for an incident
+
+
+class Seat(Struct, frozen=True, rename="camel", omit_defaults=True):
+    """What a credential's orchestration shows: the rotation that it runs, the event by which it
+    hears of an incident, and the incident's request that is `next`, once it has heard."""
+
+    rotation: str
+    hears: str | None = None
+    next: Request | None = None
+
+
+class MakesWay(Struct, frozen=True, rename="camel"):
+    """What a rotation is told that makes way: who called the incident, and its id."""
+
+    by: str
+    rotation: str
 
 
 class PartStatus(Struct, frozen=True, omit_defaults=True, rename="camel"):

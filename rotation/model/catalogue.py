@@ -32,6 +32,9 @@ class Announcement(StrEnum):
     """The types of published events, without their prefix `CredentialRotation.`"""
 
     STARTED = "Started"
+    COMPROMISED = "Compromised"
+    LOGIN_CUT = "LoginCut"
+    AWAITING_CONFIRMATION = "AwaitingConfirmation"
     WAITING_FOR_WINDOW = "WaitingForWindow"
     EXPIRES_BEFORE_WINDOW = "ExpiresBeforeWindow"
     WAITING_FOR_PLACE = "WaitingForPlace"
@@ -74,6 +77,15 @@ def announcement_facts(announcement: Announcement) -> AnnouncementFacts:
             return AnnouncementFacts(
                 "A rotation has begun; the active slot goes on serving.", "rotation.started"
             )
+        case Announcement.COMPROMISED:
+            meaning = "An approver says that a password has leaked; it is replaced at once."
+            return AnnouncementFacts(meaning, "incident.called", mailed=True)
+        case Announcement.LOGIN_CUT:
+            meaning = "The leaked login is refused and its sessions are ended, as an approver said."
+            return AnnouncementFacts(meaning, "incident.cut", mailed=True)
+        case Announcement.AWAITING_CONFIRMATION:
+            meaning = "The leaked login is gone, and a second person must confirm what was done."
+            return AnnouncementFacts(meaning, "incident.unconfirmed", asks=True, mailed=True)
         case Announcement.WAITING_FOR_WINDOW:
             meaning = "It goes on in the next window that its owner allows."
             return AnnouncementFacts(meaning, "rotation.waits-for-window")
@@ -144,6 +156,7 @@ class Outcome(StrEnum):
     ABORTED = "aborted"
     SKIPPED = "skipped"
     REFUSED = "refused"
+    SUPERSEDED = "superseded"
     NEEDS_ATTENTION = "needs-attention"
 
 
@@ -239,6 +252,17 @@ def ending(outcome: Outcome) -> Ending:
                 asks="Mend what refuses it, and start it again.",
                 again=True,
             )
+        case Outcome.SUPERSEDED:
+            return Ending(
+                announcement=None,
+                level=logging.WARNING,
+                tone="calm",
+                headline="Made way for an incident",
+                listed="recent",
+                production="unchanged; the incident goes on from there",
+                left="both slots as the last step left them, for the incident",
+                to_do="nothing: see the incident that `takenOver` in the record names",
+            )
         case Outcome.NEEDS_ATTENTION:
             return Ending(
                 announcement=Announcement.NEEDS_ATTENTION,
@@ -272,6 +296,8 @@ class Stage(StrEnum):
     OBSERVE = "observe"
     APPROVAL = "approval"
     RETIRE = "retire"
+    CUT = "cut"
+    CONFIRMATION = "confirmation"
     DONE = "done"
 
 
@@ -298,6 +324,10 @@ def stage_words(stage: Stage) -> StageWords:
             return StageWords("Going back to {active}")
         case Stage.APPROVAL:
             return StageWords("Collecting evidence for the decision")
+        case Stage.CUT:
+            return StageWords("Ending the leaked login", "Clients lose their connections.")
+        case Stage.CONFIRMATION:
+            return StageWords("Done: a second person confirms it")
         case Stage.RETIRE | Stage.DONE:
             return StageWords("Taking the {retiring} login away")
         case _:
@@ -310,6 +340,8 @@ class StepName(StrEnum):
     PLAN = "plan"
     WINDOW = "window"
     PLACE = "place"
+    LOCATE = "locate"
+    CUT = "cut"
     STAGE = "stage"
     ACTIVATE = "activate"
     VERIFY = "verify"
@@ -327,6 +359,7 @@ class StepName(StrEnum):
     AWAIT_SESSIONS = "await_sessions"
     DEACTIVATE = "deactivate"
     DISABLE = "disable"
+    CONFIRMATION = "confirmation"
 
 
 @dataclass(frozen=True)
@@ -348,6 +381,10 @@ def step_words(step: StepName) -> StepWords:
             return StepWords("Window", "wait for the hours that its owner allows")
         case StepName.PLACE:
             return StepWords("Place", "wait until few enough others are at it")
+        case StepName.LOCATE:
+            return StepWords("Locate", "find the login that leaked, and who is connected with it")
+        case StepName.CUT:
+            return StepWords("Cut", "refuse the leaked login, and end its sessions")
         case StepName.STAGE:
             what = "write a new password as a version of the {slot} secret"
             return StepWords("Stage", what, ahead=True)
@@ -390,6 +427,8 @@ def step_words(step: StepName) -> StepWords:
             return StepWords(
                 "Disable", "disable the versions of the {slot} secret", about="retiring"
             )
+        case StepName.CONFIRMATION:
+            return StepWords("Confirmation", "a second person confirms what was done")
         case _:
             assert_never(step)
 

@@ -97,6 +97,10 @@ class StepFailed(Exception):
         super().__init__(self.message)
 
 
+class MadeWay(Exception):
+    """A rotation stops where it is, since an incident goes on from there."""
+
+
 class EdgeError(RotationError):
     """Base of the errors for what another system answered, or did not."""
 

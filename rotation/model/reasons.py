@@ -146,6 +146,72 @@ class Code(StrEnum):
         "bring the value back, or correct the limit: a rotation would go back for it",
         NEVER,
     )
+
+    TAKEN_OVER = (
+        "taken-over",
+        Area.DECIDED,
+        "an approver called an incident, and this rotation made way for it",
+        "`takenOver` in the record names the incident: see how that one goes on",
+        NEVER,
+    )
+    CONFIRMED = (
+        "confirmed",
+        Area.DECIDED,
+        "a second person confirmed what was done about a leaked password",
+        "nothing",
+        NEVER,
+    )
+    DISPUTED = (
+        "disputed",
+        Area.DECIDED,
+        "a second person did not confirm what was done about a leaked password",
+        (
+            "nothing was undone: talk to both, and to whoever depends on the credential; "
+            "[operations.md](operations.md#a-password-has-leaked)"
+        ),
+        NEVER,
+    )
+    UNCONFIRMED = (
+        "unconfirmed",
+        Area.DECIDED,
+        "nobody confirmed before the deadline what was done about a leaked password",
+        (
+            "the new login serves and the leaked one is gone; have a second approver read the "
+            "record, and see to it that there is one"
+        ),
+        NEVER,
+    )
+    LOGIN_CUT = (
+        "login-cut",
+        Area.DECIDED,
+        (
+            "an incident with `cut: first` has ended the login that served, and the other slot is "
+            "not up: requests fail until it is"
+        ),
+        (
+            "mend what the other reasons say, and start the incident again at once: `rotctl "
+            "incident`, or `POST /api/rotations/{id}/retry`. Never give the leaked password back"
+        ),
+        NEVER,
+    )
+    NO_WAY_BACK = (
+        "no-way-back",
+        Area.DECIDED,
+        "an incident with `cut: first` has ended the login that one would go back to",
+        "nothing: whoever called the incident has chosen that",
+        NEVER,
+    )
+    LEAK_REPLACED = (
+        "leak-replaced",
+        Area.OTHERS,
+        (
+            "the login that an incident is about got another secret version before it was ended: "
+            "the password that leaked is no longer in force, and what serves by now is not cut"
+        ),
+        "look who wrote the version; call the incident again if that one has leaked too",
+        NEVER,
+    )
+
     EXPIRES_BEFORE_WINDOW = (
         "expires-before-window",
         Area.WORLD,
@@ -2186,6 +2252,43 @@ class Code(StrEnum):
         "after the swap an approver can reject it, which goes back",
         NEVER,
     )
+    CUT_BY_KEY = (
+        "cut-needs-sign-in",
+        Area.REQUESTS,
+        (
+            "`cut: first` ends the login that serves, and is for an approver who has signed in: "
+            "never for a function key, an application or a link"
+        ),
+        (
+            "sign in and call it again; `cut: after` can be asked for with a key, in an approver's "
+            "name"
+        ),
+        NEVER,
+    )
+    INCIDENT_OFF = (
+        "incident-off",
+        Area.REQUESTS,
+        "`cut: first` is off: the credential does not say `incident: allowed` in credentials.yaml",
+        (
+            "`cut: after` replaces the password at once, without an outage; its owner can allow "
+            "the other: [configuration.md](configuration.md#a-credential)"
+        ),
+        NEVER,
+    )
+    NAME_NOT_REPEATED = (
+        "name-not-repeated",
+        Area.REQUESTS,
+        "what is to be cut is named twice, and the second name is missing or another one",
+        "say it again in `confirmCredential`, or of a whole server in `confirmServer`",
+        NEVER,
+    )
+    WHICH_LEAKED = (
+        "which-slot-leaked",
+        Area.REQUESTS,
+        "both slots' logins work just now, and an incident must know which password has leaked",
+        "name it in `slot`, or its role in `role`",
+        NEVER,
+    )
     NOT_RETRIED = (
         "not-retried",
         Area.REQUESTS,
@@ -2269,3 +2372,13 @@ def why_not_waived(code: str) -> str | None:
 def reason(code: Code, text: str) -> Reason:
     """The reason of a code, with the remedy that the catalogue has for it."""
     return Reason(str(code), text, code.remedy)
+
+
+# What stands in the way of other rotations since the login that serves is wrong, and in that of no
+# incident which ends that login first.
+OF_A_CUT: Final = (
+    Code.ROLE_NOLOGIN,
+    Code.VERSION_DISABLED,
+    Code.ACTIVE_UNHEALTHY,
+    Code.ACTIVE_DOWN,
+)

@@ -19,6 +19,7 @@ from rotation.model.world import Slot
 Choice = Literal["approve", "reject"]
 KnownBy = Literal["pods", "nodes", "ranges"]
 WaivedVia = Literal["request", "file"]
+Cut = Literal["after", "first"]
 
 
 class Request(Struct, frozen=True, kw_only=True, rename="camel"):
@@ -29,6 +30,9 @@ class Request(Struct, frozen=True, kw_only=True, rename="camel"):
     Four eyes compares these. `retries` is the rotation that this one was started again from.
     `restricted`: the credential had viewers when it was asked for, and not everybody sees it.
     `outside_window` is why it waits for no window, if it does not. `wave` is that which it is of.
+    `compromised`: a password has leaked, that of the slot `leaked`, or of the one that serves; it
+    waits for no window and within no limit, and `cut` is when the leaked login ends. `takes_over`
+    is the rotation that ran then.
     """
 
     rotation: str
@@ -46,6 +50,10 @@ class Request(Struct, frozen=True, kw_only=True, rename="camel"):
     restricted: bool = False
     outside_window: str | None = None
     wave: str | None = None
+    compromised: bool = False
+    cut: Cut | None = None
+    leaked: Slot | None = None
+    takes_over: str | None = None
 
 
 class Waiver(Struct, frozen=True, kw_only=True, rename="camel"):
@@ -125,6 +133,42 @@ class Cancelling(Struct, kw_only=True, rename="camel"):
     ignored: list[str] = field(default_factory=list)
 
 
+class TakenOver(Struct, frozen=True, kw_only=True, rename="camel"):
+    """That a rotation made way for an incident, which is `rotation`, and who called it."""
+
+    by: str
+    rotation: str
+    at: Moment
+
+
+class Connection(Struct, frozen=True, kw_only=True, rename="camel"):
+    """A session of a leaked role, as the server showed it; `state` is what it was doing."""
+
+    pid: int
+    application: str
+    client: str
+    state: str
+    since: Moment | None = None
+
+
+class Leak(Struct, kw_only=True, rename="camel"):
+    """The login whose password has leaked: its slot, its role, and the version of its secret.
+
+    `serves`: traffic went there when it was called. `connected` are its sessions, as far as there
+    is room, of `sessions` in all. `refused` is when the server had stopped letting it in, `ended`
+    when none of its sessions was left; both are None before that.
+    """
+
+    slot: Slot
+    role: str
+    version: str | None
+    serves: bool
+    connected: list[Connection] = field(default_factory=list)
+    sessions: int = 0
+    refused: Moment | None = None
+    ended: Moment | None = None
+
+
 class AwaitedWindow(Struct, frozen=True, kw_only=True, rename="camel"):
     """The window that a rotation waits for, before a step. `opens` is None where none is near;
     `text` is in words until when it waits."""
@@ -138,7 +182,8 @@ class Approval(Struct, kw_only=True, rename="camel"):
     """The wait for a decision; `deadline` is obeyed as it stands.
 
     `event` is the name of the event that a decision is raised as, None while none is waited for;
-    `gate` is its number. `ignored` says why decisions did not count.
+    `gate` is its number. `ignored` says why decisions did not count. `confirms`: all is done, and a
+    second person confirms it, or does not.
     """
 
     event: str | None
@@ -148,6 +193,7 @@ class Approval(Struct, kw_only=True, rename="camel"):
     reminders: int = 0
     gate: int = 0
     ignored: list[str] = field(default_factory=list)
+    confirms: bool = False
 
 
 class ConditionSeen(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
@@ -345,7 +391,8 @@ class Record(Struct, kw_only=True, rename="camel"):
     times it has begun to bring the standby slot up.
     `before` is the wait for a decision before the swap, `decided_before` that decision; `approval`
     and `decision` are those after it, or, where nobody is asked again, the decision before it.
-    `conditions` are its owner's, as they were seen last.
+    `conditions` are its owner's, as they were seen last. `taken_over`: it made way for an incident.
+    Of an incident `leak` is what it is about, `confirmation` what the second person said of it.
     Evidence is too large for a custom status: it is there once the rotation has ended.
     """
 
@@ -365,6 +412,9 @@ class Record(Struct, kw_only=True, rename="camel"):
     cancelled: Cancel | None
     window: AwaitedWindow | None
     place: Place | None
+    taken_over: TakenOver | None
+    leak: Leak | None
+    confirmation: Decision | None
     attempt: int
     before: Approval | None
     decided_before: Decision | None
@@ -392,6 +442,14 @@ def before_swap(record: Record) -> bool:
     return record.before is not None and record.before.event is not None
 
 
+def awaited_decision(record: Record) -> Decision | None:
+    """The decision that counted, of those that are waited for now: of an incident that is done, a
+    second person's; before the swap the one that lets traffic move."""
+    if record.approval is not None and record.approval.confirms:
+        return record.confirmation
+    return record.decision or record.decided_before
+
+
 def new_record(request: Request, stage: Stage, at: Moment | None) -> Record:
     """The record of a rotation that has just been asked for, or has just begun."""
     return Record(
@@ -411,6 +469,9 @@ def new_record(request: Request, stage: Stage, at: Moment | None) -> Record:
         cancelled=None,
         window=None,
         place=None,
+        taken_over=None,
+        leak=None,
+        confirmation=None,
         attempt=1,
         before=None,
         decided_before=None,

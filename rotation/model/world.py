@@ -108,6 +108,7 @@ class Session:
     state: str
     since: datetime | None
     queried: datetime | None = None  # when its last statement began, unless that was a probe
+    pid: int = 0  # of its process there
 
 
 @dataclass(frozen=True)

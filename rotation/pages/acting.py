@@ -63,6 +63,8 @@ def offer(
         people = [*entry.starters, *entry.approval.listed] if entry else []
         return _offered("cancel", who, record, barred, people)
     known = edges.configuration.credentials.get(record.credential)
+    if record.request.compromised:
+        return None  # it is called again on the page of its credential, whose name is typed twice
     if known is not None and starting.why_not_again(record) is None and who.way != "link":
         barred = rights.refusal(Action.RETRY, who.decider, known) if who.decider else None
         people = known.starters or known.approval.listed

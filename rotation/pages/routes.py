@@ -15,7 +15,7 @@ import azure.functions as func
 
 from rotation.front import archive, cancelling, history, rights, rotations, samples, sites, waves
 from rotation.front.credentials import UNDER_WAY, fresh_evidence
-from rotation.front.doctor import dry_run
+from rotation.front.doctor import DryRun, dry_run
 from rotation.front.hub import TaskHub
 from rotation.front.planned import entry, standing
 from rotation.front.problems import TITLES, Problem, guarded, text
@@ -27,6 +27,7 @@ from rotation.model.reasons import Code
 from rotation.model.record import Choice, Request, before_swap, no_evidence
 from rotation.pages import (
     acting,
+    alarm,
     forms,
     guides,
     mending,
@@ -75,14 +76,16 @@ def blueprint(edges: Readers) -> df.Blueprint:
         return await overview(edges, TaskHub(client), visitor(edges, req), _look(req), live=live)
 
     @pages.function_name("credential_page")
-    @pages.route("pages/credentials/{name}", methods=["GET"], auth_level=level)
+    @pages.route("pages/credentials/{name}", methods=["GET", "POST"], auth_level=level)
     @pages.durable_client_input("client")
     @showing
     async def credential_page(
         req: func.HttpRequest, client: df.DurableOrchestrationClient
     ) -> func.HttpResponse:
-        who = visitor(edges, req)
-        return await examine(edges, TaskHub(client), who, req.route_params["name"])
+        who, name = visitor(edges, req), req.route_params["name"]
+        if req.method == "POST":
+            return await leaked(edges, TaskHub(client), req, who, name)
+        return await examine(edges, TaskHub(client), who, name, req.params)
 
     @pages.function_name("history_page")
     @pages.route("pages/rotations", methods=["GET"], auth_level=level)
@@ -260,14 +263,35 @@ def _phase(record: ShownRecord) -> str:
 # -- one credential
 
 
-async def examine(
-    edges: Readers, client: df.DurableOrchestrationClient, who: Visitor, name: str
+async def leaked(
+    edges: Readers,
+    client: df.DurableOrchestrationClient,
+    req: func.HttpRequest,
+    who: Visitor,
+    name: str,
 ) -> func.HttpResponse:
-    """The page of a credential: every precondition of a rotation, tried now. Raises `Problem`."""
+    """Calls the incident of a posted form, and answers with its page. Raises `Problem`."""
+    sites.demand_own(req, edges.settings.public_url)
+    rights.demand_seen(edges, who.decider, name)
+    return rendering.see_other(
+        who.path(await alarm.call(edges, client, who, name, forms.read(req)))
+    )
+
+
+async def examine(
+    edges: Readers,
+    client: df.DurableOrchestrationClient,
+    who: Visitor,
+    name: str,
+    query: Mapping[str, str],
+) -> func.HttpResponse:
+    """The page of a credential: every precondition of a rotation, tried now; or the form of an
+    incident, which waits for none of that. Raises `Problem`."""
     rights.demand_seen(edges, who.decider, name)
     running = await rotations.current(client, name)
+    form = alarm.alarm(who, name, edges.configuration.credential(name), query)
     dry = None
-    if running is None:
+    if running is None and not form.opened:
         request = Request(
             rotation=rotations.manual_id(name, edges.now()),
             credential=name,
@@ -285,11 +309,18 @@ async def examine(
         name=name,
         rotation=running,
         dry=dry,
-        due=dry.due if dry else UNDER_WAY,
-        headline=views.examined(dry) if dry else views.under_way(),
+        due=dry.due if dry else UNDER_WAY if running else None,
+        headline=_credential_headline(dry, running),
+        alarm=form,
         lists=[("What was found", dry.findings), ("Not known", dry.unknown)] if dry else [],
         severities=views.SEVERITIES,
     )
+
+
+def _credential_headline(dry: DryRun | None, running: str | None) -> views.Headline:
+    if dry is not None:
+        return views.examined(dry)
+    return views.under_way() if running else views.alarmed()
 
 
 # -- the history

@@ -45,10 +45,9 @@ def timeline(record: Record, now: datetime) -> list[Entry]:
 
 def _waited(record: Record) -> list[StepRecord]:
     """The waits for a person as steps, if they have begun: once there is evidence to show."""
-    waits = (
-        (StepName.GATE, record.before, record.decided_before),
-        (StepName.APPROVAL, record.approval, record.decision),
-    )
+    waits = [(StepName.GATE, record.before, record.decided_before)]
+    if record.approval and not record.approval.confirms:
+        waits.append((StepName.APPROVAL, record.approval, record.decision))
     return [
         StepRecord(step=step, since=asked.requested, until=made.at if made else None)
         for step, asked, made in waits

@@ -74,6 +74,11 @@ def headline(record: ShownRecord, *, yours: bool = False) -> Headline:
 def _wrong(record: ShownRecord) -> str | None:
     """What to say instead of that nothing is asked of anybody; None where nothing is wrong."""
     failed = [name for name, at in record.workloads.items() if at is Progress.FAILED]
+    if failed and record.request.cut == "first":
+        return (
+            f"{count(len(failed), 'workload')} failed ({few(failed)}), and there is no way back: "
+            "it is tried again by itself, and may be yours to mend."
+        )
     if failed:
         return (
             f"{count(len(failed), 'workload')} failed ({few(failed)}). Once the others have ended "
@@ -96,6 +101,9 @@ def _filled(text: str, record: Record) -> str:
 
 def _asked(record: Record, whose: str) -> Headline:
     """The headline of a rotation that waits for a decision."""
+    if record.approval and record.approval.confirms:
+        ask = f"{record.request.requested_by} called an incident. Approve confirms what was done."
+        return Headline("ask", f"Waiting for {whose} confirmation", ask)
     standby, active, asked = record.standby, record.active, approval_of(record)
     before = before_swap(record)
     ask = (
@@ -496,6 +504,11 @@ def examined(dry: DryRun) -> Headline:
 def under_way() -> Headline:
     """The headline of a credential that is being rotated: nothing is tried meanwhile."""
     return Headline("busy", "A rotation is under way", "Its page shows how far it is.")
+
+
+def alarmed() -> Headline:
+    """The headline of a credential whose incident is about to be called: nothing is tried first."""
+    return Headline("ask", "A password has leaked?", "Nothing has been done so far.")
 
 
 @dataclass(frozen=True)

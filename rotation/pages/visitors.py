@@ -32,7 +32,8 @@ class Visitor:
     """Somebody at a page, and how they came in.
 
     `decider` is None for holders of a function key, who name themselves in the form. `secret` is
-    known to them and the app alone. `query` is what links to other pages must carry on.
+    known to them and the app alone. `query` is what links to other pages must carry on. `person`:
+    the platform has signed somebody in, and no application.
     """
 
     decider: Decider | None
@@ -41,6 +42,7 @@ class Visitor:
     query: Mapping[str, str] = field(default_factory=dict, repr=False)
     address: str | None = None  # of their page, if it is not the rotation's own
     set_cookie: str | None = field(default=None, repr=False)
+    person: bool = False
 
     @property
     def subject(self) -> str:
@@ -79,7 +81,8 @@ def visitor(edges: Readers, req: func.HttpRequest) -> Visitor:
         secret, header = forms.cookie(req.headers), None
         if secret is None:
             secret, header = forms.fresh_cookie()
-        return Visitor(approvers.entra(principal, "page"), secret, "entra", set_cookie=header)
+        known = approvers.entra(principal, "page")
+        return Visitor(known, secret, "entra", set_cookie=header, person=principal.person)
     # The host let them in, so there was a key; as a header it needs no carrying on.
     code = req.params.get("code")
     key = req.headers.get("x-functions-key") or code or ""

@@ -6,6 +6,7 @@ from rotation.model import activities as known
 from rotation.steps import (
     conditions,
     in_place,
+    incident,
     jobs,
     login,
     planning,
@@ -20,11 +21,14 @@ from rotation.steps.running import implements
 # What follows them needs the durable client: see `rotation.app`.
 NOTIFY = implements(known.NOTIFY, telling.notify)
 STOP_PARTS = implements(known.STOP_PARTS, telling.stop_parts)
+TAKE_OVER = implements(known.TAKE_OVER, telling.take_over)
 
 ACTIVITIES = (
     implements(known.PLAN, planning.plan),
     implements(known.WINDOW, windows.window),
     implements(known.CONDITIONS, conditions.conditions),
+    implements(known.LOCATE, incident.locate),
+    implements(known.CUT, incident.cut),
     implements(known.STAGE, login.stage),
     implements(known.ACTIVATE, login.activate),
     implements(known.VERIFY, login.verify),

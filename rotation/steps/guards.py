@@ -156,6 +156,52 @@ class Standby:
             _refuse_what_serves(self._edges, workload, self._slot)
 
 
+class Leaked:
+    """Ends a login whose password has leaked, though it may serve: the one exception to what all
+    other guards are for, and only where the credential says `incident: allowed`.
+
+    `version` is that of its secret when the incident was called: held up since then, it must not
+    end a login that was made anew.
+    """
+
+    def __init__(
+        self,
+        edges: Edges,
+        credential: Credential,
+        slot: Slot,
+        version: str | None,
+        *,
+        allowed: bool,
+    ) -> None:
+        self._edges = edges
+        self._credential = credential
+        self._slot = slot
+        self._version = version
+        self._allowed = allowed
+
+    def end(self) -> None:
+        """Takes LOGIN and password from the slot's role, and ends its sessions on the server and on
+        each of its read replicas.
+
+        Raises `Conflict` where the file does not allow it, or the login is no more the one that
+        leaked.
+        """
+        name = self._credential.slots[self._slot].role
+        if not self._allowed:
+            text = f"credentials.yaml does not say `incident: allowed`: role {name} is not cut"
+            raise Conflict(Code.INCIDENT_OFF, text)
+        secret = self._credential.secret(self._slot)
+        current = self._edges.vault(self._credential.vault).current(secret)
+        version = current.version if current else None
+        if version != self._version:
+            text = f"secret {secret} had version {self._version} when it leaked and has {version}"
+            raise Conflict(Code.LEAK_REPLACED, f"{text} by now: role {name} is not cut")
+        database = self._edges.database(self._credential)
+        database.deactivate(name)
+        for server in (database, *self._edges.replicas(self._credential)):
+            server.terminate(name)
+
+
 class Arriving:
     """Changes the slot that one workload's traffic is about to go to, and does not yet.
 

@@ -32,7 +32,7 @@ def stage(step: Step) -> Staged:
     its tags, which whoever may write secrets may write too: they would choose the password.
     """
     credential, login = step.credential, step.login
-    live = current_version(step.edges, credential, other(step.slot))
+    live = _template(step)
     shown = SecretTarget(live.secret, live.version)
     value = changed(
         credential.shape, step.vault.value(shown), (login.role, new_password()), str(shown)
@@ -44,6 +44,21 @@ def stage(step: Step) -> Staged:
         tags=_tags(live.tags, {"rotation": step.rotation, "slot": step.slot, "role": login.role}),
     )
     return Staged(written.version)
+
+
+def _template(step: Step) -> SecretVersion:
+    """The version that the new one is made from: that of the slot that serves. Where somebody has
+    disabled it since it leaked, the newest that is left of either slot.
+
+    Raises `Conflict` if there is none.
+    """
+    if not step.reference.cut:
+        return current_version(step.edges, step.credential, other(step.slot))
+    for slot in (other(step.slot), step.slot):
+        for version in step.vault.versions(step.credential.secret(slot)):
+            if version.enabled:
+                return version
+    return current_version(step.edges, step.credential, other(step.slot))
 
 
 MOST_TAGS = 15  # https://learn.microsoft.com/azure/key-vault/secrets/about-secrets

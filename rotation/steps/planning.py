@@ -12,9 +12,10 @@ from rotation.model import wire
 from rotation.model.activities import ApprovalPolicy, Planned, Policy, Retry, WorkloadTimes
 from rotation.model.catalogue import Origin, Outcome
 from rotation.model.errors import Unavailable
-from rotation.model.reasons import CODES
+from rotation.model.reasons import CODES, OF_A_CUT, Code
 from rotation.model.record import Waiver
 from rotation.steps import jobs, windows, world
+from rotation.steps.wayback import WayBack
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -51,10 +52,12 @@ def plan(step: Step) -> Planned:
     match decision:
         case Skip(why):
             return Planned(outcome=Outcome.SKIPPED, reasons=[why])
-        case Refuse(problems, waived):
-            return _refused(request, problems, waived)
-        case Rotate() | Wait():
-            return _planned(step, request, world.look(step.edges, credential, seen, waive))
+        case Refuse(problems, waived) if of_others(request, problems):
+            return _refused(request, of_others(request, problems), waived)
+        case Rotate() | Wait() | Refuse():
+            prove = _no_way_back if request.cut == "first" else None
+            look = world.look(step.edges, credential, seen, waive, prove=prove)
+            return _planned(step, request, look)
         case _:
             assert_never(decision)
 
@@ -63,22 +66,33 @@ def _planned(step: Step, request: Request, found: World) -> Planned:
     """The plan of a rotation that is due, by all that was found. Raises as `plan` does."""
     _tell(step.name, found.login.doubts)
     waived = found.reasons("waived")
-    problems = found.reasons("refuses")
+    problems = of_others(request, found.reasons("refuses"))
     if problems:
         return _refused(request, problems, waived)
-    waiting = found.reasons("waits")
+    waiting = of_others(request, found.reasons("waits"))
     if waiting:
         raise Unavailable(CODES[waiting[0].code], "; ".join(why.text for why in waiting))
     live = found.seen.slots[found.active].secret if found.seen and found.active else None
     latest = windows.latest(step.credential, live)
     return Planned(
         active=found.active,
-        policy=_policy(step, request),
+        policy=policy(step, request),
         waivers=_waivers(request, waived),
         doubts=found.reasons("tells"),
-        entry=_kept(step),
+        entry=entry(step),
         latest=wire.moment(latest) if latest else None,
     )
+
+
+def of_others(request: Request, problems: Iterable[Reason]) -> list[Reason]:
+    """The problems without those that come of the cut which the request is for."""
+    cut = OF_A_CUT if request.cut == "first" else ()
+    return [one for one in problems if one.code not in cut]
+
+
+def _no_way_back(*_: object) -> WayBack:
+    """Nothing: the login that one would go back to is ended, as an approver has chosen."""
+    return WayBack()
 
 
 def _refused(request: Request, problems: Iterable[Reason], waived: Iterable[Reason]) -> Planned:
@@ -95,7 +109,11 @@ def _waivers(request: Request, waived: Iterable[Reason]) -> list[Waiver]:
     """The problems that were waived, with who gave the waiver."""
     by = request.requested_by if _by_hand(request) else OWNER
     via: WaivedVia = "request" if _by_hand(request) else "file"
-    return [Waiver(code=one.code, text=one.text, by=by, via=via) for one in waived]
+    found = [Waiver(code=one.code, text=one.text, by=by, via=via) for one in waived]
+    if request.cut == "first":
+        text = "the leaked login is ended before another one serves: there is no way back to it"
+        found.append(Waiver(code=Code.NO_WAY_BACK, text=text, by=by, via=via))
+    return found
 
 
 def _tell(credential: str, doubts: Iterable[Reason]) -> None:
@@ -110,24 +128,28 @@ def _tell(credential: str, doubts: Iterable[Reason]) -> None:
         )
 
 
-def _kept(step: Step) -> str:
+def entry(step: Step) -> str:
     """The entry that the rotation goes on with."""
     from rotation.config import kept  # noqa: PLC0415 - a cold start is paid for
 
     return kept.keep(step.edges.configuration, step.name)
 
 
-def _policy(step: Step, request: Request) -> Policy:
-    """The credential's times and choices that orchestrators need."""
+def policy(step: Step, request: Request) -> Policy:
+    """The credential's times and choices that orchestrators need. An incident waits for no window,
+    no place and no decision, goes back for no condition, moves everything at once, and ends the
+    sessions that are left once the pods are gone."""
     credential, limits = step.credential, step.edges.configuration.max_parallel
     limited = any(limits.most(thing) is not None for thing in credential.things)
+    calm = not request.compromised
     approval, retry = credential.approval, credential.retry
-    in_windows = bool(credential.hours) and not (_by_hand(request) and request.outside_window)
+    outside = _by_hand(request) and request.outside_window
+    in_windows = bool(credential.hours) and calm and not outside
     forward, undo = retry.retry_timeout.total_seconds(), retry.compensation.total_seconds()
     return Policy(
         forward=Retry(forward, min(REFUSALS, forward)),
         undo=Retry(undo, min(REFUSALS_OF_UNDO, undo), min(FINAL_OF_UNDO, undo)),
-        drain=credential.drain.total_seconds(),
+        drain=credential.drain.total_seconds() if calm else 0.0,
         workloads={
             workload.name: WorkloadTimes(
                 workload.ready.total_seconds(),
@@ -149,12 +171,12 @@ def _policy(step: Step, request: Request) -> Policy:
         ),
         windows=in_windows,
         retire_in_window=in_windows and credential.retire_in == "window",
-        before=_before(approval),
+        before=_before(approval) if calm else None,
         asks_after=approval.gate != "before",
-        conditions=len(credential.conditions),
+        conditions=len(credential.conditions) if calm else 0,
         watch=credential.watch.total_seconds(),
-        canary=credential.canary,
-        things=credential.things if limited else [],
+        canary=credential.canary if calm else None,
+        things=credential.things if limited and calm else [],
     )
 
 

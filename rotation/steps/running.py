@@ -19,7 +19,7 @@ from rotation.model.activities import Nothing, Reference
 from rotation.model.errors import ConfigurationError, Failure, RotationError
 from rotation.model.reasons import Code
 from rotation.steps.conditions import of_today
-from rotation.steps.guards import Arriving, Exchange, Scheduled, Standby
+from rotation.steps.guards import Arriving, Exchange, Leaked, Scheduled, Standby
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,11 +77,7 @@ class Step:
     def hours(self) -> Hours:
         """When its rotations may begin, by the file as it is now: a day that its owner shuts is
         shut at once. As it was kept, where the file lost the credential or cannot be used."""
-        try:
-            credential = self._file.configuration.credentials.get(self.name)
-        except ConfigurationError:
-            credential = None
-        return (credential or self.credential).hours
+        return self._now.hours
 
     @property
     def watched(self) -> tuple[Readers, Credential]:
@@ -148,6 +144,27 @@ class Step:
     def standby(self) -> Standby:
         """The verbs that change the slot, for as long as it serves nothing."""
         return Standby(self._edges, self.credential, self.slot, self.rotation)
+
+    @property
+    def leaked(self) -> Leaked:
+        """The verb that ends the slot's login, whatever it serves, where the file allows it."""
+        allowed, version = self.incident == "allowed", self.reference.version
+        return Leaked(self._edges, self.credential, self.slot, version, allowed=allowed)
+
+    @property
+    def incident(self) -> str:
+        """Whether a login that serves may be ended, by the file as it is now. As it was kept, where
+        the file lost the credential or cannot be used."""
+        return self._now.incident
+
+    @property
+    def _now(self) -> Credential:
+        """The credential as the file has it now; as it was kept, where that has none."""
+        try:
+            credential = self._file.configuration.credentials.get(self.name)
+        except ConfigurationError:
+            credential = None
+        return credential or self.credential
 
     @property
     def arriving(self) -> Arriving:

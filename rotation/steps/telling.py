@@ -42,6 +42,12 @@ def stop_parts(step: Step) -> None:
         raise LookupError("the reference of stop_parts has no parts")
 
 
+def take_over(step: Step) -> None:
+    """Nothing but the log line that a rotation is told to make way, which the app does."""
+    if step.reference.request is None:
+        raise LookupError("the reference of take_over has no request")
+
+
 def publish_event(step: Step) -> None:
     """Publishes an event, with its signed links.
 

@@ -17,7 +17,7 @@ from rotation.decisions.verdict import requester, verdict
 from rotation.model import wire
 from rotation.model.activities import Terms
 from rotation.model.catalogue import Announcement, Stage, StepName
-from rotation.model.errors import StepFailed
+from rotation.model.errors import MadeWay, StepFailed
 from rotation.model.reasons import Code, reason
 from rotation.model.record import Approval, Choice, Decision, Evidence, no_evidence
 from rotation.story.conditions import Watching, hold
@@ -96,9 +96,10 @@ def approval(run: Run) -> Steps[Decision]:
     watching = Watching(run)
     try:
         decision = yield from _decided(run, asked, watching)
-    except StepFailed:
+    except (StepFailed, MadeWay):
         asked.event = None
         run.show()
+        yield from watching.stop()
         raise
     yield from watching.stop()
     return decision

@@ -15,9 +15,9 @@ from rotation.decisions.conditions import follow
 from rotation.model import activities, wire
 from rotation.model.activities import STOP, Looked, Measured, Retry, Watch, WatchEnded
 from rotation.model.catalogue import Announcement, StepName
-from rotation.model.errors import Failure, StepFailed
+from rotation.model.errors import Failure, MadeWay, StepFailed
 from rotation.model.reasons import Code, reason
-from rotation.story.hearing import LONGEST_TIMER, Listening
+from rotation.story.hearing import LONGEST_TIMER, Call, Listening
 from rotation.story.retrying import attempt
 from rotation.story.version import inherited
 
@@ -49,7 +49,8 @@ def watch_conditions(context: df.DurableOrchestrationContext) -> Steps[JsonObjec
     def stops() -> StepFailed:
         return StepFailed(STOP, [reason(Code.CANCELLED, "it was told to stop")])
 
-    ears = Listening(context, lambda: context.wait_for_external_event(STOP), lambda _: True, stops)
+    stop = Call(lambda: context.wait_for_external_event(STOP), lambda _: True)
+    ears = Listening(context, [stop], stops)
     until = wire.instant(watch.until) if watch.until else None
     ended, known = WatchEnded(standing=watch.standing), list[Measured]()
     for _ in range(LOOKS):
@@ -120,6 +121,16 @@ class Watching:
             version=inherited(run.context),
         )
 
+    def waited(self) -> Steps[bool]:
+        """Whether the child has ended, after a while of waiting for it alone. Raises `MadeWay`, and
+        has told the child to stop then."""
+        until = self._run.context.current_utc_datetime + LONGEST_TIMER
+        try:
+            return (yield from self._run.first([self.task], until)) is not None
+        except MadeWay:
+            yield from self.stop()
+            raise
+
     def ended(self) -> Steps[bool]:
         """Takes what the child answered with that has ended, and returns whether the time is over
         that it was to watch. Raises `StepFailed` for a breach."""
@@ -160,7 +171,7 @@ def hold(run: Run, seconds: float) -> Steps[None]:
         yield from run.recorded(StepName.CONDITIONS, _held(run, until))
         return
     while run.context.current_utc_datetime < until:
-        yield run.context.create_timer(min(until, run.context.current_utc_datetime + LONGEST_TIMER))
+        yield from run.pause(min(until, run.context.current_utc_datetime + LONGEST_TIMER))
 
 
 def _held(run: Run, until: datetime) -> Steps[None]:
@@ -169,12 +180,12 @@ def _held(run: Run, until: datetime) -> Steps[None]:
     while True:
         watching.begin(every, until)
         if watching.task is not None:
-            if (yield from watching.ended()):
+            if (yield from watching.waited()) and (yield from watching.ended()):
                 return
         elif run.context.current_utc_datetime >= until:
             return  # nobody knows, and nobody can be asked
         else:
-            yield run.context.create_timer(watching.resumes)
+            yield from run.pause(watching.resumes or until)
 
 
 def _tell(run: Run, kind: Announcement, seen: Iterable[ConditionSeen]) -> Steps[None]:

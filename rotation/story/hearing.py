@@ -1,4 +1,4 @@
-"""What an orchestrator hears beside what it waits for, and stops for: nothing, or one event.
+"""What an orchestrator hears beside what it waits for, and stops for: nothing, or some events.
 
 An activity under way is always waited for: nobody knows what one that was left alone still does.
 Between the attempts of a step, between the looks of a watch, and between steps it stops.
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     import azure.durable_functions as df
-
-    from rotation.model.errors import StepFailed
 
 # Timers of at most a day: longer ones have not always been safe on every durable back end.
 LONGEST_TIMER = timedelta(days=1)
@@ -58,53 +56,76 @@ class Ears:
         return (yield task)
 
     def heed(self) -> None:
-        """Raises `StepFailed` if there is something to stop for."""
+        """Raises `StepFailed`, or `MadeWay`, if there is something to stop for."""
+
+
+class Call:
+    """An event that is waited for. `opens` makes the next wait for it, and `counts` tells whether
+    what came is a reason to stop."""
+
+    def __init__(self, opens: Callable[[], Any], counts: Callable[[object], bool]) -> None:
+        self._opens = opens
+        self._counts = counts
+        self._event: Any = None
+
+    @property
+    def waited(self) -> Any:
+        """The event that is waited for, which is made right before that."""
+        if self._event is None:
+            self._event = self._opens()
+        return self._event
+
+    def has_come(self, winner: Any) -> bool:
+        """Whether the winner of a wait is the event."""
+        return bool(winner == self._event)
+
+    def hear(self) -> bool:
+        """Takes what has come, and returns whether it counts. If not, the next wait has another
+        name."""
+        event, self._event = self._event, None
+        return self._counts(event.result)
 
 
 class Listening(Ears):
-    """Hears an event. `opens` makes the next wait for it, `counts` tells whether what came is a
-    reason to stop, and `stops` says so to whoever waits."""
+    """Hears calls, and `stops` says so to whoever waits once one has counted."""
 
     def __init__(
         self,
         context: df.DurableOrchestrationContext,
-        opens: Callable[[], Any],
-        counts: Callable[[object], bool],
-        stops: Callable[[], StepFailed],
+        calls: list[Call],
+        stops: Callable[[], Exception],
     ) -> None:
         super().__init__(context)
-        self._opens = opens
-        self._counts = counts
+        self._calls = calls
         self._stops = stops
-        self._event: Any = None
         self.stopped = False
 
     def beside(self, task: Any) -> Generator[Any, Any, Any]:
         if not self.stopped:
-            winner = yield self.context.task_any([task, self._waited()])
+            winner = yield self.context.task_any([task, *self._waited()])
             if winner != task:
-                self._hear()
+                self._hear(winner)
         return (yield task)
 
     def pause(self, until: datetime) -> Generator[Any, Any, None]:
         while not self.stopped:
             timer = self.context.create_timer(until)
-            winner = yield self.context.task_any([timer, self._waited()])
+            winner = yield self.context.task_any([timer, *self._waited()])
             if winner == timer:
                 return
             timer.cancel()
-            self._hear()
+            self._hear(winner)
 
     def first(self, tasks: list[Any], until: datetime) -> Generator[Any, Any, Any]:
         while not self.stopped:
             timer = self.context.create_timer(until)
-            winner = yield self.context.task_any([*tasks, timer, self._waited()])
+            winner = yield self.context.task_any([*tasks, timer, *self._waited()])
             if winner == timer:
                 return None
             timer.cancel()
             if winner in tasks:
                 return winner
-            self._hear()
+            self._hear(winner)
         return None
 
     def long(
@@ -112,13 +133,13 @@ class Listening(Ears):
     ) -> Generator[Any, Any, Any]:
         while not self.stopped:
             timer = self.context.create_timer(self.context.current_utc_datetime + LONGEST_TIMER)
-            winner = yield self.context.task_any([task, timer, self._waited()])
+            winner = yield self.context.task_any([task, timer, *self._waited()])
             if winner == timer:
                 continue
             timer.cancel()
             if winner == task:
                 break
-            if self._hear():
+            if self._hear(winner):
                 yield from on_stop()
         return (yield task)
 
@@ -126,15 +147,13 @@ class Listening(Ears):
         if self.stopped:
             raise self._stops()
 
-    def _waited(self) -> Any:
-        """The event that is waited for, which is made right before that."""
-        if self._event is None:
-            self._event = self._opens()
-        return self._event
+    def _waited(self) -> list[Any]:
+        return [call.waited for call in self._calls]
 
-    def _hear(self) -> bool:
-        """Takes what has come, and returns whether it counts. If not, the next wait has another
-        name."""
-        event, self._event = self._event, None
-        self.stopped = self._counts(event.result)
+    def _hear(self, winner: Any) -> bool:
+        """Takes what has come, and returns whether it counts."""
+        for call in self._calls:
+            if call.has_come(winner):
+                self.stopped = call.hear()
+                break
         return self.stopped

@@ -16,7 +16,7 @@ import msgspec
 from rotation.model import activities, wire
 from rotation.model.activities import STOP, Reference
 from rotation.model.catalogue import Announcement, StepName
-from rotation.model.errors import Failure, StepFailed
+from rotation.model.errors import Failure, MadeWay, StepFailed
 from rotation.model.places import (
     GRANT,
     KEEPER,
@@ -167,7 +167,7 @@ def _waits(run: Run, asking: Any, pause: timedelta) -> Steps[bool]:
     until = run.context.current_utc_datetime + pause
     try:
         return (yield from run.first([asking], until)) is None
-    except StepFailed:
+    except (StepFailed, MadeWay):
         return True  # the instance has to be told first
 
 

@@ -6,22 +6,23 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from rotation.decisions.verdict import cancel
+from rotation.decisions.verdict import cancel, makes_way
 from rotation.model import activities, wire
-from rotation.model.activities import Notice, Part, PartEnded, Reference, Retry
+from rotation.model.activities import TAKEOVER, Notice, Part, PartEnded, Reference, Retry
 from rotation.model.catalogue import DONE, Progress, Stage, StepName
-from rotation.model.errors import StepFailed
+from rotation.model.errors import MadeWay, StepFailed
 from rotation.model.reasons import Code, Reason, reason
 from rotation.model.record import (
     Cancelling,
     Evidence,
     Request,
     StepRecord,
+    TakenOver,
     new_record,
     swapped_at,
 )
 from rotation.model.world import Slot, other
-from rotation.story.hearing import Ears, Listening
+from rotation.story.hearing import Call, Ears, Listening
 from rotation.story.retrying import Again, Steps, call, wait
 from rotation.story.status import truncated_status
 from rotation.story.version import inherited, since
@@ -55,6 +56,7 @@ LONGEST_MESSAGE = 300  # in the custom status, which has 16 KB of UTF-16 for eve
 BEFORE_THE_PLAN = Retry(transient=600.0, refusals=120.0)
 IGNORED_KEPT = 5
 RELEASES_KEPT = 20
+CONNECTIONS_SHOWN = 5  # of a leaked login, in the custom status
 
 
 def part_id(rotation: str, name: str, workload: str, attempt: int) -> str:
@@ -100,7 +102,12 @@ class Run:
         self._ears = Ears(context)
         if since(context, "1.2"):
             self.record.cancelling = Cancelling(event="cancel-1", gate=1)
-            self._ears = Listening(context, self._next_cancel, self._cancels, self._cancelled)
+            # One wait for all the time: it may be raised when nobody listens.
+            self._incident = Call(
+                lambda: context.wait_for_external_event(TAKEOVER), self._makes_way
+            )
+            cancels = Call(self._next_cancel, self._cancels)
+            self._ears = Listening(context, [cancels, self._incident], self._stopped)
 
     @property
     def now(self) -> Moment:
@@ -125,14 +132,43 @@ class Run:
         self.retry = self.policy.undo
 
     def heed(self) -> None:
-        """Raises `StepFailed` if somebody has cancelled, as every step does before it begins."""
+        """Raises `StepFailed` if somebody has cancelled, and `MadeWay` if somebody has called an
+        incident, as every step does before it begins."""
         self._ears.heed()
 
     def too_late(self) -> None:
-        """From now on hears of no cancel: what is shown next says so."""
+        """From now on hears of no cancel and of no incident: what is shown next says so."""
         self._ears = Ears(self.context)
         if self.record.cancelling is not None:
             self.record.cancelling.event = None
+
+    def hear_of_incidents(self) -> None:
+        """From now on hears of an incident again, where it waits and has moved what it moves at
+        once. Raises `MadeWay` if it has heard of one that had to wait."""
+        if self.record.taken_over is not None:
+            raise MadeWay
+        if since(self.context, "1.2"):
+            self._ears = Listening(self.context, [self._incident], self._stopped)
+
+    def incident(self) -> list[Any]:
+        """The event by which it hears of an incident, for a wait of its own."""
+        return [self._incident.waited] if since(self.context, "1.2") else []
+
+    def hears_incident(self, winner: Any) -> None:
+        """Raises `MadeWay` where the winner of such a wait was an incident."""
+        if since(self.context, "1.2") and self._incident.has_come(winner):
+            self._incident.hear()
+            raise MadeWay
+
+    def _makes_way(self, event: object) -> bool:
+        """Records who called an incident. Whatever it carries: whoever can raise it could end the
+        instance as well."""
+        by, rotation = makes_way(document(event))
+        self.record.taken_over = TakenOver(by=by, rotation=rotation, at=self.now)
+        if self.record.cancelling is not None:
+            self.record.cancelling.event = None
+        self.show()
+        return True
 
     def _next_cancel(self) -> Any:
         """The task that ends with the next cancel, whose name the record shows."""
@@ -158,8 +194,10 @@ class Run:
         self.show()
         return True
 
-    def _cancelled(self) -> StepFailed:
-        """The error that a step ends with which has heard of a cancel."""
+    def _stopped(self) -> Exception:
+        """The error that a step ends with which has heard of a cancel, or of an incident."""
+        if self.record.taken_over is not None:
+            return MadeWay()
         by = self.record.cancelled.by if self.record.cancelled else "somebody"
         return StepFailed("cancel", [reason(Code.CANCELLED, f"cancelled by {by}")])
 
@@ -183,6 +221,7 @@ class Run:
             through=through,
             entry=self.entry,
             waived=sorted({waiver.code for waiver in self.record.waivers}),
+            cut=self.request.cut == "first",
         )
 
     def stage(self, stage: Stage) -> None:
@@ -194,6 +233,8 @@ class Run:
         """Sets the record as custom status, truncated and without evidence, which is too large."""
         status = wire.value_of(self.record)
         status["evidence"] = {}
+        if self.record.leak is not None:
+            status["leak"]["connected"] = status["leak"]["connected"][:CONNECTIONS_SHOWN]
         self.context.set_custom_status(truncated_status(status))
 
     def next_watch(self) -> str:
@@ -229,6 +270,13 @@ class Run:
         reference = msgspec.structs.replace(self.reference(), request=self.request, entry=None)
         steps = call(self.context, activities.PLAN, reference, self.retry, self.waits, self._ears)
         return (yield from self.recorded(StepName.PLAN, steps))
+
+    def ask(self, name: StepName, activity: Activity[A], reference: Reference) -> Steps[A]:
+        """The answer of an activity that is about no slot yet, recorded as a step. Raises
+        `StepFailed`."""
+        self.heed()
+        steps = call(self.context, activity, reference, self.retry, self.waits, self._ears)
+        return (yield from self.recorded(name, steps))
 
     def step(
         self,
@@ -363,6 +411,11 @@ class Run:
         self.show()
         try:
             answer = yield from steps
+        except MadeWay:
+            entry.until, entry.waits, entry.next_try = self.now, None, None
+            entry.failure, entry.code = "it made way for an incident", Code.TAKEN_OVER
+            self.show()
+            raise
         except StepFailed as failure:
             entry.until, entry.waits, entry.next_try = self.now, None, None
             entry.failure = wire.truncated(failure.text, LONGEST_MESSAGE)

@@ -16,7 +16,7 @@ from rotation.model.activities import Reference, Retry
 from rotation.model.errors import StepFailed
 from rotation.model.reasons import Code, reason
 from rotation.model.waves import FAILED, UNDER_WAY, Wave, WaveCancel, WaveStatus
-from rotation.story.hearing import LONGEST_TIMER, Listening
+from rotation.story.hearing import LONGEST_TIMER, Call, Listening
 from rotation.story.progress import document
 from rotation.story.retrying import call
 
@@ -44,7 +44,7 @@ class Waving:
         self.wave = wire.read(Wave, context.get_input())
         self.wave.started = self.wave.started or self.now
         self.waits = ""
-        self.ears = Listening(context, self._next_cancel, self._cancels, self._cancelled)
+        self.ears = Listening(context, [Call(self._next_cancel, self._cancels)], self._cancelled)
 
     @property
     def now(self) -> Any:

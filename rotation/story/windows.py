@@ -14,7 +14,7 @@ import msgspec
 
 from rotation.model import wire
 from rotation.model.catalogue import Announcement, StepName
-from rotation.model.errors import StepFailed
+from rotation.model.errors import MadeWay, StepFailed
 from rotation.model.reasons import Code, reason
 from rotation.model.record import AwaitedWindow
 from rotation.story.hearing import LONGEST_TIMER
@@ -45,7 +45,7 @@ def in_window(
         yield from waits()
     try:
         yield from run.recorded(StepName.WINDOW, _wait(run, before, found))
-    except StepFailed:
+    except (StepFailed, MadeWay):
         run.record.window = None
         raise
     return True

@@ -10,14 +10,14 @@ lose.
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from rotation.model import activities, wire
 from rotation.model.activities import Reference, Retry
 from rotation.model.catalogue import Announcement, Outcome, Stage, StepName, ending
-from rotation.model.errors import Failure, StepFailed
+from rotation.model.errors import Failure, MadeWay, StepFailed
 from rotation.model.reasons import Code, Reason, reason
 from rotation.model.record import Request
 from rotation.model.world import Slot, other
@@ -26,6 +26,7 @@ from rotation.story.conditions import hold
 from rotation.story.places import admitted, give_back
 from rotation.story.progress import Run
 from rotation.story.retrying import Steps, attempt
+from rotation.story.seat import seated
 from rotation.story.version import inherited, since
 from rotation.story.windows import in_window
 from rotation.story.workload import (
@@ -55,32 +56,63 @@ def credential(context: df.DurableOrchestrationContext) -> Steps[JsonObject]:
     of its own, so that it stays readable when the next one starts.
     """
     request = wire.read(Request, context.get_input())
-    record: JsonObject = wire.decoded(
-        (
-            yield context.call_sub_orchestrator(
-                rotation.__name__,
-                wire.value_of(request),
-                request.rotation,
-                version=inherited(context),
-            )
-        )
-    )
+    record: JsonObject = wire.decoded((yield from seated(context, request, _run)))
     return record
+
+
+def _run(context: df.DurableOrchestrationContext, request: Request) -> Any:
+    """The task that ends with a rotation."""
+    return context.call_sub_orchestrator(
+        rotation.__name__,
+        wire.value_of(request),
+        request.rotation,
+        version=inherited(context),
+    )
 
 
 def rotation(context: df.DurableOrchestrationContext) -> Steps[JsonObject]:
     """Runs a rotation to its end, whatever goes wrong, and answers with its record."""
+    # It is made of what is below.
+    from rotation.story.incident import incident  # noqa: PLC0415
+
     run = Run(context)
     try:
-        end = yield from story(run)
+        end = yield from incident(run) if run.request.compromised else story(run)
+    except MadeWay:
+        end = made_way(run)
     except Exception as error:  # noqa: BLE001 - whatever it is: both slots stay, and we say so
         text = f"unexpected {type(error).__name__}; see the log"
         end = Outcome.NEEDS_ATTENTION, text, [reason(Code.UNEXPECTED, text)]
     return (yield from finish(run, *end))
 
 
-def story(run: Run) -> Steps[End]:  # noqa: PLR0911 - one line for each way a rotation ends
+def story(run: Run) -> Steps[End]:
     """Takes the steps of a rotation in their order, and returns how it ended."""
+    ended = yield from moved(run)
+    if ended is not None:
+        return ended
+    run.hear_of_incidents()
+    try:
+        decision = yield from agreed(run)
+    except StepFailed as failure:
+        text = failure.text if failure.step == StepName.CONDITIONS else failure.message
+        return (yield from roll_back(run, text, list(failure.reasons)))
+    if decision.decision == "reject":
+        why = reason(Code.REJECTED, f"rejected by {decision.by}")
+        return (yield from roll_back(run, why.text, [why]))
+    try:
+        yield from admitted(run, StepName.RETIRE, windows=run.policy.retire_in_window)
+        run.too_late()
+        yield from retire(run, run.active)
+    except StepFailed as failure:
+        return Outcome.NEEDS_ATTENTION, failure.message, list(failure.reasons)
+    approved = reason(Code.APPROVED, f"approved by {decision.by}")
+    return Outcome.COMPLETED, approved.text, [approved]
+
+
+def moved(run: Run) -> Steps[End | None]:  # noqa: PLR0911 - one line for each way it ends
+    """Plans, brings the standby slot up, and moves all traffic there. None once that is done and
+    observed, or else how the rotation ended."""
     try:
         plan = yield from planned(run)
     except StepFailed as failure:
@@ -106,20 +138,22 @@ def story(run: Run) -> Steps[End]:  # noqa: PLR0911 - one line for each way a ro
     run.too_late()
     try:
         yield from move(run)
-        decision = yield from agreed(run)
     except StepFailed as failure:
         text = failure.text if failure.step == StepName.CONDITIONS else failure.message
         return (yield from roll_back(run, text, list(failure.reasons)))
-    if decision.decision == "reject":
-        why = reason(Code.REJECTED, f"rejected by {decision.by}")
-        return (yield from roll_back(run, why.text, [why]))
-    try:
-        yield from admitted(run, StepName.RETIRE, windows=run.policy.retire_in_window)
-        yield from retire(run, run.active)
-    except StepFailed as failure:
-        return Outcome.NEEDS_ATTENTION, failure.message, list(failure.reasons)
-    approved = reason(Code.APPROVED, f"approved by {decision.by}")
-    return Outcome.COMPLETED, approved.text, [approved]
+    return None
+
+
+def made_way(run: Run) -> End:
+    """How a rotation ends that made way for an incident: nothing is taken back, that goes on from
+    there."""
+    taken = run.record.taken_over
+    by, incident = (taken.by, taken.rotation) if taken else ("somebody", "")
+    for asked in (run.record.before, run.record.approval):
+        if asked is not None:
+            asked.event = None
+    why = reason(Code.TAKEN_OVER, f"{by} called the incident {incident}".rstrip())
+    return Outcome.SUPERSEDED, why.text, [why]
 
 
 def planned(run: Run) -> Steps[Planned]:
@@ -220,7 +254,10 @@ def move(run: Run) -> Steps[None]:
         canary = {first: everything[first]}
         everything = {name: times for name, times in everything.items() if name != first}
         yield from swap(run, canary)
-        yield from observe(run, canary)
+        try:
+            yield from observe(run, canary)
+        except MadeWay:
+            run.too_late()  # half of a move is worse: the others follow at once, then it makes way
     yield from swap(run, everything)
     yield from give_back(run)
     yield from stop(run)
@@ -260,7 +297,9 @@ def observe(run: Run, workloads: Mapping[str, WorkloadTimes]) -> Steps[None]:
     reference = run.reference(run.standby)
     yield from run.each(StepName.OBSERVE, observe_workload, reference, workloads=workloads)
     if run.policy.conditions:
+        run.hear_of_incidents()
         yield from hold(run, run.policy.watch)
+        run.too_late()
 
 
 def retire(run: Run, slot: Slot) -> Steps[None]:
@@ -309,6 +348,7 @@ def roll_back(run: Run, why: str, reasons: list[Reason]) -> Steps[End]:
 
     Its pods have served all the time, and need no new connection for that: see `check_login`.
     """
+    run.too_late()
     run.retry_longer()
     met = len(run.record.releases)
     try:

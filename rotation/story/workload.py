@@ -17,7 +17,7 @@ from rotation.model import activities, wire
 from rotation.model.activities import STOP, Part, PartEnded, PartStatus, Retry
 from rotation.model.errors import StepFailed
 from rotation.model.reasons import Code, Reason, reason
-from rotation.story.hearing import Ears, Listening
+from rotation.story.hearing import Call, Ears, Listening
 from rotation.story.retrying import Again, Steps, call, overdue, wait
 from rotation.story.version import since
 
@@ -117,9 +117,8 @@ class Task:
         context = self.context
         if since(context, "1.2"):
             # Whatever it carries: whoever can raise it could end the instance as well.
-            self.ears = Listening(
-                context, lambda: context.wait_for_external_event(STOP), lambda _: True, stops
-            )
+            stop = Call(lambda: context.wait_for_external_event(STOP), lambda _: True)
+            self.ears = Listening(context, [stop], stops)
 
     def _show(self, activity: Activity[A], seen: str | Again | None = None) -> None:
         """Shows what runs, and what it waits for: that may be something for a person to mend."""

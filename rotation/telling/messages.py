@@ -35,6 +35,7 @@ from rotation.model.record import (
     ConditionSeen,
     Decision,
     EvidenceSummary,
+    Leak,
     Place,
     SessionCount,
     Waiver,
@@ -95,6 +96,7 @@ class EventData(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults
     conditions: list[ConditionSeen] = field(default_factory=list)
     place: Place | None = None
     outside_window: str | None = None
+    leak: Leak | None = None
     outcome: Outcome | None = None
     outcome_reason: str | None = None
     reasons: list[Reason] = field(default_factory=list)
@@ -117,6 +119,8 @@ WARNINGS = {
     Announcement.EXPIRES_BEFORE_WINDOW,
     Announcement.CONDITION_UNKNOWN,
     Announcement.CONDITION_BREACHED,
+    Announcement.COMPROMISED,
+    Announcement.LOGIN_CUT,
 }
 
 
@@ -184,6 +188,7 @@ def announcement(notice: Notice, approvers: list[str], public_url: str | None) -
         conditions=notice.conditions,
         place=notice.place,
         outside_window=request.outside_window,
+        leak=notice.leak,
         outcome=notice.outcome,
         outcome_reason=notice.outcome_reason,
         reasons=notice.reasons,
@@ -208,6 +213,8 @@ def words(kind: Announcement, notice: Notice) -> tuple[str, str]:  # noqa: C901,
             why = notice.request.outside_window
             outside = f" It waits for no window: {why.rstrip('.')}." if why else ""
             return "rotation started", f"{calm}{outside}{_waived(notice.waivers)}"
+        case Announcement.COMPROMISED | Announcement.LOGIN_CUT | Announcement.AWAITING_CONFIRMATION:
+            return _of_incident(kind, notice)
         case Announcement.WAITING_FOR_WINDOW:
             return "waiting for its window", f"{_awaited(notice.window)} Nothing is asked of you."
         case Announcement.WAITING_FOR_PLACE:
@@ -254,6 +261,61 @@ def words(kind: Announcement, notice: Notice) -> tuple[str, str]:  # noqa: C901,
             return f"rotation {outcome}", notice.outcome_reason or ""
         case _:
             assert_never(kind)
+
+
+def _of_incident(kind: Announcement, notice: Notice) -> tuple[str, str]:
+    """The same, of an incident that is called, that has cut, or that is to be confirmed."""
+    if kind is Announcement.COMPROMISED:
+        return "a password has leaked", _leaked(notice)
+    if kind is Announcement.LOGIN_CUT:
+        return "the leaked login is cut", _cut(notice)
+    return "please confirm what was done about a leaked password", _confirm(notice)
+
+
+def _leaked(notice: Notice) -> str:
+    """Sentences that say who called the incident, of which role, and what happens now."""
+    request, leak = notice.request, notice.leak
+    if leak is None:
+        return ""
+    said = f"{request.requested_by} says that the password of role {leak.role} has leaked"
+    why = f"{said}: {request.reason.rstrip('.')}."
+    if not leak.serves:
+        return f"{why} It serves nothing, and is taken away at once."
+    if request.cut == "first":
+        text = "Its login ends now, with all its sessions, before another one serves: requests fail"
+        return f"{why} {text} until the other slot is up. {_connected(leak)}"
+    text = "Another password takes its place at once, and then its login ends"
+    return f"{why} {text}: requests do not fail. {_connected(leak)}"
+
+
+def _cut(notice: Notice) -> str:
+    leak = notice.leak
+    if leak is None:
+        return ""
+    left = "" if leak.ended else " Some of its sessions have not ended yet."
+    serves = " The other slot is brought up now; until it serves, requests fail."
+    done = f"Role {leak.role} cannot log in any more, and its sessions were ended."
+    return f"{done}{left}{serves if leak.serves else ''} {_connected(leak)}"
+
+
+def _confirm(notice: Notice) -> str:
+    leak, by = notice.leak, notice.request.requested_by
+    if leak is None:
+        return ""
+    return (
+        f"{by} called an incident, since the password of role {leak.role} has leaked: "
+        f"{notice.request.reason.rstrip('.')}. The role cannot log in any more, and its secret is "
+        f"disabled. Approve confirms that this was right; reject says that it was not, and undoes "
+        f"nothing. It takes somebody else than {by}. {_connected(leak)}"
+    )
+
+
+def _connected(leak: Leak) -> str:
+    """A sentence that names up to five of those who were connected."""
+    users = sorted({f"{one.application or 'unnamed'} at {one.client}" for one in leak.connected})
+    if not users:
+        return "Nobody was connected with it."
+    return f"Connected with it in {leak.sessions} sessions: {few(users)}."
 
 
 def _awaited(window: AwaitedWindow | None) -> str:

@@ -14,7 +14,7 @@ import azure.durable_functions as df
 import azure.functions as func
 
 from rotation.model.errors import StepFailed
-from rotation.story.hearing import Listening
+from rotation.story.hearing import Call, Listening
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -137,12 +137,11 @@ def listens(context: Context) -> Steps:
     def stops() -> StepFailed:
         return StepFailed("cancel", [])
 
-    ears = Listening(
-        context,
+    cancels = Call(
         lambda: context.wait_for_external_event(f"cancel-{next(gates)}"),
         lambda word: bool(json.loads(str(word)) == "stop"),
-        stops,
     )
+    ears = Listening(context, [cancels], stops)
     heard = []
     try:
         yield from ears.beside(context.call_activity("double", 1))

@@ -23,6 +23,7 @@ from tests.unit.virtual import (
     DAY,
     EVIDENCE,
     HEALTHY,
+    REQUEST,
     Story,
     cut_off,
     denied,
@@ -380,6 +381,33 @@ def in_a_wave(story: Story) -> None:
     story.world.finish(wave.wave)
 
 
+INCIDENT = {"compromised": True, "reason": "it is in a log"}
+
+
+def called_first(story: Story) -> None:
+    """The leaked login ends first; the slot comes up at the second attempt."""
+    story.script["cut"] = sequence({"left": True, "observed": "1 session"}, {"left": False})
+    story.script["test"] = sequence(*[denied] * 200, HEALTHY["test"])
+    story.start(**INCIDENT, cut="first")
+    story.wait(minutes=30)
+    story.script["test"] = HEALTHY["test"]
+    story.to_approval()
+    story.decide("approve", by="")  # does not count
+    story.wait(days=3)
+    story.decide("approve")
+    story.run()
+
+
+def made_way(story: Story) -> None:
+    """A rotation that waits for a decision, for an incident that ends what it replaced."""
+    story.to_approval()
+    story.world.engine.raise_event("orders-db", "incident-1", json.dumps("no incident"))
+    story.world.settle()
+    request = {**REQUEST, **INCIDENT, "rotation": "i-1", "cut": "after", "leaked": "blue"}
+    story.world.engine.raise_event("orders-db", "incident-2", json.dumps(request))
+    story.wait(minutes=5)
+
+
 def published(story: Story) -> None:
     data = {"rotation": "r-1", "credential": "orders-db"}
     story.script["publish_event"] = sequence(unavailable, cut_off, {})
@@ -423,6 +451,8 @@ STORIES = (
     cancelled_in_line,
     places,
     in_a_wave,
+    called_first,
+    made_way,
     published,
     kept,
 )

@@ -475,6 +475,11 @@ class World:
         found = cluster.deployments[space, workload.deployments[slot]]
         return found.replicas, dict(found.images), dict(found.env), found.version
 
+    def password_of(self, owner: Owner) -> str | None:
+        """The password that the slot's role logs in with just now; None where it has none."""
+        login = self.configuration.credential(owner.credential).slots[owner.slot]
+        return self.database.roles[login.role].password
+
     def logs_in(self, owner: Owner) -> str | None:
         """Why the slot's role cannot log in with its secret's current version, or None."""
         credential = self.configuration.credential(owner.credential)

@@ -102,6 +102,57 @@ def test_a_start_outside_its_windows_says_why(app: Told, typed: Typed, command: 
     typed(command, of, "--by", "a@b", "--outside-window", " ", exits=2)
 
 
+def test_an_incident_is_named_twice_and_no_yes_is_enough(app: Told, typed: Typed) -> None:
+    app.says("POST", "/rotations", STARTED)
+    called = ("incident", "orders-db", "--cut", "first", "--reason", "it is in a log")
+    assert "--confirm orders-db" in typed(*called, exits=Exit.USAGE)
+    assert "is not 'orders-db'" in typed(*called, "--confirm", "orders", exits=Exit.USAGE)
+    typed(*called, "--yes", exits=2)
+    assert app.asked == []
+    assert f"started {ROTATION}" in typed(
+        *called, "--confirm", "orders-db", "--role", "orders_blue"
+    )
+    body = {"credential": "orders-db", "compromised": True, "cut": "first", "role": "orders_blue"}
+    body |= {"reason": "it is in a log", "confirmCredential": "orders-db"}
+    assert app.asked == [("POST", "/rotations", body)]
+
+
+def test_a_whole_server_is_called_and_what_was_not_begun_is_a_problem(
+    app: Told, typed: Typed
+) -> None:
+    done = {"credential": "orders-db", "rotation": ROTATION, "links": {}}
+    busy = {"credential": "billing-db", "code": "busy", "detail": "it has an incident"}
+    app.says("POST", "/rotations", {"server": "pg-1", "results": [done, busy]})
+    called = ("incident", "--server", "pg-1", "--reason", "it is out", "--confirm", "pg-1")
+    said = typed(*called, exits=Exit.PROBLEM)
+    assert said.splitlines() == [
+        f"orders-db: {ROTATION}",
+        "billing-db: not begun: it has an incident",
+    ]
+    assert app.asked[0][2]["confirmServer"] == "pg-1"
+    typed("incident", "orders-db", "--server", "pg-1", "--reason", "r", exits=2)
+    typed("incident", "--reason", "r", exits=2)
+
+
+def test_an_incident_is_called_again_with_its_name(app: Told, typed: Typed) -> None:
+    again = {**ended("needs-attention"), "request": {"compromised": True, "cut": "first"}}
+    app.says("GET", PATH, again)
+    app.says("POST", f"{PATH}/retry", STARTED)
+    typed("retry", ROTATION, exits=Exit.USAGE)
+    typed("retry", ROTATION, "--confirm", "orders-db", "--reason", "mended")
+    assert app.asked[-1][2] == {"confirmCredential": "orders-db", "reason": "mended"}
+
+
+def test_what_was_done_is_confirmed(app: Told, typed: Typed) -> None:
+    shown = waiting()
+    shown["approval"] = {**shown["approval"], "confirms": True}
+    shown["decision"] = {"decision": "approve", "by": "ada", "channel": "incident"}
+    app.says("GET", PATH, shown)
+    confirmed = {"decision": "approve", "by": "grace", "channel": "rotctl"}
+    app.says("POST", f"{PATH}/approval", {"rotation": ROTATION, "decision": confirmed})
+    assert "approved by grace" in typed("approve", ROTATION, "--by", "g@b", "--yes")
+
+
 def test_start_takes_whose_name_it_is_from_the_profile(
     app: Told, typed: Typed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -120,6 +171,7 @@ def test_start_takes_whose_name_it_is_from_the_profile(
         ("aborted", Exit.ABORTED),
         ("refused", Exit.REFUSED),
         ("needs-attention", Exit.NEEDS_ATTENTION),
+        ("superseded", Exit.SUPERSEDED),
     ],
 )
 def test_watch_ends_with_how_the_rotation_ended(

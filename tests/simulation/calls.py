@@ -108,8 +108,12 @@ class FaultyCalls:
         if fiber is not None:
             concerned = self._checker.concerned(fiber, change, what)
             serving = [name for name in serving if name in concerned]
+        leaking = self._world.password_of(owner)
         result = effect()
         if fiber is None:
+            return result
+        if fiber.activity == "cut":
+            self._checker.cut(fiber, owner, what, leaking)
             return result
         self._checker.guarded(fiber, change, what)
         if strangers:

@@ -45,6 +45,7 @@ INVARIANTS = {
     16: "traffic moves as its owner lets it: asked before, the canary first, and back at a breach",
     17: "no more are between stage and swap, or retire, than the limits allow, and none waits to go"
     " back",
+    18: "what is cut was called by who may, and its password never lets anybody in again",
 }
 
 
@@ -102,6 +103,9 @@ class Checker:
         self.permanents: list[tuple[datetime, str]] = []
         self.approved: set[str] = set()
         self.let: set[str] = set()  # whose traffic somebody, or a policy, has let move
+        self.called: set[str] = set()  # incidents, by an approver who had signed in
+        self.cut_off: set[Owner] = set()  # whose login was ended, and not made anew since
+        self.leaked: set[tuple[str, str]] = set()  # roles that were cut, with their password
         self.late: list[str] = []  # what executions did whose outcome did not count any more
         self.statuses: dict[str, str] = {}  # custom status of each rotation, as JSON text
         self._clock = clock
@@ -153,10 +157,27 @@ class Checker:
         """Checks an effect that changed a slot, which these Services selected just before."""
         if fiber.late:
             self.late.append(verb)
+        if verb.startswith("activate "):
+            self.cut_off.discard(owner)
         if serving and not self.damaged_since(owner, fiber.began):
             self.fail(2, f"{fiber.name}: {verb} while {owner} serves {', '.join(serving)}")
         if destroys and not (fiber.activity == "activate" and self._superseded(owner, verb)):
             self._destroyed(fiber, owner, verb)
+
+    def cut(self, fiber: Fiber, owner: Owner, verb: str, password: str | None) -> None:
+        """Checks that a login which may serve is ended as an approver said, of whom its owner lets
+        it be. What it served is that approver's from then on."""
+        record = self.record(fiber.rotation)
+        wanted = (record.get("request") or {}).get("cut") == "first"
+        slot = (record.get("leak") or {}).get("slot")
+        allowed = self.credential(owner.credential).incident == "allowed"
+        if not (wanted and allowed and slot == owner.slot and fiber.rotation in self.called):
+            self.fail(16, f"{fiber.name}: {verb} of {owner}, which nobody entitled has called")
+        if verb.startswith("deactivate "):
+            self.cut_off.add(owner)
+            self.blame([owner], "cut")
+            if password is not None:
+                self.leaked.add((verb.split(" ")[1], password))
 
     def stranded(self, fiber: Fiber, owner: Owner, verb: str, services: list[str]) -> None:
         """Checks that no pods are taken away that a Service leads to which nobody named."""
@@ -231,9 +252,12 @@ class Checker:
 
     def look(self, fiber: Fiber | None, verb: str) -> None:
         """Checks all invariants after an effect, or (without a fiber) after time went by."""
+        for role, password in self.leaked:
+            if self.world.database.accepts(role, password):
+                self.fail(16, f"after {verb}: role {role} can log in with a password that leaked")
         broken = self._broken()
         for invariant, key, owner, text in broken:
-            if (invariant, key) in self._standing:
+            if (invariant, key) in self._standing or owner in self.cut_off:
                 continue
             if not self.damaged_since(owner, self._seen_since(fiber, invariant)):
                 who = fiber.name if fiber else "as time went by"

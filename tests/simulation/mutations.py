@@ -50,6 +50,7 @@ from rotation.steps.wayback import WayBack
 from rotation.story import (
     approval,
     conditions,
+    incident,
     places,
     progress,
     retrying,
@@ -431,6 +432,28 @@ def _of(*invariants: int) -> frozenset[int]:
 # Of a guard's verb without its look, where the run to begin with is not the first.
 FIRST = {"Standby.preview": 206, "Standby.sync": 12}
 
+
+def gives_the_leaked_login_back(step: Step) -> Planned:
+    """Gives the login that was cut its password back, so that there is a way back to it."""
+    found, request = planning.plan(step), step.reference.request
+    if found.active is not None and request is not None and request.cut == "first":
+        credential = step.credential
+        current = login.current_version(step.edges, credential, found.active)
+        password = login.password_in(step.edges, credential, current)
+        role = credential.slots[found.active].role
+        step._edges.database(credential).activate(role, password)  # noqa: SLF001 - past the guards
+    return found
+
+
+def cuts_what_serves(run: Run) -> Steps[End]:
+    """Cuts for whoever asks, as if the file had said so and an approver had called it."""
+    run.request = msgspec.structs.replace(run.request, cut="first", compromised=True)
+    return (yield from called(run))
+
+
+called = incident.incident
+
+
 MUTATIONS = (
     Mutation(
         "a cancel that counts after the swap",
@@ -752,6 +775,16 @@ MUTATIONS = (
         _of(17),
         replaced=((workflow, "roll_back", goes_back_with_a_place),),
         first_seed=59,
+    ),
+    Mutation(
+        "a leaked login gets its password back",
+        _of(18),
+        steps=(("plan", gives_the_leaked_login_back),),
+    ),
+    Mutation(
+        "an incident that cuts where it is to replace",
+        _of(18),
+        replaced=((incident, "incident", cuts_what_serves),),
     ),
     Mutation(
         "a decision that never arrives",

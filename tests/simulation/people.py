@@ -8,21 +8,26 @@ import json
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
-from rotation.front import api, approvers, cancelling, rotations
+from msgspec.structs import replace
+
+from rotation.front import api, approvers, cancelling, incidents, rotations
 from rotation.front.planned import standing
 from rotation.front.problems import Problem
 from rotation.model.catalogue import Origin
+from rotation.model.reasons import Code
 from rotation.model.record import Cancel, Decision, Request
 from rotation.model.wire import instant
+from rotation.model.world import SLOTS
 from tests.simulation.client import Client
-from tests.simulation.scenario import APPROVERS, REQUESTER, another
+from tests.simulation.scenario import APPROVERS, IDS, REQUESTER, another
 
 if TYPE_CHECKING:
     import asyncio
     from random import Random
 
     from rotation.front.planned import Standing
-    from rotation.model.record import Choice, Record
+    from rotation.model.record import Choice, Cut, Record
+    from rotation.model.world import Slot
     from tests.simulation.machine import Machine
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
@@ -40,6 +45,7 @@ class People:
         self._numbers = itertools.count(1)
         self.busy = True
         self.cancels: Random | None = None  # by which somebody cancels some rotations
+        self.incidents: Random | None = None  # by which an approver calls some incidents
         self.answer: Choice = "approve"  # of those who are not busy
         machine.on_gate = self.on_gate
         machine.on_begin = self.on_begin
@@ -143,8 +149,15 @@ class People:
         machine.story.tell(by, "decides to %s %s", choice, rotation)
         if choice == "approve":
             self._approves(rotation, event)
+        own = approvers.identity(decider, rules.approval).object_id
         decision = Decision(
-            decision=choice, by=by, channel="http", comment="", id=None, known_as=[by]
+            decision=choice,
+            by=by,
+            channel="http",
+            comment="",
+            id=None,
+            known_as=[by],
+            object_id=own,
         )
         await rotations.submit(self._client, record, event, decision, grace=-1.0)
 
@@ -190,6 +203,55 @@ class People:
         )
         machine.story.tell(by, "asks for %s", rotation)
         self._loop.run_until_complete(rotations.start(self._client, request))
+
+    def call_incidents(self) -> None:
+        """An approver may say of a credential that can be cut that its password has leaked, before
+        anything runs, or while anything does."""
+        rng, machine = self.incidents, self._machine
+        for name, credential in machine.world.configuration.credentials.items():
+            if rng is None or credential.incident != "allowed" or name in machine.world.spoiled:
+                continue
+            at = [0.0, rng.uniform(0, 10), rng.uniform(0, 5 * MINUTE), rng.uniform(0, 6 * HOUR)]
+            slot = rng.choice([None, None, *SLOTS])
+            self._incident(name, rng.choice(["after", "first", "first"]), slot, rng.choice(at))
+
+    def _incident(self, credential: str, cut: Cut, slot: Slot | None, when: float) -> None:
+        by = APPROVERS[0]
+        request = Request(
+            rotation=f"{credential}-incident-{next(self._numbers)}",
+            credential=credential,
+            origin=Origin.MANUAL,
+            requested_by=by,
+            reason="it is in a log",
+            known_as=[by, IDS[by]],
+            object_id=IDS[by],
+            signed_in=True,
+            compromised=True,
+            cut=cut,
+            leaked=slot,
+        )
+        self._machine.agenda.add(when, lambda: self._call(request))
+
+    def _call(self, request: Request) -> None:
+        """Calls an incident as the HTTP API does, and looks a minute later whether it is there."""
+        machine, by, again = self._machine, request.requested_by, request
+        machine.story.tell(by, "calls %s, cut %s", request.rotation, request.cut)
+        machine.checker.approved.add(request.rotation)
+        machine.checker.called.add(request.rotation)
+        calling = incidents.call(self._client, request, grace=-1.0)
+        try:
+            again = self._loop.run_until_complete(calling)
+        except Problem as refused:
+            machine.story.tell(by, "may not: %s", refused.reason.text)
+            if refused.code is not Code.WHICH_LEAKED:
+                return
+            again = replace(request, leaked=SLOTS[len(request.rotation) % 2])
+        machine.agenda.add(MINUTE, lambda: self._looks(again))
+
+    def _looks(self, request: Request) -> None:
+        found = self._loop.run_until_complete(rotations.find(self._client, request.rotation))
+        if found is None:
+            self._call(request)
 
     def waive(self, credential: str, by: str, codes: tuple[str, ...]) -> None:
         """Asks for a rotation over the HTTP API, with a function key, and waives."""

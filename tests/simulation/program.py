@@ -41,6 +41,7 @@ ACTIVITIES: dict[str, Implementation] = {activity.name: activity for activity in
 CLIENTS: dict[str, Callable[..., Any]] = {
     "notify": app.notify_and_publish,
     "stop_parts": app.stop_each_part,
+    "take_over": app.make_way,
     "keep_record": keeping.keep,
     "ask_place": places.ask,
     "grant_places": places.grant,

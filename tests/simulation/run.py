@@ -57,6 +57,7 @@ class Options:
     flaws: bool = True  # of the workloads, their selectors and live secrets
     troubles: bool = True  # from the start
     cancels: bool = True  # by people
+    incidents: bool = True  # that they call
     story: bool = False
 
 
@@ -82,6 +83,7 @@ class Run:
             by, codes = self.struck.trouble.asked
             self.people.waive(self.struck.trouble.credential, by, codes)
         ready = ready_now(self.machine)
+        self.people.call_incidents()
         for credential in self.machine.world.configuration.credentials:
             self.deliveries.announce(credential, confused=confused)
         if self._until_idle("first"):
@@ -178,6 +180,8 @@ def simulate(seed: int, options: Options) -> Result:
     run = Run(scenario, rng, plan, story=options.story)
     if options.cancels:
         run.people.cancels = Random(f"cancel {seed}")  # noqa: S311 - as above
+    if options.incidents and scenario.trouble is None and not scenario.shared:
+        run.people.incidents = Random(f"incident {seed}")  # noqa: S311 - as above
     if options.others:
         run.others.schedule()
     with surrounded(run.machine.checker):

@@ -18,10 +18,13 @@ if TYPE_CHECKING:
     from tests.simulation.troubles import Trouble
 
 APPROVERS = ("ann@example.org", "ben@example.org")
+# By which they are known who have signed in.
+IDS = {who: f"{n}0000000-0000-4000-8000-000000000000" for n, who in enumerate(APPROVERS, 1)}
 REQUESTER = "zoe@example.org"
 TOPIC = "https://topic.example/api/events"
 CLUSTERS = ("west", "north")
 # The workload's own faults: its standby fails its tests, or only once it serves.
+INCIDENTS = 0.12  # of the credentials, whose owner lets them be cut
 Flaw = Literal["", "preview", "service"]
 LIVE: tuple[Live, ...] = get_args(Live)
 
@@ -202,6 +205,9 @@ def _credential(rng: Random, name: str, workloads: int) -> dict[str, Any]:
     _draw_traffic(rng, found["workloads"])
     found["workloads"] += _in_place(name, another(rng, 5), 0.12)
     found["workloads"] += _reports(another(rng, 6), name)
+    if another(rng, 11).random() < INCIDENTS:
+        found["incident"] = "allowed"
+        found["approval"]["approvers"] = [{"id": IDS[who], "address": who} for who in APPROVERS]
     return _gates(found | _hours(another(rng, 8)), another(rng, 9))
 
 

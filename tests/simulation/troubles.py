@@ -142,6 +142,8 @@ def unfounded(trouble: Trouble | None, status: dict[str, Any]) -> list[str]:
     for waiver in status["waivers"]:
         code, by, via = waiver["code"], waiver["by"], waiver["via"]
         given = request["waive"] if by_hand else file
+        if request["cut"] == "first" and code == "no-way-back":
+            continue  # that is what it is for
         if code not in WAIVABLE:
             found.append(f"{code} was waived, which nobody may")
         if code not in given:

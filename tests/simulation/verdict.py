@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from tests.simulation.run import Run
 
 ENDS = {"completed", "rolled-back", "aborted", "skipped", "refused", "needs-attention"}
+ENDS |= {"superseded"}
 
 
 def judge_first(run: Run) -> None:
@@ -51,6 +52,7 @@ def judge_first(run: Run) -> None:
         _cancelled(run, rotation, status)
         _timely(run, rotation, status)
         _let(run, rotation, status)
+        _made_way(run, rotation, status)
         if not damaged and not machine.checker.late and not machine.calls.stale:
             _cleared(run, rotation, status)
 
@@ -144,7 +146,9 @@ def _justified(run: Run, rotation: str, status: dict[str, Any], damaged: list[st
         return
     if outcome == "refused" and _in_trouble(run, rotation, status):
         return
-    if outcome != "needs-attention" and _excused(run):
+    # What cannot go back any more needs attention for what others abort for.
+    cut = status["request"]["cut"] == "first"
+    if (outcome != "needs-attention" or cut) and _excused(run):
         return
     if outcome == "aborted" and run.others.exhausted:
         return  # the pods of another workload may have come too late to get a connection
@@ -157,9 +161,9 @@ def _justified(run: Run, rotation: str, status: dict[str, Any], damaged: list[st
 def _tested(run: Run, rotation: str, status: dict[str, Any]) -> None:
     """Checks that each Job of a rotation was made once before the swap and once after it, and never
     more than that, however often the step ran."""
-    if status["outcome"] != "completed" or status["releases"]:
-        return
     steps = [step["step"] for step in status["steps"]]
+    if status["outcome"] != "completed" or status["releases"] or "swap" not in steps:
+        return
     times = steps.count("prepare") + 1
     world, name = run.machine.world, status["credential"]
     for workload in world.configuration.credential(name).workloads:
@@ -199,7 +203,8 @@ def _timely(run: Run, rotation: str, status: dict[str, Any]) -> None:
     """Checks that a rotation began all in windows that its owner allows, unless whoever asked for
     it said why not; and that nothing waited for one once it was on its way back."""
     credential = run.machine.world.configuration.credential(status["credential"])
-    checker, free = run.machine.checker, status["request"]["outsideWindow"]
+    request, checker = status["request"], run.machine.checker
+    free = "it is an incident" if request["compromised"] else request["outsideWindow"]
     inside = BEGUN
     if credential.retire_in == "window" and status["outcome"] == "completed":
         inside = (*BEGUN, "confirm")
@@ -310,6 +315,23 @@ def _refused(run: Run, rotation: str, status: dict[str, Any]) -> None:
         run.machine.checker.fail(9, f"{rotation} went past its plan with selectors that overlap")
 
 
+def _made_way(run: Run, rotation: str, status: dict[str, Any]) -> None:
+    """Checks that a rotation made way only for an incident that then ran; and that one which cut
+    came to an end that says whether the other slot serves."""
+    checker, taken = run.machine.checker, status["takenOver"]
+    if (taken is not None) != (status["outcome"] == "superseded"):
+        checker.fail(16, f"{rotation} is {status['outcome']}, taken over by {taken}")
+    if taken is not None and taken["rotation"] not in run.machine.credentials:
+        checker.fail(16, f"{rotation} made way for {taken['rotation']}, which never ran")
+    leak = status["leak"] or {}
+    if status["request"]["cut"] != "first" or not leak.get("refused"):
+        return
+    if status["outcome"] not in {"completed", "needs-attention", "superseded"}:
+        checker.fail(16, f"{rotation} has cut {leak['role']}, and is {status['outcome']}")
+    if status["outcome"] == "completed" and not status["confirmation"]:
+        checker.fail(16, f"{rotation} has cut {leak['role']}, and nobody confirmed it")
+
+
 def _due(run: Run, rotation: str, status: dict[str, Any]) -> None:
     """Checks that what an event or a sweep began was due, and that nothing due was skipped."""
     checker, name, outcome = run.machine.checker, status["credential"], status["outcome"]
@@ -375,7 +397,9 @@ def _stopped(status: dict[str, Any]) -> bool:
     ) or (
         status["outcome"] == "aborted" and (status["cancelled"] or let.get("decision") == "reject")
     )
-    return status["outcome"] not in {"completed", "skipped"} and not decided
+    confirmed = _codes(status) & {"disputed", "unconfirmed"}
+    ended = {"completed", "skipped", "superseded"}
+    return status["outcome"] not in ended and not decided and not confirmed
 
 
 def _patient(status: dict[str, Any], outcome: str) -> bool:
@@ -394,6 +418,8 @@ def _turned(status: dict[str, Any]) -> datetime:
         moments.append(_time(status["decision"]["at"]))
     if status["cancelled"]:
         moments.append(_time(status["cancelled"]["at"]))
+    if status["leak"] and status["leak"]["refused"]:
+        moments.append(_time(status["leak"]["refused"]))
     return min(moments)
 
 

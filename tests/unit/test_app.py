@@ -10,7 +10,7 @@ import azure.functions as func
 from rotation import app
 from rotation.model import activities
 from rotation.model.activities import Activity
-from rotation.steps.catalogue import ACTIVITIES, NOTIFY, STOP_PARTS
+from rotation.steps.catalogue import ACTIVITIES, NOTIFY, STOP_PARTS, TAKE_OVER
 from tests.unit import people
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def test_the_catalogue_of_activities_is_implemented_and_each_name_is_there_once(
         activities.FOLLOW_ROTATIONS,
         activities.CANCEL_ROTATIONS,
     )
-    beside = (NOTIFY, STOP_PARTS, activities.KEEP, *places, *waves)
+    beside = (NOTIFY, STOP_PARTS, TAKE_OVER, activities.KEEP, *places, *waves)
     implemented = {activity.name for activity in (*beside, *ACTIVITIES)}
     assert triggered == known == implemented
     assert len(names) == len(set(names))

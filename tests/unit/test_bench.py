@@ -55,6 +55,12 @@ FOUND = {
     "startup": {"programs": {"the app": {"ms": 300, "mb": 44.3}}},
     "turns": {"rotations": [{"workloads": 10, "events": 154, "last_ms": 8.5}], "event_us": 50.1},
     "left": {"instances": 13, "events_in_all": 71, "history": 44775, "custom_status": 2361},
+    "incident": {
+        "replicas": 2,
+        "rounds": 3,
+        "first": {"refused": 2.5, "serving": 9.1, "pods": 4.2, "locate": 0.9, "cut": 0.3},
+        "median": {"refused": 0.8, "serving": 7.0, "pods": 4.0, "locate": 0.2, "cut": 0.1},
+    },
     "dryRun": {"workloads": 2, "first": 3.21, "others": [0.4, 0.5, 0.9]},
     "events": {"duplicate": {"best": 365, "worst": 210}},
     "listing": {"20": 14.8},

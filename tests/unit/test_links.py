@@ -166,7 +166,9 @@ def test_each_approver_with_an_address_gets_a_link_of_their_own() -> None:
 def test_only_what_asks_for_a_decision_carries_links(kind: Announcement) -> None:
     found = edges(approvers=["anna@x.example"])
     sent = with_recipients(found, event(kind), found.configuration.credential("orders-db").approval)
-    assert ("recipients" in sent["data"]) is (kind in {"AwaitingApproval", "Reminder"})
+    assert ("recipients" in sent["data"]) is (
+        kind in {"AwaitingApproval", "AwaitingConfirmation", "Reminder"}
+    )
 
 
 def test_a_link_lives_longer_than_until_the_next_reminder() -> None:

@@ -185,6 +185,11 @@ def kept_where_it_is(story: Story) -> None:
     story.run()
 
 
+def called(story: Story) -> None:
+    """An incident that ends the leaked login first, and one of a login that serves nothing."""
+    story.start(compromised=True, cut="first", reason="it is in a log.").to_approval()
+
+
 STORIES = (
     completed,
     let_and_breached,
@@ -204,6 +209,7 @@ STORIES = (
     back_by_policy,
     back_on_a_login_that_fails,
     cancelled,
+    called,
 )
 
 
@@ -289,6 +295,20 @@ def test_where_one_decision_is_all_it_says_so() -> None:
     assert "and takes the blue login away afterwards; reject ends" in asked["text"]
     assert "etl-nightly from 10.1.2.3" in asked["text"]
     assert rejected["title"] == "orders-db: move of traffic rejected"
+
+
+def test_an_incident_says_who_called_it_what_happens_and_who_was_connected() -> None:
+    leaked, cut, _, confirm = events(called)
+    assert leaked["data"]["title"] == "orders-db: a password has leaked"
+    assert leaked["data"]["text"] == (
+        "ada@contoso.example says that the password of role orders_blue has leaked: it is in a "
+        "log. Its login ends now, with all its sessions, before another one serves: requests fail "
+        "until the other slot is up. Connected with it in 1 sessions: api at 10.0.0.7."
+    )
+    assert "cannot log in any more" in cut["data"]["text"]
+    assert cut["data"]["leak"]["connected"][0]["pid"] == 7
+    assert "somebody else than ada@contoso.example" in confirm["data"]["text"]
+    assert confirm["data"]["recipients"]
 
 
 def test_the_stories_tell_every_type_and_every_type_has_a_schema() -> None:

@@ -83,29 +83,31 @@ ACTIONS = (
     Action.APPROVE,
     Action.REJECT,
     Action.WAIVE,
+    Action.INCIDENT,
+    Action.CUT_FIRST,
 )
 # By kind: where all three lists have somebody; where none has; where only viewers are listed. A
 # letter for each action above, in that order, a dot where they may not.
 TABLE = {
-    "viewer": ("sd......", "sdtrc...", "sdtrc..."),
-    "viewer by group": ("sd......", "sdtrc...", "sdtrc..."),
-    "starter": ("sdtrc...", "sdtrc...", "..trc..."),
-    "starter by role": ("sdtrc...", "sdtrc...", "..trc..."),
-    "approver": ("sd..cajw", "sdtrc...", "..trc..."),
-    "approver by role": ("sd..cajw", "sdtrc...", "..trc..."),
-    "other": ("........", "sdtrc...", "..trc..."),
-    "app as itself": ("........", "sdtrc...", "..trc..."),
-    "key": ("sd......", "sdtrcajw", "sdtrcajw"),
-    "key, starter's address": ("sdtrc...", "sdtrcajw", "sdtrcajw"),
-    "key, approver's address": ("sd..cajw", "sdtrcajw", "sdtrcajw"),
-    "key, other name": ("sd......", "sdtrcajw", "sdtrcajw"),
-    "key, starter's object id": ("sd......", "sdtrcajw", "sdtrcajw"),
-    "link of an approver": ("s...caj.", "s.......", "s......."),
-    "link of somebody taken off": ("s.......", "s.......", "s......."),
-    "link of a starter": ("s.......", "s.......", "s......."),
+    "viewer": ("sd........", "sdtrc.....", "sdtrc....."),
+    "viewer by group": ("sd........", "sdtrc.....", "sdtrc....."),
+    "starter": ("sdtrc.....", "sdtrc.....", "..trc....."),
+    "starter by role": ("sdtrc.....", "sdtrc.....", "..trc....."),
+    "approver": ("sd..cajwif", "sdtrc.....", "..trc....."),
+    "approver by role": ("sd..cajwif", "sdtrc.....", "..trc....."),
+    "other": ("..........", "sdtrc.....", "..trc....."),
+    "app as itself": ("..........", "sdtrc.....", "..trc....."),
+    "key": ("sd........", "sdtrcajwi.", "sdtrcajwi."),
+    "key, starter's address": ("sdtrc.....", "sdtrcajwi.", "sdtrcajwi."),
+    "key, approver's address": ("sd..cajwi.", "sdtrcajwi.", "sdtrcajwi."),
+    "key, other name": ("sd........", "sdtrcajwi.", "sdtrcajwi."),
+    "key, starter's object id": ("sd........", "sdtrcajwi.", "sdtrcajwi."),
+    "link of an approver": ("s...caj...", "s.........", "s........."),
+    "link of somebody taken off": ("s.........", "s.........", "s........."),
+    "link of a starter": ("s.........", "s.........", "s........."),
 }
 FILES = (file(**LISTS), file(), file(viewers=LISTS["viewers"]))
-LETTERS = "sdtrcajw"
+LETTERS = "sdtrcajwif"
 
 
 def allowed(who: Decider | None, configured: Configuration) -> str:

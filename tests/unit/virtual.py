@@ -16,6 +16,7 @@ from rotation.app import ORCHESTRATORS
 from rotation.model import activities, wire
 from rotation.model.activities import (
     ApprovalPolicy,
+    Located,
     Looked,
     Measured,
     Planned,
@@ -25,7 +26,7 @@ from rotation.model.activities import (
 )
 from rotation.model.errors import Denied, Unavailable
 from rotation.model.reasons import Code
-from rotation.model.record import ConditionSeen, Record
+from rotation.model.record import ConditionSeen, Connection, Record
 from rotation.steps.windows import opening_at
 from rotation.story.version import VERSION
 from tests.local.engine.support import World, sdk_warnings
@@ -59,6 +60,10 @@ REQUEST: dict[str, Any] = {
     "restricted": False,
     "outsideWindow": None,
     "wave": None,
+    "compromised": False,
+    "cut": None,
+    "leaked": None,
+    "takesOver": None,
     "reason": "because",
     "secret": None,
     "version": None,
@@ -110,6 +115,7 @@ SAYING: dict[str, Any] = {
     "await_sessions": DONE,
     "ask_place": {"done": False, "observed": "a place: server pg-1, 5 of 5, 12 before it"},
     "evidence": EVIDENCE,
+    "cut": {"left": False},
 }
 NAMES = [
     known.name for known in vars(activities).values() if isinstance(known, activities.Activity)
@@ -183,6 +189,8 @@ class Story:
             healthy = self.stop_parts if name == "stop_parts" else healthy
             healthy = self.window if name == "window" else healthy
             healthy = self.looked if name == "conditions" else healthy
+            healthy = self.locate if name == "locate" else healthy
+            healthy = self.take_over if name == "take_over" else healthy
             answer: Any = self.script.get(name, healthy)
             answer = answer(reference) if callable(answer) else answer
             if name in {"swap", "swap_back"} and "error" not in answer:
@@ -192,7 +200,31 @@ class Story:
         return activity
 
     def plan(self) -> dict[str, Any]:
-        policy = Policy(
+        return wire.value_of(Planned(active="blue", policy=self.policy(), latest=self.latest))
+
+    def locate(self, reference: Reference) -> dict[str, Any]:
+        """Answers as the app does."""
+        slot: Any = reference["request"]["leaked"] or self.serving
+        located = Located(
+            slot=slot,
+            role=f"orders_{slot}",
+            version="v1",
+            serves=slot == self.serving,
+            connected=[Connection(pid=7, application="api", client="10.0.0.7", state="idle")],
+            policy=self.policy(),
+        )
+        return wire.value_of(located)
+
+    def take_over(self, reference: Reference) -> dict[str, Any]:
+        """Does what the app does: see `rotation.front.parts`."""
+        running, said = reference["rotation"], reference["request"]
+        if self.world.show(running)["runtimeStatus"] == "Running":
+            value = {"by": said["requestedBy"], "rotation": said["rotation"]}
+            self.world.engine.raise_event(running, activities.TAKEOVER, json.dumps(value))
+        return {}
+
+    def policy(self) -> Policy:
+        return Policy(
             forward=self.forward,
             undo=self.undo,
             drain=60.0,
@@ -207,7 +239,6 @@ class Story:
             canary=self.canary,
             things=self.things,
         )
-        return wire.value_of(Planned(active="blue", policy=policy, latest=self.latest))
 
     def window(self, reference: Reference) -> dict[str, Any]:
         """Answers as the app does."""

@@ -177,7 +177,7 @@ class PostgreSQL:
             # Statements may quote anything: they are looked at there, and not read.
             " CASE WHEN query OPERATOR(pg_catalog.~*) %s::pg_catalog.text THEN NULL"
             # Hidden from a login without pg_read_all_stats: that counts as use.
-            " ELSE COALESCE(query_start, pg_catalog.now()) END"
+            " ELSE COALESCE(query_start, pg_catalog.now()) END, pid"
             " FROM pg_catalog.pg_stat_activity"
             # The type is hidden from a login without pg_read_all_stats; the session counts.
             " WHERE (backend_type IS NULL OR backend_type OPERATOR(pg_catalog.=) 'client backend')"
@@ -192,8 +192,9 @@ class PostgreSQL:
                 state=state if state in STATES else "unknown",
                 since=since,
                 queried=queried,
+                pid=pid,
             )
-            for role, application, client, state, since, queried in self._query(
+            for role, application, client, state, since, queried, pid in self._query(
                 "read the sessions", query, [PROBE, roles]
             )
         ]
