@@ -958,7 +958,9 @@ class Credential(Section):
     watch: Duration = timedelta(minutes=2)  # how long conditions are watched before it asks
     canary: Name | None = None  # the workload that moves first
     labels: Annotated[dict[LabelKey, LabelValue], Field(max_length=50)] = {}  # of no meaning here
-    incident: Literal["off", "allowed"] = "off"  # whether `cut: first` may end what serves
+    incident: Literal["forbidden", "allowed"] = (
+        "forbidden"  # whether `cut: first` may end what serves
+    )
 
     @field_validator("validity")
     @classmethod

@@ -7,6 +7,7 @@ import threading
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -342,11 +343,13 @@ def test_each_activity_runs_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
         for function in app.build(people.edges()).get_functions()
         if str(function.get_trigger().type) == "activityTrigger"
     }
-    for beside in (NOTIFY.name, STOP_PARTS.name, KEEP.name):
-        del activities[beside]
-    for activity in activities.values():
-        assert activity({}) == {}
-    assert ran == list(activities)
+    by_the_client = {name for name, one in activities.items() if iscoroutinefunction(one)}
+    assert {NOTIFY.name, STOP_PARTS.name, KEEP.name} <= by_the_client
+    others = activities.keys() - by_the_client
+    for name in activities:
+        if name in others:
+            assert activities[name]({}) == {}
+    assert set(ran) == others
     assert set(ran) == {activity.name for activity in ACTIVITIES}
 
 

@@ -48,7 +48,7 @@ def written(**database: Any) -> Configuration:
     credential = file["credentials"][CREDENTIAL]
     credential["database"] = {"name": "orders", "admin": {"role": "rotator"}, **database}
     credential["validity"], credential["rotateBefore"] = "90d", "30d"
-    credential |= {"retry": {}, "drain": "1m", "approval": {"approvers": [ADA]}}
+    credential |= {"retry": {}, "drain": "1m", "watch": "2m", "approval": {"approvers": [ADA]}}
     for workload in credential["workloads"]:
         workload |= {"ready": "10m", "drain": "5m", "tests": [TEST]}
     return Configuration.model_validate(file)

@@ -83,7 +83,7 @@ def test_an_incident_waits_for_no_window_and_no_session() -> None:
 
 @pytest.mark.guarantee(1)
 def test_nothing_is_located_to_be_cut_where_the_file_says_nothing_of_it() -> None:
-    found = edges((f"{CREDENTIAL}.incident", "off"))
+    found = edges((f"{CREDENTIAL}.incident", "forbidden"))
     assert [why.code for why in located(found).reasons] == [Code.INCIDENT_OFF]
     assert located(found, cut="after").reasons == []
 
@@ -131,7 +131,7 @@ def test_a_repeat_is_the_same() -> None:
 
 @pytest.mark.guarantee(1)
 def test_a_login_that_the_file_does_not_allow_is_not_cut() -> None:
-    found = edges((f"{CREDENTIAL}.incident", "off"))
+    found = edges((f"{CREDENTIAL}.incident", "forbidden"))
     with pytest.raises(Conflict) as caught:
         cut(found)
     assert caught.value.code is Code.INCIDENT_OFF
