@@ -959,7 +959,7 @@ class Credential(Section):
     canary: Name | None = None  # the workload that moves first
     labels: Annotated[dict[LabelKey, LabelValue], Field(max_length=50)] = {}  # of no meaning here
     incident: Literal["forbidden", "allowed"] = (
-        "forbidden"  # whether `cut: first` may end what serves
+        "forbidden"  # ending a login that serves
     )
 
     @field_validator("validity")
