@@ -73,7 +73,10 @@ def _failed(step: dict[str, Any]) -> bool:
 
 
 def _counts(status: dict[str, Any]) -> bool:
-    """Whether a rotation is between stage and swap, or retires what was replaced."""
+    """Whether a rotation is between stage and swap, or retires what was replaced. An incident asks
+    for no place."""
+    if (status.get("request") or {}).get("compromised"):
+        return False
     begun = {step["step"] for step in status.get("steps", ())}
     if status.get("outcome") is not None or "stage" not in begun:
         return False

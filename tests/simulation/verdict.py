@@ -275,7 +275,9 @@ def _shows(window: Window, at: datetime) -> bool:
 
 def _let(run: Run, rotation: str, status: dict[str, Any]) -> None:
     """Checks that no traffic moved before it was let, that a canary moved alone at first, and that
-    a breach went back, and nothing that stood was breached for long."""
+    a breach went back, and nothing that stood was breached for long. An incident asks nobody."""
+    if status["request"]["compromised"]:
+        return
     credential = run.machine.world.configuration.credential(status["credential"])
     checker, made = run.machine.checker, status["decidedBefore"] or {}
     swaps = [step for step in status["steps"] if step["step"] == "swap"]
