@@ -958,9 +958,7 @@ class Credential(Section):
     watch: Duration = timedelta(minutes=2)  # how long conditions are watched before it asks
     canary: Name | None = None  # the workload that moves first
     labels: Annotated[dict[LabelKey, LabelValue], Field(max_length=50)] = {}  # of no meaning here
-    incident: Literal["forbidden", "allowed"] = (
-        "forbidden"  # ending a login that serves
-    )
+    incident: Literal["forbidden", "allowed"] = "forbidden"  # ending a login that serves
 
     @field_validator("validity")
     @classmethod

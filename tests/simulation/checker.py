@@ -175,7 +175,7 @@ class Checker:
         slot = (record.get("leak") or {}).get("slot")
         allowed = self.credential(owner.credential).incident == "allowed"
         if not (wanted and allowed and slot == owner.slot and fiber.rotation in self.called):
-            self.fail(16, f"{fiber.name}: {verb} of {owner}, which nobody entitled has called")
+            self.fail(18, f"{fiber.name}: {verb} of {owner}, which nobody entitled has called")
         if verb.startswith("deactivate "):
             self.cut_off.add(owner)
             self.blame([owner], "cut")
@@ -257,7 +257,7 @@ class Checker:
         """Checks all invariants after an effect, or (without a fiber) after time went by."""
         for role, password in self.leaked:
             if self.world.database.accepts(role, password):
-                self.fail(16, f"after {verb}: role {role} can log in with a password that leaked")
+                self.fail(18, f"after {verb}: role {role} can log in with a password that leaked")
         broken = self._broken()
         for invariant, key, owner, text in broken:
             if (invariant, key) in self._standing or owner in self.cut_off:

@@ -96,18 +96,21 @@ def test_runs_end_in_every_way() -> None:
         "skipped",
         "refused",
         "needs-attention",
+        "superseded",
     }
 
 
 def test_without_faults_and_others_every_rotation_goes_as_decided() -> None:
-    calm = Options(kinds=(), others=False, flaws=False, troubles=False, cancels=False)
+    calm = Options(
+        kinds=(), others=False, flaws=False, troubles=False, incidents=False, cancels=False
+    )
     ends = {outcome for seed in range(25) for outcome in simulate(seed, calm).outcomes}
     assert ends == {"completed", "rolled-back", "skipped"}
 
 
 @pytest.mark.long
 def test_without_faults_and_others_every_cancel_ends_in_an_abort() -> None:
-    calm = Options(kinds=(), others=False, flaws=False, troubles=False)
+    calm = Options(kinds=(), others=False, flaws=False, troubles=False, incidents=False)
     results = [simulate(seed, calm) for seed in range(40)]
     assert [found for result in results for found in result.violations] == []
     ends = Counter(outcome for result in results for outcome in result.outcomes)
@@ -119,7 +122,7 @@ def test_without_faults_and_others_every_cancel_ends_in_an_abort() -> None:
 def test_trouble_is_refused_unless_whoever_may_waives_it() -> None:
     """Without anything else in the way: the verdict looks at who waived what."""
     seeds = [seed for seed in range(400) if in_trouble(seed)][:15]
-    calm = Options(kinds=(), others=False, flaws=False)
+    calm = Options(kinds=(), others=False, flaws=False, incidents=False)
     results = [simulate(seed, calm) for seed in seeds]
     assert [found for result in results for found in result.violations] == []
     assert {"completed", "refused"} <= {end for result in results for end in result.outcomes}

@@ -322,16 +322,16 @@ def _made_way(run: Run, rotation: str, status: dict[str, Any]) -> None:
     came to an end that says whether the other slot serves."""
     checker, taken = run.machine.checker, status["takenOver"]
     if (taken is not None) != (status["outcome"] == "superseded"):
-        checker.fail(16, f"{rotation} is {status['outcome']}, taken over by {taken}")
+        checker.fail(18, f"{rotation} is {status['outcome']}, taken over by {taken}")
     if taken is not None and taken["rotation"] not in run.machine.credentials:
-        checker.fail(16, f"{rotation} made way for {taken['rotation']}, which never ran")
+        checker.fail(18, f"{rotation} made way for {taken['rotation']}, which never ran")
     leak = status["leak"] or {}
     if status["request"]["cut"] != "first" or not leak.get("refused"):
         return
     if status["outcome"] not in {"completed", "needs-attention", "superseded"}:
-        checker.fail(16, f"{rotation} has cut {leak['role']}, and is {status['outcome']}")
+        checker.fail(18, f"{rotation} has cut {leak['role']}, and is {status['outcome']}")
     if status["outcome"] == "completed" and not status["confirmation"]:
-        checker.fail(16, f"{rotation} has cut {leak['role']}, and nobody confirmed it")
+        checker.fail(18, f"{rotation} has cut {leak['role']}, and nobody confirmed it")
 
 
 def _due(run: Run, rotation: str, status: dict[str, Any]) -> None:
