@@ -10,9 +10,18 @@ import pytest
 
 from rotation.decisions.windows import Hours, Window
 from rotation.model import wire
-from rotation.model.activities import Seat
+from rotation.model.activities import ApprovalPolicy, Seat
 from rotation.model.record import Record
-from tests.unit.virtual import HEALTHY, REQUEST, Story, denied, pytestmark, sequence, unavailable
+from tests.unit.virtual import (
+    APPROVAL,
+    HEALTHY,
+    REQUEST,
+    Story,
+    denied,
+    pytestmark,
+    sequence,
+    unavailable,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -220,7 +229,6 @@ def waiting_in_prepare(story: Story) -> None:
 def waiting_for_a_window(story: Story) -> None:
     story.hours = NEVER
     story.start().wait(hours=1)
-    story.hours = None
 
 
 def waiting_for_a_retry(story: Story) -> None:
@@ -235,7 +243,27 @@ def waiting_in_its_plan(story: Story) -> None:
     del story.script["plan"]
 
 
-BEFORE = [waiting_in_prepare, waiting_for_a_window, waiting_for_a_retry, waiting_in_its_plan]
+def waiting_for_a_person(story: Story) -> None:
+    """Before its swap."""
+    story.before = wire.read(ApprovalPolicy, APPROVAL)
+    story.to_approval()
+    assert story.status.before is not None
+
+
+def waiting_for_a_place(story: Story) -> None:
+    story.things = ["server pg-1"]
+    story.start().wait(hours=2)
+    assert story.status.place is not None
+
+
+BEFORE = [
+    waiting_in_prepare,
+    waiting_for_a_window,
+    waiting_for_a_retry,
+    waiting_in_its_plan,
+    waiting_for_a_person,
+    waiting_for_a_place,
+]
 
 
 @pytest.mark.guarantee(5)
@@ -273,6 +301,55 @@ def test_an_approval_makes_way_and_the_leaked_login_is_retired(story: Story) -> 
     assert story.serving == "green"
 
 
+@pytest.mark.parametrize("retires", [False, True])
+def test_what_waits_with_conditions_makes_way_and_they_are_watched_no_more(
+    story: Story, *, retires: bool
+) -> None:
+    """While it waits for a decision, or for the time to be over after which it retires."""
+    story.conditions = {"errors": 0.0}
+    if retires:
+        story.before, story.asks_after = wire.read(ApprovalPolicy, APPROVAL), False
+        story.approval |= {"soak": 86400.0}
+    story.to_approval()
+    if retires:
+        story.decide("approve")
+    story.wait(hours=3)
+    looks = story.count("conditions")
+    calls(story, leaked="blue")
+    story.wait(hours=5)
+    before = record_of(story, "r-1")
+    assert (before.outcome, story.serving) == ("superseded", "green")
+    assert not [step for step in before.steps if step.until is None]
+    assert record_of(story, "i-1").stage == "confirmation"
+    assert story.count("conditions") <= looks + 1
+
+
+def test_a_canary_that_is_watched_takes_the_others_along_and_makes_way() -> None:
+    """Half of a move would leave the workloads in both slots."""
+    story = Story("api", "web")
+    story.canary, story.conditions, story.watch = "api", {"errors": 0.0}, 7200.0
+    story.start().wait(minutes=30)
+    swapped = [ref["workload"] for _, name, ref in story.calls if name == "swap"]
+    assert swapped == ["api"]
+    calls(story, leaked="blue")
+    story.wait(minutes=2)
+    before = record_of(story, "r-1")
+    swaps = [(ref["rotation"], ref["workload"]) for _, name, ref in story.calls if name == "swap"]
+    assert swaps == [("r-1", "api"), ("r-1", "web")]
+    assert before.outcome == "superseded"
+    assert record_of(story, "i-1").stage == "confirmation"
+    assert "deactivate blue" in story.names()
+
+
+def test_nothing_keeps_an_incident_waiting(story: Story) -> None:
+    """Neither a window, nor a place, a decision before the swap, or a condition."""
+    story.hours, story.things = NEVER, ["server pg-1"]
+    story.before, story.conditions = wire.read(ApprovalPolicy, APPROVAL), {"errors": 99.0}
+    story.start(**AFTER).wait(minutes=1)
+    assert story.status.stage == "confirmation"
+    assert {"window", "conditions", "ask_place"} & {name for _, name, _ in story.calls} == set()
+
+
 def test_what_waits_for_its_window_to_retire_makes_way(story: Story) -> None:
     story.hours, story.retires = NEVER, True
     story.world.clock.now += timedelta(days=6) - timedelta(hours=12)  # into the window
@@ -281,7 +358,6 @@ def test_what_waits_for_its_window_to_retire_makes_way(story: Story) -> None:
     story.decide("approve")
     story.wait(hours=1)
     assert record_of(story, "r-1").window is not None
-    story.retires, story.hours = False, None
     calls(story, leaked="blue")
     story.wait(minutes=1)
     assert record_of(story, "r-1").outcome == "superseded"
@@ -352,7 +428,7 @@ def test_what_is_no_incident_of_the_credential_is_not_heard(story: Story, said: 
 def test_what_refuses_it_after_the_cut_may_be_mended_meanwhile(story: Story) -> None:
     why = {"code": "other-service", "text": "it is found by one", "remedy": ""}
     refused = {"outcome": "refused", "reasons": [{**why, "object": "", "command": ""}]}
-    story.script["plan"] = sequence(refused, refused, story.plan())
+    story.script["plan"] = sequence(refused, refused, story.plan(calm=False))
     story.start(**FIRST)
     assert confirm(story).outcome == "completed"
     assert story.count("plan") == 3

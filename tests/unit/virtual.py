@@ -185,7 +185,8 @@ class Story:
             assert name not in DESTRUCTIVE or reference["slot"] != self.serving, (
                 f"{name} of {self.serving}"
             )
-            healthy = self.plan() if name == "plan" else HEALTHY[name]
+            calm = not (reference.get("request") or {}).get("compromised")
+            healthy = self.plan(calm=calm) if name == "plan" else HEALTHY[name]
             healthy = self.stop_parts if name == "stop_parts" else healthy
             healthy = self.window if name == "window" else healthy
             healthy = self.looked if name == "conditions" else healthy
@@ -199,8 +200,9 @@ class Story:
 
         return activity
 
-    def plan(self) -> dict[str, Any]:
-        return wire.value_of(Planned(active="blue", policy=self.policy(), latest=self.latest))
+    def plan(self, *, calm: bool = True) -> dict[str, Any]:
+        policy = self.policy(calm=calm)
+        return wire.value_of(Planned(active="blue", policy=policy, latest=self.latest))
 
     def locate(self, reference: Reference) -> dict[str, Any]:
         """Answers as the app does."""
@@ -211,7 +213,7 @@ class Story:
             version="v1",
             serves=slot == self.serving,
             connected=[Connection(pid=7, application="api", client="10.0.0.7", state="idle")],
-            policy=self.policy(),
+            policy=self.policy(calm=False),
         )
         return wire.value_of(located)
 
@@ -223,21 +225,22 @@ class Story:
             self.world.engine.raise_event(running, activities.TAKEOVER, json.dumps(value))
         return {}
 
-    def policy(self) -> Policy:
+    def policy(self, *, calm: bool) -> Policy:
+        """What the app says of a credential; but for an incident nothing keeps it waiting."""
         return Policy(
             forward=self.forward,
             undo=self.undo,
-            drain=60.0,
+            drain=60.0 if calm else 0.0,
             workloads=dict.fromkeys(self.workloads, WorkloadTimes(ready=20.0, drain=20.0)),
             approval=wire.read(ApprovalPolicy, self.approval),
-            windows=self.hours is not None,
-            retire_in_window=self.retires,
-            before=self.before,
+            windows=calm and self.hours is not None,
+            retire_in_window=calm and self.retires,
+            before=self.before if calm else None,
             asks_after=self.asks_after,
-            conditions=len(self.conditions),
+            conditions=len(self.conditions) if calm else 0,
             watch=self.watch,
-            canary=self.canary,
-            things=self.things,
+            canary=self.canary if calm else None,
+            things=self.things if calm else [],
         )
 
     def window(self, reference: Reference) -> dict[str, Any]:
