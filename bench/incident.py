@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     from bench.product import Secret, Slot
 
 CALLER, SECOND = (f"{n}0000000-0000-4000-8000-00000000ca11" for n in (1, 2))
-REFUSED = 5.0  # seconds from the call that are meant at most
+# Seconds from the call that are meant at most: until it is refused, and until all serves again, the
+# time apart that pods take.
+REFUSED, SERVING = 5.0, 10.0
 LOOKS = 0.05  # seconds between two attempts to log in with what has leaked, or to be served
 LONGEST = 180.0
 SIGN_IN = {"ROTATION_SIGN_IN": "entra", "LOCAL_EASY_AUTH": "on"}
@@ -36,7 +38,7 @@ CREDENTIAL = {"incident": "allowed", "approval": {"approvers": [CALLER, SECOND]}
 
 
 class TooSlowError(RuntimeError):
-    """A leaked password was accepted for longer than is meant."""
+    """A leaked password was accepted, or nothing was served, for longer than is meant."""
 
 
 def measure(*, rounds: int, replicas: int) -> dict[str, Any]:
@@ -53,9 +55,11 @@ def measure(*, rounds: int, replicas: int) -> dict[str, Any]:
 
 
 def _judge(one: dict[str, float]) -> None:
-    """When it serves again is told and not judged: a busy machine stretches each of its steps."""
     if one["refused"] > REFUSED:
         raise TooSlowError(f"the leaked password was accepted for {one['refused']:.1f} s")
+    without = one["serving"] - one["pods"]
+    if without > SERVING:
+        raise TooSlowError(f"nothing was served for {without:.1f} s, apart from the pods' time")
 
 
 def _once(stack: Stack) -> dict[str, float]:
