@@ -54,7 +54,7 @@ def _simulate(given: argparse.Namespace) -> int:
 
 def _sweep(workers: int) -> int:
     plain = [*sweeps.calls(), *sweeps.passing(), *sweeps.commits()]
-    cases = [*plain, *sweeps.others(), *sweeps.deeds()]
+    cases = [*plain, *sweeps.others(), *sweeps.leaks(), *sweeps.deeds()]
     with ProcessPoolExecutor(workers) as pool:
         found = [problem for listed in pool.map(_case, cases, chunksize=20) for problem in listed]
     sys.stdout.writelines(f"{problem}\n" for problem in found)

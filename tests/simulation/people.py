@@ -47,6 +47,7 @@ class People:
         self.cancels: Random | None = None  # by which somebody cancels some rotations
         self.incidents: Random | None = None  # by which an approver calls some incidents
         self.answer: Choice = "approve"  # of those who are not busy
+        self.leaks: Cut | None = None  # how they call an incident, once, while asked to decide
         machine.on_gate = self.on_gate
         machine.on_begin = self.on_begin
 
@@ -85,6 +86,9 @@ class People:
         # Whoever has asked for it by hand leaves it to the other.
         who = next(one for one in APPROVERS if one != status["request"]["requestedBy"])
         if not self.busy:
+            if self.leaks and not status["request"]["compromised"]:
+                self.call(status["credential"], self.leaks, status["active"], MINUTE / 2)
+                self.leaks = None
             machine.agenda.add(MINUTE, lambda: self.decide(rotation, who, self.answer))
             return
         choice: Choice = "approve" if rng.random() < 0.65 else "reject"
@@ -213,9 +217,10 @@ class People:
                 continue
             at = [0.0, rng.uniform(0, 10), rng.uniform(0, 5 * MINUTE), rng.uniform(0, 6 * HOUR)]
             slot = rng.choice([None, None, *SLOTS])
-            self._incident(name, rng.choice(["after", "first", "first"]), slot, rng.choice(at))
+            self.call(name, rng.choice(["after", "first", "first"]), slot, rng.choice(at))
 
-    def _incident(self, credential: str, cut: Cut, slot: Slot | None, when: float) -> None:
+    def call(self, credential: str, cut: Cut, slot: Slot | None, when: float) -> None:
+        """An approver calls an incident after so many seconds."""
         by = APPROVERS[0]
         request = Request(
             rotation=f"{credential}-incident-{next(self._numbers)}",

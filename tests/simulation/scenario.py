@@ -143,11 +143,13 @@ def plain(
     in_place: bool = False,
     jobs: bool = False,
     scheduled: bool = False,
+    leaks: bool = False,
     **more: Any,
 ) -> Scenario:
     """One credential without surprises, for the sweeps. Its first workload has two Services, or
     HTTPRoutes with `weights`, and with `jobs` a test that is a Job; with `uncalled` nothing calls
-    its last one; with `in_place` one more has no twin, with `scheduled` one more is of CronJobs."""
+    its last one; with `in_place` one more has no twin, with `scheduled` one more is of CronJobs;
+    with `leaks` it may be cut."""
     deliveries = ["csi", "secret"] * workloads
     found = document("orders", "url", deliveries[:workloads], {"deadline": "7d"})
     found["workloads"][0]["services"] = ["orders-api-grpc"]
@@ -163,6 +165,8 @@ def plain(
         found["workloads"] += _in_place("orders", Random(3), 1.0)  # noqa: S311 - not a secret
     if scheduled:
         found["workloads"].append(_report("orders"))
+    if leaks:
+        _let_cut(found)
     return Scenario(
         configuration=configuration({"orders": found}),
         active={"orders": "blue"},
@@ -206,9 +210,14 @@ def _credential(rng: Random, name: str, workloads: int) -> dict[str, Any]:
     found["workloads"] += _in_place(name, another(rng, 5), 0.12)
     found["workloads"] += _reports(another(rng, 6), name)
     if another(rng, 11).random() < INCIDENTS:
-        found["incident"] = "allowed"
-        found["approval"]["approvers"] = [{"id": IDS[who], "address": who} for who in APPROVERS]
+        _let_cut(found)
     return _gates(found | _hours(another(rng, 8)), another(rng, 9))
+
+
+def _let_cut(found: dict[str, Any]) -> None:
+    """Lets approvers who have signed in end the login that serves."""
+    found["incident"] = "allowed"
+    found["approval"]["approvers"] = [{"id": IDS[who], "address": who} for who in APPROVERS]
 
 
 CONDITION = {"name": "errors", "above": 1}

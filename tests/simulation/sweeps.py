@@ -20,6 +20,7 @@ from tests.simulation.run import Run, surrounded
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from rotation.model.record import Cut
     from rotation.model.world import TemplatePolicy
     from tests.simulation.faults import Call, Fate, Kind
     from tests.simulation.passing import Passing
@@ -70,6 +71,13 @@ BESIDE = {
     "in_place": "one in place",
     "scheduled": "CronJobs",
 }
+# When an incident is called, in words: at once, beside an event, or while a decision is waited for.
+LEAKS = {
+    "first": "an incident that cuts first",
+    "after": "an incident that cuts afterwards",
+    "first, of what waits": "an incident that cuts first what waits for a decision",
+    "after, of what waits": "an incident that cuts afterwards what waits for a decision",
+}
 
 
 @dataclass(frozen=True)
@@ -82,11 +90,11 @@ class Case:
     answer: Choice
     number: int
     kind: str
-    beside: str = ""  # one of BESIDE
+    beside: str = ""  # one of BESIDE, or of LEAKS
 
     def __str__(self) -> str:
         what = "commit" if self.kind in COMMIT_KINDS else "call"
-        more = f", with {BESIDE[self.beside]}" if self.beside else ""
+        more = f", with {(BESIDE | LEAKS)[self.beside]}" if self.beside else ""
         return f"{self.kind} at {what} {self.number} of a rotation to {self.answer}{more}"
 
     @property
@@ -135,9 +143,16 @@ def others() -> Iterator[Case]:
         yield from with_one(beside)
 
 
+def leaks() -> Iterator[Case]:
+    """The calls and commits of incidents, and of the rotations that make way for them."""
+    for leak in LEAKS:
+        yield from with_one(leak)
+
+
 def with_one(beside: str) -> Iterator[Case]:
-    """The calls and commits of a rotation in which one workload is of this kind."""
-    for answer in CHOICES:
+    """The calls and commits of a rotation in which one workload is of this kind, or of an incident,
+    which its second person confirms."""
+    for answer in CHOICES[:1] if beside in LEAKS else CHOICES:
         _, stored = lengths(answer, beside)
         for call in met(answer, beside):
             yield from (Case(answer, call.number, kind, beside) for kind in KINDS)
@@ -158,7 +173,7 @@ def lengths(answer: Choice, beside: str = "") -> tuple[int, int]:
     run = _run(Scripted(), answer, beside=beside)
     with surrounded(run.machine.checker):
         run.first(confused=False)
-    assert run.outcomes() == [ENDS[answer]]
+    assert set(run.outcomes()) <= _ends(answer, beside)
     return run.machine.calls.number, run.machine.journal.commits
 
 
@@ -231,12 +246,21 @@ def _left_behind(run: Run) -> list[str]:
 
 
 def _allowed(case: Case) -> set[str]:
-    """A refusal stops what has not been swapped yet; so does who moves traffic. Nothing else."""
+    """A refusal stops what has not been swapped yet; so does who moves traffic. Nothing else. After
+    a cut there is no way back: it is said that it needs attention."""
+    ends = _ends(case.answer, case.beside)
     if case.kind in DEEDS:
-        return {ENDS[case.answer], *DEEDS[case.kind][1]}
+        return {*ends, *DEEDS[case.kind][1]}
     if case.kind == "denied":
-        return {ENDS[case.answer], "aborted", "rolled-back", "refused"}
-    return {ENDS[case.answer]}
+        cut = {"needs-attention"} if case.beside in LEAKS else set[str]()
+        return {*ends, "aborted", "rolled-back", "refused", *cut}
+    return ends
+
+
+def _ends(answer: Choice, beside: str) -> set[str]:
+    """How a rotation may end without a fault. What makes way may have begun already, or be about
+    to begin."""
+    return {ENDS[answer], *(("superseded", "skipped") if beside in LEAKS else ())}
 
 
 def _run(
@@ -250,10 +274,16 @@ def _run(
     """`single`: each slot has one pod that ends at once, and routes follow at once. `beside`: what
     one of the workloads is."""
     rng = Random(0)  # noqa: S311 - a seed that replays
-    more: dict[str, Any] = {beside: True} if beside else {}
+    leak = beside if beside in LEAKS else ""
+    more: dict[str, Any] = {"leaks": True} if leak else {beside: True} if beside else {}
     drawn = scenario.plain(template=template, **more)
     if single:
         drawn = replace(drawn, replicas=1, times=replace(drawn.times, routes=0.0, grace=0.0))
     run = Run(drawn, rng, plan, story=False)
     run.people.busy, run.people.answer = False, answer
+    cut: Cut = "first" if leak.startswith("first") else "after"
+    if leak.endswith("of what waits"):
+        run.people.leaks = cut
+    elif leak:
+        run.people.call("orders", cut, None, 0.0)
     return run

@@ -13,6 +13,7 @@ pytestmark = sdk_warnings
 
 EVERY = 80
 WORKERS_EVERY = 60
+LEAKS_EVERY = 331
 # One quarter of what `make long` takes, which is one of twenty.
 QUARTERS = [0, *(pytest.param(number, marks=pytest.mark.long) for number in (20, 40, 60))]
 SPARSER = {
@@ -58,6 +59,23 @@ def test_another_kind_of_workload(beside: str, first: int) -> None:
     cases = [case for case in sweeps.with_one(beside) if "denied" not in case.kind]
     sample = cases[first :: 2 * WORKERS_EVERY]
     assert len(sample) > 15
+    assert [problem for case in sample for problem in sweeps.problems(case, again=True)] == []
+
+
+@pytest.mark.guarantee(4)
+@pytest.mark.parametrize("leak", sweeps.LEAKS)
+def test_an_incident(leak: str) -> None:
+    """A fault at a call, or a crash at a commit, leaves no credential between two states."""
+    first = list(sweeps.LEAKS).index(leak)
+    sample = list(sweeps.with_one(leak))[first::LEAKS_EVERY]
+    assert len(sample) > 4
+    assert [problem for case in sample for problem in sweeps.problems(case, again=True)] == []
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("leak", sweeps.LEAKS)
+def test_more_of_an_incident(leak: str) -> None:
+    sample = list(sweeps.with_one(leak))[7::41]
     assert [problem for case in sample for problem in sweeps.problems(case, again=True)] == []
 
 
