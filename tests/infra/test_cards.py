@@ -189,6 +189,25 @@ def test_the_card_says_what_the_evidence_says(
 
 
 @each_kind
+@pytest.mark.parametrize(
+    ("gate", "words"),
+    [
+        ("before", ["Before the swap: traffic has not moved. Workloads", "login that serves: 2"]),
+        ("after", ["After the swap. Workloads", "an approval takes away: 2"]),
+        (None, ["an approval takes away: 2"]),
+    ],
+)
+def test_the_card_says_which_decision_the_evidence_is_for(
+    kind: str, gate: str | None, words: list[str]
+) -> None:
+    event = asking()
+    event["data"] |= {"evidence": {"stillInUse": [{}, {}]}, "gate": gate}
+    said = " ".join(texts(kind, posted(kind, event)))
+    assert [word for word in words if word not in said] == []
+    assert ("the swap" in said) == (gate is not None)
+
+
+@each_kind
 def test_without_evidence_nothing_is_said_of_it(kind: str) -> None:
     event = asking()
     del event["data"]["evidence"]
