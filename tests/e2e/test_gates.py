@@ -62,6 +62,7 @@ def findings(stack: Stack) -> dict[str, str]:
     return {one["code"]: one["text"] for one in told if one["code"].startswith("condition-")}
 
 
+@pytest.mark.guarantee(2, 6)
 def test_traffic_moves_when_somebody_lets_it_and_goes_back_by_itself(
     tmp_path: Path, sources: Sources
 ) -> None:
@@ -105,6 +106,7 @@ def test_traffic_moves_when_somebody_lets_it_and_goes_back_by_itself(
         assert (report.failed, report.failures) == (0, [])
 
 
+@pytest.mark.guarantee(6)
 def test_what_was_decided_before_the_swap_takes_the_login_away_or_ends_it(
     tmp_path: Path, sources: Sources
 ) -> None:

@@ -19,6 +19,7 @@ from rotation.edges import identity
 from rotation.edges.azure import AzureEdges
 from rotation.edges.topic import EventGridTopic
 from rotation.model.errors import ConfigurationError, Invalid, Unavailable
+from rotation.model.reasons import Code
 from rotation.model.world import PLAIN, Answer, Manner
 from rotation.secrecy import Secret
 from rotation.settings import parse
@@ -172,6 +173,20 @@ def test_the_token_of_a_file_goes_to_the_server_that_names_it_alone(tmp_path: Pa
     assert measuring(PUBLIC, named, **folder)[1:] == ("Bearer s3cret-token", [])
     assert measuring(PUBLIC, condition("https://other.example"), **folder)[1:] == (None, [])
     assert measuring(PUBLIC, condition(), **folder)[1:] == ("Bearer token", [PUBLIC.logs])
+
+
+def test_metrics_are_asked_for_where_the_file_of_now_says() -> None:
+    """What a rotation was planned with comes from the task hub, and is nobody's word."""
+    found = Asked({})
+    found.__dict__["identity"], found.sent, found.kept = Tokens(), [], configuration([])
+    url = f"https://amw-1.region{PUBLIC.prometheus_hosts}"
+    with mock.patch.object(AzureEdges, "named", return_value={url}):
+        with pytest.raises(Invalid, match="is not asked for metrics") as caught:
+            found.measure(condition(f"https://amw-2.evil{PUBLIC.prometheus_hosts}"), 1.0)
+        assert (caught.value.code, found.sent) == (Code.ENTRY_HOST, [])
+        with pytest.raises(Unavailable):
+            found.measure(condition(url), 1.0)
+    assert [one for one, _ in found.sent] == [f"{url}/api/v1/query"]
 
 
 @EACH

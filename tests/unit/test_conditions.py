@@ -331,6 +331,7 @@ def test_a_watch_that_somebody_ends_begins_again(story: Story) -> None:
 @pytest.mark.parametrize(
     ("seen", "outcome"), [({}, "completed"), ({"beyond": True}, None), ({"known": False}, None)]
 )
+@pytest.mark.guarantee(6)
 def test_a_policy_approves_nothing_that_a_condition_speaks_against(
     story: Story, seen: dict[str, Any], outcome: str | None
 ) -> None:
@@ -355,14 +356,18 @@ LIMITS = [
 ]
 
 
-AWAY = Unavailable(Code.METRICS_UNAVAILABLE, "Prometheus https://p.example: HTTP 503")
+REFUSING = Unavailable(Code.METRICS_UNAVAILABLE, "Prometheus https://p.example: HTTP 503")
 
 
 @pytest.mark.parametrize(
     ("errors", "logins", "told"),
     [
         (10.0, 3.0, {}),
-        (AWAY, 3.0, {"errors": ("condition-unknown", f"cannot be looked at: {AWAY.message}")}),
+        (
+            REFUSING,
+            3.0,
+            {"errors": ("condition-unknown", f"cannot be looked at: {REFUSING.message}")},
+        ),
         (
             12.5,
             None,
