@@ -1,5 +1,5 @@
-"""Conditions on Prometheus itself: its answers are read as those of the stand-in, and a value that it
-has scraped is seen as beyond its limit. `tests/real/build.py` says which program it is.
+"""Conditions on Prometheus itself: its answers are read as those of the stand-in, and a value that
+it has scraped is seen as beyond its limit. `tests/real/build.py` says which program it is.
 """
 
 from __future__ import annotations
