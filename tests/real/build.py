@@ -24,7 +24,7 @@ PROMETHEUS = Programs(
     module="github.com/prometheus/prometheus",
     packages={"prometheus": "github.com/prometheus/prometheus/cmd/prometheus"},
     flags=("-tags", "remove_all_sd", "-ldflags", "-s -w"),
-    needs="some minutes",
+    needs="about three minutes",
 )
 
 
