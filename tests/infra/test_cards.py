@@ -140,7 +140,7 @@ def test_no_signed_link_and_no_other_way_to_decide_gets_into_a_channel(kind: str
     """A channel has many readers, and programs that fetch what they see."""
     with_links = [event for event in told() if event["data"].get("recipients")]
     assert {event["eventType"].removeprefix(PREFIX) for event in with_links} == {
-        "AwaitingApproval", "Reminder",
+        "AwaitingApproval", "AwaitingConfirmation", "Reminder",
     }  # fmt: skip
     for event in with_links:
         said = json.dumps(posted(kind, event))

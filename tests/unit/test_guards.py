@@ -263,7 +263,9 @@ def test_a_step_hands_out_readers_and_guards_only() -> None:
         "arriving": "Arriving",
         "exchange": "Exchange",
         "scheduled": "Scheduled",
+        "leaked": "Leaked",
         "topic": "Topic",
     }
-    for guard in (guards.Standby, guards.Arriving, guards.Exchange, guards.Scheduled):
+    guarded = (guards.Standby, guards.Arriving, guards.Exchange, guards.Scheduled, guards.Leaked)
+    for guard in guarded:
         assert CHANGING & set(handed_out(guard).values()) == set()
