@@ -61,6 +61,10 @@ test-kubernetes: $(VENV)/ready ## the tests on a real Kubernetes API server; bui
 	@folder=$$($(BIN)/python -m tests.kubernetes.build $(BUILD)) && if [ -n "$$folder" ]; then \
 	  CONTROL_PLANE=$$folder $(BIN)/python -m pytest tests/kubernetes $(ARGS); fi
 
+.PHONY: prometheus
+prometheus: $(VENV)/ready ## builds the Prometheus that `make test-real` asks, once; needs Go
+	@$(BIN)/python -m tests.real.build $(BUILD)
+
 .PHONY: test-real
 test-real: $(VENV)/ready ## contract tests on servers as people have them, those that are here, and drivers of other languages
 	$(BIN)/python -m pytest -n 2 -m real tests/real $(ARGS)

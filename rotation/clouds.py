@@ -18,6 +18,13 @@ class Cloud:
     vaults and API servers end with `postgresql_hosts`, `vault_hosts` and `cluster_hosts`, those of
     Azure Monitor's servers that speak Prometheus with `prometheus_hosts`; `prometheus` is the scope
     of their tokens. `logs_endpoint` answers queries in KQL, with tokens of the scope `logs`.
+
+    Where those are from: `logs` and `logs_endpoint` from Azure's SDK for Go, module
+    sdk/monitor/query/azlogs, cloud_config.go, but the public endpoint, which that has as
+    api.loganalytics.io, from https://learn.microsoft.com/azure/azure-monitor/logs/api/access-api;
+    `prometheus` from Grafana's azure-settings.go (grafana-azure-sdk-go) and KEDA's
+    azure_managed_prometheus.go, whose scopes are the same in each cloud. The servers' names are in
+    the domain of the scope.
     """
 
     name: str

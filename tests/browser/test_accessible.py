@@ -86,6 +86,31 @@ def rich() -> Site:
     return site
 
 
+WAIT = {**record()["approval"], "event": "before-1"}
+LET = {"decision": "approve", "by": "ada@x", "channel": "page", "comment": "go", "id": "1"}
+LOOKED = {"at": "2026-11-24T02:56:00.000Z", "limit": "above 10", "known": True, "beyond": False}
+WATCHED = [
+    {**LOOKED, "name": "errors", "value": 12.5, "beyond": True, "breach": "errors: 12.5"},
+    {**LOOKED, "name": "latency", "value": 0.25},
+    {**LOOKED, "name": "orders", "value": None, "problem": "no data"},
+    {**LOOKED, "name": "logins", "value": None, "known": False, "problem": "HTTP 503"},
+]
+
+
+def asked_before() -> Site:
+    """A rotation that waits for somebody to let traffic move."""
+    return Site("entra", FakeClient(record(stage="gate", approval=None, before=WAIT)), gate="both")
+
+
+def watched() -> Site:
+    """One that was let through, and whose owner's values are watched."""
+    let = {**LET, "at": "2026-11-24T02:54:00.000Z"}
+    over = {**WAIT, "event": None}
+    return Site(
+        "entra", FakeClient(record(before=over, decidedBefore=let, conditions=WATCHED)), gate="both"
+    )
+
+
 def troubled() -> Site:
     site = calm(outcome="aborted")
     site.edges.world.database.roles["orders_green"].login = False
@@ -162,6 +187,9 @@ CASES: dict[str, Case] = {
     "retire": (at("retire"), PAGE, None),
     "decision": (of(), PAGE, None),
     "decision-rich": (rich, PAGE, None),
+    "decision-before": (asked_before, PAGE, None),
+    "approve-before": (asked_before, PAGE, chosen("Approve")),
+    "decision-watched": (watched, PAGE, None),
     "decision-key": (against("key"), f"{PAGE}{KEY}", None),
     "decision-mistyped": (against("key"), f"{PAGE}{KEY}", mistyped),
     "decision-barred": (lambda: Site("entra", approvers=["x"]), PAGE, None),

@@ -1,14 +1,10 @@
-"""`rotation.edges.prometheus` and `rotation.edges.monitor`, over the wire: against the stand-in of
-`local.metrics`; and against Prometheus itself, where PROMETHEUS names its program."""
+"""`rotation.edges.prometheus` and `rotation.edges.monitor`, over the wire, against the stand-in of
+`local.metrics`. tests/real/test_prometheus.py asks Prometheus itself."""
 
 from __future__ import annotations
 
 import math
-import os
-import shutil
 import socket
-import subprocess
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -205,56 +201,3 @@ def test_what_is_answered_in_part_alone_is_not_known(sources: Sources) -> None:
     sources.tables[KQL], sources.partial = ([("count_", "long")], [[1]]), True
     with pytest.raises(Unavailable, match="in part alone"):
         looked(sources)
-
-
-# -- the real one
-
-
-@pytest.fixture(scope="module")
-def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    program = os.environ.get("PROMETHEUS") or shutil.which("prometheus")
-    if program is None:
-        pytest.skip("there is no Prometheus here: name its program in PROMETHEUS")
-    folder = tmp_path_factory.mktemp("prometheus")
-    (folder / "prometheus.yml").write_text("global: {scrape_interval: 1s}\n")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
-    command = [program, f"--config.file={folder / 'prometheus.yml'}"]
-    command += [f"--storage.tsdb.path={folder / 'data'}", f"--web.listen-address={address}"]
-    with (folder / "log").open("wb") as log, subprocess.Popen(command, stderr=log) as running:  # noqa: S603
-        try:
-            _await(f"http://{address}", running)
-            yield f"http://{address}"
-        finally:
-            running.terminate()
-
-
-def _await(url: str, running: subprocess.Popen[bytes]) -> None:
-    """Waits until it answers queries."""
-    deadline = time.monotonic() + 60
-    while True:
-        try:
-            asked(Sources(url), "vector(1)")
-        except EdgeError:
-            if time.monotonic() > deadline or running.poll() is not None:
-                raise
-            time.sleep(0.1)
-        else:
-            return
-
-
-@pytest.mark.real
-def test_prometheus_answers_as_the_stand_in_does(real: str) -> None:
-    at = Sources(real)
-    assert asked(at, "vector(0.25)") == [0.25]
-    assert asked(at, "scalar(vector(2))") == [2.0]
-    assert asked(at, "up") == []
-    assert asked(at, "vector(1) / 0") == [math.inf]
-    two = 'label_replace(vector(1), "a", "x", "", "") or label_replace(vector(3), "a", "y", "", "")'
-    assert sorted(asked(at, two)) == [1.0, 3.0]
-    assert math.isnan(asked(at, "vector(0) / 0")[0])
-    with pytest.raises(Invalid, match="HTTP 400, bad_data"):
-        asked(at, "sum(")
-    with pytest.raises(Invalid, match="its answer is none of an instant query"):
-        asked(at, '"a text"')

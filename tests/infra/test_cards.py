@@ -140,7 +140,7 @@ def test_no_signed_link_and_no_other_way_to_decide_gets_into_a_channel(kind: str
     """A channel has many readers, and programs that fetch what they see."""
     with_links = [event for event in told() if event["data"].get("recipients")]
     assert {event["eventType"].removeprefix(PREFIX) for event in with_links} == {
-        "AwaitingApproval", "Reminder",
+        "AwaitingApproval", "AwaitingConfirmation", "Reminder",
     }  # fmt: skip
     for event in with_links:
         said = json.dumps(posted(kind, event))
@@ -186,6 +186,25 @@ def test_the_card_says_what_the_evidence_says(
     event["data"]["evidence"] = evidence
     said = " ".join(texts(kind, posted(kind, event)))
     assert [word for word in words if word not in said] == []
+
+
+@each_kind
+@pytest.mark.parametrize(
+    ("gate", "words"),
+    [
+        ("before", ["Before the swap: traffic has not moved. Workloads", "login that serves: 2"]),
+        ("after", ["After the swap. Workloads", "an approval takes away: 2"]),
+        (None, ["an approval takes away: 2"]),
+    ],
+)
+def test_the_card_says_which_decision_the_evidence_is_for(
+    kind: str, gate: str | None, words: list[str]
+) -> None:
+    event = asking()
+    event["data"] |= {"evidence": {"stillInUse": [{}, {}]}, "gate": gate}
+    said = " ".join(texts(kind, posted(kind, event)))
+    assert [word for word in words if word not in said] == []
+    assert ("the swap" in said) == (gate is not None)
 
 
 @each_kind

@@ -168,6 +168,18 @@ def test_the_mail_says_what_the_evidence_says(
     assert [word for word in words if word not in body] == []
 
 
+@pytest.mark.parametrize(
+    ("gate", "words"),
+    [
+        ("before", ["Asked: before the swap, traffic has not moved<", "login that serves: 0"]),
+        ("after", ["Asked: after the swap<", "old login: 0"]),
+    ],
+)
+def test_the_mail_says_which_decision_the_evidence_is_for(gate: str, words: list[str]) -> None:
+    body = sent(run(event(gate=gate)), "Ask")["body"]["Message"]["Body"]
+    assert [word for word in words if word not in body] == []
+
+
 def test_nothing_that_a_stranger_can_write_gets_into_the_mail() -> None:
     """Sessions name themselves, and an application's name is its client's choice."""
     hostile = '<script>"&'

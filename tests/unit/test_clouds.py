@@ -14,10 +14,13 @@ from azure.eventgrid._legacy._constants import DEFAULT_EVENTGRID_SCOPE
 from azure.identity import AzureAuthorityHosts
 
 from rotation.clouds import CHINA, CLOUDS, PUBLIC, US_GOVERNMENT, Cloud
+from rotation.config import Condition
 from rotation.edges import identity
 from rotation.edges.azure import AzureEdges
 from rotation.edges.topic import EventGridTopic
 from rotation.model.errors import ConfigurationError, Invalid, Unavailable
+from rotation.model.reasons import Code
+from rotation.model.world import PLAIN, Answer, Manner
 from rotation.secrecy import Secret
 from rotation.settings import parse
 from tests.security.attacked import CREDENTIAL, EVENT, configuration
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     from rotation.config import Credential
 
 ROOT = Path(__file__).parents[2]
+WORKSPACE = "3f1e2d4c-0000-4000-8000-5b6a79881234"
 EACH = pytest.mark.parametrize("cloud", CLOUDS.values(), ids=CLOUDS)
 
 
@@ -98,6 +102,93 @@ def test_no_server_of_another_cloud_gets_one(cloud: Cloud, other: Cloud) -> None
     assert tokens.asked == []
 
 
+def condition(url: str = "", **more: str) -> Condition:
+    """One that asks this Prometheus server, or a workspace."""
+    source: dict[str, Any] = {"azureMonitor": {"workspace": WORKSPACE, "query": "Logins"}}
+    if url:
+        source = {"prometheus": {"url": url, "query": "up", **more}}
+    return Condition.model_validate({"name": "errors", "above": 1, **source})
+
+
+class Asked(AzureEdges):
+    """Whose requests go nowhere."""
+
+    sent: list[tuple[str, dict[str, str]]]
+
+    def fetch(
+        self, url: str, timeout: float, manner: Manner = PLAIN, authority: str | None = None
+    ) -> Answer:
+        del timeout, authority
+        self.sent.append((url, dict(manner.headers)))
+        return Answer(503, b"")
+
+
+def measuring(cloud: Cloud, asked: Condition, **settings: str) -> tuple[str, str | None, list[str]]:
+    """What a condition is asked with: the URL, what is in `Authorization`, and the scopes of the
+    tokens that the app had."""
+    found, tokens = Asked({"ROTATION_CLOUD": cloud.name, **settings}), Tokens()
+    found.__dict__["identity"], found.sent = tokens, []
+    with pytest.raises(Unavailable):
+        found.measure(asked, 1.0)
+    ((url, headers),) = found.sent
+    return url, headers.get("Authorization"), tokens.asked
+
+
+@EACH
+def test_logs_are_asked_for_in_the_cloud_with_its_token(cloud: Cloud) -> None:
+    url, sent, scopes = measuring(cloud, condition())
+    assert url == f"{cloud.logs_endpoint}/v1/workspaces/{WORKSPACE}/query"
+    assert (sent, scopes) == ("Bearer token", [cloud.logs])
+
+
+@EACH
+def test_a_server_of_metrics_gets_a_token_of_its_cloud(cloud: Cloud) -> None:
+    url = f"https://amw-1.region{cloud.prometheus_hosts}"
+    asked, sent, scopes = measuring(cloud, condition(url))
+    assert asked == f"{url}/api/v1/query"
+    assert (sent, scopes) == ("Bearer token", [cloud.prometheus])
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"https://amw-1.region{US_GOVERNMENT.prometheus_hosts}",
+        f"https://amw-1.region{CHINA.prometheus_hosts}",
+        f"http://amw-1.region{PUBLIC.prometheus_hosts}",
+        f"https://amw-1.region{PUBLIC.prometheus_hosts}.evil.example",
+        f"https://evil{PUBLIC.prometheus_hosts[1:]}",
+        f"https://evil.example/{PUBLIC.prometheus_hosts}",
+        "https://prometheus.example",
+    ],
+)
+def test_no_other_server_of_metrics_gets_a_token_of_the_app(url: str) -> None:
+    _, sent, scopes = measuring(PUBLIC, condition(url))
+    assert (sent, scopes) == (None, [])
+
+
+def test_the_token_of_a_file_goes_to_the_server_that_names_it_alone(tmp_path: Path) -> None:
+    (tmp_path / "theirs").write_text("s3cret-token\n")
+    folder = {"ROTATION_TOKENS": str(tmp_path)}
+    named = condition("https://prometheus.example", token="theirs")
+    assert measuring(PUBLIC, named, **folder)[1:] == ("Bearer s3cret-token", [])
+    assert measuring(PUBLIC, condition("https://other.example"), **folder)[1:] == (None, [])
+    assert measuring(PUBLIC, condition(), **folder)[1:] == ("Bearer token", [PUBLIC.logs])
+
+
+def test_metrics_are_asked_for_where_the_file_of_now_says() -> None:
+    """What a rotation was planned with comes from the task hub, and is nobody's word."""
+    found = Asked({})
+    found.__dict__["identity"], found.sent, found.kept = Tokens(), [], configuration([])
+    url = f"https://amw-1.region{PUBLIC.prometheus_hosts}"
+    with mock.patch.object(AzureEdges, "named", return_value={url}):
+        with pytest.raises(Invalid, match="is not asked for metrics") as caught:
+            found.measure(condition(f"https://amw-2.evil{PUBLIC.prometheus_hosts}"), 1.0)
+        assert (caught.value.code, found.sent) == (Code.ENTRY_HOST, [])
+        with pytest.raises(Unavailable):
+            found.measure(condition(url), 1.0)
+    assert [one for one, _ in found.sent] == [f"{url}/api/v1/query"]
+
+
 @EACH
 def test_a_topic_gets_a_token_of_its_cloud(cloud: Cloud) -> None:
     """Through the SDK, which asks for the public cloud's by itself."""
@@ -136,10 +227,11 @@ def test_it_agrees_with_what_the_sdks_know() -> None:
 
 @EACH
 def test_a_scope_is_one_and_a_suffix_begins_with_a_dot(cloud: Cloud) -> None:
-    for scope in (cloud.postgresql, cloud.topics):
+    for scope in (cloud.postgresql, cloud.topics, cloud.prometheus, cloud.logs):
         assert re.fullmatch(r"https://[a-z.-]+/\.default", scope)
     assert re.fullmatch(r"[0-9a-f-]{36}/\.default", cloud.clusters)
     assert re.fullmatch(r"(\.[a-z]+){3,4}", cloud.postgresql_hosts)
+    assert cloud.prometheus == f"https://{cloud.prometheus_hosts[1:]}/.default"
 
 
 def test_no_other_module_has_a_scope_or_a_domain_of_a_cloud() -> None:
@@ -174,4 +266,7 @@ def test_the_guide_has_the_table(cloud: Cloud) -> None:
         scope.removesuffix("/.default") for scope in (cloud.postgresql, cloud.topics)
     )
     row = f"| `{database}` | `*{cloud.postgresql_hosts}` | `{topic}` |"
+    assert re.search(rf"^\| `{cloud.name}`.*{re.escape(row)}$", guide, re.MULTILINE)
+    metrics, logs = (scope.removesuffix("/.default") for scope in (cloud.prometheus, cloud.logs))
+    row = f"| `{metrics}` | `*{cloud.prometheus_hosts}` | `{logs}` | `{cloud.logs_endpoint}` |"
     assert re.search(rf"^\| `{cloud.name}`.*{re.escape(row)}$", guide, re.MULTILINE)

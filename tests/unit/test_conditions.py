@@ -8,10 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from rotation.config import Condition
 from rotation.decisions.conditions import Limit, follow
 from rotation.model import wire
 from rotation.model.activities import Measured, Standing
+from rotation.model.errors import Unavailable
+from rotation.model.reasons import Code
 from rotation.model.record import ConditionSeen
+from rotation.steps.conditions import findings
+from tests.unit.people import edges
 from tests.unit.virtual import EVIDENCE, Story, pytestmark, sequence, unavailable
 
 if TYPE_CHECKING:
@@ -326,6 +331,7 @@ def test_a_watch_that_somebody_ends_begins_again(story: Story) -> None:
 @pytest.mark.parametrize(
     ("seen", "outcome"), [({}, "completed"), ({"beyond": True}, None), ({"known": False}, None)]
 )
+@pytest.mark.guarantee(6)
 def test_a_policy_approves_nothing_that_a_condition_speaks_against(
     story: Story, seen: dict[str, Any], outcome: str | None
 ) -> None:
@@ -334,3 +340,55 @@ def test_a_policy_approves_nothing_that_a_condition_speaks_against(
     story.script["evidence"] = {**EVIDENCE, "conditions": [one]}
     story.start().wait(hours=4)
     assert story.ended is (outcome is not None)
+
+
+# -- what a dry run tells
+
+
+LIMITS = [
+    {"name": "errors", "above": 10, "prometheus": {"url": "https://p.example", "query": "e"}},
+    {
+        "name": "logins",
+        "below": 3,
+        "noData": "breach",
+        "azureMonitor": {"workspace": "3f1e2d4c-0000-4000-8000-5b6a79881234", "query": "Logins"},
+    },
+]
+
+
+REFUSING = Unavailable(Code.METRICS_UNAVAILABLE, "Prometheus https://p.example: HTTP 503")
+
+
+@pytest.mark.parametrize(
+    ("errors", "logins", "told"),
+    [
+        (10.0, 3.0, {}),
+        (
+            REFUSING,
+            3.0,
+            {"errors": ("condition-unknown", f"cannot be looked at: {REFUSING.message}")},
+        ),
+        (
+            12.5,
+            None,
+            {
+                "errors": ("condition-beyond-limit", "12.5 now, and it breaches above 10"),
+                "logins": ("condition-beyond-limit", "finds no data, and it breaches below 3"),
+            },
+        ),
+        (None, 1.0, {"logins": ("condition-beyond-limit", "1 now, and it breaches below 3")}),
+    ],
+)
+def test_a_dry_run_tells_which_conditions_are_unknown_or_beyond_their_limits_now(
+    errors: Any, logins: Any, told: dict[str, tuple[str, str]]
+) -> None:
+    memory = edges()
+    memory.world.metrics |= {"errors": errors, "logins": logins}
+    credential = memory.configuration.credential("orders-db")
+    watched = [Condition.model_validate(one) for one in LIMITS]
+    seen = list(findings(memory, credential.model_copy(update={"conditions": watched})))
+    assert {one.severity for one in seen} <= {"tells"}  # none stands in the way
+    for one, (name, (code, text)) in zip(seen, told.items(), strict=True):
+        assert (str(one.reason.code), one.reason.object) == (code, f"condition {name}")
+        assert one.reason.text.startswith(f"condition {name}")
+        assert one.reason.text.endswith(text)

@@ -32,7 +32,7 @@ class Collecting:
         self.begun = threading.Semaphore(0)
         self.go = threading.Event()
 
-    def __call__(self, *_: object) -> Evidence:
+    def __call__(self, *_: object, **__: object) -> Evidence:
         found = no_evidence(wire.moment(NOW), f"look {len(self.looks)}")
         self.looks.append(found)
         self.begun.release()

@@ -34,6 +34,7 @@ def test_it_has_to_say_which_decision_it_is() -> None:
     assert refused({**said, "gate": "now"}) == (400, "request-invalid")
 
 
+@pytest.mark.guarantee(6)
 def test_an_answer_to_the_first_does_not_count_as_the_second() -> None:
     said = {"decision": "approve", "by": "ada@x", "gate": "before"}
     assert refused(said, before=OVER, decidedBefore=MADE) == (409, "other-gate")

@@ -78,6 +78,7 @@ def test_both_are_asked_for_one_after_the_other(story: Story) -> None:
     ]
 
 
+@pytest.mark.guarantee(6)
 def test_a_decision_that_was_meant_for_the_first_does_not_count_as_the_second(story: Story) -> None:
     story.to_approval().decide("approve")
     story.to_approval()
@@ -100,6 +101,7 @@ def test_a_rejection_ends_it_and_no_traffic_moves(story: Story) -> None:
     assert story.names()[-2:] == ["deactivate green", "disable green"]
 
 
+@pytest.mark.guarantee(6)
 def test_four_eyes_holds_there_too(story: Story) -> None:
     story.to_approval().decide("approve", by="ada@contoso.example")
     assert story.status.before is not None
@@ -196,6 +198,7 @@ def test_an_approval_outside_the_windows_waits_for_the_next(story: Story) -> Non
 # -- before the swap alone
 
 
+@pytest.mark.guarantee(6)
 def test_the_decision_before_the_swap_is_the_one_that_retires(story: Story) -> None:
     story.asks_after = False
     story.to_approval().decide("approve", id="it")
@@ -221,6 +224,7 @@ def test_it_lets_both_run_for_as_long_as_its_owner_says(story: Story) -> None:
     "against",
     [{"stillInUse": [SESSION]}, {"passed": False}, {"complete": False, "problems": ["away"]}],
 )
+@pytest.mark.guarantee(6)
 def test_where_something_speaks_against_it_a_person_is_asked_after_all(
     story: Story, against: dict[str, Any]
 ) -> None:

@@ -232,7 +232,7 @@ def test_what_names_it_in_another_way_is_seen_too(tmp_path: Path) -> None:
 
 
 HARMLESS = {"Credential", "Slot", "str", "SlotLogin", "Workload", "DeploymentTarget"}
-HARMLESS |= {"Approval", "list[str] | None"}
+HARMLESS |= {"Approval", "Hours", "list[str] | None"}
 
 
 def handed_out(kind: type[object]) -> dict[str, str]:
@@ -253,6 +253,7 @@ def test_a_step_hands_out_readers_and_guards_only() -> None:
     assert CHANGING & set(found.values()) == set()
     assert {name: kind for name, kind in found.items() if kind not in HARMLESS} == {
         "edges": "Readers",
+        "watched": "tuple[Readers, Credential]",
         "vault": "VaultReader",
         "pods": "PodsReader",
         "cron_jobs": "CronJobsReader",
@@ -262,7 +263,9 @@ def test_a_step_hands_out_readers_and_guards_only() -> None:
         "arriving": "Arriving",
         "exchange": "Exchange",
         "scheduled": "Scheduled",
+        "leaked": "Leaked",
         "topic": "Topic",
     }
-    for guard in (guards.Standby, guards.Arriving, guards.Exchange, guards.Scheduled):
+    guarded = (guards.Standby, guards.Arriving, guards.Exchange, guards.Scheduled, guards.Leaked)
+    for guard in guarded:
         assert CHANGING & set(handed_out(guard).values()) == set()
