@@ -153,13 +153,8 @@ def _batch(run: Waving) -> Steps[bool]:
 
 def _next(run: Waving) -> Steps[bool]:
     """What comes after a batch: whether there is another one. Raises `StepFailed`."""
-    # Of earlier ones, somebody may have decided meanwhile.
-    yield from run.ask(activities.FOLLOW_ROTATIONS, run.of("waiting", "started"))
-    failed, last = run.of(*FAILED), run.wave.batch + 1 >= len(run.wave.batches)
-    canary = run.wave.batch == 0 and run.wave.first and any(m in failed for m in run.batch)
-    if not last and (canary or len(failed) >= run.wave.stop_after):
-        what = "the canary" if canary else f"{len(failed)}"
-        _end(run, "stopped", f"{what} failed: {', '.join(one.credential for one in failed[:10])}")
+    last = run.wave.batch + 1 >= len(run.wave.batches)
+    if (yield from _stops(run, last=last)):
         return False
     if last:
         _end(run, "completed", "")
@@ -168,7 +163,23 @@ def _next(run: Waving) -> Steps[bool]:
         until = run.context.current_utc_datetime + timedelta(seconds=run.wave.pause)
         run.show("pausing", until)
         yield from run.pause(until)
+        if (yield from _stops(run, last=last)):
+            return False
     run.wave.batch += 1
+    return True
+
+
+def _stops(run: Waving, *, last: bool) -> Steps[bool]:
+    """Whether so many have failed by now that nothing more begins: then it has ended. Raises
+    `StepFailed`."""
+    # Of earlier ones, somebody may have decided meanwhile.
+    yield from run.ask(activities.FOLLOW_ROTATIONS, run.of("waiting", "started"))
+    failed = run.of(*FAILED)
+    canary = run.wave.batch == 0 and run.wave.first and any(m in failed for m in run.batch)
+    if last or not (canary or len(failed) >= run.wave.stop_after):
+        return False
+    what = "the canary" if canary else f"{len(failed)}"
+    _end(run, "stopped", f"{what} failed: {', '.join(one.credential for one in failed[:10])}")
     return True
 
 

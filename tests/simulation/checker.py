@@ -45,6 +45,8 @@ INVARIANTS = {
     16: "traffic moves as its owner lets it: asked before, the canary first, and back at a breach",
     17: "no more are between stage and swap, or retire, than the limits allow, and none waits to go"
     " back",
+    19: "a wave begins no more than it was asked for, nothing after its failures or a cancel, and ends",
+    20: "a place that is free goes to one that waits for it",
 }
 
 
@@ -71,7 +73,7 @@ def _failed(step: dict[str, Any]) -> bool:
     return step.get("failure") is not None
 
 
-def _counts(status: dict[str, Any]) -> bool:
+def counts(status: dict[str, Any]) -> bool:
     """Whether a rotation is between stage and swap, or retires what was replaced."""
     begun = {step["step"] for step in status.get("steps", ())}
     if status.get("outcome") is not None or "stage" not in begun:
@@ -121,7 +123,7 @@ class Checker:
         at: dict[str, list[str]] = {}
         for rotation in running:
             status = self.record(rotation)
-            if _counts(status):
+            if counts(status):
                 credential = self.world.configuration.credentials[status["credential"]]
                 for thing in credential.things:
                     at.setdefault(thing, []).append(rotation)
