@@ -45,7 +45,7 @@ INVARIANTS = {
     16: "traffic moves as its owner lets it: asked before, the canary first, and back at a breach",
     17: "no more are between stage and swap, or retire, than the limits allow, and none waits to go"
     " back",
-    19: "a wave begins no more than it was asked for, nothing after its failures or a cancel, and ends",
+    19: "a wave begins what it was asked for and no more, stops as it was told to, and ends",
     20: "a place that is free goes to one that waits for it",
 }
 

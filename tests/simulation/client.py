@@ -52,7 +52,7 @@ class Client:
                 top=10_000,
             )
             # What is not asked for by its state is rotations; the SDK takes long to read others.
-            return [one for one in known if runtime_status or one["name"] == "rotation"]
+            return [one for one in known if runtime_status or one["name"] in ("rotation", "wave")]
 
         page = effect(0.0) if self._calls is None else self._calls.read("client", "list", effect)
         return [DurableOrchestrationStatus.from_json(one) for one in page]

@@ -40,6 +40,7 @@ KINDS: tuple[Kind, ...] = (
 )
 WAVE = "wave.20270301T120000-ab12"
 MOST_STEPS = 400_000
+MOST_FAULTS = 0.02  # of the calls: an activity of a wave makes dozens, and is repeated as one
 SAMPLES = 600.0  # seconds between the timer's looks, which begin a keeper again
 # How long a free place may be idle, without faults: a wake that is lost costs two minutes.
 IDLE = timedelta(minutes=4)
@@ -153,9 +154,7 @@ class Waves:
     def __init__(self, run: FleetRun, wave: Wave) -> None:
         self._run = run
         self._wave = wave
-        self._batch_of = {
-            one.rotation: n for n, batch in enumerate(wave.batches) for one in batch
-        }
+        self._batch_of = {one.rotation: n for n, batch in enumerate(wave.batches) for one in batch}
         self._failed: dict[str, datetime] = {}  # rotations of it, and when they had
         self._over: set[str] = set()  # that have ended, or asked somebody
         self._begun: set[str] = set()
@@ -272,9 +271,7 @@ class FleetRun(Run):
         driven(waves.start(self._client, wave))
 
     def _cancel(self, running: Running) -> None:
-        wish = WaveCancel(
-            by=APPROVERS[0], channel="http", comment="", running=running, at=None
-        )
+        wish = WaveCancel(by=APPROVERS[0], channel="http", comment="", running=running, at=None)
         self.machine.story.tell(APPROVERS[0], "cancels the wave; what runs: %s", running)
         found = driven(waves.find(self._client, WAVE))
         if found is not None and found.cancelling is not None:
@@ -346,11 +343,11 @@ class FleetRun(Run):
         statuses = [machine.checker.record(key) for key in running]
         things = [configuration.credentials[machine.credentials[key]].things for key in running]
         waits = [(one.get("place") or {}).get("state") == "waits" for one in statuses]
-        held = [
-            counts(one) or (one.get("place") or {}).get("state") == "held" for one in statuses
-        ]
+        held = [counts(one) or (one.get("place") or {}).get("state") == "held" for one in statuses]
         taken = [thing for one, at in zip(things, held, strict=True) if at for thing in one]
-        wanted = {thing for one, waiting in zip(things, waits, strict=True) if waiting for thing in one}
+        wanted = {
+            thing for one, waiting in zip(things, waits, strict=True) if waiting for thing in one
+        }
         full = {
             thing
             for thing in wanted
@@ -364,7 +361,7 @@ def simulate(seed: int, options: Options | None = None) -> Result:
     """A fleet from its seed; of the options, whether its story is told."""
     fleet = draw(seed)
     rng = Random(seed)  # noqa: S311 - a seed that replays
-    plan: Plan = NoFaults() if fleet.calm else Drawn(rng, KINDS)
+    plan: Plan = NoFaults() if fleet.calm else Drawn(rng, KINDS, MOST_FAULTS)
     run = FleetRun(fleet, rng, plan, story=bool(options and options.story))
     run.people.cancels = Random(f"cancel {seed}")  # noqa: S311 - as above
     with surrounded(run.machine.checker):

@@ -41,6 +41,7 @@ CLIENTS = {
     "start_rotations": waves.begin,
     "follow_rotations": waves.follow,
     "cancel_rotations": waves.cancel_each,
+    "tell_wave": waves.tell,
 }
 SERVER = "server pg-1"
 
