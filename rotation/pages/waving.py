@@ -1,6 +1,6 @@
 """The pages of waves: a list, and one for each, where it can be cancelled.
 
-The form that cancels is on a page of its own (`?do=cancel`), as a rotation's: a GET changes nothing.
+The form that cancels has a page of its own (`?do=cancel`), as a rotation's: a GET changes nothing.
 """
 
 from __future__ import annotations

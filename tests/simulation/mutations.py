@@ -53,6 +53,7 @@ from rotation.story import (
     places,
     progress,
     retrying,
+    waves,
     windows,
     workflow,
     workload,
@@ -72,6 +73,7 @@ if TYPE_CHECKING:
     from rotation.formats import Held, Shape
     from rotation.model.activities import Planned, Policy, Reference
     from rotation.model.errors import EdgeError
+    from rotation.model.places import Held as HeldPlace
     from rotation.model.places import Wanted
     from rotation.model.reasons import Reason
     from rotation.model.record import Approval, Request, ShownRecord
@@ -95,6 +97,7 @@ class Mutation:
     replaced: tuple[tuple[Any, str, Any], ...] = ()
     steps: tuple[tuple[str, Callable[[Step], Struct | None]], ...] = ()
     first_seed: int = 1
+    fleets: bool = False  # found in a fleet, not in a run of one credential
 
     def __str__(self) -> str:
         return self.name.replace(" ", "-")
@@ -408,6 +411,33 @@ def goes_back_with_a_place(run: Run, why: str, reasons: list[Reason]) -> Steps[E
     """Rolls back once there is a place for it."""
     yield from places.admitted(run, StepName.SWAP_BACK, windows=False)
     return (yield from rolled_back(run, why, reasons))
+
+
+decides = front_places.decide
+is_over = front_places.Look._is_over  # noqa: SLF001 - as the mutation leaves it
+
+
+def gives_one_too_many(
+    most: Callable[[str], int | None], held: Iterable[list[str]], waiting: Iterable[Wanted]
+) -> Decided:
+    """Counts one place more at each thing than its limit allows."""
+
+    def more(thing: str) -> int | None:
+        limit = most(thing)
+        return None if limit is None else limit + 1
+
+    return decides(more, held, waiting)
+
+
+def keeps_what_has_ended(look: front_places.Look, one: HeldPlace) -> bool:
+    """Takes a rotation that was ended from outside for one that goes on."""
+    return is_over(look, one) and not look._ended(one.rotation)  # noqa: SLF001 - as above
+
+
+def goes_on_after_failures(run: waves.Waving, *, last: bool) -> Steps[bool]:
+    del last
+    yield from run.ask(known.FOLLOW_ROTATIONS, run.of("waiting", "started"))
+    return False
 
 
 waited = windows.in_window
@@ -746,6 +776,30 @@ MUTATIONS = (
         "everybody gets a place",
         _of(17),
         replaced=((front_places, "decide", gives_everybody_a_place),),
+    ),
+    Mutation(
+        "one gets a place too many",
+        _of(17),
+        replaced=((front_places, "decide", gives_one_too_many),),
+        fleets=True,
+    ),
+    Mutation(
+        "whoever has ended keeps its place",
+        _of(20),
+        replaced=((front_places.Look, "_is_over", keeps_what_has_ended),),
+        fleets=True,
+    ),
+    Mutation(
+        "a wave that failures do not stop",
+        _of(19),
+        replaced=((waves, "_stops", goes_on_after_failures),),
+        fleets=True,
+    ),
+    Mutation(
+        "a wave that begins all at once",
+        _of(19),
+        replaced=((waves, "UNDER_WAY", ("planned",)),),
+        fleets=True,
     ),
     Mutation(
         "going back waits for a place",

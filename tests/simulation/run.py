@@ -58,6 +58,7 @@ class Options:
     troubles: bool = True  # from the start
     cancels: bool = True  # by people
     story: bool = False
+    fleets: bool = False  # many credentials, limits and waves: see `fleets`
 
 
 class Run:
