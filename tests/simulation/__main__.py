@@ -103,11 +103,11 @@ def _run(seed: int, options: Options) -> Result:
 
 
 def _show(result: Result, options: Options) -> None:
-    more = " --fleets" if options.fleets else ""
+    again = f"--runs 1 --seed {result.seed} --story{' --fleets' if options.fleets else ''}"
     for violation in result.violations:
         sys.stdout.write(f"seed {result.seed}: {violation}\n")
     sys.stdout.write(
-        f'  its story: make simulate ARGS="--runs 1 --seed {result.seed} --story{more}"\n'
+        f'  its story: make simulate ARGS="{again}"\n'
     )
 
 

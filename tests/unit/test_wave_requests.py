@@ -160,7 +160,7 @@ def test_the_canary_can_be_chosen(edges: MemoryEdges) -> None:
         ({"select": {"all": False}}, "select.all", "must be true"),
         ({"select": {"all": True, "labels": {"a": "b"}}}, "select.all", "goes with neither"),
         ({"select": {"all": True}, "credential": "orders-db"}, "credential", "is not a field"),
-        ({"select": {"all": True}, "waive": []}, "waive", "is not a field"),
+        ({"select": {"all": True}, "waive": []}, "waive", "goes with one 'credential'"),
         ({"select": {"all": True}, "size": 0}, "size", "from 1 to 40"),
         ({"select": {"all": True}, "size": True}, "size", "from 1 to 40"),
         ({"select": {"all": True}, "stopAfter": "2"}, "stopAfter", "from 1 to"),
