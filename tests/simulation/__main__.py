@@ -106,9 +106,7 @@ def _show(result: Result, options: Options) -> None:
     again = f"--runs 1 --seed {result.seed} --story{' --fleets' if options.fleets else ''}"
     for violation in result.violations:
         sys.stdout.write(f"seed {result.seed}: {violation}\n")
-    sys.stdout.write(
-        f'  its story: make simulate ARGS="{again}"\n'
-    )
+    sys.stdout.write(f'  its story: make simulate ARGS="{again}"\n')
 
 
 def _sum_up(outcomes: Counter[str], seconds: float) -> None:

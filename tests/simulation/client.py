@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from azure.durable_functions.models.DurableOrchestrationStatus import DurableOrchestrationStatus
 
 from local.engine import EngineError
+from tests.simulation.fibers import Broken
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -88,4 +89,4 @@ def driven(coroutine: Coroutine[Any, Any, Any]) -> Any:
         coroutine.send(None)
     except StopIteration as ended:
         return ended.value
-    raise AssertionError("the coroutine waits for something that the simulation does not provide")
+    raise Broken("the coroutine waits for something that the simulation does not provide")

@@ -7,13 +7,15 @@ begins no more than it was asked for, and that a place which is free is taken.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from random import Random
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
-from rotation.front import places, waves
+from rotation.front import places, rotations, waves
 from rotation.model import wire
 from rotation.model.places import KEEPER
 from rotation.model.waves import FAILED, Running, Wave, WaveCancel, WaveMember
@@ -24,7 +26,7 @@ from tests.simulation import scenario as scenarios
 from tests.simulation.checker import counts
 from tests.simulation.client import Client, driven
 from tests.simulation.faults import Drawn, Kind, NoFaults
-from tests.simulation.run import Options, Result, Run, result, surrounded
+from tests.simulation.run import Inline, Options, Result, Run, result, surrounded
 from tests.simulation.scenario import APPROVERS, REQUESTER, Scenario
 from tests.simulation.verdict import judge_first
 
@@ -357,6 +359,13 @@ class FleetRun(Run):
         return bool(wanted) and not full
 
 
+class Gathering(Inline):
+    """A stand-in for `asyncio` that people's own looks, which have an event loop, use as well."""
+
+    sleep = staticmethod(asyncio.sleep)
+    get_running_loop = staticmethod(asyncio.get_running_loop)
+
+
 def simulate(seed: int, options: Options | None = None) -> Result:
     """A fleet from its seed; of the options, whether its story is told."""
     fleet = draw(seed)
@@ -364,6 +373,8 @@ def simulate(seed: int, options: Options | None = None) -> Result:
     plan: Plan = NoFaults() if fleet.calm else Drawn(rng, KINDS, MOST_FAULTS)
     run = FleetRun(fleet, rng, plan, story=bool(options and options.story))
     run.people.cancels = Random(f"cancel {seed}")  # noqa: S311 - as above
-    with surrounded(run.machine.checker):
+    # What a wave's activities look at they look at one after the other, in one fiber.
+    gathers = mock.patch.object(rotations, "asyncio", Gathering)
+    with surrounded(run.machine.checker), gathers:
         run.go()
     return result(seed, run)
