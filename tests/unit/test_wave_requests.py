@@ -203,11 +203,10 @@ def test_it_is_started_with_all_that_it_needs(edges: MemoryEdges) -> None:
 
 def of(*names: str, **more: Any) -> Wave:
     members = [WaveMember(credential=name, rotation=f"{name}-r") for name in names]
-    given = {"first": 1, "size": 2, "pause": 0.0, "stop_after": 1, **more}
+    given = {"first": 1, "size": 2, "pause": 0.0, "stop_after": 1, "reason": "", **more}
     return Wave(
         wave="wave.20270301T120000-ab12",
         requested_by=ADA,
-        reason="",
         select={"all": True},
         members=members,
         **given,
