@@ -270,6 +270,8 @@ class FleetRun(Run):
     def _start(self) -> None:
         wave = self.fleet.wave
         assert wave is not None
+        if self.machine.journal.summary(WAVE) is not None:
+            return  # the host died once it was stored
         self.machine.story.tell(REQUESTER, "asks for a wave of %d", len(wave.members))
         driven(waves.start(self._client, wave))
 

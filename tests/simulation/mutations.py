@@ -6,6 +6,7 @@ import dataclasses
 import json
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
@@ -73,7 +74,6 @@ if TYPE_CHECKING:
     from rotation.formats import Held, Shape
     from rotation.model.activities import Planned, Policy, Reference
     from rotation.model.errors import EdgeError
-    from rotation.model.places import Held as HeldPlace
     from rotation.model.places import Wanted
     from rotation.model.reasons import Reason
     from rotation.model.record import Approval, Request, ShownRecord
@@ -414,7 +414,6 @@ def goes_back_with_a_place(run: Run, why: str, reasons: list[Reason]) -> Steps[E
 
 
 decides = front_places.decide
-is_over = front_places.Look._is_over  # noqa: SLF001 - as the mutation leaves it
 
 
 def gives_one_too_many(
@@ -427,11 +426,6 @@ def gives_one_too_many(
         return None if limit is None else limit + 1
 
     return decides(more, held, waiting)
-
-
-def keeps_what_has_ended(look: front_places.Look, one: HeldPlace) -> bool:
-    """Takes a rotation that was ended from outside for one that goes on."""
-    return is_over(look, one) and not look._ended(one.rotation)  # noqa: SLF001 - as above
 
 
 def goes_on_after_failures(run: waves.Waving, *, last: bool) -> Steps[bool]:
@@ -784,9 +778,10 @@ MUTATIONS = (
         fleets=True,
     ),
     Mutation(
-        "whoever has ended keeps its place",
+        "a place that somebody's end frees is noticed late",
         _of(20),
-        replaced=((front_places.Look, "_is_over", keeps_what_has_ended),),
+        replaced=((places, "PAUSE", timedelta(hours=2)),),
+        first_seed=26,
         fleets=True,
     ),
     Mutation(
