@@ -122,7 +122,7 @@ def with_wave(way: str = "entra", **changes: Any) -> Callable[[], Site]:
         states = ("completed", "aborted", "waiting", "started", "planned")
         wave = wave_of(*("orders-db",) * len(states), reason="the yearly one", **changes)
         wave.members = [
-            msgspec.structs.replace(one, state=state, text="it is so")  # type: ignore[arg-type]  # a state's words
+            msgspec.structs.replace(one, state=state, text="it is so")
             for one, state in zip(wave.members, states, strict=True)
         ]
         wave.left = [WaveLeft(credential="web-db", text="not yours")]

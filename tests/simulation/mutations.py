@@ -18,7 +18,7 @@ from rotation.decisions import in_place as decided
 from rotation.decisions import ownership, reaching
 from rotation.decisions import plan as planned
 from rotation.decisions.conditions import follow
-from rotation.decisions.places import Decided
+from rotation.decisions.places import Decided, decide
 from rotation.decisions.rollout import unready
 from rotation.edges.cluster import client
 from rotation.edges.database import connecting
@@ -413,9 +413,6 @@ def goes_back_with_a_place(run: Run, why: str, reasons: list[Reason]) -> Steps[E
     return (yield from rolled_back(run, why, reasons))
 
 
-decides = front_places.decide
-
-
 def gives_one_too_many(
     most: Callable[[str], int | None], held: Iterable[list[str]], waiting: Iterable[Wanted]
 ) -> Decided:
@@ -425,7 +422,7 @@ def gives_one_too_many(
         limit = most(thing)
         return None if limit is None else limit + 1
 
-    return decides(more, held, waiting)
+    return decide(more, held, waiting)
 
 
 def goes_on_after_failures(run: waves.Waving, *, last: bool) -> Steps[bool]:
