@@ -141,8 +141,8 @@ class WaveAnnouncement(StrEnum):
     FINISHED = "WaveFinished"
 
 
-def wave_announcement_facts(announcement: WaveAnnouncement) -> AnnouncementFacts:
-    match announcement:
+def wave_announcement_facts(told: WaveAnnouncement) -> AnnouncementFacts:
+    match told:
         case WaveAnnouncement.STARTED:
             meaning = "Many rotations were asked for at once, and begin a few at a time."
             return AnnouncementFacts(meaning, "wave.started")
@@ -153,7 +153,7 @@ def wave_announcement_facts(announcement: WaveAnnouncement) -> AnnouncementFacts
             meaning = "All have begun, and each has ended or waits for a decision."
             return AnnouncementFacts(meaning, "wave.finished")
         case _:
-            assert_never(announcement)
+            assert_never(told)
 
 
 OVERDUE_LOG_EVENT = "approval.overdue"

@@ -78,7 +78,7 @@ def draw(seed: int) -> Fleet:
         replicas=1,
         times=Times(
             controller=0.5,
-            startup=rng.choice([3.0, 8.0, 60.0]),
+            startup=rng.choice([3.0, 60.0, 60.0]),
             grace=3.0,
             routes=1.0,
             progress=300.0,
@@ -95,7 +95,7 @@ def draw(seed: int) -> Fleet:
         calm=rng.random() < 0.5,
         announced={name: rng.uniform(0, 60) for name in by_event},
         wave=None if how == "events" else _wave(rng, names),
-        ended=[(rng.uniform(1, 600), what) for what in ends],
+        ended=[(rng.uniform(1, rng.choice([60, 600])), what) for what in ends],
         cancelled=(rng.uniform(0, 7200), rng.choice(["keep", "cancel"])) if cancels else None,
     )
 
@@ -284,7 +284,7 @@ class FleetRun(Run):
                 WAVE, found.cancelling, json.dumps(json.dumps(wire.value_of(wish)))
             )
 
-    def _end(self, what: str) -> None:
+    def _end(self, what: str, tries: int = 20) -> None:
         """Somebody terminates a rotation that has a place, or the keeper, and may purge that."""
         machine = self.machine
         if what == "rotation":
@@ -294,7 +294,9 @@ class FleetRun(Run):
                 if key in machine.journal.state.instances
                 and (machine.checker.record(key).get("place") or {}).get("state") == "held"
             ]
-            if held:
+            if not held and tries:
+                machine.agenda.add(5.0, lambda: self._end(what, tries - 1))
+            elif held:
                 rotation = machine.rng.choice(held)
                 credential = machine.credentials[rotation]
                 machine.terminated.add(rotation)

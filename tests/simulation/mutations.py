@@ -425,6 +425,10 @@ def gives_one_too_many(
     return decide(more, held, waiting)
 
 
+def wakes_nobody(*_: object) -> str:
+    return "a place"
+
+
 def goes_on_after_failures(run: waves.Waving, *, last: bool) -> Steps[bool]:
     del last
     yield from run.ask(known.FOLLOW_ROTATIONS, run.of("waiting", "started"))
@@ -775,10 +779,12 @@ MUTATIONS = (
         fleets=True,
     ),
     Mutation(
-        "a place that somebody's end frees is noticed late",
+        "a place that is free is noticed late",
         _of(20),
-        replaced=((places, "PAUSE", timedelta(hours=2)),),
-        first_seed=26,
+        replaced=(
+            (places, "PAUSE", timedelta(minutes=10)),
+            (front_places, "stands", wakes_nobody),
+        ),
         fleets=True,
     ),
     Mutation(
