@@ -791,6 +791,7 @@ MUTATIONS = (
         "a wave that failures do not stop",
         _of(19),
         replaced=((waves, "_stops", goes_on_after_failures),),
+        first_seed=10,
         fleets=True,
     ),
     Mutation(
