@@ -10,7 +10,7 @@ from tests.local.engine.support import sdk_warnings
 from tests.simulation import fleets
 from tests.simulation.run import Options, Result
 
-pytestmark = [sdk_warnings, pytest.mark.timeout(300)]
+pytestmark = [*sdk_warnings, pytest.mark.timeout(300)]
 
 FLEETS = 10
 
