@@ -9,13 +9,23 @@ import msgspec
 
 from generate.schemas import Schema, components
 from generate.text import document
-from rotation.model.catalogue import PREFIX, Announcement, Outcome, announcement_facts, ending
+from rotation.model.catalogue import (
+    PREFIX,
+    Announcement,
+    Outcome,
+    WaveAnnouncement,
+    announcement_facts,
+    ending,
+    wave_announcement_facts,
+)
 from rotation.telling.messages import Event, EventData
+from rotation.telling.waves import WaveEvent
 
 if TYPE_CHECKING:
     from rotation.model.wire import JsonObject
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
+WAVES = "waves.schema.json"
 COMMON = "common.schema.json"
 ALWAYS = ("waivers", "outsideWindow")  # that any event may have
 TERMS = ("serves", "replaced", "deadline", "onDeadline", "gate")
@@ -93,7 +103,27 @@ def made() -> dict[str, str]:
     unsaid -= {field for kind in Announcement for field in added(kind).fields}
     if unsaid:
         raise LookupError(f"no announcement has {sorted(unsaid)}: see `added` in {__name__}")
-    return {COMMON: document(_common()), **schemas}
+    waves = {f"{kind}.schema.json": document(_wave_type(kind)) for kind in WaveAnnouncement}
+    return {COMMON: document(_common()), WAVES: document(_waves()), **schemas, **waves}
+
+
+def _waves() -> JsonObject:
+    parts = components([WaveEvent], "#/$defs/{name}")
+    event = parts["WaveEvent"]
+    event["properties"] |= {"topic": {"type": "string"}, "metadataVersion": {"type": "string"}}
+    title = "Parts that the events of waves share"
+    return {"$schema": DIALECT, "$id": WAVES, "title": title, "$defs": parts}
+
+
+def _wave_type(kind: WaveAnnouncement) -> JsonObject:
+    return {
+        "$schema": DIALECT,
+        "$id": f"{kind}.schema.json",
+        "title": PREFIX + kind,
+        "description": wave_announcement_facts(kind).meaning,
+        "$ref": f"{WAVES}#/$defs/WaveEvent",
+        "properties": {"eventType": {"const": PREFIX + kind}},
+    }
 
 
 def _optional() -> set[str]:

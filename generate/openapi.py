@@ -12,11 +12,11 @@ from rotation.front.doctor import DryRun
 from rotation.front.problems import Details
 from rotation.model.reasons import WAIVABLE
 from rotation.model.record import ShownRecord
-from rotation.model.waves import Wave
+from rotation.model.waves import Wave, WaveSummary
 from rotation.telling.messages import Links
 
 ROOT = "#/components/schemas/"
-STRUCTURES = (ShownRecord, Wave, SeenCredential, DryRun, Details, Links)
+STRUCTURES = (ShownRecord, Wave, WaveSummary, SeenCredential, DryRun, Details, Links)
 
 
 def made(text: str) -> str:

@@ -40,7 +40,7 @@ from rotation.model.record import (
     Usage,
     Waiver,
 )
-from rotation.model.waves import Wave, WaveCancel, WaveLeft, WaveMember
+from rotation.model.waves import Wave, WaveCancel, WaveLeft, WaveMember, WaveSummary
 from rotation.telling.messages import Event, EventData, Links, Recipient
 
 if TYPE_CHECKING:
@@ -66,6 +66,7 @@ DESCRIBED: dict[type, str] = {
     Place: "The place that it waits for, has, or had last, before a step: there are few.",
     Wave: "Many rotations that somebody asked for at once, which begin a few at a time.",
     WaveMember: "A credential of a wave, with its rotation.",
+    WaveSummary: "A wave in a list: how far it is, and how many of its members are in which state.",
     WaveLeft: "A credential that was selected and is not in the wave.",
     WaveCancel: "Who let nothing more begin, and what becomes of what has begun.",
     Cancel: "Who stopped it before the swap, and why.",
@@ -136,6 +137,7 @@ FIELDS: dict[type, dict[str, str]] = {
         "size": "How many begin at once after that.",
         "pause": "Seconds between those.",
         "stopAfter": "After so many failures nothing more begins.",
+        "told": "How many events it has published or logged.",
         "members": "Its credentials, in the order in which they begin.",
         "left": "Those that were selected, and are left out.",
         "batch": "The number of those that are under way, from 0.",

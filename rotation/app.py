@@ -118,6 +118,12 @@ def _waves(functions: df.Blueprint, edges: Edges) -> None:
     async def cancel_rotations(reference: dict, client: df.DurableOrchestrationClient) -> dict:  # type: ignore[type-arg]
         return await waves.cancel_each(edges, TaskHub(client), reference)
 
+    @functions.function_name(activities.TELL_WAVE.name)
+    @functions.activity_trigger("reference")
+    @functions.durable_client_input("client")
+    async def tell_wave(reference: dict, client: df.DurableOrchestrationClient) -> dict:  # type: ignore[type-arg]
+        return await waves.tell(edges, TaskHub(client), reference)
+
 
 def _places(functions: df.Blueprint, edges: Edges) -> None:
     """Adds the activities that keep places at things with limits."""

@@ -22,6 +22,9 @@ _meter = metrics.get_meter("rotation")
 OUTCOMES = _meter.create_counter(
     "rotation.outcomes", unit="{rotation}", description="Finished rotations by outcome."
 )
+WAVES = _meter.create_counter(
+    "rotation.waves", unit="{wave}", description="Waves that have ended, by how."
+)
 STEP_SECONDS = _meter.create_histogram(
     "rotation.step.duration", unit="s", description="Duration of one attempt at a step."
 )

@@ -83,6 +83,9 @@ class App:
     def wave(self, wave: str) -> dict[str, Any]:
         return self._call("GET", f"/waves/{_part(wave)}")
 
+    def waves(self) -> list[dict[str, Any]]:
+        return self._list(self._call("GET", "/waves"), "waves")
+
     def wave_page(self, wave: str) -> str:
         """The address of a wave's page, without a key."""
         return f"{self.profile.url}/api/pages/waves/{_part(wave)}"

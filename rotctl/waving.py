@@ -96,6 +96,25 @@ def _labels(given: Sequence[str]) -> dict[str, str]:
     return found
 
 
+@wave.command("list")
+@common
+def list_waves(profile: str | None, as_json: bool) -> None:
+    """List the waves of which you see something, the newest first."""
+    found = app_of(profile).waves()
+    if as_json:
+        return print_json({"waves": found})
+    if not found:
+        return click.echo("there is no wave")
+    table = Table(box=None, pad_edge=False)
+    for title in ("wave", "phase", "credentials", "asked for by", ""):
+        table.add_column(title)
+    for one in found:
+        members = ", ".join(f"{number} {state}" for state, number in one["members"].items())
+        row = (one["wave"], one["phase"], members, one["requestedBy"], one["reason"])
+        table.add_row(*map(plain, row))
+    return screen().print(table)
+
+
 @wave.command("show")
 @click.argument("name", metavar="WAVE")
 @common

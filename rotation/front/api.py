@@ -214,6 +214,16 @@ def _ends_and_begins(edges: Readers, routes: df.Blueprint) -> None:
 def _waves(edges: Readers, routes: df.Blueprint) -> None:
     """Adds the functions that tell of a wave, and stop it."""
 
+    @routes.function_name("list_waves")
+    @routes.route("waves", methods=["GET"])
+    @routes.durable_client_input("client")
+    @answering
+    async def list_waves(
+        req: func.HttpRequest, client: df.DurableOrchestrationClient
+    ) -> func.HttpResponse:
+        found = await waves.listing(edges, TaskHub(client), _onlooker(edges, req))
+        return answer({"waves": [wire.value_of(one) for one in found]})
+
     @routes.function_name("get_wave")
     @routes.route("waves/{id}", methods=["GET"])
     @routes.durable_client_input("client")

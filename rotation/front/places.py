@@ -77,12 +77,15 @@ async def ask(edges: Edges, client: Client, reference: object) -> JsonObject:
 
 async def _begin(client: Client, before: Any) -> None:
     """Starts the instance that keeps the places. One that has ended by itself left none; whoever
-    had one, where it was ended from outside, is to be found out."""
+    had one, where it was ended from outside, is to be found out, and where there is none any more,
+    since somebody may have purged it."""
     if before and before.runtime_status in rotations.RUNNING:
         return
-    ended = not before or before.runtime_status is Status.Completed
+    known = bool(before)
+    ended = known and before.runtime_status is Status.Completed
+    kept = Kept(anew=not ended, settles=known and not ended)
     try:
-        await client.start_new("keep_places", KEEPER, wire.value_of(Kept(anew=not ended)))
+        await client.start_new("keep_places", KEEPER, wire.value_of(kept))
     except Unavailable:
         raise
     except Exception as error:

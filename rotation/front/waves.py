@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
+from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,7 @@ from rotation.model.activities import (
     CANCEL_ROTATIONS,
     FOLLOW_ROTATIONS,
     START_ROTATIONS,
+    TELL_WAVE,
     Reference,
 )
 from rotation.model.catalogue import Origin
@@ -40,8 +42,10 @@ from rotation.model.waves import (
     WaveLeft,
     WaveMember,
     WaveStatus,
+    WaveSummary,
 )
 from rotation.steps.running import Implementation, run
+from rotation.telling import waves as telling
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -66,6 +70,8 @@ SIZE, MOST_AT_ONCE = 5, 40  # of a wave's batch: unless asked for, and what its 
 MOST_SELECTED = 2000
 LONGEST_PAUSE = timedelta(days=30)
 MOST_NAMED = 20
+PREFIX = "wave."  # of the ids of all
+LISTED = timedelta(days=400)  # since when, if the task hub has them still
 NEVER = datetime.max.replace(tzinfo=UTC)
 
 
@@ -92,6 +98,12 @@ class Selected:
 
 async def asked(edges: Readers, document: JsonObject, asker: Asker) -> Wave:
     """The wave that a document asks for. Raises `Problem`."""
+    if "waive" in document:
+        detail = (
+            "'waive' goes with one 'credential', not with 'select': what stands in the way is "
+            "looked at, and waived, for each; ask for a rotation of that credential alone"
+        )
+        raise Problem(400, Code.BAD_REQUEST, detail, field="waive")
     only(document, *FIELDS)
     select = _select(document)
     selected = await _selected(edges, select, asker)
@@ -298,8 +310,11 @@ async def find(client: Client, wave: str) -> Wave | None:
     if not ID.fullmatch(wave):
         return None
     status = await client.get_status(wave, show_input=True)
-    if not status or status.name != "wave":
-        return None
+    return _of(status) if status and status.name == "wave" else None
+
+
+def _of(status: Any) -> Wave:
+    """A wave's record, by its instance's status."""
     if status.runtime_status is Status.Completed:
         return wire.read(Wave, status.output)
     found = wire.read(Wave, status.input_)
@@ -328,6 +343,41 @@ def seen_by(edges: Readers, who: Decider | None, wave: Wave) -> Wave | None:
     members = [one for one in wave.members if one.credential in names]
     left = [one for one in wave.left if one.credential in names]
     return msgspec.structs.replace(wave, members=members, left=left) if members else None
+
+
+async def listing(edges: Readers, client: Client, who: Decider | None) -> list[WaveSummary]:
+    """The waves that the task hub has, of which somebody sees something, the newest first. Raises
+    `Unavailable`."""
+    now = edges.now()
+    found = await rotations.between(
+        client, now - LISTED, now + timedelta(days=1), {"instance_id_prefix": PREFIX}
+    )
+    waves = [wave for status in found if (wave := _readable(status)) is not None]
+    seen = [one for wave in waves if (one := seen_by(edges, who, wave)) is not None]
+    return sorted(map(_summary, seen), key=lambda one: one.wave, reverse=True)
+
+
+def _readable(status: Any) -> Wave | None:
+    """A wave's record; None of another instance, or of one of another release."""
+    if status.name != "wave":
+        return None
+    try:
+        return _of(status)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _summary(wave: Wave) -> WaveSummary:
+    return WaveSummary(
+        wave=wave.wave,
+        requested_by=wave.requested_by,
+        reason=wave.reason,
+        phase=wave.phase,
+        why=wave.why,
+        started=wave.started,
+        until=wave.until,
+        members=dict(Counter(one.state for one in wave.members)),
+    )
 
 
 async def existing(edges: Readers, client: Client, who: Decider | None, name: str) -> Wave:
@@ -454,6 +504,31 @@ async def cancel_each(edges: Edges, client: Client, reference: object) -> JsonOb
         return member
 
     return await _each(CANCEL_ROTATIONS.name, edges, reference, one)
+
+
+async def tell(edges: Edges, client: Client, reference: object) -> JsonObject:
+    """Runs the activity `tell_wave`: logs how far a wave is, and starts the orchestration that
+    publishes its event where there is a topic."""
+    notice = wire.read(Reference, reference).wave_notice
+    if notice is None:
+        raise LookupError(f"the reference of {TELL_WAVE.name} has no notice")
+    topic = edges.settings.topic is not None
+    event = telling.event(notice, edges.settings.public_url) if topic else None
+
+    def known(error: RotationError | None) -> JsonObject:
+        def end(_: object) -> None:
+            if error is not None:
+                raise error
+            telling.logged(notice)
+
+        return run(Implementation(TELL_WAVE.name, end), edges, reference)
+
+    try:
+        if event is not None and not await client.get_status(event["id"]):
+            await client.start_new("publish", event["id"], event)
+    except RotationError as error:
+        return known(error)
+    return known(None)
 
 
 def _as(member: WaveMember, state: MemberState, text: str = "") -> WaveMember:

@@ -28,7 +28,7 @@ from rotation.model.record import (
     SessionCount,
     Waiver,
 )
-from rotation.model.waves import Followed, Wave
+from rotation.model.waves import Followed, Wave, WaveNotice
 from rotation.model.wire import JsonObject, Moment
 from rotation.model.world import Slot
 
@@ -177,6 +177,7 @@ class Reference(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults
     anew: bool = False  # who has a place is to be found out
     told: list[str] = field(default_factory=list)  # instances that are to hear of their place
     wave: Wave | None = None  # with those of its members that it is about
+    wave_notice: WaveNotice | None = None
 
 
 class Nothing(Struct, frozen=True):
@@ -347,6 +348,7 @@ TELL_PLACES = Activity("tell_places", Nothing)
 START_ROTATIONS = Activity("start_rotations", Followed)
 FOLLOW_ROTATIONS = Activity("follow_rotations", Followed)
 CANCEL_ROTATIONS = Activity("cancel_rotations", Followed)
+TELL_WAVE = Activity("tell_wave", Nothing)
 
 
 class Part(Struct, frozen=True, rename="camel"):

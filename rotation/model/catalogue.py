@@ -145,6 +145,29 @@ def announcement_facts(announcement: Announcement) -> AnnouncementFacts:
             assert_never(announcement)
 
 
+class WaveAnnouncement(StrEnum):
+    """The types of the events of a wave, without their prefix."""
+
+    STARTED = "WaveStarted"
+    STOPPED = "WaveStopped"
+    FINISHED = "WaveFinished"
+
+
+def wave_announcement_facts(told: WaveAnnouncement) -> AnnouncementFacts:
+    match told:
+        case WaveAnnouncement.STARTED:
+            meaning = "Many rotations were asked for at once, and begin a few at a time."
+            return AnnouncementFacts(meaning, "wave.started")
+        case WaveAnnouncement.STOPPED:
+            meaning = "Nothing more of it begins: so many have failed, or somebody cancelled it."
+            return AnnouncementFacts(meaning, "wave.stopped")
+        case WaveAnnouncement.FINISHED:
+            meaning = "All have begun, and each has ended or waits for a decision."
+            return AnnouncementFacts(meaning, "wave.finished")
+        case _:
+            assert_never(told)
+
+
 OVERDUE_LOG_EVENT = "approval.overdue"
 
 

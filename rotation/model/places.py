@@ -93,13 +93,15 @@ class Granted(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=T
 class Kept(Struct, kw_only=True, rename="camel", omit_defaults=True):
     """The input of the instance that keeps the places.
 
-    `looks` numbers its events. `anew`: the one before it was ended from outside, so that who has
-    a place is to be found out. `idle`: nobody had one, or waited, at the last look.
+    `looks` numbers its events. `anew`: there is none before it that ended by itself, so that who
+    has a place is to be found out. `settles`: the one before it was ended from outside, and what it
+    had decided may be on its way. `idle`: nobody had one, or waited, at the last look.
     """
 
     held: list[Held] = field(default_factory=list)
     looks: int = 0
     anew: bool = False
+    settles: bool = False
     idle: bool = False
 
 

@@ -7,6 +7,7 @@ from typing import Literal
 
 from msgspec import Struct, field
 
+from rotation.model.catalogue import WaveAnnouncement
 from rotation.model.wire import JsonObject, Moment
 
 # Of a credential in a wave: it has yet to begin, is under way, waits for a decision, could not be
@@ -64,7 +65,7 @@ class Wave(Struct, kw_only=True, rename="camel"):
     in a rotation's request. `first` is how many begin alone, as canaries; then `size` at once, each
     after a `pause` in seconds, until `stop_after` have failed. `batch` is the number of those that
     are under way, from 0. `why` says why it ended. `cancelling` is the event that a cancel is
-    raised as; None when it has ended.
+    raised as; None when it has ended. `told` counts its events.
     """
 
     wave: str
@@ -89,6 +90,7 @@ class Wave(Struct, kw_only=True, rename="camel"):
     cancelling: str | None = "cancel-1"
     cancelled: WaveCancel | None = None
     ignored: int = 0
+    told: int = 0
 
     @property
     def batches(self) -> list[list[WaveMember]]:
@@ -96,6 +98,36 @@ class Wave(Struct, kw_only=True, rename="camel"):
         cuts = [0, *range(self.first, len(self.members), self.size), len(self.members)]
         parts = [self.members[a:b] for a, b in pairwise(cuts)]
         return [part for part in parts if part]
+
+
+class WaveNotice(Struct, frozen=True, kw_only=True, rename="camel"):
+    """What is logged and published of a wave: how far it is. `number` counts its notices; `members`
+    says how many are in which state."""
+
+    kind: WaveAnnouncement
+    number: int
+    time: Moment
+    wave: str
+    requested_by: str
+    reason: str
+    phase: WavePhase
+    why: str
+    members: dict[str, int]
+    cancelled: WaveCancel | None = None
+
+
+class WaveSummary(Struct, frozen=True, kw_only=True, rename="camel"):
+    """A wave in a list: how far it is. `members` says how many are in which state, of those that
+    whoever asks sees."""
+
+    wave: str
+    requested_by: str
+    reason: str
+    phase: WavePhase
+    why: str
+    started: Moment | None
+    until: Moment | None
+    members: dict[str, int]
 
 
 class WaveStatus(Struct, frozen=True, kw_only=True, rename="camel"):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal, assert_never, get_args
 import azure.durable_functions as df
 import azure.functions as func
 
-from rotation.front import archive, cancelling, history, rights, rotations, samples, sites, waves
+from rotation.front import archive, cancelling, history, rights, rotations, samples, sites
 from rotation.front.credentials import UNDER_WAY, fresh_evidence
 from rotation.front.doctor import DryRun, dry_run
 from rotation.front.hub import TaskHub
@@ -35,6 +35,7 @@ from rotation.pages import (
     renewal,
     timeline,
     views,
+    waving,
     wording,
 )
 from rotation.pages.visitors import Visitor, addressee, page_auth_level, visitor
@@ -105,16 +106,6 @@ def blueprint(edges: Readers) -> df.Blueprint:
     ) -> func.HttpResponse:
         return await one(edges, TaskHub(client), req, visitor(edges, req), req.route_params["id"])
 
-    @pages.function_name("wave_page")
-    @pages.route("pages/waves/{id}", methods=["GET"], auth_level=level)
-    @pages.durable_client_input("client")
-    @showing
-    async def wave_page(
-        req: func.HttpRequest, client: df.DurableOrchestrationClient
-    ) -> func.HttpResponse:
-        who = visitor(edges, req)
-        return await wave(edges, TaskHub(client), who, req.route_params["id"])
-
     @pages.function_name("decision_page")
     @pages.route("pages/decision", methods=["GET", "POST"], auth_level=func.AuthLevel.ANONYMOUS)
     @pages.durable_client_input("client")
@@ -133,7 +124,32 @@ def blueprint(edges: Readers) -> df.Blueprint:
     async def guide_page(req: func.HttpRequest) -> func.HttpResponse:
         return guide(edges, req.route_params["name"])
 
+    _add_waves(pages, edges)
     return pages
+
+
+def _add_waves(pages: df.Blueprint, edges: Readers) -> None:
+    """Adds the functions of the pages of waves."""
+    showing, level = guarded(_message(edges)), page_auth_level(edges)
+
+    @pages.function_name("wave_page")
+    @pages.route("pages/waves/{id}", methods=["GET", "POST"], auth_level=level)
+    @pages.durable_client_input("client")
+    @showing
+    async def wave_page(
+        req: func.HttpRequest, client: df.DurableOrchestrationClient
+    ) -> func.HttpResponse:
+        who = visitor(edges, req)
+        return await waving.one(edges, TaskHub(client), req, who, req.route_params["id"])
+
+    @pages.function_name("waves_page")
+    @pages.route("pages/waves", methods=["GET"], auth_level=level)
+    @pages.durable_client_input("client")
+    @showing
+    async def waves_page(
+        req: func.HttpRequest, client: df.DurableOrchestrationClient
+    ) -> func.HttpResponse:
+        return await waving.listing(edges, TaskHub(client), visitor(edges, req))
 
 
 def guide(edges: Readers, name: str) -> func.HttpResponse:
@@ -353,23 +369,6 @@ async def past(
 
 
 # -- a wave
-
-
-async def wave(
-    edges: Readers, client: df.DurableOrchestrationClient, who: Visitor, name: str
-) -> func.HttpResponse:
-    """The page of a wave, with what somebody sees of it. Raises `Problem`."""
-    found = await waves.existing(edges, client, who.decider, name)
-    return rendering.page(
-        "wave.html",
-        200,
-        edges.now(),
-        set_cookie=who.set_cookie,
-        visitor=who,
-        wave=found,
-        headline=views.wave(found),
-        tone=views.wave_tone,
-    )
 
 
 # -- one rotation

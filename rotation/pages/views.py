@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from rotation.model.catalogue import Gate, Listed, OnDeadline, Tone
     from rotation.model.findings import Severity
     from rotation.model.record import Evidence, KnownBy, Record, SessionCount, ShownRecord
-    from rotation.model.waves import Wave, WaveMember
+    from rotation.model.waves import Wave, WaveMember, WaveSummary
     from rotation.model.wire import Moment
     from rotation.model.world import Slot
 
@@ -559,6 +559,11 @@ def wave(found: Wave) -> Headline:
             return Headline("busy", f"Under way: {far}", asks)
         case phase:
             assert_never(phase)
+
+
+def wave_far(found: WaveSummary) -> str:
+    """How many of a wave's members are in which state, as a sentence's part."""
+    return ", ".join(f"{number} {state}" for state, number in found.members.items())
 
 
 def wave_tone(member: WaveMember) -> Tone:

@@ -54,6 +54,11 @@ class Visitor:
         own = self.address or f"{PAGES}/rotations/{quote(rotation, safe='')}"
         return f"{own}?{urlencode(self.query)}" if self.query else own
 
+    def wave_path(self, wave: str) -> str:
+        """The path of a wave's page, with what lets this visitor in."""
+        own = f"{PAGES}/waves/{quote(wave, safe='')}"
+        return f"{own}?{urlencode(self.query)}" if self.query else own
+
     def credential_path(self, credential: str) -> str:
         """The path of a credential's page, without what lets this visitor in."""
         return f"{PAGES}/credentials/{quote(credential, safe='')}"

@@ -225,7 +225,7 @@ def keep_places(context: df.DurableOrchestrationContext) -> Steps[JsonObject | N
     Its history is begun anew after some looks.
     """
     kept, shown = wire.read(Kept, context.get_input()), Shown()
-    if kept.anew:
+    if kept.settles:
         yield context.create_timer(context.current_utc_datetime + SETTLES)
     for _ in range(LOOKS):
         kept.looks += 1
@@ -244,7 +244,7 @@ def keep_places(context: df.DurableOrchestrationContext) -> Steps[JsonObject | N
             idle = not (answer.held or answer.waiting or answer.opens)
             if idle and kept.idle:
                 return {"looks": kept.looks}
-            kept.held, kept.anew, kept.idle = answer.held, False, idle
+            kept.held, kept.anew, kept.settles, kept.idle = answer.held, False, False, idle
             if answer.tell or answer.stop:
                 told = msgspec.structs.replace(
                     _reference(kept), told=answer.tell, parts=answer.stop

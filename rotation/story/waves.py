@@ -6,6 +6,7 @@ those before has ended, or is swapped and waits for a decision.
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +14,10 @@ import msgspec
 
 from rotation.model import activities, wire
 from rotation.model.activities import Reference, Retry
+from rotation.model.catalogue import WaveAnnouncement
 from rotation.model.errors import StepFailed
 from rotation.model.reasons import Code, reason
-from rotation.model.waves import FAILED, UNDER_WAY, Wave, WaveCancel, WaveStatus
+from rotation.model.waves import FAILED, UNDER_WAY, Wave, WaveCancel, WaveNotice, WaveStatus
 from rotation.story.hearing import LONGEST_TIMER, Call, Listening
 from rotation.story.progress import document
 from rotation.story.retrying import call
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
 # The task hub may be away for long; nothing is begun meanwhile.
 RETRY = Retry(transient=6 * 3600.0, refusals=600.0)
+TELLING = Retry(transient=600.0)
 SHORTEST_PAUSE, LONGEST_PAUSE = timedelta(seconds=10), timedelta(minutes=5)
 LOOKS = 60  # in one history
 LONGEST_WAITS = 300  # characters
@@ -80,6 +83,28 @@ class Waving:
         self.wave.members = [seen.get(one.credential, one) for one in self.wave.members]
         self.waits = ""
 
+    def tell(self, kind: WaveAnnouncement) -> Steps[None]:
+        """Logs and announces how far it is. That it comes to nothing keeps nothing from going
+        on."""
+        self.wave.told += 1
+        notice = WaveNotice(
+            kind=kind,
+            number=self.wave.told,
+            time=self.now,
+            wave=self.wave.wave,
+            requested_by=self.wave.requested_by,
+            reason=self.wave.reason,
+            phase=self.wave.phase,
+            why=self.wave.why,
+            members=dict(Counter(one.state for one in self.wave.members)),
+            cancelled=self.wave.cancelled,
+        )
+        reference = Reference(rotation=self.wave.wave, credential="", wave_notice=notice)
+        try:
+            yield from call(self.context, activities.TELL_WAVE, reference, TELLING)
+        except StepFailed:
+            return  # the activity's own log line says why
+
     def of(self, *states: str) -> list[WaveMember]:
         return [one for one in self.wave.members if one.state in states]
 
@@ -129,6 +154,8 @@ def wave(context: df.DurableOrchestrationContext) -> Steps[JsonObject | None]:
     if more:
         context.continue_as_new(wire.value_of(run.wave))
         return None
+    stopped = run.wave.phase == "stopped"
+    yield from run.tell(WaveAnnouncement.STOPPED if stopped else WaveAnnouncement.FINISHED)
     return wire.value_of(run.wave)
 
 
@@ -136,6 +163,8 @@ def _batch(run: Waving) -> Steps[bool]:
     """Starts a batch and follows it; whether there is more to do, in a history of its own. Raises
     `StepFailed`."""
     run.show()
+    if not run.wave.told:
+        yield from run.tell(WaveAnnouncement.STARTED)
     # Those that were started before this history began are known, and no other is.
     yield from run.ask(activities.START_ROTATIONS, [m for m in run.batch if m.state == "planned"])
     pause = SHORTEST_PAUSE
@@ -153,13 +182,8 @@ def _batch(run: Waving) -> Steps[bool]:
 
 def _next(run: Waving) -> Steps[bool]:
     """What comes after a batch: whether there is another one. Raises `StepFailed`."""
-    # Of earlier ones, somebody may have decided meanwhile.
-    yield from run.ask(activities.FOLLOW_ROTATIONS, run.of("waiting", "started"))
-    failed, last = run.of(*FAILED), run.wave.batch + 1 >= len(run.wave.batches)
-    canary = run.wave.batch == 0 and run.wave.first and any(m in failed for m in run.batch)
-    if not last and (canary or len(failed) >= run.wave.stop_after):
-        what = "the canary" if canary else f"{len(failed)}"
-        _end(run, "stopped", f"{what} failed: {', '.join(one.credential for one in failed[:10])}")
+    last = run.wave.batch + 1 >= len(run.wave.batches)
+    if (yield from _stops(run, last=last)):
         return False
     if last:
         _end(run, "completed", "")
@@ -168,7 +192,23 @@ def _next(run: Waving) -> Steps[bool]:
         until = run.context.current_utc_datetime + timedelta(seconds=run.wave.pause)
         run.show("pausing", until)
         yield from run.pause(until)
+        if (yield from _stops(run, last=last)):
+            return False
     run.wave.batch += 1
+    return True
+
+
+def _stops(run: Waving, *, last: bool) -> Steps[bool]:
+    """Whether so many have failed by now that nothing more begins: then it has ended. Raises
+    `StepFailed`."""
+    # Of earlier ones, somebody may have decided meanwhile.
+    yield from run.ask(activities.FOLLOW_ROTATIONS, run.of("waiting", "started"))
+    failed = run.of(*FAILED)
+    canary = run.wave.batch == 0 and run.wave.first and any(m in failed for m in run.batch)
+    if last or not (canary or len(failed) >= run.wave.stop_after):
+        return False
+    what = "the canary" if canary else f"{len(failed)}"
+    _end(run, "stopped", f"{what} failed: {', '.join(one.credential for one in failed[:10])}")
     return True
 
 
@@ -186,4 +226,5 @@ def _ended_early(run: Waving, failure: StepFailed) -> Steps[JsonObject]:
         except StepFailed as untold:
             failure = StepFailed("cancel", [*failure.reasons, *untold.reasons])
     _end(run, "cancelled" if cancelled else "stopped", failure.message)
+    yield from run.tell(WaveAnnouncement.STOPPED)
     return wire.value_of(run.wave)

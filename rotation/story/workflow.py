@@ -412,8 +412,8 @@ def publish(context: df.DurableOrchestrationContext) -> Steps[JsonObject]:
     # Before 1.2, and without an entry, the event alone.
     event: JsonObject = given.get("event", given)
     reference = Reference(
-        rotation=event["data"]["rotation"],
-        credential=event["data"]["credential"],
+        rotation=event["data"].get("rotation") or event["data"]["wave"],
+        credential=event["data"].get("credential", ""),  # a wave's has none
         event=event,
         entry=given.get("entry"),
     )

@@ -27,6 +27,8 @@ ROUTES = (
     (r"/api/pages/credentials/([^/]+)", "credential_page", "name"),
     (r"/api/pages/rotations", "history_page", ""),
     (r"/api/pages/rotations/([^/]+)", "rotation_page", "id"),
+    (r"/api/pages/waves", "waves_page", ""),
+    (r"/api/pages/waves/([^/]+)", "wave_page", "id"),
     (r"/api/pages/decision", "decision_page", ""),
     (r"/api/pages/guides/([^/]+)", "guide_page", "name"),
 )

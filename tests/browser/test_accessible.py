@@ -6,11 +6,13 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 from playwright.sync_api import expect
 
 from rotation.model.errors import Denied
 from rotation.model.reasons import Code
+from rotation.model.waves import WaveLeft
 from tests.browser import axe
 from tests.browser.served import served
 from tests.unit.people import ROTATION, FakeClient, preparing, record
@@ -23,6 +25,9 @@ from tests.unit.test_pages import (
     kept_by_the_store,
     red,
 )
+from tests.unit.test_wave_pages import NAME
+from tests.unit.test_wave_pages import Client as Waves
+from tests.unit.test_wave_requests import of as wave_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -135,6 +140,22 @@ def nobody() -> Site:
     return site
 
 
+def with_wave(way: str = "entra", **changes: Any) -> Callable[[], Site]:
+    """A wave of which some have ended, some wait, some are left out."""
+
+    def made() -> Site:
+        states = ("completed", "aborted", "waiting", "started", "planned")
+        wave = wave_of(*("orders-db",) * len(states), reason="the yearly one", **changes)
+        wave.members = [
+            msgspec.structs.replace(one, state=state, text="it is so")
+            for one, state in zip(wave.members, states, strict=True)
+        ]
+        wave.left = [WaveLeft(credential="web-db", text="not yours")]
+        return Site(way, Waves(wave))
+
+    return made
+
+
 def long_past() -> Site:
     site = Site("key")
     kept_by_the_store(site, 30)
@@ -162,6 +183,7 @@ def pressed(button: str) -> Callable[[Page], None]:
 
 
 KEY = "?code=the-function-key"
+WAVE = f"/api/pages/waves/{NAME}"
 CASES: dict[str, Case] = {
     "overview-calm": (calm, "/api/pages", None),
     "overview-waits": (of(), "/api/pages", None),
@@ -171,6 +193,16 @@ CASES: dict[str, Case] = {
     "credential-refused": (refused_of_credential, "/api/pages/credentials/orders-db", None),
     "credential-busy": (of(), "/api/pages/credentials/orders-db", None),
     "history": (long_past, f"/api/pages/rotations{KEY}", None),
+    "waves": (with_wave(), "/api/pages/waves", None),
+    "waves-none": (calm, "/api/pages/waves", None),
+    "wave": (with_wave(), WAVE, None),
+    "wave-cancel": (with_wave(), f"{WAVE}?do=cancel", None),
+    "wave-cancel-key": (with_wave("key"), f"{WAVE}{KEY}&do=cancel", None),
+    "wave-stopped": (
+        with_wave(cancelling=None, phase="stopped", why="the canary failed: orders-db"),
+        WAVE,
+        None,
+    ),
     "queued": (at("queued", active=None, standby=None, workloads={}), PAGE, None),
     "prepare": (lambda: Site("entra", FakeClient(preparing())), PAGE, None),
     "prepare-trying": (

@@ -671,5 +671,22 @@ def test_a_wave_is_shown_and_cancelled(app: Told, typed: Typed) -> None:
     typed("wave", "cancel", WAVE, exits=Exit.USAGE)
 
 
+def test_waves_are_listed(app: Told, typed: Typed) -> None:
+    more = {"why": "", "started": None, "until": None, "reason": "the yearly one"}
+    one = {
+        "wave": WAVE,
+        "phase": "pausing",
+        "requestedBy": "ada",
+        "members": {"waiting": 2},
+        **more,
+    }
+    app.says("GET", "/waves", {"waves": [one]})
+    said = typed("wave", "list")
+    assert WAVE in said
+    assert "2 waiting" in said
+    app.says("GET", "/waves", {"waves": []})
+    assert "there is no wave" in typed("wave", "list")
+
+
 def test_a_label_needs_its_value(app: Told, typed: Typed) -> None:
     assert "is not KEY=VALUE" in typed("wave", "start", "--label", "team", exits=Exit.USAGE)

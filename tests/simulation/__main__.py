@@ -1,6 +1,7 @@
 """`python -m tests.simulation --runs N --seed S`: run i has seed S+i; the last line counts.
 
-`--sweep` goes through one rotation with one fault, for every place and way.
+`--fleets` draws small fleets with limits and waves instead. `--sweep` goes through one rotation
+with one fault, for every place and way.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from typing import TYPE_CHECKING
 
-from tests.simulation import sweeps
+from tests.simulation import fleets, sweeps
 from tests.simulation.faults import KINDS
 from tests.simulation.run import Options, Result, simulate
 
@@ -36,6 +37,7 @@ def _simulate(given: argparse.Namespace) -> int:
         kinds=tuple(kind for kind in KINDS if kind in given.faults),
         others=not given.no_others,
         story=given.story,
+        fleets=given.fleets,
     )
     seeds = range(given.seed, given.seed + given.runs)
     started, count, outcomes = time.monotonic(), 0, Counter[str]()
@@ -44,7 +46,7 @@ def _simulate(given: argparse.Namespace) -> int:
         if result.violations:
             count += len(result.violations)
             if count <= SHOWN:
-                _show(result)
+                _show(result, options)
         if given.story:
             sys.stdout.write("\n".join(result.story) + "\n")
     _sum_up(outcomes, time.monotonic() - started)
@@ -76,6 +78,7 @@ def _arguments(arguments: list[str] | None) -> argparse.Namespace:
         "--faults", nargs="*", default=list(KINDS), choices=KINDS, help="the kinds to draw from"
     )
     parser.add_argument("--no-others", action="store_true", help="nobody else changes anything")
+    parser.add_argument("--fleets", action="store_true", help="many credentials, and waves")
     parser.add_argument("--sweep", action="store_true", help="all single faults, no seeds")
     return parser.parse_args(arguments)
 
@@ -83,7 +86,7 @@ def _arguments(arguments: list[str] | None) -> argparse.Namespace:
 def _results(seeds: range, options: Options, workers: int) -> Iterator[Result]:
     if workers == 1 or len(seeds) <= CHUNK:
         for seed in seeds:
-            yield simulate(seed, options)
+            yield _run(seed, options)
         return
     with ProcessPoolExecutor(workers) as pool:
         chunks = [seeds[n : n + CHUNK] for n in range(0, len(seeds), CHUNK)]
@@ -92,13 +95,18 @@ def _results(seeds: range, options: Options, workers: int) -> Iterator[Result]:
 
 
 def _chunk(seeds: range, options: Options) -> list[Result]:
-    return [simulate(seed, options) for seed in seeds]
+    return [_run(seed, options) for seed in seeds]
 
 
-def _show(result: Result) -> None:
+def _run(seed: int, options: Options) -> Result:
+    return fleets.simulate(seed, options) if options.fleets else simulate(seed, options)
+
+
+def _show(result: Result, options: Options) -> None:
+    again = f"--runs 1 --seed {result.seed} --story{' --fleets' if options.fleets else ''}"
     for violation in result.violations:
         sys.stdout.write(f"seed {result.seed}: {violation}\n")
-    sys.stdout.write(f'  its story: make simulate ARGS="--runs 1 --seed {result.seed} --story"\n')
+    sys.stdout.write(f'  its story: make simulate ARGS="{again}"\n')
 
 
 def _sum_up(outcomes: Counter[str], seconds: float) -> None:

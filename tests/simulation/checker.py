@@ -46,6 +46,8 @@ INVARIANTS = {
     17: "no more are between stage and swap, or retire, than the limits allow, and none waits to go"
     " back",
     18: "what is cut was called by who may, and its password never lets anybody in again",
+    19: "a wave begins what it was asked for and no more, stops as it was told to, and ends",
+    20: "a place that is free goes to one that waits for it",
 }
 
 
@@ -72,7 +74,7 @@ def _failed(step: dict[str, Any]) -> bool:
     return step.get("failure") is not None
 
 
-def _counts(status: dict[str, Any]) -> bool:
+def counts(status: dict[str, Any]) -> bool:
     """Whether a rotation is between stage and swap, or retires what was replaced. An incident asks
     for no place."""
     if (status.get("request") or {}).get("compromised"):
@@ -128,7 +130,7 @@ class Checker:
         at: dict[str, list[str]] = {}
         for rotation in running:
             status = self.record(rotation)
-            if _counts(status):
+            if counts(status):
                 credential = self.world.configuration.credentials[status["credential"]]
                 for thing in credential.things:
                     at.setdefault(thing, []).append(rotation)

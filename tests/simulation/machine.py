@@ -55,7 +55,8 @@ class Journal(MemoryJournal):
 
 class Machine:
     """A host on virtual time; `on_gate` hears of each approval event that opens: rotation, name,
-    status; `on_begin` of each rotation that shows for the first time how it stands."""
+    status; `on_begin` of each rotation that shows for the first time how it stands;
+    `on_commit` of all that is stored."""
 
     def __init__(self, scenario: Scenario, rng: Random, plan: Plan, *, story: bool = False) -> None:
         self.rng = rng
@@ -99,9 +100,12 @@ class Machine:
         self.journal = Journal(self)
         self.on_gate: Callable[[str, str, dict[str, Any]], None] = lambda *_: None
         self.on_begin: Callable[[str], None] = lambda _: None
+        self.on_commit: Callable[[Change], None] = lambda _: None
+        self.terminated: set[str] = set()  # rotations, by somebody
         self.credentials: dict[str, str] = {}  # by rotation
         self.earlier: dict[str, str] = {}  # the first end of one that began again under its id
         self.steps = 0
+        self.most_steps = MOST_STEPS
         self._gates: set[tuple[str, str]] = set()
         self._units: dict[Key, list[Fiber]] = {}
         numbers = itertools.count(1)
@@ -128,7 +132,7 @@ class Machine:
             self.steps += 1
             if self.checker.violations:
                 return True
-            if self.steps > MOST_STEPS or self.clock.now > deadline or not self.step():
+            if self.steps > self.most_steps or self.clock.now > deadline or not self.step():
                 return False
         return True
 
@@ -254,6 +258,7 @@ class Machine:
                     self.checker.crossed(f"the record of {summary.id}", text)
             if summary.name == "rotation":
                 self._rotation(summary)
+        self.on_commit(change)
 
     def _rotation(self, summary: Summary) -> None:
         if summary.status == "Pending":

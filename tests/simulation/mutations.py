@@ -6,6 +6,7 @@ import dataclasses
 import json
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
@@ -17,7 +18,7 @@ from rotation.decisions import in_place as decided
 from rotation.decisions import ownership, reaching
 from rotation.decisions import plan as planned
 from rotation.decisions.conditions import follow
-from rotation.decisions.places import Decided
+from rotation.decisions.places import Decided, decide
 from rotation.decisions.rollout import unready
 from rotation.edges.cluster import client
 from rotation.edges.database import connecting
@@ -54,6 +55,7 @@ from rotation.story import (
     places,
     progress,
     retrying,
+    waves,
     windows,
     workflow,
     workload,
@@ -96,6 +98,7 @@ class Mutation:
     replaced: tuple[tuple[Any, str, Any], ...] = ()
     steps: tuple[tuple[str, Callable[[Step], Struct | None]], ...] = ()
     first_seed: int = 1
+    fleets: bool = False  # found in a fleet, not in a run of one credential
 
     def __str__(self) -> str:
         return self.name.replace(" ", "-")
@@ -409,6 +412,28 @@ def goes_back_with_a_place(run: Run, why: str, reasons: list[Reason]) -> Steps[E
     """Rolls back once there is a place for it."""
     yield from places.admitted(run, StepName.SWAP_BACK, windows=False)
     return (yield from rolled_back(run, why, reasons))
+
+
+def gives_one_too_many(
+    most: Callable[[str], int | None], held: Iterable[list[str]], waiting: Iterable[Wanted]
+) -> Decided:
+    """Counts one place more at each thing than its limit allows."""
+
+    def more(thing: str) -> int | None:
+        limit = most(thing)
+        return None if limit is None else limit + 1
+
+    return decide(more, held, waiting)
+
+
+def wakes_nobody(*_: object) -> str:
+    return "a place"
+
+
+def goes_on_after_failures(run: waves.Waving, *, last: bool) -> Steps[bool]:
+    del last
+    yield from run.ask(known.FOLLOW_ROTATIONS, run.of("waiting", "started"))
+    return False
 
 
 waited = windows.in_window
@@ -769,6 +794,34 @@ MUTATIONS = (
         "everybody gets a place",
         _of(17),
         replaced=((front_places, "decide", gives_everybody_a_place),),
+    ),
+    Mutation(
+        "one gets a place too many",
+        _of(17),
+        replaced=((front_places, "decide", gives_one_too_many),),
+        fleets=True,
+    ),
+    Mutation(
+        "a place that is free is noticed late",
+        _of(20),
+        replaced=(
+            (places, "PAUSE", timedelta(minutes=10)),
+            (front_places, "stands", wakes_nobody),
+        ),
+        fleets=True,
+    ),
+    Mutation(
+        "a wave that failures do not stop",
+        _of(19),
+        replaced=((waves, "_stops", goes_on_after_failures),),
+        first_seed=10,
+        fleets=True,
+    ),
+    Mutation(
+        "a wave that begins all at once",
+        _of(19),
+        replaced=((waves, "UNDER_WAY", ("planned",)),),
+        fleets=True,
     ),
     Mutation(
         "going back waits for a place",

@@ -49,6 +49,7 @@ CLIENTS: dict[str, Callable[..., Any]] = {
     "start_rotations": waves.begin,
     "follow_rotations": waves.follow,
     "cancel_rotations": waves.cancel_each,
+    "tell_wave": waves.tell,
 }
 
 

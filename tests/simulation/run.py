@@ -59,6 +59,7 @@ class Options:
     cancels: bool = True  # by people
     incidents: bool = True  # that they call
     story: bool = False
+    fleets: bool = False  # many credentials, limits and waves: see `fleets`
 
 
 class Run:

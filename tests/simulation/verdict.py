@@ -30,6 +30,8 @@ ENDS |= {"superseded"}
 def judge_first(run: Run) -> None:
     machine = run.machine
     for rotation, credential in machine.credentials.items():
+        if rotation in machine.terminated:
+            continue
         status = run.status(rotation)
         outcome = status.get("outcome")
         if status["runtime"] != "Completed" or outcome not in ENDS:

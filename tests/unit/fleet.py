@@ -33,6 +33,8 @@ from tests.unit.virtual import APPROVAL, EVIDENCE, HEALTHY, REQUEST
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from rotation.model.waves import WaveNotice
+
 Reference = dict[str, Any]
 CLIENTS = {
     "ask_place": places.ask,
@@ -41,6 +43,7 @@ CLIENTS = {
     "start_rotations": waves.begin,
     "follow_rotations": waves.follow,
     "cancel_rotations": waves.cancel_each,
+    "tell_wave": waves.tell,
 }
 SERVER = "server pg-1"
 
@@ -64,6 +67,7 @@ class Fleet:
         self.world = World(version=VERSION)
         self.calls: list[tuple[datetime, str, str]] = []  # when, which activity, which credential
         self.names: list[str] = []  # that were started
+        self.notices: list[WaveNotice] = []  # of waves
         self.began = self.world.clock.now
         self.waited: set[tuple[str, str]] = set()
         self.file_error: Exception | None = None
@@ -106,6 +110,10 @@ class Fleet:
         }
 
         def activity(reference: Reference) -> Any:
+            if name == "tell_wave":
+                notice = wire.read(activities.Reference, reference).wave_notice
+                assert notice is not None
+                self.notices.append(notice)
             self.calls.append((self.now(), name, reference["credential"]))
             answer = self.script[name](reference) if name in self.script else None
             if answer is not None:

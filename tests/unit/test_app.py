@@ -95,6 +95,7 @@ def test_the_catalogue_of_activities_is_implemented_and_each_name_is_there_once(
         activities.START_ROTATIONS,
         activities.FOLLOW_ROTATIONS,
         activities.CANCEL_ROTATIONS,
+        activities.TELL_WAVE,
     )
     beside = (NOTIFY, STOP_PARTS, TAKE_OVER, activities.KEEP, *places, *waves)
     implemented = {activity.name for activity in (*beside, *ACTIVITIES)}

@@ -634,8 +634,8 @@ def test_a_login_is_deactivated_only_after_the_exchange(found: World) -> None:
 class InPlace(Story):
     """A story of a web application and a workload in place."""
 
-    def plan(self) -> dict[str, Any]:
-        planned = wire.read(Planned, super().plan())
+    def plan(self, *, calm: bool = True) -> dict[str, Any]:
+        planned = wire.read(Planned, super().plan(calm=calm))
         assert planned.policy is not None
         times = WorkloadTimes(20.0, 20.0, in_place=True)
         workloads = {**planned.policy.workloads, "ledger": times}

@@ -349,8 +349,8 @@ def test_all_have_one_time_and_a_workload_without_has_none() -> None:
 class Checked(Story):
     """A story of two workloads; one has Jobs."""
 
-    def plan(self) -> dict[str, Any]:
-        planned = wire.read(Planned, super().plan())
+    def plan(self, *, calm: bool = True) -> dict[str, Any]:
+        planned = wire.read(Planned, super().plan(calm=calm))
         assert planned.policy is not None
         times = {**planned.policy.workloads, "api": WorkloadTimes(20.0, 20.0, jobs=20.0)}
         policy = structs.replace(planned.policy, workloads=times)

@@ -18,7 +18,7 @@ from referencing import Registry, Resource
 from rotation.config import parse
 from rotation.model import wire
 from rotation.model.activities import ApprovalPolicy, Notice, Planned
-from rotation.model.catalogue import PREFIX, Announcement, Outcome
+from rotation.model.catalogue import PREFIX, Announcement, Outcome, WaveAnnouncement
 from rotation.model.reasons import Code, reason
 from rotation.model.record import EvidenceSummary, SessionCount
 from rotation.settings import Settings
@@ -314,9 +314,9 @@ def test_an_incident_says_who_called_it_what_happens_and_who_was_connected() -> 
 def test_the_stories_tell_every_type_and_every_type_has_a_schema() -> None:
     told = {kind for tell in STORIES for kind in kinds(events(tell))}
     assert told == set(Announcement)
-    assert {f"{kind}.schema.json" for kind in Announcement} == schemas().keys() - {
-        "common.schema.json"
-    }
+    shared = {"common.schema.json", "waves.schema.json"}
+    every = [*Announcement, *WaveAnnouncement]
+    assert {f"{kind}.schema.json" for kind in every} == schemas().keys() - shared
 
 
 @pytest.mark.parametrize(
@@ -471,4 +471,8 @@ def test_the_documented_example_is_valid() -> None:
     readme = (SCHEMAS / "README.md").read_text(encoding="utf-8")
     example = json.loads(readme.partition("```json")[2].partition("```")[0])
     validate(example)
-    assert set(re.findall(r"\((\w+)\.schema\.json\)", readme)) == {*Announcement, "common"}
+    assert set(re.findall(r"\((\w+)\.schema\.json\)", readme)) == {
+        *Announcement,
+        *WaveAnnouncement,
+        *("common", "waves"),
+    }

@@ -443,6 +443,7 @@ def test_the_entra_page_needs_no_key_and_the_key_page_one() -> None:
         "rotation_page": "ANONYMOUS",
         "decision_page": "ANONYMOUS",
         "wave_page": "ANONYMOUS",
+        "waves_page": "ANONYMOUS",
     }
     assert levels("key") == {
         "credential_page": "FUNCTION",
@@ -452,6 +453,7 @@ def test_the_entra_page_needs_no_key_and_the_key_page_one() -> None:
         "rotation_page": "FUNCTION",
         "decision_page": "ANONYMOUS",
         "wave_page": "FUNCTION",
+        "waves_page": "FUNCTION",
     }
 
 

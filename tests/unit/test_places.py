@@ -156,6 +156,30 @@ def test_places_are_found_out_again_after_their_keeper_was_ended(fleet: Fleet) -
     assert [fleet.record(name).stage for name in SIX] == ["approval"] * 6
 
 
+def test_a_keeper_that_was_ended_and_purged_keeps_nobody_waiting(fleet: Fleet) -> None:
+    """Nobody knows any more that there was one: who has a place is in what they ended with."""
+    fleet.start(*SIX).wait(minutes=5)
+    busy = fleet.busy()
+    fleet.terminate(KEEPER)
+    fleet.settle()
+    assert fleet.world.engine.purge(KEEPER) == 1
+    fleet.wait(hours=4)
+    assert all(fleet.when(name, "swap") for name in busy)
+    assert fleet.most_at_once("stage", "swap") == 2
+    assert [fleet.record(name).stage for name in SIX] == ["approval"] * 6
+
+
+def test_a_keeper_that_failed_is_begun_again(fleet: Fleet) -> None:
+    fleet.start(*SIX).wait(minutes=1)
+    fleet.script["grant_places"] = lambda _: {"held": "nonsense"}
+    fleet.wait(minutes=20)
+    assert fleet.kept["runtimeStatus"] == "Failed"
+    del fleet.script["grant_places"]
+    fleet.wait(hours=4)
+    assert fleet.most_at_once("stage", "swap") == 2
+    assert [fleet.record(name).stage for name in SIX] == ["approval"] * 6
+
+
 def test_a_wait_that_was_ended_begins_anew(fleet: Fleet) -> None:
     fleet.start(*SIX).wait(minutes=5)
     waits = next(name for name in SIX if name not in fleet.busy())

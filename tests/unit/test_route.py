@@ -617,8 +617,8 @@ def test_the_plan_asks_what_nobody_may_see(two: World) -> None:
 class Weighted(Story):
     """The first workload's requests are shared: by steps of 10 and 50 percent."""
 
-    def plan(self) -> dict[str, Any]:
-        planned: dict[str, Any] = super().plan()
+    def plan(self, *, calm: bool = True) -> dict[str, Any]:
+        planned: dict[str, Any] = super().plan(calm=calm)
         planned["policy"]["workloads"][self.workloads[0]] |= {"weights": [10, 50], "settle": 10.0}
         return planned
 

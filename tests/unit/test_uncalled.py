@@ -317,8 +317,8 @@ class Worker(Story):
 
     stops = True
 
-    def plan(self) -> dict[str, Any]:
-        planned = wire.read(Planned, super().plan())
+    def plan(self, *, calm: bool = True) -> dict[str, Any]:
+        planned = wire.read(Planned, super().plan(calm=calm))
         assert planned.policy is not None
         times = {**planned.policy.workloads, "jobs": WorkloadTimes(20.0, 20.0, self.stops)}
         policy = structs.replace(planned.policy, workloads=times)

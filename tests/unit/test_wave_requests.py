@@ -160,7 +160,7 @@ def test_the_canary_can_be_chosen(edges: MemoryEdges) -> None:
         ({"select": {"all": False}}, "select.all", "must be true"),
         ({"select": {"all": True, "labels": {"a": "b"}}}, "select.all", "goes with neither"),
         ({"select": {"all": True}, "credential": "orders-db"}, "credential", "is not a field"),
-        ({"select": {"all": True}, "waive": []}, "waive", "is not a field"),
+        ({"select": {"all": True}, "waive": []}, "waive", "goes with one 'credential'"),
         ({"select": {"all": True}, "size": 0}, "size", "from 1 to 40"),
         ({"select": {"all": True}, "size": True}, "size", "from 1 to 40"),
         ({"select": {"all": True}, "stopAfter": "2"}, "stopAfter", "from 1 to"),
@@ -203,11 +203,10 @@ def test_it_is_started_with_all_that_it_needs(edges: MemoryEdges) -> None:
 
 def of(*names: str, **more: Any) -> Wave:
     members = [WaveMember(credential=name, rotation=f"{name}-r") for name in names]
-    given = {"first": 1, "size": 2, "pause": 0.0, "stop_after": 1, **more}
+    given = {"first": 1, "size": 2, "pause": 0.0, "stop_after": 1, "reason": "", **more}
     return Wave(
         wave="wave.20270301T120000-ab12",
         requested_by=ADA,
-        reason="",
         select={"all": True},
         members=members,
         **given,

@@ -12,9 +12,11 @@ from rotation.config import MaxParallel
 from rotation.front import waves
 from rotation.model import wire
 from rotation.model.waves import Wave, WaveCancel, WaveMember
+from rotation.telling import waves as events
 from tests.simulation.client import Client
 from tests.simulation.run import loop
 from tests.unit.fleet import Fleet
+from tests.unit.test_messages import validate
 from tests.unit.virtual import denied, pytestmark
 
 if TYPE_CHECKING:
@@ -195,3 +197,55 @@ def test_one_that_is_ended_from_outside_says_so(fleet: Fleet) -> None:
     fleet.terminate(ID)
     fleet.settle()
     assert (shown(fleet).phase, shown(fleet).why) == ("stopped", "its orchestration was terminated")
+
+
+def told(fleet: Fleet) -> list[tuple[str, dict[str, int]]]:
+    """What was logged and announced of the wave."""
+    return [(str(one.kind), one.members) for one in fleet.notices]
+
+
+def test_it_tells_that_it_begins_and_that_all_have_begun(fleet: Fleet) -> None:
+    start(fleet)
+    fleet.wait(hours=4)
+    assert told(fleet) == [("WaveStarted", {"planned": 8}), ("WaveFinished", {"waiting": 8})]
+
+
+def test_it_tells_that_it_stopped(fleet: Fleet) -> None:
+    fails(fleet, "canary")
+    start(fleet)
+    fleet.wait(hours=1)
+    assert told(fleet)[1:] == [("WaveStopped", {"aborted": 1, "planned": 7})]
+    assert fleet.notices[-1].why == "the canary failed: canary"
+
+
+def test_it_tells_who_cancelled_it(fleet: Fleet) -> None:
+    start(fleet)
+    fleet.wait(minutes=26)
+    cancel(fleet, "keep")
+    last = fleet.notices[-1]
+    assert (str(last.kind), last.phase) == ("WaveStopped", "cancelled")
+    assert last.cancelled is not None
+    assert last.cancelled.by == "ada@contoso.example"
+
+
+def test_what_it_tells_is_an_event_that_its_schema_allows(fleet: Fleet) -> None:
+    start(fleet)
+    fleet.wait(minutes=26)
+    cancel(fleet, "keep")
+    for notice in fleet.notices:
+        event = events.event(notice, "https://app.example")
+        validate(event)
+        assert event["data"]["links"]["page"] == f"https://app.example/api/pages/waves/{ID}"
+    assert [events.words(one)[0] for one in fleet.notices] == ["wave started", "wave cancelled"]
+
+
+def test_whoever_is_rejected_in_a_pause_stops_it(fleet: Fleet) -> None:
+    start(fleet, stop_after=1, pause=3600.0)
+    fleet.wait(minutes=40)
+    assert shown(fleet).phase == "pausing"
+    gate = rotation_of(fleet, "canary")["customStatus"]["approval"]["event"]
+    rotation = waves.rotation_id(ID, fleet.began, "canary")
+    said = {"decision": "reject", "by": "grace@contoso.example", "channel": "page", "comment": ""}
+    fleet.world.engine.raise_event(rotation, gate, json.dumps(said))
+    fleet.wait(hours=2)
+    assert (shown(fleet).phase, states(fleet)) == ("stopped", "rppppppp")
