@@ -336,13 +336,19 @@ def _with(found: Wave, shown: WaveStatus) -> Wave:
 
 
 def seen_by(edges: Readers, who: Decider | None, wave: Wave) -> Wave | None:
-    """A wave with what somebody sees of it; None where they see nothing."""
+    """A wave with what somebody sees of it; None where they see nothing. Where that is not all,
+    neither what was selected nor why it ended is in it: both have names of credentials."""
     if rights.sees_all(who):
         return wave
     names = set(rights.visible(edges, who))
     members = [one for one in wave.members if one.credential in names]
     left = [one for one in wave.left if one.credential in names]
-    return msgspec.structs.replace(wave, members=members, left=left) if members else None
+    if not members:
+        return None
+    if (len(members), len(left)) == (len(wave.members), len(wave.left)):
+        return wave
+    why = "it has credentials that you do not see" if wave.why else ""
+    return msgspec.structs.replace(wave, members=members, left=left, select={}, why=why)
 
 
 async def listing(edges: Readers, client: Client, who: Decider | None) -> list[WaveSummary]:
@@ -391,10 +397,13 @@ async def existing(edges: Readers, client: Client, who: Decider | None, name: st
 
 def why_not_cancelled(edges: Readers, who: Decider, wave: Wave) -> str | None:
     """Why somebody may not cancel a wave; None if they may: who may cancel each rotation of it that
-    has not ended."""
+    has not ended. Names no credential that they do not see."""
+    names = set(rights.visible(edges, who))
     for one in wave.members:
         credential = edges.configuration.credentials.get(one.credential)
         why_not = rights.refusal(Action.CANCEL, who, credential) if credential else None
+        if why_not is not None and one.credential not in names:
+            return "it has credentials that you do not see"
         if why_not is not None:
             return f"{one.credential}: {why_not}"
     return None

@@ -24,6 +24,7 @@ MemberState = Literal[
     "skipped",
     "refused",
     "needs-attention",
+    "superseded",
 ]
 UNDER_WAY = ("planned", "started")
 FAILED = ("not-started", "rolled-back", "aborted", "refused", "needs-attention")

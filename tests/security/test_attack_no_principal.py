@@ -37,9 +37,11 @@ READS = (
     "get_evidence",
     "list_credentials",
     "get_credential",
+    "list_waves",
+    "get_wave",
 )
 ENDS_AND_BEGINS = ("cancel_rotation", "retry_rotation")
-CHANGES = ("start_rotation", "decide", *ENDS_AND_BEGINS)
+CHANGES = ("start_rotation", "decide", "cancel_wave", *ENDS_AND_BEGINS)
 OPEN = ("health", "openapi")  # which say nothing of rotations
 
 
@@ -67,7 +69,7 @@ def test_nobody_decides(app: App, headers: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize("headers", NOBODIES.values(), ids=list(NOBODIES))
-@pytest.mark.parametrize("name", ENDS_AND_BEGINS)
+@pytest.mark.parametrize("name", [*ENDS_AND_BEGINS, "cancel_wave"])
 def test_nobody_cancels_or_starts_again(app: App, name: str, headers: dict[str, str]) -> None:
     rotation = app.start(person(ADA_ID, ADA))
     before = dict(app.client.instances)

@@ -7,6 +7,7 @@ are the same, and its name is in none.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import re
 from dataclasses import dataclass, field
@@ -20,8 +21,10 @@ from azure.durable_functions import OrchestrationRuntimeStatus as Status
 from rotation.config import Configuration
 from rotation.front import api, archive, samples
 from rotation.front.rotations import describe
+from rotation.model import wire
 from rotation.model.errors import ConfigurationError, Unavailable
 from rotation.model.reasons import Code
+from rotation.model.waves import Wave, WaveMember
 from rotation.pages import routes
 from tests.memory.edges import MemoryEdges
 from tests.security.attacked import (
@@ -89,6 +92,33 @@ def rotation(credential: str, number: int, **shown: Any) -> Instance:
     )
 
 
+def wave_id(*credentials: str) -> str:
+    return f"wave.{STAMP}-{hashlib.sha256(repr(credentials).encode()).hexdigest()[:4]}"
+
+
+def wave(*credentials: str) -> Instance:
+    """A wave of one team, or of several, which its canary has stopped."""
+    members = [WaveMember(credential=one, rotation=f"{one}-{STAMP}-0000") for one in credentials]
+    found = Wave(
+        wave=wave_id(*credentials),
+        requested_by="somebody",
+        reason="the yearly one",
+        select={"credentials": list(credentials)},
+        first=1,
+        size=2,
+        pause=0.0,
+        stop_after=1,
+        members=members,
+        started=wire.moment(NOW),
+        phase="stopped",
+        why=f"the canary failed: {credentials[0]}",
+        cancelling=None,
+    )
+    value = wire.value_of(found)
+    status = Status.Completed
+    return Instance(found.wave, "wave", value, output=value, runtime_status=status)
+
+
 WAITS, ENDED, STARTING, KEPT = range(4)
 
 
@@ -116,6 +146,7 @@ def app(*names: str, lost: bool = False) -> App:
     for name in (*names, *([LOST] if lost else [])):
         for one in rotations(name):
             site.client.instances[one.instance_id] = one
+        site.client.instances[wave_id(name)] = wave(name)
         over = rotation(name, KEPT, stage="done", outcome="completed", approval=None)
         archive.write(site.edges.store("records"), describe(over))
     # What was found lately is kept, and theirs was looked at by somebody who may.
@@ -133,6 +164,7 @@ class Call:
     params: dict[str, str] = field(default_factory=dict)
     number: int | None = None  # of the rotation in the route
     named: bool = False  # whether the route has a credential's name
+    wave: bool = False  # whether it has a wave's
 
     def __str__(self) -> str:
         given = {**self.params, **(self.body or {})}
@@ -145,6 +177,7 @@ class Call:
             return json.loads(json.dumps(value).replace("{name}", name).replace("{id}", own))
 
         route = {"id": own} if self.number is not None else {"name": name} if self.named else {}
+        route = {"id": wave_id(name)} if self.wave else route
         headers, body = dict(headers), filled(self.body)
         if self.function.endswith("_page") and self.method == "POST":
             headers |= {"Content-Type": "application/x-www-form-urlencoded", "Origin": ORIGIN}
@@ -191,6 +224,18 @@ CALLS = [
         for number in range(4)
         for deed in ("cancel", "again")
     ),
+    Call("list_waves"),
+    Call("get_wave", wave=True),
+    Call("cancel_wave", "POST", {"comment": "x"}, wave=True),
+    Call("waves_page"),
+    Call("wave_page", wave=True),
+    Call("wave_page", wave=True, params={"do": "cancel"}),
+    Call("wave_page", "POST", {"do": "cancel", "sure": "yes"}, wave=True),
+    Call("start_rotation", "POST", {"select": {"credentials": ["{name}"]}}),
+    Call("start_rotation", "POST", {"select": {"all": True}, "dryRun": True}),
+    Call("start_rotation", "POST", {"credential": "{name}", "compromised": True}),
+    Call("credential_page", params={"do": "incident"}, named=True),
+    Call("credential_page", "POST", {"confirmCredential": "{name}"}, named=True),
     Call("decision_page", params={"link": "forged"}),
     Call("guide_page", named=True),
 ]
@@ -202,7 +247,7 @@ def told(answer: Answer, asked: str) -> str:
     """What an answer says, without what was asked, and what differs from one moment to another."""
     headers = {key: value for key, value in answer.headers.items() if key != "Set-Cookie"}
     text = f"{answer.status} {sorted(headers.items())} {answer.text}".replace(asked, "?-db")
-    return re.sub(r'"milliseconds": \d+|in \d+\.\d s', "", text)
+    return re.sub(r'"milliseconds": \d+|in \d+\.\d s|wave\.[0-9]{8}T[0-9]{6}-[0-9a-f]{4}', "", text)
 
 
 def test_every_route_is_asked() -> None:
@@ -244,6 +289,23 @@ def test_whoever_is_listed_sees_it() -> None:
         assert THEIRS in Call(function).of(site, THEIRS, OWN).text, function
     for call in (Call("rotation_page", number=WAITS), Call("get_rotation", number=KEPT)):
         assert call.of(site, THEIRS, OWN).status == 200
+
+
+def test_of_a_wave_of_several_teams_each_sees_its_own() -> None:
+    """Neither what was selected, nor why it stopped or may not be cancelled, tells of theirs."""
+    site = app(THEIRS, OURS)
+    both = wave(THEIRS, OURS)
+    site.client.instances = {both.instance_id: both}
+    route: dict[str, Any] = {"id": both.instance_id}
+    for name in ("list_waves", "get_wave", "waves_page", "wave_page"):
+        found = site.ask(name, "GET", b"", headers=OTHER, **route)
+        assert found.status == 200, found.text
+        assert not [word for word in WORDS if word in found.text], name
+        assert "that you do not see" in found.text or name == "waves_page"
+    both.runtime_status, both.input_ = Status.Running, {**both.input_, "cancelling": "cancel-1"}
+    found = site.ask("cancel_wave", "POST", {"comment": "x"}, headers=OTHER, **route)
+    assert (found.status, site.client.events) == (403, [])
+    assert not [word for word in WORDS if word in found.text]
 
 
 @pytest.mark.parametrize("list_of", ["Start", "Approve"])

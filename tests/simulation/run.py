@@ -30,7 +30,7 @@ from tests.simulation.troubles import Struck, troubled
 from tests.simulation.verdict import judge_first, judge_kept, judge_ready, judge_second
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Callable, Coroutine, Iterator
 
     from tests.simulation.checker import Checker, Violation
     from tests.simulation.faults import Kind, Plan
@@ -235,8 +235,13 @@ class Inline:
         return function(*given)
 
     @staticmethod
-    async def gather(*awaited: Awaitable[Any]) -> list[Any]:
-        return [await each for each in awaited]
+    async def gather(*awaited: Coroutine[Any, Any, Any]) -> list[Any]:
+        left = list(awaited)
+        try:
+            return [await left.pop(0) for _ in awaited]
+        finally:
+            for each in left:  # which never begin, where one has failed
+                each.close()
 
 
 PATCHED = (triggers, keeping, places)

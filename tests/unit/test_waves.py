@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import pytest
 
 from rotation.config import MaxParallel
 from rotation.front import waves
 from rotation.model import wire
-from rotation.model.waves import Wave, WaveCancel, WaveMember
+from rotation.model.catalogue import Outcome
+from rotation.model.waves import FAILED, MemberState, Wave, WaveCancel, WaveMember
 from rotation.telling import waves as events
 from tests.simulation.client import Client
 from tests.simulation.run import loop
@@ -249,3 +250,8 @@ def test_whoever_is_rejected_in_a_pause_stops_it(fleet: Fleet) -> None:
     fleet.world.engine.raise_event(rotation, gate, json.dumps(said))
     fleet.wait(hours=2)
     assert (shown(fleet).phase, states(fleet)) == ("stopped", "rppppppp")
+
+
+def test_a_member_may_end_in_every_way_that_a_rotation_ends_in() -> None:
+    assert {str(outcome) for outcome in Outcome} <= set(get_args(MemberState))
+    assert Outcome.SUPERSEDED not in FAILED  # an incident took it over: it is dealt with
