@@ -69,7 +69,7 @@ def alerts() -> set[str]:
 def test_there_is_something_to_compare() -> None:
     assert len(events()) >= 15
     assert len(alerts()) >= 6
-    assert len(metrics()) == 5
+    assert len(metrics()) == 6
 
 
 def test_each_log_event_is_explained() -> None:

@@ -484,7 +484,7 @@ MUTATIONS = (
         "a cancel that counts after the swap",
         _of(9),
         replaced=((progress.Run, "too_late", hears_for_ever),),
-        first_seed=91,
+        first_seed=131,
     ),
     Mutation(
         "CronJobs are exchanged at once",
@@ -606,6 +606,7 @@ MUTATIONS = (
         "a failed swap back is ignored",
         _of(2, 7, 8),
         replaced=((workflow, "roll_back", rolls_back_regardless),),
+        first_seed=18,
     ),
     Mutation(
         "needs-attention tidies up",
@@ -778,6 +779,7 @@ MUTATIONS = (
         "going back waits for a window",
         _of(15),
         replaced=((workflow, "roll_back", goes_back_in_a_window),),
+        first_seed=64,
     ),
     Mutation(
         "traffic moves before anybody lets it",
@@ -788,12 +790,13 @@ MUTATIONS = (
         "a breach that goes unnoticed",
         _of(16),
         replaced=((conditions, "follow", sees_no_breach),),
-        first_seed=55,
+        first_seed=143,
     ),
     Mutation(
         "everybody gets a place",
         _of(17),
         replaced=((front_places, "decide", gives_everybody_a_place),),
+        first_seed=59,
     ),
     Mutation(
         "one gets a place too many",
