@@ -702,7 +702,9 @@ def _form(
             for choice in CHOICES
         },
         addresses=approval.addresses,
-        deadline=views.deadline(due, (before or approval).on_deadline, now, gate),
+        deadline=views.deadline(
+            due, (before or approval).on_deadline, now, gate, confirms=waited.confirms
+        ),
         asked=asked,
         before=gate == "before",
         again=approval.gate != "before",

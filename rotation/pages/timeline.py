@@ -30,6 +30,8 @@ class Entry:
     tries: str | None = None
 
 
+# The steps that wait for a person.
+OF_PEOPLE = frozenset({StepName.APPROVAL, StepName.GATE, StepName.CONFIRMATION})
 CUT = "it was not done when the rotation ended"
 
 
@@ -58,9 +60,7 @@ def _waited(record: Record) -> list[StepRecord]:
 def _entry(record: Record, step: StepRecord, now: datetime) -> Entry:
     """The entry of a step that was done or is being done."""
     words = step_words(step.step)
-    running: Literal["running", "waiting"] = (
-        "waiting" if step.step in {StepName.APPROVAL, StepName.GATE} else "running"
-    )
+    running: Literal["running", "waiting"] = "waiting" if step.step in OF_PEOPLE else "running"
     cut = record.outcome is not None and step.until is None
     took = None if cut else span(moment(step.until or now) - moment(step.since))
     failure = step.failure or (CUT if cut else None)
@@ -108,6 +108,11 @@ def _slot(record: Record, step: StepName) -> str:
 def _ahead(record: Record, done: set[StepName]) -> list[Entry]:
     """The entries that are still to come, if nothing goes wrong; fewer on the way back."""
     steps = [step for step in StepName if step_words(step).ahead]
+    if record.request.compromised:
+        # Nobody is asked before it retires; and a login that serves nothing is not replaced.
+        moves = record.leak is None or record.leak.serves
+        steps = [step for step in steps if step is not StepName.APPROVAL] if moves else []
+        steps = [*dict.fromkeys([*steps, StepName.RETIRE]), StepName.CONFIRMATION]
     slots = {StepName.RETIRE: record.active}
     made = record.decision or record.decided_before
     goes_on = made is None or made.decision == "approve"

@@ -326,9 +326,17 @@ class Deadline:
     after: str
 
 
-def deadline(due: datetime, policy: OnDeadline, now: datetime, gate: Gate = "after") -> Deadline:
-    """When the approval is due, and what happens then without a decision."""
-    then = on_deadline_words(policy, gate)
+def deadline(
+    due: datetime,
+    policy: OnDeadline,
+    now: datetime,
+    gate: Gate = "after",
+    *,
+    confirms: bool = False,
+) -> Deadline:
+    """When the approval is due, and what happens then without a decision; of an incident that is to
+    be confirmed that is no policy's."""
+    then = "it ends as needing attention" if confirms else on_deadline_words(policy, gate)
     if due <= now:
         return Deadline("The deadline was", wire.moment(due), f", {span(now - due)} ago: {then}.")
     left = f"{span(due - now).capitalize()} left until"

@@ -116,6 +116,32 @@ def watched() -> Site:
     )
 
 
+def incident(**changes: Any) -> Callable[[], Site]:
+    """An incident that has cut first, with those who were connected."""
+    at = "2026-11-24T02:50:03.000Z"
+    client = {"client": "203.0.113.9", "state": "active", "since": at}
+    users = [{"pid": pid, "application": name, **client} for pid, name in ((7, "psql"), (8, ""))]
+    leak = {"slot": "blue", "role": "orders_blue", "version": "v1", "serves": True, "refused": at}
+    request = record()["request"] | {
+        "requestedBy": "grace@contoso.example",
+        "knownAs": ["grace@contoso.example"],
+        "objectId": "70c8e6f2-0000-4000-8000-000000000007",
+        "signedIn": True,
+        "reason": "in the log of build 4711",
+        "origin": "manual",
+        "compromised": True,
+        "cut": "first",
+    }
+    known = {"leak": {**leak, "connected": users, "sessions": 14, **changes.pop("leak", {})}}
+    return of(request=request, **{**known, **changes})
+
+
+def to_confirm() -> Site:
+    asked = record()["approval"] | {"event": "confirmation-1", "confirms": True}
+    ended = {"ended": "2026-11-24T02:50:09.000Z"}
+    return incident(stage="confirmation", approval=asked, leak=ended)()
+
+
 def troubled() -> Site:
     site = calm(outcome="aborted")
     site.edges.world.database.roles["orders_green"].login = False
@@ -192,6 +218,16 @@ CASES: dict[str, Case] = {
     "credential": (calm, "/api/pages/credentials/orders-db", None),
     "credential-refused": (refused_of_credential, "/api/pages/credentials/orders-db", None),
     "credential-busy": (of(), "/api/pages/credentials/orders-db", None),
+    "leaked": (calm, "/api/pages/credentials/orders-db?do=incident", None),
+    "leaked-key": (
+        lambda: Site("key", FakeClient(record(outcome="completed", approval=None))),
+        f"/api/pages/credentials/orders-db{KEY}&do=incident",
+        None,
+    ),
+    "incident-cut": (incident(stage="prepare", approval=None), PAGE, None),
+    "incident-confirm": (to_confirm, PAGE, None),
+    "incident-confirmed": (to_confirm, PAGE, chosen("Approve")),
+    "superseded": (ended("superseded"), PAGE, None),
     "history": (long_past, f"/api/pages/rotations{KEY}", None),
     "waves": (with_wave(), "/api/pages/waves", None),
     "waves-none": (calm, "/api/pages/waves", None),

@@ -137,6 +137,23 @@ def test_what_an_ended_rotation_was_at_is_not_shown_as_going_on() -> None:
     assert {one.failure for one in found if one.state == "failed"} == {timeline.CUT}
 
 
+@pytest.mark.parametrize("serves", [True, False])
+def test_an_incident_waits_for_nobody_before_it_retires(*, serves: bool) -> None:
+    """And what leaked of a login that serves nothing moves nothing."""
+    leak = {"slot": "blue", "role": "orders_blue", "version": "v1", "serves": serves}
+    request = record()["request"] | {"compromised": True, "cut": "after"}
+    found = timeline.timeline(shown(request=request, leak=leak, approval=None, steps=[]), NOW)
+    names = [entry.name for entry in found]
+    assert names[-2:] == ["Retire", "Confirmation"]
+    assert "Approval" not in names
+    assert ("Swap" in names) is serves
+
+
+def test_nobody_s_confirmation_is_no_policy_s() -> None:
+    told = views.deadline(NOW + timedelta(days=1), "approve", NOW, confirms=True)
+    assert told.after == ". After that it ends as needing attention."
+
+
 def test_a_cancelled_rotation_that_fails_to_stop_does_not_say_that_nothing_is_asked() -> None:
     cancel = {"by": "anna", "channel": "page", "comment": "", "id": "1", "at": NOW_TEXT}
     going: dict[str, Any] = {"approval": None, "cancelled": cancel, "stage": "retire"}
