@@ -12,7 +12,7 @@ from tests.simulation.run import Options, Result
 
 pytestmark = [*sdk_warnings, pytest.mark.timeout(300)]
 
-FLEETS = 10
+FLEETS = 5
 
 
 @cache
