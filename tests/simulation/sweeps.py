@@ -77,6 +77,7 @@ LEAKS = {
     "after": "an incident that cuts afterwards",
     "first, of what waits": "an incident that cuts first what waits for a decision",
     "after, of what waits": "an incident that cuts afterwards what waits for a decision",
+    "first, in place": "an incident that cuts first, with one in place",
 }
 
 
@@ -275,7 +276,10 @@ def _run(
     one of the workloads is."""
     rng = Random(0)  # noqa: S311 - a seed that replays
     leak = beside if beside in LEAKS else ""
-    more: dict[str, Any] = {"leaks": True} if leak else {beside: True} if beside else {}
+    in_place = leak.endswith("in place")
+    more: dict[str, Any] = (
+        {"leaks": True, "in_place": in_place} if leak else {beside: True} if beside else {}
+    )
     drawn = scenario.plain(template=template, **more)
     if single:
         drawn = replace(drawn, replicas=1, times=replace(drawn.times, routes=0.0, grace=0.0))

@@ -411,6 +411,15 @@ def test_no_other_workload_is_sent_into_a_rollout() -> None:
     assert found.writes == []
 
 
+def test_pods_whose_login_was_cut_get_the_new_one_whatever_they_are() -> None:
+    """None of them is ready without it: to wait for that would be to wait for ever."""
+    found = World()
+    for pod in found.workload.pods:
+        pod.ready_at = None
+    swap(found.step("green", cut=True))
+    assert "exchange" in found.writes
+
+
 def test_a_login_that_does_not_work_is_not_written(found: World) -> None:
     found.edges.world.database.roles["orders_green"].password = "another"
     with pytest.raises(Denied):
