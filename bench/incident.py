@@ -50,15 +50,17 @@ def measure(*, rounds: int, replicas: int) -> dict[str, Any]:
         with Stack(Path(directory), options) as stack:
             first, *others = [_once(stack) for _ in range(rounds + 1)]
     found = {key: median(one[key] for one in others) for key in first}
-    _judge(found)
+    _judge(found, rounds)
     return {"replicas": replicas, "rounds": rounds, "first": first, "median": found}
 
 
-def _judge(one: dict[str, float]) -> None:
+def _judge(one: dict[str, float], rounds: int) -> None:
+    """Of when it serves again a single incident proves nothing: a busy machine stretches each of
+    its steps."""
     if one["refused"] > REFUSED:
         raise TooSlowError(f"the leaked password was accepted for {one['refused']:.1f} s")
     without = one["serving"] - one["pods"]
-    if without > SERVING:
+    if without > SERVING and rounds > 1:
         raise TooSlowError(f"nothing was served for {without:.1f} s, apart from the pods' time")
 
 
