@@ -156,7 +156,10 @@ def test_the_rights_are_enough(provisioned: Provisioned) -> None:
     assert rotate(provisioned) is None
 
 
-@pytest.mark.parametrize("right", RIGHTS)
+@pytest.mark.parametrize(
+    "right",
+    [pytest.param(one, marks=[] if one == "CREATEROLE" else pytest.mark.long) for one in RIGHTS],
+)
 def test_without_any_of_them_something_is_missing(provisioned: Provisioned, right: str) -> None:
     statement, missing = RIGHTS[right]
     if right == "role" and provisioned.major < 16:

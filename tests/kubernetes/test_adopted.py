@@ -187,6 +187,7 @@ def kubectl(server: Server, folder: Path) -> Path:
     return folder
 
 
+@pytest.mark.long
 @pytest.mark.skipif(KUBECTL is None, reason="there is no kubectl here")
 def test_an_overlay_keeps_its_hands_off_what_rotations_own(server: Server, tmp_path: Path) -> None:
     """Applied over a base that was applied before; then a release of the base reaches both."""

@@ -161,6 +161,7 @@ def test_the_files_lead_to_two_logins_of_the_same_rights_and_back(
         assert application.execute("SELECT * FROM other.prices").fetchall() == []
 
 
+@pytest.mark.long
 def test_each_file_may_run_again_in_either_direction(asked: Asked) -> None:
     adopt(asked)
     adopt(asked)
@@ -188,6 +189,7 @@ def test_a_world_that_nobody_has_adopted_is_led_back_to_itself(
         assert application.execute(OWNER).fetchone() == (LIVE,)
 
 
+@pytest.mark.long
 def test_sessions_that_act_as_the_group_are_seen_until_they_end(
     server: Postgres, asked: Asked
 ) -> None:
@@ -223,6 +225,7 @@ def test_what_green_made_by_itself_is_not_lost_with_it(server: Postgres, asked: 
         assert application.execute("SELECT * FROM made_by_green").fetchall() == []
 
 
+@pytest.mark.long
 def test_a_login_that_rotates_for_others_stays(server: Postgres, asked: Asked) -> None:
     adopt(asked)
     with psycopg.connect(role(server, "dba"), autocommit=True) as dba:
