@@ -54,15 +54,19 @@ class TestAborted:
 
     @pytest.mark.long
     def test_postgresql_refusing(self, stack: Stack) -> None:
+        """Which the plan finds out: nothing is begun that could be aborted."""
         serving = active(stack)
         role = f"orders_{other(serving)}"
         stack.owner.sql(f"REVOKE {role} FROM rotator")
         try:
-            reason, why = self.outcome(stack, started(stack), serving)
+            record = stack.client.follow(started(stack), waiting, timeout=150)
         finally:
             stack.owner.sql(f"GRANT {role} TO rotator WITH ADMIN TRUE, INHERIT FALSE, SET FALSE")
-        assert "rotator.sql" in reason
-        assert why == {"database-right-missing"}
+        assert record["outcome"] == "refused"
+        assert f"may not alter role {role}" in record["outcomeReason"]
+        assert codes(record) == {"role-not-administered"}
+        assert {step["step"] for step in record["steps"]} == {"plan"}
+        assert active(stack) == serving
 
     @pytest.mark.long
     def test_key_vault_refusing(self, stack: Stack) -> None:
