@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import azure.durable_functions as df
 import azure.functions as func
@@ -23,11 +23,14 @@ from rotation.story import places as places_story
 from rotation.story import waves as waves_story
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
     from rotation.contracts.edges import Edges
     from rotation.model.wire import JsonObject
     from rotation.steps.running import Implementation
+
+    Answers = Coroutine[Any, Any, JsonObject]
+    ByClient = Callable[[Edges, df.DurableOrchestrationClient, object], Answers]
 
 ORCHESTRATORS = (
     workflow.credential,
@@ -66,85 +69,11 @@ def _durable_functions(edges: Edges) -> df.Blueprint:
         bound = _bound(activity, edges)
         functions.function_name(activity.name)(functions.activity_trigger("reference")(bound))
 
-    # The platform's worker takes plain types only as annotations of a trigger's parameter.
-    @functions.function_name(NOTIFY.name)
-    @functions.activity_trigger("reference")
-    @functions.durable_client_input("client")
-    async def notify(reference: dict, client: df.DurableOrchestrationClient) -> dict:  # type: ignore[type-arg]
-        return await notify_and_publish(edges, TaskHub(client), reference)
-
-    @functions.function_name(activities.KEEP.name)
-    @functions.activity_trigger("reference")
-    @functions.durable_client_input("client")
-    async def keep_record(reference: dict, client: df.DurableOrchestrationClient) -> dict:  # type: ignore[type-arg]
-        return await keeping.keep(edges, TaskHub(client), reference)
-
-    @functions.function_name(STOP_PARTS.name)
-    @functions.activity_trigger("reference")
-    @functions.durable_client_input("client")
-    async def stop_parts(reference: dict, client: df.DurableOrchestrationClient) -> dict:  # type: ignore[type-arg]
-        return await stop_each_part(edges, TaskHub(client), reference)
-
-    _places(functions, edges)
-    _waves(functions, edges)
-
-    @functions.function_name(TAKE_OVER.name)
-    @functions.activity_trigger("reference")
-    @functions.durable_client_input("client")
-    async def take_over(reference: dict, client: df.DurableOrchestrationClient) -> dict:  # type: ignore[type-arg]
-        return await make_way(edges, TaskHub(client), reference)
-
+    for name, does in BY_CLIENT.items():
+        with_client = _with_client(name, does, edges)
+        bound = functions.durable_client_input("client")(with_client)
+        functions.function_name(name)(functions.activity_trigger("reference")(bound))
     return functions
-
-
-def _waves(functions: df.Blueprint, edges: Edges) -> None:
-    """Adds the activities that start and follow the rotations of a wave."""
-
-    @functions.function_name(activities.START_ROTATIONS.name)
-    @functions.activity_trigger("reference")
-    @functions.durable_client_input("client")
-    async def start_rotations(reference: dict, client: df.DurableOrchestrationClient) -> dict:  # type: ignore[type-arg]
-        return await waves.begin(edges, TaskHub(client), reference)
-
-    @functions.function_name(activities.FOLLOW_ROTATIONS.name)
-    @functions.activity_trigger("reference")
-    @functions.durable_client_input("client")
-    async def follow_rotations(reference: dict, client: df.DurableOrchestrationClient) -> dict:  # type: ignore[type-arg]
-        return await waves.follow(edges, TaskHub(client), reference)
-
-    @functions.function_name(activities.CANCEL_ROTATIONS.name)
-    @functions.activity_trigger("reference")
-    @functions.durable_client_input("client")
-    async def cancel_rotations(reference: dict, client: df.DurableOrchestrationClient) -> dict:  # type: ignore[type-arg]
-        return await waves.cancel_each(edges, TaskHub(client), reference)
-
-    @functions.function_name(activities.TELL_WAVE.name)
-    @functions.activity_trigger("reference")
-    @functions.durable_client_input("client")
-    async def tell_wave(reference: dict, client: df.DurableOrchestrationClient) -> dict:  # type: ignore[type-arg]
-        return await waves.tell(edges, TaskHub(client), reference)
-
-
-def _places(functions: df.Blueprint, edges: Edges) -> None:
-    """Adds the activities that keep places at things with limits."""
-
-    @functions.function_name(activities.ASK_PLACE.name)
-    @functions.activity_trigger("reference")
-    @functions.durable_client_input("client")
-    async def ask_place(reference: dict, client: df.DurableOrchestrationClient) -> dict:  # type: ignore[type-arg]
-        return await places.ask(edges, TaskHub(client), reference)
-
-    @functions.function_name(activities.GRANT_PLACES.name)
-    @functions.activity_trigger("reference")
-    @functions.durable_client_input("client")
-    async def grant_places(reference: dict, client: df.DurableOrchestrationClient) -> dict:  # type: ignore[type-arg]
-        return await places.grant(edges, TaskHub(client), reference)
-
-    @functions.function_name(activities.TELL_PLACES.name)
-    @functions.activity_trigger("reference")
-    @functions.durable_client_input("client")
-    async def tell_places(reference: dict, client: df.DurableOrchestrationClient) -> dict:  # type: ignore[type-arg]
-        return await places.tell(edges, TaskHub(client), reference)
 
 
 async def make_way(
@@ -204,3 +133,30 @@ def _bound(activity: Implementation, edges: Edges) -> Callable[[JsonObject], Jso
 
     bound.__name__ = activity.name
     return bound
+
+
+def _with_client(name: str, does: ByClient, edges: Edges) -> Callable[..., Answers]:
+    """The function of an activity that needs the durable client, whose own timeouts end it."""
+
+    # The platform's worker takes plain types only as annotations of a trigger's parameter.
+    async def with_client(reference: dict, client: df.DurableOrchestrationClient) -> dict:  # type: ignore[type-arg]
+        return await does(edges, TaskHub(client), reference)
+
+    with_client.__name__ = name
+    return with_client
+
+
+# The activities that look at, start or tell other instances.
+BY_CLIENT: dict[str, ByClient] = {
+    NOTIFY.name: notify_and_publish,
+    STOP_PARTS.name: stop_each_part,
+    TAKE_OVER.name: make_way,
+    activities.KEEP.name: keeping.keep,
+    activities.ASK_PLACE.name: places.ask,
+    activities.GRANT_PLACES.name: places.grant,
+    activities.TELL_PLACES.name: places.tell,
+    activities.START_ROTATIONS.name: waves.begin,
+    activities.FOLLOW_ROTATIONS.name: waves.follow,
+    activities.CANCEL_ROTATIONS.name: waves.cancel_each,
+    activities.TELL_WAVE.name: waves.tell,
+}

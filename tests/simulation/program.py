@@ -18,7 +18,6 @@ from azure.functions import meta
 from azure.functions.durable_functions import ActivityTriggerConverter
 
 from rotation import app
-from rotation.front import keeping, places, waves
 from rotation.steps.catalogue import ACTIVITIES as CATALOGUE
 from rotation.steps.running import run
 from tests.simulation.client import Client, driven
@@ -37,20 +36,6 @@ ORCHESTRATORS: dict[str, Callable[[str], str]] = {
     function.__name__: Orchestrator.create(function) for function in app.ORCHESTRATORS
 }
 ACTIVITIES: dict[str, Implementation] = {activity.name: activity for activity in CATALOGUE}
-# Those that need the durable client.
-CLIENTS: dict[str, Callable[..., Any]] = {
-    "notify": app.notify_and_publish,
-    "stop_parts": app.stop_each_part,
-    "take_over": app.make_way,
-    "keep_record": keeping.keep,
-    "ask_place": places.ask,
-    "grant_places": places.grant,
-    "tell_places": places.tell,
-    "start_rotations": waves.begin,
-    "follow_rotations": waves.follow,
-    "cancel_rotations": waves.cancel_each,
-    "tell_wave": waves.tell,
-}
 
 
 @lru_cache(maxsize=4096)
@@ -87,7 +72,7 @@ class Program:
     def known(self, kind: Literal["orchestrator", "activity"], name: str) -> bool:
         if kind == "orchestrator":
             return name in self.orchestrators
-        return name in self.activities or name in CLIENTS
+        return name in self.activities or name in app.BY_CLIENT
 
     def orchestrator(self, name: str, context: str) -> str:
         return self.orchestrators[name](context)
@@ -108,7 +93,7 @@ class Program:
             fiber.rotation, fiber.activity = known["rotation"], name
 
     def _run(self, name: str, reference: Any) -> dict[str, Any]:
-        if name in CLIENTS:
-            told: dict[str, Any] = driven(CLIENTS[name](self._edges, self._client, reference))
+        if name in app.BY_CLIENT:
+            told: dict[str, Any] = driven(app.BY_CLIENT[name](self._edges, self._client, reference))
             return told
         return run(self.activities[name], self._edges, reference)
