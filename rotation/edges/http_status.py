@@ -13,11 +13,10 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
 from rotation.model.errors import Conflict, Denied, EdgeError, Invalid, Missing, Unavailable
+from rotation.model.reasons import Code
 
 if TYPE_CHECKING:
     from datetime import datetime
-
-    from rotation.model.reasons import Code
 
 # https://www.rfc-editor.org/rfc/rfc9110#section-15.5: of the client's errors those that a repeat
 # does not change. 401 and 403 are refusals; 408, 421, 423, 425 and 429 ask for a repeat.
@@ -37,6 +36,17 @@ class Codes:
     invalid: Code
     token: Code  # of 401: our token was not accepted
     final: frozenset[int] = FINAL
+
+
+# Of whoever answers the queries of conditions.
+METRICS = Codes(
+    unavailable=Code.METRICS_UNAVAILABLE,
+    denied=Code.METRICS_DENIED,
+    missing=Code.METRICS_QUERY,
+    conflict=Code.METRICS_UNAVAILABLE,
+    invalid=Code.METRICS_QUERY,
+    token=Code.METRICS_DENIED,
+)
 
 
 def error(codes: Codes, text: str, status: int | None, retry_after: str | None = None) -> EdgeError:

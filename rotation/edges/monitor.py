@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from rotation.edges.http_status import FINAL, Codes, error
+from rotation.edges.http_status import METRICS, error
 from rotation.model.errors import Invalid, Unavailable
 from rotation.model.reasons import Code
 from rotation.model.world import Manner
@@ -23,15 +23,6 @@ if TYPE_CHECKING:
     # As `contracts.edges.Readers.fetch`.
     Fetch = Callable[[str, float, Manner, str | None], Answer]
 
-CODES = Codes(
-    Code.METRICS_UNAVAILABLE,
-    Code.METRICS_DENIED,
-    Code.METRICS_QUERY,
-    Code.METRICS_UNAVAILABLE,
-    Code.METRICS_QUERY,
-    Code.METRICS_DENIED,
-    final=FINAL,
-)
 NUMBERS = {"int", "long", "real", "decimal"}
 
 
@@ -57,7 +48,7 @@ def values(
     except Unavailable as failed:
         raise Unavailable(Code.METRICS_UNAVAILABLE, f"{what}: {failed.message}") from None
     if answer.status != 200:
-        raise error(CODES, f"{what}: HTTP {answer.status}", answer.status)
+        raise error(METRICS, f"{what}: HTTP {answer.status}", answer.status)
     try:
         document = json.loads(answer.body)
         partial = document.get("error")

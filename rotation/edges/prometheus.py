@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from rotation.edges.http_status import FINAL, Codes, error
+from rotation.edges.http_status import METRICS, error
 from rotation.model.errors import Invalid, Unavailable
 from rotation.model.reasons import Code
 from rotation.model.world import Manner
@@ -24,16 +24,6 @@ if TYPE_CHECKING:
 
     # As `contracts.edges.Readers.fetch`, whose connections never reach a metadata service.
     Fetch = Callable[[str, float, Manner, str | None], Answer]
-
-CODES = Codes(
-    Code.METRICS_UNAVAILABLE,
-    Code.METRICS_DENIED,
-    Code.METRICS_QUERY,
-    Code.METRICS_UNAVAILABLE,
-    Code.METRICS_QUERY,
-    Code.METRICS_DENIED,
-    final=FINAL,
-)
 
 
 def values(at: Prometheus, fetch: Fetch, token: Secret | None, timeout: float) -> list[float]:
@@ -54,7 +44,7 @@ def values(at: Prometheus, fetch: Fetch, token: Secret | None, timeout: float) -
     except Invalid as failed:
         raise Invalid(Code.METRICS_QUERY, f"{what}: {failed.message}") from None
     if answer.status != 200:
-        raise error(CODES, f"{what}: HTTP {answer.status}{_why(answer.body)}", answer.status)
+        raise error(METRICS, f"{what}: HTTP {answer.status}{_why(answer.body)}", answer.status)
     try:
         return _read(json.loads(answer.body))
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
