@@ -35,6 +35,7 @@ RETRY = Retry(transient=6 * 3600.0, refusals=600.0)
 TELLING = Retry(transient=600.0)
 SHORTEST_PAUSE, LONGEST_PAUSE = timedelta(seconds=10), timedelta(minutes=5)
 LOOKS = 60  # in one history
+TOGETHER = 40  # rotations that one activity looks at, one after the other
 LONGEST_WAITS = 300  # characters
 LONGEST_COMMENT = 2000  # characters
 
@@ -71,17 +72,16 @@ class Waving:
         self.context.set_custom_status(wire.value_of(status))
 
     def ask(self, activity: Activity[Followed], members: list[WaveMember]) -> Steps[None]:
-        """Has an activity start, look at or cancel members' rotations, and notes how they stand.
-        Raises `StepFailed`."""
-        if not members:
-            return
-        wave = msgspec.structs.replace(self.wave, members=members, left=[])
-        reference = Reference(rotation=self.wave.wave, credential="", wave=wave)
-        ears = None if self.ears.stopped else self.ears
-        answer = yield from call(self.context, activity, reference, RETRY, self._again, ears)
-        seen = {one.credential: one for one in answer.members}
-        self.wave.members = [seen.get(one.credential, one) for one in self.wave.members]
-        self.waits = ""
+        """Has activities start, look at or cancel members' rotations, so many each that it is done
+        soon, and notes how they stand. Raises `StepFailed`."""
+        for at in range(0, len(members), TOGETHER):
+            wave = msgspec.structs.replace(self.wave, members=members[at : at + TOGETHER], left=[])
+            reference = Reference(rotation=self.wave.wave, credential="", wave=wave)
+            ears = None if self.ears.stopped else self.ears
+            answer = yield from call(self.context, activity, reference, RETRY, self._again, ears)
+            seen = {one.credential: one for one in answer.members}
+            self.wave.members = [seen.get(one.credential, one) for one in self.wave.members]
+            self.waits = ""
 
     def tell(self, kind: WaveAnnouncement) -> Steps[None]:
         """Logs and announces how far it is. That it comes to nothing keeps nothing from going

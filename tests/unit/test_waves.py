@@ -13,6 +13,7 @@ from rotation.front import waves
 from rotation.model import wire
 from rotation.model.catalogue import Outcome
 from rotation.model.waves import FAILED, MemberState, Wave, WaveCancel, WaveMember
+from rotation.story import waves as story
 from rotation.telling import waves as events
 from tests.simulation.client import Client
 from tests.simulation.run import loop
@@ -94,6 +95,17 @@ def test_the_canary_goes_first_and_then_some_at_once(fleet: Fleet) -> None:
     found = shown(fleet)
     assert (found.phase, states(fleet)) == ("completed", "w" * 8)
     assert fleet.most_at_once("stage", "swap") == 3
+
+
+def test_no_activity_looks_at_many(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wave may have two thousand that wait for their decisions."""
+    asked: list[int] = []
+    monkeypatch.setattr(story, "TOGETHER", 3)
+    fleet.script["follow_rotations"] = lambda given: asked.append(len(given["wave"]["members"]))
+    start(fleet)
+    fleet.wait(hours=2)
+    assert (shown(fleet).phase, states(fleet)) == ("completed", "w" * 8)
+    assert max(asked) == 3
 
 
 def test_each_rotation_says_who_asked_and_in_which_wave(fleet: Fleet) -> None:
