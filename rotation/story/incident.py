@@ -235,7 +235,9 @@ def _confirmed(run: Run) -> Steps[End]:
         event=None, requested=run.now, deadline=wire.moment(due), confirms=True
     )
     yield from _tell(run, Announcement.AWAITING_CONFIRMATION)
+    run.hear_of_incidents()
     decision = yield from run.recorded(StepName.CONFIRMATION, _decision(run, asked))
+    run.too_late()
     asked.event = None
     if decision is None:
         asked.overdue = True
@@ -261,17 +263,13 @@ def _decision(run: Run, asked: Approval) -> Steps[Decision | None]:
         now = run.context.current_utc_datetime
         if now >= waiting.deadline:
             return None
-        timer = run.context.create_timer(waiting.next(now))
-        winner = yield run.context.task_any([event, timer, *run.incident()])
-        if winner == timer:
+        if (yield from run.first([event], waiting.next(now))) is None:
             if run.context.current_utc_datetime >= waiting.next_reminder:
                 waiting.next_reminder = run.context.current_utc_datetime + waiting.remind
                 asked.reminders += 1
                 run.show()
                 yield from _tell(run, Announcement.AWAITING_CONFIRMATION)
             continue
-        timer.cancel()
-        run.hears_incident(winner)
         # Four eyes whatever the credential allows: somebody has decided alone, and in a hurry.
         decision = verdict(document(event.result), requester(run.request))
         if not isinstance(decision, str):

@@ -150,16 +150,6 @@ class Run:
         if since(self.context, "1.2"):
             self._ears = Listening(self.context, [self._incident], self._stopped)
 
-    def incident(self) -> list[Any]:
-        """The event by which it hears of an incident, for a wait of its own."""
-        return [self._incident.waited] if since(self.context, "1.2") else []
-
-    def hears_incident(self, winner: Any) -> None:
-        """Raises `MadeWay` where the winner of such a wait was an incident."""
-        if since(self.context, "1.2") and self._incident.has_come(winner):
-            self._incident.hear()
-            raise MadeWay
-
     def _makes_way(self, event: object) -> bool:
         """Records who called an incident. Whatever it carries: whoever can raise it could end the
         instance as well."""
