@@ -449,7 +449,10 @@ class Code(StrEnum):
         "active-role-nologin",
         Area.WORLD,
         "somebody took the login away; new connections fail now",
-        "`ALTER ROLE ... LOGIN`",
+        (
+            "`ALTER ROLE ... LOGIN`; where an incident has cut it, start that again instead: "
+            "[operations.md](operations.md#a-password-has-leaked)"
+        ),
         NEVER,
     )
     ROLE_MISSING = (

@@ -120,6 +120,8 @@ def moved(run: Run) -> Steps[End | None]:  # noqa: PLR0911 - one line for each w
             return (yield from never_begun(run, failure))
         return Outcome.REFUSED, failure.message, list(failure.reasons)
     if plan.active is None:
+        if run.record.taken_over is not None:
+            raise MadeWay  # while it was planned, and whatever that says
         text = "; ".join(why.text for why in plan.reasons)
         return plan.outcome or Outcome.REFUSED, text, plan.reasons
     run.begin(plan.active)

@@ -148,6 +148,8 @@ def _justified(run: Run, rotation: str, status: dict[str, Any], damaged: list[st
         return
     if outcome == "refused" and _in_trouble(run, rotation, status):
         return
+    if "active-role-nologin" in _codes(status) and _left_cut(run, credential):
+        return
     # What cannot go back any more needs attention for what others abort for.
     cut = status["request"]["cut"] == "first"
     if (outcome != "needs-attention" or cut) and _excused(run):
@@ -513,12 +515,30 @@ def _left_of_cron_jobs(cluster: ClusterModel, workload: Workload, owner: Owner) 
             yield f"Jobs are left: {', '.join(running)}"
 
 
+def _left_cut(run: Run, credential: str) -> bool:
+    """Whether an incident has cut what serves, and ended before the other slot did."""
+    statuses = (
+        run.status(key) for key, name in run.machine.credentials.items() if name == credential
+    )
+    return any("login-cut" in _codes(status) for status in statuses)
+
+
+def _taken(run: Run, credential: str) -> bool:
+    """Whether the credential's seat may be that of an incident, which was called late."""
+    return any(
+        name == credential and run.status(key)["request"]["compromised"]
+        for key, name in run.machine.credentials.items()
+    )
+
+
 def judge_second(run: Run) -> None:
     """Checks the second rotation, from any world: rotated, or refused for what others did or what
     needed attention before."""
     machine = run.machine
     for credential in machine.world.configuration.credentials:
         rotation = f"{credential}-second"
+        if machine.journal.summary(rotation) is None and _taken(run, credential):
+            continue
         status = run.status(rotation)
         outcome = status.get("outcome")
         machine.story.tell(rotation, "ends as %s: %s", outcome, status["outcomeReason"])

@@ -10,7 +10,7 @@ import pytest
 
 from rotation.decisions.windows import Hours, Window
 from rotation.model import wire
-from rotation.model.activities import ApprovalPolicy, Seat
+from rotation.model.activities import TAKEOVER, ApprovalPolicy, Seat
 from rotation.model.record import Record
 from tests.unit.virtual import (
     APPROVAL,
@@ -286,6 +286,22 @@ def test_whatever_waits_before_its_swap_makes_way(
     # Nothing was taken down for it, and the place was never free.
     assert "deactivate green" not in story.names()
     assert story.world.show("orders-db")["runtimeStatus"] == "Running"
+
+
+def test_one_whose_plan_refuses_meanwhile_makes_way_too(story: Story) -> None:
+    """What it says of how it ended is what it ended for."""
+
+    def refuses(_: dict[str, Any]) -> Any:
+        calls_now(story, cut="first")
+        story.world.engine.raise_event(
+            "r-1", TAKEOVER, json.dumps({"by": "ada", "rotation": "i-1"})
+        )
+        return {"outcome": "refused", "reasons": []}
+
+    story.script["plan"] = sequence(refuses, story.plan(calm=False))
+    story.start().wait(minutes=2)
+    assert record_of(story, "r-1").outcome == "superseded"
+    assert record_of(story, "i-1").stage == "confirmation"
 
 
 def test_an_approval_makes_way_and_the_leaked_login_is_retired(story: Story) -> None:
