@@ -1110,7 +1110,6 @@ class Credential(Section):
         raise ConfigurationError("credentials.yaml", [problem], Code.NOT_CONFIGURED)
 
 
-ANY = "*"  # in place of a name: each that is not named
 Places = Annotated[int, Field(ge=1, le=1000)]
 
 
@@ -1131,7 +1130,7 @@ class MaxParallel(Section):
             "vault": self.vaults,
             "namespace": self.namespaces,
         }.get(kind, {})
-        return limits.get(name, limits.get(ANY))
+        return limits.get(name, limits.get(rules.ANY))
 
 
 class Configuration(Section):

@@ -31,7 +31,7 @@ def problems(file: document.Mapping) -> list[Problem]:
     return [*_never_reminded(file), *_empty(file), *_nobody(file), *_limits(file)]
 
 
-ANY = "*"
+ANY = "*"  # in place of a name: each that is not named
 
 
 def _limits(file: document.Mapping) -> Iterator[Problem]:
