@@ -47,6 +47,7 @@ class People:
         self.cancels: Random | None = None  # by which somebody cancels some rotations
         self.incidents: Random | None = None  # by which an approver calls some incidents
         self.answer: Choice = "approve"  # of those who are not busy
+        self.calm = False  # whether nothing leaks any more
         self.leaks: Cut | None = None  # how they call an incident, once, while asked to decide
         machine.on_gate = self.on_gate
         machine.on_begin = self.on_begin
@@ -240,6 +241,8 @@ class People:
     def _call(self, request: Request) -> None:
         """Calls an incident as the HTTP API does, and looks a minute later whether it is there."""
         machine, by, again = self._machine, request.requested_by, request
+        if self.calm:
+            return
         machine.story.tell(by, "calls %s, cut %s", request.rotation, request.cut)
         machine.checker.approved.add(request.rotation)
         machine.checker.called.add(request.rotation)

@@ -99,6 +99,7 @@ class Run:
         machine.calls.at.clear()
         machine.world.flaw = ""
         machine.world.metrics.clear()
+        self.people.calm = True
         if self.struck is not None:
             self.struck.mend()
         machine.edges.configuration = machine.world.configuration

@@ -523,22 +523,12 @@ def _left_cut(run: Run, credential: str) -> bool:
     return any("login-cut" in _codes(status) for status in statuses)
 
 
-def _taken(run: Run, credential: str) -> bool:
-    """Whether the credential's seat may be that of an incident, which was called late."""
-    return any(
-        name == credential and run.status(key)["request"]["compromised"]
-        for key, name in run.machine.credentials.items()
-    )
-
-
 def judge_second(run: Run) -> None:
     """Checks the second rotation, from any world: rotated, or refused for what others did or what
     needed attention before."""
     machine = run.machine
     for credential in machine.world.configuration.credentials:
         rotation = f"{credential}-second"
-        if machine.journal.summary(rotation) is None and _taken(run, credential):
-            continue
         status = run.status(rotation)
         outcome = status.get("outcome")
         machine.story.tell(rotation, "ends as %s: %s", outcome, status["outcomeReason"])
