@@ -382,5 +382,9 @@ def _recorded(
     if as_json:
         print_json({"rotation": rotation, key: found})
     else:
-        said = decision_text({"decision": found}) if key != "cancelled" else None
-        click.echo(f"{rotation}: {said or cancelled_text({key: found})}")
+        said = cancelled_text({key: found})
+        if kept == "confirmation":
+            said = decision_text({"approval": {"confirms": True}, kept: found})
+        elif key == "decision":
+            said = decision_text({key: found})
+        click.echo(f"{rotation}: {said}")

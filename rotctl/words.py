@@ -60,7 +60,11 @@ def headline(record: Record) -> Headline:
 def _asked(record: Record) -> Headline:
     """The headline of a rotation that waits for a decision."""
     if confirms(record):
-        asks = f"{leak_text(record)}. Somebody else than who called it approves what was done."
+        by = plain((record.get("request") or {}).get("requestedBy") or "whoever called it")
+        asks = (
+            "Approve says that what was done was right, reject that it was not: nothing is undone. "
+            f"It takes somebody else than {by}."
+        )
         return Headline("Done: a second person must confirm it", "ask", asks)
     active, standby = plain(record["active"]), plain(record["standby"])
     before = waits_before_swap(record)
@@ -134,7 +138,10 @@ def leak_text(record: Record) -> str:
     found = f"the password of role {plain(leak['role'])} has leaked"
     if leak.get("refused"):
         found += f", and the role was refused from {plain(leak['refused'])[:19]}Z on"
-    users = [f"{plain(one['application'])} at {plain(one['client'])}" for one in leak["connected"]]
+    users = [
+        f"{plain(one['application']) or 'unnamed'} at {plain(one['client'])}"
+        for one in leak["connected"]
+    ]
     listed = ", ".join(dict.fromkeys(users[:5]))
     return f"{found}; {leak['sessions']} sessions{f': {listed}' if listed else ''}"
 
@@ -320,9 +327,15 @@ def _by_whom(decided: dict[str, Any]) -> str:
 
 
 def decision_text(record: Record) -> str:
-    """Who decided what and how; empty if nobody has."""
-    decision = record.get("decision")
+    """Who decided what and how; empty if nobody has. Of an incident that is to be confirmed, that
+    is what counts."""
+    if confirms(record):
+        return _said(record.get("confirmation"), ("confirmed", "not confirmed"))
+    return _said(record.get("decision"), ("approved", "rejected"))
+
+
+def _said(decision: dict[str, Any] | None, words: tuple[str, str]) -> str:
     if not decision:
         return ""
-    what = {"approve": "approved", "reject": "rejected"}.get(decision["decision"], "decided")
+    what = dict(zip(("approve", "reject"), words, strict=True)).get(decision["decision"], "decided")
     return f"{what} {_by_whom(decision)}"

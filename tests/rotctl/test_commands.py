@@ -150,7 +150,7 @@ def test_what_was_done_is_confirmed(app: Told, typed: Typed) -> None:
     app.says("GET", PATH, shown)
     confirmed = {"decision": "approve", "by": "grace", "channel": "rotctl"}
     app.says("POST", f"{PATH}/approval", {"rotation": ROTATION, "decision": confirmed})
-    assert "approved by grace" in typed("approve", ROTATION, "--by", "g@b", "--yes")
+    assert "confirmed by grace" in typed("approve", ROTATION, "--by", "g@b", "--yes")
 
 
 def test_start_takes_whose_name_it_is_from_the_profile(

@@ -376,3 +376,33 @@ def test_rotations_are_a_table() -> None:
     assert "Waiting for a decision" in text.splitlines()[1]
     assert "Aborted before the swap: blue serves as before" in text.splitlines()[2]
     assert "2027-03-01 12:00Z" in text.splitlines()[1]
+
+
+def incident(**changes: Any) -> dict[str, Any]:
+    """One that is done, and is to be confirmed."""
+    client = {"pid": 7, "client": "203.0.113.9", "state": "active", "since": at(3)}
+    leak = {"slot": "blue", "role": "orders_blue", "version": "v1", "serves": True, "sessions": 14}
+    connected = [{**client, "application": "psql"}, {**client, "application": ""}]
+    called = {"by": "ada@contoso.example", "channel": "incident", "decision": "approve"}
+    waits = {"event": "confirmation-1", "confirms": True, "ignored": [], "deadline": at(600)}
+    known = {"leak": {**leak, "refused": at(3), "ended": at(4), "connected": connected}}
+    return record(Stage.CONFIRMATION, **{**known, "approval": waits, "decision": called, **changes})
+
+
+def test_an_incident_says_what_leaked_and_what_is_asked_once() -> None:
+    text = drawn(drawing.tree(incident(), None, NOW), width=400)
+    assert text.startswith("Done: a second person must confirm it")
+    assert text.count("the password of role orders_blue has leaked") == 1
+    assert "14 sessions: psql at 203.0.113.9, unnamed at 203.0.113.9" in text
+    assert "nothing is undone" in text
+    assert "approved by" not in text  # whoever called it is not who decides
+
+
+@pytest.mark.parametrize(
+    ("decision", "said"), [("approve", "confirmed by"), ("reject", "not confirmed by")]
+)
+def test_who_confirmed_an_incident_is_said(decision: str, said: str) -> None:
+    made = {"by": "grace@contoso.example", "channel": "rotctl", "decision": decision}
+    found = incident(confirmation=made, outcome="completed", outcome_reason="x")
+    assert words.decision_text(found) == f"{said} grace@contoso.example (rotctl)"
+    assert f"{said} grace@contoso.example" in tree(found)
