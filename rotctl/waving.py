@@ -125,7 +125,10 @@ def show_wave(name: str, profile: str | None, as_json: bool) -> None:
     if as_json:
         return print_json(found)
     console = screen()
-    console.print(f"{plain(found['wave'])}: {plain(found['phase'])} {plain(found['why'])}".rstrip())
+    until = f"until {plain(found['until'])[:19]}Z" if found.get("until") else ""
+    console.print(f"{plain(found['wave'])}: {plain(found['phase'])} {until}".rstrip())
+    if found["why"]:
+        console.print(plain(found["why"]))
     console.print(_table(found))
     return console.print(app.wave_page(name), soft_wrap=True)
 

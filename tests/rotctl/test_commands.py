@@ -665,6 +665,12 @@ def test_a_wave_is_shown_and_cancelled(app: Told, typed: Typed) -> None:
     said = typed("wave", "show", WAVE)
     assert f"{WAVE}: running" in said
     assert "dev-db-r" in said
+    pausing = {**found, "phase": "pausing", "until": "2027-03-01T13:00:00.000Z"}
+    app.says("GET", f"/waves/{WAVE}", pausing)
+    assert f"{WAVE}: pausing until 2027-03-01T13:00:00Z" in typed("wave", "show", WAVE)
+    stopped = {**found, "phase": "stopped", "why": "the canary failed: dev-db", "until": None}
+    app.says("GET", f"/waves/{WAVE}", stopped)
+    assert f"{WAVE}: stopped\nthe canary failed: dev-db" in typed("wave", "show", WAVE)
     app.says("POST", f"/waves/{WAVE}/cancel", document({"wave": WAVE, "cancelled": {}}, 202))
     typed("wave", "cancel", WAVE, "--running", "--yes", "--by", "ada@contoso.example")
     assert app.asked[-1][2]["running"] == "cancel"
